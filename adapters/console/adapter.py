@@ -22,7 +22,7 @@ from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.platform import Surface
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 NAME = "console"
 
@@ -44,7 +44,7 @@ class ConsoleAdapter:
         self._lines, self._clock, self._piped = lines, clock, piped
         self._out = _RecordingOutput(out)
         self.turn: int | None = None  # the newest reply's
-        self._pacer = Pacer(limits, clock)
+        self._rate_limiter = AccountRateLimiter(limits, clock)
         self._answered = asyncio.Event()
         # Messages of one conversation never share a number, even across restarts.
         self._numbers = count(time.time_ns() // 1_000)
@@ -66,7 +66,9 @@ class ConsoleAdapter:
         """The terminal or pipe, for this turn's reply."""
         self.turn, self._out.text = claim.fence.turn, ""
         kind = PipeSurface if self._piped else ConsoleSurface
-        return kind(claim, out=self._out, grants=self._pacer, on_close=self._answered.set)
+        return kind(
+            claim, out=self._out, rate_limiter=self._rate_limiter, on_close=self._answered.set
+        )
 
     def finish(self, content: str) -> None:
         """In a pipe, write the rest of the newest answer, rendered like its beginning."""

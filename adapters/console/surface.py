@@ -10,7 +10,7 @@ from typing import Protocol
 from adapters.console.styles import style_emphasis
 from bot.domain.replies import Frame, Limit, Request, Shown
 from bot.domain.turns import Claim, PageRecord
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 from bot.replies.plan import Render, apply_request, plan_by_appends
 
 # A terminal limits no message, so a reply is one page.
@@ -72,10 +72,10 @@ class ConsoleSurface:
     """Writes the growing reply to `out`, and calls `on_close` at its end."""
 
     def __init__(
-        self, claim: Claim, *, out: Output, grants: Grants, on_close: Callable[[], None]
+        self, claim: Claim, *, out: Output, rate_limiter: RateLimiter, on_close: Callable[[], None]
     ) -> None:
         self._message_id = f"reply-{claim.fence.turn}"
-        self._out, self._grants, self._on_close = out, grants, on_close
+        self._out, self._rate_limiter, self._on_close = out, rate_limiter, on_close
         self._renderer = renderer_for(out)
 
     @property
@@ -93,9 +93,9 @@ class ConsoleSurface:
         """None: a terminal has room for any code."""
 
     @property
-    def grants(self) -> Grants:
+    def rate_limiter(self) -> RateLimiter:
         """The rate limiter, which has no limits here."""
-        return self._grants
+        return self._rate_limiter
 
     async def open(self) -> None:
         """Nothing to open: the reply begins on the line below the question."""

@@ -43,8 +43,8 @@ from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
-from bot.ports.platform import Grants, Surface
-from bot.replies.ratelimit.limiter import Pacer
+from bot.ports.platform import RateLimiter, Surface
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -58,7 +58,7 @@ AUTHENTICATION_FAILED = 4004  # documented close code
 class DiscordAdapter:
     """`bot.ports.Adapter` for one Discord account.
 
-    `models` are offered by /model. `grants` is the account's rate limiter, by default a new one
+    `models` are offered by /model. `rate_limiter` is the account's, by default a new one
     with Discord's limits. `api_url` and `gateway_url` name a compatible server. Code that would
     fill `file_from_messages` messages or more is uploaded as a file (0: never). `guilds` are the
     ids of the guilds that may use the bot (empty: all).
@@ -72,7 +72,7 @@ class DiscordAdapter:
         api_url: str | None = None,
         gateway_url: str | None = None,
         models: Sequence[str] = (),
-        grants: Grants | None = None,
+        rate_limiter: RateLimiter | None = None,
         file_from_messages: int = 0,
         guilds: frozenset[str] = frozenset(),
         timeouts: Timeouts | None = None,
@@ -82,7 +82,11 @@ class DiscordAdapter:
         self._api_url, self._gateway_url = api_url, gateway_url
         self._clock = clock
         self._renderer = DiscordRenderer()
-        self._rest = RestApi(grants=grants or Pacer(limits, clock), clock=clock, timeouts=timeouts)
+        self._rest = RestApi(
+            rate_limiter=rate_limiter or AccountRateLimiter(limits, clock),
+            clock=clock,
+            timeouts=timeouts,
+        )
         self._guilds = AllowedGuilds(rest=self._rest, ids=guilds)
         self._client: ThreadlineClient | None = None
 
@@ -191,7 +195,7 @@ class DiscordAdapter:
 
     def _client_for_checks(self) -> discord.Client:
         client = discord.Client(intents=intents(), proxy=http_proxy_for(Route.BASE))
-        install_http(client, grants=self._rest.grants, clock=self._clock)
+        install_http(client, rate_limiter=self._rest.rate_limiter, clock=self._clock)
         return client
 
 

@@ -69,7 +69,7 @@ class ThreadlineClient(discord.Client):
             max_messages=None,
             proxy=http_proxy_for(Route.BASE),
         )
-        self.http_client = install_http(self, grants=rest.grants, clock=rest.clock)
+        self.http_client = install_http(self, rate_limiter=rest.rate_limiter, clock=rest.clock)
         self.http.ws_connect = self._open_socket  # type: ignore[method-assign]
         self.rest, self.handler = rest, handler
         self.listener: MessageListener | None = None

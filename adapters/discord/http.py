@@ -24,7 +24,7 @@ import structlog
 from discord.http import HTTPClient, Route
 
 from bot.ports.clock import Clock
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -81,15 +81,15 @@ class TooManyRequests(discord.HTTPException):
 
 
 class Http(HTTPClient):
-    """`discord.http.HTTPClient` that reports the rate limits in Discord's responses to `grants`.
+    """`discord.http.HTTPClient` that reports Discord's rate limit headers to `rate_limiter`.
 
     A 401 sets `token_refused`.
     """
 
-    def __init__(self, *, of: HTTPClient, grants: Grants, clock: Clock) -> None:
+    def __init__(self, *, of: HTTPClient, rate_limiter: RateLimiter, clock: Clock) -> None:
         super().__init__(of.loop, of.connector, proxy=of.proxy, proxy_auth=of.proxy_auth)
         self.http_trace = of.http_trace
-        self._grants, self._clock = grants, clock
+        self._rate_limiter, self._clock = rate_limiter, clock
         self._invalid: deque[float] = deque(maxlen=MAX_INVALID)
         self.token_refused = asyncio.Event()
 
@@ -151,7 +151,7 @@ class Http(HTTPClient):
         reset_after = number(headers.get("X-RateLimit-Reset-After"))
         if remaining is not None and reset_after is not None:
             wait = min(reset_after, MAX_RETRY_AFTER)
-            self._grants.observed(scope, remaining=int(remaining), reset_after=wait)
+            self._rate_limiter.observed(scope, remaining=int(remaining), reset_after=wait)
 
     def _count_invalid(self, status: int, headers: Mapping[str, str]) -> None:
         """Count invalid requests and slow down long before Discord bans the address.
@@ -166,13 +166,13 @@ class Http(HTTPClient):
         now = self._clock.monotonic()
         full = len(self._invalid) == MAX_INVALID
         if full and now - self._invalid[0] < INVALID_SECONDS:
-            self._grants.throttled(SLOW_SECONDS, GLOBAL)
+            self._rate_limiter.throttled(SLOW_SECONDS, GLOBAL)
         self._invalid.append(now)
 
 
-def install_http(client: discord.Client, *, grants: Grants, clock: Clock) -> Http:
+def install_http(client: discord.Client, *, rate_limiter: RateLimiter, clock: Clock) -> Http:
     """Replace a new client's REST client before anything else refers to it."""
-    http = Http(of=client.http, grants=grants, clock=clock)
+    http = Http(of=client.http, rate_limiter=rate_limiter, clock=clock)
     client.http = client._connection.http = http
     return http
 

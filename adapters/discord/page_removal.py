@@ -42,7 +42,7 @@ async def remove_message(rest: RestApi, channel: str, message: str) -> None:
 
 async def _delete(rest: RestApi, channel: str, message: str) -> None:
     scopes, seconds = deletion_scopes(channel), rest.timeouts.removal
-    blocked = rest.grants.delay(*scopes)
+    blocked = rest.rate_limiter.delay(*scopes)
     if blocked > seconds:
         raise Throttled(blocked, scopes[:1])
     await rest.request(

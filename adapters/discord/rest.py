@@ -26,7 +26,7 @@ from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
 from bot.ports.clock import Clock
 from bot.ports.inbox import CommandInbox
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -43,7 +43,7 @@ TYPING = Limit(count=5, seconds=5.0)
 READS = Limit(count=5, seconds=5.0, pace=Pace.NONE)
 # Documented: 50. Four are reserved for discord.py's own requests at login and for a new session,
 # and for requests that arrive closer together than they were sent.
-EVERYTHING = Limit(count=46, seconds=1.0)
+EVERYTHING = Limit(count=46, seconds=1.0, pace=Pace.NONE)
 LIMITS = {
     "channel": MESSAGES,
     "delete": DELETIONS,
@@ -179,8 +179,10 @@ def is_foreign(error: discord.HTTPException) -> bool:
 class RestApi:
     """Requests, and the state that the running adapter's parts share."""
 
-    def __init__(self, *, grants: Grants, clock: Clock, timeouts: Timeouts | None = None) -> None:
-        self.grants, self.clock = grants, clock
+    def __init__(
+        self, *, rate_limiter: RateLimiter, clock: Clock, timeouts: Timeouts | None = None
+    ) -> None:
+        self.rate_limiter, self.clock = rate_limiter, clock
         self.timeouts = timeouts or Timeouts()
         self.inbox: CommandInbox | None = None
         # Ids we deleted; Discord sends delete events for these too.
@@ -233,19 +235,19 @@ class RestApi:
         Throttled immediately if a scope stays blocked for longer than `within`.
         """
         client, seconds = await self.client(), within or self.timeouts.answer
-        blocked = [scope for scope in scopes if self.grants.delay(scope) > seconds]
+        blocked = [scope for scope in scopes if self.rate_limiter.delay(scope) > seconds]
         if blocked:
-            raise Throttled(self.grants.delay(*blocked), tuple(blocked))
+            raise Throttled(self.rate_limiter.delay(*blocked), tuple(blocked))
 
         async def send_paced() -> T:
-            await self.grants.spend(*scopes, priority=priority)
+            await self.rate_limiter.spend(*scopes, priority=priority)
             return await send(client)
 
         try:
             return await attempt(send_paced(), within=seconds)
         except Throttled as error:
-            self.grants.throttled(error.retry_after, *(error.scopes or scopes[:1]))
-            self.grants.refund(*scopes)
+            self.rate_limiter.throttled(error.retry_after, *(error.scopes or scopes[:1]))
+            self.rate_limiter.refund(*scopes)
             raise
 
     async def send(self, channel: str, text: str, **parts: Any) -> str:

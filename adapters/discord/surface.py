@@ -31,7 +31,7 @@ from adapters.discord.typing_indicator import TypingIndicator
 from bot.domain.errors import FilesRefused, Gone, Refused, Throttled
 from bot.domain.replies import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord, Question
-from bot.ports.platform import Grants, Renderer
+from bot.ports.platform import RateLimiter, Renderer
 from bot.replies.plan import apply_request, cache_rendering, forget_text, plan_by_edits
 
 
@@ -70,9 +70,9 @@ class DiscordSurface:
         return None if self._key.channel in self._rest.without_files else self._rules
 
     @property
-    def grants(self) -> Grants:
+    def rate_limiter(self) -> RateLimiter:
         """The account's rate limiter."""
-        return self._rest.grants
+        return self._rest.rate_limiter
 
     # ── opening and closing ───────────────────────────────────────────────────────────────────
     @property
@@ -143,7 +143,10 @@ class DiscordSurface:
 
     def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
         deletions = deletion_scopes(self._channel)
-        if action is Action.REMOVE and self.grants.delay(*deletions) < self._rest.timeouts.removal:
+        if (
+            action is Action.REMOVE
+            and self.rate_limiter.delay(*deletions) < self._rest.timeouts.removal
+        ):
             return deletions
         return message_scopes(self._channel)  # a page that cannot be deleted now is emptied
 

@@ -46,7 +46,7 @@ from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -154,8 +154,8 @@ class SlackAdapter:
     async def _open_api(self, closing: AsyncExitStack) -> WebApi:
         session = await closing.enter_async_context(new_session(self._request_seconds))
         client = web_client(self._tokens.bot, self._tokens.api_url, session)
-        pacer = Pacer(limit_for, self._clock)
-        return WebApi(client=client, session=session, grants=pacer, clock=self._clock)
+        rate_limiter = AccountRateLimiter(limit_for, self._clock)
+        return WebApi(client=client, session=session, rate_limiter=rate_limiter, clock=self._clock)
 
     def _listeners(self, inbox: Inbox, workspace: Workspace, saver: WatermarkSaver) -> Listeners:
         return Listeners(

@@ -24,7 +24,7 @@ from bot.common.proxies import http_proxy_for
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
 from bot.ports.clock import Clock
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,15 +60,13 @@ UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExtern
 FILE_DELETIONS = "files.delete"
 # 429s in this many channels at the same time are taken for the workspace's limit. A guess.
 CHANNELS_THROTTLED = 3
-# People do not see more than ten updates of a reply in a second.
-_SPACING = 0.1
 _LIMITS = {
     # "several hundred messages per minute" in a workspace, for each channel "1 per second".
     POSTS: Limit(count=280, seconds=_MINUTE, pace=Pace.NONE),
-    EDITS: Limit(count=TIER_3, seconds=_MINUTE, spacing=_SPACING, pace=Pace.FORECAST),
+    EDITS: Limit(count=TIER_3, seconds=_MINUTE, pace=Pace.FORECAST),
     STARTS: Limit(count=TIER_2, seconds=_MINUTE, pace=Pace.NONE),
-    APPENDS: Limit(count=TIER_4, seconds=_MINUTE, spacing=_SPACING, pace=Pace.FORECAST, then=EDITS),
-    STOPS: Limit(count=TIER_2, seconds=_MINUTE, spacing=_SPACING, pace=Pace.NONE),
+    APPENDS: Limit(count=TIER_4, seconds=_MINUTE, pace=Pace.FORECAST, then=EDITS),
+    STOPS: Limit(count=TIER_2, seconds=_MINUTE, pace=Pace.NONE),
 }
 
 
@@ -148,11 +146,11 @@ class WebApi:
         *,
         client: AsyncWebClient,
         session: aiohttp.ClientSession,
-        grants: Grants,
+        rate_limiter: RateLimiter,
         clock: Clock,
         watch_token: bool = True,
     ) -> None:
-        self.client, self.grants = client, grants
+        self.client, self.rate_limiter = client, rate_limiter
         self.session, self.clock = session, clock
         # "channel/ts" of messages we deleted; Slack sends delete events for these too.
         self.own_deletions: LRUCache[str, bool] = LRUCache(MAX_DELETIONS)
@@ -210,12 +208,12 @@ class WebApi:
     async def _spend_and_send(
         self, send: Callable[[], Awaitable[Response]], scopes: tuple[str, ...], priority: Priority
     ) -> Response:
-        await self.grants.spend(*scopes, priority=priority)
+        await self.rate_limiter.spend(*scopes, priority=priority)
         try:
             return await send()
         except Throttled as error:
-            self.grants.throttled(error.retry_after, *error.scopes)
-            self.grants.refund(*scopes)
+            self.rate_limiter.throttled(error.retry_after, *error.scopes)
+            self.rate_limiter.refund(*scopes)
             raise
 
     async def _call(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:

@@ -154,7 +154,7 @@ class ReplyFiles:
         except Throttled as error:
             if error.retry_after < MAX_WAIT or set(SCOPES).isdisjoint(error.scopes):
                 raise
-            self._api.grants.throttled(error.retry_after, *error.scopes)
+            self._api.rate_limiter.throttled(error.retry_after, *error.scopes)
             self._channels_without_files[ALL_CHANNELS] = True
             raise FilesRefused(f"files are throttled for {error.retry_after:g} s") from error
 

@@ -113,7 +113,11 @@ async def open_connection(app_token: str, api: WebApi) -> Response:
     """Call apps.connections.open with the app-level token. Raises a PlatformError."""
     client = web_client(app_token, api.client.base_url, api.session)
     app_api = WebApi(
-        client=client, session=api.session, grants=api.grants, clock=api.clock, watch_token=False
+        client=client,
+        session=api.session,
+        rate_limiter=api.rate_limiter,
+        clock=api.clock,
+        watch_token=False,
     )
     return await app_api.write("apps.connections.open")
 

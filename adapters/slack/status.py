@@ -18,7 +18,7 @@ from adapters.slack.api import WebApi
 from bot.common.retry import Backoff
 from bot.domain.conversations import Conversation
 from bot.domain.errors import PlatformError, Refused, Throttled, Unsettled
-from bot.domain.replies import Action, Priority, Request, Stake
+from bot.domain.replies import Action, Priority, Request, Reservation
 from bot.ports.clock import Clock
 from bot.replies.delivery import IN_FLIGHT_SECONDS
 
@@ -155,7 +155,7 @@ class ReplyStatus:
     ) -> None:
         self._registry, self._api, self._thread, self._clock = registry, api, thread, clock
         self._landed_at = clock.monotonic() + IN_FLIGHT_SECONDS if left_over else 0.0
-        self._stake = Stake(over=True)  # holds one request for clearing it
+        self._reservation = Reservation(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
         self._clear_priority = Priority.FINAL
         # The methods whose status may be set at the moment.
@@ -229,7 +229,7 @@ class ReplyStatus:
         except TimeoutError:
             log.warning("could not clear a status", thread=self._thread)
         finally:
-            self._api.grants.leave(self._stake)
+            self._api.rate_limiter.release(self._reservation)
 
     async def _stop_showing(self) -> None:
         if self._showing is None:
@@ -285,8 +285,8 @@ class ReplyStatus:
         try:
             await self._api.write(method, channel_id=channel, thread_ts=thread, status=status)
         except Throttled as error:
-            self._api.grants.throttled(error.retry_after, *error.scopes)
-            self._api.grants.refund(method)
+            self._api.rate_limiter.throttled(error.retry_after, *error.scopes)
+            self._api.rate_limiter.refund(method)
             raise
 
     async def _acquire(self, method: str, *, clears: bool) -> None:
@@ -294,4 +294,6 @@ class ReplyStatus:
         keeps = () if clears else (method,)
         request = Request(Action.EDIT, 0, (method,), keeps=keeps)
         priority = self._clear_priority if clears else Priority.FIRST
-        await self._api.grants.grant(lambda: request, lambda: (priority, 0.0), self._stake)
+        await self._api.rate_limiter.acquire(
+            lambda: request, lambda: (priority, 0.0), self._reservation
+        )

@@ -33,7 +33,7 @@ from bot.domain.errors import FilesRefused, Gone, Refused, Unsettled
 from bot.domain.replies import Action, FileRules, Frame, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.clock import Clock
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 from bot.replies.plan import apply_request, cache_rendering, removal_request
 from bot.replies.stream_plan import plan_by_streams
 
@@ -102,9 +102,9 @@ class SlackSurface:
         return self._rules if self._files.accepted else None
 
     @property
-    def grants(self) -> Grants:
+    def rate_limiter(self) -> RateLimiter:
         """The workspace's rate limiter."""
-        return self._api.grants
+        return self._api.rate_limiter
 
     async def open(self) -> None:
         """Show that the bot is thinking, unless the turn already has its result."""

@@ -24,7 +24,7 @@ from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
 from bot.ports.platform import Surface
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 
 class WebAdapter:
@@ -47,7 +47,7 @@ class WebAdapter:
         opening: tuple[tuple[Role, str], ...] = (),
     ) -> None:
         self._clock, self._hub = clock, Hub()
-        self._pacer = Pacer(limits, clock)
+        self._rate_limiter = AccountRateLimiter(limits, clock)
         self._html_pool = HtmlPool()
         self._chat = ChatService(
             library=library, hub=self._hub, clock=clock, html_pool=self._html_pool
@@ -103,7 +103,7 @@ class WebAdapter:
             claim,
             hub=self._hub,
             live=live,
-            grants=self._pacer,
+            rate_limiter=self._rate_limiter,
             on_state=self._workspace.push_reply,
             on_text=self._workspace.push_live_reply,
         )

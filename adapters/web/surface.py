@@ -9,7 +9,7 @@ from adapters.web.hub import Hub, LiveReply
 from bot.domain.errors import StoreUnavailable, Unsettled
 from bot.domain.replies import Action, Frame, Limit, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 from bot.replies.plan import apply_request
 
 NO_LIMIT = sys.maxsize  # the whole reply fits on one page
@@ -47,12 +47,12 @@ class WebSurface:
         *,
         hub: Hub,
         live: LiveReply,
-        grants: Grants,
+        rate_limiter: RateLimiter,
         on_state: Callable[[LiveReply], Awaitable[None]],
         on_text: Callable[[LiveReply], None],
     ) -> None:
         self._channel = claim.conversation.key.channel
-        self._hub, self._live, self._grants = hub, live, grants
+        self._hub, self._live, self._rate_limiter = hub, live, rate_limiter
         self._on_state, self._on_text = on_state, on_text
         self._renderer = PlainRenderer()
 
@@ -71,9 +71,9 @@ class WebSurface:
         """None: the page shows code inline."""
 
     @property
-    def grants(self) -> Grants:
+    def rate_limiter(self) -> RateLimiter:
         """The rate limiter, which has no limits here."""
-        return self._grants
+        return self._rate_limiter
 
     async def open(self) -> None:
         """Show that the reply is being worked on."""

@@ -179,31 +179,32 @@ class Priority(IntEnum):
 
 
 class Pace(Enum):
-    """How interim edits spend a budget; what is more urgent takes whatever there is."""
+    """How interim requests spend a budget; more urgent ones take any request that is free."""
 
-    EVEN = "even"  # an even step apart, so that an end waits for one step at most
-    FORECAST = "forecast"  # over the time that replies are expected to take: ends are kept
-    NONE = "none"  # as they come
+    EVEN = "even"  # an even gap apart, so that an ending waits for one gap at most
+    FORECAST = "forecast"  # over the time for which replies are expected to grow
+    NONE = "none"  # immediately
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A budget: at most `count` requests in any `seconds`, no closer together than `spacing` s.
+    """A budget: at most `count` requests in any `seconds`.
 
-    `then` is the scope that replies go on with when this one is used up.
+    `then` is the scope that replies continue with when this one is used up.
     """
 
     count: int
     seconds: float
-    spacing: float = 0.0
     pace: Pace = Pace.EVEN
     then: str | None = None
 
 
 @dataclass(eq=False, slots=True)
-class Stake:
-    """What one reply holds of a budget: since when it grows (None: it has no text yet), what is
-    kept for its end, and by which scope it grows.
+class Reservation:
+    """What one reply holds of its account's budget; the rate limiter changes it.
+
+    `began` is the time of its first text; `keeps` are the scopes of which one request is reserved
+    for its end, and `grows` is the scope that its interim requests cost.
     """
 
     began: float | None = None

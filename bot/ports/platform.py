@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
-from bot.domain.replies import FileRules, Frame, Priority, Request, Shown, Stake
+from bot.domain.replies import FileRules, Frame, Priority, Request, Reservation, Shown
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.inbox import Inbox
 
@@ -29,52 +29,52 @@ class Renderer(Protocol):
         ...
 
 
-class Grants(Protocol):
-    """What the pacer offers to those who send: the budget of one platform account."""
+class RateLimiter(Protocol):
+    """The budget of one platform account, as its senders see it."""
 
-    async def grant(
+    async def acquire(
         self,
         plan: Callable[[], Request | None],
         priority: Callable[[], tuple[Priority, float]],
-        stake: Stake | None = None,
+        reservation: Reservation | None = None,
     ) -> Request | None:
-        """Wait until the newest plan may be sent, and return it with its budget taken.
+        """Wait until the newest plan may be sent; returns it with its budget taken.
 
-        `plan` and `priority` are called again at the moment of the grant; None comes back when
-        nothing is left to do then. The second part of a priority is the age key: the time at
-        which the oldest text that is not yet seen was written (smaller goes first). What comes
-        back is the plan, or what it says to do otherwise.
+        `plan` and `priority` are called again at the moment of the grant. The second part of a
+        priority is the time at which the oldest unseen text was written (smaller goes first).
+        Returns the plan or one of its alternatives (`Request.otherwise`); None if nothing is left
+        to do.
         """
         ...
 
-    def expect(self) -> Stake:
-        """There will be a reply, which has no text yet."""
+    def reserve(self) -> Reservation:
+        """Announce a reply, which has no text yet."""
         ...
 
-    def begin(self, stake: Stake) -> None:
-        """The reply has its first text: the budget is shared with one more from now on."""
+    def begin(self, reservation: Reservation) -> None:
+        """The reply has its first text: one more reply shares the budget."""
         ...
 
-    def leave(self, stake: Stake) -> None:
-        """The reply is over, however it ended; what was kept for its end is anybody's."""
+    def release(self, reservation: Reservation) -> None:
+        """The reply is over, however it ended: what it reserved is free again."""
         ...
 
     async def spend(self, *scopes: str, priority: Priority = Priority.CONTROL) -> None:
-        """Wait for the budget of one request that is not a reply's."""
+        """Wait for the budget of one request that belongs to no reply."""
         ...
 
     def throttled(self, retry_after: float, *scopes: str) -> None:
-        """A 429 came: nobody sends in these scopes for `retry_after` seconds."""
+        """The platform answered 429: nothing is sent in these scopes for `retry_after` seconds."""
         ...
 
     def refund(self, *scopes: str) -> None:
-        """A request that was granted got a 429, so the platform did not count it."""
+        """Take back a granted request that got a 429: the platform did not count it."""
         ...
 
     def observed(self, scope: str, *, remaining: int, reset_after: float) -> None:
-        """The platform said what is left of a budget until it is whole again, in seconds.
+        """The platform reported how many requests are left for `reset_after` seconds.
 
-        It counts besides our own limit, also for a scope that we know no limit of.
+        Its count applies in addition to our own limit, also to a scope without a limit.
         """
         ...
 
@@ -105,7 +105,7 @@ class Surface(Protocol):
         ...
 
     @property
-    def grants(self) -> Grants:
+    def rate_limiter(self) -> RateLimiter:
         """The budget of the account that this surface sends with."""
         ...
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bot.domain.replies import Control, Frame, Page, Priority, Shown
-from bot.replies.ages import Ages
 from bot.replies.paging.document import Document
 from bot.replies.plan import visible_length
+from bot.replies.unseen_text import UnseenText
 
 FRAME_SECONDS = 0.005
 """Seconds of steps towards the newest frame per planning, half of what one step may take. That is
@@ -24,7 +24,7 @@ class Content:
     def __init__(self, document: Document, now: Callable[[], float]) -> None:
         self.document = document
         self._now = now
-        self._ages = Ages()
+        self._unseen = UnseenText()
         self._note = ""
         self._noted_at = 0.0
         self._queued = False
@@ -32,7 +32,7 @@ class Content:
     def write(self, text: str) -> None:
         """Append `text` to the document."""
         self.document.write(text)
-        self._ages.wrote(len(self.document), self._now())
+        self._unseen.text_written(len(self.document), self._now())
 
     def note(self, text: str, *, queued: bool = False) -> None:
         """Set the note, which is shown while the document shows nothing."""
@@ -42,11 +42,11 @@ class Content:
         """Complete the document; `text`, if given, replaces everything written."""
         self.document.finish(text)
         self.document.controls = controls
-        self._ages.wrote(len(self.document), self._now())
+        self._unseen.text_written(len(self.document), self._now())
 
     def mark_seen(self, shown: Shown) -> None:
         """Stop counting the text on the screen as unseen."""
-        self._ages.saw(visible_length(shown))
+        self._unseen.text_shown(visible_length(shown))
 
     def frame(self) -> Frame:
         """The newest frame, or the note's; a long text takes several calls (`Document.behind`)."""
@@ -61,7 +61,7 @@ class Content:
 
     def priority(self, shown: Shown) -> tuple[Priority, float]:
         """The next request's priority, and when the oldest text not on the screen was written."""
-        oldest = self._ages.oldest(self._now())
+        oldest = self._unseen.oldest(self._now())
         if self.document.final:
             return Priority.FINAL, oldest
         if len(self.document) == 0:

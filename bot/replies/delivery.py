@@ -114,8 +114,8 @@ class Delivery:
             # A 429 without scopes closes the narrowest: a wrong guess costs one more 429, while
             # closing a shared budget would silence every other reply.
             scopes = error.scopes or request.scopes[:1]
-            self._surface.grants.throttled(error.retry_after, *scopes)
-            self._surface.grants.refund(*request.scopes)
+            self._surface.rate_limiter.throttled(error.retry_after, *scopes)
+            self._surface.rate_limiter.refund(*request.scopes)
         except Unsettled as error:
             if request.action is not Action.REMOVE:  # a removal is repeated in any case
                 self._mark_uncertain(request.page)
@@ -230,7 +230,7 @@ class Delivery:
                 result: T = task.result()
             except Throttled as error:
                 if error.scopes:  # without scopes, the 429 would close the whole account
-                    self._surface.grants.throttled(error.retry_after, *error.scopes)
+                    self._surface.rate_limiter.throttled(error.retry_after, *error.scopes)
                 await self._back_off(error, at_least=error.retry_after)
             except (Unsettled, StoreUnavailable) as error:  # some surfaces search in the store
                 await self._back_off(error)

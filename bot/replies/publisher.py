@@ -20,7 +20,7 @@ from typing import Self
 import structlog
 
 from bot.domain.errors import FilesRefused, Refused
-from bot.domain.replies import Action, Control, Priority, Request, Shown, Stake
+from bot.domain.replies import Action, Control, Priority, Request, Reservation, Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import Surface
@@ -77,7 +77,7 @@ class Publisher:
         self._pending_grant: asyncio.Task[Request | None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Future[None] | None = None
-        self._stake = Stake(over=True)
+        self._reservation = Reservation(over=True)
         self._delivery = Delivery(
             surface=surface,
             ledger=ledger,
@@ -96,7 +96,7 @@ class Publisher:
         if self.failed or not text:
             return
         if len(self._document) == 0:
-            self._surface.grants.begin(self._stake)
+            self._surface.rate_limiter.begin(self._reservation)
         self._content.write(text)
         self._changed.set()
 
@@ -180,7 +180,7 @@ class Publisher:
     # ── lifetime ──────────────────────────────────────────────────────────────────────────────
     async def __aenter__(self) -> Self:
         self._end = asyncio.get_running_loop().create_future()
-        self._stake = self._surface.grants.expect()
+        self._reservation = self._surface.rate_limiter.reserve()
         self._task = asyncio.create_task(self._run(), name="publisher")
         self._task.add_done_callback(self._on_end)
         return self
@@ -196,7 +196,7 @@ class Publisher:
         try:
             await asyncio.wait({self._task})
         finally:
-            self._surface.grants.leave(self._stake)
+            self._surface.rate_limiter.release(self._reservation)
             handed_over = kind is not None and issubclass(kind, asyncio.CancelledError)
             limit = HANDOVER_LIMIT if handed_over else self._close_limit
             await self._delivery.close(min(limit, self._close_limit))
@@ -265,7 +265,9 @@ class Publisher:
             self._pending_grant = None
 
     async def _grant(self) -> Request | None:
-        return await self._surface.grants.grant(self._plan, self._priority, self._stake)
+        return await self._surface.rate_limiter.acquire(
+            self._plan, self._priority, self._reservation
+        )
 
     async def _intend_next_page(self) -> None:
         """Write a new page into the ledger early, so that its post is sent as soon as it is

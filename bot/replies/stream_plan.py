@@ -41,7 +41,7 @@ def plan_by_streams(
 
     `may_stream` says that the platform shows a stop button for streams. A page streams while
     its stable text has at most `most` characters and `overdue(number)` is false. The rate limiter
-    decides whether the budget allows a stream or an append, else it grants `Request.otherwise`.
+    decides whether the budget allows a stream or an append, else it grants `otherwise`.
     """
     visible = {page.number: page for page in shown.pages}
     surplus = surplus_pages(shown, frame)

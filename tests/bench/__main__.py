@@ -22,6 +22,8 @@ BENCHES = (
     "api_streams",
     "bare_client",
     "replay",
+    "traces",
+    "ablation",
     "streaming",
 )
 

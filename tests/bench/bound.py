@@ -303,21 +303,27 @@ def slack(replies: Sequence[Reply], *, rtt: float = 0.0, native: bool = True) ->
     """The bound for replies in one workspace, each a post and edits, or `native` streams too.
 
     A native stream is a start and a stop, each with text, appends between them, and edits after
-    it. No method was used before the first token, so each has one window until a minute after it.
+    it. No method was used before the first token, so that each has one window a minute from then
+    on; what is sent after the last of them is not counted.
     """
-    until = min(reply.written[0] for reply in replies) + SLACK_SECONDS
-    most = max(LEAST_TABLE, SHARES * (SLACK_UPDATES + SLACK_APPENDS) // len(replies))
+    first = min(reply.written[0] for reply in replies)
+    last = max(reply.written[-1] for reply in replies)
+    minutes = max(1, math.ceil((last - first) / SLACK_SECONDS))
+    until = first + minutes * SLACK_SECONDS
+    most = max(LEAST_TABLE, SHARES * minutes * (SLACK_UPDATES + SLACK_APPENDS) // len(replies))
     tables = [least_ages(reply, most, half_trip=rtt / 2, free_from=until) for reply in replies]
     # Beyond the table: no age at all. The post is nobody's budget, so it is not counted.
     edits = [[*table[1:], 0.0] for table in tables]
-    by_edits = shared(edits, SLACK_UPDATES)
+    by_edits = shared(edits, minutes * SLACK_UPDATES)
     if not native:
         return by_edits
     streams = [[*table[2:], 0.0] for table in tables]
-    return min(by_edits, _streamed(edits, streams) / len(replies))
+    return min(by_edits, _streamed(edits, streams, minutes) / len(replies))
 
 
-def _streamed(edits: Sequence[Sequence[float]], streams: Sequence[Sequence[float]]) -> float:
+def _streamed(
+    edits: Sequence[Sequence[float]], streams: Sequence[Sequence[float]], minutes: int
+) -> float:
     """The sum's bound when each reply takes the cheaper of edits and a native stream.
 
     The dual in three prices: a stream (its start and its stop), an append, an edit. It is concave
@@ -333,7 +339,8 @@ def _streamed(edits: Sequence[Sequence[float]], streams: Sequence[Sequence[float
             min(one.least(edit), other.least(cheaper) + stream)
             for one, other in zip(by_edits, by_streams, strict=True)
         )
-        return taken - stream * SLACK_STREAMS - append * SLACK_APPENDS - edit * SLACK_UPDATES
+        budget = stream * SLACK_STREAMS + append * SLACK_APPENDS + edit * SLACK_UPDATES
+        return taken - minutes * budget
 
     def over_appends(edit: float) -> float:
         return highest(lambda append: over_streams(edit, append), top, 20)

@@ -1,4 +1,4 @@
-"""The publisher and the pacer alone, on a simulated clock: what the policy itself loses.
+"""The publisher and the rate limiter alone, on a simulated clock: what the policy itself loses.
 
 Invariant: nothing here depends on the machine, so figures are exact and the same every time. The
 platform applies a request half a round trip after it was granted and holds it to the simulators'
@@ -23,7 +23,7 @@ from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.replies.plan import apply_request, plan_by_edits
 from bot.replies.publisher import Publisher
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.replies.stream_plan import plan_by_streams
 from tests.bench import age, bound
 from tests.bench.age import Aged, Version, aged, percentile
@@ -31,9 +31,11 @@ from tests.bench.table import show
 from tests.support.clock import ManualClock
 from tests.support.surfaces import FakeLedger, PlainRenderer
 
+MakeLimiter = Callable[[Callable[[str], Limit | None], Clock], AccountRateLimiter]
+
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
-PAGE_BORDER = 400
-LIMIT = 300.0  # seconds of simulated time
+ASKED_BEFORE = 1.0  # seconds from a question to its first token
+LIMIT = 120.0  # seconds that a replay may take beyond its last token
 
 
 class Windows:
@@ -63,7 +65,7 @@ class Windows:
 class Surface:
     """A platform that edits, and where `streams` also appends, in simulated time."""
 
-    grants: Pacer
+    rate_limiter: AccountRateLimiter
     clock: ManualClock
     windows: Windows
     scopes: Callable[[Action, int], tuple[str, ...]]
@@ -162,21 +164,25 @@ class Outcome:
         return sum(reply.mean for reply in self.replies) / len(self.replies)
 
 
+def together(count: int) -> list[tuple[float, ...]]:
+    """When the tokens of `count` replies are written that all begin within the first 0.3 s."""
+    return [_written(number, 0.3 * number / count) for number in range(count)]
+
+
 async def replay(
     platform: Platform,
-    count: int,
-    rtt: float,
+    traces: Sequence[tuple[float, ...]],
+    rtt: float = 0.0,
     *,
-    pacer: Callable[[Callable[[str], Limit | None], Clock], Pacer] = Pacer,
+    make_limiter: MakeLimiter = AccountRateLimiter,
 ) -> Outcome:
-    """`count` replies of which each begins within the first 0.3 s."""
+    """Play replies whose tokens are written at these times; each is asked a second before."""
     clock = ManualClock()
     windows = Windows(platform.limits)
-    grants = pacer(platform.budgets, clock)
-    traces = [_written(number, 0.3 * number / count) for number in range(count)]
+    rate_limiter = make_limiter(platform.budgets, clock)
     surfaces = [
         Surface(
-            grants=grants,
+            rate_limiter=rate_limiter,
             clock=clock,
             windows=windows,
             scopes=_scopes(platform, number),
@@ -184,14 +190,15 @@ async def replay(
             streams=platform.streams,
             renderer=PlainRenderer(platform.measure),
         )
-        for number in range(count)
+        for number in range(len(traces))
     ]
     start = clock.monotonic()
     tasks = [
         asyncio.create_task(_reply(surface, clock, start, trace))
         for surface, trace in zip(surfaces, traces, strict=True)
     ]
-    while not all(task.done() for task in tasks) and clock.monotonic() < start + LIMIT:
+    limit = start + LIMIT + max(trace[-1] for trace in traces)
+    while not all(task.done() for task in tasks) and clock.monotonic() < limit:
         await clock.advance(1.0)
     for task in tasks:
         task.cancel()
@@ -202,12 +209,16 @@ async def replay(
             aged([start + at for at in trace], age.sights(surface.versions), until)
             for surface, trace in zip(surfaces, traces, strict=True)
         ],
-        traces=[
-            bound.Reply(trace, (PAGE_BORDER,) * (platform.measure < 3_300)) for trace in traces
-        ],
+        traces=[bound.Reply(trace, _borders(platform, len(trace))) for trace in traces],
         requests=sum(len(surface.versions) for surface in surfaces),
         refused=windows.refused,
     )
+
+
+def _borders(platform: Platform, tokens: int) -> tuple[int, ...]:
+    """The inner page borders of a reply: pages end where a paragraph does."""
+    page = platform.measure // 4 // age.PARAGRAPH * age.PARAGRAPH - age.PARAGRAPH
+    return tuple(range(page, tokens, page))
 
 
 def _scopes(platform: Platform, reply: int) -> Callable[[Action, int], tuple[str, ...]]:
@@ -222,6 +233,7 @@ def _written(seed: int, start: float) -> tuple[float, ...]:
 async def _reply(
     surface: Surface, clock: ManualClock, start: float, trace: Sequence[float]
 ) -> None:
+    await clock.sleep(max(0.0, trace[0] - ASKED_BEFORE))
     publisher = Publisher(
         surface=surface,
         ledger=FakeLedger(),
@@ -230,7 +242,7 @@ async def _reply(
         controls=(Control.STOP,),
     )
     async with publisher as reply:
-        for at, text in zip(trace, age.chunks(TOKENS), strict=True):
+        for at, text in zip(trace, age.chunks(len(trace)), strict=True):
             await clock.sleep(max(0.0, start + at - clock.monotonic()))
             reply.write(text)
         reply.finish()
@@ -266,9 +278,9 @@ async def quick() -> None:
 
 async def report(cases: Sequence[tuple[Platform, int, float]]) -> None:
     """Print a row for each."""
-    rows = [_row(await replay(*case), *case) for case in cases]
+    rows = [_row(await replay(case[0], together(case[1]), case[2]), *case) for case in cases]
     show(
-        "The publisher and the pacer on a simulated clock (seconds)",
+        "The publisher and the rate limiter on a simulated clock (seconds)",
         (
             "",
             *["age", "p95", "bound", "ratio"],

@@ -1,7 +1,7 @@
 """CPU per streamed chunk of the whole of our streaming, beside a bare loop, and the loop's lag.
 
-Model, document, pages, publisher and pacer are the real ones; the surface renders nothing and
-sends nothing. The model's server is a process of its own. Both ways are measured in the same run,
+Model, document, pages, publisher and rate limiter are real; the surface renders and sends
+nothing. The model's server is a separate process. Both ways are measured in the same run,
 with the garbage collector as the bot has it.
 """
 
@@ -25,7 +25,7 @@ from bot.domain.turns import Fence
 from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.replies.publisher import Publisher
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.bench import age
 from tests.bench.table import show
 from tests.sims.model.answers import Answer
@@ -47,7 +47,7 @@ class Bench:
         self.client = make_client(api_key="key", base_url=base_url)
         self._model = OpenAIModel(model="sim", client=self.client, timeouts=StreamTimeouts())
         self._clock = SystemClock()
-        self.grants = Pacer(rest.limits, self._clock)
+        self.rate_limiter = AccountRateLimiter(rest.limits, self._clock)
 
     async def bare(self, _number: int) -> None:
         """Read bytes and look at none."""
@@ -61,7 +61,7 @@ class Bench:
 
     async def ours(self, number: int) -> None:
         """Read deltas and publish them."""
-        surface = FakeSurface(grants=self.grants, clock=self._clock)
+        surface = FakeSurface(rate_limiter=self.rate_limiter, clock=self._clock)
         surface.scopes = rest.message_scopes(str(number))
         publisher = Publisher(
             surface=surface,

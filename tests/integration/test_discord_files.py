@@ -13,7 +13,7 @@ from bot.domain.errors import FilesRefused, Gone, Unsettled
 from bot.domain.replies import Control, File, FileRules, Frame, Shown
 from bot.domain.turns import PageRecord
 from bot.replies.paging.document import Document
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.discord_kit import claim, running, show, wait_received
@@ -24,9 +24,9 @@ CODE = "".join(f"line_{number} = {number}  # @everyone <@{c.BOB}>\n" for number 
 REPLY = f"Here it is:\n\n```python\n{CODE}```\n\nRun it, @everyone."
 
 
-def unlimited() -> Pacer:
+def unlimited() -> AccountRateLimiter:
     """No rate limits: these tests are about files."""
-    return Pacer(lambda scope: None, SystemClock())
+    return AccountRateLimiter(lambda scope: None, SystemClock())
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 @pytest.fixture
 async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
-    async with running(sim, inbox, file_from_messages=4, grants=unlimited()) as adapter:
+    async with running(sim, inbox, file_from_messages=4, rate_limiter=unlimited()) as adapter:
         yield adapter
 
 

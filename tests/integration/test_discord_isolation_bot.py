@@ -21,7 +21,7 @@ from bot.domain.errors import CannotStart
 from bot.domain.health import Verdict
 from bot.domain.inbox import CommandReply
 from bot.domain.replies import Control, Shown
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.integration.test_discord_isolation import OF_THE_WHOLE_BOT, SCENARIOS
 from tests.sims.discord import constants as c
 from tests.sims.discord.limits import Throttle
@@ -117,7 +117,9 @@ async def _start(sim: LocalDiscord, route: str, name: str) -> None:
     arm(sim, method, path, FAULTS[name])
     since = len(sim.server.record)
     inbox, clock = FakeInbox(), WarpClock()
-    adapter = adapter_for(sim, clock=clock, timeouts=WAITS, grants=Pacer(limits, clock))
+    adapter = adapter_for(
+        sim, clock=clock, timeouts=WAITS, rate_limiter=AccountRateLimiter(limits, clock)
+    )
     task = asyncio.create_task(adapter.run(inbox))
     try:
         if (name, route) == ("401", "GET /users/@me"):
@@ -211,7 +213,7 @@ async def test_a_global_limit_stops_all_requests_for_its_duration(
         channel = await sim.add_channel("busy")
         end = rig.arm(rf"POST /channels/{channel}/messages/\d+/threads", {"scope": "global"})
         first = await sim.mention("hello", channel=channel)
-        await until(lambda: rig.pacer.delay("global") > LONG / 2)
+        await until(lambda: rig.rate_limiter.delay("global") > LONG / 2)
         other = await sim.mention("hello", channel=c.CHANNEL)
         interaction = await sim.slash(c.ALICE, c.CHANNEL, "help")
 

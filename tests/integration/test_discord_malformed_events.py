@@ -15,7 +15,7 @@ import pytest
 from adapters.discord.adapter import DiscordAdapter
 from bot.common.clock import SystemClock
 from bot.domain.inbox import Address
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
@@ -36,8 +36,8 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 @pytest.fixture
 async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
-    unlimited = Pacer(lambda scope: None, SystemClock())
-    async with running(sim, inbox, grants=unlimited) as adapter:
+    unlimited = AccountRateLimiter(lambda scope: None, SystemClock())
+    async with running(sim, inbox, rate_limiter=unlimited) as adapter:
         yield adapter
 
 

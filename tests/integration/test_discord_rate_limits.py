@@ -11,7 +11,7 @@ from adapters.discord import rest
 from bot.common.clock import SystemClock
 from bot.domain.errors import Throttled
 from bot.domain.replies import Limit, Priority, Shown
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.discord_kit import claim, frame, running, show, wait_received
@@ -38,7 +38,9 @@ async def test_evenly_paced_edits_never_wait_for_discord_pys_limiter(
     """That limiter would delay the edit that takes the bucket's last token until the bucket
     refills."""
     inbox, edits = FakeInbox(), 10
-    async with running(sim, inbox, grants=Pacer(limits, SystemClock())) as adapter:
+    async with running(
+        sim, inbox, rate_limiter=AccountRateLimiter(limits, SystemClock())
+    ) as adapter:
         message = await sim.mention("question")
         surface = adapter.surface(claim(await wait_received(inbox, message)))
         await surface.open()
@@ -46,7 +48,7 @@ async def test_evenly_paced_edits_never_wait_for_discord_pys_limiter(
         begun = time.monotonic()
         for n in range(edits):
             current, wanted = shown, frame(f"text {n}")
-            request = await surface.grants.grant(
+            request = await surface.rate_limiter.acquire(
                 lambda current=current, wanted=wanted: surface.plan(current, wanted),  # type: ignore[misc]
                 lambda: (Priority.INTERIM, 0.0),
             )
@@ -62,9 +64,9 @@ async def test_a_429_slows_the_rate_limiter_and_loses_nothing(
     sim: DiscordSim,
 ) -> None:
     """Discord allows less than the configured limit; the reply waits and the limiter adapts."""
-    inbox, pacer = FakeInbox(), Pacer(limits, SystemClock())
+    inbox, rate_limiter = FakeInbox(), AccountRateLimiter(limits, SystemClock())
     await sim.set_limits(buckets={"message": [2, 0.4]})
-    async with running(sim, inbox, grants=pacer) as adapter:
+    async with running(sim, inbox, rate_limiter=rate_limiter) as adapter:
         message = await sim.mention("question")
         place = f"channel:{message}"
         surface = adapter.surface(claim(await wait_received(inbox, message)))
@@ -76,8 +78,8 @@ async def test_a_429_slows_the_rate_limiter_and_loses_nothing(
         await sim.call("fault", match=path, status=429, body=body, headers=headers)
         with pytest.raises(Throttled) as refused:
             await show(surface, shown, frame("the whole text", final=True))
-        pacer.throttled(refused.value.retry_after, *refused.value.scopes)
+        rate_limiter.throttled(refused.value.retry_after, *refused.value.scopes)
         await show(surface, shown, frame("the whole text", final=True))
         await surface.close()
-        assert pacer.counters.throttled[place] == 1
+        assert rate_limiter.counters.throttled[place] == 1
     assert [m["content"] for m in await sim.messages(message, author=c.BOT)] == ["the whole text"]

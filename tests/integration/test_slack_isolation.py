@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from adapters.slack.api import WebApi, limit_for, new_session, web_client
 from adapters.slack.responses import Response
 from bot.domain.errors import PlatformError
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.web import METHODS
@@ -307,8 +307,8 @@ async def call_every_method(rig: IsolationRig, fault: str) -> None:
     await rig.sim.call("fault", match="/api/", **FAULTS[fault] | {"times": 10_000})
     async with new_session(0.3) as session:
         client = web_client(ids.BOT_TOKEN, rig.sim.api_url, session)
-        grants = Pacer(limit_for, rig.clock)
-        api = WebApi(client=client, session=session, grants=grants, clock=rig.clock)
+        rate_limiter = AccountRateLimiter(limit_for, rig.clock)
+        api = WebApi(client=client, session=session, rate_limiter=rate_limiter, clock=rig.clock)
         answers = await asyncio.gather(
             *(api.read(method, channel="C1", ts="1.000001") for method in METHODS),
             *(api.write(method, channel="C1", ts="1.000001") for method in METHODS),

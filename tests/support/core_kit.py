@@ -20,7 +20,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.ports.inbox import Inbox
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnOptions, TurnRunner
 from bot.turns.scheduler import Scheduler
@@ -80,14 +80,14 @@ class FakeAdapter:
         self.faults: list[Exception | None] = []
         self.backlog_fault: Exception | None = None
         self.slow_backlog = False
-        self._pacer = Pacer(lambda scope: Limit(1_000, 1.0), CLOCK)
+        self._rate_limiter = AccountRateLimiter(lambda scope: Limit(1_000, 1.0), CLOCK)
 
     async def run(self, inbox: Inbox) -> None:
         await inbox.connected(self.name)
 
     def surface(self, claim: Claim) -> FakeSurface:
         platform = self.platforms.setdefault(claim.conversation.key.thread, Platform())
-        surface = FakeSurface(grants=self._pacer, clock=CLOCK, platform=platform)
+        surface = FakeSurface(rate_limiter=self._rate_limiter, clock=CLOCK, platform=platform)
         surface.faults, surface.channel = self.faults, CHANNEL
         self.surfaces.append(surface)
         return surface

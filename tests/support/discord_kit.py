@@ -106,7 +106,7 @@ def frame(*texts: str, final: bool = False, controls: tuple[Control, ...] = NO_C
 async def show(surface: Surface, shown: Shown, wanted: Frame) -> Shown:
     """Make the surface show a frame, granting one request after another."""
     state = [shown]
-    while request := await surface.grants.grant(
+    while request := await surface.rate_limiter.acquire(
         lambda: surface.plan(state[0], wanted), lambda: (Priority.FINAL, 0.0)
     ):
         state[0] = await surface.perform(request, state[0])

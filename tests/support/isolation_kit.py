@@ -22,8 +22,8 @@ from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.rest import Timeouts
 from bot.config.settings import Settings
 from bot.core import build_core, open_resources
-from bot.domain.replies import Limit
-from bot.replies.ratelimit.limiter import Pacer
+from bot.domain.replies import Limit, Pace
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
 from tests.sims.discord.limits import Throttle
 from tests.sims.discord.local import LocalDiscord
@@ -109,7 +109,7 @@ class WarpClock:
 
 def limits(scope: str) -> Limit | None:
     """Limits that no test here reaches: Discord's have their own tests."""
-    return Limit(10_000, 1.0) if scope == "global" else None
+    return Limit(10_000, 1.0, pace=Pace.NONE) if scope == "global" else None
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Rig:
     sim: LocalDiscord
     adapter: DiscordAdapter
     clock: WarpClock
-    pacer: Pacer
+    rate_limiter: AccountRateLimiter
     logs: list[Any]
     unhandled: list[dict[str, Any]] = field(default_factory=list)
 
@@ -199,18 +199,18 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
         delete_reply_with_question=True,
     )
     clock = WarpClock()
-    pacer = Pacer(limits, clock)
+    rate_limiter = AccountRateLimiter(limits, clock)
     adapter = DiscordAdapter(
         token=c.SIM_TOKEN,
         api_url=sim.api_url,
         gateway_url=sim.gateway_url,
         clock=clock,
-        grants=pacer,
+        rate_limiter=rate_limiter,
         timeouts=WAITS,
         **options,
     )
     with capture_logs(processors=[format_exc_info]) as logs:
-        rig = Rig(sim, adapter, clock, pacer, logs)
+        rig = Rig(sim, adapter, clock, rate_limiter, logs)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: rig.unhandled.append(context))
         async with open_resources(settings, clock) as resources:

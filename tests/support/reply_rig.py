@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bot.domain.replies import Action, Limit
 from bot.domain.turns import Fence
 from bot.replies.publisher import Publisher
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.support.clock import ManualClock, settle
 from tests.support.surfaces import FakeLedger, FakeSurface
 
@@ -17,7 +17,7 @@ FENCE = Fence(turn=7, attempt=1)
 
 def one_edit_per_second(scope: str) -> Limit | None:
     """One edit per second in a channel; elsewhere no limit."""
-    return Limit(5, 5.0, spacing=1.0) if scope.startswith("channel") else None
+    return Limit(1, 1.0) if scope.startswith("channel") else None
 
 
 class ReplyRig:
@@ -25,8 +25,8 @@ class ReplyRig:
 
     def __init__(self, limits: Callable[[str], Limit | None] = one_edit_per_second) -> None:
         self.clock = ManualClock()
-        self.pacer = Pacer(limits, self.clock)
-        self.surface = FakeSurface(grants=self.pacer, clock=self.clock)
+        self.rate_limiter = AccountRateLimiter(limits, self.clock)
+        self.surface = FakeSurface(rate_limiter=self.rate_limiter, clock=self.clock)
         self.ledger = FakeLedger()
 
     def publisher(self, **options: object) -> Publisher:

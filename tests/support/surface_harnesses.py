@@ -17,7 +17,7 @@ from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.inbox import Address, Incoming
 from bot.ports.platform import Surface
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
 from tests.sims.slack import ids
@@ -165,7 +165,7 @@ class WebHarness(SurfaceHarness):
             discord_kit.claim(_question("web"), attempt=attempt),
             hub=self._hub,
             live=self._live,
-            grants=Pacer(lambda _scope: None, ManualClock()),
+            rate_limiter=AccountRateLimiter(lambda _scope: None, ManualClock()),
             on_state=ignore,
             on_text=lambda _live: None,
         )
@@ -189,7 +189,7 @@ class ConsoleHarness(SurfaceHarness):
         return ConsoleSurface(
             discord_kit.claim(_question("console"), attempt=attempt),
             out=self._out,
-            grants=Pacer(lambda _scope: None, ManualClock()),
+            rate_limiter=AccountRateLimiter(lambda _scope: None, ManualClock()),
             on_close=lambda: None,
         )
 

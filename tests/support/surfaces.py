@@ -11,7 +11,7 @@ from bot.domain.errors import FilesRefused, Gone, LostOwnership
 from bot.domain.replies import Action, Control, File, FileRules, Frame, Request, Shown, ShownPage
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 from bot.replies.plan import apply_request, plan_by_edits
 
 
@@ -92,13 +92,13 @@ class FakeSurface:
     def __init__(
         self,
         *,
-        grants: Grants,
+        rate_limiter: RateLimiter,
         clock: Clock,
         renderer: PlainRenderer | EscapingRenderer | None = None,
         platform: Platform | None = None,
         latency: float = 0.0,
     ) -> None:
-        self.grants, self._clock = grants, clock
+        self.rate_limiter, self._clock = rate_limiter, clock
         self.files: FileRules | None = None
         self.says_working = False
         self.refuses_files = False

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
-from tests.bench import bound, reachable
+from tests.bench import bound, reachable, trace_bound
 from tests.bench.age import Sight, aged
 from tests.bench.bound import INF, Reply
 
@@ -171,3 +171,23 @@ def test_an_even_pace_is_near_the_bound() -> None:
     paced = [Sight(float(n), min(800, 40 * n + 1)) for n in range(21)]
     even = aged(reply.written, paced, INF).mean
     assert bound.discord([reply]) <= even <= 1.08 * bound.discord([reply])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_schedule_beats_the_bound_for_traces(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A post and one edit a minute: brute force is never below the bound, and near it."""
+    monkeypatch.setattr(trace_bound, "COUNTS", {"edit": 1})
+    reply = Reply(written(seed))
+    found = trace_bound.slack([reply], native=False) * reply.written[-1]
+    least = INF
+    for sent, _ in schedules(reply, 2):
+        seen = list(shown(reply, sent, 0.0))
+        one = aged(reply.written, seen, INF)
+        least = min(least, one.mean * one.lasted)
+    assert 0.8 * least <= found <= least + 1e-9
+
+
+def test_native_streams_lower_the_bound_for_traces() -> None:
+    """Ten replies share a hundred appends in addition to fifty edits."""
+    replies = [Reply(tuple(n / 10 for n in range(100)))] * 10
+    assert trace_bound.slack(replies) < 0.7 * trace_bound.slack(replies, native=False)

@@ -32,7 +32,7 @@ from bot.common.clock import SystemClock
 from bot.domain.errors import PlatformError, Unsettled
 from bot.domain.inbox import Address, Incoming
 from bot.ports.inbox import Inbox
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
 from tests.support.discord_offline import OfflineClient
@@ -65,7 +65,9 @@ async def client() -> AsyncIterator[OfflineClient]:
 
 def rest_of(client: discord.Client) -> RestApi:
     """A REST API without rate limits."""
-    rest = RestApi(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
+    rest = RestApi(
+        rate_limiter=AccountRateLimiter(lambda _scope: None, SystemClock()), clock=SystemClock()
+    )
     rest.connect(client, cast(Inbox, None))
     return rest
 

@@ -228,21 +228,23 @@ class RecordingLimiter:
 
 async def test_invalid_requests_slow_down_long_before_a_ban() -> None:
     """Shared limits do not count, nor do requests older than ten minutes."""
-    grants: Any = RecordingLimiter()
+    rate_limiter: Any = RecordingLimiter()
     clock = ManualClock()
-    client = http.Http(of=HTTPClient(asyncio.get_running_loop()), grants=grants, clock=clock)
+    client = http.Http(
+        of=HTTPClient(asyncio.get_running_loop()), rate_limiter=rate_limiter, clock=clock
+    )
     for _ in range(2 * http.MAX_INVALID):
         client._count_invalid(429, {"X-RateLimit-Scope": "shared"})
         client._count_invalid(404, {})
     for _ in range(http.MAX_INVALID):
         client._count_invalid(403, {})
-    assert grants.closed == []
+    assert rate_limiter.closed == []
     client._count_invalid(401, {})
-    assert grants.closed == [(http.SLOW_SECONDS, (rest.GLOBAL,))]
+    assert rate_limiter.closed == [(http.SLOW_SECONDS, (rest.GLOBAL,))]
     assert client.token_refused.is_set()
     await clock.advance(http.INVALID_SECONDS)
     client._count_invalid(403, {})
-    assert len(grants.closed) == 1
+    assert len(rate_limiter.closed) == 1
 
 
 # ── commands and doctor ───────────────────────────────────────────────────────────────────────

@@ -30,7 +30,7 @@ async def test_a_429_loses_no_text() -> None:
         assert rig.messages == ["Hello world, again"]
         reply.finish()
         await rig.wait_shown(reply)
-    assert rig.pacer.counters.throttled == {"channel:1": 1}
+    assert rig.rate_limiter.counters.throttled == {"channel:1": 1}
 
 
 async def test_an_edit_with_an_unknown_outcome_is_followed_by_the_newest_frame() -> None:

@@ -9,8 +9,8 @@ import pytest
 import regex
 
 from bot.domain.replies import Page
-from bot.replies.ages import MOST_MARKS, Ages
 from bot.replies.paging.document import Document
+from bot.replies.unseen_text import MAX_MARKS, UnseenText
 from tests.support.replies import ANSWERS, check_final, final_pages, frame_of, frames
 from tests.support.surfaces import EscapingRenderer, PlainRenderer, utf16
 
@@ -196,23 +196,23 @@ def test_stable_text_only_grows() -> None:
     assert sum(lag) / len(lag) < 40
 
 
-# ── ages ──────────────────────────────────────────────────────────────────────────────────────
+# ── unseen text ─────────────────────────────────────────────────────────────────────────────────
 def test_the_age_is_that_of_the_oldest_unseen_text() -> None:
     """The age never understates, and its memory is bounded."""
-    ages = Ages()
-    assert ages.oldest(5.0) == 5.0
-    ages.wrote(10, 1.0)
-    ages.wrote(15, 1.005)
-    ages.wrote(20, 2.0)
-    assert ages.oldest(9.0) == 1.0
-    ages.saw(12)
-    assert ages.oldest(9.0) == 1.0
-    ages.saw(15)
-    assert ages.oldest(9.0) == 2.0
-    ages.saw(20)
-    assert ages.oldest(9.0) == 9.0
-    for number in range(3 * MOST_MARKS):
-        ages.wrote(100 + number, 10.0 + number)
-    assert len(ages._marks) <= MOST_MARKS
-    ages.saw(100 + 2 * MOST_MARKS)
-    assert ages.oldest(1e6) <= 10.0 + 2 * MOST_MARKS + 1
+    unseen = UnseenText()
+    assert unseen.oldest(5.0) == 5.0
+    unseen.text_written(10, 1.0)
+    unseen.text_written(15, 1.005)
+    unseen.text_written(20, 2.0)
+    assert unseen.oldest(9.0) == 1.0
+    unseen.text_shown(12)
+    assert unseen.oldest(9.0) == 1.0
+    unseen.text_shown(15)
+    assert unseen.oldest(9.0) == 2.0
+    unseen.text_shown(20)
+    assert unseen.oldest(9.0) == 9.0
+    for number in range(3 * MAX_MARKS):
+        unseen.text_written(100 + number, 10.0 + number)
+    assert len(unseen._marks) <= MAX_MARKS
+    unseen.text_shown(100 + 2 * MAX_MARKS)
+    assert unseen.oldest(1e6) <= 10.0 + 2 * MAX_MARKS + 1

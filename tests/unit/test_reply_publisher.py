@@ -34,7 +34,7 @@ async def test_the_first_text_is_immediate_and_edits_follow_evenly() -> None:
     assert reply.text.endswith("w29")
     assert rig.surface.most_in_flight == 1
     assert (rig.surface.opened, rig.surface.closed) == (1, 1)
-    assert rig.pacer.counters.granted == {
+    assert rig.rate_limiter.counters.granted == {
         Priority.FIRST: 1,
         Priority.INTERIM: 2,
         Priority.FINAL: 1,
@@ -145,7 +145,9 @@ async def test_controls_change_at_the_end() -> None:
 async def test_the_reply_with_the_oldest_unseen_text_is_edited_first() -> None:
     """Two replies share a budget."""
     rig = ReplyRig(lambda scope: Limit(1, 1.0) if scope == "global" else None)
-    other = FakeSurface(grants=rig.pacer, clock=rig.clock, platform=rig.surface.platform)
+    other = FakeSurface(
+        rate_limiter=rig.rate_limiter, clock=rig.clock, platform=rig.surface.platform
+    )
     first = rig.publisher()
     second = Publisher(surface=other, ledger=FakeLedger(), fence=FENCE, clock=rig.clock)
     async with first, second:
@@ -286,7 +288,7 @@ async def test_a_cancelled_reply_leaves_no_task() -> None:
     assert task.cancelled()
     assert rig.messages == ["one"]
     assert rig.surface.closed == 1
-    assert rig.pacer.waiting == 0
+    assert rig.rate_limiter.waiting == 0
     assert not other_tasks()
 
 
@@ -317,4 +319,4 @@ async def test_writing_is_cheap() -> None:
             reply.write("word ")
         assert reply._document.frame == frames
         assert reply.text == "word " * 10_000
-        assert len(reply._content._ages._marks) <= 1_024
+        assert len(reply._content._unseen._marks) <= 1_024

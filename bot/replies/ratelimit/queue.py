@@ -1,6 +1,6 @@
-"""Those who wait for budgets, each for what it gets last, and when to look for that again.
+"""The wait queue: requests grouped by the limit that blocks each, with the next time to check.
 
-Invariant: the most urgent of those who wait for the same comes first; who left is found nowhere.
+Invariant: in each group the most urgent waiter comes first; a waiter that left is in no group.
 """
 
 from __future__ import annotations
@@ -11,67 +11,74 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from bot.domain.replies import Priority, Request, Stake
+from bot.domain.replies import Priority, Request, Reservation
 
 Plan = Callable[[], Request | None]
-Rank = Callable[[], tuple[Priority, float]]
+Urgency = tuple[Priority, float]
+Rank = Callable[[], Urgency]
 
-
-KEEP, BEGIN = " keep", " begin"
-"""What is waited for besides a request of a scope: one to keep of it, or the time to begin."""
+RESERVE, BEGIN = " reserve", " begin"
+"""What a waiter can wait for at a scope other than a request: a free request to reserve, or the
+time to begin."""
 
 
 def keys_of(scope: str) -> tuple[str, str, str]:
-    """All that may be waited for at a scope."""
-    return scope, scope + KEEP, scope + BEGIN
+    """Every key that belongs to a scope."""
+    return scope, scope + RESERVE, scope + BEGIN
 
 
-class Offer:
-    """One who waits. `planned` is the last plan, so that most that have no room need not plan
-    anew to know it; `granted` is the one that was granted, at `taken_at`.
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """A caller of `acquire`.
+
+    `planned` is its last plan, so that a blocked waiter need not plan again; `granted` is the
+    request that was granted at `granted_at`, when the reservation held `kept_before`. `key` is what
+    it waits for, and `ticket` its valid heap entry.
     """
 
-    __slots__ = (
-        *("granted", "keeps", "order", "parked", "plan", "planned", "rank", "result", "stake"),
-        *("taken_at", "ticket", "urgency"),
-    )
+    plan: Plan
+    rank: Rank
+    order: int
+    reservation: Reservation | None
+    urgency: Urgency = field(init=False)
+    planned: Request | None = None
+    granted: Request | None = None
+    granted_at: float = 0.0
+    kept_before: tuple[str, ...] = ()
+    key: str | None = None
+    ticket: int = 0
+    result: asyncio.Future[Request | None] = field(init=False)
 
-    def __init__(self, plan: Plan, rank: Rank, order: int, stake: Stake | None) -> None:
-        self.plan, self.rank, self.order, self.stake = plan, rank, order, stake
-        self.planned: Request | None = None
-        self.granted: Request | None = None
-        self.keeps: tuple[str, ...] = ()  # what the stake kept before the grant
-        self.urgency = rank()
-        self.parked: str | None = None
-        self.ticket = 0  # which of its entries in the waiting room is the one that counts
-        self.taken_at: float | None = None
-        self.result: asyncio.Future[Request | None] = asyncio.get_running_loop().create_future()
+    def __post_init__(self) -> None:
+        self.urgency = self.rank()
+        self.result = asyncio.get_running_loop().create_future()
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The budgets of which one request is kept for this one's reply."""
-        return self.stake.keeps if self.stake is not None else ()
+        """The scopes of which the reply has one request reserved."""
+        return self.reservation.keeps if self.reservation is not None else ()
+
+    def missing(self, request: Request) -> set[str]:
+        """The scopes of which `request` needs a reservation that the reply does not hold."""
+        return set(request.keeps or ()).difference(self.kept)
 
 
 @dataclass(slots=True)
 class _Group:
-    """Those who wait for one thing; who left stays in the heap until it comes to the top."""
+    """Waiters for one key; entries of waiters that left stay until they come to the top."""
 
-    heap: list[tuple[tuple[Priority, float], int, int, Offer]] = field(default_factory=list)
+    heap: list[tuple[Urgency, int, int, Waiter]] = field(default_factory=list)
     waiting: int = 0
 
 
-class WaitingRoom:
-    """Offers in groups by what they wait for (`keys_of`).
-
-    Who is in a group is held up like the most urgent of it, so that one look tells of all.
-    """
+class WaitQueue:
+    """Waiters in groups by key: if the most urgent of a group is blocked, the others are too."""
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
-        self._tickets = count(1)  # no two entries are alike: offers have no order of their own
-        self._wakes: list[tuple[float, str]] = []
-        self._wake_of: dict[str, float] = {}
+        self._tickets = count(1)  # unique, because waiters have no order
+        self._checks: list[tuple[float, str]] = []
+        self._check_at: dict[str, float] = {}
 
     def __len__(self) -> int:
         return sum(group.waiting for group in self._groups.values())
@@ -79,69 +86,70 @@ class WaitingRoom:
     def __contains__(self, scope: str) -> bool:
         return any(key in self._groups for key in keys_of(scope))
 
-    def park(self, offer: Offer, key: str, until: float) -> None:
-        """Let an offer wait for what may be there at `until`."""
-        offer.parked, offer.ticket = key, next(self._tickets)
+    def park(self, waiter: Waiter, key: str, until: float) -> None:
+        """Add a waiter to a group that is checked at `until`."""
+        waiter.key, waiter.ticket = key, next(self._tickets)
         group = self._groups.setdefault(key, _Group())
         group.waiting += 1
-        heapq.heappush(group.heap, (offer.urgency, offer.order, offer.ticket, offer))
-        self.wake(key, until)
+        heapq.heappush(group.heap, (waiter.urgency, waiter.order, waiter.ticket, waiter))
+        self.check(key, until)
 
-    def look(self, scope: str, at: float) -> None:
-        """Those who wait for anything of a scope may have it at `at` already."""
+    def check_scope(self, scope: str, at: float) -> None:
+        """Check every group of a scope at `at` or earlier."""
         for key in keys_of(scope):
-            self.wake(key, at)
+            self.check(key, at)
 
-    def wake(self, key: str, at: float) -> None:
-        """Those who wait for this may have it at `at` already."""
-        if key in self._groups and at < self._wake_of.get(key, float("inf")):
-            self._wake_of[key] = at
-            heapq.heappush(self._wakes, (at, key))
+    def check(self, key: str, at: float) -> None:
+        """Check this group at `at` or earlier."""
+        if key in self._groups and at < self._check_at.get(key, float("inf")):
+            self._check_at[key] = at
+            heapq.heappush(self._checks, (at, key))
 
     def due(self, now: float) -> list[str]:
-        """What there may be now, by the keys of those who wait for it."""
+        """The keys of the groups to check now."""
         due: list[str] = []
-        while self._wakes and self._wakes[0][0] <= now:
-            at, key = heapq.heappop(self._wakes)
-            if self._wake_of.get(key) == at:
-                del self._wake_of[key]
+        while self._checks and self._checks[0][0] <= now:
+            at, key = heapq.heappop(self._checks)
+            if self._check_at.get(key) == at:
+                del self._check_at[key]
                 due.append(key)
         return due
 
-    def first(self, key: str) -> Offer | None:
-        """The most urgent of a group, ranked anew: waiting makes nobody more urgent than others.
+    def first(self, key: str) -> Waiter | None:
+        """The most urgent waiter of a group by its current rank.
 
-        Each is ranked once a look: that of a reply which is all on the screen falls all the time.
+        Each waiter is ranked once per call: the rank of a reply without unseen text falls with
+        every call. A rank never rises while its waiter waits.
         """
         group, ranked = self._groups.get(key), set[int]()
         while group is not None and group.heap:
-            known, order, ticket, offer = group.heap[0]
-            if offer.parked != key or offer.ticket != ticket or offer.result.done():
+            known, order, ticket, waiter = group.heap[0]
+            if waiter.key != key or waiter.ticket != ticket or waiter.result.done():
                 heapq.heappop(group.heap)
                 continue
             if ticket not in ranked:
                 ranked.add(ticket)
-                offer.urgency = offer.rank()
-            if offer.urgency <= known:
-                return offer
-            heapq.heapreplace(group.heap, (offer.urgency, order, ticket, offer))
+                waiter.urgency = waiter.rank()
+            if waiter.urgency <= known:
+                return waiter
+            heapq.heapreplace(group.heap, (waiter.urgency, order, ticket, waiter))
         return None
 
-    def leave(self, offer: Offer) -> None:
-        """Take one out, wherever it waits."""
-        key, offer.parked = offer.parked, None
+    def remove(self, waiter: Waiter) -> None:
+        """Remove a waiter from its group."""
+        key, waiter.key = waiter.key, None
         group = self._groups.get(key) if key is not None else None
         if key is None or group is None:
             return
         group.waiting -= 1
-        if group.heap and group.heap[0][3] is offer:
+        if group.heap and group.heap[0][3] is waiter:
             heapq.heappop(group.heap)
         if not group.waiting:
             del self._groups[key]
-            self._wake_of.pop(key, None)
+            self._check_at.pop(key, None)
 
-    def next_look(self) -> float | None:
-        """When to look again; None when nobody waits."""
-        while self._wakes and self._wake_of.get(self._wakes[0][1]) != self._wakes[0][0]:
-            heapq.heappop(self._wakes)
-        return self._wakes[0][0] if self._wakes else None
+    def next_check(self) -> float | None:
+        """The time of the next check; None if the queue is empty."""
+        while self._checks and self._check_at.get(self._checks[0][1]) != self._checks[0][0]:
+            heapq.heappop(self._checks)
+        return self._checks[0][0] if self._checks else None

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from bot.domain.replies import Action, Limit, Pace, Priority, Request
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.replies.ratelimit.window import MARGIN
 from tests.support.clock import ManualClock, settle
 from tests.support.surfaces import other_tasks
@@ -38,11 +38,13 @@ class Platform:
 
 
 class Desk:
-    """A pacer, and those who send by it."""
+    """A rate limiter, and those who send by it."""
 
     def __init__(self, used: int = 0) -> None:
         self.clock = ManualClock()
-        self.pacer = Pacer(lambda scope: MINUTE if scope == "edit" else None, self.clock)
+        self.rate_limiter = AccountRateLimiter(
+            lambda scope: MINUTE if scope == "edit" else None, self.clock
+        )
         self.platform = Platform(self.clock, used)
         self.ended: list[float] = []
 
@@ -51,12 +53,12 @@ class Desk:
         request, since = Request(Action.EDIT, 0, ("edit",)), self.clock.monotonic()
         wait = 1.0
         while wait:
-            await self.pacer.grant(lambda: request, lambda: (Priority.FINAL, since))
+            await self.rate_limiter.acquire(lambda: request, lambda: (Priority.FINAL, since))
             await self.clock.sleep(RTT)
             wait = self.platform.take()
             if wait:
-                self.pacer.throttled(wait, "edit")
-                self.pacer.refund("edit")
+                self.rate_limiter.throttled(wait, "edit")
+                self.rate_limiter.refund("edit")
         self.ended.append(self.clock.monotonic())
 
 
@@ -87,11 +89,11 @@ async def test_a_refused_request_does_not_count() -> None:
     """After ten refusals the budget is what it was."""
     desk = Desk()
     for _ in range(10):
-        await desk.pacer.spend("edit", priority=Priority.FINAL)
-        desk.pacer.refund("edit")
+        await desk.rate_limiter.spend("edit", priority=Priority.FINAL)
+        desk.rate_limiter.refund("edit")
     for _ in range(10):
-        await asyncio.wait_for(desk.pacer.spend("edit", priority=Priority.FIRST), 1)
-    waiting = asyncio.create_task(desk.pacer.spend("edit", priority=Priority.FIRST))
+        await asyncio.wait_for(desk.rate_limiter.spend("edit", priority=Priority.FIRST), 1)
+    waiting = asyncio.create_task(desk.rate_limiter.spend("edit", priority=Priority.FIRST))
     await settle()
     assert not waiting.done()
     waiting.cancel()
@@ -100,9 +102,10 @@ async def test_a_refused_request_does_not_count() -> None:
 async def test_a_429_of_unknown_use_slows_what_is_not_urgent_to_an_even_pace() -> None:
     """Ten requests of others are found out by one 429: their room is for ends first."""
     desk = Desk(used=10)
-    desk.pacer.throttled(1.0, "edit")
+    desk.rate_limiter.throttled(1.0, "edit")
     tasks = [
-        asyncio.create_task(desk.pacer.spend("edit", priority=Priority.FIRST)) for _ in range(3)
+        asyncio.create_task(desk.rate_limiter.spend("edit", priority=Priority.FIRST))
+        for _ in range(3)
     ]
     await desk.clock.advance(2.0)
     assert not any(task.done() for task in tasks)
@@ -113,38 +116,38 @@ async def test_a_429_of_unknown_use_slows_what_is_not_urgent_to_an_even_pace() -
 async def test_a_429_closes_the_named_scopes_and_nothing_else() -> None:
     """Also where it names none: that is no reason to silence the account."""
     desk = Desk()
-    await desk.pacer.spend("edit", "other")
-    desk.pacer.throttled(300.0)
-    await asyncio.wait_for(desk.pacer.spend("edit", "other"), 1)
-    desk.pacer.throttled(300.0, "other")
-    await asyncio.wait_for(desk.pacer.spend("edit", priority=Priority.FIRST), 1)
-    assert desk.pacer.delay("edit") == 0.0
-    assert desk.pacer.delay("edit", "other") == pytest.approx(300.0 + MARGIN)
+    await desk.rate_limiter.spend("edit", "other")
+    desk.rate_limiter.throttled(300.0)
+    await asyncio.wait_for(desk.rate_limiter.spend("edit", "other"), 1)
+    desk.rate_limiter.throttled(300.0, "other")
+    await asyncio.wait_for(desk.rate_limiter.spend("edit", priority=Priority.FIRST), 1)
+    assert desk.rate_limiter.delay("edit") == 0.0
+    assert desk.rate_limiter.delay("edit", "other") == pytest.approx(300.0 + MARGIN)
 
 
 async def test_what_the_platform_says_is_left_is_not_overspent() -> None:
     """A scope that we know no limit of takes what was told, and then waits for the reset."""
     desk = Desk()
-    desk.pacer.observed("x", remaining=2, reset_after=30.0)
-    await desk.pacer.spend("x")
-    desk.pacer.observed("x", remaining=2, reset_after=30.0)  # it was answered before that
-    await desk.pacer.spend("x")
-    third = asyncio.create_task(desk.pacer.spend("x"))
+    desk.rate_limiter.observed("x", remaining=2, reset_after=30.0)
+    await desk.rate_limiter.spend("x")
+    desk.rate_limiter.observed("x", remaining=2, reset_after=30.0)  # it was answered before that
+    await desk.rate_limiter.spend("x")
+    third = asyncio.create_task(desk.rate_limiter.spend("x"))
     await desk.clock.advance(29.0)
     assert not third.done()
-    assert desk.pacer.delay("x") == pytest.approx(1.0 + MARGIN)
+    assert desk.rate_limiter.delay("x") == pytest.approx(1.0 + MARGIN)
     await desk.clock.advance(1.1)
     assert third.done()
-    desk.pacer.observed("x", remaining=1, reset_after=60.0)  # the next window
-    await asyncio.wait_for(desk.pacer.spend("x"), 1)
-    assert desk.pacer.delay("x") == pytest.approx(60.0 + MARGIN)
+    desk.rate_limiter.observed("x", remaining=1, reset_after=60.0)  # the next window
+    await asyncio.wait_for(desk.rate_limiter.spend("x"), 1)
+    assert desk.rate_limiter.delay("x") == pytest.approx(60.0 + MARGIN)
 
 
 async def test_what_was_told_ends_with_its_window() -> None:
     """A request waits no longer than that, and no task is left."""
     desk = Desk()
-    desk.pacer.observed("edit", remaining=0, reset_after=5.0)
-    waiting = asyncio.create_task(desk.pacer.spend("edit", priority=Priority.BACKGROUND))
+    desk.rate_limiter.observed("edit", remaining=0, reset_after=5.0)
+    waiting = asyncio.create_task(desk.rate_limiter.spend("edit", priority=Priority.BACKGROUND))
     await desk.clock.advance(5.0 + 2 * MARGIN)
     assert waiting.done()
     assert other_tasks() == set()

@@ -1,0 +1,39 @@
+"""When the oldest unseen text of a reply was written: the fair order among interim requests.
+
+Invariant: the age is never younger than the truth, and memory is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+GRAIN = 0.01
+"""Writes within these seconds count as one: far below any visible difference."""
+
+MAX_MARKS = 1_024
+"""Ten seconds of writes at the grain; later text counts as old as the last mark."""
+
+
+class UnseenText:
+    """Remembers when each part of a growing text was written until the part is on the screen."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[int, float]] = deque()  # (end of the part, when it was written)
+
+    def text_written(self, end: int, at: float) -> None:
+        """The text reaches to offset `end` since the time `at`."""
+        if self._marks:
+            _, since = self._marks[-1]
+            if at - since < GRAIN or len(self._marks) >= MAX_MARKS:
+                self._marks[-1] = (end, since)
+                return
+        self._marks.append((end, at))
+
+    def text_shown(self, end: int) -> None:
+        """The screen shows the text up to offset `end`."""
+        while self._marks and self._marks[0][0] <= end:
+            self._marks.popleft()
+
+    def oldest(self, now: float) -> float:
+        """When the oldest unseen text was written; `now` if everything is visible."""
+        return self._marks[0][1] if self._marks else now
