@@ -74,6 +74,7 @@ class DiscordBackfill:
             saver=saver,
             clock=rest.clock,
             report_changes=partial(report_changes, rest, edits),
+            pauses=rest.timeouts.reads,
         )
 
     async def start_session(self) -> None:

@@ -18,6 +18,7 @@ from adapters.discord.payload_validation import InvalidPayload, number, outline,
 from adapters.discord.rest import RestApi, request_scopes
 from bot.domain.conversations import ConversationKey, Visibility
 from bot.domain.errors import Unsettled
+from bot.domain.replies import Priority
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -118,13 +119,22 @@ def _visibility(channel: discord.abc.GuildChannel) -> Visibility:
 
 
 # ── from REST ─────────────────────────────────────────────────────────────────────────────────
-async def fetch_channel_context(rest: RestApi, channel: int) -> ChannelContext | None:
+async def fetch_channel_context(
+    rest: RestApi,
+    channel: int,
+    *,
+    priority: Priority = Priority.CONTROL,
+    within: float | None = None,
+) -> ChannelContext | None:
     """The context of a channel that is not cached; None if it cannot hold a conversation.
 
-    Raises a PlatformError.
+    `within` limits the request, in seconds. Raises a PlatformError.
     """
     raw: Any = await rest.request(
-        request_scopes("get-channel", channel), lambda client: client.http.get_channel(channel)
+        request_scopes("get-channel", channel),
+        lambda client: client.http.get_channel(channel),
+        priority=priority,
+        within=within,
     )
     client = await rest.client()
     guild = client.get_guild(payloads.read_id(raw, "guild_id") or 0)

@@ -20,6 +20,7 @@ from discord.utils import MISSING
 from adapters.discord.background import BackgroundTasks
 from adapters.discord.http import GLOBAL, TooManyRequests, retry_after_in
 from adapters.discord.payloads import read_id
+from bot.catchup.backfill_queue import USUAL_PAUSES, ReadPauses
 from bot.common.retry import Backoff
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
@@ -90,7 +91,7 @@ class Timeouts:
     `thread` limits creating a thread, while a person waits for a first sign; `interaction` is
     Discord's documented limit for the first response. `again` is the first pause before a failed
     message is accepted again, `background` the first one before background work is retried; both
-    double up to `longest`.
+    double up to `longest`. `reads` are the pauses of backfill.
     """
 
     login: float = 30.0
@@ -102,6 +103,7 @@ class Timeouts:
     again: float = 15.0
     background: float = 30.0
     longest: float = 600.0
+    reads: ReadPauses = USUAL_PAUSES
 
 
 def request_scopes(route: str, major: object = "") -> tuple[str, str]:

@@ -146,7 +146,7 @@ class Listeners:
         try:
             await self._inbox.receive(incoming)
         except StoreUnavailable as error:
-            log.error("could not store a message", source=incoming.source, error=str(error))
+            log.error("a message could not be stored", source=incoming.source, error=str(error))
             if await self._inbox.apology_due(incoming):
                 self._run_in_background(self._apologize(incoming))
             raise

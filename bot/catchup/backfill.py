@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.catchup.backfill_queue import LATER_SECONDS, BackfillQueue
+from bot.catchup.backfill_queue import USUAL_PAUSES, BackfillQueue, ReadPauses
 from bot.catchup.recheck import EditRecheck
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
@@ -48,11 +48,13 @@ class Backfill:
         saver: WatermarkSaver,
         clock: Clock,
         report_changes: ReportChanges,
+        pauses: ReadPauses = USUAL_PAUSES,
     ) -> None:
+        self._pauses = pauses
         self._platform, self._inbox, self._clock = platform, inbox, clock
         self._saver, self._tracker = saver, saver.tracker
         self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
-        self._queue = BackfillQueue(clock)
+        self._queue = BackfillQueue(clock, pauses)
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
         self._rereads: set[ChannelRef] = set()
@@ -60,7 +62,7 @@ class Backfill:
     async def restart(self) -> None:
         """Drop all reads and open a gap in every workspace; `start` must follow for each."""
         self._tracker.open_gap()
-        earlier, self._queue = self._queue, BackfillQueue(self._clock)
+        earlier, self._queue = self._queue, BackfillQueue(self._clock, self._pauses)
         self._conversations = None
         self._runs.clear()
         self._rereads.clear()
@@ -138,7 +140,7 @@ class Backfill:
             self._tracker.close_channel(history.ref, gap)
         else:
             self._tracker.hold(history.ref)
-            self._start_task(self._read_later(history, gap, LATER_SECONDS))
+            self._start_task(self._read_later(history, gap, self._pauses.later))
         self._saver.save_soon()
         return complete
 

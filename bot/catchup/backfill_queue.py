@@ -19,14 +19,23 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-RETRIES = Backoff(first=1.0, longest=30.0)
-ATTEMPTS = 7  # about two minutes with these pauses
+ATTEMPTS = 7  # about two minutes with the usual pauses
 # The longest that one request may take, in seconds, including its wait for the rate limiter: a 429
 # closes a limit for a minute at most.
 ATTEMPT_SECONDS = 90.0
-LATER_SECONDS = 300.0  # until a read that was given up begins again
 FIRST, LAST = (-1.0,), (3.0,)  # ranks before and after every history's
 CONCURRENCY = 4  # reads in progress: enough to keep sending while others wait for their response
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPauses:
+    """Pauses before a failed read is retried, and before one that was given up begins again.
+
+    Both are in seconds.
+    """
+
+    retries: Backoff
+    later: float
 
 
 @dataclass(order=True, slots=True)
@@ -39,11 +48,14 @@ class _Job:
     failures: int = field(default=0, compare=False)
 
 
+USUAL_PAUSES = ReadPauses(retries=Backoff(first=1.0, longest=30.0), later=300.0)
+
+
 class BackfillQueue:
     """Runs reads, the lowest rank first."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, pauses: ReadPauses = USUAL_PAUSES) -> None:
+        self._clock, self._pauses = clock, pauses
         self._jobs: list[_Job] = []
         self._numbers = count()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -72,7 +84,7 @@ class BackfillQueue:
 
         await self.add(name, FIRST, step)
         while not results:
-            await self._clock.sleep(LATER_SECONDS)
+            await self._clock.sleep(self._pauses.later)
             await self.add(name, FIRST, step)
         return results[0]
 
@@ -131,7 +143,7 @@ class BackfillQueue:
             _finish(job, complete=False)
             return
         asked = error.retry_after if isinstance(error, Throttled) else 0.0
-        pause = max(RETRIES.after(job.failures), asked)
+        pause = max(self._pauses.retries.after(job.failures), asked)
         log.warning("a read failed", read=job.name, error=repr(error), retry_in=pause)
         self.start(self._push_after(job, pause), name="backfill: pause")
 

@@ -20,6 +20,8 @@ from structlog.testing import capture_logs
 
 from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.rest import Timeouts
+from bot.catchup.backfill_queue import ReadPauses
+from bot.common.retry import Backoff
 from bot.config.settings import Settings
 from bot.core import build_core, open_resources
 from bot.domain.replies import Limit, Pace
@@ -45,6 +47,7 @@ WAITS = Timeouts(
     removal=0.3,
     again=0.3,
     background=0.3,
+    reads=ReadPauses(Backoff(0.1, 0.6), later=1.0),
     longest=0.6,
 )
 

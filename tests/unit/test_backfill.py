@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from bot.catchup.backfill import Backfill
-from bot.catchup.backfill_queue import ATTEMPTS, LATER_SECONDS
+from bot.catchup.backfill_queue import ATTEMPTS, USUAL_PAUSES
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Gone, StoreUnavailable, Unsettled
@@ -159,10 +159,10 @@ async def test_a_thread_that_fails_for_minutes_holds_its_channel_until_it_is_rea
     world = World(pages={"c": [50], "c/1": [10]}, threads={"c": ["c/1"]})
     world.reader.failures["c/1"] = [Unsettled("?")] * ATTEMPTS
     await world.start()
-    await world.clock.advance(LATER_SECONDS - 1)
+    await world.clock.advance(USUAL_PAUSES.later - 1)
     world.saver.mark_decided(ChannelRef(W, "c"), 90)
     assert world.position_of("c") == 1
-    await world.clock.advance(LATER_SECONDS)
+    await world.clock.advance(USUAL_PAUSES.later)
     assert world.position_of("c") == 90
 
 
@@ -171,11 +171,11 @@ async def test_a_list_of_threads_that_fails_for_minutes_is_read_again_later() ->
     world = World(pages={"list": [], "thread": [10]}, threads={"list": ["thread"]})
     world.reader.failures["list"] = [Unsettled("?")] * ATTEMPTS
     await world.start()
-    await world.clock.advance(LATER_SECONDS - 1)
+    await world.clock.advance(USUAL_PAUSES.later - 1)
     world.saver.mark_decided(ChannelRef(W, "c"), 90)
     await world.clock.advance(2)
     assert world.inbox.stored[""] == 1
-    await world.clock.advance(LATER_SECONDS)
+    await world.clock.advance(USUAL_PAUSES.later)
     assert world.inbox.accepted == [10]
     assert world.inbox.stored[""] == 90
 
