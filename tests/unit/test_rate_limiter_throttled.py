@@ -130,9 +130,7 @@ async def test_a_reported_count_is_not_exceeded() -> None:
     desk = Desk()
     desk.rate_limiter.observed("x", remaining=2, reset_after=30.0)
     await desk.rate_limiter.spend("x")
-    desk.rate_limiter.observed(
-        "x", remaining=2, reset_after=30.0
-    )  # an answer from before that request
+    desk.rate_limiter.observed("x", remaining=2, reset_after=30.0)  # an older answer
     await desk.rate_limiter.spend("x")
     third = asyncio.create_task(desk.rate_limiter.spend("x"))
     await desk.clock.advance(29.0)
