@@ -1,4 +1,4 @@
-"""The budget: what is granted when, exactly, on a clock that the test drives."""
+"""Which request the rate limiter grants, and the exact time, on a manual clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WIDE = Limit(50, 1.0, pace=Pace.NONE)
 
 
 class Desk:
-    """A rate limiter, those who ask it, and the record of what it granted when."""
+    """A rate limiter, its callers, and a record of its grants."""
 
     def __init__(self, limits: dict[str, Limit], margin: float = MARGIN) -> None:
         self.clock = ManualClock()
@@ -64,7 +64,7 @@ class Desk:
 
 
 async def test_an_even_pace() -> None:
-    """Edits of one channel go out an even step apart, the first one at once."""
+    """Edits in one channel are one even gap apart; the first is sent immediately."""
     desk = Desk({"c": BURST})
     for number in range(6):
         desk.ask(f"e{number}", "c", age=number)
@@ -74,7 +74,7 @@ async def test_an_even_pace() -> None:
 
 
 async def test_urgent_requests_use_the_burst_and_interim_ones_do_not() -> None:
-    """Final texts need not wait for the pace of edits, only for the budget itself."""
+    """Final texts wait for the budget, but not for the pace of edits."""
     desk = Desk({"c": BURST})
     for number in range(6):
         desk.ask(f"f{number}", "c", priority=Priority.FINAL, age=number)
@@ -84,8 +84,8 @@ async def test_urgent_requests_use_the_burst_and_interim_ones_do_not() -> None:
     assert desk.times[5] == 5 + MARGIN
 
 
-async def test_the_end_of_a_reply_waits_for_one_step_at_most() -> None:
-    """However many edits a channel had, its final text finds room within one even step."""
+async def test_the_end_of_a_reply_waits_for_one_gap_at_most() -> None:
+    """Even in a channel with many edits."""
     for wait in (0.2, 0.9, 1.7, 4.4, 4.9, 5.2, 7.7):
         desk = Desk({"c": BURST})
         edits = [desk.ask(f"e{number}", "c", age=number) for number in range(30)]
@@ -98,7 +98,7 @@ async def test_the_end_of_a_reply_waits_for_one_step_at_most() -> None:
 
 
 async def test_the_order_of_urgency() -> None:
-    """When a scope frees, the most urgent goes first; edits by the age of what is unseen."""
+    """The most urgent request goes first; among edits, the one with the oldest unseen text."""
     desk = Desk({"c": Limit(1, 1.0)})
     desk.ask("now", "c")
     await settle()
@@ -115,8 +115,8 @@ async def test_the_order_of_urgency() -> None:
     assert desk.names == ["now", "final", "control", "first", "old", "young", "background"]
 
 
-async def test_scopes_do_not_hold_back_others() -> None:
-    """Who waits for one channel is passed by who asks for another."""
+async def test_a_blocked_scope_does_not_block_others() -> None:
+    """A request for another channel overtakes a final text that waits for its channel."""
     desk = Desk({"a": Limit(1, 10.0), "b": Limit(5, 1.0), "global": WIDE})
     desk.ask("a1", "a", "global")
     desk.ask("a2", "a", "global", priority=Priority.FINAL)
@@ -126,7 +126,7 @@ async def test_scopes_do_not_hold_back_others() -> None:
 
 
 async def test_all_scopes_of_a_request_must_have_room() -> None:
-    """A request waits for the last of its scopes, and takes from each."""
+    """A request waits for the last of its scopes and costs all of them."""
     desk = Desk({"a": Limit(1, 2.0), "b": Limit(1, 5.0)}, margin=0.0)
     desk.ask("b", "b")
     desk.ask("ab", "a", "b")
@@ -136,8 +136,8 @@ async def test_all_scopes_of_a_request_must_have_room() -> None:
     assert desk.granted == [(0.0, "b"), (0.0, "a"), (5.0, "ab")]
 
 
-async def test_planned_at_the_moment_of_the_grant() -> None:
-    """The plan that is granted is the newest one, with its own scopes."""
+async def test_the_newest_plan_is_granted() -> None:
+    """With its own scopes, even if they differ from the earlier plan's."""
     desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
     desk.ask("before", "c")
     newest = [Request(Action.EDIT, 0, ("c",), text="old")]
@@ -150,8 +150,8 @@ async def test_planned_at_the_moment_of_the_grant() -> None:
     assert task.result() == newest[0]
 
 
-async def test_ranked_at_the_moment_of_the_grant() -> None:
-    """Who has become less urgent while it waited lets others go first."""
+async def test_the_newest_rank_counts() -> None:
+    """A waiter that has become less urgent lets others go first."""
     desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
     desk.ask("before", "c")
     ages = [-1.0]
@@ -164,8 +164,7 @@ async def test_ranked_at_the_moment_of_the_grant() -> None:
     assert desk.names == ["before", "other", "late"]
 
 
-async def test_nothing_left_to_do() -> None:
-    """A plan that has become None costs nothing and returns."""
+async def test_a_plan_that_became_none_costs_nothing() -> None:
     desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
     desk.ask("before", "c")
     plans: list[Request | None] = [Request(Action.EDIT, 0, ("c",))]
@@ -178,8 +177,7 @@ async def test_nothing_left_to_do() -> None:
     assert desk.granted == [(0.0, "before"), (2.0, "after")]
 
 
-async def test_a_plan_that_fails_is_its_owners() -> None:
-    """An error in a plan reaches who asked, and nobody else."""
+async def test_an_error_in_a_plan_reaches_its_caller_only() -> None:
     desk = Desk({"c": Limit(2, 2.0)})
 
     def broken() -> Request | None:
@@ -193,8 +191,7 @@ async def test_a_plan_that_fails_is_its_owners() -> None:
         await task
 
 
-async def test_throttled() -> None:
-    """After a 429 nobody sends in its scopes for so long, and for a minute the pace is slower."""
+async def test_a_429_closes_its_scope_and_slows_it_for_a_minute() -> None:
     desk = Desk({"c": Limit(2, 2.0), "d": Limit(2, 2.0)}, margin=0.0)
     desk.rate_limiter.throttled(7.0, "c")
     desk.rate_limiter.throttled(7.0, "c")  # a second one in flight counts once
@@ -213,8 +210,7 @@ async def test_throttled() -> None:
     assert [at - start for at, _ in desk.granted[-2:]] == [0.0, 1.0]
 
 
-async def test_a_throttled_scope_without_a_limit() -> None:
-    """Even a scope that we know no limit of is closed by a 429."""
+async def test_a_429_closes_a_scope_without_a_limit() -> None:
     desk = Desk({})
     desk.rate_limiter.throttled(3.0, "x")
     desk.ask("x", "x")
@@ -223,8 +219,8 @@ async def test_a_throttled_scope_without_a_limit() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_nobody_waits_for_ever(seed: int) -> None:
-    """Offers that share scopes, keep for ends, change rank and leave: all others are served."""
+async def test_every_waiter_is_served(seed: int) -> None:
+    """Although waiters share scopes, reserve requests, change rank and leave."""
     chance = random.Random(seed)
     limits = {
         "a": Limit(3, 2.0, pace=Pace.FORECAST),
@@ -251,7 +247,7 @@ async def test_nobody_waits_for_ever(seed: int) -> None:
 async def _served(
     desk: Desk, request: Request, reservation: Reservation, chance: random.Random
 ) -> Request | None:
-    """One that is granted a request, and leaves; its rank is another one at every look."""
+    """Acquire a request with a rank that changes at every call, then release."""
     priorities = [Priority.FINAL, Priority.CONTROL, Priority.FIRST, Priority.INTERIM]
     try:
         return await desk.rate_limiter.acquire(
@@ -263,8 +259,8 @@ async def _served(
         desk.rate_limiter.release(reservation)
 
 
-async def test_who_leaves_is_forgotten() -> None:
-    """Cancelled waiters leave no place, no timer and no task behind."""
+async def test_a_cancelled_waiter_is_forgotten() -> None:
+    """It leaves no queue entry, timer or task behind."""
     desk = Desk({"c": Limit(1, 5.0)})
     desk.ask("first", "c")
     waiting = [desk.ask(f"w{number}", "c", age=number) for number in range(3)]
@@ -277,15 +273,14 @@ async def test_who_leaves_is_forgotten() -> None:
     assert not other_tasks()
 
 
-async def test_a_grant_that_nobody_takes_is_given_back() -> None:
-    """Who is cancelled in the moment of the grant costs the others nothing."""
+async def test_a_waiter_cancelled_at_its_grant_returns_the_request() -> None:
     desk = Desk({"c": Limit(1, 5.0)}, margin=0.0)
     desk.ask("first", "c")
     leaving = desk.ask("leaving", "c", age=0.0)
     desk.ask("next", "c", age=1.0)
     await settle()
     desk.clock._now += 5.0
-    desk.rate_limiter._grant_due()  # the grant is given, and its waiter has not yet run
+    desk.rate_limiter._grant_due()  # its waiter has not run yet
     leaving.cancel()
     await desk.clock.advance(0.001)
     assert leaving.cancelled()
@@ -293,8 +288,30 @@ async def test_a_grant_that_nobody_takes_is_given_back() -> None:
     assert desk.rate_limiter.counters.granted[Priority.INTERIM] == 2
 
 
-async def test_spend() -> None:
-    """Requests that are not a reply's pay from the same budget."""
+async def test_a_waiter_cancelled_before_a_pass_does_not_stop_the_pass() -> None:
+    """Its future is cancelled immediately, but it withdraws only when its task runs again."""
+    clock = ManualClock()
+    rate_limiter = AccountRateLimiter(lambda scope: Limit(1, 1.0), clock)
+    request = Request(Action.EDIT, 0, ("channel:1",))
+    assert await rate_limiter.acquire(lambda: request, lambda: (Priority.INTERIM, 0.0)) == request
+    leaving = asyncio.create_task(
+        rate_limiter.acquire(lambda: request, lambda: (Priority.INTERIM, 0.0))
+    )
+    staying = asyncio.create_task(
+        rate_limiter.acquire(lambda: request, lambda: (Priority.INTERIM, 0.0))
+    )
+    await settle()
+    assert rate_limiter.waiting == 2
+    clock.jump(5.0)
+    leaving.cancel()
+    rate_limiter._grant_due()  # in the same turn of the loop
+    assert await staying == request
+    assert leaving.cancelled()
+    await clock.advance(5.0)
+    assert rate_limiter.waiting == 0
+
+
+async def test_requests_of_no_reply_cost_the_same_budget() -> None:
     desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
     await desk.rate_limiter.spend("c")
     desk.ask("edit", "c", age=0.0)
@@ -305,7 +322,7 @@ async def test_spend() -> None:
 
 
 async def test_idle_scopes_are_forgotten() -> None:
-    """Ten thousand channels that were used once are not remembered."""
+    """Ten thousand channels, each used once, take no memory."""
     clock = ManualClock()
     rate_limiter = AccountRateLimiter(lambda scope: Limit(5, 5.0), clock)
     for number in range(10_000):
@@ -315,7 +332,7 @@ async def test_idle_scopes_are_forgotten() -> None:
 
 
 def windows(times: Sequence[float], seconds: float) -> int:
-    """The most that falls into any window of `seconds`, however it is laid."""
+    """The largest count in any window of `seconds`."""
     ordered = sorted(times)
     most = begin = 0
     for end, at in enumerate(ordered):
@@ -327,7 +344,7 @@ def windows(times: Sequence[float], seconds: float) -> int:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_no_window_is_ever_too_full(seed: int) -> None:
-    """Under random load and jitter below the margin, no server ever counts too many."""
+    """Under random load, with jitter below the margin, no server counts too many requests."""
     chance = random.Random(seed)
     limits = {"c": Limit(5, 5.0), "global": Limit(20, 2.0)}
     desk = Desk({**{f"c{n}": limits["c"] for n in range(9)}, "global": limits["global"]})
@@ -347,14 +364,14 @@ async def test_no_window_is_ever_too_full(seed: int) -> None:
 
 
 async def test_a_thousand_waiters_are_planned_once_each_and_in_short_steps() -> None:
-    """When a thousand waiters become free at once, granting them lets the loop go in between."""
+    """A thousand waiters that have room at the same time are granted in several passes."""
     desk = Desk({"all": Limit(2_000, 1.0)}, margin=0.0)
     desk.rate_limiter.throttled(1.0, "all")
     planned = [0] * 1_000
 
     def plan(number: int) -> Request:
         planned[number] += 1
-        desk.clock.jump(0.000_01)  # what it takes
+        desk.clock.jump(0.000_01)  # the cost of planning
         return Request(Action.EDIT, 0, ("all", f"channel:{number}"))
 
     for number in range(1_000):
@@ -370,8 +387,8 @@ async def test_a_thousand_waiters_are_planned_once_each_and_in_short_steps() -> 
     assert planned == [2] * 1_000
 
 
-async def test_ranks_that_fall_at_every_look_end_the_look() -> None:
-    """As of replies whose text is all on the screen: their age is counted from now."""
+async def test_ranks_that_fall_at_every_call_do_not_loop() -> None:
+    """A reply without unseen text has the current time as its age key."""
     queue, now = WaitQueue(), itertools.count()
     waiters = [
         Waiter(lambda: None, lambda: (Priority.INTERIM, float(next(now))), n, None)
@@ -383,8 +400,8 @@ async def test_ranks_that_fall_at_every_look_end_the_look() -> None:
     assert queue.first("c") in waiters
 
 
-async def test_one_that_waits_again_for_the_same_counts_once() -> None:
-    """Also when another one came before it meanwhile, so that its old entry is not at the top."""
+async def test_a_waiter_that_waits_again_counts_once() -> None:
+    """Even if its old entry is not at the top of the heap."""
     queue = WaitQueue()
     ranks = {"late": (Priority.INTERIM, 2.0), "early": (Priority.INTERIM, 1.0)}
     late = Waiter(lambda: None, lambda: ranks["late"], 1, None)
@@ -402,8 +419,7 @@ async def test_one_that_waits_again_for_the_same_counts_once() -> None:
     assert len(queue) == 0
 
 
-def test_a_refund_leaves_the_rest() -> None:
-    """Giving one request back frees its own slot only."""
+def test_a_refund_frees_one_request() -> None:
     window = SlidingWindow(Limit(2, 10.0), margin=0.0)
     window.take(0.0)
     window.take(1.0)
@@ -414,13 +430,12 @@ def test_a_refund_leaves_the_rest() -> None:
     assert window.idle(11.0)
 
 
-# ── what the platform's answers tell ──────────────────────────────────────────────────────────
-async def test_a_window_with_nothing_left_is_waited_for_without_a_penalty() -> None:
-    """The platform said so before it had to refuse anything."""
+# ── the platform's own counts ─────────────────────────────────────────────────────────────────
+async def test_an_empty_window_closes_its_scope_without_a_penalty() -> None:
     desk = Desk({})
     desk.rate_limiter.observed("thread:1", remaining=0, reset_after=300.0)
     waiting = desk.ask("late", "thread:1")
-    other = desk.ask("at once", "thread:2")
+    other = desk.ask("now", "thread:2")
     await settle()
     assert (waiting.done(), other.done()) == (False, True)
     assert desk.rate_limiter.delay("thread:2", "thread:1") == pytest.approx(300.0, abs=0.1)
@@ -429,9 +444,8 @@ async def test_a_window_with_nothing_left_is_waited_for_without_a_penalty() -> N
     assert desk.rate_limiter.counters.throttled == {}
 
 
-async def test_a_window_with_requests_left_closes_nothing() -> None:
-    """However long it lasts."""
+async def test_a_long_window_with_requests_left_closes_nothing() -> None:
     desk = Desk({})
     desk.rate_limiter.observed("thread:1", remaining=49, reset_after=300.0)
-    assert (await desk.ask("at once", "thread:1")) is not None
+    assert (await desk.ask("now", "thread:1")) is not None
     assert desk.rate_limiter.delay("thread:1", "never seen") == 0.0

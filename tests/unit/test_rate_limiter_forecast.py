@@ -1,4 +1,4 @@
-"""How a budget is spent over the time that replies are expected to take; what is kept for ends."""
+"""Spending a budget over the expected time of replies, and reservations for their ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLOSE = Request(Action.CLOSE, 0, ("stop",), keeps=("edit",), grows="edit")
 
 
 class Desk:
-    """A rate limiter and replies that ask it."""
+    """A rate limiter and its replies."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -77,8 +77,8 @@ async def test_one_reply_spends_its_budget_over_its_expected_time() -> None:
     assert gaps[1:] == pytest.approx([horizon / 10] * 2, rel=0.15)
 
 
-async def test_an_end_finds_its_request_whatever_others_spent() -> None:
-    """One is kept for each reply that was begun, and interim edits never touch it."""
+async def test_an_ending_finds_its_reserved_request() -> None:
+    """Interim edits of other replies never spend it."""
     desk = Desk()
     reservations = [desk.reply() for _ in range(3)]
     for reservation in reservations:
@@ -94,14 +94,14 @@ async def test_an_end_finds_its_request_whatever_others_spent() -> None:
         task.cancel()
 
 
-async def test_a_reply_that_could_not_be_ended_is_not_begun() -> None:
-    """It is posted whole instead, when its text is final, which takes no edit."""
+async def test_a_reply_without_a_request_for_its_end_does_not_begin() -> None:
+    """It is posted whole when its text is final, which costs no edit."""
     desk = Desk()
     reservations = [desk.reply() for _ in range(14)]
     waiting = [desk.ask(POST, reservation, Priority.FIRST) for reservation in reservations]
     await desk.clock.advance(TYPICAL)
     assert sum(task.done() for task in waiting) == 10
-    assert desk.rate_limiter.counters.held_back >= 4  # the log says so, too
+    assert desk.rate_limiter.counters.held_back >= 4
     late = [number for number, task in enumerate(waiting) if not task.done()]
     whole = replace(POST, keeps=None, grows=None)
     for number in late:
@@ -111,8 +111,8 @@ async def test_a_reply_that_could_not_be_ended_is_not_begun() -> None:
     assert all(end.done() for end in ends)
 
 
-async def test_where_there_is_little_a_reply_begins_in_the_middle_of_its_time() -> None:
-    """One post and one end each: then half of it is seen for half of the time."""
+async def test_under_overload_a_reply_begins_in_the_middle_of_its_time() -> None:
+    """With one post and one end, half of the text is visible for half of the time."""
     desk = Desk()
     reservations = [desk.reply() for _ in range(8)]
     for reservation in reservations:
@@ -142,8 +142,8 @@ async def test_a_reply_begins_where_it_can_expect_more_requests() -> None:
     assert actions == [Action.START, Action.START, Action.POST, Action.START, Action.START]
 
 
-async def test_a_stream_whose_appends_are_used_up_goes_on_by_edits() -> None:
-    """It is closed with what an append would have said, and keeps an edit for its end."""
+async def test_a_stream_without_appends_continues_with_edits() -> None:
+    """The close carries the text of the append, and an edit is reserved for the end."""
     desk = Desk()
     reservation = desk.reply()
     assert await desk.first(START, reservation) == START
@@ -157,8 +157,7 @@ async def test_a_stream_whose_appends_are_used_up_goes_on_by_edits() -> None:
     assert reservation.keeps == ("edit",)
 
 
-async def test_who_leaves_gives_back_what_was_kept() -> None:
-    """A reply whose place is gone keeps nothing from others."""
+async def test_a_released_reservation_is_free_for_others() -> None:
     desk = Desk()
     reservations = [desk.reply() for _ in range(10)]
     for reservation in reservations:
@@ -174,7 +173,7 @@ async def test_who_leaves_gives_back_what_was_kept() -> None:
 
 
 def test_ended_replies_leave_budget_for_more_of_them() -> None:
-    """Abandoned replies do not; and the memory of ended ones fades."""
+    """Abandoned replies do not count, and ended ones fade."""
     forecast = Forecast()
     quiet = forecast.horizon(0.0, 60.0)
     for _ in range(10):
@@ -187,8 +186,8 @@ def test_ended_replies_leave_budget_for_more_of_them() -> None:
     assert forecast.horizon(10.0 + 10 * MEMORY, 60.0) == pytest.approx(quiet, rel=0.01)
 
 
-def test_a_reply_that_goes_on_is_expected_to_go_on() -> None:
-    """However long it has been, there is some time left to spend the budget over."""
+def test_a_long_reply_is_expected_to_continue() -> None:
+    """At any age, some time is left to spend the budget over."""
     forecast = Forecast()
     reservation = forecast.expect()
     forecast.begin(reservation, 0.0)

@@ -1,4 +1,4 @@
-"""What a 429, and a platform's own count, do to the budgets: on a simulated clock."""
+"""429s and the platform's own counts, on a manual clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RTT = 0.1
 
 
 class Platform:
-    """A sliding window that other programs use as well; what it refuses it does not count."""
+    """A sliding window that other programs share; it does not count refused requests."""
 
     def __init__(self, clock: ManualClock, used: int) -> None:
         self._clock = clock
@@ -27,7 +27,7 @@ class Platform:
         self.frees = sorted(at + 60.0 for at in self.taken)
 
     def take(self) -> float:
-        """0.0 when it takes a request now, else the whole seconds to wait."""
+        """Take a request and return 0.0, or return the whole seconds to wait."""
         now = self._clock.monotonic()
         self.taken = [at for at in self.taken if at > now - 60.0]
         if len(self.taken) < MINUTE.count:
@@ -38,7 +38,7 @@ class Platform:
 
 
 class Desk:
-    """A rate limiter, and those who send by it."""
+    """A rate limiter and its callers."""
 
     def __init__(self, used: int = 0) -> None:
         self.clock = ManualClock()
@@ -49,7 +49,7 @@ class Desk:
         self.ended: list[float] = []
 
     async def end(self) -> None:
-        """Send one final text until the platform takes it."""
+        """Send a final text until the platform accepts it."""
         request, since = Request(Action.EDIT, 0, ("edit",)), self.clock.monotonic()
         wait = 1.0
         while wait:
@@ -63,7 +63,7 @@ class Desk:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_a_final_text_is_sent_when_the_platform_said_however_often_it_refuses(
+async def test_a_final_text_follows_retry_after_despite_many_429s(
     seed: int,
 ) -> None:
     """A process that starts on a spent budget: each goes within 2 s of Retry-After, which is a
@@ -81,12 +81,12 @@ async def test_a_final_text_is_sent_when_the_platform_said_however_often_it_refu
     possible = [max(pair) for pair in zip(asked, desk.platform.frees, strict=False)]
     late = [end - due for end, due in zip(desk.ended, possible, strict=True)]
     assert max(late) < 1.0 + 2.0
-    # And no storm: of those that wait for one moment, the first few try.
+    # No storm: only a few of the waiting requests meet the next 429.
     assert desk.platform.refused < 4 * len(tasks)
 
 
 async def test_a_refused_request_does_not_count() -> None:
-    """After ten refusals the budget is what it was."""
+    """The budget is unchanged after ten 429s."""
     desk = Desk()
     for _ in range(10):
         await desk.rate_limiter.spend("edit", priority=Priority.FINAL)
@@ -99,8 +99,8 @@ async def test_a_refused_request_does_not_count() -> None:
     waiting.cancel()
 
 
-async def test_a_429_of_unknown_use_slows_what_is_not_urgent_to_an_even_pace() -> None:
-    """Ten requests of others are found out by one 429: their room is for ends first."""
+async def test_unknown_use_slows_interim_requests_to_an_even_pace() -> None:
+    """One 429 reveals ten requests of another program; final texts get their room first."""
     desk = Desk(used=10)
     desk.rate_limiter.throttled(1.0, "edit")
     tasks = [
@@ -114,7 +114,7 @@ async def test_a_429_of_unknown_use_slows_what_is_not_urgent_to_an_even_pace() -
 
 
 async def test_a_429_closes_the_named_scopes_and_nothing_else() -> None:
-    """Also where it names none: that is no reason to silence the account."""
+    """A 429 without scopes closes nothing."""
     desk = Desk()
     await desk.rate_limiter.spend("edit", "other")
     desk.rate_limiter.throttled(300.0)
@@ -125,12 +125,12 @@ async def test_a_429_closes_the_named_scopes_and_nothing_else() -> None:
     assert desk.rate_limiter.delay("edit", "other") == pytest.approx(300.0 + MARGIN)
 
 
-async def test_what_the_platform_says_is_left_is_not_overspent() -> None:
-    """A scope that we know no limit of takes what was told, and then waits for the reset."""
+async def test_a_reported_count_is_not_exceeded() -> None:
+    """A scope without a limit spends the reported count, then waits for the reset."""
     desk = Desk()
     desk.rate_limiter.observed("x", remaining=2, reset_after=30.0)
     await desk.rate_limiter.spend("x")
-    desk.rate_limiter.observed("x", remaining=2, reset_after=30.0)  # it was answered before that
+    desk.rate_limiter.observed("x", remaining=2, reset_after=30.0)  # an older answer
     await desk.rate_limiter.spend("x")
     third = asyncio.create_task(desk.rate_limiter.spend("x"))
     await desk.clock.advance(29.0)
@@ -143,8 +143,8 @@ async def test_what_the_platform_says_is_left_is_not_overspent() -> None:
     assert desk.rate_limiter.delay("x") == pytest.approx(60.0 + MARGIN)
 
 
-async def test_what_was_told_ends_with_its_window() -> None:
-    """A request waits no longer than that, and no task is left."""
+async def test_a_reported_count_expires_with_its_window() -> None:
+    """No task is left."""
     desk = Desk()
     desk.rate_limiter.observed("edit", remaining=0, reset_after=5.0)
     waiting = asyncio.create_task(desk.rate_limiter.spend("edit", priority=Priority.BACKGROUND))
