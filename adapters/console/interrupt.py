@@ -13,7 +13,7 @@ from typing import Any
 def stop_on_interrupt(stop: Callable[[], Coroutine[Any, Any, object]]) -> Iterator[None]:
     """Make Ctrl-C run `stop` while the context lasts.
 
-    Installed for each line, because prompt_toolkit installs a handler of its own to read a line
+    Installed for each line, because prompt_toolkit installs another handler to read a line
     and afterwards removes any handler.
     """
     loop, stops = asyncio.get_running_loop(), set[asyncio.Task[object]]()

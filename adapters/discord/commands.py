@@ -31,7 +31,7 @@ _COMPARED = ("name", "description", "type", "options", "contexts", "integration_
 
 
 class CommandTree(app_commands.CommandTree[discord.Client]):
-    """discord.py's tree, which would raise in its own task on a malformed payload."""
+    """discord.py's tree, which would raise in a separate task on a malformed payload."""
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Whether discord.py can parse the command; if not, apologizes."""

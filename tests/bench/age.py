@@ -1,7 +1,7 @@
-"""Age of information from a simulator's records: how old the oldest text is that nobody can see.
+"""Age of information from a simulator's records: how old the oldest unseen text is.
 
 Invariant: exact for what was recorded. The answers are made of numbered words, one a chunk, so
-that what a message shows is told by its words, whatever a renderer did to the blanks between.
+that what a message shows follows from its words, whatever a renderer did to the blanks between.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ _DISCORD = (
 
 
 def kind_of(method: str, path: str) -> str:
-    """The kind of a request: on Slack its method, on Discord a word of ours."""
+    """The kind of a request: on Slack its method, on Discord our word for it."""
     if path.startswith("/api/v10"):
         path = path.removeprefix("/api/v10")
         named = (

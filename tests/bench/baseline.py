@@ -1,7 +1,7 @@
 """The baseline: a plain publisher that edits every second in each stream, as most bots do.
 
 Run as `python -m tests.bench.baseline` with the bot's own settings. It uses the platforms' real
-clients as they come, with their own handling of limits: discord.py waits and repeats by itself;
+clients as they come, with their own handling of limits: discord.py waits and repeats on its own;
 for slack_sdk its rate limit handler is added. There is no budget that streams share.
 """
 
@@ -23,7 +23,7 @@ Post = Callable[[str], Awaitable[Callable[[str], Awaitable[object]]]]
 
 
 async def publish(tokens: AsyncIterator[str], post: Post, limit: int) -> None:
-    """Post the first text at once, edit every second, begin a new message where one is full."""
+    """Post the first text immediately, edit every second, begin a new message where one is full."""
     shown, pages, edit, at = "", "", None, 0.0
     async for text in with_pauses(tokens):
         if len(pages) + len(text) > limit and edit is not None:
@@ -33,13 +33,13 @@ async def publish(tokens: AsyncIterator[str], post: Post, limit: int) -> None:
         if not pages.strip() or (edit is not None and time.monotonic() < at + EVERY):
             continue
         if pages != shown:
-            edit = await post(pages) if edit is None else await _edited(edit, pages)
+            edit = await post(pages) if edit is None else await _edit_message(edit, pages)
             shown, at = pages, time.monotonic()
     if edit is not None and pages != shown:
         await edit(pages)
 
 
-async def _edited(
+async def _edit_message(
     edit: Callable[[str], Awaitable[object]], text: str
 ) -> Callable[[str], Awaitable[object]]:
     await edit(text)
@@ -47,7 +47,7 @@ async def _edited(
 
 
 async def with_pauses(tokens: AsyncIterator[str]) -> AsyncIterator[str]:
-    """What was written since it was last asked, so that a slow request makes no backlog."""
+    """The text written since the last call, so that a slow request makes no backlog."""
     queue: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def fill() -> None:
@@ -120,7 +120,7 @@ async def on_slack(model: Model) -> None:
     web.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=RETRIES))
     app = AsyncApp(client=web)
 
-    async def mentioned(event: dict[str, str]) -> None:
+    async def handle_mention(event: dict[str, str]) -> None:
         channel, thread = event["channel"], event["ts"]
 
         async def post(text: str) -> Callable[[str], Awaitable[object]]:
@@ -129,7 +129,7 @@ async def on_slack(model: Model) -> None:
 
         await publish(model.answer(event["text"]), post, PAGE["slack"])
 
-    app.event("app_mention")(mentioned)
+    app.event("app_mention")(handle_mention)
     handler = AsyncSocketModeHandler(app, os.environ["SLACK_APP_TOKEN"])
     await handler.start_async()  # type: ignore[no-untyped-call]
 

@@ -10,13 +10,13 @@ below only adds schedules (it relaxes a rule) or is exact. The rules are the sim
   before, the request number k (from 0) lies in a window that begins at least
   `seconds * (k // count)` after the first token: that is its release. Exact within these releases:
   sending as soon as the text that a request shows is there and the request is released is never
-  worse, so a request is told by its number and by how much it shows (`least_ages`).
+  worse, so a request is identified by its number and by how much it shows (`least_ages`).
 - A budget that replies share is relaxed to a count: of the requests before a moment `until` there
   are no more than the windows that fit, full; those after it are free. The least sum of ages under
   a count is bounded from below by Lagrange's dual: for any price of a request, each reply takes
   its own best, and the sum, less the price of the whole budget, is below every schedule's age.
 - Left out, which only lowers the bound: thread creation, typing and status (there is time for them
-  before the first token), Slack's posts per channel (three at once, then one a second) and in the
+  before the first token), Slack's posts per channel (three together, then one a second) and in the
   workspace, and that an edit needs its post's answer.
 
 Where the age of one reply ends with its last request, waiting with it can lower the time-mean
@@ -202,7 +202,7 @@ def shared(ages: Sequence[Sequence[float]], budget: int) -> float:
 
 
 def _top(ages: Sequence[Sequence[float]]) -> float:
-    """A price at which nobody takes one request more than it needs."""
+    """A price at which no reply takes one request more than it needs."""
     finite = [age for table in ages for age in table if age < INF]
     return max(finite, default=1.0)
 
@@ -247,7 +247,7 @@ def discord(replies: Sequence[Reply], *, rtt: float = 0.0) -> float:
 
 
 def share_globally(replies: Sequence[Reply]) -> bool:
-    """Whether Discord's global window can bind, as when all use their channel's burst at once."""
+    """Whether Discord's global window can bind, as when all use their channel's burst together."""
     return len(replies) * DISCORD_CHANNEL[0] > 2 * DISCORD_GLOBAL[0]
 
 
@@ -312,7 +312,7 @@ def slack(replies: Sequence[Reply], *, rtt: float = 0.0, native: bool = True) ->
     until = first + minutes * SLACK_SECONDS
     most = max(LEAST_TABLE, SHARES * minutes * (SLACK_UPDATES + SLACK_APPENDS) // len(replies))
     tables = [least_ages(reply, most, half_trip=rtt / 2, free_from=until) for reply in replies]
-    # Beyond the table: no age at all. The post is nobody's budget, so it is not counted.
+    # Beyond the table: no age at all. The post uses no budget, so it is not counted.
     edits = [[*table[1:], 0.0] for table in tables]
     by_edits = shared(edits, minutes * SLACK_UPDATES)
     if not native:

@@ -1,6 +1,6 @@
-"""Many replies at once on both platforms: how old what people see is, beside the bound.
+"""Many concurrent replies on both platforms: how old what people see is, beside the bound.
 
-Invariant: every run has fresh processes of its own (platform, model, bot), so budgets are full at
+Invariant: every run has fresh separate processes (platform, model, bot), so budgets are full at
 its start; every run ends within its limit in time, and what is not whole then counts as incomplete.
 """
 
@@ -35,7 +35,7 @@ from tests.sims.slack.client import SlackSim
 from tests.support.harness import ROOT, BotProcess
 
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
-FIRST_TOKEN = 2.0  # seconds until the model's first token: threads are made meanwhile
+FIRST_TOKEN = 2.0  # seconds until the model's first token: threads are created in this time
 PAGE_BORDER = 400  # chunks: the answer takes two messages on Discord, cut at a paragraph
 # How long the last reply may take from the question on, in seconds.
 LIMITS = {"discord": 90.0, "slack": 420.0}
@@ -122,7 +122,7 @@ async def report(cases: Sequence[Case]) -> None:
         took = time.monotonic() - began
         print(f"  {number}/{len(cases)} {'  '.join(rows[-1])} ({took:.0f} s)", file=sys.stderr)
     show(
-        f"Streaming {TOKENS} tokens at {RATE:.0f}/s, all replies at once (seconds)",
+        f"Streaming {TOKENS} tokens at {RATE:.0f}/s, all replies together (seconds)",
         (
             *("", "age", "p95", "bound", "ratio", "attainable", "first", "last", "longest"),
             *("429s", "incomplete", "health p99 ms", "CPU µs/chunk"),
@@ -183,7 +183,7 @@ async def measure(case: Case) -> Outcome:
 
 
 class Answering(Protocol):
-    """Whoever answers: its process, and its port for /healthz (0: it has none)."""
+    """The answering program: its process, and its port for /healthz (0: it has none)."""
 
     pid: int
     http_port: int
@@ -230,7 +230,7 @@ async def _round(case: Case, place: Rooms, model: ModelSim, process: Answering) 
     traces = [(one, streams[-1]) for one, streams in found if streams and streams[-1].times]
     return Outcome(
         case=case,
-        replies=[await _aged(place, one, trace) for one, trace in traces],
+        replies=[await _measure_age(place, one, trace) for one, trace in traces],
         traces=[_trace(case, trace) for _, trace in traces],
         kinds=age.kinds(await place.sim.requests(since=before)),
         lag=statistics.quantiles(waits, n=100)[98] if len(waits) > 1 else float("nan"),
@@ -274,7 +274,7 @@ async def _whole(place: Rooms, asked: Any) -> bool:
     return bool(seen) and seen[-1].shown >= TOKENS
 
 
-async def _aged(place: Rooms, asked: Any, record: Record) -> Aged:
+async def _measure_age(place: Rooms, asked: Any, record: Record) -> Aged:
     seen = age.sights(await place.versions(asked))
     return aged(record.times, seen, until=time.time())
 

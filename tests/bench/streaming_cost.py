@@ -32,9 +32,9 @@ from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.surfaces import FakeLedger, FakeSurface
 
-# (streams at once, chunks each, chunks a second): the goal's own, and a smaller one.
+# (concurrent streams, chunks each, chunks a second): the goal's own, and a smaller one.
 SHAPES = ((100, 100, 25.0), (1_000, 60, 10.0))
-FIRST_DELAY = {100: 1.0, 1_000: 6.0}  # seconds: all requests are made meanwhile
+FIRST_DELAY = {100: 1.0, 1_000: 6.0}  # seconds: all requests are sent in this time
 LOOK = 0.005  # seconds between looks at the loop
 REQUEST = ChatRequest(messages=(Message(role=Role.USER, content="measure"),))
 MESSAGES: list[Any] = [{"role": "user", "content": "measure"}]
@@ -135,7 +135,7 @@ async def _measure(
 
 
 async def _watch(lags: list[float]) -> None:
-    """How much later than asked for the loop wakes somebody up."""
+    """How much later than requested the loop wakes a task."""
     while True:
         due = time.monotonic() + LOOK
         await asyncio.sleep(LOOK)

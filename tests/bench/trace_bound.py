@@ -118,7 +118,7 @@ class _Hull:
 class _Schedule:
     """One reply's cheapest schedule: a post and edits, or a start, appends, a stop and edits.
 
-    What is sent between two chunks counts as sent at the first of them, at the cheaper price of
+    A request between two chunks counts as sent at the first of them, at the cheaper price of
     the parts that both lie in.
     """
 

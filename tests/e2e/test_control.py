@@ -336,7 +336,7 @@ async def whole_reply(driver: PlatformDriver, thread: ThreadRef, count: int) -> 
 async def test_losing_access_mid_reply_ends_the_turn_once_and_posts_nothing_elsewhere(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    await model.say(STORY, wait_at=HELD)
+    await model.say(STORY * 10, rate=20)  # the next edit meets the refusal
     async with bot:
         thread = await driver.mention("tell me a story")
         await writes(driver, thread, "Once there")

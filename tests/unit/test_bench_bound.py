@@ -65,7 +65,7 @@ def written(seed: int, count: int = 12, gap: float = STEP) -> tuple[float, ...]:
 def test_without_windows_the_least_age_is_exact(
     seed: int, half_trip: float, borders: tuple[int, ...]
 ) -> None:
-    """With the last request sent at once, every count's bound is brute force's best."""
+    """With the last request sent immediately, every count's bound is brute force's best."""
     reply = Reply(written(seed), borders)
     found = bound.least_ages(reply, 3, half_trip=half_trip)
     best = [INF] * 4
@@ -143,7 +143,7 @@ def test_a_schedule_of_bursts_keeps_the_global_window_and_is_near_the_bound(
 
 
 def test_a_slack_workspaces_edits_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three edits for two replies: brute force over their counts, a post each besides."""
+    """Three edits for two replies: brute force over their counts, plus one post each."""
     monkeypatch.setattr(bound, "SLACK_UPDATES", 3)
     replies = [Reply(written(seed)) for seed in (3, 4)]
     found = bound.slack(replies, native=False)

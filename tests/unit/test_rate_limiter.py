@@ -137,7 +137,7 @@ async def test_all_scopes_of_a_request_must_have_room() -> None:
 
 
 async def test_the_newest_plan_is_granted() -> None:
-    """With its own scopes, even if they differ from the earlier plan's."""
+    """With the new plan's scopes, even if they differ from the earlier plan's."""
     desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
     desk.ask("before", "c")
     newest = [Request(Action.EDIT, 0, ("c",), text="old")]
@@ -235,7 +235,7 @@ async def test_every_waiter_is_served(seed: int) -> None:
         scopes = tuple(chance.sample("abc", chance.randint(1, 3)))
         keeps = (chance.choice("ab"),) if chance.random() < 0.3 else None
         request = Request(Action.EDIT, 0, scopes, keeps=keeps, grows=keeps and keeps[0])
-        tasks.append(asyncio.create_task(_served(desk, request, reservation, chance)))
+        tasks.append(asyncio.create_task(_serve(desk, request, reservation, chance)))
         if chance.random() < 0.1:
             chance.choice(tasks).cancel()
         await desk.clock.advance(chance.random() * 0.3)
@@ -244,7 +244,7 @@ async def test_every_waiter_is_served(seed: int) -> None:
     assert desk.rate_limiter.waiting == 0
 
 
-async def _served(
+async def _serve(
     desk: Desk, request: Request, reservation: Reservation, chance: random.Random
 ) -> Request | None:
     """Acquire a request with a rank that changes at every call, then release."""

@@ -75,7 +75,7 @@ class AdmissionPolicy:
         return ways
 
     def _share(self, scope: str | None, now: float) -> float:
-        """How many requests of its own scope one more reply could expect."""
+        """How many requests of its scope one more reply could expect."""
         return max(0.0, self._left(scope, now)) / (self._growing[scope] + 1) if scope else 0.0
 
     def _free_at(self, request: Request, waiter: Waiter, now: float) -> tuple[float, str]:
