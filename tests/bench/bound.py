@@ -14,7 +14,7 @@ below only adds schedules (it relaxes a rule) or is exact. The rules are the sim
 - A budget that replies share is relaxed to a count: of the requests before a moment `until` there
   are no more than the windows that fit, full; those after it are free. The least sum of ages under
   a count is bounded from below by Lagrange's dual: for any price of a request, each reply takes
-  its own best, and the sum, less the price of the whole budget, is below every schedule's age.
+  its best, and the sum, less the price of the whole budget, is below every schedule's age.
 - Left out, which only lowers the bound: thread creation, typing and status (there is time for them
   before the first token), Slack's posts per channel (three together, then one a second) and in the
   workspace, and that an edit needs its post's answer.
