@@ -137,7 +137,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to the platform, which brings what is shown closer to a frame.
+    """One request to the platform, which brings the shown pages closer to a frame.
 
     `text` is rendered for the platform; with a `file` it is the caption. `page` counts from 0.
     After the request, the page shows the reply's source up to `end`, and is full if `sealed`.

@@ -128,7 +128,7 @@ class Surface(Protocol):
         ...
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Send the request, and return what is shown after it.
+        """Send the request, and return the pages shown after it.
 
         Raises Throttled, Gone, Refused (FilesRefused if only the file was not accepted) or
         Unsettled.
