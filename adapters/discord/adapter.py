@@ -174,10 +174,11 @@ class DiscordAdapter:
             fail_if_not_exists=False,
         )
         text, view = clip(self._renderer, answer.text), choice_view(answer.choices)
-        await self._rest.request(
+        sent = await self._rest.request(
             message_scopes(incoming.channel),
             lambda _: self._rest.send(incoming.channel, text, reference=reference, view=view),
         )
+        self._rest.command_replies[str(sent)] = incoming.key
 
     # ── checking ──────────────────────────────────────────────────────────────────────────────
     async def check(self) -> Sequence[Finding]:

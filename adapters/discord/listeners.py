@@ -273,4 +273,5 @@ class MessageListener:
         replied = replied_bot_message(message, bot)
         if replied is None or not context.starts_conversations:
             return None
-        return await self._inbox.conversation_of(context.source(replied))
+        found = await self._inbox.conversation_of(context.source(replied))
+        return found or self._rest.command_replies.get(str(replied))

@@ -193,6 +193,8 @@ class RestApi:
         self.without_files: TTLCache[str, bool] = TTLCache(
             MAX_CACHED_IDS, NO_FILES_SECONDS, clock.monotonic
         )
+        # The conversations of replies to commands, which are not pages in the ledger.
+        self.command_replies: LRUCache[str, ConversationKey] = LRUCache(MAX_CACHED_IDS)
         # Threads whose replies went to the channel instead: see threads.py.
         self.abandoned_threads: LRUCache[str, bool] = LRUCache(MAX_CACHED_IDS)
         backoff = Backoff(self.timeouts.background, self.timeouts.longest)

@@ -10,7 +10,7 @@ import pytest
 from adapters.discord.adapter import DiscordAdapter
 from bot.domain.conversations import ConversationKey, Visibility
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Address, Incoming
+from bot.domain.inbox import Address, CommandReply, Incoming
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.discord_kit import running, until, wait_received
@@ -151,6 +151,18 @@ async def test_without_permission_for_threads_reply_chains_are_used(
     async with running(sim, inbox):
         got = await wait_received(inbox, await sim.mention("hi"))
     assert got.route == {"mode": "chain"}
+
+
+async def test_a_reply_to_a_commands_reply_continues_the_chain(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    """The reply to a command is no page, but people answer it to continue after a reset."""
+    reset = await wait_received(inbox, await sim.mention("reset", channel=c.VOICE))
+    await adapter.say(reset, CommandReply("Started over."))
+    [ours] = await sim.messages(c.VOICE, author=c.BOT)
+    message = await sim.say(channel=c.VOICE, content="and now?", reply_to=ours["id"], ping=True)
+    got = await wait_received(inbox, message)
+    assert (got.key, got.text) == (reset.key, "and now?")
 
 
 async def test_a_reply_to_the_bots_message_continues_its_conversation(
