@@ -83,8 +83,7 @@ def then_delete(trigger: Trigger) -> Trigger:
 
     async def delete_question(rig: IsolationRig, channel: str) -> str:
         root = await trigger(rig, channel)
-        await rig.sim.until(lambda: rig.shows_closed_answer(channel, root), PATIENCE)
-        await rig.idle()
+        await rig.turn_done(root)
         await rig.sim.delete(channel, root)
         return await rig.ask(channel)
 

@@ -26,7 +26,7 @@ from bot.turns.runner import TurnOptions, TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.support.store_kit import opened
+from tests.support.store_kit import look, opened
 
 REQUEST_SECONDS = 0.6
 """The adapter's request timeout in these tests."""
@@ -115,6 +115,7 @@ class IsolationRig:
     inbox: DurableInbox
     adapters: dict[str, Adapter]
     errors: list[Mapping[str, Any]]
+    database: Path
     channels: dict[str, str] = field(default_factory=dict)
 
     async def channel(self, name: str) -> str:
@@ -162,6 +163,18 @@ class IsolationRig:
             return self.scheduler.busy == 0
 
         await self.sim.until(is_idle, PATIENCE)
+
+    async def turn_done(self, root: str) -> None:
+        """Wait until the question's turn is done; other turns may be retrying a request."""
+        sql = (
+            "SELECT 1 FROM turns JOIN messages ON turns.id = turn_id"
+            " WHERE message_id = ? AND state = 'done'"
+        )
+
+        async def is_done() -> bool:
+            return bool(look(self.database, sql, root))
+
+        await self.sim.until(is_done, PATIENCE)
 
     async def ask(self, channel: str, text: str = WORDS, user: str = ids.ALICE) -> str:
         """Ask a question; returns its ts."""
@@ -216,7 +229,7 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
             missed_seconds=12 * 3_600,
             adapters=adapters,
         )
-        yield IsolationRig(sim, clock, scheduler, inbox, adapters, errors)
+        yield IsolationRig(sim, clock, scheduler, inbox, adapters, errors, path)
         await scheduler.drain(5)
         await inbox.aclose()
 
