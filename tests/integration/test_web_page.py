@@ -248,8 +248,9 @@ async def test_a_lost_connection_resumes_after_the_last_event(
     async with tab(page) as events:
         last = (await anext(events)).id
     assert last
-    thread = (await page.say("@threadline in between"))["thread"]
-    await wait_replies(page, thread)
+    async with tab(page) as watching:
+        thread = (await page.say("@threadline in between"))["thread"]
+        await next_event(watching, "reply", thread=thread, state="done")
     for headers, path in (({"Last-Event-ID": last}, ""), ({}, f"?after={last}")):
         async with page.stream("GET", f"/app/events{path}", None, **headers) as events:
             first = await anext(events)

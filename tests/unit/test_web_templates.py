@@ -178,7 +178,7 @@ def test_written_templates_round_trip(blocks: list[Block]) -> None:
 @pytest.mark.parametrize("piece", ["\\", "{", "<message", "</message ", "{{ ", "&lt;", "\\{{"])
 def test_parsing_takes_linear_time(piece: str) -> None:
     """The hardest 64,000 characters are parsed or refused within a second or so."""
-    begun = time.process_time()
+    begun = time.thread_time()
     many = piece * (64_000 // len(piece))
     for head, foot in (
         ('{{#message role="user"}}', "\n{{/message}}"),
@@ -189,7 +189,7 @@ def test_parsing_takes_linear_time(piece: str) -> None:
         except TemplateError:
             continue
         assert parse(write_handlebars(template)) == template
-    assert time.process_time() - begun < 2.0  # about 0.3 s; a quadratic parser takes minutes
+    assert time.thread_time() - begun < 2.0  # about 0.3 s; a quadratic parser takes minutes
 
 
 # ── sizes ─────────────────────────────────────────────────────────────────────────────────────
@@ -197,10 +197,10 @@ def test_parsing_takes_linear_time(piece: str) -> None:
 def test_a_too_long_result_is_refused_before_it_is_filled(fill: Any) -> None:
     """Many placeholders times a long input: 64 kB of each would take a gigabyte."""
     slots = '{{#message role="user"}}' + "{{input}}" * 7_000 + "{{/message}}"
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(TemplateError, match=r"filled in, it has 448,000,000 characters; 400,000"):
         fill(parse(slots), "x" * 64_000)
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 1
     most = Template((Block(Role.USER, ("a" * 100_000, *[Slot.INPUT] * 3)),))
     assert (
         len(fill(most, "x" * 100_000).blocks if fill is Template.render else fill(most, "x")) == 1
@@ -217,9 +217,9 @@ def test_a_too_long_result_is_refused_before_it_is_filled(fill: Any) -> None:
 )
 def test_parsing_time_is_linear_in_both_notations(notation: str, piece: str) -> None:
     text = notation.format(piece * (64_000 // len(piece)))
-    began = time.process_time()
+    began = time.thread_time()
     with contextlib.suppress(TemplateError):
         template = parse(text)
         write_tags(template)
         write_handlebars(template)
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 1
