@@ -54,7 +54,6 @@ class Machine:
     seconds: float = 3.0
     deaths: int = 0
     alone: list[str] = field(default_factory=list)
-    most_at_once: int = 0
     _running: set[str] = field(default_factory=set)
     _dead: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -104,8 +103,6 @@ class Machine:
         thread = claim.conversation.key.thread
         given_up = claim.lone_deaths >= MAX_LONE_DEATHS
         self._running.add(thread)
-        if claim.deaths and not given_up:
-            self.most_at_once = max(self.most_at_once, len(self._running))
         try:
             if claim.result is None:
                 if not given_up:
@@ -166,7 +163,6 @@ async def test_only_the_question_that_kills_the_process_is_given_up(
     await machine.run_until_done(most=10)  # seven on a machine that is not overloaded
     assert look(machine.path, OUTCOMES) == [("answered", 20), ("failed", 1)]
     assert set(machine.alone) == {"t7"}
-    assert machine.most_at_once == 21
 
 
 async def test_a_turn_with_nothing_else_running_is_given_up_after_four_deaths(
@@ -230,12 +226,10 @@ async def test_no_turn_is_given_up_when_something_outside_kills_the_process(
 
 async def test_turns_run_concurrently_after_three_deaths(machine: Machine) -> None:
     await start(machine, threads(8))
-    for _ in range(3):
+    machine.seconds = 100_000.0  # no answer ends before all turns run
+    for _ in range(4):
         async with machine.life():
-            await CLOCK.sleep(1.0)
-    machine.most_at_once = 0
-    await machine.run_until_done(most=3)
-    assert machine.most_at_once == 8
+            await machine.until_running(8)
 
 
 async def test_a_deliberate_stop_counts_no_death(machine: Machine) -> None:
