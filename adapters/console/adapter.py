@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import TextIO
 
@@ -14,8 +14,9 @@ from adapters.console.interrupt import stop_on_interrupt
 from adapters.console.lines import LineReader
 from adapters.console.surface import ConsoleSurface, PipeSurface, limits, renderer_for
 from bot.domain import texts
+from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import StoreUnavailable
+from bot.domain.errors import AttachmentError, StoreUnavailable
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.turns import Claim
@@ -80,6 +81,12 @@ class ConsoleAdapter:
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Empty: a terminal has no messages from before the conversation."""
         return ()
+
+    async def download(
+        self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
+    ) -> Download:
+        """See `Adapter.download`."""
+        raise AttachmentError(Omission.GONE)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Print a command's answer; one without text is followed by a reply, which is awaited."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import discord
@@ -36,7 +36,9 @@ from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.common.proxies import http_proxy_for
 from bot.common.retry import Backoff
-from bot.domain.errors import CannotStart, PlatformError, Unsettled
+from bot.domain.attachments import Download, Omission
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
@@ -163,6 +165,12 @@ class DiscordAdapter:
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Up to a hundred messages before this one in its thread, oldest first."""
         return () if self._client is None else await read_backlog(self._rest, incoming)
+
+    async def download(
+        self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
+    ) -> Download:
+        """See `Adapter.download`."""
+        raise AttachmentError(Omission.GONE)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Reply to the message that contained the command."""

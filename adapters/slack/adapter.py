@@ -39,7 +39,9 @@ from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
-from bot.domain.errors import CannotStart, Unsettled
+from bot.domain.attachments import Download, Omission
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import AttachmentError, CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
@@ -243,6 +245,12 @@ class SlackAdapter:
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Earlier messages of people in the thread. Raises a PlatformError."""
         return await self._workspace.backlog(incoming)
+
+    async def download(
+        self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
+    ) -> Download:
+        """See `Adapter.download`."""
+        raise AttachmentError(Omission.GONE)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Show a command's reply to its author alone. Raises a PlatformError.

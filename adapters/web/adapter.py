@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from starlette.types import ASGIApp
 
@@ -16,7 +16,9 @@ from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
-from bot.domain.conversations import Role
+from bot.domain.attachments import Download, Omission
+from bot.domain.conversations import ConversationKey, Role
+from bot.domain.errors import AttachmentError
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.turns import Claim
@@ -111,6 +113,12 @@ class WebAdapter:
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Empty: the web has no messages from before the conversation."""
         return ()
+
+    async def download(
+        self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
+    ) -> Download:
+        """See `Adapter.download`."""
+        raise AttachmentError(Omission.GONE)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Hand a command's reply to the request that waits for it."""

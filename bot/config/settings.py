@@ -86,6 +86,15 @@ class Settings(BaseModel):
     first_token_seconds: float | None = Field(default=None, gt=0)
     between_tokens_seconds: float = Field(default=30.0, gt=0)
     reasoning: Annotated[ReasoningDisplay, BeforeValidator(str.lower)] = ReasoningDisplay.HIDDEN
+    # Attachments
+    attachment_max_mb: int = Field(default=20, ge=0)
+    attachments_per_message: int = Field(default=10, ge=0)
+    attachment_wait_seconds: float = Field(default=45.0, ge=0)
+    attachment_pages: int = Field(default=100, ge=1)
+    links_per_message: int = Field(default=3, ge=0)
+    link_allowed_hosts: HostNames = ""
+    link_denied_hosts: HostNames = ""
+    transcription_model: str = ""
     # Running
     max_concurrent_turns: int = Field(default=200, ge=1)
     max_queued_turns: int = Field(default=2_000, ge=1)

@@ -72,8 +72,22 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePart:
+    """An image for a model, upright and scaled. `label` names it in the text ("page 4")."""
+
+    media_type: str
+    data: bytes
+    width: int  # pixels
+    height: int
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation, as the model gets it. `index` orders the messages."""
+    """One message of a conversation, as the model gets it. `index` orders the messages.
+
+    `parts` follow the text. `has_attachments`: the store has files or links of this message.
+    """
 
     role: Role
     content: str
@@ -81,3 +95,5 @@ class Message:
     index: int = 0
     id: int = 0
     created_at: float = 0.0
+    parts: tuple[ImagePart, ...] = ()
+    has_attachments: bool = False

@@ -24,6 +24,7 @@ ThreadlineError
 │   ├── CutOff                 the stream ended early
 │   ├── TimedOut               no first token, or no further token, in time
 │   └── ModelFailed            anything else
+├── AttachmentError            a file or link cannot be used; carries the reason, and the wait
 ├── QueueFull                  too many turns are waiting
 ├── TemplateError              a conversation template has a syntax error; carries its position
 └── PlatformError              a platform, translated at the edge of an adapter; carries the code
@@ -41,6 +42,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from bot.domain.attachments import Omission
 from bot.domain.failures import FailureReason
 
 
@@ -65,6 +67,19 @@ class SettingsError(ThreadlineError):
 
 class AnswerFailed(ThreadlineError):
     """A question from a pipe got no complete answer."""
+
+
+class AttachmentError(ThreadlineError):
+    """A file or link cannot be used, for the reason `omission`.
+
+    `retry_after` is the wait in seconds before another attempt may succeed; None if none will.
+    """
+
+    def __init__(
+        self, omission: Omission, detail: str = "", *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(f"{omission.value}: {detail}" if detail else omission.value)
+        self.omission, self.retry_after = omission, retry_after
 
 
 class QueueFull(ThreadlineError):

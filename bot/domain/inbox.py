@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Visibility
 
 
@@ -46,6 +47,7 @@ class Incoming:
     visibility: Visibility = Visibility.PRIVATE
     route: Mapping[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
+    attachments: tuple[IncomingAttachment, ...] = ()
     in_old_thread: bool = False  # the thread may have earlier messages: see Adapter.backlog
     late: bool = False  # missed, and now too old to answer: becomes history, with an apology
     edited_at: float | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from bot.domain.attachments import Download
+from bot.domain.conversations import ConversationKey
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules, Frame, Priority, Request, Reservation, Shown
@@ -161,6 +163,16 @@ class Adapter(Protocol):
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Messages of the thread before `incoming`, oldest first, for the history."""
+        ...
+
+    async def download(
+        self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
+    ) -> Download:
+        """The bytes of an attachment that this adapter reported, at most `limit` of them.
+
+        `key` is the conversation of its message. Raises AttachmentError; without `retry_after` if
+        it can never be downloaded.
+        """
         ...
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, Conversation, ConversationKey, Message
 from bot.domain.inbox import Accepted, Asked, Change, Incoming, Watermark
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
@@ -29,8 +30,14 @@ class Store(Protocol):
         """
         ...
 
-    async def edit(self, source: str, text: str, edited_at: float) -> Change:
-        """Replace a message's text.
+    async def edit(
+        self,
+        source: str,
+        text: str,
+        edited_at: float,
+        attachments: Sequence[IncomingAttachment] | None = None,
+    ) -> Change:
+        """Replace a message's text, and its attachments unless they are None.
 
         REOPENED: the newest turn must answer it again. STORED: the message is waiting, or is
         history. SUPERSEDED: later turns will see the new text. Or SAME, UNKNOWN.

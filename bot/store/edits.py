@@ -8,7 +8,9 @@ redelivery does not store it again.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Change, Effect
 from bot.store import rows
 from bot.store.messages import name_of
@@ -21,7 +23,13 @@ _TURN = "SELECT * FROM turns WHERE id = ?"
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-def edit(db: sqlite3.Connection, source: str, text: str, edited_at: float) -> Change:
+def edit(
+    db: sqlite3.Connection,
+    source: str,
+    text: str,
+    edited_at: float,
+    attachments: Sequence[IncomingAttachment] | None = None,
+) -> Change:
     message = _message(db, source)
     if message is None:
         return Change(Effect.UNKNOWN)

@@ -1,0 +1,89 @@
+"""The ports around attachments: their storage, parsers, links and speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from bot.domain.attachments import Attachment, Download, Extract, Omission
+from bot.domain.conversations import ConversationKey
+
+
+class AttachmentStore(Protocol):
+    """Attachments, their bytes and their extracts; methods raise StoreUnavailable.
+
+    `Store.accept` and `Store.edit` insert them. Deleting a message, a conversation or a person's
+    data deletes them, and bytes that no other attachment has.
+    """
+
+    async def pending(self, platform: str, *, limit: int) -> Sequence[Attachment]:
+        """The platform's attachments in state PENDING, oldest first."""
+        ...
+
+    async def of_messages(self, messages: Sequence[int]) -> Mapping[int, Sequence[Attachment]]:
+        """The attachments of messages, by the message's row id and in the messages' order."""
+        ...
+
+    async def place(self, attachment: int) -> ConversationKey | None:
+        """The conversation of an attachment; None once it is deleted."""
+        ...
+
+    async def save_bytes(self, attachment: int, download: Download) -> str | None:
+        """Store an attachment's bytes, and return their digest; None once it is deleted.
+
+        The download's name and media type replace a missing one. If the bytes have an extract from
+        another message, the attachment is READY at once.
+        """
+        ...
+
+    async def save_extract(self, digest: str, extract: Extract) -> None:
+        """Store what was read from these bytes; all attachments with them become READY."""
+        ...
+
+    async def omit(self, attachment: int, omission: Omission) -> None:
+        """End an attachment that cannot be used."""
+        ...
+
+    async def read_bytes(self, digest: str) -> bytes | None:
+        """The stored bytes; None once they are deleted."""
+        ...
+
+    async def read_extract(self, digest: str) -> Extract | None:
+        """The stored extract, images included; None without one."""
+        ...
+
+
+class Extractor(Protocol):
+    """Turns bytes into text and images, in a process with limits."""
+
+    async def extract(self, name: str, media_type: str, data: bytes) -> Extract:
+        """Read a file, whatever it claims to be. Raises AttachmentError."""
+        ...
+
+    async def aclose(self) -> None:
+        """End the worker processes."""
+        ...
+
+
+class LinkReader(Protocol):
+    """Downloads pages that people link to, from public addresses only."""
+
+    async def download(self, url: str, *, limit: int) -> Download:
+        """The body behind `url`, of at most `limit` bytes. Raises AttachmentError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class Transcriber(Protocol):
+    """Turns speech into text."""
+
+    async def transcribe(self, name: str, media_type: str, data: bytes) -> str:
+        """The spoken words. Raises AttachmentError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...

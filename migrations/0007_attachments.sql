@@ -1,0 +1,72 @@
+-- 0007: files and links of messages, their bytes, and what was read from them.
+--
+-- Reason: bytes are stored once, however often people send them, and apart from the rows that a
+-- turn reads as history. `files` has the bytes by digest (SHA-256), `extracts` what a model gets of
+-- them, made once. Whatever deletes the last attachment of a file deletes the file, too: the trigger
+-- also runs for deletions that cascade from messages and conversations.
+
+CREATE TABLE attachments (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid        TEXT    NOT NULL UNIQUE,     -- the public id: a random UUID
+    message_id INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    number     INTEGER NOT NULL CHECK (number >= 0),
+    identity   TEXT    NOT NULL,            -- the platform's id of the file; '' without one
+    name       TEXT    NOT NULL,
+    media_type TEXT    NOT NULL,
+    size       INTEGER CHECK (size >= 0),   -- in bytes, as the platform says; NULL if it does not
+    locator    TEXT    NOT NULL CHECK (json_valid(locator)),
+    transcript TEXT    NOT NULL,
+    is_link    INTEGER NOT NULL CHECK (is_link IN (0, 1)),
+    is_paste   INTEGER NOT NULL CHECK (is_paste IN (0, 1)),
+    is_voice   INTEGER NOT NULL CHECK (is_voice IN (0, 1)),
+    digest     TEXT    REFERENCES files (digest),  -- NULL until the bytes are stored
+    state      TEXT    NOT NULL CHECK (state IN (
+        'pending', 'ready', 'too_large', 'unreadable', 'refused', 'skipped', 'unavailable'
+    )),
+    omission   TEXT,
+    created_at REAL    NOT NULL,
+    UNIQUE (message_id, number),
+    CHECK ((state IN ('pending', 'ready')) = (omission IS NULL)),
+    CHECK (state <> 'ready' OR digest IS NOT NULL)
+) STRICT;
+
+-- What is left to download or to read.
+CREATE INDEX attachments_pending ON attachments (id) WHERE state = 'pending';
+CREATE INDEX attachments_by_digest ON attachments (digest) WHERE digest IS NOT NULL;
+
+CREATE TABLE files (
+    digest     TEXT    PRIMARY KEY,
+    size       INTEGER NOT NULL,
+    data       BLOB    NOT NULL,
+    created_at REAL    NOT NULL
+) STRICT;
+
+-- `version` is the extractor's: an extract of an older one is made again when it is needed.
+CREATE TABLE extracts (
+    digest     TEXT    PRIMARY KEY REFERENCES files (digest) ON DELETE CASCADE,
+    version    INTEGER NOT NULL,
+    kind       TEXT    NOT NULL CHECK (kind IN ('text', 'document', 'image', 'audio')),
+    media_type TEXT    NOT NULL,
+    text       TEXT    NOT NULL,
+    language   TEXT    NOT NULL,
+    title      TEXT    NOT NULL,
+    date       TEXT    NOT NULL,
+    notes      TEXT    NOT NULL CHECK (json_valid(notes))
+) STRICT;
+
+CREATE TABLE extract_images (
+    digest     TEXT    NOT NULL REFERENCES extracts (digest) ON DELETE CASCADE,
+    number     INTEGER NOT NULL CHECK (number >= 0),
+    media_type TEXT    NOT NULL,
+    width      INTEGER NOT NULL,
+    height     INTEGER NOT NULL,
+    label      TEXT    NOT NULL,
+    data       BLOB    NOT NULL,
+    PRIMARY KEY (digest, number)
+) STRICT;
+
+CREATE TRIGGER attachments_release AFTER DELETE ON attachments WHEN OLD.digest IS NOT NULL
+BEGIN
+    DELETE FROM files WHERE digest = OLD.digest
+        AND NOT EXISTS (SELECT 1 FROM attachments WHERE digest = OLD.digest);
+END;
