@@ -32,7 +32,7 @@ class AttachmentStore(Protocol):
         """Store an attachment's bytes, and return their digest; None once it is deleted.
 
         The download's name and media type replace a missing one. If the bytes have an extract from
-        another message, the attachment is READY at once.
+        another message, the attachment is READY immediately.
         """
         ...
 
