@@ -11,19 +11,26 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.config.fields import split
 from bot.config.settings import Settings
+from bot.content.extraction import SandboxExtractor
+from bot.content.fetcher import AttachmentFetcher, Readers
+from bot.content.link_reader import PublicLinkReader
 from bot.domain import texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.turns import Claim, Suspect
+from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
-from bot.llm.registry import Models, build_models
+from bot.llm.registry import Models, build_models, build_transcriber
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.store.sqlite import SqliteStore
-from bot.turns.runner import TurnOptions, TurnRunner
+from bot.turns.attachments import AttachmentPorts
+from bot.turns.requests import TurnOptions
+from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
@@ -35,6 +42,7 @@ class Resources:
 
     store: SqliteStore
     models: Models
+    readers: Readers
     suspects: Sequence[Suspect] = ()
 
 
@@ -45,6 +53,7 @@ class Core:
     store: SqliteStore
     inbox: DurableInbox
     scheduler: Scheduler
+    fetcher: AttachmentFetcher
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -62,6 +71,7 @@ class Core:
         left = await self.scheduler.drain(seconds)
         if left:
             log.warning("unfinished turns remain for the next start", turns=left)
+        await self.fetcher.aclose()
         await self.inbox.aclose()
 
 
@@ -70,9 +80,10 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
     """Open the database, then the models; both are closed in reverse order."""
     async with (
         contextlib.aclosing(build_models(settings)) as models,
+        contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        yield Resources(store, models, await _read_suspects(store))
+        yield Resources(store, models, readers, await _read_suspects(store))
 
 
 async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
@@ -95,6 +106,13 @@ def build_core(
 ) -> Core:
     """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform."""
     store, models = resources.store, resources.models
+    fetcher = AttachmentFetcher(
+        store=store.attachments(),
+        adapters=adapters,
+        readers=resources.readers,
+        clock=clock,
+        max_bytes=settings.attachment_max_mb * 1_000_000,
+    )
 
     def open_surface(claim: Claim) -> Surface:
         platform = claim.conversation.key.platform
@@ -108,11 +126,29 @@ def build_core(
         default_model=models.default,
         models=models.choices,
         options=_turn_options(settings),
+        attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         clock=clock,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
-    inbox = _build_inbox(settings, resources, adapters, scheduler, clock)
-    return Core(store=store, inbox=inbox, scheduler=scheduler)
+    intake = AttachmentIntake(
+        fetcher,
+        max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
+        max_links=settings.links_per_message,
+    )
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
+    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher)
+
+
+def build_readers(settings: Settings, clock: Clock) -> Readers:
+    """What reads files, links and speech; raises SettingsError for an unknown speech model."""
+    return Readers(
+        links=PublicLinkReader(
+            allowed_hosts=split(settings.link_allowed_hosts),
+            denied_hosts=split(settings.link_denied_hosts),
+        ),
+        extractor=SandboxExtractor(pages=settings.attachment_pages),
+        transcriber=build_transcriber(settings),
+    )
 
 
 def _turn_options(settings: Settings) -> TurnOptions:
@@ -133,6 +169,7 @@ def _build_inbox(
     resources: Resources,
     adapters: Mapping[str, Adapter],
     scheduler: Scheduler,
+    intake: AttachmentIntake,
     clock: Clock,
 ) -> DurableInbox:
     store, models = resources.store, settings.model_choices
@@ -156,4 +193,5 @@ def _build_inbox(
         ),
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
+        intake=intake,
     )

@@ -240,6 +240,14 @@ class ContentRefused(ModelError):
     reason = FailureReason.CONTENT_REFUSED
 
 
+class CannotSee(ModelError):
+    """The model takes no images."""
+
+
+class ImageRefused(ModelError):
+    """The server rejected an image of the request."""
+
+
 class CutOff(ModelError):
     """The stream ended without a finish reason."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.conversations import Message
+from bot.domain.conversations import ImagePart, Message
 
 # The chat format adds tokens to each message (role, separators); 4 is OpenAI's figure.
 TOKENS_PER_MESSAGE = 4
@@ -20,6 +20,12 @@ def count_tokens(text: str) -> int:
     return -(-ascii_count // ASCII_CHARACTERS_PER_TOKEN) + others + ASTRAL_TOKENS * astral
 
 
+def image_tokens(image: ImagePart) -> int:
+    """An image's estimated tokens, on the high side."""
+    return min(1_600, -(-image.width * image.height // 750))
+
+
 def message_tokens(message: Message) -> int:
     """A message's estimated tokens in a request."""
-    return count_tokens(message.content) + TOKENS_PER_MESSAGE
+    images = sum(map(image_tokens, message.parts))
+    return count_tokens(message.content) + images + TOKENS_PER_MESSAGE

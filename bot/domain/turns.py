@@ -48,6 +48,7 @@ class Question:
     sent_at: float = 0.0
     late: bool = False
     erased: bool = False
+    has_attachments: bool = False
 
 
 @dataclass(frozen=True, slots=True)

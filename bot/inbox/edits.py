@@ -39,7 +39,9 @@ class EditHandler:
 
         Returns False if the message is not stored and now asks a question.
         """
-        change = await self._store.edit(incoming.source, incoming.text, edited_at)
+        change = await self._store.edit(
+            incoming.source, incoming.text, edited_at, incoming.attachments
+        )
         if change.effect is Effect.UNKNOWN:
             is_recent = self._clock.time() - edited_at < RECENT_EDIT_SECONDS
             return not (is_recent and incoming.address.begins)

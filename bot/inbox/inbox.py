@@ -25,6 +25,7 @@ from bot.domain.inbox import (
     Watermark,
 )
 from bot.inbox import commands
+from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.edits import EditHandler
 from bot.inbox.notices import StorageNotices
 from bot.ports.clock import Clock
@@ -66,10 +67,12 @@ class DurableInbox:
         edits: EditHandler,
         clock: Clock,
         missed_seconds: float,
+        intake: AttachmentIntake,
     ) -> None:
         self._store, self._scheduler, self._commands = store, scheduler, commands
         self._models, self._adapters, self._edits = tuple(models), adapters, edits
         self._clock, self._missed_seconds = clock, missed_seconds
+        self._intake = intake
         self._says: set[asyncio.Task[None]] = set()
         self._notices = StorageNotices(clock.monotonic)
         self._connected: set[str] = set()
@@ -94,8 +97,9 @@ class DurableInbox:
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
         """Apply an edit, or receive the message if only the edit makes it address the bot."""
-        if not await self._edits.apply_edit(incoming, edited_at):
+        if not await self._edits.apply_edit(self._intake.prepare(incoming), edited_at):
             await self.receive(incoming)
+        self._intake.wake(incoming)
 
     async def deleted(self, source: str) -> None:
         """Apply a deletion."""
@@ -134,6 +138,7 @@ class DurableInbox:
     async def connected(self, platform: str) -> None:
         """Continue this platform's unfinished turns, now that its events arrive."""
         self._connected.add(platform)
+        self._intake.progress.wake(platform)
         unfinished = await retry_while_unavailable(
             lambda: self._store.list_unfinished(platform), self._clock.sleep
         )
@@ -161,7 +166,8 @@ class DurableInbox:
                     late = incoming.sent_at < too_old
                     accepted.append(await self._accept(replace(incoming, late=late)))
                     if accepted[-1].receipt is Receipt.KNOWN and incoming.edited_at is not None:
-                        await self._edits.apply_edit(incoming, incoming.edited_at)
+                        edited = self._intake.prepare(incoming)
+                        await self._edits.apply_edit(edited, incoming.edited_at)
 
     async def watermarks(self, platform: str) -> Sequence[Watermark]:
         """The stored watermarks of a platform."""
@@ -187,7 +193,11 @@ class DurableInbox:
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def _accept(self, incoming: Incoming) -> Accepted:
-        accepted = await self._store.accept(incoming, await self._read_backlog(incoming))
+        incoming = self._intake.prepare(incoming)
+        backlog = [self._intake.prepare(one) for one in await self._read_backlog(incoming)]
+        accepted = await self._store.accept(incoming, backlog)
+        for each in (incoming, *backlog):
+            self._intake.wake(each)
         log.debug("message", source=incoming.source, receipt=accepted.receipt.value)
         return accepted
 

@@ -115,6 +115,10 @@ class ChatCompletionsModel:
             await reader.aclose()
             await deltas.aclose()
 
+    @property
+    def sees(self) -> bool | None:
+        return None
+
     async def check(self) -> Finding:
         """Request one short answer for `doctor`; also reports the workarounds it needed."""
         return await check_model(

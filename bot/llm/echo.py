@@ -35,6 +35,10 @@ class EchoModel:
         finish = "stop" if limit >= len(pieces) else "length"
         yield Delta(finish_reason=finish, usage=Usage(input_tokens, min(limit, len(pieces))))
 
+    @property
+    def sees(self) -> bool | None:
+        return None
+
     async def check(self) -> Finding:
         """A warning that this is not a language model."""
         advice = "Set LLM to use a real model, such as openai:gpt-5-mini."

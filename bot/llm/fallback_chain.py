@@ -87,6 +87,10 @@ class FallbackChain:
             log.info("no model answers; waiting", models=self.name, seconds=round(pause, 2))
             await self._clock.sleep(pause)
 
+    @property
+    def sees(self) -> bool | None:
+        return None
+
     async def check(self) -> Finding:
         """Check every model: one working model is enough; the others become warnings."""
         findings = [await model.check() for model in self._models]

@@ -53,6 +53,18 @@ class AttachmentStore(Protocol):
         ...
 
 
+class AttachmentProgress(Protocol):
+    """The work on attachments, as the inbox and the turns see it."""
+
+    def wake(self, platform: str) -> None:
+        """Start on the platform's pending attachments; safe to call at any time, repeatedly."""
+        ...
+
+    async def wait(self, messages: Sequence[int], seconds: float) -> None:
+        """Return once the attachments of these messages are final, or after `seconds`."""
+        ...
+
+
 class Extractor(Protocol):
     """Turns bytes into text and images, in a process with limits."""
 

@@ -17,6 +17,11 @@ class ChatModel(Protocol):
         """The name from the settings, such as `openai:gpt-5`."""
         ...
 
+    @property
+    def sees(self) -> bool | None:
+        """Whether the model takes images; None as long as that is unknown."""
+        ...
+
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Stream the answer; the last pieces have the finish reason and the usage.
 

@@ -20,6 +20,7 @@ from bot.domain.tokens import (
     ASCII_CHARACTERS_PER_TOKEN,
     TOKENS_PER_MESSAGE,
     count_tokens,
+    image_tokens,
     message_tokens,
 )
 
@@ -103,7 +104,8 @@ class ContextWindow:
             self._append(message)
         elif room >= MIN_QUESTION_TOKENS:
             self._missing.discard(message.id)
-            text = shorten(message.content, room - TOKENS_PER_MESSAGE)
+            images = sum(map(image_tokens, message.parts))
+            text = shorten(message.content, max(0, room - images - TOKENS_PER_MESSAGE))
             self._append(replace(message, content=text))
             self._questions_full = self._history_full = self._has_shortened = True
         else:
@@ -183,7 +185,7 @@ def alternate_roles(messages: Sequence[Message]) -> tuple[Message, ...]:
     Gemma's and Mistral's templates refuse anything else; other models read it just as well.
     System messages from the middle (programs may add them) are merged into the first.
     """
-    present = [message for message in messages if message.content]
+    present = [message for message in messages if message.content or message.parts]
     system = [message for message in present if message.role is Role.SYSTEM]
     others = [message for message in present if message.role is not Role.SYSTEM]
     turns = [_merge(list(group)) for _, group in groupby(others, key=lambda message: message.role)]
@@ -195,7 +197,11 @@ def alternate_roles(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _merge(messages: Sequence[Message]) -> Message:
-    """The last message with the text of all of them."""
+    """The last message with the text and the images of all of them."""
     if len(messages) == 1:
         return messages[0]
-    return replace(messages[-1], content="\n\n".join(message.content for message in messages))
+    return replace(
+        messages[-1],
+        content="\n\n".join(message.content for message in messages),
+        parts=tuple(part for message in messages for part in message.parts),
+    )

@@ -5,6 +5,7 @@ Invariant: each way for a turn to end is decided here, once, with the sentence t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.domain import texts
@@ -37,6 +38,8 @@ class ReplyDraft:
     usage: Usage | None = None
     first_token_at: float | None = None
     shortened: bool = False  # the questions were too long to be sent completely
+    omissions: Sequence[str] = ()  # sentences about attachments that were not, or partly, read
+    unasked: bool = False  # there is only an attachment, and it cannot be read
 
     def add(self, delta: Delta, now: float) -> None:
         """Add a delta that arrived at `now`, in Unix seconds."""
@@ -68,7 +71,7 @@ class ReplyDraft:
             notice=self.notice,
             reasoning=self.reasoning.text(late_reasoning, content),
             content=content,
-            sentences=tuple(filter(None, (sentence, shortened))),
+            sentences=tuple(filter(None, (sentence, shortened, *self.omissions))),
         )
         return TurnResult(
             outcome=outcome,
@@ -83,12 +86,8 @@ class ReplyDraft:
 
 
 def notice_for(claim: Claim) -> str:
-    """The sentence above the answer: it is late, or leaves out attachments; "" for neither."""
-    kinds = [kind for question in claim.asked for kind in question.unusable]
-    late = any(question.late for question in claim.asked)
-    sentences = [texts.MISSED_EARLIER] if late else []
-    sentences += [texts.unusable(kinds)] if kinds else []
-    return " ".join(sentences)
+    """The sentence above the answer if a question was missed at first, else ""."""
+    return texts.MISSED_EARLIER if any(question.late for question in claim.asked) else ""
 
 
 def result_without_model(claim: Claim, draft: ReplyDraft) -> TurnResult | None:
@@ -108,11 +107,9 @@ def result_without_model(claim: Claim, draft: ReplyDraft) -> TurnResult | None:
         return TurnResult(
             outcome=Outcome.FAILED, content="", display=apology, failure=FailureReason.MISSED
         )
-    has_text = any(question.text for question in claim.asked)
-    if has_text or (claim.has_history and not draft.notice):
+    has_content = any(question.text or question.has_attachments for question in claim.asked)
+    if has_content or claim.has_history:
         return None
-    if draft.notice:
-        return draft.to_result(Outcome.ANSWERED)
     return TurnResult(outcome=Outcome.ANSWERED, content="", display=texts.NO_QUESTION)
 
 
@@ -135,6 +132,8 @@ def completed_result(draft: ReplyDraft) -> TurnResult:
     """The model's stream ended without an error, though not always with an answer."""
     if draft.finish_reason == "content_filter":
         return failed_result(draft, ContentRefused())
+    if draft.unasked:
+        return draft.to_result(Outcome.ANSWERED)
     if not draft.content:
         if draft.finish_reason == "length":
             return draft.to_result(

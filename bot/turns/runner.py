@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import tzinfo
 from functools import partial
 
 import structlog
 
 from bot.common.retry import retry_while_unavailable
-from bot.domain import texts
-from bot.domain.errors import ContextTooLong, Gone, LostOwnership, ModelError, QueueFull, Refused
+from bot.domain import attachment_texts, texts
+from bot.domain.errors import (
+    CannotSee,
+    ContextTooLong,
+    Gone,
+    ImageRefused,
+    LostOwnership,
+    ModelError,
+    QueueFull,
+    Refused,
+)
 from bot.domain.failures import FailureReason
-from bot.domain.model import ChatRequest, Delta, ReasoningDisplay
+from bot.domain.model import ChatRequest, Delta
 from bot.domain.replies import Control
-from bot.domain.tokens import message_tokens
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.ports.clock import Clock
 from bot.ports.model import ChatModel
 from bot.ports.platform import Surface
 from bot.ports.store import Store
 from bot.replies.publisher import Publisher
-from bot.turns.context import ContextBudgets, ContextWindow, today
+from bot.turns.attachments import AttachmentPorts, TurnAttachments
+from bot.turns.context import ContextBudgets
 from bot.turns.display import ReplyParts
 from bot.turns.outcome import (
     ReplyDraft,
@@ -36,27 +44,14 @@ from bot.turns.outcome import (
     result_without_model,
 )
 from bot.turns.reasoning import ReasoningView
+from bot.turns.requests import RequestBuilder, TurnOptions
 from bot.turns.scheduler import Interrupt
 from bot.turns.slots import TurnSlots
 
 log = structlog.stdlib.get_logger(__name__)
 
-HISTORY_ROWS = 50
-"""Messages per read of the history: most contexts need one read, long ones a few."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnOptions:
-    """The settings that concern turns; see `.env.example`."""
-
-    system_prompt: str
-    context_tokens: int
-    zone: tzinfo | None = None
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    max_concurrent: int = 200
-    max_queued: int = 2_000
-    reasoning: ReasoningDisplay = ReasoningDisplay.HIDDEN
+READING_NOTE_SECONDS = 1.0
+"""Seconds after which people are told that their files are being read."""
 
 
 class TurnRunner:
@@ -70,13 +65,14 @@ class TurnRunner:
         default_model: ChatModel,
         models: Mapping[str, ChatModel],
         options: TurnOptions,
+        attachments: AttachmentPorts,
         clock: Clock,
     ) -> None:
         self.store, self.surface, self.clock = store, surface, clock
-        self.options = options
+        self.options, self.attachments = options, attachments
         self.slots = TurnSlots(running=options.max_concurrent, queued=options.max_queued)
         self._default_model, self._models = default_model, models
-        self.budgets = ContextBudgets()
+        self._budgets = ContextBudgets()
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
         """Bring the claimed turn to exactly one outcome.
@@ -94,6 +90,17 @@ class TurnRunner:
         chosen = claim.conversation.model
         return self._models.get(chosen, self._default_model) if chosen else self._default_model
 
+    def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
+        """Builds the requests of an attempt."""
+        return RequestBuilder(
+            store=self.store,
+            claim=claim,
+            options=self.options,
+            budgets=self._budgets,
+            attachments=attachments,
+            clock=self.clock,
+        )
+
 
 class _Attempt:
     """One attempt at one turn, with all of its state."""
@@ -103,6 +110,7 @@ class _Attempt:
         self._store = runner.store
         self._draft = ReplyDraft(notice_for(claim), ReasoningView(runner.options.reasoning))
         self._result = claim.result
+        self._attachments = TurnAttachments(runner.attachments, claim)
 
     async def run(self) -> None:
         """Run from the claim to the last page."""
@@ -176,45 +184,56 @@ class _Attempt:
 
     async def _stream(self, reply: Publisher) -> bool:
         """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
+        await self._receive_attachments(reply)
+        if self._has_nothing_to_ask():
+            return True
         on_wait = partial(reply.note, texts.note(texts.QUEUED), queued=True)
         async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
-            model = self._runner.model(self._claim).name
-            budget = self._runner.budgets.get(model, self._runner.options.context_tokens)
-            request = await self._build_request(budget)
+            model = self._runner.model(self._claim)
             if opening := ReplyParts(notice=self._draft.notice).opening():
                 reply.write(opening)
             async with reply.cancel_on_failure():
-                await self._ask_shortening(model, request, reply)
+                await self._ask_with_less(
+                    model, self._runner.requests(self._claim, self._attachments), reply
+                )
         return True
 
-    async def _ask_shortening(self, model: str, request: ChatRequest, reply: Publisher) -> None:
-        """Ask the model, with less history for as long as the request is too long."""
+    async def _receive_attachments(self, reply: Publisher) -> None:
+        """Wait for the questions' files and links, and say so if that takes long."""
+        note = texts.note(attachment_texts.READING)
+        timer = asyncio.get_running_loop().call_later(READING_NOTE_SECONDS, reply.note, note)
+        try:
+            await self._attachments.arrive()
+        finally:
+            timer.cancel()
+        notice = (self._draft.notice, await self._attachments.spoken())
+        self._draft.notice = " ".join(filter(None, notice))
+
+    def _has_nothing_to_ask(self) -> bool:
+        """Whether there is only an attachment that cannot be read; the draft then says why."""
+        if any(question.text for question in self._claim.asked) or self._attachments.can_be_read:
+            return False
+        self._draft.unasked = self._attachments.has_any
+        self._draft.omissions = self._attachments.unread()
+        return self._draft.unasked
+
+    async def _ask_with_less(
+        self, model: ChatModel, requests: RequestBuilder, reply: Publisher
+    ) -> None:
+        """Ask the model, with less in the request for as long as that is why it is refused."""
+        request = await requests.first(model)
         while True:
+            self._draft.shortened = requests.shortened
+            self._draft.omissions = requests.omissions
             try:
                 return await self._ask(request, reply)
-            except ContextTooLong as error:
-                shorter = None
-                if not self._draft.text:
-                    shorter = await self._shorten(model, request, error)
-                if shorter is None:
+            except (ContextTooLong, CannotSee, ImageRefused) as error:
+                if self._draft.text:
                     raise
-                request = shorter
-
-    async def _shorten(
-        self, model: str, request: ChatRequest, error: ContextTooLong
-    ) -> ChatRequest | None:
-        """The request with less history; None if no history is left to drop."""
-        tokens = sum(map(message_tokens, request.messages))
-        budget = self._runner.budgets.learn(model, tokens, request.max_tokens, error)
-        while budget > 0:
-            shorter = await self._build_request(budget)
-            if shorter.messages != request.messages:
-                log.info(
-                    "request too long: asking again with less history", tokens=tokens, budget=budget
-                )
-                return shorter
-            budget //= 2
-        return None
+                less = await requests.with_less(model, request, error)
+                if less is None:
+                    raise
+                request = less
 
     async def _ask(self, request: ChatRequest, reply: Publisher) -> None:
         reasoning = self._draft.reasoning
@@ -231,17 +250,6 @@ class _Attempt:
                     if reasoning.pending:
                         reply.write(ReplyParts(reasoning=reasoning.text()).opening())
                     reply.write(delta.text)
-
-    async def _build_request(self, budget: int) -> ChatRequest:
-        options = replace(self._runner.options, context_tokens=budget)
-        now = self._runner.clock.time()
-        window = await read_context(self._store, self._claim, options, now)
-        self._draft.shortened = window.shortened
-        return ChatRequest(
-            messages=window.messages(),
-            max_tokens=options.max_output_tokens,
-            temperature=options.temperature,
-        )
 
 
 def _person(claim: Claim) -> tuple[str, str, str]:
@@ -277,25 +285,3 @@ async def _deltas(model: ChatModel, request: ChatRequest) -> AsyncIterator[Async
     finally:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()
-
-
-async def read_context(
-    store: Store, claim: Claim, options: TurnOptions, now: float
-) -> ContextWindow:
-    """The model's context, read newest first until the budget is used up (invariant 9)."""
-    before = claim.reply_index
-    window = ContextWindow(
-        budget=options.context_tokens,
-        system_prompt=options.system_prompt,
-        today=today(now, options.zone),
-        questions=frozenset(question.id for question in claim.asked if not question.late),
-    )
-    while not window.full:
-        rows = await store.history(
-            claim.conversation.id, epoch=claim.epoch, before=before, limit=HISTORY_ROWS
-        )
-        window.add(rows)
-        if len(rows) < HISTORY_ROWS:
-            break
-        before = rows[-1].index
-    return window

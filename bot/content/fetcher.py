@@ -1,0 +1,229 @@
+"""Downloads and reads attachments right after their message is stored.
+
+Invariant: every attachment that was stored reaches a final state, whatever its server, its bytes or
+the process do. Each step is stored before the next, so that a restart continues where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from bot.common.retry import Backoff, retry_while_unavailable
+from bot.domain.attachments import (
+    Attachment,
+    AttachmentKind,
+    AttachmentState,
+    Download,
+    Extract,
+    Omission,
+)
+from bot.domain.errors import AttachmentError, PlatformError
+from bot.ports.attachments import AttachmentStore, Extractor, LinkReader, Transcriber
+from bot.ports.clock import Clock
+from bot.ports.platform import Adapter
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger(__name__)
+
+MAX_CONCURRENT = 4
+"""Attachments in work at the same time: each may hold its bytes in memory twice."""
+
+MAX_PENDING = 1_000
+"""Attachments that one look at the database starts; the end of each leads to the next look."""
+
+GIVE_UP_SECONDS = 600.0
+"""How long a download is tried. The turn waits far shorter; later turns may still get the file."""
+
+DOWNLOAD_RETRY = Backoff(first=1.0, longest=60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What reads bytes, and links. `transcriber` None: speech is not read."""
+
+    links: LinkReader
+    extractor: Extractor
+    transcriber: Transcriber | None = None
+
+    async def aclose(self) -> None:
+        """Close connections and processes."""
+        await self.links.aclose()
+        await self.extractor.aclose()
+        if self.transcriber is not None:
+            await self.transcriber.aclose()
+
+
+class AttachmentFetcher:
+    """Implements `bot.ports.attachments.AttachmentProgress`. `max_bytes` is the largest file."""
+
+    def __init__(
+        self,
+        *,
+        store: AttachmentStore,
+        adapters: Mapping[str, Adapter],
+        readers: Readers,
+        clock: Clock,
+        max_bytes: int,
+    ) -> None:
+        self._store, self._adapters = store, adapters
+        self._readers, self._clock = readers, clock
+        self._max_bytes = max_bytes
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
+
+    # ── the port ──────────────────────────────────────────────────────────────────────────────
+    def wake(self, platform: str) -> None:
+        """Start on the platform's pending attachments; safe to call at any time, repeatedly."""
+        if self._closed:
+            return
+        # A look that is running may have read before the caller stored: another one follows it.
+        before = self._looks.get(platform)
+        self._looks[platform] = asyncio.create_task(self._look(platform, before))
+
+    async def wait(self, messages: Sequence[int], seconds: float) -> None:
+        """Return once the attachments of these messages are final, or after `seconds`."""
+        found = await self._store.of_messages(messages)
+        attachments = [each for group in found.values() for each in group]
+        tasks = [self._start(each) for each in attachments if each.state is AttachmentState.PENDING]
+        if tasks and not self._closed:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def aclose(self) -> None:
+        """Stop; what is unfinished stays pending for the next start."""
+        self._closed = True
+        tasks = [*self._tasks.values(), *self._looks.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # ── tasks ─────────────────────────────────────────────────────────────────────────────────
+    async def _look(self, platform: str, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        pending = await retry_while_unavailable(
+            lambda: self._store.pending(platform, limit=MAX_PENDING), self._clock.sleep
+        )
+        for attachment in pending:
+            self._start(attachment)
+        if len(pending) == MAX_PENDING and not self._closed:
+            tasks = [self._tasks[each.id] for each in pending if each.id in self._tasks]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.wake(platform)
+
+    def _start(self, attachment: Attachment) -> asyncio.Task[None]:
+        """The task that reads the attachment, of which there is at most one."""
+        task = self._tasks.get(attachment.id)
+        if task is None:
+            task = asyncio.create_task(self._settle(attachment), name=f"attachment-{attachment.id}")
+            self._tasks[attachment.id] = task
+            task.add_done_callback(lambda _: self._tasks.pop(attachment.id, None))
+        return task
+
+    async def _settle(self, attachment: Attachment) -> None:
+        """Bring an attachment to a final state."""
+        started = self._clock.monotonic()
+        try:
+            await self._read(attachment)
+            omission = None
+        except AttachmentError as error:
+            omission = error.omission
+            log.info("an attachment is left out", attachment=attachment.id, reason=str(error))
+        except Exception:
+            # The attachment's boundary: whatever its bytes led to costs only this attachment.
+            log.exception("an attachment could not be read", attachment=attachment.id)
+            omission = Omission.DAMAGED
+        if omission is not None:
+            await self._retry(lambda: self._store.omit(attachment.id, omission))
+        seconds = round(self._clock.monotonic() - started, 3)
+        log.debug("attachment settled", attachment=attachment.id, seconds=seconds)
+
+    async def _read(self, attachment: Attachment) -> None:
+        """Download, store, read, and store what was read. Raises AttachmentError."""
+        download = None
+        digest = attachment.digest
+        if digest is None:
+            download = await self._download(attachment)
+            arrived = download
+            digest = await self._retry(lambda: self._store.save_bytes(attachment.id, arrived))
+        if digest is None:  # deleted meanwhile
+            return
+        known = digest
+        async with self._slots:
+            if await self._retry(lambda: self._store.read_extract(known)) is not None:
+                return  # read for another message; READY since its bytes were stored
+            if download is None:
+                data = await self._retry(lambda: self._store.read_bytes(known))
+                if data is None:
+                    return
+                download = Download(data, attachment.media_type, attachment.name)
+            extract = await self._extract(attachment, download)
+            await self._retry(lambda: self._store.save_extract(known, extract))
+
+    async def _retry(self, operation: Callable[[], Awaitable[T]]) -> T:
+        return await retry_while_unavailable(operation, self._clock.sleep)
+
+    # ── bytes ─────────────────────────────────────────────────────────────────────────────────
+    async def _download(self, attachment: Attachment) -> Download:
+        """The bytes; waits and tries again while that may help. Raises AttachmentError."""
+        if attachment.transcript:  # the platform has read the speech: its bytes add nothing
+            return Download(attachment.transcript.encode(), attachment.media_type, attachment.name)
+        if attachment.size is not None and attachment.size > self._max_bytes:
+            raise AttachmentError(Omission.TOO_LARGE)
+        give_up = self._clock.monotonic() + GIVE_UP_SECONDS
+        for pause in DOWNLOAD_RETRY:
+            try:
+                async with self._slots:
+                    return await self._download_once(attachment)
+            except AttachmentError as error:
+                pause = max(pause, error.retry_after or 0.0)
+                if error.retry_after is None or self._clock.monotonic() + pause > give_up:
+                    raise
+                log.info("a download is tried again", attachment=attachment.id, seconds=pause)
+            await self._clock.sleep(pause)
+        raise AssertionError("the pauses never end")
+
+    async def _download_once(self, attachment: Attachment) -> Download:
+        if attachment.is_link:
+            url = attachment.locator.get("url", "")
+            return await self._readers.links.download(url, limit=self._max_bytes)
+        key = await self._store.place(attachment.id)
+        if key is None:
+            raise AttachmentError(Omission.GONE, "deleted")
+        adapter = self._adapters.get(key.platform)
+        if adapter is None:
+            raise AttachmentError(Omission.UNREACHABLE, "its platform does not run")
+        try:
+            return await adapter.download(key, attachment.locator, limit=self._max_bytes)
+        except PlatformError as error:
+            raise AttachmentError(Omission.UNREACHABLE, str(error), retry_after=1.0) from error
+
+    # ── text and images ───────────────────────────────────────────────────────────────────────
+    async def _extract(self, attachment: Attachment, download: Download) -> Extract:
+        """What a model gets of the bytes. Raises AttachmentError."""
+        name, media_type = attachment.name or download.name, download.media_type
+        if attachment.transcript:
+            return Extract(
+                kind=AttachmentKind.AUDIO,
+                media_type=attachment.media_type,
+                text=attachment.transcript,
+            )
+        extract = await self._readers.extractor.extract(
+            name, attachment.media_type or media_type, download.data
+        )
+        if extract.kind is not AttachmentKind.AUDIO:
+            return extract
+        if self._readers.transcriber is None:
+            raise AttachmentError(Omission.NO_TRANSCRIPTION)
+        text = await self._readers.transcriber.transcribe(name, extract.media_type, download.data)
+        if not text.strip():
+            raise AttachmentError(Omission.NO_SPEECH)
+        return Extract(kind=AttachmentKind.AUDIO, media_type=extract.media_type, text=text.strip())

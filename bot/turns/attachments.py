@@ -1,0 +1,271 @@
+"""The files and links in a turn's context: complete the first time, a stub afterwards.
+
+A file is new to the model until a reply follows it. New files share three quarters of the context;
+files of earlier turns stay complete while they fit into a quarter, because people go on asking
+about them, and longer ones come back when a question names them. See
+docs/decisions/2026-11-29-files-in-the-context.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from bot.domain import attachment_texts as words
+from bot.domain.attachments import (
+    Attachment,
+    AttachmentKind,
+    AttachmentState,
+    Extract,
+    Omission,
+)
+from bot.domain.conversations import ImagePart, Message, Role
+from bot.domain.tokens import count_tokens, image_tokens
+from bot.domain.turns import Claim
+from bot.ports.attachments import AttachmentProgress, AttachmentStore
+from bot.turns.context import shorten
+from bot.turns.display import escape
+
+MIN_FILE_TOKENS = 50
+"""A shorter excerpt of a file would be useless."""
+
+_AGAIN = re.compile(
+    r"\b(?:files?|images?|pictures?|screenshots?|photos?|documents?|attachments?|links?|pdfs?|logs?)"
+    r"\W+again\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentPorts:
+    """Where a turn finds attachments, and how long it waits for them."""
+
+    store: AttachmentStore
+    progress: AttachmentProgress
+    wait_seconds: float = 45.0
+
+
+class TurnAttachments:
+    """The attachments of one turn's questions."""
+
+    def __init__(self, ports: AttachmentPorts, claim: Claim) -> None:
+        self._ports, self._claim = ports, claim
+        self._of_questions: list[Attachment] = []
+        self.sees_images = True  # False: images are left out of requests, with a sentence
+        self.refused = False  # the model's server rejected an image of this turn
+
+    async def arrive(self) -> None:
+        """Wait until the attachments are read, or too long."""
+        ids = [question.id for question in self._claim.asked if question.has_attachments]
+        if not ids:
+            return
+        await self._ports.progress.wait(ids, self._ports.wait_seconds)
+        found = await self._ports.store.of_messages(ids)
+        self._of_questions = [each for group in found.values() for each in group]
+
+    @property
+    def has_any(self) -> bool:
+        """Whether the questions have attachments."""
+        return bool(self._of_questions)
+
+    def unread(self) -> Sequence[str]:
+        """A sentence about the attachments, none of which can be read."""
+        pairs = [(each, words.why_not(each)) for each in self._of_questions]
+        return [escape(words.not_read(pairs))]
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether a question without text has something that a model can read."""
+        return any(each.state is AttachmentState.READY for each in self._of_questions)
+
+    async def spoken(self) -> str:
+        """What was said in voice messages, for the line above the answer."""
+        heard = [each for each in self._of_questions if each.is_voice and each.digest]
+        texts = []
+        for each in heard:
+            extract = await self._ports.store.read_extract(each.digest or "")
+            if extract is not None and extract.text:
+                texts.append(escape(words.spoken(extract.text)))
+        return " ".join(texts)
+
+    def context(self, budget: int) -> AttachmentContext:
+        """The attachments of one request with `budget` tokens."""
+        asked = " ".join(question.text for question in self._claim.asked)
+        return AttachmentContext(
+            store=self._ports.store,
+            questions=frozenset(question.id for question in self._claim.asked),
+            new_tokens=budget * 3 // 4,
+            earlier_tokens=budget // 4,
+            asks_again=lambda attachment: _asks_again(asked, attachment),
+            sees_images=self.sees_images,
+        )
+
+    async def refuse_images(self, sent: Sequence[Attachment]) -> None:
+        """The model's server rejected an image: none of `sent` is sent again."""
+        self.refused = True
+        for each in sent:
+            await self._ports.store.omit(each.id, Omission.MODEL_REFUSED)
+
+
+def _asks_again(asked: str, attachment: Attachment) -> bool:
+    """Whether a question wants an earlier attachment: by its name, or as "the file again"."""
+    name = attachment.name.lower()
+    stem = name.rpartition(".")[0] or name
+    text = asked.lower()
+    return bool(_AGAIN.search(asked)) or name in text or (len(stem) > 3 and stem in text)
+
+
+@dataclass(slots=True)
+class _File:
+    """An attachment that the model gets completely, or as much of it as fits."""
+
+    attachment: Attachment
+    extract: Extract
+    text: str
+    images: tuple[ImagePart, ...] = ()
+
+
+@dataclass(slots=True)
+class AttachmentContext:
+    """Adds attachments to the messages of one request, newest message first."""
+
+    store: AttachmentStore
+    questions: frozenset[int]
+    new_tokens: int
+    earlier_tokens: int
+    asks_again: Callable[[Attachment], bool]
+    sees_images: bool
+    sent_images: list[Attachment] = field(default_factory=list)
+    _is_new: bool = True
+    _not_read: list[tuple[Attachment, str]] = field(default_factory=list)
+    _in_part: dict[int, tuple[Attachment, list[str]]] = field(default_factory=dict)
+    _left_images: bool = False
+
+    async def expand(self, rows: Sequence[Message]) -> list[Message]:
+        """The messages with their attachments; call it with older rows each time."""
+        ids = [row.id for row in rows if row.has_attachments]
+        found = await self.store.of_messages(ids) if ids else {}
+        expanded = []
+        for row in rows:
+            if row.role is Role.ASSISTANT:
+                self._is_new = False
+            attachments = found.get(row.id, ())
+            expanded.append(await self._expand_one(row, attachments) if attachments else row)
+        return expanded
+
+    def sentences(self) -> Sequence[str]:
+        """What people are told about the attachments of the questions, for the end of the reply."""
+        said = [words.not_read(self._not_read), words.read_in_part(self._in_part.values())]
+        said.append(words.CANNOT_SEE if self._left_images else "")
+        return [escape(sentence) for sentence in said if sentence]
+
+    # ── one message ───────────────────────────────────────────────────────────────────────────
+    async def _expand_one(self, row: Message, attachments: Sequence[Attachment]) -> Message:
+        in_full = [each for each in attachments if self._is_wanted(row, each)]
+        files = [file for each in in_full if (file := await self._open(each)) is not None]
+        self._choose_images(row, files)
+        self._fit_texts(row, files)
+        opened = {file.attachment.id: file for file in files}
+        texts = [row.content]
+        parts: list[ImagePart] = []
+        for each in attachments:
+            file = opened.get(each.id)
+            texts.append(self._describe(row, each, file))
+            parts += file.images if file is not None else ()
+        content = "\n\n".join(text for text in texts if text)
+        return replace(row, content=content, parts=(*row.parts, *parts))
+
+    def _is_wanted(self, row: Message, attachment: Attachment) -> bool:
+        if attachment.state is not AttachmentState.READY:
+            return False
+        if self._is_new or row.id in self.questions or attachment.is_paste or attachment.is_voice:
+            return True
+        return self.earlier_tokens > 0 or self.asks_again(attachment)
+
+    async def _open(self, attachment: Attachment) -> _File | None:
+        """The attachment's content; None if an earlier one is too long to be repeated."""
+        extract = await self.store.read_extract(attachment.digest or "")
+        if extract is None:
+            return None
+        file = _File(attachment, extract, extract.text, extract.images)
+        if self._is_new or self.asks_again(attachment):
+            return file
+        images = extract.images if self.sees_images else ()
+        cost = count_tokens(extract.text) + sum(map(image_tokens, images))
+        if cost > self.earlier_tokens:
+            return None
+        self.earlier_tokens -= cost
+        return file
+
+    def _choose_images(self, row: Message, files: Sequence[_File]) -> None:
+        """Keep the images that the model sees and that fit."""
+        for file in files:
+            if not file.images:
+                continue
+            if not self.sees_images:
+                self._left_images = self._left_images or row.id in self.questions
+                file.images = ()
+                continue
+            fitting: list[ImagePart] = []
+            for image in file.images:
+                cost = image_tokens(image)
+                if cost <= self.new_tokens or not self.sent_images:
+                    self.new_tokens -= cost
+                    fitting.append(_named(image, file.attachment))
+            if len(fitting) < len(file.images):
+                self._note(
+                    row, file.attachment, words.images_left_out(len(file.images) - len(fitting))
+                )
+            file.images = tuple(fitting)
+            if fitting:
+                self.sent_images.append(file.attachment)
+
+    def _fit_texts(self, row: Message, files: Sequence[_File]) -> None:
+        """Share the room for texts: short files are complete, long ones get equal parts."""
+        costs = sorted(((count_tokens(file.text), file) for file in files if file.text), key=_cost)
+        for position, (cost, file) in enumerate(costs):
+            share = max(MIN_FILE_TOKENS, max(0, self.new_tokens) // (len(costs) - position))
+            if cost > share:
+                file.text = shorten(file.text, share)
+                self._note(row, file.attachment, words.SHORTENED)
+            self.new_tokens -= min(cost, share)
+
+    def _describe(self, row: Message, attachment: Attachment, file: _File | None) -> str:
+        """The text that stands for an attachment in its message."""
+        if file is None:
+            return self._describe_absent(row, attachment)
+        self._note(row, attachment, *file.extract.notes)
+        if attachment.is_paste:
+            return file.text
+        if file.extract.kind is AttachmentKind.AUDIO:
+            said = words.voice_text if attachment.is_voice else words.recording_text
+            return said(attachment, file.text)
+        shown = [words.file_text(attachment, file.extract, file.text)] if file.text else []
+        if file.images:
+            shown.append(words.image_text(attachment, len(file.images)))
+        elif file.extract.images:
+            shown.append(words.missing(attachment, words.reason(Omission.MODEL_CANNOT_SEE)))
+        return "\n\n".join(shown)
+
+    def _describe_absent(self, row: Message, attachment: Attachment) -> str:
+        if attachment.state is AttachmentState.READY:
+            return words.stub(attachment)
+        why = words.why_not(attachment)
+        if row.id in self.questions:
+            self._not_read.append((attachment, why))
+        return words.missing(attachment, why)
+
+    def _note(self, row: Message, attachment: Attachment, *notes: str) -> None:
+        if notes and row.id in self.questions:
+            self._in_part.setdefault(attachment.id, (attachment, []))[1].extend(notes)
+
+
+def _cost(pair: tuple[int, _File]) -> int:
+    return pair[0]
+
+
+def _named(image: ImagePart, attachment: Attachment) -> ImagePart:
+    """The image with the name of its file in the label."""
+    label = ", ".join(filter(None, (words.shown_name(attachment), image.label)))
+    return replace(image, label=label)
