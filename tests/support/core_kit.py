@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bot.common.clock import SystemClock
-from bot.domain.errors import ContextTooLong, ModelError
+from bot.domain.attachments import Download, Omission
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import AttachmentError, ContextTooLong, ModelError
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
 from bot.domain.model import ChatRequest, Delta
@@ -22,8 +24,10 @@ from bot.inbox.inbox import DurableInbox
 from bot.ports.inbox import Inbox
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
-from bot.turns.runner import TurnOptions, TurnRunner
+from bot.turns.requests import TurnOptions
+from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
+from tests.support.content_kit import Content, content_of
 from tests.support.store_kit import ANN, key, look, opened, said
 from tests.support.surfaces import FakeSurface, Platform
 
@@ -39,8 +43,10 @@ class ScriptedModel:
     """
 
     name: str = "scripted"
+    sees: bool | None = None
     pieces: Sequence[Delta | ModelError] = (Delta("Hello."), Delta(finish_reason="stop"))
     requests: list[ChatRequest] = field(default_factory=list)
+    script: Callable[[], Sequence[Delta | ModelError]] | None = None  # of each request in turn
     hold: asyncio.Event | None = None
     limit: int = 1_000
     ended: Callable[[], None] = lambda: None  # called when a request ends or is cancelled
@@ -50,7 +56,7 @@ class ScriptedModel:
         if len(request.messages) > self.limit:
             raise ContextTooLong
         try:
-            for piece in self.pieces:
+            for piece in self.script() if self.script is not None else self.pieces:
                 if isinstance(piece, ModelError):
                     raise piece
                 yield piece
@@ -80,6 +86,8 @@ class FakeAdapter:
         self.faults: list[Exception | None] = []
         self.backlog_fault: Exception | None = None
         self.slow_backlog = False
+        self.files: dict[str, bytes | Exception | asyncio.Event] = {}
+        self.downloads: list[str] = []
         self._rate_limiter = AccountRateLimiter(lambda scope: Limit(1_000, 1.0), CLOCK)
 
     async def run(self, inbox: Inbox) -> None:
@@ -99,6 +107,18 @@ class FakeAdapter:
         if self.backlog_fault is not None:
             raise self.backlog_fault
         return self.old
+
+    async def download(
+        self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
+    ) -> Download:
+        self.downloads.append(locator["file"])
+        found = self.files[locator["file"]]
+        if isinstance(found, Exception):
+            raise found
+        if isinstance(found, asyncio.Event):
+            await found.wait()
+            raise AttachmentError(Omission.GONE)
+        return Download(found)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         if self.backlog_fault is not None:
@@ -123,6 +143,7 @@ class World:
     adapter: FakeAdapter
     scheduler: Scheduler
     inbox: DurableInbox
+    content: Content
 
     def shown(self, thread: str = "t1") -> list[str]:
         return self.adapter.platforms[thread].messages if thread in self.adapter.platforms else []
@@ -156,14 +177,25 @@ async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
             await asyncio.sleep(0.002)
 
 
-def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **options: Any) -> World:
+def world_of(
+    path: Path,
+    store: SqliteStore,
+    *,
+    with_reply: bool = False,
+    content: Mapping[str, Any] | None = None,
+    context_tokens: int = 4_000,
+    **options: Any,
+) -> World:
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
+    adapters = {"sim": adapter}
+    room = content_of(store, adapters, CLOCK, **(content or {}))
     runner = TurnRunner(
         store=store,
         surface=adapter.surface,
         default_model=model,
         models={"other": other},
-        options=TurnOptions(system_prompt="Be brief.", context_tokens=4_000, **options),
+        options=TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
+        attachments=room.ports,
         clock=CLOCK,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
@@ -176,9 +208,10 @@ def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **opti
         edits=EditHandler(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
         clock=CLOCK,
         missed_seconds=12 * 3_600,
-        adapters={"sim": adapter},
+        adapters=adapters,
+        intake=room.intake,
     )
-    return World(path, store, model, other, adapter, scheduler, inbox)
+    return World(path, store, model, other, adapter, scheduler, inbox, room)
 
 
 @asynccontextmanager
@@ -188,4 +221,5 @@ async def world_at(path: Path, *, with_reply: bool = False, **options: Any) -> A
         world = world_of(path, store, with_reply=with_reply, **options)
         yield world
         await world.scheduler.drain(5)
+        await world.content.fetcher.aclose()
         await world.inbox.aclose()

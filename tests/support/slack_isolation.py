@@ -22,10 +22,12 @@ from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.llm.echo import EchoModel
 from bot.ports.platform import Adapter
-from bot.turns.runner import TurnOptions, TurnRunner
+from bot.turns.requests import TurnOptions
+from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.content_kit import content_of
 from tests.support.store_kit import look, opened
 
 REQUEST_SECONDS = 0.6
@@ -210,12 +212,14 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
     clock, adapters, errors = JumpClock(), dict[str, Adapter](), list[Mapping[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
     async with opened(path) as store:
+        content = content_of(store, adapters, clock)
         runner = TurnRunner(
             store=store,
             surface=lambda claim: adapters[claim.conversation.key.platform].surface(claim),
             default_model=Repeater(),
             models={},
             options=TurnOptions(system_prompt="Be brief.", context_tokens=20_000),
+            attachments=content.ports,
             clock=clock,
         )
         scheduler = Scheduler(store=store, work=runner.run, clock=clock)
@@ -228,9 +232,11 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
             clock=clock,
             missed_seconds=12 * 3_600,
             adapters=adapters,
+            intake=content.intake,
         )
         yield IsolationRig(sim, clock, scheduler, inbox, adapters, errors, path)
         await scheduler.drain(5)
+        await content.fetcher.aclose()
         await inbox.aclose()
 
 

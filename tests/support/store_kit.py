@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.common.clock import SystemClock
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Visibility
 from bot.domain.inbox import Address, Incoming
 from bot.domain.model import Usage
@@ -48,7 +49,7 @@ def said(
     author: Author = ANN,
     visibility: Visibility = Visibility.PRIVATE,
     route: Mapping[str, str] | None = None,
-    unusable: tuple[str, ...] = (),
+    attachments: tuple[IncomingAttachment, ...] = (),
 ) -> Incoming:
     """Message `number` of a channel; the number is its id and its position."""
     where = where or key()
@@ -63,7 +64,7 @@ def said(
         sent_at=float(number),
         visibility=visibility,
         route=route or {},
-        unusable=unusable,
+        attachments=attachments,
     )
 
 
@@ -162,7 +163,7 @@ def _rows_agree(db: sqlite3.Connection) -> None:
 async def _chat(path: Path) -> None:
     """Store one of each: an answered, running, concluded and waiting turn, and a reset."""
     async with SqliteStore.open(path, clock=ManualClock()) as store:
-        done = await store.accept(said(2, route={"a": "b"}, unusable=("image",)), [said(1, "so")])
+        done = await store.accept(said(2, route={"a": "b"}, attachments=()), [said(1, "so")])
         await answer_next(store, done.conversation)
         await store.accept(said(3, "and?", address=Address.FOLLOW_UP, author=BEN))
         running = await claim_next(store, done.conversation)
