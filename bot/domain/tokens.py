@@ -20,6 +20,13 @@ def count_tokens(text: str) -> int:
     return -(-ascii_count // ASCII_CHARACTERS_PER_TOKEN) + others + ASTRAL_TOKENS * astral
 
 
+def count_up_to(text: str, limit: int) -> int:
+    """As `count_tokens`; `limit + 1` for a far longer text, whose tokens are not counted."""
+    if len(text) > ASCII_CHARACTERS_PER_TOKEN * max(0, limit):
+        return max(0, limit) + 1
+    return count_tokens(text)
+
+
 def image_tokens(image: ImagePart) -> int:
     """An image's estimated tokens, on the high side."""
     return min(1_600, -(-image.width * image.height // 750))

@@ -21,7 +21,7 @@ from bot.domain.attachments import (
     Omission,
 )
 from bot.domain.conversations import ImagePart, Message, Role
-from bot.domain.tokens import count_tokens, image_tokens
+from bot.domain.tokens import count_up_to, image_tokens
 from bot.domain.turns import Claim
 from bot.ports.attachments import AttachmentProgress, AttachmentStore
 from bot.turns.context import shorten
@@ -192,7 +192,7 @@ class AttachmentContext:
         if self._is_new or self.asks_again(attachment):
             return file
         images = extract.images if self.sees_images else ()
-        cost = count_tokens(extract.text) + sum(map(image_tokens, images))
+        cost = count_up_to(extract.text, self.earlier_tokens) + sum(map(image_tokens, images))
         if cost > self.earlier_tokens:
             return None
         self.earlier_tokens -= cost
@@ -223,7 +223,8 @@ class AttachmentContext:
 
     def _fit_texts(self, row: Message, files: Sequence[_File]) -> None:
         """Share the room for texts: short files are complete, long ones get equal parts."""
-        costs = sorted(((count_tokens(file.text), file) for file in files if file.text), key=_cost)
+        room = max(self.new_tokens, MIN_FILE_TOKENS * len(files))
+        costs = sorted(((count_up_to(f.text, room), f) for f in files if f.text), key=_cost)
         for position, (cost, file) in enumerate(costs):
             share = max(MIN_FILE_TOKENS, max(0, self.new_tokens) // (len(costs) - position))
             if cost > share:

@@ -20,6 +20,7 @@ from bot.domain.tokens import (
     ASCII_CHARACTERS_PER_TOKEN,
     TOKENS_PER_MESSAGE,
     count_tokens,
+    count_up_to,
     image_tokens,
     message_tokens,
 )
@@ -58,7 +59,7 @@ def shorten(text: str, tokens: int) -> str:
 
 def _fits(message: Message, tokens: int) -> bool:
     """Whether `message` costs at most `tokens`; skips the count for a far longer message."""
-    if len(message.content) > ASCII_CHARACTERS_PER_TOKEN * max(0, tokens):
+    if count_up_to(message.content, tokens) > tokens:
         return False
     return message_tokens(message) <= tokens
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 # In this order: the quick ones first.
 BENCHES = (
     "history",
+    "attachments",
     "frame_steps",
     "model_cost",
     "latency",
