@@ -184,18 +184,18 @@ class AttachmentFetcher:
                 async with self._slots:
                     return await self._download_once(attachment)
             except AttachmentError as error:
-                pause = max(pause, error.retry_after or 0.0)
-                if error.retry_after is None or self._clock.monotonic() + pause > give_up:
+                wait = max(pause, error.retry_after or 0.0)
+                if error.retry_after is None or self._clock.monotonic() + wait > give_up:
                     raise
-                log.info("a download is tried again", attachment=attachment.id, seconds=pause)
-            await self._clock.sleep(pause)
+                log.info("a download is tried again", attachment=attachment.id, seconds=wait)
+            await self._clock.sleep(wait)
         raise AssertionError("the pauses never end")
 
     async def _download_once(self, attachment: Attachment) -> Download:
         if attachment.is_link:
             url = attachment.locator.get("url", "")
             return await self._readers.links.download(url, limit=self._max_bytes)
-        key = await self._store.place(attachment.id)
+        key = await self._retry(lambda: self._store.place(attachment.id))
         if key is None:
             raise AttachmentError(Omission.GONE, "deleted")
         adapter = self._adapters.get(key.platform)

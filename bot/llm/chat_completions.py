@@ -117,6 +117,7 @@ class ChatCompletionsModel:
 
     @property
     def sees(self) -> bool | None:
+        """Whether the model takes images; None as long as that is unknown."""
         return None
 
     async def check(self) -> Finding:

@@ -37,6 +37,7 @@ class EchoModel:
 
     @property
     def sees(self) -> bool | None:
+        """Whether the model takes images; None as long as that is unknown."""
         return None
 
     async def check(self) -> Finding:

@@ -89,6 +89,7 @@ class FallbackChain:
 
     @property
     def sees(self) -> bool | None:
+        """Whether the model takes images; None as long as that is unknown."""
         return None
 
     async def check(self) -> Finding:
