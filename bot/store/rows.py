@@ -83,6 +83,7 @@ def question_from(row: sqlite3.Row) -> Question:
         sent_at=row["sent_at"],
         late=bool(row["late"]),
         erased=row["erased_at"] is not None,
+        has_attachments=bool(row["has_attachments"]),
     )
 
 

@@ -77,7 +77,10 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
 def _questions(db: sqlite3.Connection, turn: sqlite3.Row) -> tuple[Question, ...]:
     """The turn's questions. None counts as late once a person has asked for the turn again."""
     found = db.execute(
-        "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx", (turn["id"],)
+        "SELECT *,"
+        " EXISTS (SELECT 1 FROM attachments WHERE message_id = messages.id) AS has_attachments"
+        " FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx",
+        (turn["id"],),
     )
     questions = (rows.question_from(row) for row in found)
     return tuple(replace(q, late=False) if turn["opened"] else q for q in questions)
