@@ -32,7 +32,7 @@ T = TypeVar("T")
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_CONCURRENT = 4
-"""Attachments in work at the same time: each may hold its bytes in memory twice."""
+"""Attachments that are processed at the same time: each may hold its bytes in memory twice."""
 
 MAX_PENDING = 1_000
 """Attachments that one look at the database starts; the end of each leads to the next look."""
@@ -154,7 +154,7 @@ class AttachmentFetcher:
             download = await self._download(attachment)
             arrived = download
             digest = await self._retry(lambda: self._store.save_bytes(attachment.id, arrived))
-        if digest is None:  # deleted meanwhile
+        if digest is None:  # deleted in the meantime
             return
         known = digest
         async with self._slots:

@@ -36,7 +36,7 @@ _REASONS: dict[Omission, str] = {
     Omission.UNREACHABLE: "its server did not answer",
     Omission.TIMED_OUT: "its server took too long",
     Omission.FORBIDDEN_ADDRESS: "I may not open this address",
-    Omission.NO_SPEECH: "nobody speaks in it",
+    Omission.NO_SPEECH: "it contains no speech",
     Omission.NO_TRANSCRIPTION: "I cannot listen to recordings",
     Omission.MODEL_CANNOT_SEE: "this model cannot see images",
     Omission.MODEL_REFUSED: "the model's server refused it",
@@ -54,7 +54,7 @@ def why_not(attachment: Attachment) -> str:
 
 
 def shown_name(attachment: Attachment) -> str:
-    """The name for people and models: one line, without quotation marks of its own."""
+    """The name for people and models: one line, with plain quotation marks."""
     name = one_line(attachment.name, otherwise="link" if attachment.is_link else "file")
     return name.translate(_QUOTES)
 
@@ -72,7 +72,7 @@ def not_read(attachments: Sequence[tuple[Attachment, str]]) -> str:
 
 
 def read_in_part(notes: Iterable[tuple[Attachment, Sequence[str]]]) -> str:
-    """What is left out of attachments that were read: each with its notes."""
+    """The parts of attachments that were left out, as each one's notes."""
     each = (f"“{shown_name(one)}”: {' '.join(said)}" for one, said in notes if said)
     return " ".join(each)
 

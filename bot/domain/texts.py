@@ -82,15 +82,6 @@ def last_sentence(display: str) -> str:
     return last[1:-1] if len(last) > 2 and last[0] == last[-1] == "_" else ""
 
 
-def unusable(kinds: Sequence[str]) -> str:
-    """One sentence for attachments that Threadline cannot read.
-
-    `kinds` are nouns in the singular ("image", "voice message"); repeated ones become plural.
-    """
-    counted = [_plural(kind, kinds.count(kind)) for kind in dict.fromkeys(kinds)]
-    return f"I cannot use {_either(counted)} yet, only text."
-
-
 def code_goes_on(lines: int) -> str:
     """The note below the beginning of a long code block that is still growing."""
     return f"This is getting long: {_lines(lines)} so far. All of it will be in a file below."
@@ -108,16 +99,6 @@ def file_caption(name: str, lines: int) -> str:
 
 def _lines(count: int) -> str:
     return "1 line" if count == 1 else f"{count:,} lines"
-
-
-def _plural(kind: str, count: int) -> str:
-    if count > 1:
-        return f"{kind}s"
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-
-
-def _either(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 # ── failures of the model ─────────────────────────────────────────────────────────────────────

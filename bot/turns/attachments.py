@@ -80,7 +80,7 @@ class TurnAttachments:
         return any(each.state is AttachmentState.READY for each in self._of_questions)
 
     async def spoken(self) -> str:
-        """What was said in voice messages, for the line above the answer."""
+        """The transcripts of voice messages, for the line above the answer."""
         heard = [each for each in self._of_questions if each.is_voice and each.digest]
         texts = []
         for each in heard:
@@ -155,7 +155,7 @@ class AttachmentContext:
         return expanded
 
     def sentences(self) -> Sequence[str]:
-        """What people are told about the attachments of the questions, for the end of the reply."""
+        """The sentences about the questions' attachments, for the end of the reply."""
         said = [words.not_read(self._not_read), words.read_in_part(self._in_part.values())]
         said.append(words.CANNOT_SEE if self._left_images else "")
         return [escape(sentence) for sentence in said if sentence]

@@ -51,7 +51,7 @@ from bot.turns.slots import TurnSlots
 log = structlog.stdlib.get_logger(__name__)
 
 READING_NOTE_SECONDS = 1.0
-"""Seconds after which people are told that their files are being read."""
+"""Seconds after which the reply says that files are being read."""
 
 
 class TurnRunner:

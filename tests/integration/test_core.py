@@ -128,19 +128,6 @@ async def test_a_mention_without_text_in_a_channel_gets_a_hint_and_no_model_call
     assert world.model.requests == []
 
 
-async def test_text_beside_an_attachment_is_answered_below_a_notice(world: World) -> None:
-    await world.ask(1, "what is it?", unusable=("image", "image", "voice message"))
-    (shown,) = world.shown()
-    assert shown == "_I cannot use images or a voice message yet, only text._\n\nHello."
-    assert world.contents() == ["what is it?"]
-
-
-async def test_an_attachment_alone_gets_the_notice_and_no_model_call(world: World) -> None:
-    await world.ask(1, "", unusable=("file",))
-    assert world.shown() == ["_I cannot use a file yet, only text._"]
-    assert world.model.requests == []
-
-
 # ── what the model does ───────────────────────────────────────────────────────────────────────
 SENTENCES = [
     (RateLimited(retry_after=20), "Please ask again in 20 seconds."),

@@ -73,22 +73,6 @@ def test_every_command_has_a_description_in_the_page() -> None:
     assert set(texts.SLASH_COMMANDS) <= set(commands.NAMES)
 
 
-@pytest.mark.parametrize(
-    ("kinds", "sentence"),
-    [
-        (["image"], "I cannot use an image yet, only text."),
-        (["file", "file"], "I cannot use files yet, only text."),
-        (["voice message", "image"], "I cannot use a voice message or an image yet, only text."),
-        (
-            ["file", "image", "sticker", "image"],
-            "I cannot use a file, images or a sticker yet, only text.",
-        ),
-    ],
-)
-def test_unusable_attachments_are_named_in_one_sentence(kinds: list[str], sentence: str) -> None:
-    assert texts.unusable(kinds) == sentence
-
-
 def _all(kind: type[ModelError]) -> Iterator[type[ModelError]]:
     for sub in kind.__subclasses__():
         yield sub
