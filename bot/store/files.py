@@ -1,7 +1,8 @@
 """The bytes of attachments: each file once, in chunks, by its SHA-256.
 
-Invariant: a file that an attachment has is complete. A staged file may lack chunks; the
-transition that first refers to it writes those that are missing.
+Invariants: a file that an attachment has is complete; a staged file may lack chunks, and the
+transition that first refers to it writes those that are missing. Deleting a file discards its
+chunks, which are then deleted one by one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ CHUNK_BYTES = 256 * 1024
 few of their own kind (measured: docs/decisions/2026-11-29-attachments-in-chunks.md)."""
 
 FILE = 0  # the part that is the file itself
+END = 2**62  # above every part
 
 
 def digest_of(data: bytes) -> str:
@@ -60,55 +62,75 @@ def data_of(attachments: Iterable[IncomingAttachment]) -> dict[str, bytes]:
 # ── transitions ───────────────────────────────────────────────────────────────────────────────
 def ensure(db: sqlite3.Connection, now: float, digest: str, data: bytes) -> None:
     """Make the file complete; its attachment follows in the same transaction."""
-    row = db.execute("SELECT is_staged FROM files WHERE digest = ?", (digest,)).fetchone()
-    if row is not None and not row["is_staged"]:
+    if file_id(db, digest) is not None:
         return
-    db.execute(
+    (file,) = db.execute(
         "INSERT INTO files (digest, size, is_staged, created_at) VALUES (?, ?, 0, ?)"
-        " ON CONFLICT (digest) DO UPDATE SET is_staged = 0",
+        " ON CONFLICT (digest) DO UPDATE SET is_staged = 0 RETURNING id",
         (digest, len(data), now),
-    )
-    ensure_part(db, digest, FILE, data)
+    ).fetchall()[0]
+    ensure_part(db, file, FILE, data)
 
 
-def ensure_part(db: sqlite3.Connection, digest: str, part: int, data: bytes) -> None:
+def ensure_part(db: sqlite3.Connection, file: int, part: int, data: bytes) -> None:
     """Write the chunks of a part that were not staged."""
     (stored,) = db.execute(
-        "SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE digest = ? AND part = ?",
-        (digest, part),
+        "SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE file_id = ? AND part = ?",
+        (file, part),
     ).fetchone()
     if stored < len(data):
         for number, chunk in enumerate(split(data)):
-            _insert_chunk(db, digest, part, number, chunk)
+            _insert_chunk(db, file, part, number, chunk)
 
 
 def stage_chunk(
     db: sqlite3.Connection, now: float, digest: str, size: int, number: int, chunk: memoryview
 ) -> None:
     """Write a chunk of a file that no attachment has yet."""
-    db.execute(
-        "INSERT OR IGNORE INTO files (digest, size, is_staged, created_at) VALUES (?, ?, 1, ?)",
+    (file,) = db.execute(
+        "INSERT INTO files (digest, size, is_staged, created_at) VALUES (?, ?, 1, ?)"
+        " ON CONFLICT (digest) DO UPDATE SET digest = digest RETURNING id",
         (digest, size, now),
-    )
-    _insert_chunk(db, digest, FILE, number, chunk)
+    ).fetchall()[0]
+    _insert_chunk(db, file, FILE, number, chunk)
 
 
 def stage_image_chunk(
     db: sqlite3.Connection, digest: str, part: int, number: int, chunk: memoryview
 ) -> None:
-    """Write a chunk of an image whose extract follows, if the file still exists."""
-    if is_stored(db, digest):
-        _insert_chunk(db, digest, part, number, chunk)
+    """Write a chunk of an image whose extract follows, if an attachment still has the file."""
+    file = file_id(db, digest)
+    if file is not None:
+        _insert_chunk(db, file, part, number, chunk)
 
 
-def unstage(db: sqlite3.Connection, digests: Sequence[str] | None = None) -> None:
-    """Delete staged files that no attachment has (None: all, after a dead process)."""
-    if digests is None:
-        db.execute("DELETE FROM files WHERE is_staged = 1")
-        return
+def unstage(db: sqlite3.Connection, digests: Sequence[str]) -> None:
+    """Delete these files if they are staged."""
     db.executemany(
         "DELETE FROM files WHERE digest = ? AND is_staged = 1", [(digest,) for digest in digests]
     )
+
+
+def unstage_all(db: sqlite3.Connection) -> None:
+    """Delete the files that a dead process had staged."""
+    db.execute("DELETE FROM files WHERE is_staged = 1")
+
+
+def purge_chunk(db: sqlite3.Connection) -> None:
+    """Delete one chunk of the files that were discarded."""
+    found = db.execute("SELECT file_id FROM discarded_files LIMIT 1").fetchone()
+    if found is not None and not delete_chunk(db, found["file_id"], FILE, END):
+        db.execute("DELETE FROM discarded_files WHERE file_id = ?", (found["file_id"],))
+
+
+def delete_chunk(db: sqlite3.Connection, file: int, first: int, end: int) -> bool:
+    """Delete one chunk of the file's parts from `first` to before `end`; whether there was one."""
+    deleted = db.execute(
+        "DELETE FROM chunks WHERE rowid = (SELECT rowid FROM chunks"
+        " WHERE file_id = ? AND part >= ? AND part < ? LIMIT 1)",
+        (file, first, end),
+    )
+    return deleted.rowcount > 0
 
 
 def split(data: bytes) -> Iterator[memoryview]:
@@ -119,43 +141,57 @@ def split(data: bytes) -> Iterator[memoryview]:
 
 
 def _insert_chunk(
-    db: sqlite3.Connection, digest: str, part: int, number: int, chunk: memoryview
+    db: sqlite3.Connection, file: int, part: int, number: int, chunk: memoryview
 ) -> None:
     db.execute(
-        "INSERT OR IGNORE INTO chunks (digest, part, number, data) VALUES (?, ?, ?, ?)",
-        (digest, part, number, chunk),
+        "INSERT OR IGNORE INTO chunks (file_id, part, number, data) VALUES (?, ?, ?, ?)",
+        (file, part, number, chunk),
     )
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
-def is_stored(db: sqlite3.Connection, digest: str) -> bool:
-    """Whether an attachment has this file."""
-    found = db.execute("SELECT 1 FROM files WHERE digest = ? AND is_staged = 0", (digest,))
-    return found.fetchone() is not None
+def file_id(db: sqlite3.Connection, digest: str) -> int | None:
+    """The row id of a file that an attachment has."""
+    row = db.execute(
+        "SELECT id FROM files WHERE digest = ? AND is_staged = 0", (digest,)
+    ).fetchone()
+    return None if row is None else int(row["id"])
 
 
 def read(db: sqlite3.Connection, digest: str) -> bytes | None:
     """The file's bytes; None if no attachment has it."""
-    return read_part(db, digest, FILE) if is_stored(db, digest) else None
+    file = file_id(db, digest)
+    return None if file is None else read_part(db, file, FILE)
 
 
-def read_part(db: sqlite3.Connection, digest: str, part: int) -> bytes:
+def read_part(db: sqlite3.Connection, file: int, part: int) -> bytes:
     """The bytes of one part of a file."""
     found = db.execute(
-        "SELECT data FROM chunks WHERE digest = ? AND part = ? ORDER BY number", (digest, part)
+        "SELECT data FROM chunks WHERE file_id = ? AND part = ? ORDER BY number", (file, part)
     )
     return b"".join(row["data"] for row in found)
 
 
 def next_part(db: sqlite3.Connection, digest: str) -> int:
     """The first part number above all parts of the file."""
-    (last,) = db.execute("SELECT max(part) FROM chunks WHERE digest = ?", (digest,)).fetchone()
+    (last,) = db.execute(
+        "SELECT max(part) FROM chunks WHERE file_id = ?", (file_id(db, digest),)
+    ).fetchone()
     return int(last or FILE) + 1
 
 
+def has_discarded(db: sqlite3.Connection) -> bool:
+    """Whether chunks of deleted files are left."""
+    return db.execute("SELECT 1 FROM discarded_files LIMIT 1").fetchone() is not None
+
+
 # ── staging ───────────────────────────────────────────────────────────────────────────────────
-class StagingOperations(Operations):
-    """Operations that write large files in small commits, before the transition that needs them."""
+class FileOperations(Operations):
+    """Operations that write and delete large files in small commits.
+
+    The files are written before the transition that refers to them, and deleted after the one that
+    ends the last reference.
+    """
 
     @asynccontextmanager
     async def _staged(self, files: Mapping[str, bytes]) -> AsyncIterator[None]:
@@ -173,12 +209,21 @@ class StagingOperations(Operations):
             if large:
                 with suppress(StoreUnavailable):  # a start deletes it
                     await self._unstage(list(large))
+                await self._purge()
 
     async def _stage(self, digest: str, data: bytes) -> None:
-        if not await self._is_stored(digest):
+        if await self._file_id(digest) is None:
             for number, chunk in enumerate(split(data)):
                 await self._stage_chunk(digest, len(data), number, chunk)
 
-    _is_stored = reads(is_stored)
+    async def _purge(self) -> None:
+        """Overwrite the bytes of deleted files. After a failure, a later call or a start does."""
+        with suppress(StoreUnavailable):
+            while await self._has_discarded():
+                await self._purge_chunk()
+
+    _file_id = reads(file_id)
+    _has_discarded = reads(has_discarded)
+    _purge_chunk = writes(purge_chunk)
     _stage_chunk = writes_at(stage_chunk)
     _unstage = writes(unstage)

@@ -34,7 +34,7 @@ from bot.store import (
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqliteAttachments
 from bot.store.connection import open_readers, open_writer
-from bot.store.files import StagingOperations
+from bot.store.files import FileOperations
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
 from bot.store.library import SqliteLibrary
@@ -45,7 +45,7 @@ from bot.store.operations import reads, writes, writes_at
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
 
 
-class SqliteStore(StagingOperations):
+class SqliteStore(FileOperations):
     """Implements `bot.ports.store.Store`. Create it with `open`."""
 
     def __init__(
@@ -96,7 +96,8 @@ class SqliteStore(StagingOperations):
         with suppress(StoreUnavailable):  # a read-only or failing database stops neither
             await self._begin()
             await self._forget_old_commands()
-            await self._unstage()
+            await self._unstage_all()
+            await self._purge()
         try:
             yield
         finally:
@@ -139,7 +140,6 @@ class SqliteStore(StagingOperations):
     stop = writes_at(turns.stop)
     reopen = writes_at(retries.reopen)
     continue_reply = writes_at(retries.continue_reply)
-    erase = writes_at(edits.erase)
     move_watermarks = writes(channel_watermarks.move)
 
     async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
@@ -162,7 +162,14 @@ class SqliteStore(StagingOperations):
     ) -> Change:
         known = None if attachments is None else await files.with_digests(attachments)
         async with self._staged(files.data_of(known or ())):
-            return await self._edit(source, text, edited_at, known)
+            change = await self._edit(source, text, edited_at, known)
+        await self._purge()
+        return change
+
+    async def erase(self, source: str, *, with_reply: bool) -> Change:
+        change = await self._erase(source, with_reply=with_reply)
+        await self._purge()
+        return change
 
     async def claim(self, conversation: int) -> Claim | None:
         await self._begin()
@@ -174,8 +181,10 @@ class SqliteStore(StagingOperations):
 
     _accept = writes_at(messages.accept)
     _edit = writes_at(edits.edit)
+    _erase = writes_at(edits.erase)
     _claim = writes_at(turns.claim)
     _record_shown = writes_at(turns.record_shown)
+    _unstage_all = writes(files.unstage_all)
     _forget_old_commands = writes_at(commands.forget_old_commands)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────

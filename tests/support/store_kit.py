@@ -168,7 +168,10 @@ def _rows_agree(db: sqlite3.Connection) -> None:
             SELECT attachments.id FROM attachments JOIN files USING (digest) WHERE is_staged""",
         "a file whose chunks are not its bytes": """
             SELECT digest FROM files WHERE is_staged = 0 AND size <> (SELECT
-            coalesce(sum(length(data)), 0) FROM chunks WHERE digest = files.digest AND part = 0)""",
+            coalesce(sum(length(data)), 0) FROM chunks WHERE file_id = files.id AND part = 0)""",
+        "chunks that no file has and that are not discarded": """
+            SELECT rowid FROM chunks WHERE file_id NOT IN (SELECT id FROM files)
+            AND file_id NOT IN (SELECT file_id FROM discarded_files)""",
         "a downloaded file's address, or that of one that ended": """
             SELECT id FROM attachments WHERE NOT is_link AND locator <> '{}'
             AND (digest IS NOT NULL OR state <> 'pending')""",
