@@ -156,10 +156,10 @@ def _rows_agree(db: sqlite3.Connection) -> None:
         "a turn that was opened again after its newest attempt": """
             SELECT id FROM turns WHERE opened > attempt""",
         "a message of history or a reply with a link": """
-            SELECT attachments.id FROM attachments JOIN messages ON messages.id = message_id
+            SELECT a.id FROM attachments a JOIN messages ON messages.id = a.message_id
             WHERE is_link AND kind <> 'question'""",
         "an attachment of an erased message": """
-            SELECT attachments.id FROM attachments JOIN messages ON messages.id = message_id
+            SELECT a.id FROM attachments a JOIN messages ON messages.id = a.message_id
             WHERE erased_at IS NOT NULL""",
         "a file that no attachment has": """
             SELECT digest FROM files
