@@ -11,16 +11,17 @@ import asyncio
 from bot.domain.attachments import Download, Extract
 from bot.ports.clock import Clock
 from bot.store import attachment_contents, attachment_rows, files
-from bot.store.files import FileOperations
 from bot.store.health import Runner
 from bot.store.operations import reads, writes, writes_at
+from bot.store.purge import Purger
+from bot.store.staging import FileOperations, compute_digest
 
 
 class SqliteAttachments(FileOperations):
     """Implements `bot.ports.attachments.AttachmentStore`."""
 
-    def __init__(self, *, writer: Runner, readers: Runner, clock: Clock) -> None:
-        super().__init__(writer=writer, readers=readers, clock=clock)
+    def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, purger: Purger) -> None:
+        super().__init__(writer=writer, readers=readers, clock=clock, purger=purger)
         self._saving = asyncio.Lock()  # two extracts of one file must not mix their images
 
     pending = reads(attachment_rows.pending)
@@ -31,10 +32,10 @@ class SqliteAttachments(FileOperations):
     read_extract = reads(attachment_contents.read_extract)
 
     async def save_bytes(self, attachment: int, download: Download) -> str | None:
-        digest = await files.compute_digest(download.data)
+        digest = await compute_digest(download.data)
         async with self._staged({digest: download.data}):
             saved = await self._save_bytes(attachment, digest, download)
-        await self._purge()  # other bytes that it had before
+        self._purger.wake()  # other bytes that it had before
         return saved
 
     async def save_extract(self, digest: str, extract: Extract) -> None:

@@ -7,16 +7,9 @@ chunks, which are then deleted one by one.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-
-from bot.domain.attachments import IncomingAttachment
-from bot.domain.errors import StoreUnavailable
-from bot.store.operations import Operations, reads, writes, writes_at
+from collections.abc import Iterator, Sequence
 
 CHUNK_BYTES = 256 * 1024
 """The most that one commit writes of a file, so that other writes do not wait longer than for a
@@ -29,34 +22,6 @@ END = 2**62  # above every part
 def digest_of(data: bytes) -> str:
     """The SHA-256 in hex."""
     return hashlib.sha256(data).hexdigest()
-
-
-async def compute_digest(data: bytes) -> str:
-    """As `digest_of`, off the event loop if it would hold the loop for long (20 MB: 15-60 ms)."""
-    if len(data) <= CHUNK_BYTES:
-        return digest_of(data)
-    return await asyncio.to_thread(digest_of, data)
-
-
-async def with_digests(
-    attachments: Iterable[IncomingAttachment],
-) -> tuple[IncomingAttachment, ...]:
-    """The attachments, with the digests of the bytes that they bring."""
-    known = []
-    for each in attachments:
-        if each.data is not None and not each.digest:
-            each = replace(each, digest=await compute_digest(each.data))  # noqa: PLW2901
-        known.append(each)
-    return tuple(known)
-
-
-def data_of(attachments: Iterable[IncomingAttachment]) -> dict[str, bytes]:
-    """The bytes that attachments bring and that will be stored, by digest."""
-    return {
-        each.digest: each.data
-        for each in attachments
-        if each.data is not None and each.omission is None
-    }
 
 
 # ── transitions ───────────────────────────────────────────────────────────────────────────────
@@ -183,47 +148,3 @@ def next_part(db: sqlite3.Connection, digest: str) -> int:
 def has_discarded(db: sqlite3.Connection) -> bool:
     """Whether chunks of deleted files are left."""
     return db.execute("SELECT 1 FROM discarded_files LIMIT 1").fetchone() is not None
-
-
-# ── staging ───────────────────────────────────────────────────────────────────────────────────
-class FileOperations(Operations):
-    """Operations that write and delete large files in small commits.
-
-    The files are written before the transition that refers to them, and deleted after the one that
-    ends the last reference.
-    """
-
-    @asynccontextmanager
-    async def _staged(self, files: Mapping[str, bytes]) -> AsyncIterator[None]:
-        """Stage the large ones of `files`, which are bytes by digest.
-
-        On exit, a file that got no attachment is deleted; after a kill, at the next start. Another
-        caller may delete or complete the same file meanwhile: see `ensure`.
-        """
-        large = {digest: data for digest, data in files.items() if len(data) > CHUNK_BYTES}
-        try:
-            for digest, data in large.items():
-                await self._stage(digest, data)
-            yield
-        finally:
-            if large:
-                with suppress(StoreUnavailable):  # a start deletes it
-                    await self._unstage(list(large))
-                await self._purge()
-
-    async def _stage(self, digest: str, data: bytes) -> None:
-        if await self._file_id(digest) is None:
-            for number, chunk in enumerate(split(data)):
-                await self._stage_chunk(digest, len(data), number, chunk)
-
-    async def _purge(self) -> None:
-        """Overwrite the bytes of deleted files. After a failure, a later call or a start does."""
-        with suppress(StoreUnavailable):
-            while await self._has_discarded():
-                await self._purge_chunk()
-
-    _file_id = reads(file_id)
-    _has_discarded = reads(has_discarded)
-    _purge_chunk = writes(purge_chunk)
-    _stage_chunk = writes_at(stage_chunk)
-    _unstage = writes(unstage)

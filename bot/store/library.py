@@ -15,8 +15,8 @@ from bot.domain.records import (
     Unchanged,
 )
 from bot.store import attachment_contents, record_edits, views
-from bot.store.files import FileOperations
 from bot.store.operations import reads, writes, writes_at
+from bot.store.staging import FileOperations
 
 
 class SqliteLibrary(FileOperations):
@@ -64,12 +64,12 @@ class SqliteLibrary(FileOperations):
     # Deletions, after which the bytes of files are overwritten.
     async def delete(self, uid: str, scope: RecordScope) -> int | None:
         deleted = await self._delete(uid, scope)
-        await self._purge()
+        self._purger.wake()
         return deleted
 
     async def erase(self, conversation: int, uid: str) -> bool:
         erased = await self._erase(conversation, uid)
-        await self._purge()
+        self._purger.wake()
         return erased
 
     async def _message(self, number: int | None) -> MessageRecord | None:

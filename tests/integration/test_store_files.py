@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from bot.domain.records import RecordScope
 from bot.store import edits, files
 from bot.store.backup import backup, restore
 from bot.store.sqlite import SqliteStore
-from tests.support.store_kit import check_invariants, key, look, opened, said
+from tests.support.store_kit import check_invariants, key, look, opened, said, until
 
 PLACE = RecordScope("sim", "w1")
 BIG = os.urandom(4 * 2**20)
@@ -63,31 +63,27 @@ def rows(path: Path, *tables: str) -> list[int]:
     return [look(path, f"SELECT count(*) FROM {table}")[0][0] for table in tables]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 # ── small commits ─────────────────────────────────────────────────────────────────────────────
 async def test_other_writes_continue_while_a_large_file_is_written_or_deleted(
-    store: SqliteStore,
+    store: SqliteStore, path: Path
 ) -> None:
     """Each of them waits for one chunk at most, and there are sixteen."""
     attachment = await attached(store)
 
-    async def others_during(step: Awaitable[object]) -> int:
-        task, count = asyncio.ensure_future(step), 0
-        while not task.done():
-            await store.record_command(f"{attachment.id}/{id(step)}/{count}")
+    async def others_until(name: str, done: Callable[[], bool]) -> int:
+        count = 0
+        while not done():
+            await store.record_command(f"{name}/{count}")
             count += 1
-        await task
         return count
 
-    assert await others_during(store.attachments().save_bytes(attachment.id, Download(BIG))) > 8
+    saving = asyncio.create_task(store.attachments().save_bytes(attachment.id, Download(BIG)))
+    assert await others_until("save", saving.done) > 8
     assert await store.attachments().read_bytes(DIGEST) == BIG
-    erased = store.erase(said(1).source, with_reply=False)
-    assert await others_during(erased) > 8
+    await store.erase(said(1).source, with_reply=False)
+    assert rows(path, "chunks")[0] > 0  # the deletion itself waits for no chunk
+    assert await others_until("erase", lambda: rows(path, "discarded_files") == [0]) > 8
+    assert rows(path, "chunks") == [0]
 
 
 async def test_a_question_with_large_files_is_one_transaction_all_the_same(
@@ -122,7 +118,7 @@ async def test_the_same_file_at_the_same_time_is_stored_once(
         store.erase(said(2).source, with_reply=False),
     )
     assert results[2] == DIGEST
-    assert rows(path, "files", "chunks", "discarded_files") == [1, 16, 0]
+    await until(lambda: rows(path, "files", "chunks", "discarded_files") == [1, 16, 0])
     assert await port.read_bytes(DIGEST) == BIG
 
 
@@ -206,12 +202,13 @@ async def test_a_cancelled_download_leaves_nothing(store: SqliteStore, path: Pat
     task.cancel()
     await asyncio.wait([task])
     if task.cancelled():  # on a machine that is fast enough
-        assert rows(path, "files", "chunks", "discarded_files") == [0, 0, 0]
+        await until(lambda: rows(path, "files", "chunks", "discarded_files") == [0, 0, 0])
     assert await store.attachments().save_bytes(attachment.id, Download(BIG)) == DIGEST
 
 
-async def test_a_start_deletes_what_a_dead_process_left(path: Path) -> None:
+async def test_a_start_deletes_what_a_dead_process_left(path: Path, tmp_path: Path) -> None:
     """A file that was being written, and one whose message was deleted just before the end."""
+    broken = tmp_path / "broken.db"
     async with opened(path) as store:
         attachment = await attached(store)
         await store.attachments().save_bytes(attachment.id, Download(BIG))
@@ -219,11 +216,13 @@ async def test_a_start_deletes_what_a_dead_process_left(path: Path) -> None:
         await store._write(
             lambda db: files.stage_chunk(db, 1.0, "ab", 900_000, 0, memoryview(BIG)[:9])
         )
-    assert rows(path, *TABLES[:4]) == [0, 1, 17, 1]
-    with closing(sqlite3.connect(path)) as db:
+        await asyncio.to_thread(backup, path, broken)
+    assert rows(broken, *TABLES[:4]) == [0, 1, 17, 1]
+    with closing(sqlite3.connect(broken)) as db:
         check_invariants(db)
-    async with opened(path):
-        assert rows(path, *TABLES) == [0] * 6
+    async with opened(broken):
+        pass
+    assert rows(broken, *TABLES) == [0] * 6
 
 
 # ── backups ───────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +101,13 @@ def look(path: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
     """Rows as another process would read them."""
     with closing(sqlite3.connect(path)) as db:
         return db.execute(sql, parameters).fetchall()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that a background task makes true."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 def check_invariants(db: sqlite3.Connection) -> None:
