@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from email.utils import parsedate_to_datetime
 
 import h11
@@ -46,10 +46,10 @@ MAX_SECONDS = 10.0
 
 MAX_REDIRECTS = 5
 
-MAX_DOWNLOADS = 8
-"""Downloads at the same time: 40 MB of bodies at most."""
+MAX_REQUESTS = 8
+"""Requests at the same time: 40 MB of bodies at most."""
 
-MAX_DOWNLOADS_PER_HOST = 2
+MAX_REQUESTS_PER_HOST = 2
 """Requests to one host at the same time, so that people cannot attack it through the bot."""
 
 RETRY_SECONDS = 5.0
@@ -91,19 +91,17 @@ class PublicLinkReader:
         self._ports = ports
         self._tls = tls
         self._seconds = seconds
-        self._slots = asyncio.Semaphore(MAX_DOWNLOADS)
-        self._hosts = _HostSlots()
+        self._slots = _Slots()
 
     async def download(self, url: str, *, limit: int) -> Download:
         """The body behind `url`, of at most `limit` bytes and 5 MB. Raises AttachmentError."""
         target = parse_link(url)
         self._require_permitted(target)
-        async with self._slots:
-            try:
-                async with asyncio.timeout(self._seconds) as deadline:
-                    return await self._follow(target, min(limit, MAX_BYTES), deadline)
-            except TimeoutError as error:
-                raise AttachmentError(Omission.TIMED_OUT, target.host) from error
+        try:
+            async with asyncio.timeout(self._seconds) as deadline:
+                return await self._follow(target, min(limit, MAX_BYTES), deadline)
+        except TimeoutError as error:
+            raise AttachmentError(Omission.TIMED_OUT, target.host) from error
 
     async def aclose(self) -> None:
         """Nothing stays open between downloads."""
@@ -111,7 +109,7 @@ class PublicLinkReader:
     # ── redirects ─────────────────────────────────────────────────────────────────────────────
     async def _follow(self, target: Target, limit: int, deadline: asyncio.Timeout) -> Download:
         for _ in range(MAX_REDIRECTS + 1):
-            async with self._hosts.hold(target.host, deadline):
+            async with self._slots.hold(target.host, deadline):
                 found = await self._request(target, limit)
             if isinstance(found, Download):
                 return found
@@ -223,28 +221,31 @@ def _unreachable(host: str, error: OSError) -> AttachmentError:
     return AttachmentError(Omission.UNREACHABLE, detail, retry_after=RETRY_SECONDS)
 
 
-class _HostSlots:
-    """Limits the requests to one host at the same time; keeps nothing about idle hosts."""
+class _Slots:
+    """Limits the requests at the same time; keeps nothing about idle hosts.
+
+    The host's slot comes first: requests that wait for a slow host leave the others to others.
+    """
 
     def __init__(self) -> None:
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._all = asyncio.Semaphore(MAX_REQUESTS)
+        self._hosts: dict[str, asyncio.Semaphore] = {}
         self._users: Counter[str] = Counter()
 
     @asynccontextmanager
     async def hold(self, host: str, deadline: asyncio.Timeout) -> AsyncIterator[None]:
-        """Take a slot of `host`; the time until there is one does not count for `deadline`."""
-        slot = self._slots.setdefault(host, asyncio.Semaphore(MAX_DOWNLOADS_PER_HOST))
+        """Take a slot for `host`; the time until there is one does not count for `deadline`."""
+        own = self._hosts.setdefault(host, asyncio.Semaphore(MAX_REQUESTS_PER_HOST))
         self._users[host] += 1
         try:
-            await _without_deadline(slot.acquire(), deadline)
-            try:
+            async with AsyncExitStack() as stack:
+                await _without_deadline(stack.enter_async_context(own), deadline)
+                await _without_deadline(stack.enter_async_context(self._all), deadline)
                 yield
-            finally:
-                slot.release()
         finally:
             self._users[host] -= 1
             if not self._users[host]:
-                del self._users[host], self._slots[host]
+                del self._users[host], self._hosts[host]
 
 
 async def _without_deadline(work: Awaitable[object], deadline: asyncio.Timeout) -> None:

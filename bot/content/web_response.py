@@ -106,7 +106,7 @@ class WebResponse:
     def _ends_by_closing(self) -> bool:
         """Whether the body has neither a length nor chunks."""
         sized = {"content-length", "transfer-encoding"} & self.headers.keys()
-        return bool(self.headers) and not sized
+        return self.status > 0 and not sized
 
 
 @asynccontextmanager
