@@ -16,6 +16,7 @@ from tests.support.clock import ManualClock
 
 ANY_PORT = range(1, 65_536)
 LIMIT = 1_000_000
+ENDS = (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError)
 
 
 @dataclass
@@ -60,9 +61,16 @@ def pages(answers: Mapping[str, bytes]) -> Answer:
 
 @asynccontextmanager
 async def serve(
-    answer: Answer | bytes, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    answer: Answer | bytes,
+    *,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    greeting: bytes = b"",
 ) -> AsyncIterator[Site]:
-    """A server on a free port; bytes are the answer to every request."""
+    """A server on a free port; bytes are the answer to every request.
+
+    The greeting is sent before there is one.
+    """
     tasks: set[asyncio.Task[Any]] = set()
     site = Site(0)
 
@@ -71,8 +79,10 @@ async def serve(
         assert task is not None
         tasks.add(task)
         site.connections += 1
-        with suppress(ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
+        # asyncio logs a handler that was cancelled as an error.
+        with suppress(*ENDS, asyncio.CancelledError):
             try:
+                writer.write(greeting)
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 site.heads.append(head)
                 if isinstance(answer, bytes):
