@@ -1,0 +1,64 @@
+"""Looks up hosts in threads that delay neither other lookups nor the end of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from bot.content.web_addresses import IPAddress
+
+MAX_LOOKUPS = 16
+"""Threads at the same time. A slow name server holds each for up to half a minute, which is why
+they are not the threads of the event loop: those also look up the platforms' hosts."""
+
+Answer = Sequence[IPAddress] | OSError
+
+
+class HostLookup:
+    """The system's resolver. Names are absolute: the search domains of a network are not tried."""
+
+    def __init__(self) -> None:
+        self._slots = asyncio.Semaphore(MAX_LOOKUPS)
+
+    async def __call__(self, host: str) -> Sequence[IPAddress]:
+        """All addresses of `host`, in the system's order of preference. Raises OSError."""
+        await self._slots.acquire()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        # A daemon, because the interpreter would wait for other threads at its end.
+        thread = threading.Thread(
+            target=self._look_up, args=(host, loop, answer), name=f"lookup {host}", daemon=True
+        )
+        thread.start()
+        found = await answer
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def _look_up(
+        self, host: str, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Answer]
+    ) -> None:
+        found = look_up(host)
+        try:
+            loop.call_soon_threadsafe(self._finish, answer, found)
+        except RuntimeError:  # the loop has ended
+            return
+
+    def _finish(self, answer: asyncio.Future[Answer], found: Answer) -> None:
+        self._slots.release()
+        if not answer.done():
+            answer.set_result(found)
+
+
+def look_up(host: str) -> Answer:
+    """The addresses of `host`, or the error of the resolver. Blocks."""
+    try:
+        found = socket.getaddrinfo(f"{host}.", None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        return OSError(str(error))
+    except OSError as error:
+        return error
+    return tuple(dict.fromkeys(ip_address(each[4][0]) for each in found))
