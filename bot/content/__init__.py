@@ -1,0 +1,1 @@
+"""Files and links that people attach: downloading them and reading them."""
