@@ -37,7 +37,8 @@ _LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+[ \t]*")
 
 _DATES = (
     'meta[property="article:published_time"]', 'meta[name="date"]',
-    'meta[itemprop="datePublished"]', 'meta[name="dcterms.date"]', 'meta[name="citation_publication_date"]',
+    'meta[itemprop="datePublished"]', 'meta[name="dcterms.date"]',
+    'meta[name="citation_publication_date"]',
 )  # fmt: skip
 
 
