@@ -11,29 +11,13 @@ from collections.abc import Iterator
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from bot.content.readers import text
+from bot.content.readers.html_writer import Writer, is_omitted
 from bot.domain import attachment_texts
 from bot.domain.attachments import AttachmentKind, Extract, Omission
 from bot.domain.errors import AttachmentError
 
 NODES = 500_000
 """Elements and texts that are read; the largest ordinary pages have a tenth."""
-
-_OMITTED = frozenset({
-    "script", "style", "noscript", "template", "svg", "iframe", "object", "embed", "canvas", "nav",
-    "footer", "aside", "form", "button", "select", "input", "textarea", "dialog", "audio", "video",
-    "map", "head", "math",
-})  # fmt: skip
-_BLOCKS = frozenset({
-    "p", "div", "section", "article", "main", "header", "ul", "ol", "dl", "dt", "dd", "figure",
-    "figcaption", "table", "tbody", "thead", "tfoot", "caption", "address", "details", "summary",
-    "fieldset", "center", "body", "html", "h1", "h2", "h3", "h4", "h5", "h6",
-})  # fmt: skip
-_HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
-_HIDDEN = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?:px)?\s*(?:;|$)"
-)
-_BLANKS = re.compile(r"[ \t\r\n\f]+")
-_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+[ \t]*")
 
 _DATES = (
     'meta[property="article:published_time"]', 'meta[name="date"]',
@@ -96,7 +80,7 @@ def _readable(tree: LexborHTMLParser) -> str:
 
 
 def _markdown(root: LexborNode) -> str:
-    written = _Writer()
+    written = Writer()
     for node, opens in _walk(root):
         if opens:
             written.open(node)
@@ -116,7 +100,7 @@ def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
         if not opens:
             continue
         stack.append((node, False))
-        if not _is_omitted(node):
+        if not is_omitted(node):
             stack.extend(reversed([(child, True) for child in _children(node)]))
 
 
@@ -125,125 +109,6 @@ def _children(node: LexborNode) -> Iterator[LexborNode]:
     while child is not None:
         yield child
         child = child.next
-
-
-def _is_omitted(node: LexborNode) -> bool:
-    if not node.is_element_node:
-        return False
-    if node.tag in _OMITTED:
-        return True
-    attributes = node.attributes
-    return (
-        "hidden" in attributes
-        or attributes.get("aria-hidden") == "true"
-        or bool(_HIDDEN.search((attributes.get("style") or "").lower()))
-    )
-
-
-class _Writer:
-    """Markdown from elements that open and close in order."""
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._lists: list[int | None] = []  # the next number of an ordered list
-        self._code = 0  # open <pre>
-
-    def open(self, node: LexborNode) -> None:
-        if node.is_text_node:
-            self._text(node.text_content or "")
-        elif node.is_element_node and not _is_omitted(node):
-            self._open_element(node)
-
-    def close(self, node: LexborNode) -> None:
-        tag = node.tag or ""
-        if not node.is_element_node or _is_omitted(node):
-            return
-        if tag == "pre" and self._code:
-            self._code -= 1
-            self._parts.append("\n```\n\n")
-        elif tag in ("ul", "ol") and self._lists:
-            self._lists.pop()
-            self._parts.append("\n\n" if not self._lists else "\n")
-        elif tag == "tr":
-            self._parts.append(" |\n")
-        elif tag in ("a",) and (address := _address(node)):
-            self._parts.append(f"]({address})")
-        elif tag in _BLOCKS and not self._code:
-            self._parts.append("\n\n")
-        elif tag in ("strong", "b") and not self._code:
-            self._parts.append("**")
-        elif tag == "code" and not self._code:
-            self._parts.append("`")
-
-    def _open_element(self, node: LexborNode) -> None:
-        tag = node.tag or ""
-        if tag in ("ul", "ol"):
-            self._lists.append(1 if tag == "ol" else None)
-        elif tag == "li":
-            self._parts.append(f"\n{'  ' * max(0, len(self._lists[:8]) - 1)}{self._bullet()} ")
-        elif tag == "pre":
-            self._code += 1
-            self._parts.append("\n\n```\n")
-        elif tag in _HEADINGS:
-            self._parts.append(f"\n\n{_HEADINGS[tag]} ")
-        elif tag == "a" and _address(node):
-            self._parts.append("[")
-        elif tag == "img" and (alt := node.attributes.get("alt")):
-            self._parts.append(f"![{text.one_line(alt)}]")
-        else:
-            self._parts.append(self._mark(tag))
-
-    def _mark(self, tag: str) -> str:
-        if tag == "br":
-            return "\n"
-        if tag in ("td", "th"):
-            return " | "
-        if self._code:
-            return ""
-        if tag in ("strong", "b"):
-            return "**"
-        if tag == "code":
-            return "`"
-        if tag == "hr":
-            return "\n\n---\n\n"
-        if tag == "blockquote":
-            return "\n\n> "
-        return "\n\n" if tag in _BLOCKS else ""
-
-    def _bullet(self) -> str:
-        if not self._lists or self._lists[-1] is None:
-            return "-"
-        number = self._lists[-1]
-        self._lists[-1] = number + 1
-        return f"{number}."
-
-    def _text(self, content: str) -> None:
-        self._parts.append(content if self._code else _BLANKS.sub(" ", content))
-
-    def markdown(self) -> str:
-        joined = text.clean("".join(self._parts))
-        pieces = re.split(r"(\n```\n.*?\n```\n)", joined, flags=re.DOTALL)
-        for index in range(0, len(pieces), 2):
-            pieces[index] = _tidy(pieces[index])
-        return "".join(pieces).strip()
-
-
-def _tidy(prose: str) -> str:
-    """Prose without empty emphasis, blanks at the ends of lines, and runs of empty lines."""
-    prose = _LINES.sub(
-        "\n\n", re.sub(r"\*\*[ \n]{0,9}\*\*|\[[ \n]{0,9}\]\([^)\n]{0,2000}\)", "", prose)
-    )
-    lines = [
-        line.rstrip() if line.startswith(("  ", "-")) else line.strip()
-        for line in prose.split("\n")
-    ]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
-
-
-def _address(node: LexborNode) -> str:
-    """A link's address; "" if it leads nowhere else."""
-    address = node.attributes.get("href") or ""
-    return address if address.startswith(("http://", "https://")) and len(address) <= 500 else ""
 
 
 def _title(tree: LexborHTMLParser) -> str:

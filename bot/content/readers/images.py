@@ -6,7 +6,7 @@ import io
 from typing import cast
 
 import pi_heif
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from bot.content.readers.budget import IMAGE_BYTES, IMAGE_SIDE, JPEG_PIXELS, PIXELS
 from bot.domain import attachment_texts
@@ -25,7 +25,7 @@ _FORMATS = {
 
 # `pixels` checks before decoding; Pillow's check would only warn below twice its limit.
 Image.MAX_IMAGE_PIXELS = None
-ImageFile.LOAD_TRUNCATED_IMAGES = False
+ImageFile.LOAD_TRUNCATED_IMAGES = True  # people's clients show them too, and some phones write such
 pi_heif.options.DECODE_THREADS = 1  # each thread takes 64 MB of address space
 pi_heif.register_heif_opener()
 Image.init()  # imports the decoders
@@ -65,13 +65,29 @@ def _load(image: Image.Image) -> Image.Image:
     if image.format in ("JPEG", "MPO"):
         image.draft(None, (IMAGE_SIDE, IMAGE_SIDE))  # decodes at a fraction of the size
     orientation = image.getexif().get(_ORIENTATION, 1)
-    scaled = _simple(image)
-    scaled.thumbnail((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    scaled.getexif()[_ORIENTATION] = orientation  # a conversion may drop it
-    return ImageOps.exif_transpose(scaled)
+    scaled = scale(_simple(image))
+    return scaled.transpose(_TURNS[orientation]) if orientation in _TURNS else scaled
 
 
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def scale(image: Image.Image) -> Image.Image:
+    """A picture of at most `IMAGE_SIDE` pixels a side."""
+    longest = max(image.size)
+    if longest <= IMAGE_SIDE:
+        return image.copy()
+    size = [max(1, round(side * IMAGE_SIDE / longest)) for side in image.size]
+    return image.resize((size[0], size[1]), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _check_pixels(image: Image.Image) -> None:

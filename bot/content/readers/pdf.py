@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from bot.content.readers import images, text
+from bot.content.readers import images, pdf_notes, text
 from bot.content.readers.budget import IMAGE_SIDE, IMAGES, IMAGES_BYTES, TEXT_CHARACTERS, CpuTime
 from bot.domain import attachment_texts
 from bot.domain.attachments import AttachmentKind, Extract, Omission
@@ -109,7 +109,7 @@ def _text_of(page: pypdfium2.PdfPage) -> str:
         textpage.close()
     for mark in _TRAILING_MARKS:
         raw = raw.replace(f"{mark}\r\n", "").replace(mark, "")
-    return text.clean(raw).strip()
+    return text.clean("\n".join(filter(None, (raw, *pdf_notes.read(page))))).strip()
 
 
 def _has_room(found: _Pages) -> bool:
@@ -129,8 +129,7 @@ def _render(page: pypdfium2.PdfPage, label: str) -> ImagePart:
         image = bitmap.to_pil().convert("RGB")
     finally:
         bitmap.close()
-    image.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
-    return images.encode(image, photo=True, label=label)
+    return images.encode(images.scale(image), photo=True, label=label)
 
 
 def _notes(found: _Pages, total: int, left_out: int) -> Iterator[str]:

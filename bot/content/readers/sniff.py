@@ -110,7 +110,8 @@ _MAGIC: tuple[tuple[bytes, int, Sniffed], ...] = (
 _UNSUPPORTED = (
     b"\x7fELF", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe",
     b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"SQLite format 3\0", b"wOFF", b"wOF2", b"OTTO",
-    b"\0\1\0\0\0", b"FLV\1", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\0asm",
+    b"\0\1\0\0\0", b"FLV\1", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\0asm",
     b"\x28\xb5\x2f\xfd", b"MThd", b"8BPS", b"%!PS", b"\0\0\1\0", b"\xc5\xd0\xd3\xc6",
 )  # fmt: skip
 """Programs, fonts, databases, video, other archives and pictures."""

@@ -79,14 +79,15 @@ def _textual(task: packing.Task) -> sniff.Sniffed:
         task.data[:8_192].removeprefix(b"\xef\xbb\xbf"),
         task.media_type.partition(";")[0].strip().lower(),
     )
-    ending = task.name.rpartition(".")[2].lower()
+    ending = task.name.rpartition(".")[2].lower() if "." in task.name else ""
     if (
         ending in ("eml", "mht", "mhtml")
         or declared == sniff.MAIL
         or _looks_like_mail(head, ending)
     ):
         return Family.MAIL, sniff.MAIL
-    if _HTML_START.match(head) and ending not in _SHOWS_SOURCE:
+    declared_html = declared in ("text/html", "application/xhtml+xml") and b"</" in task.data
+    if ending not in _SHOWS_SOURCE and (declared_html or _HTML_START.match(head)):
         return Family.HTML, sniff.HTML_TYPE
     if ending == "svg" or declared == sniff.SVG:
         return Family.TEXT, sniff.SVG
