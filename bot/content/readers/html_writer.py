@@ -56,8 +56,8 @@ class Writer:
         """All that was written."""
         joined = text.clean("".join(self._parts))
         pieces = re.split(r"(\n```\n.*?\n```\n)", joined, flags=re.DOTALL)
-        pieces[::2] = [_tidy(piece) for piece in pieces[::2]]
-        return "".join(pieces).strip()
+        pieces[::2] = [_tidy(piece).strip() for piece in pieces[::2]]
+        return "\n\n".join(piece.strip("\n") for piece in pieces if piece)
 
     def _write(self, part: str) -> None:
         if part and self._tables and self._tables[-1].in_cell:
@@ -83,6 +83,8 @@ class Writer:
     def _before(self, tag: str, node: LexborNode) -> str:
         if tag == "li":
             return f"\n{'  ' * max(0, len(self._lists[:8]) - 1)}{self._bullet()} "
+        if tag in ("ul", "ol"):
+            return "\n\n" if len(self._lists) == 1 else ""
         if tag in _HEADINGS:
             return f"\n\n{_HEADINGS[tag]} "
         if tag == "a":
@@ -101,7 +103,7 @@ class Writer:
         if tag == "tr":
             return self._tables[-1].separator() if self._tables else "\n"
         if tag in ("ul", "ol"):
-            return "\n\n" if len(self._lists) == 1 else "\n"
+            return "\n\n" if len(self._lists) == 1 else ""
         if tag in _INLINE:
             return "" if self._code else _INLINE[tag]
         return _AFTER.get(tag, "\n\n" if tag in _BLOCKS and not self._code else "")
@@ -142,7 +144,7 @@ class _Table:
 _INLINE = {"strong": "**", "b": "**", "code": "`"}
 _BEFORE = {
     "br": "\n", "hr": "\n\n---\n\n", "pre": "\n\n```\n", "blockquote": "\n\n> ", "td": " | ",
-    "th": " | ", "tr": "\n", "ul": "\n", "ol": "\n", "thead": "", "tbody": "", "tfoot": "",
+    "th": " | ", "tr": "\n", "thead": "", "tbody": "", "tfoot": "",
 }  # fmt: skip
 _AFTER = {"pre": "\n```\n\n", "thead": "", "tbody": "", "tfoot": ""}
 

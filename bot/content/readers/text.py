@@ -152,7 +152,7 @@ def _decode_utf16(data: bytes) -> str | None:
         text = data.decode("utf-16-le", "replace")
     elif even > 0.4 * half and odd < 0.05 * half:
         text = data.decode("utf-16-be", "replace")
-    elif even + odd <= len(sample) // 1_000 and data.count(0) <= len(data) // 1_000:
+    elif data.count(0) <= max(1, len(data) // 1_000) and sample.count(0) <= 10:
         return _decode_without_nul(data)  # logs of a crashed machine have a few
     else:
         return None
@@ -192,4 +192,4 @@ def _is_binary(text: str) -> bool:
         return False
     kept = _ESCAPES.sub("", text)
     controls = sum(1 for character in kept if character < " " and character not in "\t\n\r\f\x1b\b")
-    return controls > _BINARY_SHARE * len(kept) or kept.count("\ufffd") > 0.2 * len(kept)
+    return controls > max(3, _BINARY_SHARE * len(kept)) or kept.count("\ufffd") > 0.2 * len(kept)
