@@ -38,7 +38,7 @@ class AttachmentState(StrEnum):
 
 
 class Omission(StrEnum):
-    """Why a model gets nothing of an attachment. `bot.domain.attachment_texts` has the words."""
+    """Why a model gets nothing of an attachment. `bot.domain.attachment_labels` has the words."""
 
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"

@@ -1,11 +1,13 @@
 """The worker's child process: reads tasks from stdin and runs them under limits of the kernel.
 
 Invariant: the kernel enforces all limits: CPU time by a timer whose signal kills the process,
-memory by the size of the address space, files by their number and size.
+memory by the size of the address space, files by their number and size. With 0 descriptors, the
+function cannot open a file or a socket, so its module must import everything that it needs.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import select
@@ -21,9 +23,6 @@ READY = b"!"
 IDLE_SECONDS = 60.0
 """The child exits after this time without a task, to free its memory."""
 
-MAX_DESCRIPTORS = 32
-"""A late import opens a file or two."""
-
 
 class ExitStatus(IntEnum):
     """The result of a task."""
@@ -34,11 +33,13 @@ class ExitStatus(IntEnum):
 
 def main() -> None:
     """Run tasks until stdin ends or no task arrives for `IDLE_SECONDS`."""
-    task, cpu, _seconds, memory, output = sys.argv[1:]
+    task, cpu, _seconds, memory, output, descriptors, niceness = sys.argv[1:]
     source, sink = _pipes()
     module, _, name = task.partition(":")
     function: Callable[[bytes], bytes] = getattr(import_module(module), name)
-    _limit(int(memory))
+    os.nice(int(niceness))
+    gc.freeze()  # the imported modules live as long as the child: no collection visits them
+    _limit(int(memory), int(descriptors))
     _write(sink, READY)
     while select.select([source], [], [], IDLE_SECONDS)[0]:
         head = _read(source, HEADER.size)
@@ -61,11 +62,11 @@ def _pipes() -> tuple[int, int]:
     return source, sink
 
 
-def _limit(memory: int) -> None:
+def _limit(memory: int, descriptors: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the default kills, even inside a C function
 
 
@@ -75,7 +76,7 @@ def _execute(
     signal.setitimer(signal.ITIMER_PROF, cpu)
     try:
         result = function(data)
-    except Exception as error:  # noqa: BLE001 - a parser may raise anything; only this task fails
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a parser may raise anything
         return ExitStatus.FAILED, type(error).__name__.encode()
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -93,8 +94,9 @@ def _read(source: int, size: int) -> bytes | None:
 
 
 def _write(sink: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(sink, data) :]
+    left = memoryview(data)  # slices without copying
+    while left:
+        left = left[os.write(sink, left) :]
 
 
 if __name__ == "__main__":

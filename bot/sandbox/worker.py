@@ -7,6 +7,7 @@ only its result and the child; no thread or other task waits for it longer than
 WorkerFailed
 ├── TaskFailed    the function raised an error, or its output is too large
 ├── TaskTooCostly the task ran into its limit of CPU time, memory or time, and the child was killed
+│   └── TaskCrashed the child died of a bug in native code
 └── WorkerBusy    other tasks occupied the worker for the whole time limit
 """
 
@@ -32,6 +33,7 @@ STARTUP_SECONDS = 20.0
 
 _ROOT = str(Path(__file__).parents[2])
 _CHUNK = 65_536
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 
 
 class WorkerFailed(ThreadlineError):
@@ -46,18 +48,32 @@ class TaskTooCostly(WorkerFailed):
     """The task hit a limit and the child was killed; the next task starts a new child."""
 
 
+class TaskCrashed(TaskTooCostly):
+    """The child died of an invalid memory access or instruction; the next task starts a new one."""
+
+
 class WorkerBusy(WorkerFailed):
     """Other tasks occupied the worker for the whole time limit."""
 
 
+class _ExitedIdle(TaskTooCostly):
+    """The child exited without a signal: it had been idle when the task was on its way."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """Limits of one task. `seconds`, of wall-clock time, stops a child that sleeps."""
+    """Limits of one task. `seconds`, of wall-clock time, stops a child that sleeps.
+
+    `descriptors`: open files at most. 32 permits late imports, 0 forbids all files and sockets.
+    `niceness` is added to the child's, as for the command `nice`.
+    """
 
     cpu_seconds: float = 0.5
     seconds: float = 5.0
     memory_bytes: int = 512 * 1024 * 1024  # of address space, including the interpreter's
     output_bytes: int = 4 * 1024 * 1024
+    descriptors: int = 32
+    niceness: int = 0
 
 
 class Worker:
@@ -82,6 +98,11 @@ class Worker:
         finally:
             self._lock.release()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def close(self) -> None:
         """Kill the child; its running task fails."""
         self._closed = True
@@ -94,16 +115,21 @@ class Worker:
                 self._child = None
 
     def _run(self, data: bytes) -> bytes:
-        child = self._live_child()
         try:
-            status, result = child.ask(data, self._limits)
-        except (OSError, EOFError) as error:
-            child.end()
-            self._child = None
-            raise TaskTooCostly(f"the worker ended: {error}") from error
+            status, result = self._ask(data)
+        except _ExitedIdle:
+            status, result = self._ask(data)
         if status is not ExitStatus.DONE:
             raise TaskFailed(result.decode("utf-8", "replace"))
         return result
+
+    def _ask(self, data: bytes) -> tuple[ExitStatus, bytes]:
+        child = self._live_child()
+        try:
+            return child.ask(data, self._limits)
+        except (OSError, EOFError) as error:
+            self._child = None
+            raise _ended(child.end(), error) from error
 
     def _live_child(self) -> _Child:
         """The child, replaced if it has exited or was killed."""
@@ -115,6 +141,15 @@ class Worker:
         if self._child is None:
             self._child = _Child(self._task, self._limits)
         return self._child
+
+
+def _ended(code: int, error: Exception) -> TaskTooCostly:
+    """The error for a child that exited with `code`, a negative signal number if it was killed."""
+    if code == 0:
+        return _ExitedIdle("the worker exited")
+    if -code in _CRASHES:
+        return TaskCrashed(f"the worker crashed: {signal.Signals(-code).name}")
+    return TaskTooCostly(f"the worker ended: {error}")
 
 
 class _Child:
@@ -145,7 +180,8 @@ class _Child:
     def ask(self, data: bytes, limits: WorkerLimits) -> tuple[ExitStatus, bytes]:
         """Run one task. Raises OSError or EOFError if the child exits or exceeds the time limit."""
         deadline = time.monotonic() + limits.seconds
-        self._send(HEADER.pack(0, len(data)) + data, deadline)
+        self._send(HEADER.pack(0, len(data)), deadline)
+        self._send(data, deadline)
         status, size = HEADER.unpack(self._receive(HEADER.size, deadline))
         if size > limits.output_bytes:
             raise OSError("the output is too large")
@@ -158,14 +194,15 @@ class _Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGKILL)
 
-    def end(self) -> None:
-        """Kill, reap and close."""
+    def end(self) -> int:
+        """Kill, reap and close. Returns the exit code: the first signal's, negative."""
         self.kill()
-        self._process.wait()
+        code = self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        return code
 
     def _send(self, data: bytes, deadline: float) -> None:
         left = memoryview(data)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bot.domain import attachment_texts as words
+from bot.domain import attachment_labels as words
 from bot.domain.attachments import (
     Attachment,
     AttachmentKind,

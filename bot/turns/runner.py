@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from bot.common.retry import retry_while_unavailable
-from bot.domain import attachment_texts, texts
+from bot.domain import attachment_labels, texts
 from bot.domain.errors import (
     CannotSee,
     ContextTooLong,
@@ -200,7 +200,7 @@ class _Attempt:
 
     async def _receive_attachments(self, reply: Publisher) -> None:
         """Wait for the questions' files and links, and say so if that takes long."""
-        note = texts.note(attachment_texts.READING)
+        note = texts.note(attachment_labels.READING)
         timer = asyncio.get_running_loop().call_later(READING_NOTE_SECONDS, reply.note, note)
         try:
             await self._attachments.arrive()

@@ -1,0 +1,61 @@
+"""Word, PowerPoint, OpenDocument, RTF and EPUB as Markdown."""
+
+from __future__ import annotations
+
+import anydoc
+from PIL import Image
+
+from bot.content.readers import containers, images, text
+from bot.content.readers.budget import IMAGES, IMAGES_BYTES
+from bot.domain import attachment_texts
+from bot.domain.attachments import AttachmentKind, Extract, Omission
+from bot.domain.conversations import ImagePart
+from bot.domain.errors import AttachmentError
+
+
+def read(media_type: str, data: bytes) -> Extract:
+    """An office document. Raises AttachmentError."""
+    if data[:2] == b"PK":
+        containers.check(data)
+    try:
+        markdown = text.clean(anydoc.to_markdown_bytes(data)).strip()
+    except anydoc.ConvertError as error:
+        raise AttachmentError(_omission(error), type(error).__name__) from error
+    pictures = () if markdown else _pictures(data)
+    if not markdown and not pictures:
+        raise AttachmentError(Omission.NO_TEXT)
+    kept, left_out = text.shorten(markdown)
+    return Extract(
+        kind=AttachmentKind.DOCUMENT,
+        media_type=media_type,
+        text=kept,
+        images=pictures,
+        notes=(attachment_texts.middle_left_out(left_out),) if left_out else (),
+    )
+
+
+def _omission(error: anydoc.ConvertError) -> Omission:
+    match error:
+        case anydoc.EncryptedError():
+            return Omission.ENCRYPTED
+        case anydoc.ResourceLimitError():
+            return Omission.EXPANDS
+        case anydoc.UnsupportedError():
+            return Omission.UNSUPPORTED
+        case anydoc.NeedsOcrError():
+            return Omission.NO_TEXT
+        case _:
+            return Omission.DAMAGED
+
+
+def _pictures(data: bytes) -> tuple[ImagePart, ...]:
+    """The pictures of a document that has nothing else, such as pasted screenshots."""
+    found: list[ImagePart] = []
+    for asset in anydoc.to_document(data).assets:
+        if len(found) == IMAGES or sum(len(image.data) for image in found) > IMAGES_BYTES * 3 // 4:
+            break
+        try:
+            found.extend(images.read(asset.media_type, asset.data).images)
+        except (AttachmentError, KeyError, OSError, ValueError, Image.DecompressionBombError):
+            continue  # vector formats, damaged ones
+    return tuple(found)
