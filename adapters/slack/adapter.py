@@ -84,7 +84,7 @@ class SlackAdapter:
     With `app_token`, events arrive through Socket Mode; with `signing_secret`, they arrive through
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
-    never). `request_seconds` is the timeout of a request, `download_seconds` that of a download.
+    never). `request_seconds` and `download_seconds` are the timeouts of a request and of a download.
     """
 
     def __init__(
@@ -138,6 +138,7 @@ class SlackAdapter:
             me = await handshake.fetch_identity(api, self._clock)
             session = await closing.enter_async_context(new_download_session())
             self._downloads = SlackFiles(api=api, session=session, seconds=self._download_seconds)
+            closing.callback(setattr, self, "_downloads", None)
             workspace = Workspace(me=me, api=api, clock=self._clock)
             self._connected_workspace = workspace
             closing.push_async_callback(workspace.aclose)

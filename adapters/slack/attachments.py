@@ -132,11 +132,12 @@ def locator(file: Payload) -> dict[str, str]:
     still be writing a transcript, "vtt" is the address of a complete one.
     """
     size, speech = file.get("size"), _transcription(file)
+    is_exact = type(size) is int and size > 0 and text(file, "mode") not in PAGES
     found = {
         "file": ident(file, "id"),
         "url": url(file),
         "type": media_type(file),
-        "size": str(size) if type(size) is int and size > 0 else "",
+        "size": str(size) if is_exact else "",
         "speech": "yes" if _may_be_transcribed(file) else "",
         "vtt": text(file, "vtt") if text(speech, "status") == "complete" else "",
     }

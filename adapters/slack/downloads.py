@@ -33,8 +33,8 @@ RETRY_SECONDS = 5.0
 """The pause before the next attempt, if Slack does not say another."""
 
 SIGN_IN_SECONDS = 3.0
-"""The pause before a second attempt after a sign-in page: Slack also sends it for a moment right after
-an upload (reported by mautrix-slack, which waits 5 s)."""
+"""The pause before a second attempt after a sign-in page: Slack also sends it for a moment right
+after an upload (reported by mautrix-slack, which waits 5 s)."""
 
 TRANSCRIPT_PAUSES = (1.0, 2.0, 3.0)
 """Pauses between looks for a transcript that Slack is still writing, in seconds."""
@@ -54,7 +54,7 @@ _STATUSES: Mapping[int, Omission] = {
 }
 _MISSING = frozenset({"file_deleted", "file_not_found"})  # error codes of files.info
 _SIGN_IN = "Slack sent its sign-in page"
-_CUE = re.compile(r"(?:\d+\n)?[\d:.]+ --> .*\n")
+_TIMES = "-->"  # between the times of a cue
 _TAG = re.compile(r"<[^<>]*>")
 
 
@@ -89,14 +89,14 @@ class SlackFiles:
             raise _translate(error) from error
 
     async def _download(self, locator: Mapping[str, str], limit: int) -> Download:
-        name = ""
+        name = spoken = ""
         if "url" not in locator:
             file = await self._fetch_details(locator)
             if (data := fields.email(file)) is not None:
                 return Download(data, "text/plain", fields.file_name(file))
             name, locator = fields.file_name(file), fields.locator(file)
-        spoken = await self._transcript(locator, limit)
-        if spoken:
+            spoken = fields.transcript(file)
+        if spoken := spoken or await self._transcript(locator, limit):
             return Download(spoken.encode(), "text/plain", name)
         found = await self._fetch_twice(locator, limit)
         return Download(found.data, _audio(found.media_type, locator), name)
@@ -118,10 +118,10 @@ class SlackFiles:
     async def _transcript(self, locator: Mapping[str, str], limit: int) -> str:
         """Slack's text of recorded speech; "" if there is none soon, or it cannot be read."""
         try:
-            for pause in TRANSCRIPT_PAUSES:
+            for pause in (*TRANSCRIPT_PAUSES, None):
                 if "vtt" in locator:
-                    return vtt_text((await self._fetch(locator["vtt"], locator, limit)).data)
-                if "speech" not in locator:
+                    return vtt_text((await self._fetch(locator["vtt"], {}, limit)).data)
+                if "speech" not in locator or pause is None:
                     break
                 await self._api.clock.sleep(pause)
                 file = await self._fetch_details(locator)
@@ -145,7 +145,7 @@ class SlackFiles:
         except AttachmentError as error:
             if error.omission is Omission.NO_ACCESS:
                 log.warning(
-                    "no access to a file: the scope files:read is missing, or the bot may not see it",
+                    "no access to a file: is the scope files:read missing?",
                     file=locator.get("file"),
                     error=str(error),
                 )
@@ -258,7 +258,7 @@ def _raise_temporary(detail: str, cause: Exception | None = None) -> NoReturn:
 
 
 def _translate(error: PlatformError) -> AttachmentError:
-    """A failed files.info."""
+    """The error for a failed files.info."""
     if isinstance(error, Throttled):
         return AttachmentError(Omission.UNREACHABLE, "429", retry_after=error.retry_after)
     if isinstance(error, Unsettled):
@@ -269,8 +269,13 @@ def _translate(error: PlatformError) -> AttachmentError:
 
 def vtt_text(data: bytes) -> str:
     """The words of a WebVTT file."""
-    source = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
-    blocks = (block.strip() for block in re.split(r"\n{2,}", source))
-    cues = (_CUE.split(f"{block}\n")[1:] for block in blocks)
-    words = (_TAG.sub("", line).split() for cue in cues for line in cue)
-    return " ".join(word for line in words for word in line)
+    spoken: list[str] = []
+    is_cue = False
+    for line in data.decode("utf-8-sig", errors="replace").splitlines():
+        if not line.strip():
+            is_cue = False
+        elif _TIMES in line:
+            is_cue = True
+        elif is_cue:
+            spoken += _TAG.sub("", line).split()
+    return " ".join(spoken)

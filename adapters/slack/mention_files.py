@@ -24,7 +24,7 @@ MAX_MESSAGES = 1_000
 """Messages to remember: far more than arrive between two events of one message."""
 
 TWIN_SECONDS = 0.2
-"""How long to wait for the other event of a message: Slack sends both at once."""
+"""How long to wait for the other event of a message: Slack sends both together."""
 
 READ_SECONDS = 0.8
 """How long reading a message may take, including the wait for the rate limit."""
