@@ -106,10 +106,10 @@ class SlackFiles:
         if not (id_ := locator.get("file", "")):
             raise AttachmentError(Omission.GONE, "the locator has neither address nor id")
         file = (await self._api.read_paced(FILE_DETAILS, file=id_)).mapping("file")
-        if (omission := fields.omission(file)) is not None:
-            raise AttachmentError(omission)
         if not ident(file, "id"):
             raise Unsettled("Slack's response has no file")
+        if (omission := fields.omission(file)) is not None:
+            raise AttachmentError(omission)
         if not (text(file, "url_private_download") or text(file, "url_private")):
             raise AttachmentError(Omission.NO_ACCESS, "the file has no address")
         return {name: value for name, value in file.items() if name != "file_access"}

@@ -73,7 +73,7 @@ def test_an_uploaded_file() -> None:
     ],
 )
 def test_files_that_cannot_be_used(changes: dict[str, Any], omission: Omission) -> None:
-    """Nothing would be downloaded, and people read a name."""
+    """Nothing is downloaded, and people read a name."""
     found = read(**changes)
     assert (found.omission, found.locator, bool(found.name)) == (omission, {}, True)
 
@@ -107,7 +107,7 @@ def test_speech_with_a_transcript() -> None:
 
 
 def test_recorded_audio_is_audio() -> None:
-    """Slack's type for it is that of a video."""
+    """Slack calls it a video."""
     found = read(**AUDIO)
     assert (found.media_type, found.is_voice) == ("audio/mp4", True)
     clip = read(mimetype="video/mp4", subtype="slack_video", transcription=spoken("complete", "a"))
@@ -149,7 +149,8 @@ def test_an_uploaded_recording_is_no_voice_message() -> None:
 def test_only_an_untitled_snippet_alone_is_a_paste(
     changes: dict[str, Any], text: str, is_paste: bool
 ) -> None:
-    event = {"type": "message", "channel": "D0ALICE001", "user": "U0ALICE001", "ts": "2.000001"}
+    event: dict[str, Any] = {"type": "message", "channel": "D0ALICE001", "ts": "2.000001"}
+    event |= {"user": "U0ALICE001"}
     event |= {"text": text, "files": [HOSTED | {"mode": "snippet"} | changes]}
     incoming = read_event({"event": event}, ME, {})
     assert incoming is not None
