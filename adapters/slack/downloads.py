@@ -158,7 +158,7 @@ class SlackFiles:
                     url = self._redirect_target(url, response)
                     continue
                 _check_status(response)
-                _check_sign_in(response, locator)
+                _check_identity(response, locator)
                 data = await _read(response, locator, limit)
                 return Download(data, _content_type(response))
         raise AttachmentError(Omission.UNREACHABLE, "too many redirects")
@@ -217,13 +217,15 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
         raise AttachmentError(_STATUSES.get(status, Omission.UNREACHABLE), str(status))
 
 
-def _check_sign_in(response: aiohttp.ClientResponse, locator: Mapping[str, str]) -> None:
-    """Raises AttachmentError for a page in place of a file, or a page of another length."""
-    if _content_type(response) != fields.HTML:
-        return
+def _check_identity(response: aiohttp.ClientResponse, locator: Mapping[str, str]) -> None:
+    """Raises AttachmentError if this is the sign-in page, or an error with status 200."""
     length, size = response.headers.get("Content-Length"), locator.get("size")
-    if locator.get("type") != fields.HTML or (size and length and size != length):
+    is_other_length = bool(size and length and size != length)
+    is_other_type = _content_type(response) != locator.get("type")
+    if _content_type(response) == fields.HTML and (is_other_type or is_other_length):
         raise AttachmentError(Omission.NO_ACCESS, _SIGN_IN)
+    if is_other_type and is_other_length:
+        _raise_temporary("this is not the file")
 
 
 async def _read(response: aiohttp.ClientResponse, locator: Mapping[str, str], limit: int) -> bytes:
