@@ -27,6 +27,12 @@ from adapters.slack.api import (
 from adapters.slack.backfill import LAG, SlackBackfill
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.bolt import create_app
+from adapters.slack.downloads import (
+    DOWNLOAD_SECONDS,
+    RETRY_SECONDS,
+    SlackFiles,
+    new_download_session,
+)
 from adapters.slack.events import PLATFORM
 from adapters.slack.files import MAX_BYTES
 from adapters.slack.http import PATH, HttpEvents
@@ -78,7 +84,7 @@ class SlackAdapter:
     With `app_token`, events arrive through Socket Mode; with `signing_secret`, they arrive through
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
-    never). `request_seconds` is the timeout of a request.
+    never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
     """
 
     def __init__(
@@ -93,7 +99,9 @@ class SlackAdapter:
         clock: Clock,
         file_from_messages: int = 0,
         request_seconds: float = REQUEST_SECONDS,
+        download_seconds: float = DOWNLOAD_SECONDS,
     ) -> None:
+        self._download_seconds = download_seconds
         self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
         self._channels_without_files: TTLCache[str, bool] = TTLCache(
             MAX_CHANNELS, NO_FILES_SECONDS, clock.monotonic
@@ -108,6 +116,7 @@ class SlackAdapter:
         self._request_seconds = request_seconds
         self._connected_workspace: Workspace | None = None
         self._status_registry: StatusRegistry | None = None
+        self._downloads: SlackFiles | None = None
 
     @property
     def name(self) -> str:
@@ -127,6 +136,9 @@ class SlackAdapter:
         async with AsyncExitStack() as closing:
             api = await self._open_api(closing)
             me = await handshake.fetch_identity(api, self._clock)
+            session = await closing.enter_async_context(new_download_session())
+            self._downloads = SlackFiles(api=api, session=session, seconds=self._download_seconds)
+            closing.callback(setattr, self, "_downloads", None)
             workspace = Workspace(me=me, api=api, clock=self._clock)
             self._connected_workspace = workspace
             closing.push_async_callback(workspace.aclose)
@@ -249,8 +261,10 @@ class SlackAdapter:
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:
-        """See `Adapter.download`."""
-        raise AttachmentError(Omission.GONE)
+        """A file of a person's message. Raises AttachmentError."""
+        if self._downloads is None:
+            raise AttachmentError(Omission.UNREACHABLE, retry_after=RETRY_SECONDS)
+        return await self._downloads.download(locator, limit)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Show a command's reply to its author alone. Raises a PlatformError.

@@ -1,7 +1,8 @@
 """Converts everything that a message shows to text for the model. Pure.
 
-The author's own text comes first, unchanged. Forwarded messages, tables, embeds and files follow,
-labelled and limited in length, so that the model never takes them for the author's words.
+The author's own text comes first, unchanged. Forwarded messages, tables and embeds follow, labelled
+and limited in length, so that the model never takes them for the author's words. Of files, only
+descriptions appear here: the core adds their names and contents.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from adapters.slack import block_kit
+from adapters.slack.attachments import TOMBSTONE, file_name
 from adapters.slack.payloads import Payload, ident, items, label, mapping, objects, text
 from adapters.slack.text import for_model, name, unescape
 from bot.domain.excerpts import excerpt, join_excerpts
@@ -23,7 +25,6 @@ MAX_DEPTH = 3
 _WORD = re.compile(r"\w+")
 _LINKED = ("is_msg_unfurl", "is_reply_unfurl", "is_thread_root_unfurl")
 _NO_PREVIEW = "[no preview available]"  # the fallback of attachments that consist of blocks
-_REMOVED = frozenset({"tombstone", "hidden_by_limit"})  # modes of files that people no longer see
 
 
 def author_text(message: Payload) -> str:
@@ -83,55 +84,20 @@ def ids_in(message: Payload, me: str = "") -> tuple[str, ...]:
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────
-def unusable(message: Payload, depth: int = 0) -> Iterator[str]:
-    """The kinds of the files that the model cannot read, forwarded ones included."""
-    for file in _files(message):
-        if not _is_fully_shown(file):
-            yield _file_kind(file)
-    if depth < MAX_DEPTH:
-        for attachment in items(message, "attachments")[:MAX_PARTS]:
-            yield from unusable(attachment, depth + 1)
-
-
 def _files(message: Payload) -> list[Payload]:
     found = items(message, "files")[:MAX_PARTS]
-    return [file for file in found if text(file, "mode") not in _REMOVED]
+    return [file for file in found if text(file, "mode") != TOMBSTONE]
 
 
-def _file_kind(file: Payload) -> str:
-    mimetype = text(file, "mimetype")
-    if text(file, "subtype") == "slack_audio" or mimetype.startswith("audio/"):
-        return "voice message"
-    return "image" if mimetype.startswith("image/") else "file"
+def _description(file: Payload) -> str:
+    """The alternative text that people wrote for a picture."""
+    return excerpt(f"Description of {file_name(file) or 'a file'}", text(file, "alt_txt"))
 
 
-def _is_fully_shown(file: Payload) -> bool:
-    """Whether the message contains the file's whole text."""
-    if text(file, "plain_text") or _transcript(file):
-        return True
-    cut = file.get("preview_is_truncated") or file.get("lines_more") or file.get("is_truncated")
-    return bool(text(file, "preview")) and text(file, "mode") in ("snippet", "post") and not cut
-
-
-def _transcript(file: Payload) -> str:
-    return text(mapping(mapping(file, "transcription"), "preview"), "content")
-
-
-def _file_excerpt(file: Payload) -> str:
-    """A file's title and kind, and the part of its text that Slack shows."""
-    title = name(text(file, "title") or text(file, "name"))
-    kind = name(text(file, "pretty_type"))
-    head = f"{title} ({kind})" if title and kind else title or kind
-    senders = (text(one, "original") or text(one, "address") for one in items(file, "from"))
-    shown = (text(file, "plain_text") or text(file, "preview"), _transcript(file))
-    parts = (
-        head,
-        text(file, "alt_txt"),
-        f"Subject: {text(file, 'subject')}" if text(file, "subject") else "",
-        f"From: {', '.join(found)}" if (found := [one for one in senders if one]) else "",
-        *shown,
-    )
-    return excerpt("Attachment", "\n".join(filter(None, parts)))
+def _forwarded_file(file: Payload) -> str:
+    """Marks where a file belongs; its content follows elsewhere, with the same name."""
+    shown = file_name(file)
+    return "\n".join(filter(None, (f"[file: {shown}]" if shown else "[file]", _description(file))))
 
 
 # ── tables, embeds and attachments ────────────────────────────────────────────────────────────
@@ -145,8 +111,7 @@ def _excerpts(message: Payload, names: Mapping[str, str], depth: int) -> Iterato
             yield excerpt("Embed", for_model(_unless_repeated(block, written), names))
     for attachment in items(message, "attachments")[:MAX_PARTS]:
         yield _attachment(attachment, names, depth)
-    for file in _files(message):
-        yield _file_excerpt(file)
+    yield from map(_description, _files(message))
     if (room := mapping(message, "room")) and not written:
         yield excerpt("Huddle", name(text(room, "name")) or "a huddle was started here")
 
@@ -191,7 +156,7 @@ def _attachment_body(
     stored = [*lines, written, *blocks]
     parts = [*heading, for_model("\n".join(filter(None, stored)), names)]
     parts += [_attachment(one, names, depth + 1) for one in items(attachment, "attachments")]
-    parts += map(_file_excerpt, _files(attachment))
+    parts += map(_forwarded_file, _files(attachment))
     parts += [for_model("\n".join(_footer_lines(attachment)), names)]
     if any(parts[len(heading) :]):
         return "\n".join(filter(None, parts))

@@ -1,15 +1,20 @@
 """Reports edits and deletions of people's messages to the inbox.
 
 Slack also sends message_changed for link previews, detected languages and the bot's own edits. An
-event counts as an edit if it concerns a person's message and `edited.ts` is new; the store knows
-whether the text differs. If a deleted message has replies, Slack "changes" it into a tombstone.
+event counts as an edit if it concerns a person's message and `edited.ts` is new, or if the message
+lost a file; the store knows whether anything differs. If a deleted message has replies, Slack
+"changes" it into a tombstone.
+
+A deleted file is a tombstone in its message. The app does not subscribe to `file_deleted`,
+which names only the file: message_changed also names the message.
 """
 
 from __future__ import annotations
 
 from adapters.slack import events, payloads
+from adapters.slack.attachments import TOMBSTONE, files_in, lost_files
 from adapters.slack.events import edited_ts
-from adapters.slack.payloads import Payload, mapping
+from adapters.slack.payloads import Payload, items, mapping
 from adapters.slack.workspace import Workspace, is_tombstone
 from bot.domain.inbox import Address
 from bot.ports.inbox import MessageInbox
@@ -37,7 +42,10 @@ class SlackEditListener:
         ts, edited_at = events.message_ts(message), edited_ts(message)
         if is_tombstone(message):
             return await self._report_deletion(event, ts)
-        if not ts or not edited_at or edited_at == edited_ts(mapping(event, "previous_message")):
+        before = mapping(event, "previous_message")
+        if not edited_at or edited_at == edited_ts(before):
+            edited_at = _lost_a_file_at(event, before, message)
+        if not ts or not edited_at:
             return None
         inner = {
             **message,
@@ -63,3 +71,15 @@ class SlackEditListener:
     def _source(self, event: Payload, ts: str) -> str:
         key = self._workspace.key(payloads.ident(event, "channel"))
         return f"{key.platform}/{key.workspace}/{key.channel}/{ts}"
+
+
+def _lost_a_file_at(event: Payload, before: Payload, message: Payload) -> str:
+    """When the message lost a file, as a ts; "" if it did not.
+
+    Without `before`, the state of the message before the change, a tombstone shows the loss.
+    """
+    if before:
+        lost = bool(lost_files(list(files_in(before)), list(files_in(message))))
+    else:
+        lost = any(payloads.text(one, "mode") == TOMBSTONE for one in items(message, "files"))
+    return (payloads.ts(event) or payloads.ts(message)) if lost else ""

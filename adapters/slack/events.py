@@ -4,7 +4,8 @@ Nothing here raises, even if fields are missing or malformed: as much of a perso
 as possible.
 
 (workspace, channel, ts) identifies a message. Slack sends a mention both as `app_mention` and as
-`message`; both yield the same value, except that only `message` has the channel's kind.
+`message`; both yield the same value, except that only `message` always has the channel's kind and
+the files.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from adapters.slack import content, payloads
 from adapters.slack import text as slack_text
+from adapters.slack.attachments import attachments
 from adapters.slack.payloads import Payload, ident, mapping
 from adapters.slack.payloads import text as text_at
 from bot.domain.conversations import Author, ConversationKey, Visibility
@@ -74,6 +76,11 @@ def is_from_person(event: Payload, me: Identity) -> bool:
     )
 
 
+def is_mention(event: Payload) -> bool:
+    """Whether this is the event about a mention, which the message's own event accompanies."""
+    return text_at(event, "type") == "app_mention"
+
+
 def ids_in(event: Payload, me: Identity) -> tuple[str, ...]:
     """The ids whose names the message's text needs, the author's first."""
     return tuple(dict.fromkeys((ident(event, "user"), *content.ids_in(event, me.user))))
@@ -101,6 +108,7 @@ def message(
     """A person's message as `Incoming`."""
     channel, ts, user = ident(event, "channel"), message_ts(event), ident(event, "user")
     thread = thread_of(event)
+    has_text = bool(slack_text.for_model(content.author_text(event), names, me.user))
     return Incoming(
         key=ConversationKey(PLATFORM, workspace, channel, thread),
         channel=channel,
@@ -112,7 +120,7 @@ def message(
         sent_at=position(ts) / 1e6,
         visibility=Visibility.PUBLIC if kind == "channel" else Visibility.PRIVATE,
         route=_route(event, channel, thread, kind),
-        unusable=tuple(content.unusable(event)),
+        attachments=attachments(event, has_text=has_text),
         in_old_thread=address is Address.MENTION and thread != ts,
         edited_at=float(edited_ts(event)) if edited_ts(event) else None,
     )

@@ -37,7 +37,7 @@ from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import texts
 from bot.domain.conversations import Author
 from bot.domain.errors import PlatformError, StoreUnavailable, ThreadlineError
-from bot.domain.inbox import Command, CommandReply, Incoming
+from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
 from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
 
@@ -144,12 +144,21 @@ class Listeners:
     async def _receive(self, incoming: Incoming) -> None:
         """Store a message. If this raises, Slack redelivers it; the author may get a notice."""
         try:
-            await self._inbox.receive(incoming)
+            receipt = await self._inbox.receive(incoming)
+            if receipt is Receipt.KNOWN and incoming.attachments:
+                await self._add_files(incoming)
         except StoreUnavailable as error:
             log.error("a message could not be stored", source=incoming.source, error=str(error))
             if await self._inbox.apology_due(incoming):
                 self._run_in_background(self._apologize(incoming))
             raise
+
+    async def _add_files(self, incoming: Incoming) -> None:
+        """Add the files of a message that was stored without knowing of them."""
+        files, place = self._workspace.mention_files, (incoming.channel, incoming.message_id)
+        if files.is_unknown(*place):
+            await self._inbox.edited(incoming, incoming.edited_at or incoming.sent_at)
+            files.settle(*place)
 
     async def _apologize(self, incoming: Incoming) -> None:
         thread = incoming.key.thread

@@ -4,45 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.slack import events, payloads
 from adapters.slack.edits import CHANGED, DELETED, SlackEditListener
 from adapters.slack.workspace import Workspace
-from bot.domain.errors import Gone
 from bot.domain.inbox import Asked
 from bot.domain.replies import Priority
-
-# Slack's error for a deleted message that had no replies.
-# https://docs.slack.dev/reference/methods/conversations.replies#errors
-NOT_FOUND = "thread_not_found"
 
 
 async def report_changes(workspace: Workspace, edits: SlackEditListener, question: Asked) -> None:
     """`bot.ports.history.ReportChanges` for Slack."""
-    message = await _read(workspace, question)
+    message = await workspace.read_message(
+        question.channel, question.key.thread, question.message_id, Priority.BACKGROUND
+    )
     event: dict[str, Any] = {"type": "message", "channel": question.channel}
     if message is None:
         event |= {"subtype": DELETED, "deleted_ts": question.message_id}
     else:
         event |= {"subtype": CHANGED, "message": message}
     await edits.handle({"event": event})
-
-
-async def _read(workspace: Workspace, question: Asked) -> dict[str, Any] | None:
-    """A question's message, in a thread or not; None if it was deleted."""
-    try:
-        answer = await workspace.api.read_paced(
-            "conversations.replies",
-            priority=Priority.BACKGROUND,
-            channel=question.channel,
-            ts=question.key.thread,
-            oldest=question.message_id,
-            latest=question.message_id,
-            inclusive="true",
-            limit=2,  # the thread's root comes with it
-        )
-    except Gone as error:
-        if error.code != NOT_FOUND:
-            raise
-        return None
-    found = payloads.items(answer.data, "messages")
-    return next((dict(m) for m in found if events.message_ts(m) == question.message_id), None)

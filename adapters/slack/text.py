@@ -38,10 +38,13 @@ def for_model(text: str, names: Mapping[str, str], me: str = "") -> str:
     return "".join([*out, unescape(text[end:])]).strip()
 
 
-def name(text: str) -> str:
-    """`text` as a short name on one line: a line break in a name could fake another speaker."""
+def name(text: str, limit: int = MAX_NAME) -> str:
+    """`text` as a name of at most `limit` characters on one line.
+
+    A line break in a name could fake another speaker.
+    """
     line = " ".join(_INVISIBLE.sub(" ", text).split())
-    return line if len(line) <= MAX_NAME else line[: MAX_NAME - 1].rstrip() + "…"
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def _remove_mentions(text: str, me: str) -> str:

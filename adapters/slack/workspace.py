@@ -15,9 +15,12 @@ from adapters.slack import text as slack_text
 from adapters.slack.api import WebApi
 from adapters.slack.events import DIRECT, Identity
 from adapters.slack.lookup_cache import LookupCache
+from adapters.slack.mention_files import MentionFiles
 from adapters.slack.payloads import Payload, mapping
 from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone
 from bot.domain.inbox import Address, Incoming
+from bot.domain.replies import Priority
 from bot.ports.clock import Clock
 
 # Slack expects an acknowledgement within 3 s; this is the share for looking up names, in seconds.
@@ -29,6 +32,9 @@ BACKLOG = 100
 # conversations.replies returns the oldest messages first, 1,000 per request at most, so reaching
 # the newest ones means reading all.
 PAGE_SIZE = 1_000
+# Slack's error for a deleted message that had no replies.
+# https://docs.slack.dev/reference/methods/conversations.replies#errors
+NOT_FOUND = "thread_not_found"
 
 
 class Workspace:
@@ -36,6 +42,7 @@ class Workspace:
 
     def __init__(self, *, me: Identity, api: WebApi, clock: Clock) -> None:
         self.me, self.api = me, api
+        self.mention_files = MentionFiles(self._read_mention)
         self._user_names = LookupCache(fetch=self._fetch_user_name, clock=clock)
         self._channel_kinds = LookupCache(fetch=self._fetch_kind, clock=clock)
         self._channel_names = LookupCache(fetch=self._fetch_channel_name, clock=clock)
@@ -53,13 +60,53 @@ class Workspace:
         event = mapping(body, "event")
         if not events.is_from_person(event, self.me):
             return None
-        kind = await self._kind(event)
-        address = events.address_of(event, kind, self.me) or default_address
+        if events.is_mention(event):
+            event, kind, names = await asyncio.gather(
+                self._with_files(event), self._kind(event), self._names([event], names_within)
+            )
+            address = events.address_of(event, kind, self.me)
+        else:
+            self.mention_files.note(*_place(event), event)
+            kind = await self._kind(event)
+            address = events.address_of(event, kind, self.me) or default_address
+            names = {} if address is None else await self._names([event], names_within)
         if address is None:
             return None
-        names = await self._names([event], names_within)
         team = events.workspace_of(body, self.me.team)
         return events.message(event, self.me, names, team, kind, address)
+
+    async def read_message(
+        self,
+        channel: str,
+        thread: str,
+        ts: str,
+        priority: Priority = Priority.CONTROL,
+    ) -> Payload | None:
+        """A message as it is now; None if it was deleted. Raises a PlatformError."""
+        try:
+            answer = await self.api.read_paced(
+                "conversations.replies",
+                priority=priority,
+                channel=channel,
+                ts=thread,
+                oldest=ts,
+                latest=ts,
+                inclusive="true",
+                limit=2,  # the thread's root comes with it
+            )
+        except Gone as error:
+            if error.code != NOT_FOUND:
+                raise
+            return None
+        found = payloads.items(answer.data, "messages")
+        return next((one for one in found if events.message_ts(one) == ts), None)
+
+    async def _read_mention(self, event: Payload) -> Payload | None:
+        channel, ts = _place(event)
+        return await self.read_message(channel, events.thread_of(event), ts)
+
+    async def _with_files(self, event: Payload) -> Payload:
+        return {**event, "files": list(await self.mention_files.find(*_place(event), event))}
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """People's messages in the thread before `incoming`, oldest first.
@@ -179,6 +226,11 @@ class Workspace:
     async def _fetch_info(self, channel: str) -> Payload:
         response = await self.api.read_paced("conversations.info", channel=channel)
         return response.mapping("channel")
+
+
+def _place(event: Payload) -> tuple[str, str]:
+    """The channel and ts of a message event."""
+    return payloads.ident(event, "channel"), events.message_ts(event)
 
 
 def kind_of(channel: Payload) -> str:

@@ -16,14 +16,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.slack.api import WebApi, limit_for, new_session, web_client
+from adapters.slack.attachments import attachments
 from adapters.slack.responses import Response
 from bot.domain.errors import PlatformError
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.slack import ids
-from tests.sims.slack.client import SlackSim
+from tests.sims.slack.client import SlackSim, Upload
 from tests.sims.slack.web import METHODS
 from tests.support.slack_isolation import (
     CODE,
+    CONTENT,
     FAULTS,
     MAX_DELAY,
     ONE_OF_EACH,
@@ -78,6 +80,24 @@ async def ask_after_a_shortcut(rig: IsolationRig, channel: str) -> str:
     return await rig.ask(channel)
 
 
+async def ask_with_a_file(rig: IsolationRig, channel: str) -> str:
+    """Another workspace decides about the file, so its download begins with files.info."""
+    stub = {"file_access": "check_file_info"}
+    return await post_and_download(rig, channel, ("a.txt", "text/plain", CONTENT, stub))
+
+
+async def ask_with_an_upload(rig: IsolationRig, channel: str) -> str:
+    return await post_and_download(rig, channel, ("a.txt", "text/plain", CONTENT))
+
+
+async def post_and_download(rig: IsolationRig, channel: str, file: Upload) -> str:
+    """Ask with a file, and begin its download, as the core does."""
+    root = await rig.sim.say(ids.ALICE, channel, f"@bob {WORDS}", mention=True, files=[file])
+    (found,) = attachments((await rig.sim.thread(channel, root))[0])
+    rig.download(found.locator)
+    return root
+
+
 def then_delete(trigger: Trigger) -> Trigger:
     """Delete an earlier question, so that its reply is removed."""
 
@@ -112,9 +132,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "upload": Scenario(ask_for_code, named=False),
     "files.completeUploadExternal": Scenario(ask_for_code),
     "files.delete": Scenario(then_delete(ask_for_code), named=False),
+    "files.info": Scenario(ask_with_a_file, named=False),
+    "download": Scenario(ask_with_an_upload, named=False),
     "response_url": Scenario(ask_after_a_shortcut, named=False),
 }
-PATHS = {"upload": "/upload/v1/", "response_url": "/respond/"}
+PATHS = {"upload": "/upload/v1/", "download": "/files-pri/", "response_url": "/respond/"}
 AT_START = ("auth.test", "apps.connections.open")
 PARTS = 4  # of the throttled methods, so that they can run in parallel
 sent: set[str] = set()

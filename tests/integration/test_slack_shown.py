@@ -64,7 +64,7 @@ async def test_a_table_and_a_forwarded_file_are_read(
     text = inbox.received[0].text
     assert text.startswith("Table:\n> | Name |")
     assert "Forwarded message from" in text
-    assert inbox.received[0].unusable == ("file",)
+    assert len(inbox.received[0].attachments) == 1
 
 
 async def test_an_edit_includes_forwarded_messages(

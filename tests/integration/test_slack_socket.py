@@ -103,20 +103,6 @@ async def test_messages_of_bots_are_no_questions(sim: SlackSim) -> None:
     assert inbox.received == []
 
 
-async def test_unreadable_attachments_are_named(sim: SlackSim) -> None:
-    inbox = FakeInbox()
-    async with running(sim, inbox):
-        await sim.say(
-            ids.ALICE,
-            ids.GENERAL,
-            "see",
-            mention=True,
-            files=[("a.png", "image/png", b"x"), ("b.m4a", "audio/mp4", b"x")],
-        )
-        await until(lambda: inbox.received)
-    assert inbox.received[0].unusable == ("image", "voice message")
-
-
 async def test_an_event_that_could_not_be_stored_is_redelivered(sim: SlackSim) -> None:
     """The adapter acknowledges an event only once it is stored."""
     await sim.delivery(ack_seconds=0.3, retry_scale=0.001)

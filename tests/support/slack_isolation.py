@@ -16,6 +16,9 @@ from typing import Any
 
 from adapters.slack.adapter import SlackAdapter
 from bot.common.clock import SystemClock
+from bot.domain.attachments import Download
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import AttachmentError
 from bot.domain.model import ChatRequest, Delta
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
@@ -54,6 +57,9 @@ END = "That is all."
 
 STEP = 1.0
 """Seconds that the bot's clock advances with each check: few enough that no request times out."""
+
+CONTENT = b"the content of a file"
+"""What a person's file contains."""
 
 WORDS = "\n\n".join(f"w{number} and more" for number in range(30))
 CODE = "```python\n" + "\n".join(f"print('line {number:04}')" for number in range(1_200)) + "\n```"
@@ -119,6 +125,7 @@ class IsolationRig:
     errors: list[Mapping[str, Any]]
     database: Path
     channels: dict[str, str] = field(default_factory=dict)
+    downloads: list[asyncio.Task[Download]] = field(default_factory=list)
 
     async def channel(self, name: str) -> str:
         """The id of the channel with this name, which is created if necessary."""
@@ -136,6 +143,7 @@ class IsolationRig:
             clock=self.clock,
             file_from_messages=2,
             request_seconds=REQUEST_SECONDS,
+            download_seconds=REQUEST_SECONDS,
             **options,
         )
         self.adapters["slack"] = adapter
@@ -144,6 +152,7 @@ class IsolationRig:
             yield task
         finally:
             await self.idle()
+            await self.downloads_done()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -166,6 +175,19 @@ class IsolationRig:
 
         await self.sim.until(is_idle, PATIENCE)
 
+    async def downloads_done(self) -> None:
+        """Wait until every download has succeeded or has failed for good."""
+
+        async def are_done() -> bool:
+            self.clock.jump(STEP)
+            return all(task.done() for task in self.downloads)
+
+        await self.sim.until(are_done, PATIENCE)
+        results = await asyncio.gather(*self.downloads, return_exceptions=True)
+        assert [one for one in results if not isinstance(one, Download | AttachmentError)] == []
+        assert all(one.data == CONTENT for one in results if isinstance(one, Download))
+        self.downloads.clear()
+
     async def turn_done(self, root: str) -> None:
         """Wait until the question's turn is done; other turns may be retrying a request."""
         sql = (
@@ -181,6 +203,20 @@ class IsolationRig:
     async def ask(self, channel: str, text: str = WORDS, user: str = ids.ALICE) -> str:
         """Ask a question; returns its ts."""
         return await self.sim.say(user, channel, f"@bob {text}", mention=True)
+
+    def download(self, locator: Mapping[str, str]) -> None:
+        """Download a file, and again while that may succeed."""
+        self.downloads.append(asyncio.create_task(self._download(locator)))
+
+    async def _download(self, locator: Mapping[str, str]) -> Download:
+        key = ConversationKey("slack", ids.TEAM, ids.GENERAL, "1.000001")
+        while True:
+            try:
+                return await self.adapters["slack"].download(key, locator, limit=1_000)
+            except AttachmentError as error:
+                if error.retry_after is None:
+                    raise
+                await self.clock.sleep(error.retry_after)
 
     async def shows_closed_answer(self, channel: str, root: str) -> bool:
         """Whether the thread shows the whole answer and no open stream."""

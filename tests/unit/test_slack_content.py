@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.slack import block_kit, content
+from adapters.slack.attachments import attachments
 from adapters.slack.events import Identity
 from bot.domain.excerpts import EXCERPT_CHARACTERS, EXCERPTS_CHARACTERS
 from bot.domain.inbox import Address
@@ -40,21 +41,6 @@ def test_every_block_yields_its_text() -> None:
     text = text_of("every_block")
     assert [words for words in wanted.split("|") if words not in text] == []
     assert text.startswith("Embed:\n> Incident 7")
-
-
-@pytest.mark.parametrize(
-    ("name", "unusable"),
-    [
-        ("forward_by_id_with_file", ["file"]),
-        ("snippet", []),
-        ("email", []),
-        ("voice_message", []),
-        ("canvas_and_image", ["file", "image"]),
-        ("deleted_file", []),
-    ],
-)
-def test_only_unreadable_files_are_unusable(name: str, unusable: list[str]) -> None:
-    assert list(content.unusable(SHOWN[name]["message"])) == unusable
 
 
 def test_all_visible_names_are_looked_up() -> None:
@@ -152,7 +138,8 @@ def test_deep_nesting_is_not_read() -> None:
         attachment = {"is_share": True, "text": "x", "attachments": [attachment]}
     message = {"text": "", "blocks": [block], "attachments": [attachment]}
     assert "deep" not in content.message_text(message, NAMES)
-    assert list(content.unusable(message)) == []
+    message["attachments"] = [attachment | {"files": [{"id": "F1"}]}]
+    assert [one.identity for one in attachments(message)] == ["F1"]
 
 
 @pytest.mark.parametrize("kind", sorted(block_kit._BLOCKS))

@@ -107,8 +107,13 @@ def test_the_key_has_the_workspace_of_the_installation() -> None:
     assert incoming.route["team"] == "T0GUEST001"
 
 
-def test_unreadable_attachments_are_named() -> None:
-    assert must_read("file_share").unusable == ("image", "voice message", "file")
+def test_files_are_attachments() -> None:
+    found = must_read("file_share").attachments
+    assert [(one.name, one.identity, one.is_voice) for one in found] == [
+        ("a.png", "F1", False),
+        ("audio_message.m4a", "F2", True),
+        ("data.csv", "F3", False),
+    ]
 
 
 def test_blocks_are_read_only_without_text() -> None:

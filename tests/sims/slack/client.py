@@ -12,6 +12,8 @@ from tests.sims.kit import SimProcess
 from tests.sims.slack import ids
 from tests.sims.slack.values import Json
 
+Upload = tuple[str, str, bytes] | tuple[str, str, bytes, Json]
+
 
 class SlackSim(SimProcess):
     """Drives a simulated Slack. An action that Slack would not allow raises AssertionError.
@@ -43,14 +45,15 @@ class SlackSim(SimProcess):
         *,
         thread_ts: str = "",
         mention: bool = False,
-        files: Sequence[tuple[str, str, bytes]] = (),
+        files: Sequence[Upload] = (),
         subtype: str = "",
         raw: bool = False,
         attachments: Sequence[Json] = (),
         blocks: Sequence[Json] = (),
         username: str = "",
     ) -> str:
-        """Write a message; returns its ts. A file is (name, mimetype, bytes).
+        """Write a message; returns its ts. A file is (name, mimetype, bytes), and maybe fields
+        that change its description: `{"mode": "snippet"}`; None removes one.
 
         `text` is as typed: `@alice`, `#random`, links and `&` are marked up and escaped like in
         Slack, unless `raw`. `mention` prepends the bot's mention; `attachments` and `blocks`
@@ -58,7 +61,8 @@ class SlackSim(SimProcess):
         """
         sent = [
             {"name": name, "mimetype": kind, "data": base64.b64encode(data).decode()}
-            for name, kind, data in files
+            | {"fields": fields[0] if fields else {}}
+            for name, kind, data, *fields in files
         ]
         ts = await self.call(
             "say",
@@ -88,6 +92,16 @@ class SlackSim(SimProcess):
     async def delete(self, channel: str, ts: str) -> None:
         """Delete a message as its author or, for the bot's messages, as an administrator."""
         await self.call("delete", channel=channel, ts=ts)
+
+    async def delete_file(self, file: str) -> None:
+        """Delete a person's file by its id: message_changed with a tombstone."""
+        await self.call("delete_file", file=file)
+
+    async def transcribe(
+        self, file: str, words: str = "", *, vtt: str = "", status: str = ""
+    ) -> None:
+        """Finish a file's transcript; with `vtt`, that has all of it. `status`: how it ends."""
+        await self.call("transcribe", file=file, words=words, vtt=vtt, status=status)
 
     async def unfurl(self, channel: str, ts: str, url: str = "https://example.com/") -> None:
         """Add a link preview: message_changed without an edit."""
@@ -259,6 +273,18 @@ class SlackSim(SimProcess):
     async def uploads(self, *, seconds: float | None = None, allowed: bool | None = None) -> None:
         """Set how long a shared file takes to appear, and whether uploads are allowed."""
         await self.call("uploads", seconds=seconds, allowed=allowed)
+
+    async def downloads(
+        self, how: str = "", *, times: int = 1_000, seconds: float = 0.01, to: str = ""
+    ) -> None:
+        """Let the next downloads go wrong (see `DownloadFaults`); without `how` they work again."""
+        await self.call("downloads", how=how, times=times, seconds=seconds, to=to)
+
+    async def mentions(
+        self, *, first: bool | None = None, files: bool | None = None, gap: float | None = None
+    ) -> None:
+        """Set whether app_mention comes first and has files, and the gap between the events."""
+        await self.call("mentions", first=first, files=files, gap=gap)
 
     async def file(self, file: Json) -> bytes:
         """The content of a message's file."""

@@ -129,6 +129,14 @@ class Controls:
         uploads.seconds = uploads.seconds if seconds is None else seconds
         uploads.allowed = uploads.allowed if allowed is None else allowed
 
+    def mentions(
+        self, first: bool | None = None, files: bool | None = None, gap: float | None = None
+    ) -> None:
+        mentions = self.slack.workspace.mentions
+        mentions.first = mentions.first if first is None else first
+        mentions.files = mentions.files if files is None else files
+        mentions.gap = mentions.gap if gap is None else gap
+
     # ── controls: connections ─────────────────────────────────────────────────────────────────
     async def disconnect(
         self, reason: str = "refresh_requested", grace: float = 10.0, number: int | None = None

@@ -1,17 +1,14 @@
-"""Reactions, views, files, and the methods for app-level tokens."""
+"""Reactions, views, and the methods for app-level tokens."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 
 from tests.sims.slack import ids
-from tests.sims.slack.blocks import MAX_BLOCKS, validate_blocks
-from tests.sims.slack.chat import resolve_thread, writable_channel
+from tests.sims.slack.blocks import MAX_BLOCKS
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.values import ApiError, Args, Channel, Json, Message, invalid
-from tests.sims.slack.workspace import bot_message
 
 MAX_VIEW_BLOCKS = 2 * MAX_BLOCKS
 
@@ -118,81 +115,3 @@ def views_publish(slack: Platform, args: Args) -> Json:
     view = _view(args, "home")
     slack.homes[args.text("user_id")] = view
     return {"view": view}
-
-
-# ── files ─────────────────────────────────────────────────────────────────────────────────────
-def new_file(slack: Platform, name: str, kind: str, user: str, data: bytes | None) -> Json:
-    """A file as events and messages describe it; only the bot's token may download it."""
-    file = "F" + uuid.uuid4().hex[:9].upper()
-    url = f"{slack.url}/files-pri/{ids.TEAM}-{file}"
-    info: Json = {"id": file, "name": name, "title": name, "mimetype": kind, "user": user}
-    info |= {"filetype": name.rpartition(".")[2], "size": len(data or b""), "mode": "hosted"}
-    info |= {"url_private": f"{url}/{name}", "url_private_download": f"{url}/download/{name}"}
-    slack.files[file] = info
-    if data is not None:
-        slack.contents[file] = data
-    return info
-
-
-def upload_url(slack: Platform, args: Args) -> Json:
-    """files.getUploadURLExternal."""
-    if not slack.uploads.allowed:
-        raise ApiError("file_uploads_disabled")
-    if (length := args.number("length", 0)) <= 0:
-        raise invalid("length must be positive")
-    made = new_file(slack, args.need("filename"), "application/octet-stream", ids.BOT_USER, None)
-    made["size"] = length
-    return {"upload_url": f"{slack.url}/upload/v1/{made['id']}", "file_id": made["id"]}
-
-
-def complete_upload(slack: Platform, args: Args) -> Json:
-    """files.completeUploadExternal, once per file; shares the file if a channel is given.
-
-    The response has no ts and comes first; the message appears after Slack has scanned the file.
-    """
-    wanted = args.json("files") or []
-    if not isinstance(wanted, list) or not wanted:
-        raise invalid("missing required field: files")
-    for item in wanted:
-        if item.get("id") not in slack.contents or item["id"] in slack.uploads.completed:
-            raise ApiError("file_not_found")
-    if channel_id := args.text("channel_id"):
-        _share(slack, writable_channel(slack, channel_id), wanted, args)
-    slack.uploads.completed.update(item["id"] for item in wanted)
-    return {"files": [{"id": item["id"], "title": item.get("title", "")} for item in wanted]}
-
-
-def _share(slack: Platform, channel: Channel, wanted: list[Json], args: Args) -> None:
-    """Post the message, possibly with a delay; `initial_comment` overrides `blocks`."""
-    text, thread = args.text("initial_comment"), args.text("thread_ts")
-    blocks = [] if text else validate_blocks(args.json("blocks") or [])
-    resolve_thread(channel, thread)
-    for item in wanted:
-        slack.files[item["id"]]["title"] = item.get("title") or slack.files[item["id"]]["name"]
-
-    def appear() -> None:
-        message = bot_message(ts=slack.workspace.new_ts(), channel=channel.id)
-        message.text, message.blocks = text, blocks
-        message.files = [slack.files[item["id"]] for item in wanted]
-        message.subtype = "file_share"
-        message.thread_ts = resolve_thread(channel, thread)
-        slack.workspace.post(message)
-
-    if slack.uploads.seconds:
-        asyncio.get_running_loop().call_later(slack.uploads.seconds, appear)
-    else:
-        appear()
-
-
-def delete_file(slack: Platform, args: Args) -> Json:
-    """files.delete: the bot's files only; messages keep a tombstone in the file's place."""
-    file = slack.files.get(args.need("file"))
-    if file is None or file.get("mode") == "tombstone":
-        raise ApiError("file_not_found" if file is None else "file_deleted")
-    if file["user"] != ids.BOT_USER:
-        raise ApiError("cant_delete_file")
-    slack.contents.pop(file["id"], None)
-    kept = {"id": file["id"], "mode": "tombstone"}
-    file.clear()
-    file.update(kept)
-    return {}

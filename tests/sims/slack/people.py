@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 
 from tests.sims.slack import ids
-from tests.sims.slack.extras import new_file, react
+from tests.sims.slack.extras import react
+from tests.sims.slack.files import new_file, remove_file, shown_file, transcribe
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import rich_text, to_stored_text
 from tests.sims.slack.streams import clear_status
@@ -40,8 +41,9 @@ class People:
         """Write a message; returns its ts.
 
         `text` is as typed (see `render.to_stored_text`), or with `raw` in stored form; `mention`
-        prepends the bot's mention. A file is `{"name", "mimetype", "data" (base64)}`;
-        `attachments` and `blocks` accompany the text, and `username` is a bot's display name.
+        prepends the bot's mention. A file is `{"name", "mimetype", "data" (base64), "fields"}`,
+        where `fields` change its description; `attachments` and `blocks` accompany the text, and
+        `username` is a bot's display name.
         """
         there = self._place(user, channel)
         message = Message(ts=self.workspace.new_ts(), channel=there.id, user=user)
@@ -87,7 +89,16 @@ class People:
 
     def _file(self, user: str, file: Json) -> Json:
         data = base64.b64decode(file.get("data", ""))
-        return new_file(self.slack, file["name"], file.get("mimetype", "text/plain"), user, data)
+        kind, fields = file.get("mimetype", "text/plain"), file.get("fields")
+        return shown_file(new_file(self.slack, file["name"], kind, user, data, fields))
+
+    def delete_file(self, file: str) -> None:
+        """Delete a file, as its owner."""
+        remove_file(self.slack, file)
+
+    def transcribe(self, file: str, words: str, vtt: str = "", status: str = "") -> None:
+        """Slack has transcribed recorded speech."""
+        transcribe(self.slack, file, words, vtt, status)
 
     def edit(
         self, channel: str, ts: str, text: str, mention: bool = False, raw: bool = False

@@ -14,6 +14,7 @@ from aiohttp import web
 from tests.sims.kit import ENTRY, Entry, Fault, Sim
 from tests.sims.slack import ids
 from tests.sims.slack.controls import Controls
+from tests.sims.slack.downloads import Downloads
 from tests.sims.slack.interact import Interactions
 from tests.sims.slack.people import People
 from tests.sims.slack.platform import Platform
@@ -21,13 +22,13 @@ from tests.sims.slack.values import ApiError, Json
 from tests.sims.slack.web import FORMS_ONLY, accepted_scopes, call
 
 _PEOPLE = (
-    "say edit delete unfurl react add_channel join remove_from_channel archive open_direct "
-    "open_home open_agent_pane move_agent_pane stop_agent revoke"
+    "say edit delete delete_file transcribe unfurl react add_channel join remove_from_channel "
+    "archive open_direct open_home open_agent_pane move_agent_pane stop_agent revoke"
 )
 _INTERACTIONS = "slash shortcut click view_submit responses"
 _CONTROLS = (
     "subscribe scopes manifest commands set_http set_socket delivery limits randomize throttle "
-    "forget_refusals streams uploads agent disconnect drop offline online frame links "
+    "forget_refusals streams uploads mentions agent disconnect drop offline online frame links "
     "deliver_again inject inject_frames channel thread ephemeral deliveries state"
 )
 
@@ -41,11 +42,12 @@ class SlackServer(Sim):
         """Add the routes and controls."""
         self.slack = Platform()
         self.slack.sockets.rtt = self.slack.delivery.rtt = self.rtt
-        interactions = Interactions(self.slack)
+        interactions, downloads = Interactions(self.slack), Downloads(self.slack)
         for names, owner in (
             (_PEOPLE, People(self.slack)),
             (_INTERACTIONS, interactions),
             (_CONTROLS, Controls(self.slack)),
+            ("downloads", downloads),
         ):
             for name in names.split():
                 self.control(name, _with_http_errors(getattr(owner, name)))
@@ -55,7 +57,7 @@ class SlackServer(Sim):
         router.add_post("/respond/{hook}", interactions.respond)
         router.add_post("/upload/v1/{file}", self._upload)
         for path in ("/files-pri/{file}/{name}", "/files-pri/{file}/download/{name}"):
-            router.add_get(path, self._download)
+            router.add_get(path, downloads.serve)
 
     async def start(self, port: int = 0) -> web.AppRunner:
         """Listen, and let Slack's URLs point to this server."""
@@ -110,19 +112,6 @@ class SlackServer(Sim):
             return web.Response(status=400, text="length does not match")
         self.slack.contents[file["id"]] = data
         return web.Response(text=f"OK - {len(data)}")
-
-    async def _download(self, request: web.Request) -> web.Response:
-        """A file for the bot's token; the sign-in page, with status 200, for any other token."""
-        file = request.match_info["file"].rpartition("-")[2]
-        allowed = _bearer(request) == ids.BOT_TOKEN and not self.slack.revoked
-        if not allowed or "files:read" not in self.slack.events.scopes:
-            return web.Response(
-                text="<!DOCTYPE html><title>Sign in</title>", content_type="text/html"
-            )
-        if file not in self.slack.contents:
-            return web.Response(status=404)
-        kind = self.slack.files[file]["mimetype"]
-        return web.Response(body=self.slack.contents[file], content_type=kind)
 
 
 def add_noise(response: Json) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.sims.slack import chat, extras, reads, streams
+from tests.sims.slack import chat, extras, files, reads, streams
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.values import ApiError, Args, Json, invalid
 
@@ -126,15 +126,16 @@ METHODS = {
     "views.update": Method(extras.views_update, "", 4, "view external_id view_id hash"),
     "views.publish": Method(extras.views_publish, "", 4, "user_id view hash"),
     "files.getUploadURLExternal": Method(
-        extras.upload_url, "files:write", 4, "filename length alt_txt snippet_type"
+        files.upload_url, "files:write", 4, "filename length alt_txt snippet_type"
     ),
     "files.completeUploadExternal": Method(
-        extras.complete_upload,
+        files.complete_upload,
         "files:write",
         4,
         "files channel_id channels initial_comment thread_ts blocks",
     ),
-    "files.delete": Method(extras.delete_file, "files:write", 3, "file"),
+    "files.delete": Method(files.delete_file, "files:write", 3, "file"),
+    "files.info": Method(files.info, "files:read", 4, "file count cursor limit page"),
 }
 
 

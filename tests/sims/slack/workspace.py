@@ -6,9 +6,11 @@ event that Slack would send.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tests.sims.slack import ids
@@ -18,6 +20,16 @@ from tests.sims.slack.values import ApiError, Channel, Json, Message, User, Vers
 # (event, its channel, the actor's team)
 Publish = Callable[[Json, Channel | None, str], None]
 TOMBSTONE = "This message was deleted."
+
+
+@dataclass(slots=True)
+class Mentions:
+    """How a mention's two events arrive: whether `app_mention` comes `first` and has `files`, and
+    the `gap` in seconds between the two. All of this was reported."""
+
+    first: bool = True
+    files: bool = False
+    gap: float = 0.0
 
 
 class Workspace:
@@ -30,6 +42,7 @@ class Workspace:
         self.ephemerals: list[Message] = []
         self.statuses: dict[tuple[str, str], Json] = {}  # assistant.threads.setStatus
         self.sessions: dict[tuple[str, str], Json] = {}  # agents.sessions.*
+        self.mentions = Mentions()
         self._last_ts = 0
 
     def new_ts(self) -> str:
@@ -80,9 +93,17 @@ class Workspace:
         channel.messages[message.ts] = message
         self.record_version(message, "start" if message.stream else "post")
         event = self.message_event(message, channel)
-        if self._mentions_bot(message, channel):
-            self.publish(_mention(event), channel, message.team)
-        self.publish(event, channel, message.team)
+        if not self._mentions_bot(message, channel):
+            self.publish(event, channel, message.team)
+            return message
+        twins = [self._mention(event), event]
+        first, second = twins if self.mentions.first else twins[::-1]
+        self.publish(first, channel, message.team)
+        if self.mentions.gap:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.mentions.gap, self.publish, second, channel, message.team)
+        else:
+            self.publish(second, channel, message.team)
         return message
 
     def record_version(self, message: Message, how: str) -> None:
@@ -104,7 +125,8 @@ class Workspace:
         channel = self.channels[message.channel]
         self._publish_change("message_changed", channel, self.serialize(message), before, message)
         if how == "edit" and self._mentions_bot(message, channel):
-            self.publish(_mention(self.message_event(message, channel)), channel, message.team)
+            event = self._mention(self.message_event(message, channel))
+            self.publish(event, channel, message.team)
 
     def remove(self, message: Message) -> None:
         """Delete a message; a root with replies stays as a tombstone."""
@@ -129,6 +151,12 @@ class Workspace:
         event |= {"previous_message": before, "channel": channel.id}
         event |= {"ts": ts, "event_ts": ts, "channel_type": channel.kind}
         self.publish(event, channel, message.team)
+
+    def _mention(self, event: Json) -> Json:
+        """The `app_mention` twin of a message event."""
+        dropped = {"channel_type", "subtype"} | (set() if self.mentions.files else {"files"})
+        kept = {key: value for key, value in event.items() if key not in dropped}
+        return kept | {"type": "app_mention"}
 
     def _mentions_bot(self, message: Message, channel: Channel) -> bool:
         """Whether Slack sends app_mention: for messages of others, except direct messages."""
@@ -218,14 +246,6 @@ class Workspace:
             "is_shared": channel.shared,
             "num_members": len(channel.members),
         }
-
-
-def _mention(event: Json) -> Json:
-    """The `app_mention` twin of a message event."""
-    dropped = {"channel_type", "subtype"}
-    return {key: value for key, value in event.items() if key not in dropped} | {
-        "type": "app_mention"
-    }
 
 
 def new_message_id() -> str:

@@ -1,0 +1,111 @@
+"""Downloads of files, and what can go wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from tests.sims.kit import ENTRY
+from tests.sims.slack import ids
+from tests.sims.slack.platform import Platform
+
+SIGN_IN = "<!DOCTYPE html><html><title>Sign in | Slack</title></html>"
+PIECE = 64 * 1024
+
+
+@dataclass(slots=True)
+class DownloadFaults:
+    """The next `times` downloads go wrong.
+
+    `how`: `sign_in` (the page, although the token is right), `sign_in_redirect`, `redirect` (to
+    another address of the file), `elsewhere` (to the address `to`, which needs no token), `loop`,
+    `slow` (a byte every `seconds`), `endless`, `cut` (half of the announced length), `cut_unframed`
+    (half, without an announced length), `gzip`.
+    """
+
+    how: str = ""
+    times: int = 0
+    seconds: float = 0.0
+    to: str = ""
+
+
+class Downloads:
+    """Serves files as files.slack.com does."""
+
+    def __init__(self, slack: Platform) -> None:
+        self.slack, self.faults = slack, DownloadFaults()
+
+    def downloads(
+        self, how: str = "", times: int = 1_000, seconds: float = 0.01, to: str = ""
+    ) -> None:
+        """Let downloads go wrong; without `how` they work again."""
+        self.faults = DownloadFaults(how, times if how else 0, seconds, to)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """A file for the bot's token; the sign-in page, with status 200, for any other token."""
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        request[ENTRY].note["token"] = token
+        file = request.match_info["file"].rpartition("-")[2]
+        allowed = token == ids.BOT_TOKEN and not self.slack.revoked
+        allowed = allowed and "files:read" in self.slack.events.scopes
+        if not allowed and "signed" not in request.query:
+            return web.Response(text=SIGN_IN, content_type="text/html")
+        if file not in self.slack.contents:
+            return web.Response(status=404)
+        if self.faults.times > 0 and not request.query:
+            self.faults.times -= 1
+            return await self._fail(request, file)
+        data = self.slack.contents[file]
+        return web.Response(body=data, content_type=self._type(file))
+
+    def _type(self, file: str) -> str:
+        """Slack sends posts and canvases as HTML, and recorded audio as a video."""
+        info = self.slack.files[file]
+        if info.get("mode") in ("canvas", "post", "quip", "space"):
+            return "text/html"
+        kind = str(info.get("mimetype") or "application/octet-stream")
+        return kind.replace("audio/", "video/") if info.get("subtype") == "slack_audio" else kind
+
+    async def _fail(self, request: web.Request, file: str) -> web.StreamResponse:
+        how, url = self.faults.how, str(request.url)
+        places = {
+            "sign_in_redirect": f"{self.slack.url}/?redir=%2Ffiles-pri",
+            "redirect": f"{url}?moved=1",
+            "elsewhere": self.faults.to,
+            "loop": url,
+        }
+        if how == "sign_in":
+            return web.Response(text=SIGN_IN, content_type="text/html")
+        if how in places:
+            return web.Response(status=302, headers={"Location": places[how]})
+        return await self._stream(request, file)
+
+    async def _stream(self, request: web.Request, file: str) -> web.StreamResponse:
+        how, data = self.faults.how, self.slack.contents[file]
+        response = web.StreamResponse(headers={"Content-Type": self._type(file)})
+        if how == "gzip":
+            response.headers["Content-Encoding"] = "gzip"
+        elif how == "cut_unframed":
+            response.force_close()
+            response.headers["Connection"] = "close"
+        elif how != "endless":
+            response.content_length = len(data)
+        await response.prepare(request)
+        if how.startswith("cut"):
+            await response.write(data[: len(data) // 2])
+            self._close(request)
+            return response
+        while how == "endless":
+            await response.write(bytes(PIECE))
+        for at in range(len(data)):
+            await asyncio.sleep(self.faults.seconds if how == "slow" else 0)
+            await response.write(data[at : at + 1])
+        await response.write_eof()
+        return response
+
+    @staticmethod
+    def _close(request: web.Request) -> None:
+        if request.transport is not None:
+            request.transport.close()
