@@ -61,5 +61,4 @@ def _translate(message: discord.Message, context: ChannelContext, user: int) -> 
         return replace(entry, channel=context.channel, text=text)
     if not is_from_person(message):
         return None
-    entry = to_incoming(message, context, bot, Address.FOLLOW_UP)
-    return replace(entry, text=entry.text or message_text(message, context, bot))
+    return to_incoming(message, context, bot, Address.FOLLOW_UP)
