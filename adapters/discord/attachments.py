@@ -119,7 +119,6 @@ def _is_video(media_type: str) -> bool:
     return media_type.startswith("video/") and media_type not in MAYBE_TEXT
 
 
-def find_url(raw: Any, attachment: str) -> str | None:
-    """The current URL of a message's file, or of a file that it forwards; None if it is gone."""
-    files = files_of(raw, 0, is_own=False)
-    return next((f.locator["url"] for f in files if f.identity == attachment), None)
+def urls_in(raw: Any) -> dict[str, str]:
+    """The current URLs of a message's files, forwarded ones included, by their ids."""
+    return {file.identity: file.locator["url"] for file in files_of(raw, 0, is_own=False)}

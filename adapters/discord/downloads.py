@@ -18,7 +18,7 @@ import aiohttp
 import structlog
 from cachetools import LRUCache, TTLCache
 
-from adapters.discord.attachments import find_url
+from adapters.discord.attachments import urls_in
 from adapters.discord.history import read_raw_message
 from adapters.discord.http import MAX_RETRY_AFTER, Http, number
 from adapters.discord.rest import (
@@ -70,8 +70,10 @@ class Downloader:
 
     def __init__(self, *, rest: RestApi, api_url: str | None) -> None:
         self._rest = rest
-        self._own_origin = _origin(api_url) if api_url else None
-        self._fresh: TTLCache[tuple[int, int], Any] = TTLCache(
+        self._origins = {("https", host, 443) for host in CDN_HOSTS}
+        own = _origin(api_url) if api_url else None
+        self._origins |= {own} if own is not None else set()
+        self._fresh: TTLCache[tuple[int, int], Mapping[str, str]] = TTLCache(
             MAX_FRESH, FRESH_SECONDS, rest.clock.monotonic
         )
         self._locks: LRUCache[tuple[int, int], asyncio.Lock] = LRUCache(MAX_FRESH)
@@ -116,20 +118,21 @@ class Downloader:
         """The URL of the file in its message as it is now. Raises AttachmentError."""
         message = file.channel, file.message
         async with self._locks.setdefault(message, asyncio.Lock()):
-            raw = self._fresh.get(message)
-            if raw is None:
-                raw = self._fresh[message] = await self._read(*message)
-        url = find_url(raw, file.attachment) if file.attachment else None
-        if url is None:
+            urls = self._fresh.get(message)
+            if urls is None:
+                urls = self._fresh[message] = await self._read_urls(*message)
+        url = urls.get(file.attachment, "") if file.attachment else ""
+        if not url:
             raise AttachmentError(Omission.GONE, "the message no longer has this file")
         return url
 
-    async def _read(self, channel: int, message: int) -> Any:
+    async def _read_urls(self, channel: int, message: int) -> Mapping[str, str]:
         try:
-            raw = await read_raw_message(self._rest, channel, message, priority=Priority.BACKGROUND)
+            raw: Any = await read_raw_message(
+                self._rest, channel, message, priority=Priority.BACKGROUND
+            )
         except Gone as error:
-            missing = error.code in MISSING or not error.code
-            reason = Omission.GONE if missing else Omission.NO_ACCESS
+            reason = Omission.GONE if error.code in MISSING else Omission.NO_ACCESS
             raise AttachmentError(reason, str(error)) from error
         except Throttled as error:
             raise _later(str(error), error.retry_after) from error
@@ -139,7 +142,7 @@ class Downloader:
             raise _later(str(error)) from error
         if not isinstance(raw, Mapping) or not isinstance(raw.get("attachments"), list):
             raise _later("a message without its attachments")
-        return raw
+        return urls_in(raw)
 
     # ── the CDN ───────────────────────────────────────────────────────────────────────────────
     async def _fetch(self, file: _Location, url: str, limit: int) -> Download:
@@ -160,10 +163,7 @@ class Downloader:
 
     def _check_host(self, url: str) -> None:
         """Refuse every address but the CDN's: the URL comes from a payload."""
-        origin = _origin(url)
-        discord = origin is not None and origin[0] == "https" and origin[2] == 443
-        allowed = discord and origin is not None and origin[1] in CDN_HOSTS
-        if origin is None or not (allowed or origin == self._own_origin):
+        if _origin(url) not in self._origins:
             raise AttachmentError(Omission.FORBIDDEN_ADDRESS, "not a host of Discord's files")
 
 

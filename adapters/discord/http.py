@@ -128,13 +128,11 @@ class Http(HTTPClient):
         if the proxy for `url` is unusable, and any error of the network.
         """
         session: aiohttp.ClientSession = vars(self)["_HTTPClient__session"]
-        proxy = http_proxy_for(url)
         async with session.get(
             # A signed URL is sent as it is: quoting would change what the signature covers.
             yarl.URL(url, encoded=url.isascii()),
             headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
-            proxy=proxy,
-            proxy_auth=self.proxy_auth if proxy is not None and proxy == self.proxy else None,
+            proxy=http_proxy_for(url),
             allow_redirects=False,
             timeout=FILE_TIMEOUT,
         ) as response:

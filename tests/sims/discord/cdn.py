@@ -78,7 +78,7 @@ class Cdn:
 
     def _is_valid(self, request: web.Request) -> bool:
         expires, issued, mark = (request.query.get(name, "") for name in ("ex", "is", "hm"))
-        expected = self._signature(request.raw_path.partition("?")[0], expires, issued)
+        expected = self._signature(request.rel_url.raw_path, expires, issued)
         return hmac.compare_digest(mark, expected) and int(expires, 16) > time.time()
 
     # ── serving ───────────────────────────────────────────────────────────────────────────────

@@ -233,7 +233,7 @@ class Controls:
         expired_status: int | None = None,
         base: str | None = None,
     ) -> None:
-        """Change new URLs (seconds until they expire, their host) and the status of expired ones."""
+        """Change new URLs (seconds until they expire, host) and the status of expired ones."""
         cdn = self._sim.cdn
         cdn.lifetime = cdn.lifetime if lifetime is None else lifetime
         cdn.expired_status = expired_status or cdn.expired_status
