@@ -95,7 +95,9 @@ def file_name(file: Mapping[str, Any]) -> str:
     if suffix and not name.lower().endswith(suffix.lower()):
         name += suffix
     shown = one_line(name, otherwise="file")
-    return shown if shown.endswith(suffix) or not suffix else f"{shown[: -len(suffix)]}{suffix}"
+    if not suffix or shown.lower().endswith(suffix.lower()):
+        return shown
+    return f"{shown[: -len(suffix)]}{suffix}"  # the ending was truncated
 
 
 def _suffix(name: str) -> str:

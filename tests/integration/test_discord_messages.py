@@ -104,17 +104,6 @@ async def test_ids_in_the_text_become_names(
     assert got.text == "ask @Bob and @team in #random! :wow:"
 
 
-async def test_unusable_attachments_are_listed(
-    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
-) -> None:
-    files = [
-        {"filename": "a.png", "content_type": "image/png", "size": 10},
-        {"filename": "b.pdf", "content_type": "application/pdf", "size": 10},
-    ]
-    message = await sim.mention("see", attachments=files)
-    assert (await wait_received(inbox, message)).unusable == ("image", "file")
-
-
 async def test_a_reply_to_another_persons_message_quotes_that_message(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
@@ -224,11 +213,11 @@ async def test_a_mention_in_an_old_thread_includes_earlier_messages(
     assert [(m.author.name, m.text) for m in backlog] == [
         ("Bob", "Let us talk."),
         ("Alice", "I agree."),
-        ("Bob", "Me too.\n\nAttachment:\n> x.bin"),
+        ("Bob", "Me too."),
     ]
     assert {m.key for m in backlog} == {question.key}
     assert [m.channel for m in backlog] == [CHANNEL, str(thread), str(thread)]
-    assert [m.unusable for m in backlog] == [(), (), ("file",)]
+    assert [[file.name for file in m.attachments] for m in backlog] == [[], [], ["x.bin"]]
     assert len(await sim.requests("GET /api/v10/channels")) == before + 1
 
 
