@@ -28,6 +28,11 @@ from bot.inbox import commands
 
 # All other types are system messages: joins, pins, a thread's empty first message.
 USER_MESSAGE_TYPES = (MessageType.default, MessageType.reply)
+# The first two of these are responses to commands.
+BOT_MESSAGE_TYPES = (
+    *(MessageType.chat_input_command, MessageType.context_menu_command),
+    *USER_MESSAGE_TYPES,
+)
 # How much of a referenced message is quoted if the conversation already contains it.
 REFERENCE_CHARACTERS = 300
 
@@ -70,6 +75,16 @@ def is_from_person(message: discord.Message) -> bool:
     return (
         message.type in USER_MESSAGE_TYPES and not message.author.bot and message.webhook_id is None
     )
+
+
+def is_from_other_bot(message: discord.Message, user: int) -> bool:
+    """Whether another bot, or a webhook, wrote this: part of a thread, but never a question.
+
+    `user` is this bot's user id.
+    """
+    by_program = message.author.bot or message.webhook_id is not None
+    is_other = message.author.id != user and persona_of(message) is None
+    return by_program and is_other and message.type in BOT_MESSAGE_TYPES
 
 
 def replied_bot_message(message: discord.Message, bot: BotIdentity) -> int | None:
