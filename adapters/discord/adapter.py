@@ -18,6 +18,7 @@ from adapters.discord.buttons import choice_view
 from adapters.discord.channels import PLATFORM
 from adapters.discord.client import ThreadlineClient, intents, server_urls
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
+from adapters.discord.downloads import Downloader
 from adapters.discord.http import install_http
 from adapters.discord.interactions import DiscordInteractionHandler, clip
 from adapters.discord.listeners import MessageListener
@@ -36,9 +37,9 @@ from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.common.proxies import http_proxy_for
 from bot.common.retry import Backoff
-from bot.domain.attachments import Download, Omission
+from bot.domain.attachments import Download
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
+from bot.domain.errors import CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
@@ -89,6 +90,7 @@ class DiscordAdapter:
             clock=clock,
             timeouts=timeouts,
         )
+        self._downloader = Downloader(rest=self._rest, api_url=api_url)
         self._guilds = AllowedGuilds(rest=self._rest, ids=guilds)
         self._client: ThreadlineClient | None = None
 
@@ -169,8 +171,8 @@ class DiscordAdapter:
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:
-        """See `Adapter.download`."""
-        raise AttachmentError(Omission.GONE)
+        """See `Adapter.download`; the file's own locator says where it is."""
+        return await self._downloader.download(locator, limit=limit)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Reply to the message that contained the command."""

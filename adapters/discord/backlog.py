@@ -16,6 +16,7 @@ from adapters.discord.channels import (
 )
 from adapters.discord.events import (
     bot_identity,
+    is_from_other_bot,
     is_from_person,
     message_text,
     thread_starter,
@@ -53,13 +54,12 @@ def _translate_safely(
 
 
 def _translate(message: discord.Message, context: ChannelContext, user: int) -> Incoming | None:
-    """A person's message, or the message that the thread was started on, even a bot's."""
+    """A message of a person or another bot, or the message that the thread was started on."""
     bot, starter = bot_identity(message, user), thread_starter(message)
     if starter is not None:
         entry = to_incoming(starter, context, bot, Address.FOLLOW_UP)
         text = message_text(starter, context, bot)
         return replace(entry, channel=context.channel, text=text)
-    if not is_from_person(message):
+    if not is_from_person(message) and not is_from_other_bot(message, user):
         return None
-    entry = to_incoming(message, context, bot, Address.FOLLOW_UP)
-    return replace(entry, text=entry.text or message_text(message, context, bot))
+    return to_incoming(message, context, bot, Address.FOLLOW_UP)

@@ -4,6 +4,9 @@ labelled and truncated.
 Pure. Reads the raw payload, since discord.py drops parts of it. Any field may be missing or
 have another type and is then left out.
 
+The core names a message's own files, so only their descriptions are text here. In a forward or a
+quote the names are text too: they tell the model which of the files belong there.
+
 https://docs.discord.com/developers/resources/message and /components/reference
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from adapters.discord.attachments import MAX_FORWARD_DEPTH, file_name
 from adapters.discord.payloads import (
     forwarded_messages,
     get_int,
@@ -29,7 +33,6 @@ SUPPRESS_EMBEDS = 1 << 2  # message flag
 # Types of the embeds that Discord generates for a link, and how much of each the model reads.
 UNFURLED, UNFURLED_CHARACTERS = frozenset({"link", "article", "video", "gifv", "image"}), 600
 MAX_COMPONENT_DEPTH, MAX_COMPONENTS = 12, 200
-MAX_FORWARD_DEPTH = 3
 
 BUTTON, SELECTS = 2, frozenset({3, 5, 6, 7, 8})  # documented component types
 COMPONENT_TEXTS = ("title", "content", "text", "label", "name", "description")
@@ -39,11 +42,12 @@ UNDESCRIBED_IMAGE = "(an image)"
 def visible_parts(raw: Any, convert: Converter, depth: int = 0) -> list[str]:
     """Everything a message shows in addition to its text, in display order.
 
-    `depth` counts the forwards around it.
+    `depth` counts the forwards and quotes around it.
     """
     forwarded = forwarded_messages(raw) if depth < MAX_FORWARD_DEPTH else ()
+    files = _named_files if depth else _file_descriptions
     found = [
-        *(excerpt("Attachment", text) for text in _attachments(raw, convert)),
+        *files(raw, convert),
         *(excerpt("Sticker", get_text(sticker, "name")) for sticker in _stickers(raw)),
         *_embeds(raw, convert),
         excerpt("Components", component_text(raw, convert)),
@@ -54,33 +58,12 @@ def visible_parts(raw: Any, convert: Converter, depth: int = 0) -> list[str]:
     return [text for text in found if text]
 
 
-def full_text(raw: Any, convert: Converter, depth: int = 0) -> str:
+def full_text(raw: Any, convert: Converter, depth: int = 1) -> str:
     """A message's text and everything else it shows, for quoting."""
     components = component_text(raw, convert)
     labelled = excerpt("Components", components)
     rest = [components if text == labelled else text for text in visible_parts(raw, convert, depth)]
     return join_excerpts([convert(get_text(raw, "content")), *rest])
-
-
-def has_only_bare_files(raw: Any) -> bool:
-    """Whether a message shows only stickers and files without descriptions."""
-    described = any(get_text(file, "description") for file in get_objects(raw, "attachments"))
-    rest = {"attachments": None, "sticker_items": None, "stickers": None}
-    return not described and not visible_parts({**raw, **rest}, str)
-
-
-def attachment_kinds(raw: Any) -> Iterator[str]:
-    """The kinds of the message's attachments, including forwarded ones; the bot cannot read any."""
-    for holder in (raw, *forwarded_messages(raw)):
-        yield from (_kind(file) for file in get_objects(holder, "attachments"))
-        yield from ("sticker" for _ in _stickers(holder))
-
-
-def _kind(file: Mapping[str, Any]) -> str:
-    if file.get("waveform") is not None and file.get("duration_secs") is not None:
-        return "voice message"
-    kind = get_text(file, "content_type").partition("/")[0]
-    return {"image": "image", "video": "video", "audio": "audio file"}.get(kind, "file")
 
 
 def mentioned_users(raw: Any) -> Iterator[tuple[int, str]]:
@@ -95,11 +78,18 @@ def mentioned_users(raw: Any) -> Iterator[tuple[int, str]]:
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
-def _attachments(raw: Any, convert: Converter) -> Iterator[str]:
+def _file_descriptions(raw: Any, convert: Converter) -> Iterator[str]:
+    """What people wrote about a message's own files for those who do not see them."""
     for file in get_objects(raw, "attachments"):
-        name = get_text(file, "title") or get_text(file, "filename")
+        label = f"Description of {file_name(file)}"
+        yield excerpt(label, convert(get_text(file, "description")))
+
+
+def _named_files(raw: Any, convert: Converter) -> Iterator[str]:
+    for file in get_objects(raw, "attachments"):
         description = convert(get_text(file, "description"))
-        yield "\n".join(filter(None, (name, description and f"Description: {description}")))
+        parts = (file_name(file), description and f"Description: {description}")
+        yield excerpt("Attachment", "\n".join(filter(None, parts)))
 
 
 def _stickers(raw: Any) -> list[Mapping[str, Any]]:

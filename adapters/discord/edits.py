@@ -1,8 +1,8 @@
 """Edits and deletions, from the gateway's raw events to the core's inbox.
 
-Discord also sends MESSAGE_UPDATE for previews, pins and threads. An edit here is an update of a
-user's message that has an edit time; the store decides whether the text changed. Events caused by
-the bot itself are recognized without a request.
+Discord also sends MESSAGE_UPDATE for previews, pins and threads. An edit here is an update of
+another user's message that has an edit time; the store decides whether it changed. Events caused
+by the bot itself are recognized without a request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ import discord
 import structlog
 
 from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM, ChannelContext
-from adapters.discord.events import USER_MESSAGE_TYPES, is_from_person, name_of
+from adapters.discord.events import (
+    BOT_MESSAGE_TYPES,
+    USER_MESSAGE_TYPES,
+    is_from_person,
+    name_of,
+)
 from adapters.discord.history import read_page
 from adapters.discord.proxied_messages import Original, ProxiedMessages
 from adapters.discord.rest import NO_ACCESS, NO_PERMISSION, RestApi, request_scopes
@@ -57,8 +62,9 @@ class DiscordEditListener:
 
     async def edited(self, message: discord.Message) -> None:
         """Handle an updated message."""
-        from_person_or_webhook = is_from_person(message) or message.webhook_id is not None
-        if message.edited_at is None or not from_person_or_webhook:
+        me = (await self._rest.client()).user
+        is_own = me is None or message.author.id == me.id  # a streamed reply has many edits
+        if message.edited_at is None or is_own or message.type not in BOT_MESSAGE_TYPES:
             return
         try:
             await self._accept_edit(message)
@@ -94,18 +100,10 @@ class DiscordEditListener:
     ) -> Incoming | None:
         """The message's new version, even if the edit removed the mention of the bot."""
         known = await self._inbox.conversation_of(context.source(message.id))
-        if not is_from_person(message) and not await self._adopt(message, known):
-            return None
+        if known is not None and not is_from_person(message) and isinstance(message, RawMessage):
+            # A stored message of a webhook or bot: it may stand for a person's.
+            message.persona = Author(str(message.author.id), name_of(message))
         return await self._translate(message, context, None if known is None else Address.FOLLOW_UP)
-
-    async def _adopt(self, message: discord.Message, known: ConversationKey | None) -> bool:
-        """Whether a stored webhook message stands for a user's; if so, sets its persona."""
-        me = (await self._rest.client()).user
-        ours = me is None or message.author.id == me.id
-        if ours or known is None or not isinstance(message, RawMessage):
-            return False
-        message.persona = Author(str(message.author.id), name_of(message))
-        return True
 
     async def deleted(self, guild: int | None, channel: int, messages: Iterable[int]) -> None:
         """Handle messages deleted by anyone."""

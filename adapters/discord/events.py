@@ -13,11 +13,13 @@ from enum import Enum
 import discord
 from discord import MessageType
 
+from adapters.discord.attachments import files_of
 from adapters.discord.channels import ChannelContext, ChannelKind
-from adapters.discord.content import attachment_kinds, full_text, has_only_bare_files, visible_parts
+from adapters.discord.content import full_text, visible_parts
 from adapters.discord.mention_names import names_in
 from adapters.discord.state import persona_of, raw_of
-from adapters.discord.text import thread_title, to_model_text
+from adapters.discord.text import shorten_thread_name, thread_title, to_model_text
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.excerpts import excerpt, join_excerpts
 from bot.domain.inbox import Address, Incoming
@@ -26,6 +28,11 @@ from bot.inbox import commands
 
 # All other types are system messages: joins, pins, a thread's empty first message.
 USER_MESSAGE_TYPES = (MessageType.default, MessageType.reply)
+# The first two of these are responses to commands.
+BOT_MESSAGE_TYPES = (
+    *(MessageType.chat_input_command, MessageType.context_menu_command),
+    *USER_MESSAGE_TYPES,
+)
 # How much of a referenced message is quoted if the conversation already contains it.
 REFERENCE_CHARACTERS = 300
 
@@ -70,6 +77,16 @@ def is_from_person(message: discord.Message) -> bool:
     )
 
 
+def is_from_other_bot(message: discord.Message, user: int) -> bool:
+    """Whether another bot, or a webhook, wrote this: part of a thread, but never a question.
+
+    `user` is this bot's user id.
+    """
+    by_program = message.author.bot or message.webhook_id is not None
+    is_other = message.author.id != user and persona_of(message) is None
+    return by_program and is_other and message.type in BOT_MESSAGE_TYPES
+
+
 def replied_bot_message(message: discord.Message, bot: BotIdentity) -> int | None:
     """The id of the bot's message that this one replies to."""
     referenced = _referenced(message)
@@ -102,19 +119,18 @@ def to_incoming(
     key: ConversationKey | None = None,
 ) -> Incoming:
     """A person's message for the core; `key` is the conversation that its reply chain continues."""
-    text, unusable = _question_text(message, context, bot, key)
     return Incoming(
         key=key or context.key(str(message.id)),
         channel=context.id,
         message_id=str(message.id),
         position=message.id,
         author=author_of(message),
-        text=text,
+        text=_question_text(message, context, bot, key),
         address=address,
         sent_at=discord.utils.snowflake_time(message.id).timestamp(),
         visibility=context.visibility,
         route=_route(context, key, message, bot),
-        unusable=unusable,
+        attachments=_files(message, bot),
         in_old_thread=context.kind is ChannelKind.THREAD and address is Address.MENTION,
         edited_at=message.edited_at.timestamp() if message.edited_at is not None else None,
     )
@@ -144,20 +160,30 @@ def message_text(message: discord.Message, context: ChannelContext, bot: BotIden
 
 def _question_text(
     message: discord.Message, context: ChannelContext, bot: BotIdentity, key: ConversationKey | None
-) -> tuple[str, tuple[str, ...]]:
-    """A question with the message it refers to; and the kinds of attachments it cannot include.
+) -> str:
+    """A question with the message it refers to; a command's text is the command alone.
 
-    A command's text is the command alone. Files without any words about them leave the text empty.
+    Files leave the text empty, apart from their descriptions.
     """
-    raw, unusable = raw_of(message), tuple(attachment_kinds(raw_of(message)))
     words = _converter(message, bot)(message.content)
     if is_command(words):
-        return words, unusable
-    quote, quoted_attachments = _quote_referenced(message, context, bot, key)
-    text = message_text(message, context, bot)
-    if not words and unusable and has_only_bare_files(raw) and not quote and not context.title:
-        text = ""
-    return join_excerpts([quote, text]), unusable + quoted_attachments
+        return words
+    quote = _quote_referenced(message, context, bot, key)
+    return join_excerpts([quote, message_text(message, context, bot)])
+
+
+def _files(message: discord.Message, bot: BotIdentity) -> tuple[IncomingAttachment, ...]:
+    """A message's files, then those of the message it replies to unless the bot wrote that.
+
+    People reply to a file to show it again, so this does not depend on whether the conversation
+    contains it already.
+    """
+    is_own = is_from_person(message)
+    files = files_of(raw_of(message), message.channel.id, is_own=is_own)
+    replied = _replied(message)
+    if replied is None or replied.author.id == bot.user:
+        return files
+    return (*files, *files_of(raw_of(replied), replied.channel.id, is_own=False))
 
 
 def _converter(message: discord.Message, bot: BotIdentity) -> Callable[[str], str]:
@@ -178,8 +204,15 @@ def _route(
     mode = _reply_mode(context, key)
     if mode is not ReplyMode.THREAD:
         return {"mode": mode.value}
+    return {"mode": mode.value, "title": _title(message, bot)}
+
+
+def _title(message: discord.Message, bot: BotIdentity) -> str:
+    """A thread's name: from the text, else from the first file that a person gave a name."""
     title = thread_title(_converter(message, bot)(message.content))
-    return {"mode": mode.value, "title": title}
+    files = files_of(raw_of(message), message.channel.id, is_own=True)
+    named = (file.name for file in files if not (file.is_paste or file.is_voice))
+    return title or shorten_thread_name(next(named, ""))
 
 
 def _reply_mode(context: ChannelContext, key: ConversationKey | None) -> ReplyMode:
@@ -187,6 +220,11 @@ def _reply_mode(context: ChannelContext, key: ConversationKey | None) -> ReplyMo
         return ReplyMode.HERE
     chained = context.kind is ChannelKind.CHAT or key is not None
     return ReplyMode.CHAIN if chained else ReplyMode.THREAD
+
+
+def _replied(message: discord.Message) -> discord.Message | None:
+    """The message that a person replies to."""
+    return _referenced(message) if message.type is MessageType.reply else None
 
 
 def _referenced(message: discord.Message) -> discord.Message | None:
@@ -197,25 +235,24 @@ def _referenced(message: discord.Message) -> discord.Message | None:
 # ── references ────────────────────────────────────────────────────────────────────────────────
 def _quote_referenced(
     message: discord.Message, context: ChannelContext, bot: BotIdentity, key: ConversationKey | None
-) -> tuple[str, tuple[str, ...]]:
-    """A quote of the message that a person replies to, and the kinds of its attachments.
+) -> str:
+    """A quote of the message that a person replies to.
 
     A message in the conversation is quoted by its beginning, which identifies it. Any other,
     including other bots' messages, is missing from the history and therefore quoted whole.
     """
-    referenced = _referenced(message)
-    if referenced is None or message.type is not MessageType.reply:
-        return "", ()
+    referenced = _replied(message)
+    if referenced is None:
+        return ""
     by_bot = referenced.author.id == bot.user
     inside = not context.starts_conversations
     if by_bot and not inside and key is not None:
-        return "", ()  # the reply chain continues
+        return ""  # the reply chain continues
     convert = _converter(referenced, bot)
     text = full_text({**raw_of(referenced), "content": referenced.content}, convert)
     if by_bot or (inside and is_from_person(referenced)):
-        return excerpt(f"In reply to {name_of(referenced)}", _first_words(text)), ()
-    quote = excerpt(f"{name_of(referenced)} wrote", text)
-    return quote, tuple(attachment_kinds(raw_of(referenced)))
+        return excerpt(f"In reply to {name_of(referenced)}", _first_words(text))
+    return excerpt(f"{name_of(referenced)} wrote", text)
 
 
 def _first_words(text: str) -> str:

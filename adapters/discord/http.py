@@ -14,15 +14,18 @@ import contextlib
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import discord
 import structlog
+import yarl
 from discord.http import HTTPClient, Route
 
+from bot.common.proxies import http_proxy_for
 from bot.ports.clock import Clock
 from bot.ports.platform import RateLimiter
 
@@ -55,6 +58,8 @@ ROUTE_NAMES = {
 # edits: one abandoned early could overtake a later one. An upload needs longer (80 kB/s assumed).
 RESPONSE_SECONDS = 60.0
 UPLOAD_SECONDS = 180.0
+# A file: to connect, and between two chunks. The caller limits the whole download.
+FILE_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=20.0)
 # Waits after a 429 and after a ban of the address that do not say how long to wait, in seconds.
 DEFAULT_RETRY_AFTER = 5.0
 DEFAULT_BAN = 60.0
@@ -114,6 +119,24 @@ class Http(HTTPClient):
             async with session.request(route.method, route.url, **options) as response:
                 data = _parse(response, await response.text(encoding="utf-8", errors="replace"))
         return self._data_or_raise(route, response, data)
+
+    @asynccontextmanager
+    async def open_file(self, url: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response to a GET of Discord's CDN: without the token, uncompressed, not redirected.
+
+        The CDN is not the API: its errors count for none of the API's limits. Raises CannotStart
+        if the proxy for `url` is unusable, and any error of the network.
+        """
+        session: aiohttp.ClientSession = vars(self)["_HTTPClient__session"]
+        async with session.get(
+            # A signed URL is sent as it is: quoting would change what the signature covers.
+            yarl.URL(url, encoded=url.isascii()),
+            headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
+            proxy=http_proxy_for(url),
+            allow_redirects=False,
+            timeout=FILE_TIMEOUT,
+        ) as response:
+            yield response
 
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         headers = {"User-Agent": self.user_agent}

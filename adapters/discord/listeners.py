@@ -20,6 +20,7 @@ from adapters.discord.channels import (
     DIRECT_MESSAGES,
     PLATFORM,
     ChannelContext,
+    ChannelKind,
     channel_context,
     fetch_channel_context,
 )
@@ -29,6 +30,7 @@ from adapters.discord.events import (
     address_of,
     author_of,
     bot_identity,
+    is_from_other_bot,
     is_from_person,
     name_of,
     replied_bot_message,
@@ -171,15 +173,25 @@ class MessageListener:
         if message.webhook_id is not None:
             await self._adopt(message, await self._wait_for_original(message))
         if not is_from_person(message):
-            return True
+            return await self._accept_from_other_bot(message)
         self._proxied.remember(message, author_of(message))
         try:
             context = await self._find_context(message.channel)
         except PlatformError as error:
             log.warning("a message's channel is unknown", id=message.id, error=repr(error))
             return isinstance(error, Gone)
+        return context is None or await self._accept_in(message, context)
+
+    async def _accept_from_other_bot(self, message: discord.Message) -> bool:
+        """Accept a bot's message in a known thread: bots post too often for a request each."""
+        user, context = (await self._rest.client()).user, channel_context(message.channel)
+        if user is None or context is None or not is_from_other_bot(message, user.id):
+            return True
+        return await self._accept_in(message, context)
+
+    async def _accept_in(self, message: discord.Message, context: ChannelContext) -> bool:
         try:
-            incoming = await self.translate(message, context) if context is not None else None
+            incoming = await self.translate(message, context)
         except StoreUnavailable as error:
             log.error("cannot look up a message's conversation", id=message.id, error=str(error))
             return False
@@ -245,13 +257,19 @@ class MessageListener:
     ) -> Incoming | None:
         """A message for the core; None if it does not concern the bot.
 
-        `default` is the address of a message that does not address the bot itself.
+        `default` is the address of a person's message that does not address the bot itself. In a
+        thread, another bot's message is part of the conversation.
         """
         user = (await self._rest.client()).user
-        if user is None or not is_from_person(message):
+        if user is None:
             return None
         bot = bot_identity(message, user.id)
-        address = address_of(message, context, bot) or default
+        if is_from_other_bot(message, user.id):
+            address = Address.ASIDE if context.kind is ChannelKind.THREAD else None
+        elif is_from_person(message):
+            address = address_of(message, context, bot) or default
+        else:
+            return None
         if address is None:
             return None
         if not await self._guilds.allows_user(context.guild, message.author.id):

@@ -21,12 +21,17 @@ from adapters.discord.payload_validation import (
 )
 
 DEFAULT, REPLY = 0, 19  # documented message types
+VOICE_MESSAGE = 1 << 13  # documented message flag
 _USERS = re.compile(r"<@!?([0-9]{1,20})>")
 _ROLES = re.compile(r"<@&([0-9]{1,20})>")
-# The fields that decide whether, where and by whom a question was asked; Discord sends all of them.
+# The fields that decide whether, where and by whom a question was asked, and with which files: an
+# update without its files would remove them. Discord sends all of these.
 _DECISIVE = {
     name: replace(MESSAGE[name], default=REQUIRED)
-    for name in ("id", "channel_id", "author", "content", "type", "mentions", "mention_roles")
+    for name in (
+        *("id", "channel_id", "author", "content", "type", "mentions", "mention_roles"),
+        "attachments",
+    )
 }
 
 
@@ -118,6 +123,12 @@ def forwarded_messages(raw: Any) -> Iterator[Mapping[str, Any]]:
     """The messages that a forward contains."""
     for snapshot in get_objects(raw, "message_snapshots"):
         yield get_object(snapshot, "message")
+
+
+def is_voice_message(message: Any, file: Mapping[str, Any]) -> bool:
+    """Whether a message's file was recorded in Discord's client."""
+    flagged = get_int(message, "flags") & VOICE_MESSAGE != 0
+    return flagged or None not in (file.get("waveform"), file.get("duration_secs"))
 
 
 def is_command_response(raw: Any) -> bool:

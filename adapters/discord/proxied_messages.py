@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import discord
 
-from adapters.discord.state import persona_of
+from adapters.discord.attachments import files_of
+from adapters.discord.state import persona_of, raw_of
 from bot.domain.conversations import Author
 
 MAX_DELAY = 10.0
@@ -32,20 +33,30 @@ class Original:
     channel: int
     author: Author
     content: str
+    files: tuple[tuple[str, int | None], ...] = ()  # names and sizes
     deleted: asyncio.Event = field(default_factory=asyncio.Event)
     replaced: bool = False
 
     def is_repeated_by(self, message: discord.Message) -> bool:
-        """Whether a webhook's message has the same text without a proxy's tags around it."""
+        """Whether a webhook's message has the same text without a proxy's tags around it.
+
+        A message of files alone is repeated by one with the same files, which are uploaded anew.
+        """
         copy, original = message.content.strip(), self.content.strip()
+        same_files = bool(self.files) and self.files == _files(message)
         return (
             not self.replaced
             and message.channel.id == self.channel
             and 0 < message.id - self.id <= MAX_ID_DISTANCE
-            and bool(copy)
+            and (bool(copy) or same_files)
             and copy in original
             and len(original) - len(copy) <= MAX_TAG_CHARACTERS
         )
+
+
+def _files(message: discord.Message) -> tuple[tuple[str, int | None], ...]:
+    files = files_of(raw_of(message), message.channel.id, is_own=False)
+    return tuple(sorted(((file.name, file.size) for file in files), key=repr))
 
 
 class ProxiedMessages:
@@ -58,7 +69,9 @@ class ProxiedMessages:
         """Keep a person's message from a guild, where webhooks exist."""
         if message.guild is None or persona_of(message) is not None:
             return
-        original = Original(message.id, message.channel.id, author, message.content)
+        original = Original(
+            message.id, message.channel.id, author, message.content, _files(message)
+        )
         self._originals.setdefault(message.id, original)
         while len(self._originals) > MAX_ORIGINALS:
             self._originals.popitem(last=False)

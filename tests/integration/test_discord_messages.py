@@ -104,17 +104,6 @@ async def test_ids_in_the_text_become_names(
     assert got.text == "ask @Bob and @team in #random! :wow:"
 
 
-async def test_unusable_attachments_are_listed(
-    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
-) -> None:
-    files = [
-        {"filename": "a.png", "content_type": "image/png", "size": 10},
-        {"filename": "b.pdf", "content_type": "application/pdf", "size": 10},
-    ]
-    message = await sim.mention("see", attachments=files)
-    assert (await wait_received(inbox, message)).unusable == ("image", "file")
-
-
 async def test_a_reply_to_another_persons_message_quotes_that_message(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
@@ -212,7 +201,7 @@ async def test_messages_in_a_thread_continue_its_conversation(
 async def test_a_mention_in_an_old_thread_includes_earlier_messages(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """The first is the message that the thread was started on; bots' messages are omitted."""
+    """The first is the message that the thread was started on."""
     thread = await start_thread(sim)
     await sim.say(channel=thread, content="I agree.")
     await sim.say(c.OTHER_BOT, thread, "Rain.")
@@ -224,24 +213,28 @@ async def test_a_mention_in_an_old_thread_includes_earlier_messages(
     assert [(m.author.name, m.text) for m in backlog] == [
         ("Bob", "Let us talk."),
         ("Alice", "I agree."),
-        ("Bob", "Me too.\n\nAttachment:\n> x.bin"),
+        ("weather-bot", "Rain."),
+        ("Bob", "Me too."),
     ]
     assert {m.key for m in backlog} == {question.key}
-    assert [m.channel for m in backlog] == [CHANNEL, str(thread), str(thread)]
-    assert [m.unusable for m in backlog] == [(), (), ("file",)]
+    assert [m.channel for m in backlog] == [CHANNEL, *[str(thread)] * 3]
+    assert [[file.name for file in m.attachments] for m in backlog] == [[], [], [], ["x.bin"]]
     assert len(await sim.requests("GET /api/v10/channels")) == before + 1
 
 
 async def test_a_bots_message_is_the_first_entry_of_a_thread_started_on_it(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """People ask about it; later messages of bots are omitted."""
+    """People ask about it, and about what the bot said later."""
     alert = await sim.say(c.OTHER_BOT, content="Disk full.")
     thread = await sim.start_thread(c.BOB, alert, "alert")
     await sim.say(c.OTHER_BOT, thread, "Still full.")
     question = await wait_received(inbox, await sim.mention("what now?", channel=thread))
     backlog = await adapter.backlog(question)
-    assert [(m.author.name, m.text) for m in backlog] == [("weather-bot", "Disk full.")]
+    assert [(m.author.name, m.text) for m in backlog] == [
+        ("weather-bot", "Disk full."),
+        ("weather-bot", "Still full."),
+    ]
 
 
 async def test_a_reply_in_a_thread_names_the_message_it_refers_to(

@@ -21,7 +21,6 @@ from adapters.discord.events import (
     address_of,
     bot_identity,
     is_command,
-    message_text,
     to_incoming,
 )
 from adapters.discord.text import Names, thread_title, to_model_text
@@ -90,7 +89,7 @@ def quote(text: str) -> str:
     ("name", "text"),
     [
         ("message_plain", "what is this?"),
-        ("message_attachment", "look\n\nAttachment:\n> cat\n> Description: A cat on a roof"),
+        ("message_attachment", "look\n\nDescription of cat.png:\n> A cat on a roof"),
         ("message_poll", "who won?\n\nPoll:\n> Lunch?\n> - Yes (3 votes)\n> - No (1 votes)"),
         ("message_activity", "play?\n\nActivity invitation:\n> Chess"),
         (
@@ -104,7 +103,7 @@ def quote(text: str) -> str:
             f"Ci wrote:\n> Embed:\n{quote(quote(CARD))}\n\nwhy?",
         ),
         ("message_reply", "Bob wrote:\n> E = mc2\n\nexplain"),
-        ("message_sticker", ""),
+        ("message_sticker", "Sticker:\n> wave"),
     ],
 )
 async def test_everything_visible_becomes_text(client: OfflineClient, name: str, text: str) -> None:
@@ -117,7 +116,7 @@ async def test_a_forward_includes_everything_in_it(client: OfflineClient) -> Non
     for part in ("> > A cat", "Build 7", "Branch: main", "Version 7 is out.", "> > wave", "[Roll"):
         assert part in got.text or part.replace("> > A cat", "A cat on a roof") in got.text
     assert all(line.startswith(">") for line in got.text.splitlines()[3:])
-    assert got.unusable == ("image", "sticker")
+    assert [file.media_type for file in got.attachments] == ["image/png"]
 
 
 async def test_a_suppressed_embed_is_omitted(client: OfflineClient) -> None:
@@ -223,16 +222,12 @@ async def test_a_command_that_replies_to_a_message_is_a_command(
     assert is_command(word) and got.text == word
 
 
-async def test_a_file_without_description_is_an_empty_question(client: OfflineClient) -> None:
-    """A backlog names the file instead."""
+async def test_a_file_without_description_adds_no_text(client: OfflineClient) -> None:
+    """The core names the file."""
     plain = {**DISPATCHES["message_attachment"][1]["attachments"][0], "description": None}
     fields = {"content": f"<@{c.BOT}>", "attachments": [plain]}
     got = asked(client, "message_attachment", **fields)
-    assert (got.text, got.unusable) == ("", ("image",))
-    found = message(client, "message_attachment", **fields)
-    context = channel_context(found.channel)
-    assert context is not None
-    assert message_text(found, context, bot_identity(found, c.BOT)) == "Attachment:\n> cat"
+    assert (got.text, [file.name for file in got.attachments]) == ("", ["cat.png"])
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────

@@ -166,7 +166,7 @@ async def test_a_forwarded_message_is_quoted(client: OfflineClient) -> None:
     assert got.text == (
         "what is this?\n\nForwarded message:\n> see @unknown-user\n>\n> Attachment:\n> > a.png"
     )
-    assert got.unusable == ("file",)
+    assert [file.name for file in got.attachments] == ["a.png"]
 
 
 async def test_the_text_of_a_forwarded_embed_is_quoted(client: OfflineClient) -> None:
@@ -200,26 +200,6 @@ async def test_a_poll_becomes_text(client: OfflineClient) -> None:
         "layout_type": 1,
     }
     assert asked(client, "count", poll=poll).text == "count\n\nPoll:\n> Lunch?\n> - Yes\n> - No"
-
-
-async def test_attachments_are_listed_by_kind(client: OfflineClient) -> None:
-    def file(name: str, kind: str | None, **more: Any) -> dict[str, Any]:
-        about = {"id": "1", "filename": name, "size": 3, "url": "", "proxy_url": ""}
-        return {**about, "content_type": kind, **more}
-
-    got = asked(
-        client,
-        attachments=[
-            file("a.png", "image/png"),
-            file("a.mp4", "video/mp4"),
-            file("a.mp3", "audio/mpeg"),
-            file("v.ogg", "audio/ogg", duration_secs=2.5, waveform="AAAA"),
-            file("a.bin", None),
-        ],
-        sticker_items=[{"id": "9", "name": "wave", "format_type": 1}],
-    )
-    kinds = ("image", "video", "audio file", "voice message", "file", "sticker")
-    assert got.unusable == kinds
 
 
 async def test_the_author_has_their_display_name(client: OfflineClient) -> None:

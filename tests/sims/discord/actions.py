@@ -38,6 +38,7 @@ class Post:
     interaction: int | None = None
     for_user: int | None = None
     id: int | None = None
+    snapshots: tuple[JSON, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Actions(Events):
             webhook_name=post.webhook_name,
             interaction=post.interaction,
             for_user=post.for_user,
+            snapshots=list(post.snapshots),
         )
         channel.messages[message.id] = message
         if post.for_user is None:

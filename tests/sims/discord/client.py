@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from tests.sims.discord import constants as c
-from tests.sims.kit import SimProcess
+from tests.sims.discord.files_client import FilesClient
 
 JSON = dict[str, Any]
 
 
-class DiscordSim(SimProcess):
+class DiscordSim(FilesClient):
     """A running Discord simulator: `async with DiscordSim() as sim`."""
 
     def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
@@ -36,7 +36,8 @@ class DiscordSim(SimProcess):
         """Post a message and return its id.
 
         `more`: mention, mention_role, reply_to, ping, webhook, flags, type, and attachments, a
-        list of `{filename, content_type, text | base64 | size}`.
+        list of `{filename, content_type, text | base64 | size}` with any other fields of an
+        attachment, such as `description`.
         """
         return await self._id("say", user=user, channel=channel, content=content, **more)
 
@@ -51,7 +52,7 @@ class DiscordSim(SimProcess):
     ) -> JSON:
         """Post a message that a proxy bot replaces; returns `{original, message}`.
 
-        `more`: tags, deleted_first, pause.
+        `more`: tags, deleted_first, pause, attachments.
         """
         return await self._json(
             "say_by_proxy", user=user, channel=channel, content=content, name=name, **more
@@ -61,9 +62,11 @@ class DiscordSim(SimProcess):
         """Send the bot a direct message; returns `{channel, message}`."""
         return await self._json("dm", user=user, content=content, **more)
 
-    async def edit(self, message: int, content: str) -> None:
-        """Edit a message as its author."""
-        await self.call("edit", message=message, content=content)
+    async def edit(
+        self, message: int, content: str | None = None, *, keep: list[str] | None = None
+    ) -> None:
+        """Edit a message as its author; `keep` are the ids of the files that it keeps."""
+        await self.call("edit", message=message, content=content, keep=keep)
 
     async def delete(self, message: int) -> None:
         """Delete a message."""
@@ -273,14 +276,6 @@ class DiscordSim(SimProcess):
         """One message with all its `versions`, deleted or not."""
         return await self._json("message", id=id)
 
-    async def file(self, message: JSON, number: int = 0) -> bytes:
-        """The bytes of a message's attachment, from the simulated CDN."""
-        file = message["attachments"][number]
-        place = f"{message['channel']}/{file['id']}/{file['filename']}"
-        async with self._session.get(f"{self.url}/attachments/{place}") as response:
-            assert response.status == 200, response.status
-            return await response.read()
-
     async def state(self) -> JSON:
         """All state outside channels: limited (429s), typing, interactions, commands, sessions,
         …"""
@@ -298,13 +293,3 @@ class DiscordSim(SimProcess):
             return any(x["connected"] for x in (await self.state())["sessions"])
 
         await self.until(connected, seconds)
-
-    async def _id(self, name: str, /, **body: Any) -> int:
-        found = await self.call(name, **body)
-        assert isinstance(found, int)
-        return found
-
-    async def _json(self, name: str, /, **body: Any) -> JSON:
-        found = await self.call(name, **body)
-        assert isinstance(found, dict)
-        return found

@@ -38,10 +38,12 @@ KINDS: Final = {
 }
 DEFAULT_MESSAGE, PIN_NOTICE, THREAD_CREATED, REPLY = 0, 6, 18, 19
 COMMAND_REPLY, THREAD_STARTER, MENU_REPLY = 20, 21, 23
+FORWARD = 1  # the type of a message reference; a reply's is 0
 
 # ── message flags ─────────────────────────────────────────────────────────────────────────────────
 SUPPRESS_EMBEDS, HAS_THREAD, EPHEMERAL, LOADING = 1 << 2, 1 << 5, 1 << 6, 1 << 7
 SUPPRESS_NOTIFICATIONS, COMPONENTS_V2 = 1 << 12, 1 << 15
+VOICE_MESSAGE, HAS_SNAPSHOT = 1 << 13, 1 << 14
 SENDABLE_FLAGS: Final = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | COMPONENTS_V2
 
 # ── gateway intents ───────────────────────────────────────────────────────────────────────────────

@@ -11,12 +11,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tests.sims.discord import constants as c
+from tests.sims.discord.cdn import KINDS, Spoiled
 from tests.sims.discord.clicks import Clicks
 from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT, EventFault
 from tests.sims.discord.limits import Throttle
 from tests.sims.discord.people import People, refused
 from tests.sims.discord.permissions import bits
 from tests.sims.discord.state import Channel, Overwrite
+from tests.sims.discord.uploads import Uploads
 from tests.sims.discord.views import channel_view, message_view, thread_view
 
 if TYPE_CHECKING:
@@ -32,19 +34,22 @@ class Controls:
         self._sim, self._actions, self._state = sim, sim.actions, sim.state
         self._gateway, self._limits = sim.gateway, sim.limits
         self._people = People(self._actions)
+        self._uploads = Uploads(self._actions, self._people)
         self._clicks = Clicks(
             self._actions, self._people, sim.interactions, sim.application.registered
         )
 
     def offer(self) -> None:
         """Add every control to the simulator."""
-        people, clicks = self._people, self._clicks
+        people, clicks, uploads = self._people, self._clicks, self._uploads
         for does in (
             *(people.say, people.say_by_proxy, people.dm, people.edit, people.delete),
             *(people.start_thread, people.private_thread, people.leave_thread),
             *(people.forum_post, people.rename_thread, people.archive, people.lock),
             *(people.delete_channel, people.react, people.typing, people.pin),
             *(people.deliver_again, people.close_dms, people.add_person),
+            *(uploads.paste, uploads.voice, uploads.forward),
+            *(self.set_cdn, self.spoil_downloads, self.file_url),
             *(clicks.slash, clicks.autocomplete, clicks.context_menu, clicks.click),
             *(clicks.submit, self.disconnect, self.offline, self.online, self.set_gateway),
             *(self.set_permissions, self.grant_intents, self.add_channel, self.add_guild),
@@ -220,6 +225,33 @@ class Controls:
     def age(self, message: int, seconds: float) -> None:
         """Make a message older without changing its id."""
         self._people.message_of(message).at -= seconds
+
+    # ── files ─────────────────────────────────────────────────────────────────────────────────
+    def set_cdn(
+        self,
+        lifetime: float | None = None,
+        expired_status: int | None = None,
+        base: str | None = None,
+    ) -> None:
+        """Change new URLs (seconds until they expire, host) and the status of expired ones."""
+        cdn = self._sim.cdn
+        cdn.lifetime = cdn.lifetime if lifetime is None else lifetime
+        cdn.expired_status = expired_status or cdn.expired_status
+        cdn.base = base or cdn.base
+
+    def spoil_downloads(self, kind: str, times: int = 1, match: str = "", target: str = "") -> None:
+        """Spoil the next downloads whose path contains `match`; see `cdn.KINDS`.
+
+        `target` is where a redirect leads.
+        """
+        if kind not in KINDS:
+            raise refused(f"no kind {kind}")
+        self._sim.cdn.spoiled.append(Spoiled(kind, times, match, target))
+
+    def file_url(self, message: int, number: int = 0) -> str:
+        """A new URL of a message's file."""
+        found = self._people.message_of(message)
+        return self._sim.cdn.sign(found.channel, found.shown.attachments[number])
 
     # ── state ─────────────────────────────────────────────────────────────────────────────────
     def channel(self, id: int) -> JSON:

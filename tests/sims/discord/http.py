@@ -6,6 +6,7 @@ Responses have exactly `Content-Type: application/json`; discord.py parses no ot
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from aiohttp import BodyPartReader, web
@@ -91,13 +92,18 @@ def keep_attachments(
 
 
 def store_file(state: ServerState, filename: str, content_type: str, data: bytes | int) -> JSON:
-    """Store a file, as bytes or only its size, and return its attachment object."""
+    """Store a file, as bytes or only its size, and return its attachment object.
+
+    The name loses its special characters, which the title keeps.
+    """
     file_id = state.snowflake()
     state.files[file_id] = (content_type, data)
     size = data if isinstance(data, int) else len(data)
-    known = {"id": str(file_id), "filename": filename, "size": size, "content_type": content_type}
+    name = re.sub(r"[^\w.-]", "_", filename, flags=re.ASCII)
+    known = {"id": str(file_id), "filename": name, "size": size, "content_type": content_type}
     image = {"width": 64, "height": 64} if content_type.startswith("image/") else {}
-    return known | image
+    title = {"title": filename.rpartition(".")[0] or filename} if name != filename else {}
+    return known | image | title
 
 
 def limit_of(request: web.Request, *, default: int, most: int) -> int:

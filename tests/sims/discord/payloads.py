@@ -8,10 +8,10 @@ own messages and where the bot is mentioned.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from typing import Any
 
 from tests.sims.discord import constants as c
+from tests.sims.discord.cdn import Cdn
 from tests.sims.discord.permissions import permissions
 from tests.sims.discord.state import Channel, Guild, Message, Role, ServerState, User
 
@@ -54,10 +54,10 @@ def role_json(role: Role) -> JSON:
 
 
 class Payloads:
-    """Builds payloads from the state; `url` returns the simulator's URL, for attachments."""
+    """Builds payloads from the state; `cdn` signs the URLs of attachments."""
 
-    def __init__(self, state: ServerState, url: Callable[[], str]) -> None:
-        self._state, self._url = state, url
+    def __init__(self, state: ServerState, cdn: Cdn) -> None:
+        self._state, self._cdn = state, cdn
 
     def member(self, guild: int, user: int, *, with_user: bool = True) -> JSON:
         """A member of a guild; messages from the gateway omit the user."""
@@ -215,6 +215,7 @@ class Payloads:
         payload |= self._attached(message, content=content, deep=deep)
         if not content and not self._always_readable(message):
             payload |= {"content": "", "embeds": [], "components": [], "attachments": []}
+            payload.pop("message_snapshots", None)
         return payload
 
     def _attached(self, message: Message, *, content: bool, deep: bool) -> JSON:
@@ -232,9 +233,11 @@ class Payloads:
             extra |= {"webhook_id": str(c.APPLICATION), "application_id": str(c.APPLICATION)}
         if message.thread is not None and deep:
             extra["thread"] = self.thread(self._state.channels[message.thread])
+        if message.snapshots:
+            extra["message_snapshots"] = [self._snapshot(s) for s in message.snapshots]
         if message.reference is not None:
             extra["message_reference"] = message.reference
-            if deep:
+            if deep and message.reference.get("type") != c.FORWARD:
                 extra["referenced_message"] = self._referenced(message.reference, content)
         return extra
 
@@ -267,10 +270,18 @@ class Payloads:
         return direct or message.author == c.BOT or c.BOT in message.shown.pings.users
 
     def attachment(self, message: Message, attachment: JSON) -> JSON:
-        """An attachment with the URL at which the simulator serves it."""
-        place = f"{message.channel}/{attachment['id']}/{attachment['filename']}"
-        url = f"{self._url()}/attachments/{place}"
+        """An attachment with the URL at which the CDN serves it from now on."""
+        return self._signed(message.channel, attachment)
+
+    def _signed(self, channel: int, attachment: JSON) -> JSON:
+        url = self._cdn.sign(channel, attachment)
         return {**attachment, "url": url, "proxy_url": url}
+
+    def _snapshot(self, snapshot: JSON) -> JSON:
+        """A forwarded message: without its author, and with the URLs of the original's files."""
+        shown = {key: value for key, value in snapshot.items() if key != "channel"}
+        files = [self._signed(snapshot["channel"], file) for file in snapshot["attachments"]]
+        return {"message": {**shown, "attachments": files}}
 
 
 def _maybe(snowflake: int | None) -> str | None:

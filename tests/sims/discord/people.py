@@ -6,7 +6,6 @@ No permissions or limits apply to people: a test decides what happened.
 from __future__ import annotations
 
 import asyncio
-import base64
 from typing import Any
 
 from aiohttp import web
@@ -14,8 +13,9 @@ from aiohttp import web
 from tests.sims.discord import constants as c
 from tests.sims.discord.actions import Actions, Post
 from tests.sims.discord.content import Draft
-from tests.sims.discord.http import default_flags, store_file
+from tests.sims.discord.http import default_flags
 from tests.sims.discord.state import Channel, Message, User
+from tests.sims.discord.uploads import store_uploads
 
 JSON = dict[str, Any]
 
@@ -46,17 +46,7 @@ class People:
         return found
 
     def _files(self, attachments: list[JSON]) -> list[JSON]:
-        """Stores `{filename, content_type, text | base64 | size}`; a size means zeros."""
-        stored = []
-        for file in attachments:
-            data: bytes | int = int(file.get("size", 0))
-            if "text" in file:
-                data = str(file["text"]).encode()
-            elif "base64" in file:
-                data = base64.b64decode(file["base64"])
-            kind = file.get("content_type", "text/plain")
-            stored.append(store_file(self._state, file["filename"], kind, data))
-        return stored
+        return store_uploads(self._state, attachments)
 
     def say(
         self,
@@ -101,20 +91,21 @@ class People:
         tags: str = "",
         deleted_first: bool = False,
         pause: float = 0.0,
+        attachments: list[JSON] | None = None,
     ) -> JSON:
         """Post a message that a proxy bot (PluralKit, Tupperbox) replaces: it posts the text
-        without tags through its webhook, as `name`, and deletes the original.
+        without tags, and its files, through its webhook, as `name`, and deletes the original.
 
         Returns `{original, message}`. `pause` is the time between the three steps, in seconds.
         """
-        original = self.say(user, channel, tags + content)
+        original = self.say(user, channel, tags + content, attachments=attachments)
         await asyncio.sleep(pause)
         if deleted_first:
             self.delete(original)
             await asyncio.sleep(pause)
         post = Post(
             user,
-            Draft(content, [], [], [], 0),
+            Draft(content, [], [], self._files(attachments or []), 0),
             allowed={"parse": ["users", "roles"]},
             webhook=self._state.snowflake(),
             webhook_name=name,
@@ -140,12 +131,14 @@ class People:
         channel = self._state.dm(user)
         return {"channel": channel.id, "message": self.say(user, channel.id, content, **more)}
 
-    def edit(self, message: int, content: str) -> None:
-        """Edit a person's message."""
+    def edit(self, message: int, content: str | None = None, keep: list[str] | None = None) -> None:
+        """Edit a person's message; of its files, only those with the ids in `keep` stay."""
         found = self.message_of(message)
         shown = found.shown
         flags = default_flags({}, shown.flags)
-        draft = Draft(content.strip(), shown.embeds, shown.components, shown.attachments, flags)
+        said = shown.content if content is None else content.strip()
+        files = [file for file in shown.attachments if keep is None or file["id"] in keep]
+        draft = Draft(said, shown.embeds, shown.components, files, flags)
         self._actions.edit(found, draft, None)
 
     def delete(self, message: int) -> None:

@@ -1,4 +1,4 @@
-"""The Discord simulator: REST under `/api/v10`, the gateway under `/gateway/`, controls.
+"""The Discord simulator: REST under `/api/v10`, the gateway under `/gateway/`, the CDN, controls.
 
 Each request is checked in Discord's order: ban, token, limits, then the handler. A refused request
 is not applied.
@@ -12,8 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.sims.discord import cdn
 from tests.sims.discord import constants as c
 from tests.sims.discord.actions import Actions
+from tests.sims.discord.cdn import Cdn
 from tests.sims.discord.controls import Controls
 from tests.sims.discord.errors import ApiError, Unauthorized
 from tests.sims.discord.gateway import Gateway
@@ -45,7 +47,8 @@ class DiscordServer(Sim):
         sys.stderr.write(f"simulated Discord: {SEED}={self.limits.seed}\n")
         self.gateway = Gateway(token=c.SIM_TOKEN, granted=self.state.granted)
         self.state.granted.add("message_content")
-        self.actions = Actions(self.state, self.gateway, Payloads(self.state, lambda: self.url))
+        self.cdn = Cdn(self.state, lambda: self.url)
+        self.actions = Actions(self.state, self.gateway, Payloads(self.state, self.cdn))
         self.messages = MessageRoutes(self.actions, self.limits)
         self.interactions = Interactions(self.actions)
         self.application = ApplicationRoutes(self.actions)
@@ -60,7 +63,7 @@ class DiscordServer(Sim):
         ):
             self.app.router.add_routes(part.routes())
         self.app.router.add_get("/gateway/", self._gateway)
-        self.app.router.add_get(r"/attachments/{channel}/{file:\d+}/{name}", self._file)
+        self.app.router.add_get(cdn.ROUTE, self.cdn.serve)
         self.app.on_shutdown.append(self._close_sockets)
         Controls(self).offer()
 
@@ -127,15 +130,6 @@ class DiscordServer(Sim):
         if result.headers.get("X-RateLimit-Scope") == "shared":
             text = "The resource is being rate limited."
         return ApiError(429, 0, text, **extra)
-
-    async def _file(self, request: web.Request) -> web.Response:
-        """An attachment, as Discord's CDN serves it, without a token."""
-        found = self.state.files.get(int(request.match_info["file"]))
-        if found is None:
-            return web.Response(status=404)
-        kind, data = found
-        content = data if isinstance(data, bytes) else bytes(data)
-        return web.Response(body=content, headers={"Content-Type": kind})
 
     # ── gateway ───────────────────────────────────────────────────────────────────────────────
     async def _gateway(self, request: web.Request) -> web.StreamResponse:

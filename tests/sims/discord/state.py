@@ -134,6 +134,7 @@ class Message:
     webhook_name: str = ""
     interaction: int | None = None
     for_user: int | None = None  # an ephemeral message's only reader
+    snapshots: list[dict[str, Any]] = field(default_factory=list)  # of forwarded messages
 
     @property
     def shown(self) -> Version:

@@ -29,6 +29,7 @@ def version_view(version: Version) -> JSON:
 def message_view(message: Message) -> JSON:
     """A message's newest version, and all its versions; only the first one notifies people."""
     reference = message.reference or {}
+    forwards = bool(message.snapshots)
     return {
         **version_view(message.shown),
         "id": message.id,
@@ -38,7 +39,7 @@ def message_view(message: Message) -> JSON:
         "at": message.at,
         "edited": message.edited,
         "deleted": message.deleted,
-        "reply_to": int(reference["message_id"]) if reference else None,
+        "reply_to": None if forwards or not reference else int(reference["message_id"]),
         "nonce": message.nonce,
         "pinned": message.pinned,
         "thread": message.thread,
