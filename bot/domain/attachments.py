@@ -12,6 +12,9 @@ from enum import StrEnum
 
 from bot.domain.conversations import ImagePart
 
+EXTRACT_VERSION = 1
+"""Raised when parsers improve: the store returns no extract of an older version."""
+
 
 class AttachmentKind(StrEnum):
     """What a file turned out to contain; its declared type may be wrong."""
@@ -94,6 +97,7 @@ class IncomingAttachment:
     locator: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
     data: bytes | None = None
+    digest: str = ""  # the SHA-256 of `data` in hex, where it is known already
     transcript: str = ""
     is_link: bool = False  # an address in the text, which the core downloads
     is_paste: bool = False  # the platform made a file of a long message: it reads as the message
@@ -106,7 +110,9 @@ class Attachment:
     """A stored attachment. `message` is its message's row id, `number` its place there from 0.
 
     `digest` is the SHA-256 of its bytes in hex, None until they are stored; equal bytes are stored
-    once. `omission` is set in every final state but READY.
+    once. `omission` is set in every final state but READY. `size` (bytes) is what the platform
+    says until the bytes are stored. `locator` is {} once it is not needed, because it may have
+    secrets; a link keeps it.
     """
 
     id: int

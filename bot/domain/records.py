@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from bot.domain.attachments import AttachmentKind, AttachmentState, Extract, Omission
 from bot.domain.conversations import Author, Conversation, ConversationKey, Role
 from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
@@ -29,6 +30,32 @@ class ConversationRecord:
     busy: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentRecord:
+    """A file or link of a message. `size` is in bytes; None if it is not known yet.
+
+    `kind` is None until the file is read. `omission` says why the model gets nothing of it.
+    """
+
+    uid: str
+    name: str
+    media_type: str
+    size: int | None
+    state: AttachmentState
+    omission: Omission | None = None
+    kind: AttachmentKind | None = None
+    is_link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentContent:
+    """An attachment with what is stored of it: its bytes, and what the model gets."""
+
+    record: AttachmentRecord
+    data: bytes | None
+    extract: Extract | None
+
+
 @dataclass(frozen=True, slots=True)
 class MessageRecord:
     """One message. `index` is None until a turn claims the message.
@@ -48,6 +75,7 @@ class MessageRecord:
     waiting: bool = False
     is_reply: bool = False
     epoch: int = 1
+    attachments: tuple[AttachmentRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

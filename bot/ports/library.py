@@ -8,6 +8,7 @@ from typing import Protocol
 from bot.domain.conversations import Author, Role
 from bot.domain.records import (
     UNCHANGED,
+    AttachmentContent,
     ConversationRecord,
     MessageRecord,
     NewConversation,
@@ -71,6 +72,15 @@ class Library(Protocol):
 
     async def find_message(self, source: str) -> MessageRecord | None:
         """The message with this `Incoming.source`."""
+        ...
+
+    async def attachment(self, uid: str, scope: RecordScope) -> AttachmentContent | None:
+        """The attachment with this public id, if its conversation is in `scope`."""
+        ...
+
+    async def public_attachment(self, uid: str) -> AttachmentContent | None:
+        """The attachment with this public id, on any platform, if its conversation was never
+        private."""
         ...
 
     async def replies(self, conversation: int, *, limit: int) -> Sequence[ReplyRecord]:

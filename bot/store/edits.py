@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Change, Effect
-from bot.store import rows
+from bot.store import attachment_rows, rows
 from bot.store.messages import name_of
 
 # How long the deletion of an unknown message is remembered, in seconds. Slack redelivers an event
@@ -25,6 +25,7 @@ _TURN = "SELECT * FROM turns WHERE id = ?"
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
 def edit(
     db: sqlite3.Connection,
+    now: float,
     source: str,
     text: str,
     edited_at: float,
@@ -38,13 +39,13 @@ def edit(
     if message["erased_at"] is not None or (known is not None and edited_at <= known):
         # An older edit that arrived late, or the same edit with another display name in its text.
         return _change(Effect.SAME, message)
-    if text == message["content"]:
-        db.execute("UPDATE messages SET edited_at = ? WHERE id = ?", (edited_at, message["id"]))
-        return _change(Effect.SAME, message)
     db.execute(
         "UPDATE messages SET content = ?, edited_at = ? WHERE id = ?",
         (text, edited_at, message["id"]),
     )
+    replaced = attachments is not None and _replace(db, now, message, attachments)
+    if text == message["content"] and not replaced:
+        return _change(Effect.SAME, message)
     _rename(db, message, text)
     if turn is None or turn["reply_idx"] is None:  # no question, or no attempt at it yet
         return _change(Effect.STORED, message)
@@ -52,6 +53,16 @@ def edit(
         return _change(Effect.SUPERSEDED, message)
     reopen_turn(db, turn)
     return _change(Effect.REOPENED, message)
+
+
+def _replace(
+    db: sqlite3.Connection,
+    now: float,
+    message: sqlite3.Row,
+    attachments: Sequence[IncomingAttachment],
+) -> bool:
+    usable = attachment_rows.usable_in(message["kind"], attachments)
+    return attachment_rows.replace(db, now, message["id"], usable)
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
@@ -79,6 +90,7 @@ def _erase_message(
         " erased_at = ? WHERE id = ?",
         (now, message["id"]),
     )
+    attachment_rows.delete(db, message["id"])
     _rename(db, message, "")
     turn = _turn(db, message["turn_id"])
     effect = Effect.STORED if turn is None else _drop_question(db, turn, with_reply, now)

@@ -14,7 +14,7 @@ from bot.domain.records import (
     RecordScope,
     Unchanged,
 )
-from bot.store import record_edits, views
+from bot.store import attachment_contents, record_edits, views
 from bot.store.operations import Operations, reads, writes, writes_at
 
 
@@ -30,6 +30,8 @@ class SqliteLibrary(Operations):
     messages = reads(views.messages)
     latest = reads(views.latest)
     find_message = reads(views.find_message)
+    attachment = reads(attachment_contents.in_scope)
+    public_attachment = reads(attachment_contents.public)
     replies = reads(views.replies)
     reply = reads(views.reply)
     delete = writes(record_edits.delete)

@@ -1,19 +1,20 @@
 """The transition that stores a message, its conversation and its turn.
 
-Invariants: a platform message is stored once; an ignored message leaves no trace; every question
-that is stored joins its conversation's waiting turn, of which there is at most one.
+Invariants: a platform message is stored once, with its attachments; an ignored message leaves no
+trace; every question that is stored joins its conversation's waiting turn, of which there is at
+most one.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.domain.conversations import Visibility
 from bot.domain.inbox import Accepted, Address, Incoming, Receipt
-from bot.store import rows
+from bot.store import attachment_rows, rows
 
 NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line in a list
 
@@ -63,7 +64,7 @@ def _begin(
     target = _Target(_create(db, incoming, now), 1, now)
     accepted = _ask(db, target, incoming)
     for earlier in backlog:  # stored after the question, in case the question is among them
-        if _is_deleted(db, earlier.source):
+        if _is_deleted(db, earlier.source) or _known(db, earlier.source):
             continue
         _insert(db, target, earlier, kind="history", turn=None)
     return accepted
@@ -104,7 +105,7 @@ def _create(db: sqlite3.Connection, incoming: Incoming, now: float) -> int:
         "created_at": now,
         "updated_at": now,
     }
-    return insert_row(db, "conversations", values)
+    return rows.insert_row(db, "conversations", values)
 
 
 def name_of(text: str) -> str:
@@ -126,7 +127,7 @@ def waiting_turn(db: sqlite3.Connection, conversation: int, epoch: int, now: flo
         "state": "waiting",
         "created_at": now,
     }
-    return insert_row(db, "turns", values)
+    return rows.insert_row(db, "turns", values)
 
 
 def _insert(
@@ -152,16 +153,6 @@ def _insert(
         "edited_at": incoming.edited_at,
         "created_at": target.now,
     }
-    insert_row(db, "messages", values, "ON CONFLICT (source) DO NOTHING")
-
-
-def insert_row(
-    db: sqlite3.Connection, table: str, values: Mapping[str, object], on_conflict: str = ""
-) -> int:
-    """Insert a row and return its id. `table` and the columns must be literals of this package."""
-    columns = ", ".join(values)
-    parameters = ", ".join(f":{column}" for column in values)
-    sql = f"INSERT INTO {table} ({columns}) VALUES ({parameters}) {on_conflict}"  # noqa: S608
-    identity = db.execute(sql, values).lastrowid
-    assert identity is not None  # noqa: S101 - an INSERT always sets it
-    return identity
+    message = rows.insert_row(db, "messages", values)
+    usable = attachment_rows.usable_in(kind, incoming.attachments)
+    attachment_rows.insert(db, target.now, message, usable)

@@ -23,7 +23,9 @@ def history(
     db: sqlite3.Connection, conversation: int, epoch: int, before: int, limit: int
 ) -> list[Message]:
     found = db.execute(
-        "SELECT role, content, author_id, author_name, idx, id, created_at FROM messages"
+        "SELECT role, content, author_id, author_name, idx, id, created_at,"
+        " EXISTS (SELECT 1 FROM attachments WHERE message_id = messages.id) AS has_attachments"
+        " FROM messages"
         " WHERE conversation_id = ? AND epoch = ? AND idx < ? AND erased_at IS NULL"
         " ORDER BY idx DESC LIMIT ?",
         (conversation, epoch, before, limit),

@@ -12,8 +12,8 @@ from bot.domain import http_texts
 from bot.domain.conversations import Author, ConversationKey, Role, Visibility
 from bot.domain.errors import RecordHeld
 from bot.domain.records import NewConversation, RecordScope, Unchanged
-from bot.store import rows
-from bot.store.messages import insert_row, name_of
+from bot.store import attachment_rows, rows
+from bot.store.messages import name_of
 
 
 def create(db: sqlite3.Connection, now: float, new: NewConversation) -> ConversationKey:
@@ -34,7 +34,7 @@ def create(db: sqlite3.Connection, now: float, new: NewConversation) -> Conversa
         "created_at": now,
         "updated_at": now,
     }
-    conversation = insert_row(db, "conversations", values)
+    conversation = rows.insert_row(db, "conversations", values)
     for role, content in new.opening:
         author = new.began_by if role is Role.USER else None
         add(db, now, conversation, role, content, author)
@@ -65,7 +65,7 @@ def update(
 
 
 def delete(db: sqlite3.Connection, uid: str, scope: RecordScope) -> int | None:
-    """See `Library.delete`. Deletes the conversation's turns, messages and pages with it."""
+    """See `Library.delete`. Deletes the conversation's turns, messages, pages and files with it."""
     found = db.execute(
         "DELETE FROM conversations WHERE uid = ? AND platform = ? AND workspace = ? RETURNING id",
         (uid, scope.platform, scope.workspace),
@@ -97,7 +97,7 @@ def add(
         "created_at": now,
     }
     _touch(db, conversation, now)
-    return insert_row(db, "messages", values)
+    return rows.insert_row(db, "messages", values)
 
 
 def change(
@@ -129,6 +129,7 @@ def erase(db: sqlite3.Connection, now: float, conversation: int, uid: str) -> bo
     if row is None:
         return False
     db.execute("UPDATE messages SET content = '', erased_at = ? WHERE id = ?", (now, row["id"]))
+    attachment_rows.delete(db, row["id"])
     _rewrite_turn(db, row, "")
     _touch(db, conversation, now)
     return True

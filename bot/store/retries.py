@@ -13,7 +13,7 @@ from bot.domain.inbox import Change, Effect
 from bot.store import rows
 from bot.store.commands import record_command
 from bot.store.edits import is_newest, reopen_turn
-from bot.store.messages import insert_row, waiting_turn
+from bot.store.messages import waiting_turn
 
 
 def reopen(
@@ -103,7 +103,7 @@ def _ask(
         "sent_at": now,
         "created_at": now,
     }
-    insert_row(db, "messages", values)
+    rows.insert_row(db, "messages", values)
 
 
 def _target(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> sqlite3.Row | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 
 from bot.domain.conversations import (
     Author,
@@ -57,10 +58,16 @@ def author_from(identity: str | None, name: str | None) -> Author | None:
 
 
 def message_from(row: sqlite3.Row) -> Message:
-    """From a row of role, content, author_id, author_name, idx, id and created_at."""
-    role, content, author_id, author_name, index, identity, created_at = row
-    author = author_from(author_id, author_name)
-    return Message(Role(role), content, author, index, identity, created_at)
+    """From a row of `queries.history`."""
+    return Message(
+        Role(row["role"]),
+        row["content"],
+        author_from(row["author_id"], row["author_name"]),
+        row["idx"],
+        row["id"],
+        row["created_at"],
+        has_attachments=bool(row["has_attachments"]),
+    )
 
 
 def question_from(row: sqlite3.Row) -> Question:
@@ -112,6 +119,16 @@ def failure_from(stored: str | None) -> FailureReason | None:
 
 
 # ── shared statements ─────────────────────────────────────────────────────────────────────────
+def insert_row(db: sqlite3.Connection, table: str, values: Mapping[str, object]) -> int:
+    """Insert a row and return its id. `table` and the columns must be literals of this package."""
+    columns = ", ".join(values)
+    parameters = ", ".join(f":{column}" for column in values)
+    sql = f"INSERT INTO {table} ({columns}) VALUES ({parameters})"  # noqa: S608
+    identity = db.execute(sql, values).lastrowid
+    assert identity is not None  # noqa: S101 - an INSERT always sets it
+    return identity
+
+
 def find(db: sqlite3.Connection, key: ConversationKey) -> sqlite3.Row | None:
     """The row of the conversation with this key."""
     row: sqlite3.Row | None = db.execute(

@@ -7,29 +7,45 @@ transition is one transaction: cancelling its caller never leaves half of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.health import Health
+from bot.domain.inbox import Accepted, Change, Incoming
 from bot.domain.turns import Claim, Death, Fence
 from bot.ports.clock import Clock
-from bot.store import commands, conversations, edits, messages, process, queries, retries, turns
+from bot.store import (
+    commands,
+    conversations,
+    edits,
+    files,
+    messages,
+    process,
+    queries,
+    retries,
+    turns,
+)
 from bot.store import watermarks as channel_watermarks
+from bot.store.attachments import SqliteAttachments
 from bot.store.connection import open_readers, open_writer
+from bot.store.files import StagingOperations
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
 from bot.store.library import SqliteLibrary
 from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
-from bot.store.operations import Operations, reads, writes, writes_at
+from bot.store.operations import reads, writes, writes_at
 
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
 
 
-class SqliteStore(Operations):
+class SqliteStore(StagingOperations):
     """Implements `bot.ports.store.Store`. Create it with `open`."""
 
     def __init__(
@@ -38,6 +54,7 @@ class SqliteStore(Operations):
         super().__init__(writer=writer, readers=readers, clock=clock)
         self._writer, self._readers = writer, readers
         self._monitor = monitor
+        self._attachments = SqliteAttachments(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -79,6 +96,7 @@ class SqliteStore(Operations):
         with suppress(StoreUnavailable):  # a read-only or failing database stops neither
             await self._begin()
             await self._forget_old_commands()
+            await self._unstage()
         try:
             yield
         finally:
@@ -103,8 +121,11 @@ class SqliteStore(Operations):
         """The same database as records."""
         return SqliteLibrary(writer=self._writer, readers=self._readers, clock=self._clock)
 
+    def attachments(self) -> SqliteAttachments:
+        """The files and links of the messages. Always the same object."""
+        return self._attachments
+
     # ── transitions ───────────────────────────────────────────────────────────────────────────
-    accept = writes_at(messages.accept)
     hold = writes(process.hold)
     record_shutdown = writes(process.record_shutdown)
     record_intent = writes(turns.record_intent)
@@ -118,9 +139,30 @@ class SqliteStore(Operations):
     stop = writes_at(turns.stop)
     reopen = writes_at(retries.reopen)
     continue_reply = writes_at(retries.continue_reply)
-    edit = writes(edits.edit)
     erase = writes_at(edits.erase)
     move_watermarks = writes(channel_watermarks.move)
+
+    async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
+        everyone = [
+            replace(each, attachments=await files.with_digests(each.attachments))
+            if each.attachments
+            else each
+            for each in (incoming, *backlog)
+        ]
+        brought = chain.from_iterable(each.attachments for each in everyone)
+        async with self._staged(files.data_of(brought)):
+            return await self._accept(everyone[0], everyone[1:])
+
+    async def edit(
+        self,
+        source: str,
+        text: str,
+        edited_at: float,
+        attachments: Sequence[IncomingAttachment] | None = None,
+    ) -> Change:
+        known = None if attachments is None else await files.with_digests(attachments)
+        async with self._staged(files.data_of(known or ())):
+            return await self._edit(source, text, edited_at, known)
 
     async def claim(self, conversation: int) -> Claim | None:
         await self._begin()
@@ -130,6 +172,8 @@ class SqliteStore(Operations):
         if not await self._record_shown(fence, page, channel, message_id):
             raise LostOwnership(f"people deleted page {page} of turn {fence.turn}")
 
+    _accept = writes_at(messages.accept)
+    _edit = writes_at(edits.edit)
     _claim = writes_at(turns.claim)
     _record_shown = writes_at(turns.record_shown)
     _forget_old_commands = writes_at(commands.forget_old_commands)

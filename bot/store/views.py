@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from bot.domain.conversations import ConversationKey, Role
 from bot.domain.model import Usage
 from bot.domain.records import (
+    AttachmentRecord,
     ConversationRecord,
     MessageRecord,
     RecordScope,
@@ -14,7 +16,7 @@ from bot.domain.records import (
     ThreadRecord,
 )
 from bot.domain.turns import Outcome
-from bot.store import rows
+from bot.store import attachment_rows, rows
 
 # A concluded turn is not busy: the reply is complete, only its last edit is on its way.
 _BUSY = (
@@ -27,8 +29,9 @@ _BEFORE = (
     " ORDER BY id DESC LIMIT :limit"
 )
 _MESSAGE = (
-    "SELECT uid, role, kind, messages.content, idx, author_id, author_name, messages.epoch,"
-    " messages.created_at, turn_id, state FROM messages LEFT JOIN turns ON turns.id = turn_id"
+    "SELECT messages.id, uid, role, kind, messages.content, idx, author_id, author_name,"
+    " messages.epoch, messages.created_at, turn_id, state"
+    " FROM messages LEFT JOIN turns ON turns.id = turn_id"
 )
 _REPLY = (
     "SELECT turns.*, messages.uid FROM turns"
@@ -98,8 +101,8 @@ def threads(
     db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int
 ) -> list[ThreadRecord]:
     said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
-    found = [_thread(db, row) for row in _of_scope(db, scope, before, limit, said)]
-    return [thread for thread in found if thread is not None]
+    found = [(row, _root(db, row["id"])) for row in _of_scope(db, scope, before, limit, said)]
+    return _with_roots(db, [(row, root) for row, root in found if root is not None])
 
 
 def thread(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ThreadRecord | None:
@@ -107,30 +110,42 @@ def thread(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ThreadRecord
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?",
         (uid, scope.platform, scope.workspace),
     ).fetchone()
-    return None if row is None else _thread(db, row)
+    root = None if row is None else _root(db, row["id"])
+    return None if root is None else _with_roots(db, [(row, root)])[0]
 
 
-def _thread(db: sqlite3.Connection, row: sqlite3.Row) -> ThreadRecord | None:
-    """The thread with its first question and the number of messages after it.
-
-    None if it has no question.
-    """
-    root = db.execute(
+def _root(db: sqlite3.Connection, conversation: int) -> sqlite3.Row | None:
+    """The row of the conversation's first question."""
+    row: sqlite3.Row | None = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND kind = 'question'"
         " ORDER BY idx IS NULL, idx, position LIMIT 1",
-        (row["id"],),
+        (conversation,),
     ).fetchone()
-    if root is None:
-        return None
+    return row
+
+
+def _with_roots(
+    db: sqlite3.Connection, found: Sequence[tuple[sqlite3.Row, sqlite3.Row]]
+) -> list[ThreadRecord]:
+    """The threads of conversations and their first questions."""
+    roots = _messages(db, [root for _, root in found])
+    return [
+        ThreadRecord(_record(row), root, _later(db, row["id"]))
+        for (row, _), root in zip(found, roots, strict=True)
+    ]
+
+
+def _later(db: sqlite3.Connection, conversation: int) -> int:
+    """The number of messages after the first question."""
     (asked,) = db.execute(
         "SELECT count(*) FROM messages WHERE conversation_id = ? AND kind = 'question'",
-        (row["id"],),
+        (conversation,),
     ).fetchone()
     (answered,) = db.execute(
         "SELECT count(*) FROM turns WHERE conversation_id = ? AND outcome IS NOT NULL",
-        (row["id"],),
+        (conversation,),
     ).fetchone()
-    return ThreadRecord(_record(row), _message(root), asked - 1 + answered)
+    return int(asked - 1 + answered)
 
 
 # ── messages and replies ──────────────────────────────────────────────────────────────────────
@@ -144,7 +159,7 @@ def messages(
     ).fetchall()
     if len(found) < limit:
         found += _unbound(db, conversation)[: limit - len(found)]
-    return [_message(row) for row in found]
+    return _messages(db, found)
 
 
 def latest(db: sqlite3.Connection, conversation: int, limit: int) -> list[MessageRecord]:
@@ -153,7 +168,7 @@ def latest(db: sqlite3.Connection, conversation: int, limit: int) -> list[Messag
         " AND erased_at IS NULL ORDER BY idx DESC LIMIT ?",
         (conversation, limit),
     ).fetchall()
-    return [_message(row) for row in [*reversed(found), *_unbound(db, conversation)]]
+    return _messages(db, [*reversed(found), *_unbound(db, conversation)])
 
 
 def _unbound(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
@@ -166,12 +181,13 @@ def _unbound(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
 
 def find_message(db: sqlite3.Connection, source: str) -> MessageRecord | None:
     row = db.execute(f"{_MESSAGE} WHERE source = ?", (source,)).fetchone()
-    return None if row is None else _message(row)
+    return None if row is None else _messages(db, [row])[0]
 
 
 def message(db: sqlite3.Connection, number: int) -> MessageRecord:
     """The message with this row id, which must exist."""
-    return _message(db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone())
+    row = db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone()
+    return _messages(db, [row])[0]
 
 
 def replies(db: sqlite3.Connection, conversation: int, limit: int) -> list[ReplyRecord]:
@@ -193,7 +209,13 @@ def _record(row: sqlite3.Row) -> ConversationRecord:
     return ConversationRecord(row["uid"], rows.conversation_from(row), bool(row["busy"]))
 
 
-def _message(row: sqlite3.Row) -> MessageRecord:
+def _messages(db: sqlite3.Connection, found: Sequence[sqlite3.Row]) -> list[MessageRecord]:
+    """The messages with their attachments, which are read at once."""
+    attachments = attachment_rows.records(db, [row["id"] for row in found])
+    return [_message(row, attachments.get(row["id"], ())) for row in found]
+
+
+def _message(row: sqlite3.Row, attachments: tuple[AttachmentRecord, ...]) -> MessageRecord:
     return MessageRecord(
         uid=row["uid"],
         role=Role(row["role"]),
@@ -205,6 +227,7 @@ def _message(row: sqlite3.Row) -> MessageRecord:
         waiting=row["state"] == "waiting",
         is_reply=row["kind"] == "reply",
         epoch=row["epoch"],
+        attachments=attachments,
     )
 
 

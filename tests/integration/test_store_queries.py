@@ -238,5 +238,8 @@ def test_history_uses_the_index_of_its_epoch(tmp_path: Path) -> None:
         db.set_trace_callback(statements.append)
         queries.history(db, 1, 1, 9, 20)
         db.set_trace_callback(None)
-        (plan,) = _plan(db, statements[0])
+        plan, *attached = _plan(db, statements[0])
+    assert attached[1:] == [  # the EXISTS, which reads no row of a file
+        "SEARCH attachments USING COVERING INDEX sqlite_autoindex_attachments_2 (message_id=?)"
+    ]
     assert "USING INDEX messages_history (conversation_id=? AND epoch=? AND idx<?)" in plan

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bot.common.clock import SystemClock
-from bot.domain.conversations import Author, ConversationKey, Visibility
+from bot.domain.attachments import AttachmentKind, Extract, IncomingAttachment, Omission
+from bot.domain.conversations import Author, ConversationKey, ImagePart, Visibility
 from bot.domain.inbox import Address, Incoming
 from bot.domain.model import Usage
 from bot.domain.turns import Claim, Outcome, TurnResult
@@ -49,6 +52,7 @@ def said(
     visibility: Visibility = Visibility.PRIVATE,
     route: Mapping[str, str] | None = None,
     unusable: tuple[str, ...] = (),
+    attachments: Sequence[IncomingAttachment] = (),
 ) -> Incoming:
     """Message `number` of a channel; the number is its id and its position."""
     where = where or key()
@@ -64,6 +68,7 @@ def said(
         visibility=visibility,
         route=route or {},
         unusable=unusable,
+        attachments=tuple(attachments),
     )
 
 
@@ -150,6 +155,23 @@ def _rows_agree(db: sqlite3.Connection) -> None:
             AND (content <> '' OR coalesce(parts, '') <> '' OR coalesce(route, '{}') <> '{}')""",
         "a turn that was opened again after its newest attempt": """
             SELECT id FROM turns WHERE opened > attempt""",
+        "a message of history or a reply with a link": """
+            SELECT attachments.id FROM attachments JOIN messages ON messages.id = message_id
+            WHERE is_link AND kind <> 'question'""",
+        "an attachment of an erased message": """
+            SELECT attachments.id FROM attachments JOIN messages ON messages.id = message_id
+            WHERE erased_at IS NOT NULL""",
+        "a file that no attachment has": """
+            SELECT digest FROM files
+            WHERE is_staged = 0 AND digest NOT IN (SELECT coalesce(digest, '') FROM attachments)""",
+        "an attachment of a file that may be incomplete": """
+            SELECT attachments.id FROM attachments JOIN files USING (digest) WHERE is_staged""",
+        "a file whose chunks are not its bytes": """
+            SELECT digest FROM files WHERE is_staged = 0 AND size <> (SELECT
+            coalesce(sum(length(data)), 0) FROM chunks WHERE digest = files.digest AND part = 0)""",
+        "a downloaded file's address, or that of one that ended": """
+            SELECT id FROM attachments WHERE NOT is_link AND locator <> '{}'
+            AND (digest IS NOT NULL OR state <> 'pending')""",
         "a reply before its question": """
             SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id
             WHERE kind = 'question' AND idx >= reply_idx""",
@@ -177,6 +199,23 @@ async def _chat(path: Path) -> None:
         await store.reset(key("t3"))
         await store.choose_model(key("t3"), "openai:gpt-5")
         await store.record_command("sim/w1/c1/m7")
+        await _attach(store)
+
+
+async def _attach(store: SqliteStore) -> None:
+    """One file that was read, one that waits, one that was omitted, and a link."""
+    files = [
+        IncomingAttachment(name="a.txt", data=b"alpha", identity="F1"),
+        IncomingAttachment(name="b.png", locator={"url": "https://files.example/b"}),
+        IncomingAttachment(name="sticker", omission=Omission.UNSUPPORTED),
+        IncomingAttachment(name="link", locator={"url": "https://example.com/"}, is_link=True),
+    ]
+    await store.accept(said(8, where=key("t4"), attachments=files))
+    await store.reset(key("t4"))
+    digest = hashlib.sha256(b"alpha").hexdigest()
+    picture = ImagePart("image/png", b"dots", 2, 2)
+    extract = Extract(kind=AttachmentKind.TEXT, media_type="text/plain", text="alpha")
+    await store.attachments().save_extract(digest, replace(extract, images=(picture,)))
 
 
 def dump(path: Path) -> str:

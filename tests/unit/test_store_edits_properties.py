@@ -51,7 +51,7 @@ class Random:
         db, now = self.db, self.now
         return {
             "say": lambda n, how: messages.accept(db, now, said(n, f"q{n}", address=how)),
-            "edit": lambda n: edits.edit(db, said(n).source, f"edit {now}", now),
+            "edit": lambda n: edits.edit(db, now, said(n).source, f"edit {now}", now),
             "erase": lambda n: edits.erase(db, now, said(n).source, with_reply=False),
             "erase with reply": lambda n: edits.erase(db, now, said(n).source, with_reply=True),
             "erase page": lambda n: edits.erase(db, now, f"sim/w1/c1/r{n}", with_reply=False),

@@ -1,0 +1,151 @@
+"""The bytes of attachments and what was read from them: stored, read, and ended.
+
+Invariant: bytes and extracts exist as long as an attachment has them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from bot.domain.attachments import EXTRACT_VERSION, AttachmentKind, Download, Extract, Omission
+from bot.domain.conversations import ImagePart
+from bot.domain.records import AttachmentContent, RecordScope
+from bot.store import attachment_rows, files, rows
+
+_PLACED = (
+    f"{attachment_rows.RECORDS} JOIN messages ON messages.id = message_id"
+    " JOIN conversations ON conversations.id = conversation_id"
+)
+
+
+# ── transitions ───────────────────────────────────────────────────────────────────────────────
+def save_bytes(
+    db: sqlite3.Connection, now: float, attachment: int, digest: str, download: Download
+) -> str | None:
+    """See `AttachmentStore.save_bytes`. None also for an attachment that has been omitted."""
+    found = db.execute("SELECT 1 FROM attachments WHERE id = ? AND omission IS NULL", (attachment,))
+    if found.fetchone() is None:
+        return None
+    files.ensure(db, now, digest, download.data)
+    db.execute(
+        "UPDATE attachments SET digest = :digest, size = :size,"
+        " name = iif(name = '', :name, name),"
+        " media_type = iif(media_type = '', :media_type, media_type),"
+        " locator = iif(is_link, locator, '{}'),"
+        " state = iif(:ready, 'ready', 'pending') WHERE id = :id",
+        {
+            "id": attachment,
+            "digest": digest,
+            "size": len(download.data),
+            "name": rows.storable(download.name),
+            "media_type": rows.storable(download.media_type),
+            "ready": attachment_rows.has_extract(db, digest),
+        },
+    )
+    return digest
+
+
+def save_extract(db: sqlite3.Connection, digest: str, extract: Extract, first_part: int) -> None:
+    """Replace the extract; its images are the file's parts from `first_part` on."""
+    if not files.is_stored(db, digest):
+        return
+    db.execute("DELETE FROM extracts WHERE digest = ?", (digest,))
+    db.execute(
+        "DELETE FROM chunks WHERE digest = ? AND part > ? AND part < ?",
+        (digest, files.FILE, first_part),
+    )
+    rows.insert_row(db, "extracts", _extract_values(digest, extract))
+    for number, image in enumerate(extract.images):
+        _insert_image(db, digest, number, first_part + number, image)
+    db.execute(
+        "UPDATE attachments SET state = 'ready' WHERE digest = ? AND state = 'pending'", (digest,)
+    )
+
+
+def _extract_values(digest: str, extract: Extract) -> dict[str, object]:
+    return {
+        "digest": digest,
+        "version": EXTRACT_VERSION,
+        "kind": extract.kind.value,
+        "media_type": rows.storable(extract.media_type),
+        "language": rows.storable(extract.language),
+        "title": rows.storable(extract.title),
+        "date": rows.storable(extract.date),
+        "notes": json.dumps(extract.notes),
+        "text": rows.storable(extract.text),
+    }
+
+
+def _insert_image(
+    db: sqlite3.Connection, digest: str, number: int, part: int, image: ImagePart
+) -> None:
+    files.ensure_part(db, digest, part, image.data)
+    values = {
+        "digest": digest,
+        "number": number,
+        "part": part,
+        "media_type": image.media_type,
+        "width": image.width,
+        "height": image.height,
+        "label": rows.storable(image.label),
+    }
+    rows.insert_row(db, "extract_images", values)
+
+
+def omit(db: sqlite3.Connection, attachment: int, omission: Omission) -> None:
+    db.execute(
+        "UPDATE attachments SET state = ?, omission = ?, locator = iif(is_link, locator, '{}')"
+        " WHERE id = ?",
+        (omission.state.value, omission.value, attachment),
+    )
+
+
+# ── queries ───────────────────────────────────────────────────────────────────────────────────
+def read_extract(db: sqlite3.Connection, digest: str) -> Extract | None:
+    row = db.execute(
+        "SELECT * FROM extracts WHERE digest = ? AND version = ?", (digest, EXTRACT_VERSION)
+    ).fetchone()
+    if row is None:
+        return None
+    images = db.execute("SELECT * FROM extract_images WHERE digest = ? ORDER BY number", (digest,))
+    return Extract(
+        kind=AttachmentKind(row["kind"]),
+        media_type=row["media_type"],
+        text=row["text"],
+        language=row["language"],
+        title=row["title"],
+        date=row["date"],
+        images=tuple(_image(db, image) for image in images.fetchall()),
+        notes=tuple(json.loads(row["notes"])),
+    )
+
+
+def _image(db: sqlite3.Connection, row: sqlite3.Row) -> ImagePart:
+    data = files.read_part(db, row["digest"], row["part"])
+    return ImagePart(row["media_type"], data, row["width"], row["height"], row["label"])
+
+
+def in_scope(db: sqlite3.Connection, uid: str, scope: RecordScope) -> AttachmentContent | None:
+    """See `Library.attachment`."""
+    row = db.execute(
+        f"{_PLACED} WHERE attachments.uid = ? AND platform = ? AND workspace = ?"
+        " AND coalesce(conversations.channel = ?, 1)",
+        (uid, scope.platform, scope.workspace, scope.channel),
+    ).fetchone()
+    return None if row is None else _content(db, row)
+
+
+def public(db: sqlite3.Connection, uid: str) -> AttachmentContent | None:
+    """See `Library.public_attachment`."""
+    row = db.execute(
+        f"{_PLACED} WHERE attachments.uid = ? AND visibility = 'public'", (uid,)
+    ).fetchone()
+    return None if row is None else _content(db, row)
+
+
+def _content(db: sqlite3.Connection, row: sqlite3.Row) -> AttachmentContent:
+    record, digest = attachment_rows.record_from(row), row["digest"]
+    if digest is None:
+        return AttachmentContent(record, None, None)
+    return AttachmentContent(record, files.read(db, digest), read_extract(db, digest))

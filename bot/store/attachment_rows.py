@@ -1,0 +1,273 @@
+"""The rows of attachments: inserted and replaced with their message, and read.
+
+Invariant: an attachment keeps its locator, which may be a signed address, only until it is
+downloaded or ends. A link keeps its address: it is in the message's text.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+
+from bot.domain.attachments import (
+    EXTRACT_VERSION,
+    Attachment,
+    AttachmentKind,
+    AttachmentState,
+    IncomingAttachment,
+    Omission,
+)
+from bot.domain.conversations import ConversationKey
+from bot.domain.records import AttachmentRecord
+from bot.store import files, rows
+
+_OTHER_NUMBERS = 1_000_000  # above every number, to renumber without a collision
+
+
+# ── inserting ─────────────────────────────────────────────────────────────────────────────────
+def insert(
+    db: sqlite3.Connection, now: float, message: int, attachments: Iterable[IncomingAttachment]
+) -> None:
+    """Insert a message's attachments, in their order."""
+    for number, attachment in enumerate(attachments):
+        _insert(db, now, message, number, attachment)
+
+
+def usable_in(kind: str, attachments: Iterable[IncomingAttachment]) -> list[IncomingAttachment]:
+    """The attachments that a message of this kind has: links only if it is a question."""
+    return [each for each in attachments if kind == "question" or not each.is_link]
+
+
+def _insert(
+    db: sqlite3.Connection, now: float, message: int, number: int, attachment: IncomingAttachment
+) -> None:
+    digest = _store_data(db, now, attachment)
+    values = {
+        "uid": str(uuid.uuid4()),
+        "message_id": message,
+        "number": number,
+        "identity": rows.storable(identity_of(attachment)),
+        "name": rows.storable(attachment.name),
+        "media_type": rows.storable(attachment.media_type),
+        "size": attachment.size if attachment.data is None else len(attachment.data),
+        "locator": json.dumps(_locator(attachment, digest)),
+        "transcript": rows.storable(attachment.transcript),
+        "is_link": attachment.is_link,
+        "is_paste": attachment.is_paste,
+        "is_voice": attachment.is_voice,
+        "digest": digest,
+        "state": _state(db, attachment.omission, digest).value,
+        "omission": attachment.omission,
+        "created_at": now,
+    }
+    rows.insert_row(db, "attachments", values)
+
+
+def _store_data(db: sqlite3.Connection, now: float, attachment: IncomingAttachment) -> str | None:
+    """Store the bytes that came with the message; returns their digest."""
+    if attachment.data is None or attachment.omission is not None:
+        return None
+    digest = attachment.digest or files.digest_of(attachment.data)
+    files.ensure(db, now, digest, attachment.data)
+    return digest
+
+
+def identity_of(attachment: IncomingAttachment) -> str:
+    """What an edit recognizes the attachment by: the platform's id, or a link's address.
+
+    Without either, what the platform says about it.
+    """
+    if attachment.is_link:
+        return attachment.locator.get("url", attachment.identity)
+    if attachment.identity:
+        return attachment.identity
+    digest = "" if attachment.data is None else attachment.digest
+    if attachment.data is not None and not digest:
+        digest = files.digest_of(attachment.data)
+    return json.dumps([attachment.name, attachment.media_type, attachment.size, digest])
+
+
+def _locator(attachment: IncomingAttachment, digest: str | None) -> dict[str, str]:
+    needed = digest is None and attachment.omission is None
+    return dict(attachment.locator) if needed or attachment.is_link else {}
+
+
+def _state(
+    db: sqlite3.Connection, omission: Omission | None, digest: str | None
+) -> AttachmentState:
+    if omission is not None:
+        return omission.state
+    ready = digest is not None and has_extract(db, digest)
+    return AttachmentState.READY if ready else AttachmentState.PENDING
+
+
+def has_extract(db: sqlite3.Connection, digest: str) -> bool:
+    """Whether these bytes have an extract of the current version."""
+    found = db.execute(
+        "SELECT 1 FROM extracts WHERE digest = ? AND version = ?", (digest, EXTRACT_VERSION)
+    )
+    return found.fetchone() is not None
+
+
+# ── replacing ─────────────────────────────────────────────────────────────────────────────────
+def replace(
+    db: sqlite3.Connection, now: float, message: int, attachments: Sequence[IncomingAttachment]
+) -> bool:
+    """Replace a message's attachments, keeping the rows of those it had; whether any changed."""
+    rest = db.execute("SELECT * FROM attachments WHERE message_id = ?", (message,)).fetchall()
+    kept = [_take(rest, attachment) for attachment in attachments]
+    for row, attachment in zip(kept, attachments, strict=True):
+        if row is not None:
+            _refresh(db, row, attachment)
+    if not rest and None not in kept:
+        return False
+    db.executemany("DELETE FROM attachments WHERE id = ?", [(row["id"],) for row in rest])
+    db.execute(
+        "UPDATE attachments SET number = number + ? WHERE message_id = ?",
+        (_OTHER_NUMBERS, message),
+    )
+    for number, (row, attachment) in enumerate(zip(kept, attachments, strict=True)):
+        if row is None:
+            _insert(db, now, message, number, attachment)
+        else:
+            db.execute("UPDATE attachments SET number = ? WHERE id = ?", (number, row["id"]))
+    return True
+
+
+def _take(stored: list[sqlite3.Row], attachment: IncomingAttachment) -> sqlite3.Row | None:
+    """Remove from `stored`, and return, the row of this attachment."""
+    identity = rows.storable(identity_of(attachment))
+    for row in stored:
+        same = (row["is_link"], row["identity"]) == (attachment.is_link, identity)
+        if same and not _differs(row, attachment):
+            stored.remove(row)
+            return row
+    return None
+
+
+def _differs(row: sqlite3.Row, attachment: IncomingAttachment) -> bool:
+    """Whether the platform now says something else about it that changes what a model gets.
+
+    The file was deleted, for example, or a recording that had no words has a transcript now.
+    """
+    if attachment.omission is not None:
+        return bool(row["omission"] != attachment.omission)
+    ended = row["state"] not in ("pending", "ready")
+    return ended and bool(attachment.transcript) and not row["transcript"]
+
+
+def _refresh(db: sqlite3.Connection, row: sqlite3.Row, attachment: IncomingAttachment) -> None:
+    """Take a newer address and the transcript of an attachment that is not downloaded yet."""
+    if row["state"] == "pending":
+        locator = json.dumps(_locator(attachment, row["digest"]))
+        db.execute(
+            "UPDATE attachments SET locator = ?, transcript = ? WHERE id = ?",
+            (locator, rows.storable(attachment.transcript) or row["transcript"], row["id"]),
+        )
+
+
+def delete(db: sqlite3.Connection, message: int) -> None:
+    """Delete a message's attachments; the trigger deletes their files."""
+    db.execute("DELETE FROM attachments WHERE message_id = ?", (message,))
+
+
+# ── queries ───────────────────────────────────────────────────────────────────────────────────
+def pending(db: sqlite3.Connection, platform: str, limit: int) -> list[Attachment]:
+    # CROSS JOIN makes SQLite start from the few pending attachments.
+    found = db.execute(
+        "SELECT attachments.* FROM attachments"
+        " CROSS JOIN messages ON messages.id = attachments.message_id"
+        " CROSS JOIN conversations ON conversations.id = conversation_id"
+        " WHERE state = 'pending' AND platform = ? ORDER BY attachments.id LIMIT ?",
+        (platform, limit),
+    )
+    return [attachment_from(row) for row in found]
+
+
+def of_messages(
+    db: sqlite3.Connection, messages: Sequence[int]
+) -> dict[int, tuple[Attachment, ...]]:
+    found = _of_messages(db, "SELECT attachments.* FROM attachments", messages)
+    return {
+        message: tuple(attachment_from(row) for row in group) for message, group in found.items()
+    }
+
+
+def records(
+    db: sqlite3.Connection, messages: Sequence[int]
+) -> Mapping[int, tuple[AttachmentRecord, ...]]:
+    """The attachments of messages as records, by the message's row id."""
+    found = _of_messages(db, RECORDS, messages)
+    return {message: tuple(record_from(row) for row in group) for message, group in found.items()}
+
+
+RECORDS = (
+    "SELECT attachments.*, kind FROM attachments"
+    " LEFT JOIN extracts ON extracts.digest = attachments.digest"
+)
+
+
+def _of_messages(
+    db: sqlite3.Connection, select: str, messages: Sequence[int]
+) -> dict[int, list[sqlite3.Row]]:
+    """The rows of each message, in the messages' order, then by number."""
+    found = db.execute(
+        f"{select} WHERE message_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - our words
+        (json.dumps(list(messages)),),
+    )
+    groups: dict[int, list[sqlite3.Row]] = {message: [] for message in messages}
+    for row in sorted(found, key=lambda row: row["number"]):
+        groups[row["message_id"]].append(row)
+    return {message: group for message, group in groups.items() if group}
+
+
+def place(db: sqlite3.Connection, attachment: int) -> ConversationKey | None:
+    row = db.execute(
+        "SELECT conversations.* FROM attachments"
+        " JOIN messages ON messages.id = message_id"
+        " JOIN conversations ON conversations.id = conversation_id WHERE attachments.id = ?",
+        (attachment,),
+    ).fetchone()
+    return None if row is None else rows.conversation_from(row).key
+
+
+# ── from rows ─────────────────────────────────────────────────────────────────────────────────
+def attachment_from(row: sqlite3.Row) -> Attachment:
+    """From a row of `attachments`."""
+    return Attachment(
+        id=row["id"],
+        uid=row["uid"],
+        message=row["message_id"],
+        number=row["number"],
+        name=row["name"],
+        media_type=row["media_type"],
+        size=row["size"],
+        locator=json.loads(row["locator"]),
+        state=AttachmentState(row["state"]),
+        omission=_omission(row),
+        digest=row["digest"],
+        transcript=row["transcript"],
+        is_link=bool(row["is_link"]),
+        is_paste=bool(row["is_paste"]),
+        is_voice=bool(row["is_voice"]),
+    )
+
+
+def record_from(row: sqlite3.Row) -> AttachmentRecord:
+    """From a row of RECORDS."""
+    return AttachmentRecord(
+        uid=row["uid"],
+        name=row["name"],
+        media_type=row["media_type"],
+        size=row["size"],
+        state=AttachmentState(row["state"]),
+        omission=_omission(row),
+        kind=AttachmentKind(row["kind"]) if row["kind"] else None,
+        is_link=bool(row["is_link"]),
+    )
+
+
+def _omission(row: sqlite3.Row) -> Omission | None:
+    return None if row["omission"] is None else Omission(row["omission"])

@@ -1,0 +1,49 @@
+"""The AttachmentStore port on the store's connections.
+
+Invariant: a large file is written in many small commits, because every reply waits for the same
+writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from bot.domain.attachments import Download, Extract
+from bot.ports.clock import Clock
+from bot.store import attachment_contents, attachment_rows, files
+from bot.store.files import StagingOperations
+from bot.store.health import Runner
+from bot.store.operations import reads, writes, writes_at
+
+
+class SqliteAttachments(StagingOperations):
+    """Implements `bot.ports.attachments.AttachmentStore`."""
+
+    def __init__(self, *, writer: Runner, readers: Runner, clock: Clock) -> None:
+        super().__init__(writer=writer, readers=readers, clock=clock)
+        self._saving = asyncio.Lock()  # two extracts of one file must not mix their images
+
+    pending = reads(attachment_rows.pending)
+    of_messages = reads(attachment_rows.of_messages)
+    place = reads(attachment_rows.place)
+    omit = writes(attachment_contents.omit)
+    read_bytes = reads(files.read)
+    read_extract = reads(attachment_contents.read_extract)
+
+    async def save_bytes(self, attachment: int, download: Download) -> str | None:
+        digest = await files.compute_digest(download.data)
+        async with self._staged({digest: download.data}):
+            return await self._save_bytes(attachment, digest, download)
+
+    async def save_extract(self, digest: str, extract: Extract) -> None:
+        async with self._saving:
+            first = await self._next_part(digest)
+            for part, image in enumerate(extract.images, first):
+                for number, chunk in enumerate(files.split(image.data)):
+                    await self._stage_image_chunk(digest, part, number, chunk)
+            await self._save_extract(digest, extract, first)
+
+    _save_bytes = writes_at(attachment_contents.save_bytes)
+    _save_extract = writes(attachment_contents.save_extract)
+    _next_part = reads(files.next_part)
+    _stage_image_chunk = writes(files.stage_image_chunk)
