@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
 
 from adapters.web import schemas
 
@@ -44,19 +46,24 @@ def add_route(
     refuses: tuple[int, ...] = (),
     streams: Mapping[str, Any] | None = None,
     takes: tuple[type[BaseModel], type[BaseModel]] | None = None,
+    gives_bytes: Mapping[str, Any] | None = None,
 ) -> None:
     """Add a route. `gives` is the schema of its success, which has `status`.
 
     `refuses` are error statuses in addition to EVERYWHERE; `streams` are other media types of
     the success, with their schemas. `takes` are the schemas of a body as JSON and as a form, which
-    the endpoint reads with `adapters.web.uploads.reads`.
+    the endpoint reads with `adapters.web.uploads.reads`; `gives_bytes` are the media types of a
+    success that is not JSON.
     """
     responses = _responses(*refuses)
     if streams is not None:
         responses[status] = {"content": {kind: {"schema": s} for kind, s in streams.items()}}
+    if gives_bytes is not None:
+        responses[status] = {"description": "The content.", "content": dict(gives_bytes)}
     router.add_api_route(
         path,
         endpoint,
+        response_class=Response if gives_bytes is not None else JSONResponse,
         methods=[method],
         response_model=gives,
         status_code=status,

@@ -218,6 +218,7 @@ class Record(BaseModel):
     index: int | None
     conversation_id: UUID
     created_at: Annotated[str, Field(description=_AT)]
+    attachments: list[Attachment]
 
 
 class RecordChange(BaseModel):

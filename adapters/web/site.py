@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from adapters.web import openapi, schemas
 from adapters.web.admin import AdminRoutes
 from adapters.web.assets import docs_routes, page_routes
+from adapters.web.attachments import AttachmentRoutes
 from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
@@ -70,6 +71,7 @@ def build_site(
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
+    app.include_router(AttachmentRoutes(chat.library).router())
     app.include_router(AdminRoutes(library=chat.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])

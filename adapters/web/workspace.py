@@ -43,6 +43,9 @@ from bot.inbox import commands
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
 
+NEWEST_QUESTIONS = 20
+"""Messages among which the questions of a running turn are searched for."""
+
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
 
@@ -292,6 +295,7 @@ class Workspace:
         if live.thread is None:
             return
         reply = await self._library.reply(live.turn)
+        await self._push_questions(live)
         thread = await self._library.thread(live.thread, user_scope(live.user, CHANNEL))
         if reply is None or thread is None:
             return
@@ -308,6 +312,17 @@ class Workspace:
                 size=reply_size(reply),
             )
         self._push_thread(live.user, thread)
+
+    async def _push_questions(self, live: LiveReply) -> None:
+        """The turn's questions with files: a reply begins and ends when their states change."""
+        newest = await self._library.latest(live.conversation, limit=NEWEST_QUESTIONS)
+        asked = [each for each in newest if each.turn == live.turn and each.attachments]
+        for message in asked:
+            if not message.is_reply and live.thread is not None:
+                shape = await self._html_pool.run(
+                    serializers.page_message, message, self._highlight
+                )
+                self._chat.push_message(live.user, live.thread, shape, None)
 
     def push_live_reply(self, live: LiveReply) -> None:
         """The reply has new text, which is rendered when the event is sent."""

@@ -204,7 +204,7 @@ def records(
 
 
 RECORDS = (
-    "SELECT attachments.*, kind FROM attachments"
+    "SELECT attachments.*, extracts.kind FROM attachments"
     " LEFT JOIN extracts ON extracts.digest = attachments.digest"
 )
 

@@ -22,9 +22,10 @@ from tests.support.web_kit import HTTP_TOKENS, TOKENS, in_thread
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
 OPERATIONS = 15
-# Rules that JSON Schema cannot express: lists of equal length, the grammar of templates. Requests
-# that break one are refused although the schema allows them, and the refusal names the rule.
-RULES = {"unequal_lists", "template"}
+# Rules that JSON Schema cannot express: lists of equal length, the grammars of templates and data
+# URLs, a text or a file, files that are files. Requests that break one are refused although the
+# schema allows them, and the refusal names the rule.
+RULES = {"unequal_lists", "template", "data_url", "nothing_said", "not_a_file"}
 
 
 @pytest.fixture(scope="module")
