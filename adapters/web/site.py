@@ -62,7 +62,7 @@ def build_site(
     )
     app.state.access = access
     app.state.upload_limits, app.state.upload_budget = uploads, UploadBudget()
-    _describe_models(app, models)
+    _complete_description(app, models, uploads)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _report_invalid)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
@@ -79,7 +79,7 @@ def build_site(
     return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
-def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
+def _complete_description(app: FastAPI, models: Sequence[str], uploads: UploadLimits) -> None:
     """Add the available models, and the bodies with files, to the OpenAPI description.
 
     It is built when it is first read.
@@ -89,6 +89,8 @@ def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
         if app.openapi_schema is None:
             shapes = FastAPI.openapi(app)["components"]["schemas"]
             shapes.update(openapi.body_schemas(*WITH_FILES))
+            for shape in ("QuestionForm", "PromptForm"):
+                shapes[shape]["properties"]["files"]["maxItems"] = uploads.files
             for shape in ("NewConversation", "ConversationChange"):
                 shapes[shape]["properties"]["model"] = {"enum": [None, *models]}
         known: dict[str, Any] = app.openapi_schema or {}

@@ -14,7 +14,7 @@ from bot.domain.records import AttachmentContent, RecordScope
 from bot.store import attachment_rows, files, rows
 
 _PLACED = (
-    f"{attachment_rows.RECORDS} JOIN messages ON messages.id = message_id"
+    f"{attachment_rows.RECORDS} JOIN messages ON messages.id = attachments.message_id"
     " JOIN conversations ON conversations.id = conversation_id"
 )
 
