@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from adapters.console.adapter import ConsoleAdapter
     from adapters.console.lines import LineReader
     from adapters.web.adapter import WebAdapter
+    from adapters.web.limits import UploadLimits
     from adapters.web.server import HttpServer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -232,7 +233,14 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,
         opening=_read_opening(settings.web_opening),
+        uploads=_upload_limits(settings),
     )
+
+
+def _upload_limits(settings: Settings) -> UploadLimits:
+    from adapters.web.limits import UploadLimits
+
+    return UploadLimits(settings.attachments_per_message, settings.attachment_bytes)
 
 
 def _read_opening(path: Path | None) -> tuple[tuple[Role, str], ...]:
@@ -272,6 +280,8 @@ def build_http_server(
         listening=listening,
         hosts=settings.web_hosts,
         limits=ConnectionLimits.within(
-            descriptors.raise_limit(), models=settings.max_concurrent_turns
+            descriptors.raise_limit(),
+            models=settings.max_concurrent_turns,
+            uploads=_upload_limits(settings),
         ),
     )

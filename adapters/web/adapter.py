@@ -11,7 +11,7 @@ from adapters.web.auth import Access
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
-from adapters.web.limits import StreamLimit
+from adapters.web.limits import StreamLimit, UploadLimits
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -32,7 +32,8 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 class WebAdapter:
     """The page and the API. `hosts` are additional host names to accept, beside loopback.
 
-    `opening` starts each thread of the page; `most_streams` is a limit per user.
+    `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
+    messages have no files.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class WebAdapter:
         any_address: bool = False,
         most_streams: int = 100,
         opening: tuple[tuple[Role, str], ...] = (),
+        uploads: UploadLimits | None = None,
     ) -> None:
         self._clock, self._hub = clock, Hub()
         self._rate_limiter = AccountRateLimiter(limits, clock)
@@ -54,7 +56,7 @@ class WebAdapter:
         self._chat = ChatService(
             library=library, hub=self._hub, clock=clock, html_pool=self._html_pool
         )
-        streams = StreamLimit(most_streams)
+        streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
         self._workspace = Workspace(
             chat=self._chat,
             streams=streams,
@@ -62,6 +64,7 @@ class WebAdapter:
             default_model=default_model,
             needs_token=access.needs_token,
             opening=opening,
+            uploads=uploads,
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -72,6 +75,7 @@ class WebAdapter:
             hosts=hosts,
             any_address=any_address,
             throttle=WrongTokenThrottle(clock),
+            uploads=uploads,
         )
 
     @property

@@ -5,6 +5,7 @@ Invariant: a provider's words never reach the client; the log has them, with the
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Mapping
 
 from fastapi import HTTPException
@@ -35,6 +36,10 @@ _FAILED = 502  # the model failed in any other way: key, model name, broken stre
 _ENDED = {Outcome.STOPPED: 409, Outcome.RESET: 409, Outcome.GONE: 404}
 
 
+# Ids of answers that leave no message, such as the hint after an empty question.
+_NO_MESSAGE = uuid.UUID("0b8f4c54-9a06-4a5e-8b7d-8d1f0f0a6c11")
+
+
 def http_error(reply: ReplyRecord) -> HTTPException | None:
     """The error of a concluded reply, or None if it is a complete answer."""
     outcome = reply.outcome
@@ -57,7 +62,7 @@ def answer_or_raise(reply: ReplyRecord) -> dict[str, str]:
     if error is not None:
         raise error
     return {
-        "id": reply.uid or "",
+        "id": reply.uid or str(uuid.uuid5(_NO_MESSAGE, str(reply.turn))),
         "author": "assistant",
         "content": reply.content,
         "created_at": timestamp(reply.concluded_at or reply.created_at),

@@ -19,6 +19,7 @@ from adapters.web.hub import Hub
 from adapters.web.serializers import page_message
 from adapters.web.templates import Said
 from bot.domain import http_texts
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
 from bot.domain.records import ConversationRecord, NewConversation, RecordScope, ReplyRecord
@@ -62,7 +63,13 @@ class ChatService:
 
     # ── asking ────────────────────────────────────────────────────────────────────────────────
     def incoming(
-        self, record: ConversationRecord, user: str, text: str, message_id: str, address: Address
+        self,
+        record: ConversationRecord,
+        user: str,
+        text: str,
+        message_id: str,
+        address: Address,
+        attachments: tuple[IncomingAttachment, ...] = (),
     ) -> Incoming:
         """A user's message in an existing conversation."""
         key = record.conversation.key
@@ -75,15 +82,24 @@ class ChatService:
             text=text,
             address=address,
             sent_at=self.clock.time(),
+            attachments=attachments,
         )
 
-    async def ask(self, record: ConversationRecord, user: str, text: str) -> int:
+    async def ask(
+        self,
+        record: ConversationRecord,
+        user: str,
+        text: str,
+        attachments: tuple[IncomingAttachment, ...] = (),
+    ) -> int:
         """Ask a question and return the id of the turn that answers it.
 
         The text is never parsed as a command, because programs send questions only. Raises
         HTTPException 404 if the conversation is gone.
         """
-        incoming = self.incoming(record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP)
+        incoming = self.incoming(
+            record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP, attachments
+        )
         await self.require_inbox().receive(incoming)
         asked = await self.library.find_message(incoming.source)
         if asked is None or asked.turn is None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from adapters.web.limits import UploadLimits, takes_files
 
 RESERVED_DESCRIPTORS = 128
 """Descriptors for platform sockets, the database, workers and files, in addition to one per model
@@ -23,6 +26,9 @@ request."""
 MOST_CONNECTIONS = 4_096
 """More than a team's open pages and programs need; about 100 MB if all are in use."""
 
+
+UPLOAD_STEP = 1_048_576
+"""Bytes of a large body that must arrive within `body_seconds`: 35 KB a second on a slow line."""
 
 MOST_BACKLOG = 2_048
 """The accept backlog, uvicorn's default."""
@@ -39,6 +45,7 @@ class ConnectionLimits:
     body_seconds: float = 30.0
     write_seconds: float = 60.0  # for a client that reads nothing
     request_bytes: int = 4 * 1_048_576  # one request, including its head and chunk markers
+    upload_bytes: int = 4 * 1_048_576  # the same for a request that may have files
 
     @property
     def backlog(self) -> int:
@@ -46,11 +53,21 @@ class ConnectionLimits:
         return max(8, min(MOST_BACKLOG, self.connections // 4))
 
     @classmethod
-    def within(cls, descriptors: int, *, models: int) -> ConnectionLimits:
-        """Limits for a process with `descriptors` and up to `models` concurrent model requests."""
+    def within(
+        cls, descriptors: int, *, models: int, uploads: UploadLimits | None = None
+    ) -> ConnectionLimits:
+        """Limits for a process with `descriptors` and up to `models` concurrent model requests.
+
+        `uploads` are the limits of a message's files.
+        """
         spare = max(descriptors - RESERVED_DESCRIPTORS - models, descriptors // 3, 8)
         most = min(MOST_CONNECTIONS, spare)
-        return cls(connections=most, per_address=max(most // 4, 8))
+        files = uploads.total_bytes if uploads is not None else 0
+        return cls(
+            connections=most,
+            per_address=max(most // 4, 8),
+            upload_bytes=cls().request_bytes + files + files // 16,  # chunk markers and form heads
+        )
 
 
 class ConnectionGate:
@@ -102,7 +119,7 @@ class Connection(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._stage: Any = None
-        self._bytes = 0
+        self._bytes = self._step = 0
         self._admitted = False
         self.address = ""
 
@@ -128,16 +145,19 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Receive a part of a request, up to its size limit."""
         self._bytes += len(data)
-        if self._bytes > self._gate.limits.request_bytes:
-            self.drop()
-            return
+        limits = self._gate.limits
+        if self._bytes > limits.request_bytes:
+            if self._bytes > limits.upload_bytes or not self._takes_files():
+                self.drop()
+                return
+            self._extend_body()
         super().data_received(data)
         self._look()
 
     def on_response_complete(self) -> None:
         """Restart the time limit for the next request, or for the rest of this one."""
         super().on_response_complete()
-        self._bytes = 0
+        self._bytes = self._step = 0
         self._look()
 
     def pause_writing(self) -> None:
@@ -161,6 +181,20 @@ class Connection(H11Protocol):
         """Close the connection so that another one takes its slot."""
         self._leave()
         self.drop()
+
+    def _takes_files(self) -> bool:
+        """Whether the current request may have files: its head arrived with the first bytes."""
+        scope: Mapping[str, Any] | None = self.scope
+        return scope is not None and takes_files(scope["path"])
+
+    def _extend_body(self) -> None:
+        """Give a long body more time whenever another UPLOAD_STEP has arrived."""
+        step = self._bytes // UPLOAD_STEP
+        if step == self._step or self._stage is not h11.SEND_BODY or self._timer is None:
+            return
+        self._step = step
+        self._timer.cancel()
+        self._timer = self.loop.call_later(self._gate.limits.body_seconds, self._body_is_late)
 
     def _leave(self) -> None:
         if self._admitted:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from adapters.web import schemas, serializers
 from adapters.web.answers import answer_events, answer_or_raise
@@ -21,6 +21,7 @@ from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.size_limit import MOST_CHARACTERS, message_size, read_newest, take_first
 from adapters.web.sse import EventStream
 from adapters.web.templates import Said, parse
+from adapters.web.uploads import Received, reads
 from bot.domain import http_texts
 from bot.domain.conversations import Author, Role
 from bot.domain.errors import TemplateError
@@ -39,6 +40,10 @@ _ANSWER_EVENTS = {
     "required": ["data"],
 }
 
+Question = Annotated[
+    Received[schemas.Question | schemas.QuestionForm],
+    Depends(reads("message", schemas.Question, schemas.QuestionForm)),
+]
 Before = Annotated[UUID | None, Query(description="the id of the last one that was read")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
@@ -64,6 +69,7 @@ class ConversationRoutes:
             gives=schemas.Message,
             refuses=ASKING,
             streams={EventStream.media_type: _ANSWER_EVENTS},
+            takes=(schemas.Question, schemas.QuestionForm),
         )
         one = "/{conversation_id}"
         add_route(router, "GET", one, self.read, gives=details, refuses=(404,))
@@ -109,8 +115,10 @@ class ConversationRoutes:
             response.headers["Link"] = f'<{more.path}?{more.query}>; rel="next"'
         return listed
 
-    async def complete(self, user: User, conversation_id: UUID, question: schemas.Question) -> Any:
+    async def complete(self, user: User, conversation_id: UUID, question: Question) -> Any:
         """Ask a question and get the answer, as one message or as a stream.
+
+        Files come as parts of the message, as in OpenAI's chat API, or in a form.
 
         The data of each streamed event is `{"content": "…"}` with new text. The last event
         is `done` with the whole message, or `error` with `{"error": "…", "status": 502}`.
@@ -118,8 +126,9 @@ class ConversationRoutes:
         with contextlib.ExitStack() as place:
             place.enter_context(self._streams.hold(user))
             record = await self.own(user, conversation_id)
-            turn = await self._chat.ask(record, user, question.message)
-            if not question.streams:
+            with question.attachments() as attachments:
+                turn = await self._chat.ask(record, user, question.text, attachments)
+            if not question.body.streams:
                 return answer_or_raise(await self._chat.outcome(turn))
             return EventStream(answer_events(self._chat, turn), place.pop_all())
 

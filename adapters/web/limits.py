@@ -1,10 +1,11 @@
-"""Limits on the size of a request, and on the open streams per user."""
+"""Limits on the size of a request and its files, and on the open streams per user."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
@@ -32,6 +33,42 @@ before they know its sender. Platforms send a few kilobytes per request."""
 
 FREE_BYTES = 16_384
 """Bytes of each such body that do not count, so that ordinary events always get through."""
+
+
+MOST_UPLOAD = 100_000_000
+"""Bytes of one message's files in total, unless the settings allow a single larger file."""
+
+JSON_BYTES = 32_000_000
+"""Bytes of a JSON body with files: 24 MB in base64. Decoding it stops the process for some
+milliseconds per megabyte; larger files go as multipart/form-data, which is read piece by piece."""
+
+_TAKES_FILES = ("/conversation/completion/", "/api/chat", "/app/messages")
+
+
+def takes_files(path: str) -> bool:
+    """Whether a request to this path may have files."""
+    return path.startswith(_TAKES_FILES)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Limits of a message's files: their number, and the bytes of each."""
+
+    files: int = 0
+    file_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """The bytes of all files of one message."""
+        return min(self.files * self.file_bytes, max(MOST_UPLOAD, self.file_bytes))
+
+    def body_bytes(self, path: str, content_type: str) -> int:
+        """The bytes of a request's body at most."""
+        if not self.total_bytes or not takes_files(path):
+            return BODY_BYTES
+        if content_type.lower().startswith("multipart/form-data"):
+            return self.total_bytes + BODY_BYTES
+        return min(self.total_bytes * 4 // 3, JSON_BYTES) + BODY_BYTES
 
 
 class UnambiguousLength:
@@ -91,31 +128,31 @@ class _Counted:
 
 
 class BodyLimit:
-    """An ASGI app that answers 413 to request bodies over BODY_BYTES.
+    """An ASGI app that answers 413 to request bodies that are too long for their path.
 
     Starlette's own limit answers in plain text, where programs expect our JSON.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, uploads: UploadLimits | None = None) -> None:
+        self._app, self._uploads = app, uploads or UploadLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a body that announces too many bytes, and stop reading one that exceeds the
         limit."""
-        announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > BODY_BYTES:
-            await JSONResponse({"error": http_texts.body_too_long(BODY_BYTES)}, 413)(
-                scope, receive, send
-            )
+        headers = Headers(scope=scope)
+        most = self._uploads.body_bytes(scope["path"], headers.get("content-type", ""))
+        announced = headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > most:
+            await JSONResponse({"error": http_texts.body_too_long(most)}, 413)(scope, receive, send)
             return
-        left = BODY_BYTES
+        left = most
 
         async def receive_counted() -> Message:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise HTTPException(413, http_texts.body_too_long(BODY_BYTES))
+                raise HTTPException(413, http_texts.body_too_long(most))
             return message
 
         await self._app(scope, receive_counted, send)

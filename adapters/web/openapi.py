@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
 
 from adapters.web import schemas
 
 _Responses = dict[int | str, dict[str, Any]]
 
+_REF = "#/components/schemas/{model}"
 _WAIT = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 _SENTENCES = {
     400: "The body is not JSON.",
@@ -40,23 +45,50 @@ def add_route(
     status: int = 200,
     refuses: tuple[int, ...] = (),
     streams: Mapping[str, Any] | None = None,
+    takes: tuple[type[BaseModel], type[BaseModel]] | None = None,
+    gives_bytes: Mapping[str, Any] | None = None,
 ) -> None:
     """Add a route. `gives` is the schema of its success, which has `status`.
 
     `refuses` are error statuses in addition to EVERYWHERE; `streams` are other media types of
-    the success, with their schemas.
+    the success, with their schemas. `takes` are the schemas of a body as JSON and as a form, which
+    the endpoint reads with `adapters.web.uploads.reads`; `gives_bytes` are the media types of a
+    success that is not JSON.
     """
     responses = _responses(*refuses)
     if streams is not None:
         responses[status] = {"content": {kind: {"schema": s} for kind, s in streams.items()}}
+    if gives_bytes is not None:
+        responses[status] = {"description": "The content.", "content": dict(gives_bytes)}
     router.add_api_route(
         path,
         endpoint,
+        response_class=Response if gives_bytes is not None else JSONResponse,
         methods=[method],
         response_model=gives,
         status_code=status,
         responses=responses,
+        openapi_extra=None if takes is None else {"requestBody": _body(*takes)},
     )
+
+
+def _body(as_json: type[BaseModel], as_form: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "required": True,
+        "content": {
+            kind: {"schema": {"$ref": _REF.format(model=model.__name__)}}
+            for kind, model in (("application/json", as_json), ("multipart/form-data", as_form))
+        },
+    }
+
+
+def body_schemas(*models: type[BaseModel]) -> dict[str, Any]:
+    """The schemas of bodies that endpoints read without FastAPI, for the description."""
+    named: list[tuple[type[BaseModel], Literal["validation"]]] = [
+        (model, "validation") for model in models
+    ]
+    found: dict[str, Any] = models_json_schema(named, ref_template=_REF)[1]["$defs"]
+    return found
 
 
 def _responses(*statuses: int) -> _Responses:

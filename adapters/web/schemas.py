@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, Discriminator, Field, StrictBool, Tag, WithJsonSchema
 
 from adapters.web.limits import MESSAGE_CHARACTERS, NAME_CHARACTERS
 
 RoleName = Literal["system", "user", "assistant"]
 Text = Annotated[str, Field(min_length=1, max_length=MESSAGE_CHARACTERS)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
+ChosenId = Annotated[str, Field(min_length=1, max_length=200)]
 MOST_OPENING = 1_000  # messages at the start of a conversation
+MOST_PARTS = 100  # texts and files of one message
+FILE_NAME_CHARACTERS = 1_000  # names are shortened; a longer one is a mistake
 
 _AT = "UTC, such as 2023-12-04T17:28:52.678004Z"
 _AT_BARE = "UTC without saying so, such as 2023-12-04T17:28:52.678004"
@@ -38,6 +41,72 @@ class Invalid(BaseModel):
 
     error: str
     detail: list[Problem]
+
+
+# ── a message with files ──────────────────────────────────────────────────────────────────────
+class TextPart(BaseModel):
+    """A part of a message that is text."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class ImageUrl(BaseModel):
+    """An image as a data URL, or the address of something on the web."""
+
+    url: Annotated[str, Field(pattern="^([Dd][Aa][Tt][Aa]:|[Hh][Tt][Tt][Pp][Ss]?://)")]
+
+
+class ImagePart(BaseModel):
+    """A part of a message that is an image."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class FileData(BaseModel):
+    """A file as a data URL, or its bytes in base64."""
+
+    filename: Annotated[str, Field(max_length=FILE_NAME_CHARACTERS)] | None = None
+    file_data: Annotated[str, Field(min_length=1)]
+
+
+class FilePart(BaseModel):
+    """A part of a message that is a file."""
+
+    type: Literal["file"]
+    file: FileData
+
+
+Part = TextPart | ImagePart | FilePart
+_Parts = Annotated[
+    list[Annotated[Part, Field(discriminator="type")]], Field(min_length=1, max_length=MOST_PARTS)
+]
+Content = Annotated[
+    Annotated[Text, Tag("as_text")] | Annotated[_Parts, Tag("as_parts")],
+    Discriminator(lambda value: "as_parts" if isinstance(value, list) else "as_text"),
+]
+"""A message: its text, or its parts as in OpenAI's chat API."""
+
+FormText = Annotated[str, Field(max_length=MESSAGE_CHARACTERS)]
+Files = Annotated[
+    list[Any],
+    WithJsonSchema({"type": "array", "items": {"type": "string", "format": "binary"}}),
+]
+
+
+class Attachment(BaseModel):
+    """A file or link of a message. `size` is in bytes; `problem` says why it could not be read."""
+
+    id: UUID
+    name: str
+    media_type: str
+    size: int | None
+    state: Literal[
+        "pending", "ready", "too_large", "unreadable", "refused", "skipped", "unavailable"
+    ]
+    problem: str | None
+    is_link: bool
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
@@ -117,13 +186,26 @@ class ConversationChange(BaseModel):
 class Question(BaseModel):
     """A question to the assistant, and whether to stream the answer."""
 
-    message: Text
+    message: Content
     stream: StrictBool | Literal["true", "false"] = False
 
     @property
     def streams(self) -> bool:
         """Whether to stream the answer."""
         return self.stream in (True, "true")
+
+
+class QuestionForm(BaseModel):
+    """A question as a form with files; without a file it needs a `message`."""
+
+    message: FormText = ""
+    stream: Literal["true", "false"] = "false"
+    files: Files = []
+
+    @property
+    def streams(self) -> bool:
+        """Whether to stream the answer."""
+        return self.stream == "true"
 
 
 # ── messages as records ───────────────────────────────────────────────────────────────────────
@@ -136,6 +218,7 @@ class Record(BaseModel):
     index: int | None
     conversation_id: UUID
     created_at: Annotated[str, Field(description=_AT)]
+    attachments: list[Attachment]
 
 
 class RecordChange(BaseModel):
@@ -149,8 +232,16 @@ class RecordChange(BaseModel):
 class Prompt(BaseModel):
     """A prompt; an `id` of any form continues the conversation with that id."""
 
-    prompt: Text
-    id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    prompt: Content
+    id: ChosenId | None = None
+
+
+class PromptForm(BaseModel):
+    """A prompt as a form with files; without a file it needs a `prompt`."""
+
+    prompt: FormText = ""
+    id: ChosenId | None = None
+    files: Files = []
 
 
 class AssistantMessage(BaseModel):

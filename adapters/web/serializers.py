@@ -8,9 +8,18 @@ from typing import Any
 
 from adapters.web.highlighter import Highlight
 from adapters.web.hub import LiveReply
+from adapters.web.images import RASTER_TYPES
 from adapters.web.render import html_of, html_of_person
+from bot.domain import attachment_labels
+from bot.domain.attachments import AttachmentKind
 from bot.domain.conversations import Role
-from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
+from bot.domain.records import (
+    AttachmentRecord,
+    ConversationRecord,
+    MessageRecord,
+    ReplyRecord,
+    ThreadRecord,
+)
 from bot.domain.turns import Outcome, TurnResult
 from bot.turns.display import sentence_of
 from bot.turns.outcome import controls_for
@@ -81,6 +90,21 @@ def api_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
         "index": message.index,
         "conversation_id": conversation,
         "created_at": timestamp(message.created_at),
+        "attachments": [api_attachment(each) for each in message.attachments],
+    }
+
+
+def api_attachment(attachment: AttachmentRecord) -> dict[str, Any]:
+    """A file or link of a message, without its bytes."""
+    omission = attachment.omission
+    return {
+        "id": attachment.uid,
+        "name": attachment.name,
+        "media_type": attachment.media_type,
+        "size": attachment.size,
+        "state": attachment.state.value,
+        "problem": None if omission is None else attachment_labels.reason(omission),
+        "is_link": attachment.is_link,
     }
 
 
@@ -100,11 +124,18 @@ def page_message(message: MessageRecord, highlight: Highlight) -> dict[str, Any]
         "state": "queued" if message.waiting else "done",
         "turn": message.turn,
         "epoch": message.epoch,
+        "attachments": [page_attachment(each) for each in message.attachments],
         "model": None,
         "input_tokens": None,
         "output_tokens": None,
         "seconds": None,
     }
+
+
+def page_attachment(attachment: AttachmentRecord) -> dict[str, Any]:
+    """A file or link of a message; `preview`: whether there may be a picture of it."""
+    is_image = attachment.kind is AttachmentKind.IMAGE or attachment.media_type in RASTER_TYPES
+    return {**api_attachment(attachment), "preview": is_image and not attachment.is_link}
 
 
 def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight) -> dict[str, Any]:

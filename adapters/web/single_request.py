@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from adapters.web import schemas
 from adapters.web.answers import answer_or_raise
@@ -20,9 +21,15 @@ from adapters.web.templates import (
     write_handlebars,
     write_tags,
 )
+from adapters.web.uploads import Received, reads
 from bot.domain.conversations import Author, ConversationKey, Role
 from bot.domain.errors import TemplateError
 from bot.domain.records import ConversationRecord, NewConversation
+
+Prompt = Annotated[
+    Received[schemas.Prompt | schemas.PromptForm],
+    Depends(reads("prompt", schemas.Prompt, schemas.PromptForm)),
+]
 
 CHAT_CHANNEL = "chat"
 """The channel of conversations whose ids clients chose."""
@@ -37,7 +44,15 @@ class SingleRequestRoutes:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/api", tags=["one request"])
-        add_route(router, "POST", "/chat", self.chat, gives=schemas.ChatAnswer, refuses=ASKING)
+        add_route(
+            router,
+            "POST",
+            "/chat",
+            self.chat,
+            gives=schemas.ChatAnswer,
+            refuses=ASKING,
+            takes=(schemas.Prompt, schemas.PromptForm),
+        )
         add_route(
             router,
             "POST",
@@ -49,25 +64,30 @@ class SingleRequestRoutes:
         add_route(router, "POST", "/template", self.template, gives=schemas.TemplateAnswer)
         return router
 
-    async def chat(self, user: User, prompt: schemas.Prompt) -> schemas.ChatAnswer:
-        """Answer a prompt; an id continues that conversation, or starts it."""
+    async def chat(self, user: User, prompt: Prompt) -> schemas.ChatAnswer:
+        """Answer a prompt; an id continues that conversation, or starts it.
+
+        Files come as parts of the prompt, as in OpenAI's chat API, or in a form.
+        """
         with self._streams.hold(user):
-            record = await self._conversation(user, prompt)
-            said = answer_or_raise(await self._chat.complete(record, user, prompt.prompt))
+            record = await self._conversation(user, prompt.body.id, prompt.name)
+            with prompt.attachments() as attachments:
+                turn = await self._chat.ask(record, user, prompt.text, attachments)
+            said = answer_or_raise(await self._chat.outcome(turn))
         message = schemas.AssistantMessage(role="assistant", content=said["content"])
         return schemas.ChatAnswer(assistantMessage=message)
 
-    async def _conversation(self, user: str, prompt: schemas.Prompt) -> ConversationRecord:
-        if prompt.id is None:
+    async def _conversation(self, user: str, chosen: str | None, name: str) -> ConversationRecord:
+        if chosen is None:
             return await self._chat.begin(user)
-        known = await self._library.find(prompt.id.lower(), user_scope(user))
+        known = await self._library.find(chosen.lower(), user_scope(user))
         if known is not None:
             return known
         return await self._library.create(
             NewConversation(
-                key=ConversationKey(PLATFORM, user, CHAT_CHANNEL, prompt.id),
+                key=ConversationKey(PLATFORM, user, CHAT_CHANNEL, chosen),
                 uid=str(uuid.uuid4()),
-                name=prompt.prompt,
+                name=name,
                 began_by=Author(id=user, name=user),
             )
         )

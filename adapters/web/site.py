@@ -12,19 +12,28 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
+from adapters.web import openapi, schemas
 from adapters.web.admin import AdminRoutes
 from adapters.web.assets import docs_routes, page_routes
+from adapters.web.attachments import AttachmentRoutes
 from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
-from adapters.web.limits import BodyLimit, StreamLimit
+from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.single_request import SingleRequestRoutes
+from adapters.web.uploads import UploadBudget
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
 from bot.domain import texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
 
+WITH_FILES = (
+    schemas.Question,
+    schemas.QuestionForm,
+    schemas.Prompt,
+    schemas.PromptForm,
+)
 DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
 
 
@@ -38,6 +47,7 @@ def build_site(
     hosts: Sequence[str],
     any_address: bool,
     throttle: WrongTokenThrottle,
+    uploads: UploadLimits,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -51,7 +61,8 @@ def build_site(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.access = access
-    _describe_models(app, models)
+    app.state.upload_limits, app.state.upload_budget = uploads, UploadBudget()
+    _complete_description(app, models, uploads)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _report_invalid)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
@@ -60,25 +71,32 @@ def build_site(
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
+    app.include_router(AttachmentRoutes(chat.library).router())
     app.include_router(AdminRoutes(library=chat.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
-    door = TokenCheck(BodyLimit(app), access=access, throttle=throttle)
+    door = TokenCheck(BodyLimit(app, uploads), access=access, throttle=throttle)
     return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
-def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
-    """Add the available models to the OpenAPI description, which is built when first read."""
+def _complete_description(app: FastAPI, models: Sequence[str], uploads: UploadLimits) -> None:
+    """Add the available models, and the bodies with files, to the OpenAPI description.
 
-    def openapi() -> dict[str, Any]:
+    It is built when it is first read.
+    """
+
+    def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
             shapes = FastAPI.openapi(app)["components"]["schemas"]
+            shapes.update(openapi.body_schemas(*WITH_FILES))
+            for shape in ("QuestionForm", "PromptForm"):
+                shapes[shape]["properties"]["files"]["maxItems"] = uploads.files
             for shape in ("NewConversation", "ConversationChange"):
                 shapes[shape]["properties"]["model"] = {"enum": [None, *models]}
         known: dict[str, Any] = app.openapi_schema or {}
         return known
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    app.openapi = describe  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
 # ── errors: always `error`, one sentence; for a wrong request also `detail`, by field ─────────

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Header, HTTPException, Query
+from fastapi import APIRouter, Depends, Header, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
 
@@ -19,14 +19,17 @@ from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.hub import LiveReply
-from adapters.web.limits import MESSAGE_CHARACTERS, StreamLimit
+from adapters.web.limits import MESSAGE_CHARACTERS, StreamLimit, UploadLimits
+from adapters.web.openapi import field_error
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
+from adapters.web.uploads import Received, reads
 from bot import __version__
 from bot.domain import http_texts, texts
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, Conversation, ConversationKey, Role
-from bot.domain.inbox import Address, Command, Incoming, Receipt
+from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.records import (
     ConversationRecord,
     MessageRecord,
@@ -40,14 +43,20 @@ from bot.inbox import commands
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
 
+NEWEST_QUESTIONS = 20
+"""Messages among which the questions of a running turn are searched for."""
+
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
 
 
 class NewMessage(BaseModel):
-    """A person's message. The same `client_id` again changes nothing."""
+    """A person's message. The same `client_id` again changes nothing.
 
-    text: str = Field(min_length=1, max_length=MESSAGE_CHARACTERS)
+    Files come in a form with the same fields.
+    """
+
+    text: str = Field(default="", max_length=MESSAGE_CHARACTERS)
     thread: uuid.UUID | None = None
     client_id: uuid.UUID
 
@@ -80,12 +89,13 @@ class Workspace:
         default_model: str,
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
+        uploads: UploadLimits,
     ) -> None:
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
         self._streams, self._needs_token = streams, needs_token
         self._models, self._default_model = tuple(models), default_model
-        self._opening = opening
+        self._opening, self._uploads = opening, uploads
 
     def router(self) -> APIRouter:
         """The routes, which belong to the page and not to the API description."""
@@ -110,6 +120,11 @@ class Workspace:
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
             "version": __version__,
+            "files": {
+                "most": self._uploads.files,
+                "bytes": self._uploads.file_bytes,
+                "total": self._uploads.total_bytes,
+            },
         }
 
     async def threads(
@@ -186,8 +201,21 @@ class Workspace:
         return record
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
-    async def send(self, user: User, message: NewMessage) -> dict[str, Any]:
-        """Post a message: a question or a command word."""
+    async def send(
+        self,
+        user: User,
+        received: Annotated[Received[NewMessage], Depends(reads("text", NewMessage, NewMessage))],
+    ) -> dict[str, Any]:
+        """Post a message: a question, perhaps with files, or a command word."""
+        with received.attachments() as attachments:
+            incoming = await self._prepare(user, received.body, attachments)
+            receipt, answer = await self._chat.command(incoming)
+            return await self._tell(user, incoming, receipt, answer)
+
+    async def _prepare(
+        self, user: str, message: NewMessage, attachments: tuple[IncomingAttachment, ...]
+    ) -> Incoming:
+        """The message for the inbox; begins its thread. Raises for a missing mention."""
         text, mentioned = _without_mention(message.text)
         if message.thread is not None:
             record = await self._record(user, message.thread)
@@ -197,26 +225,33 @@ class Workspace:
             address = Address.MENTION
         else:
             raise _needs_mention(message.text)
-        incoming = self._chat.incoming(record, user, text, str(message.client_id), address)
-        if message.thread is None and commands.parse(incoming, self._models) is None:
+        incoming = self._chat.incoming(
+            record, user, text, str(message.client_id), address, attachments
+        )
+        is_command = commands.parse(incoming, self._models) is not None
+        if is_command and attachments:
+            raise field_error(("body", "text"), http_texts.COMMAND_WITH_FILES, "command")
+        if message.thread is None and not is_command:
             if not mentioned:
                 raise _needs_mention(message.text)
             await self._begin(incoming)
-        return await self._receive(user, incoming)
+        return incoming
 
     async def _begin(self, incoming: Incoming) -> None:
         await self._library.create(
             NewConversation(
                 key=incoming.key,
                 uid=incoming.key.thread,
-                name=incoming.text,
+                name=incoming.text or next((one.name for one in incoming.attachments), ""),
                 began_by=incoming.author,
                 opening=self._opening,
             )
         )
 
-    async def _receive(self, user: str, incoming: Incoming) -> dict[str, Any]:
-        receipt, answer = await self._chat.command(incoming)
+    async def _tell(
+        self, user: str, incoming: Incoming, receipt: Receipt, answer: CommandReply | None
+    ) -> dict[str, Any]:
+        """Push what a message caused to every tab, and return it for the sending one."""
         thread = await self._library.thread(incoming.key.thread, user_scope(user, CHANNEL))
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
@@ -260,6 +295,7 @@ class Workspace:
         if live.thread is None:
             return
         reply = await self._library.reply(live.turn)
+        await self._push_questions(live)
         thread = await self._library.thread(live.thread, user_scope(live.user, CHANNEL))
         if reply is None or thread is None:
             return
@@ -276,6 +312,17 @@ class Workspace:
                 size=reply_size(reply),
             )
         self._push_thread(live.user, thread)
+
+    async def _push_questions(self, live: LiveReply) -> None:
+        """The turn's questions with files: a reply begins and ends when their states change."""
+        newest = await self._library.latest(live.conversation, limit=NEWEST_QUESTIONS)
+        asked = [each for each in newest if each.turn == live.turn and each.attachments]
+        for message in asked:
+            if not message.is_reply and live.thread is not None:
+                shape = await self._html_pool.run(
+                    serializers.page_message, message, self._highlight
+                )
+                self._chat.push_message(live.user, live.thread, shape, None)
 
     def push_live_reply(self, live: LiveReply) -> None:
         """The reply has new text, which is rendered when the event is sent."""

@@ -122,6 +122,11 @@ class Settings(BaseModel):
         return Path(self.database_url.removeprefix("sqlite:///"))
 
     @property
+    def attachment_bytes(self) -> int:
+        """The largest size of one attachment, in bytes."""
+        return self.attachment_max_mb * 1_000_000
+
+    @property
     def prompt(self) -> str:
         """The system prompt; "" if it is switched off."""
         return "" if self.system_prompt.lower() == NO_PROMPT else self.system_prompt

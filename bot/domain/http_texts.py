@@ -23,9 +23,41 @@ NOT_READY = "Threadline is starting or stopping: ask again in a moment."
 STOPPING = "Threadline is stopping: ask again in a moment."
 
 
+NOT_JSON = "The body is not JSON."
+BROKE_OFF = "The request broke off."
+
+
+def text_too_long(most: int) -> str:
+    """The texts of a message have more than `most` characters together."""
+    return f"A message may have {most:,} characters at most."
+
+
 def body_too_long(limit: int) -> str:
     """A request's body has more than `limit` bytes."""
     return f"A request may have {limit:,} bytes at most."
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────
+NO_FILES = "This server takes no files."
+NOTHING_SAID = "Write a message, or attach a file."
+COMMAND_WITH_FILES = "A command takes no files: remove them, or send them with a message."
+NO_SUCH_FILE = "There is no such file."
+FILE_NOT_STORED = "The content of this file is not stored here."
+NOT_A_FILE = "Send a file here, with a file name."
+NOT_A_FORM = "This is not multipart/form-data."
+NOT_A_DATA_URL = "Write a data URL, such as data:image/png;base64,…, or the bytes in base64."
+NOT_BASE64 = "This is not base64."
+NOT_AN_ADDRESS = "Write a data URL, or an address that begins with https:// or http://."
+
+
+def too_many_files(most: int) -> str:
+    """A message has more than `most` files."""
+    return f"A message may have {most} {'file' if most == 1 else 'files'} at most."
+
+
+def file_too_large(name: str, most: int) -> str:
+    """A file has more than `most` bytes."""
+    return f"“{name}” is too large: a file may have {most / 1_000_000:g} MB at most."
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────

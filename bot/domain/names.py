@@ -7,6 +7,7 @@ import unicodedata
 NAME_CHARACTERS = 80
 """Discord allows 32 characters and Slack 80."""
 
+_LONGEST_ENDING = 12  # ".excalidraw" and the like; what is longer belongs to the name
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d")  # needed in Persian words and in emoji
 
@@ -21,6 +22,19 @@ def one_line(name: str, *, otherwise: str = "unknown") -> str:
     visible = "".join(c if c in _JOINERS or _is_visible(c) else " " for c in head)
     words = " ".join(visible.split())
     return words[:NAME_CHARACTERS].rstrip() or otherwise
+
+
+def file_name(name: str, *, otherwise: str = "file") -> str:
+    """The name of a file without its folders, on one line, shortened before its ending.
+
+    It is shown to people and models, and is never a path.
+    """
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    stem, dot, ending = last.rpartition(".")
+    if not stem or len(ending) > _LONGEST_ENDING:
+        return one_line(last, otherwise=otherwise)
+    tail = one_line(f"{dot}{ending}", otherwise="")
+    return one_line(stem, otherwise=otherwise)[: NAME_CHARACTERS - len(tail)] + tail
 
 
 def _is_visible(character: str) -> bool:

@@ -409,7 +409,8 @@ async def test_a_body_that_is_not_json_is_422_and_a_too_long_one_413(
     async with api.http.post(path, data=b"{", headers=kind) as response:
         assert response.status == 422
         assert (await response.json())["error"] == "body: JSON decode error"
-    async with api.http.post(path, data=io.BytesIO(b" " * 1_048_577), headers=kind) as response:
+    long = io.BytesIO(b" " * 1_048_577)
+    async with api.http.post("/conversation", data=long, headers=kind) as response:
         assert response.status == 413
         assert set(await response.json()) == {"error"}
 
@@ -426,7 +427,9 @@ async def test_records_are_added_read_in_order_changed_and_deleted(
         await api.post(path, {"role": role, "content": f"{role} says"}, 201)
         for role in ("system", "user", "assistant", "user")
     ]
-    assert set(added[0]) == {"id", "role", "content", "index", "conversation_id", "created_at"}
+    assert set(added[0]) == {
+        *("id", "role", "content", "index", "conversation_id", "created_at", "attachments")
+    }
     assert [record["index"] for record in added] == [0, 1, 2, 3]
     assert {record["conversation_id"] for record in added} == {conversation}
     assert await api.get(path) == added
@@ -610,6 +613,6 @@ async def test_a_body_of_unknown_length_is_read_only_up_to_the_limit(
             yield b" " * 65_536
 
     kind = {"Content-Type": "application/json"}
-    async with api.http.post("/api/chat", data=endless(), headers=kind) as response:
+    async with api.http.post("/api/template", data=endless(), headers=kind) as response:
         assert response.status == 413
         assert (await response.json()) == {"error": "A request may have 1,048,576 bytes at most."}

@@ -59,13 +59,18 @@ export class Api {
     return this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) });
   }
 
-  async #ask(path, options) {
-    let response;
+  /** The bytes of a response, with their type. */
+  blob(path) {
+    return this.#ask(path, { headers: this.headers() }, (response) => response.blob());
+  }
+
+  /** @param {(response: Response) => Promise<any>} [read] */
+  async #ask(path, options, read = (response) => response.json()) {
     try {
-      response = await fetch(path, { ...options, signal: AbortSignal.timeout(LIMIT_MS) });
-      const body = await response.json().catch(() => null);
-      if (response.ok && body !== null) return body;
-      throw this.refused(response, body);
+      const response = await fetch(path, { ...options, signal: AbortSignal.timeout(LIMIT_MS) });
+      const body = response.ok ? await read(response).catch(() => null) : null;
+      if (body !== null) return body;
+      throw this.refused(response, await response.json().catch(() => null));
     } catch (error) {
       if (error instanceof ApiError) throw error;
       throw new ApiError(0, "The server cannot be reached.");

@@ -1,13 +1,17 @@
 // The page's composition root: creates the parts and connects them.
 import { Api, asApiError } from "./api.js";
+import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
 import { el, forget, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
+import { isPicture } from "./files.js";
 import { Outbox } from "./outbox.js";
+import { Pictures } from "./pictures.js";
 import { State } from "./state.js";
 import { Sync } from "./sync.js";
+import { Viewer } from "./viewer.js";
 
 const THREAD = /^#\/t\/([0-9a-f-]{36})$/;
 const $ = (selector) => document.querySelector(selector);
@@ -33,7 +37,13 @@ class Page {
       api: this.api,
       onChange: () => this.draw(),
       onSent: (item, answer) => this.sent(item, answer),
-      onRefused: (item, error) => this.refused(item, error),
+      onRefused: (item, error, files) => this.refused(item, error, files),
+    });
+    this.viewer = new Viewer($("#viewer"));
+    this.pictures = new Pictures({
+      api: this.api,
+      viewer: this.viewer,
+      onProblem: (words) => (this.state.openId ? this.thread : this.channel).box.fail(words),
     });
     this.channel = this.#pane($("#channel"), RootView, "channel");
     this.thread = this.#pane($("#thread"), MessageView, null);
@@ -45,15 +55,23 @@ class Page {
     const part = (selector) => root.querySelector(selector);
     const box = new Composer({
       form: part("form.composer"),
-      onSend: (text) => this.send(thread ? null : this.state.openId, text),
+      onSend: (text, files) => this.send(thread ? null : this.state.openId, text, files),
       offers: (begun) => this.offers(begun, thread ? null : this.state.openId),
       say: (words) => this.say(words),
+      limits: () => this.state.session?.files ?? { most: 0, bytes: 0, total: 0 },
+      onView: ({ file, pasted }, putBack) => this.view(file, pasted, putBack),
+    });
+    installDrop({
+      root,
+      zone: part(".drop"),
+      allowed: () => box.files.allowed,
+      onDrop: (data) => box.files.drop(data),
     });
     const feed = new Feed({
       scroller: part(".scroll"),
       list: part(".feed"),
       pill: part(".pill"),
-      View,
+      create: (item) => new View(item, this.pictures),
       onPastEnd: () => box.box.focus(),
     });
     return { root, box, feed };
@@ -102,6 +120,7 @@ class Page {
     $("#leave").hidden = !needs_token;
     $(".echo").hidden = default_model !== "echo";
     setText($("#version"), `Threadline ${version}.`);
+    for (const { box } of [this.channel, this.thread]) box.files.button.hidden = !box.files.allowed;
     this.route({ focus: true });
     this.sync.follow();
     this.outbox.run();
@@ -183,7 +202,7 @@ class Page {
   }
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────
-  send(thread, text) {
+  send(thread, text, files) {
     if (thread === null && !text.startsWith("/") && !text.toLowerCase().includes(MENTION)) {
       const add = el("button", { type: "button", class: "quiet" }, `Add ${MENTION}`);
       this.channel.box.fail(`Mention ${MENTION} to get an answer.`);
@@ -191,7 +210,7 @@ class Page {
       add.addEventListener("click", () => this.channel.box.write(`${MENTION} ${text}`));
       return false;
     }
-    const { client_id } = this.outbox.add(thread, text);
+    const { client_id } = this.outbox.add(thread, text, files);
     this.#sentFrom.set(client_id, this.state.openId);
     (thread === null ? this.channel : this.thread).feed.toEnd();
     return true;
@@ -211,10 +230,17 @@ class Page {
     this.first = { id, name: message.text, model: null, epoch: message.epoch, messages: [{ ...message, state: "done" }] };
   }
 
-  refused({ thread, text }, error) {
-    if (thread === null) return this.channel.box.fail(error.message, text);
-    if (thread === this.state.openId) return this.thread.box.fail(error.message, text);
+  refused({ thread, text }, error, files) {
+    if (thread === null) return this.channel.box.fail(error.message, text, files);
+    if (thread === this.state.openId) return this.thread.box.fail(error.message, text, files);
     tab.set(`draft.${thread}`, text);
+    this.thread.box.files.giveBack(files, thread);
+  }
+
+  /** Open a file that is not sent yet. */
+  async view(file, pasted, putBack) {
+    if (isPicture(file)) return this.viewer.showPicture(file.name, file);
+    this.viewer.showText(pasted ? "Pasted text" : file.name, await file.text(), putBack);
   }
 
   stop() {
@@ -345,6 +371,7 @@ function ending({ state, text }) {
 
 const page = new Page();
 installTheme($("#theme"));
+installSafeDrops();
 installCopying({ say: (words) => page.say(words), source: (button) => page.textOf(button) });
 installKeys(page);
 page.start();

@@ -1,8 +1,9 @@
 // A message box that grows with its text, keeps a draft, and completes commands, models and the
-// mention.
+// mention. `Attach` has its files.
 //
 // The box stays a multi-line textbox, which may point to an option of a listbox
 // (aria-activedescendant); role=combobox is not allowed on a textarea.
+import { Attach } from "./attach.js";
 import { byTouch, el, isComposing, tab } from "./dom.js";
 import { counted } from "./format.js";
 
@@ -15,8 +16,11 @@ export class Composer {
   #range = [0, 0];
   #draft = "";
 
-  /** `onSend(text)`; `offers(text)` returns suggestions; `say` announces their number. */
-  constructor({ form, onSend, offers, say }) {
+  /**
+   * `onSend(text, files)`; `offers(text)` returns suggestions; `say` announces their number. `limits`
+   * and `onView` are those of `Attach`.
+   */
+  constructor({ form, onSend, offers, say, limits, onView }) {
     this.onSend = onSend;
     this.offers = offers;
     this.say = say;
@@ -32,6 +36,15 @@ export class Composer {
       event.preventDefault();
       this.submit();
     });
+    this.files = new Attach({
+      form,
+      box: this.box,
+      limits,
+      say,
+      onView,
+      onChange: () => this.#filesChanged(),
+      onProblem: (sentence) => this.#fail(sentence),
+    });
     this.#changed();
   }
 
@@ -39,6 +52,7 @@ export class Composer {
   keepAs(name) {
     this.#draft = `draft.${name}`;
     this.text = tab.get(this.#draft, "");
+    this.files.keepAs(name);
   }
 
   get text() {
@@ -61,19 +75,25 @@ export class Composer {
 
   submit() {
     const text = this.box.value.trim();
-    if (!text) return;
+    const files = this.files.items;
+    if (!text && !files.length) return;
+    if (files.length && text.startsWith("/")) {
+      return this.#fail("A command takes no files: remove them, or send them with a message.");
+    }
     if (text.length > MOST_CHARACTERS) {
       const [has, most] = [text.length, MOST_CHARACTERS].map((n) => n.toLocaleString("en"));
       return this.#fail(`This has ${has} characters; a message takes ${most}. Please shorten it.`);
     }
     this.#fail("");
-    if (this.onSend(text) === false) return;
+    if (this.onSend(text, files) === false) return;
+    this.files.take();
     this.text = "";
     this.#keep();
   }
 
-  /** Show why nothing was sent, with the text back in the box. */
-  fail(sentence, text = "") {
+  /** Show why nothing was sent, with the text and the files back in the box. */
+  fail(sentence, text = "", files = []) {
+    if (files.length) this.files.giveBack(files);
     if (text) this.text = [text, this.box.value].filter(Boolean).join("\n\n");
     this.#keep();
     this.#fail(sentence);
@@ -99,11 +119,21 @@ export class Composer {
 
   #keep() {
     if (this.#draft) tab.set(this.#draft, this.box.value);
-    this.send.disabled = !this.box.value.trim();
+    this.#allow();
+  }
+
+  #filesChanged() {
+    this.#fail("");
+    this.#allow();
+  }
+
+  /** A text or a file can be sent. */
+  #allow() {
+    this.send.disabled = !this.box.value.trim() && !this.files?.items.length;
   }
 
   #fit() {
-    this.send.disabled = !this.box.value.trim();
+    this.#allow();
     if (CSS.supports("field-sizing", "content")) return;
     this.box.rows = Math.min(10, this.box.value.split("\n").length);
   }

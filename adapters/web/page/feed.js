@@ -13,14 +13,14 @@ export class Feed {
   #current = null;
 
   /**
-   * `scroller` holds `list` (role=feed); `pill` jumps to new messages; `View` shows one item;
+   * `scroller` holds `list` (role=feed); `pill` jumps to new messages; `create(item)` makes a view;
    * `onPastEnd()` is called when the reader walks down from the last message.
    */
-  constructor({ scroller, list, pill, View, onPastEnd }) {
+  constructor({ scroller, list, pill, create, onPastEnd }) {
     this.scroller = scroller;
     this.list = list;
     this.pill = pill;
-    this.View = View;
+    this.create = create;
     this.onPastEnd = onPastEnd;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     pill.addEventListener("click", () => this.toEnd());
@@ -98,7 +98,7 @@ export class Feed {
   #updated(item, before) {
     let view = this.#views.get(item.id);
     if (!view) {
-      view = new this.View(item);
+      view = this.create(item);
       this.#views.set(item.id, view);
     }
     view.update(item, before);

@@ -1,5 +1,6 @@
 // One message in the page: created once, updated where it changed.
 import { el, icon, setText } from "./dom.js";
+import { FileList } from "./filelist.js";
 import { clockTime, costs, counted, dayName, fullTime, moment } from "./format.js";
 import { Body } from "./patch.js";
 
@@ -26,8 +27,9 @@ export class MessageView {
   #names = {};
   #notice = null;
 
-  constructor(item) {
+  constructor(item, pictures) {
     const key = `m${++made}`;
+    this.files = new FileList(pictures);
     this.#names = {
       who: el("h3", { class: "who", id: `${key}-who` }),
       when: el("time", { class: "when", id: `${key}-when` }),
@@ -46,6 +48,7 @@ export class MessageView {
       el("span", { class: "face", "aria-hidden": "true" }),
       el("header", { class: "head" }, who, when),
       this.#body.node,
+      this.files.node,
       this.foot,
     );
   }
@@ -62,6 +65,7 @@ export class MessageView {
     this.node.dataset.state = item.state ?? "";
     this.#head(item, before);
     this.#text(item, writing);
+    this.files.show(item);
     this.#foot(item, writing);
   }
 
@@ -109,8 +113,8 @@ export class RootView extends MessageView {
   #count;
   #last;
 
-  constructor(item) {
-    super(item);
+  constructor(item, pictures) {
+    super(item, pictures);
     this.#count = el("span", { class: "count" });
     this.#last = el("span", { class: "last" });
     this.#open = el(

@@ -1,7 +1,10 @@
 // Unsent messages: they survive a reload, are sent in order, and retried with the same `client_id`,
-// so that no message is lost or sent twice.
-import { asApiError, backoff } from "./api.js";
+// so that no message is lost or sent twice. Only their files are lost in a reload, and the page says so.
+import { ApiError, asApiError, backoff } from "./api.js";
 import { tab, uuid } from "./dom.js";
+import { upload } from "./upload.js";
+
+const FILES_LOST = "The page was reloaded before your files were sent: please attach them again.";
 
 export class Outbox {
   /** @type {any[]} */
@@ -9,8 +12,12 @@ export class Outbox {
   #running = false;
   #failures = 0;
   #wake = () => {};
+  /** @type {Map<string, import("./attach.js").Attached[]>} */
+  #files = new Map(); // by client id
 
-  /** `onChange()`; `onSent(item, answer)`; `onRefused(item, error)` if a retry cannot help. */
+  /**
+   * `onChange()`; `onSent(item, answer)`; `onRefused(item, error, files)` if a retry cannot help.
+   */
   constructor({ api, onChange, onSent, onRefused }) {
     this.api = api;
     this.onChange = onChange;
@@ -22,8 +29,12 @@ export class Outbox {
     return this.#items;
   }
 
-  add(thread, text) {
-    const item = { client_id: uuid(), thread, text, created_at: Date.now() / 1000, state: "sending" };
+  /** @param {import("./attach.js").Attached[]} [attached] */
+  add(thread, text, attached = []) {
+    const client_id = uuid();
+    const files = attached.map(({ file: { name, size } }) => ({ name, size }));
+    const item = { client_id, thread, text, files, created_at: Date.now() / 1000, state: "sending" };
+    if (files.length) this.#files.set(client_id, attached);
     this.#set([...this.#items, item]);
     this.run();
     return item;
@@ -47,21 +58,42 @@ export class Outbox {
   }
 
   async #first(item) {
-    const { client_id, thread, text } = item;
+    const { client_id } = item;
+    const files = this.#files.get(client_id) ?? [];
     try {
-      const answer = await this.api.post("/app/messages", { client_id, thread, text });
+      if (item.files?.length && !files.length) throw new ApiError(400, FILES_LOST);
+      const answer = await (files.length ? this.#upload(item, files) : this.#post(item));
       this.#failures = 0;
       this.onSent(item, answer);
       this.#remove(client_id);
     } catch (thrown) {
       const error = asApiError(thrown);
       if (!error.passing && error.status !== 401) {
-        this.onRefused(item, error);
+        this.onRefused(item, error, files);
         return this.#remove(client_id);
       }
-      this.#set(this.#items.map((each) => ({ ...each, state: "waiting" })));
+      this.#set(this.#items.map((each) => ({ ...each, state: "waiting", progress: null })));
       await this.#pause(error);
     }
+  }
+
+  #post({ client_id, thread, text }) {
+    return this.api.post("/app/messages", { client_id, thread, text });
+  }
+
+  #upload({ client_id, thread, text }, files) {
+    const form = new FormData();
+    form.set("client_id", client_id);
+    form.set("text", text);
+    if (thread) form.set("thread", thread);
+    for (const { file, pasted } of files) form.append(pasted ? "pasted" : "files", file, file.name);
+    return upload(this.api, "/app/messages", form, (part) => this.#progressed(client_id, part));
+  }
+
+  #progressed(client_id, progress) {
+    const changed = (each) => (each.client_id === client_id ? { ...each, state: "sending", progress } : each);
+    this.#items = this.#items.map(changed);
+    this.onChange();
   }
 
   /** @returns {Promise<void>} */
@@ -77,6 +109,7 @@ export class Outbox {
   }
 
   #remove(client_id) {
+    this.#files.delete(client_id);
     this.#set(this.#items.filter((each) => each.client_id !== client_id));
   }
 

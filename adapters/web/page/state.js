@@ -123,9 +123,10 @@ export class State {
     const mine = outbox.filter((item) => item.thread === thread && !this.#arrived(item));
     return mine.map((item) => {
       if (!this.#pending.has(item)) {
-        const { client_id: id, text, created_at, state } = item;
+        const { client_id: id, text, created_at, state, files = [], progress = null } = item;
         const author = this.session?.user;
-        this.#pending.set(item, { id, role: "user", author, text, html: "", created_at, state });
+        const shown = { id, role: "user", author, text, html: "", created_at, state, files, progress };
+        this.#pending.set(item, shown);
       }
       return this.#pending.get(item);
     });
