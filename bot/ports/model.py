@@ -17,6 +17,15 @@ class ChatModel(Protocol):
         """The name from the settings, such as `openai:gpt-5`."""
         ...
 
+    @property
+    def sees(self) -> bool | None:
+        """Whether the model takes images; None if that is unknown.
+
+        Learned from the server's answers: a server that drops images silently counts as one that
+        takes them.
+        """
+        ...
+
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Stream the answer; the last pieces have the finish reason and the usage.
 

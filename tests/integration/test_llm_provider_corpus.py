@@ -152,6 +152,7 @@ class Recorded:
 
     def __init__(self, name: str, deltas: list[Delta], error: ModelError | None) -> None:
         self.name, self._deltas, self._error = name, deltas, error
+        self.sees: bool | None = None
         self.requests = 0
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:

@@ -39,6 +39,7 @@ class ScriptedModel:
     """
 
     name: str = "scripted"
+    sees: bool | None = None
     pieces: Sequence[Delta | ModelError] = (Delta("Hello."), Delta(finish_reason="stop"))
     requests: list[ChatRequest] = field(default_factory=list)
     hold: asyncio.Event | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from tests.sims.kit import SimProcess
@@ -75,6 +76,13 @@ class ModelSim(SimProcess):
         """Set the models. `reasoning` ones reject `max_tokens` and a temperature other than 1,
         `strict` ones reject messages whose roles do not alternate."""
         await self.call("models", known=list(known), reasoning=list(reasoning), strict=list(strict))
+
+    async def images(self, *, blind: Mapping[str, str] | None = None, limit: int = 500) -> None:
+        """Set which models take no images, and how many images the others take in a request.
+
+        `blind` has the form of each such model's refusal: a key of `tests.sims.model.images.BLIND`.
+        """
+        await self.call("images", blind=dict(blind or {}), limit=limit)
 
     async def context(self, tokens: int | None) -> None:
         """Set the context window, in tokens as `count_tokens` counts; None removes the limit."""
