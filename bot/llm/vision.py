@@ -16,7 +16,7 @@ same address; asking again costs one rejected request."""
 
 
 class Vision:
-    """What is known about one model. `now` returns seconds."""
+    """The knowledge about one model. `now` returns seconds."""
 
     def __init__(self, *, now: Callable[[], float]) -> None:
         self._now = now

@@ -129,12 +129,12 @@ async def test_only_messages_with_images_have_an_array_as_content(
     assert [sent.data for sent in record.images] == [first.data, second.data, first.data]
 
 
-async def test_requests_at_the_same_time_keep_their_images_apart(
-    sim: ModelSim, make: Make
-) -> None:
+async def test_requests_at_the_same_time_keep_their_images_apart(sim: ModelSim, make: Make) -> None:
     model, parts = make(), [image(300_000 + k) for k in range(6)]
     before = len(await sim.streams())
-    await asyncio.gather(*(ask(model, question(part, text=f"q{k}")) for k, part in enumerate(parts)))
+    await asyncio.gather(
+        *(ask(model, question(part, text=f"q{k}")) for k, part in enumerate(parts))
+    )
     for record in await sim.streams(before):
         number = int(record.body["messages"][0]["content"][0]["text"][1:])
         assert record.images[0].data == parts[number].data
@@ -163,6 +163,9 @@ async def test_the_event_loop_runs_while_images_are_sent(sim: ModelSim, make: Ma
         await asyncio.sleep(0)
         lags.append(time.thread_time() - began)
     await asking
+    sent = (await sim.last()).images
+    assert [each.data for each in sent] == [part.data for part in request.messages[0].parts]
+    await sim.forget_bodies()
     assert max(lags) < 0.05
 
 

@@ -108,6 +108,10 @@ class ModelSim(SimProcess):
         assert found, f"no completion request with {match!r}"
         return found[-1]
 
+    async def forget_bodies(self) -> None:
+        """Forget the bodies of all requests so far: every look at the records transfers them."""
+        await self.call("forget_bodies")
+
     async def wait_ended(self, n: int = -1, seconds: float = 60.0) -> Record:
         """Wait for the response to the nth completion request to end, in any way."""
 

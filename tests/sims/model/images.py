@@ -122,7 +122,10 @@ BLIND: Mapping[str, tuple[int, Any]] = {
         error_body("this model does not support image input", "invalid_request_error", None),
     ),
     "lm-studio": (400, {"error": "Model does not support images. Please use a model that does."}),
-    "groq": (400, error_body("messages[0].content must be a string", "invalid_request_error", None)),
+    "groq": (
+        400,
+        error_body("messages[0].content must be a string", "invalid_request_error", None),
+    ),
     "deepseek": (
         400,
         error_body(

@@ -48,11 +48,21 @@ class ModelServer(Sim):
         routes.add_get("/v1/models", self._models)
         routes.add_get("/v1/models/{id:.+}", self._model)
         routes.add_route("*", "/{path:(?!_sim/).*}", self._unknown_path)
-        for control in ("script", "pace", "dialect", "key", "models", "context", "flavor", "images"):
+        for control in (
+            "script",
+            "pace",
+            "dialect",
+            "key",
+            "models",
+            "context",
+            "flavor",
+            "images",
+        ):
             self.control(control, getattr(self, f"_{control}_control"))
         self.control("reset", self._reset)
         self.control("release", self._release)
         self.control("streams", self._streams)
+        self.control("forget_bodies", self._forget_bodies)
 
     async def start(self, port: int = 0) -> web.AppRunner:
         """Listen as `Sim` does, but cancel a request when its client disconnects."""
@@ -266,6 +276,10 @@ class ModelServer(Sim):
 
     def _streams(self, since: int = 0) -> list[dict[str, Any]]:
         return [dataclasses.asdict(record) for record in self.records[since:]]
+
+    def _forget_bodies(self) -> None:
+        for record in self.records:
+            record.body = {}
 
 
 def _card(name: str) -> dict[str, Any]:
