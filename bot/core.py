@@ -143,6 +143,7 @@ def build_readers(settings: Settings, clock: Clock) -> Readers:
     """What reads files, links and speech; raises SettingsError for an unknown speech model."""
     return Readers(
         links=PublicLinkReader(
+            clock=clock,
             allowed_hosts=split(settings.link_allowed_hosts),
             denied_hosts=split(settings.link_denied_hosts),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,10 @@ class ImagePart:
     label: str = ""
 
 
+Part: TypeAlias = ImagePart
+"""What a message carries beside its text; further kinds join this union."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation, as the model gets it. `index` orders the messages.
@@ -95,5 +100,5 @@ class Message:
     index: int = 0
     id: int = 0
     created_at: float = 0.0
-    parts: tuple[ImagePart, ...] = ()
+    parts: tuple[Part, ...] = ()
     has_attachments: bool = False

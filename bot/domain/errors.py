@@ -21,6 +21,8 @@ ThreadlineError
 │   ├── WrongAddress           the server at that address is not a model server
 │   ├── ContextTooLong         the request exceeds the context window; carries the window
 │   ├── ContentRefused         a content filter
+│   ├── CannotSee              the model takes no images
+│   ├── ImageRefused           this image, or the number of images; carries the limit
 │   ├── CutOff                 the stream ended early
 │   ├── TimedOut               no first token, or no further token, in time
 │   └── ModelFailed            anything else
@@ -241,11 +243,29 @@ class ContentRefused(ModelError):
 
 
 class CannotSee(ModelError):
-    """The model takes no images."""
+    """The model takes no images; the same request without them may be answered."""
+
+    reason = FailureReason.CANNOT_SEE
 
 
 class ImageRefused(ModelError):
-    """The server rejected an image of the request."""
+    """The server rejected an image of the request; it may answer without it.
+
+    `limit` is the number of images that it takes in one request, None if that was not the reason.
+    """
+
+    reason = FailureReason.IMAGE_REFUSED
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        model: str = "",
+        retry_after: float | None = None,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(message, model=model, retry_after=retry_after)
+        self.limit = limit
 
 
 class CutOff(ModelError):

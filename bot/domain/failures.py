@@ -22,6 +22,8 @@ class FailureReason(StrEnum):
     WRONG_ADDRESS = "WrongAddress"
     CONTEXT_TOO_LONG = "ContextTooLong"
     CONTENT_REFUSED = "ContentRefused"
+    CANNOT_SEE = "CannotSee"
+    IMAGE_REFUSED = "ImageRefused"
     CUT_OFF = "CutOff"
     TIMED_OUT = "TimedOut"
     MODEL_FAILED = "ModelFailed"

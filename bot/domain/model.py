@@ -31,6 +31,11 @@ class ChatRequest:
     max_tokens: int | None = None
     temperature: float | None = None
 
+    @property
+    def has_images(self) -> bool:
+        """Whether a message carries an image."""
+        return any(message.parts for message in self.messages)
+
 
 @dataclass(frozen=True, slots=True)
 class Delta:

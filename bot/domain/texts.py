@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bot.domain.errors import (
+    CannotSee,
     ContentRefused,
     ContextTooLong,
     CutOff,
+    ImageRefused,
     KeyRefused,
     ModelError,
     ModelLoading,
@@ -122,6 +124,8 @@ _MODEL_SENTENCES: tuple[tuple[type[ModelError], str], ...] = (
     ),
     (ContextTooLong, "This conversation is too long for the model. `/reset` starts over."),
     (ContentRefused, "The model's content filter refused this. Please put it another way."),
+    (CannotSee, "The model cannot look at images. Please describe what they show."),
+    (ImageRefused, "The model could not use an image here. Please ask again without it."),
     (CutOff, "The connection to the model broke off before the answer was complete."),
 )
 

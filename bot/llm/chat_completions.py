@@ -6,9 +6,11 @@ a stream that ends too early as complete. So all providers' raw bytes are read a
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import httpx2
@@ -21,12 +23,14 @@ from bot.llm.check import check_model
 from bot.llm.chunks import DONE, KEEPALIVE, ErrorEvent, MalformedChunk
 from bot.llm.error_report import ErrorReport, loggable
 from bot.llm.errors import to_stream_error
+from bot.llm.images import ImageUploads
 from bot.llm.response_body import UnexpectedBody, read_body
 from bot.llm.server_quirks import LIMIT_NAMES, MAX_ATTEMPTS, ServerQuirks
 from bot.llm.sse import EventTooLong
 from bot.llm.stream_reader import LOADING, StreamReader
 from bot.llm.stream_timeout import UNSTREAMED_SECONDS, StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
+from bot.llm.vision import Vision
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -50,9 +54,12 @@ class Endpoint(Protocol):
     errors: tuple[type[Exception], ...]
 
     def open(
-        self, parameters: Mapping[str, Any]
+        self, parameters: Mapping[str, Any], images: ImageUploads
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Send a request; yields the body of a response with status 200, or raises `errors`."""
+        """Send a request; yields the body of a response with status 200, or raises `errors`.
+
+        `images` replace their placeholders in `parameters`.
+        """
         ...
 
     def report(self, error: Exception) -> ErrorReport | None:
@@ -90,6 +97,12 @@ class ChatCompletionsModel:
         self._probe = probe
         self._server_quirks = ServerQuirks(limit_names)
         self._stream_quirks = StreamQuirks()
+        self._vision = Vision(now=time.monotonic)
+
+    @property
+    def sees(self) -> bool | None:
+        """Whether the model takes images; None until its server has shown it."""
+        return self._vision.sees
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The answer, piece by piece. Raises a ModelError; closing it closes the connection."""
@@ -97,7 +110,7 @@ class ChatCompletionsModel:
             model=self.name,
             timeouts=self._timeouts if self._server_quirks.streams else _relax(self._timeouts),
             expected_errors=(*self._endpoint.errors, *_BODY_ERRORS),
-            translate=self._translate,
+            translate=partial(self._translate, request),
             quirks=self._stream_quirks,
         )
         deltas = self._request(request)
@@ -108,17 +121,14 @@ class ChatCompletionsModel:
                 elif delta is LOADING:
                     yield delta
                 else:
+                    if request.has_images and (delta.text or delta.reasoning):
+                        self._vision.record_answer()
                     yield reader.process(delta)
             if (rest := reader.finish()) is not None:
                 yield rest
         finally:
             await reader.aclose()
             await deltas.aclose()
-
-    @property
-    def sees(self) -> bool | None:
-        """Whether the model takes images; None as long as that is unknown."""
-        return None
 
     async def check(self) -> Finding:
         """Request one short answer for `doctor`; also reports the workarounds it needed."""
@@ -138,11 +148,12 @@ class ChatCompletionsModel:
     async def _request(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """The body's deltas; retries with a workaround if the server rejects a parameter."""
         rejections: tuple[type[Exception], ...] = (ErrorEvent, *self._endpoint.errors)
+        images = ImageUploads()
         for _ in range(MAX_ATTEMPTS):
-            sent = self._server_quirks.parameters(request)
+            sent = self._server_quirks.parameters(request, images)
             answered = False
             try:
-                async with self._endpoint.open({"model": self._model, **sent}) as reads:
+                async with self._endpoint.open({"model": self._model, **sent}, images) as reads:
                     yield KEEPALIVE
                     async for delta in read_body(reads):
                         answered = answered or delta is not KEEPALIVE
@@ -150,16 +161,22 @@ class ChatCompletionsModel:
                 return
             except rejections as error:
                 report = None if answered else self._report(error)
-                if report is None or not self._adapt(report, sent, request):
+                if report is None or not self._adapt(report, sent, request, images):
                     raise
         raise MalformedChunk("rejected with every workaround")
 
-    def _adapt(self, report: ErrorReport, sent: Mapping[str, Any], request: ChatRequest) -> bool:
+    def _adapt(
+        self,
+        report: ErrorReport,
+        sent: Mapping[str, Any],
+        request: ChatRequest,
+        images: ImageUploads,
+    ) -> bool:
         """Learn from a rejection; returns whether the next request will differ from `sent`."""
         workaround = self._server_quirks.learn(report, sent, request)
         if workaround is None:
             # A parallel request may have learned the workaround since this one was sent.
-            return self._server_quirks.parameters(request) != sent
+            return self._server_quirks.parameters(request, images) != sent
         log.info(
             "request rejected; applying a workaround",
             model=self.name,
@@ -174,10 +191,12 @@ class ChatCompletionsModel:
             return ErrorReport.parse(None, error.error)
         return self._endpoint.report(error)
 
-    def _translate(self, error: Exception, started: bool) -> ModelError:
+    def _translate(self, request: ChatRequest, error: Exception, started: bool) -> ModelError:
         report = self._report(error)
         if report is not None:
-            return to_stream_error(report, model=self.name, started=started)
+            images = request.has_images
+            failure = to_stream_error(report, model=self.name, started=started, images=images)
+            return self._vision.record_error(failure) if images else failure
         if isinstance(error, UnexpectedBody) and not started:
             text = "a web page" if b"<" in error.body else "plain text"
             wrong_address = WrongAddress(text, model=self.name)

@@ -15,8 +15,10 @@ import structlog
 
 from bot.common.retry import Backoff
 from bot.domain.errors import (
+    CannotSee,
     ContentRefused,
     ContextTooLong,
+    ImageRefused,
     ModelError,
     ModelFailed,
     ModelLoading,
@@ -40,7 +42,7 @@ INSTANT_REFUSAL = 1.0
 costs almost nothing. So the first question after the server's start is answered."""
 
 # Failures of the request rather than of the provider.
-_REQUEST_ERRORS = (ContentRefused, ContextTooLong)
+_REQUEST_ERRORS = (CannotSee, ContentRefused, ContextTooLong, ImageRefused)
 
 
 class Call:

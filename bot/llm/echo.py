@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from bot.domain.conversations import Role
+from bot.domain.conversations import Message, Role
 from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest, Delta, Usage
 from bot.domain.tokens import count_tokens
@@ -17,9 +17,10 @@ _PIECE = re.compile(r"\s*\S{1,8}|\s+")
 
 
 class EchoModel:
-    """Streams back the last user message and the number of messages in the conversation."""
+    """Streams back the last user message, and says how many images and messages it got."""
 
     name = "echo"
+    sees = True
 
     def __init__(self, *, seconds_per_piece: float = SECONDS_PER_PIECE) -> None:
         self._pause = seconds_per_piece
@@ -35,11 +36,6 @@ class EchoModel:
         finish = "stop" if limit >= len(pieces) else "length"
         yield Delta(finish_reason=finish, usage=Usage(input_tokens, min(limit, len(pieces))))
 
-    @property
-    def sees(self) -> bool | None:
-        """Whether the model takes images; None as long as that is unknown."""
-        return None
-
     async def check(self) -> Finding:
         """A warning that this is not a language model."""
         advice = "Set LLM to use a real model, such as openai:gpt-5-mini."
@@ -50,8 +46,14 @@ class EchoModel:
 
 
 def _answer(request: ChatRequest) -> str:
-    questions = [message.content for message in request.messages if message.role is Role.USER]
+    questions = [message for message in request.messages if message.role is Role.USER]
     known = sum(message.role is not Role.SYSTEM for message in request.messages)
-    last = questions[-1] if questions else ""
-    count = "1 message" if known == 1 else f"{known} messages"
-    return f"You wrote:\n\n{last}\n\nI only repeat, and I have {count} of this conversation."
+    last = questions[-1] if questions else Message(Role.USER, "")
+    said = f"You wrote:\n\n{last.content}\n\n"
+    if last.parts:
+        said += f"I got {_count(len(last.parts), 'image')}.\n\n"
+    return f"{said}I only repeat, and I have {_count(known, 'message')} of this conversation."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,7 +1,8 @@
 """Rules that recognize a provider's error by its status, codes and wording.
 
 Providers use different statuses and codes for the same failure. The first matching rule wins; if
-none matches, the status decides (`bot.llm.errors`). Add new wordings with the provider's name.
+none matches, the status decides (`bot.llm.errors`). Add new wordings with the provider's name;
+those for images are in `bot.llm.image_rules`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import re
 from dataclasses import dataclass
 
 from bot.domain.errors import (
+    CannotSee,
     ContentRefused,
     ContextTooLong,
+    ImageRefused,
     KeyRefused,
     ModelError,
     ModelLoading,
@@ -22,6 +25,7 @@ from bot.domain.errors import (
     WrongAddress,
 )
 from bot.llm.error_report import ErrorReport
+from bot.llm.image_rules import CANNOT_SEE, REFUSED, REFUSED_CODES
 
 
 def _any_of(*patterns: str) -> re.Pattern[str]:
@@ -95,6 +99,7 @@ RULES: tuple[ErrorRule, ...] = (
             {
                 "content_filter",
                 "content_policy_violation",
+                "image_content_policy_violation",
                 "contentpolicyviolationerror",
                 "responsibleaipolicyviolation",  # Azure
                 "data_inspection_failed",  # Alibaba
@@ -138,6 +143,14 @@ RULES: tuple[ErrorRule, ...] = (
             r"|initializing|booting)|scaled to zero|cold start",
             r"still loading|model (is )?not (yet )?(ready|loaded)",
         ),
+    ),
+    # Images: only for requests that have some (`bot.llm.errors.classify`).
+    ErrorRule(CannotSee, _REQUEST | {404, 415, 501}, frozenset(), _any_of(*CANNOT_SEE)),
+    ErrorRule(
+        ImageRefused,  # the body is too large, and its images are by far the largest part
+        frozenset({413}),
+        frozenset(),
+        _any_of(r"\A(?!.*(token|context))"),
     ),
     # The request exceeds the context window.
     ErrorRule(
@@ -186,6 +199,7 @@ RULES: tuple[ErrorRule, ...] = (
             r"超长|超过.{0,20}(长度|上限)|超出.{0,20}(长度|上限)|トークン.{0,10}(上限|超)",
         ),
     ),
+    ErrorRule(ImageRefused, _REQUEST | {415, 501}, REFUSED_CODES, _any_of(*REFUSED)),
     ErrorRule(
         ContextTooLong,  # one request alone exceeds the rate limit: waiting would not help
         frozenset({429}),

@@ -6,9 +6,13 @@ text has the status and the codes only; `provider_message` keeps the provider's 
 
 from __future__ import annotations
 
+import re
+
 from bot.domain.errors import (
+    CannotSee,
     ContextTooLong,
     CutOff,
+    ImageRefused,
     KeyRefused,
     ModelError,
     ModelFailed,
@@ -25,24 +29,43 @@ _MAX_CODE_LENGTH = 60
 """Characters: a longer "code" is a message in the wrong field."""
 
 
-def to_model_error(report: ErrorReport, *, model: str) -> ModelError:
-    """The error that a report describes."""
+_IMAGE_LIMIT = re.compile(
+    r"(?:at most|up to|maximum(?: of| is)?|limit(?: of| is)?|more than|only) (\d{1,3}|one) image",
+    re.IGNORECASE,
+)
+
+# Statuses of an invalid request. If no rule knows the wording, an image is the likeliest reason.
+_IMAGE_STATUSES = (400, 415, 422)
+
+
+def to_model_error(report: ErrorReport, *, model: str, images: bool = False) -> ModelError:
+    """The error that a report describes. `images`: the request had some.
+
+    An unknown rejection of a request with images is an ImageRefused: the turn then asks without
+    them, and learns whether that was the reason.
+    """
     codes = [code for code in report.codes if len(code) <= _MAX_CODE_LENGTH]
     text = " ".join(str(part) for part in (report.status, *codes) if part)
-    kind = classify(report)
+    kind = classify(report, images=images)
+    if images and kind is ModelFailed and report.status in _IMAGE_STATUSES:
+        kind = ImageRefused
     error: ModelError
     if issubclass(kind, ContextTooLong):
         counts = parse_token_counts(report)
         error = kind(text, model=model, window=counts.window, asked=counts.requested)
+    elif issubclass(kind, ImageRefused):
+        error = kind(text, model=model, limit=_image_limit(report))
     else:
         error = kind(text, model=model, retry_after=report.retry_after)
     error.provider_message = report.raw
     return error
 
 
-def to_stream_error(report: ErrorReport, *, model: str, started: bool) -> ModelError:
+def to_stream_error(
+    report: ErrorReport, *, model: str, started: bool, images: bool = False
+) -> ModelError:
     """The error that a report describes; once text has come, a general failure means CutOff."""
-    error = to_model_error(report, model=model)
+    error = to_model_error(report, model=model, images=images and not started)
     if started and isinstance(error, Overloaded | ModelFailed | RateLimited):
         cut = CutOff(str(error), model=model)
         cut.provider_message = error.provider_message
@@ -50,9 +73,18 @@ def to_stream_error(report: ErrorReport, *, model: str, started: bool) -> ModelE
     return error
 
 
-def classify(report: ErrorReport) -> type[ModelError]:
-    """The class of error that a report describes."""
-    return next((rule.error for rule in RULES if rule.matches(report)), None) or _by_status(report)
+def classify(report: ErrorReport, *, images: bool = False) -> type[ModelError]:
+    """The class of error that a report describes. `images`: the request had some."""
+    rules = (rule for rule in RULES if images or rule.error not in (CannotSee, ImageRefused))
+    return next((rule.error for rule in rules if rule.matches(report)), None) or _by_status(report)
+
+
+def _image_limit(report: ErrorReport) -> int | None:
+    """The largest number of images, if the report names it."""
+    found = _IMAGE_LIMIT.search(report.text)
+    if found is None:
+        return None
+    return 1 if found[1].lower() == "one" else int(found[1])
 
 
 def _by_status(report: ErrorReport) -> type[ModelError]:

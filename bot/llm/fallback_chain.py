@@ -4,8 +4,9 @@ Once a model has written text, its failure ends the turn: an answer never mixes 
 Reasoning does not count as text; consumers discard it when a later delta names another model.
 The chain retries only after every model has failed, if a retry may help, and within the limit to
 the first token. So a single model is retried, and a failing first model never delays the others.
-A model that keeps failing is skipped (`bot.llm.circuit_breaker`). If no other model answers, the
-chain polls a server that is still loading its model, and yields one notice about it.
+A model that keeps failing is skipped (`bot.llm.circuit_breaker`), and so is one that is known to
+take no images if the request has some; the turn may then ask again without them. If no other model
+answers, the chain polls a server that is still loading its model, and yields one notice about it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import structlog
 
 from bot.common.retry import Backoff
 from bot.domain.errors import (
+    CannotSee,
     ContentRefused,
     ContextTooLong,
+    ImageRefused,
     ModelError,
     ModelLoading,
     Overloaded,
@@ -46,6 +49,14 @@ LOADING_PAUSE = 2.0
 # A model that timed out has already used up the time for a retry.
 _TRANSIENT = (RateLimited, Overloaded)
 
+# The turn can fix the first three, by asking with less; the last ones pass.
+_MOST_USEFUL: tuple[tuple[type[ModelError], ...], ...] = (
+    (ContextTooLong,),
+    (ImageRefused,),
+    (CannotSee,),
+    (*_TRANSIENT, TimedOut),
+)
+
 
 class FallbackChain:
     """Several models as one, in order of preference, named as in the settings.
@@ -64,6 +75,12 @@ class FallbackChain:
         self._models, self._breakers = tuple(models), tuple(breakers)
         self._first_token_seconds, self._clock = first_token_seconds, clock
         self.name = ",".join(model.name for model in models)
+
+    @property
+    def sees(self) -> bool | None:
+        """Whether any model takes images; None if that depends on models not asked yet."""
+        known = {model.sees for model in self._models}
+        return True if True in known else None if None in known else False
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The first model's answer that succeeds; raises a ModelError if none does."""
@@ -87,11 +104,6 @@ class FallbackChain:
             log.info("no model answers; waiting", models=self.name, seconds=round(pause, 2))
             await self._clock.sleep(pause)
 
-    @property
-    def sees(self) -> bool | None:
-        """Whether the model takes images; None as long as that is unknown."""
-        return None
-
     async def check(self) -> Finding:
         """Check every model: one working model is enough; the others become warnings."""
         findings = [await model.check() for model in self._models]
@@ -113,6 +125,9 @@ class FallbackChain:
     ) -> AsyncGenerator[Delta, None]:
         """Ask each model once until one answers; `failures` ends up empty if one did."""
         for position, (model, breaker) in enumerate(zip(self._models, self._breakers, strict=True)):
+            if request.has_images and model.sees is False:
+                failures.append(CannotSee("known from an earlier request", model=model.name))
+                continue
             call: Call | None = None
             has_text = False
             try:
@@ -164,10 +179,11 @@ def _retry_pause(failures: Sequence[ModelError], retries: int) -> float | None:
 
 def _most_useful(failures: Sequence[ModelError]) -> ModelError:
     """The failure to report: one that the turn can fix or that will pass, else the first."""
-    if _is_too_long(failures):
-        return next(error for error in failures if isinstance(error, ContextTooLong))
-    passing = (*_TRANSIENT, TimedOut)
-    return next((error for error in failures if isinstance(error, passing)), failures[0])
+    for kinds in _MOST_USEFUL:
+        found = next((error for error in failures if isinstance(error, kinds)), None)
+        if found is not None:
+            return found
+    return failures[0]
 
 
 def _is_loading(failures: Sequence[ModelError]) -> bool:

@@ -20,6 +20,7 @@ from bot.domain.model import ChatRequest
 from bot.llm.addresses import host_and_port
 from bot.llm.chat_completions import CONNECT_SECONDS, ChatCompletionsModel, raw_body
 from bot.llm.error_report import ErrorReport
+from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
 
@@ -75,18 +76,21 @@ class HuggingFaceEndpoint:
         _configure_library()
 
     @asynccontextmanager
-    async def open(self, parameters: Mapping[str, Any]) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def open(
+        self, parameters: Mapping[str, Any], images: ImageUploads
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Send the request; ignores the parser that the client returns, and yields the raw body."""
         fields = dict(parameters)
         async with self.client() as client:
             responses: list[httpx2.Response] = []
             _RESPONSES.set(responses)
-            await client.chat_completion(
-                fields.pop("messages"),
-                model=fields.pop("model"),
-                stream=True,  # so that the client does not wait for the whole body
-                extra_body=fields,
-            )
+            with images.uploading():
+                await client.chat_completion(
+                    fields.pop("messages"),
+                    model=fields.pop("model"),
+                    stream=True,  # so that the client does not wait for the whole body
+                    extra_body=fields,
+                )
             async with aclosing(raw_body(responses[-1])) as reads:
                 yield reads
 
@@ -138,7 +142,7 @@ def _configure_library() -> None:
     context = httpx2.create_ssl_context()
 
     def make() -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
+        return ImageClient(
             verify=context,
             follow_redirects=True,
             timeout=None,

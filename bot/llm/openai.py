@@ -14,6 +14,7 @@ from bot.domain.model import ChatRequest
 from bot.llm.addresses import host_and_port
 from bot.llm.chat_completions import CONNECT_SECONDS, ChatCompletionsModel, raw_body
 from bot.llm.error_report import ErrorReport
+from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
 
@@ -43,8 +44,12 @@ def make_client(*, api_key: str | None, base_url: str | None) -> openai.AsyncOpe
         max_retries=0,
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
         # The scheduler limits concurrency; for aiohttp, 0 means no limit.
-        http_client=openai.DefaultAioHttpClient(limits=httpx2.Limits(max_connections=0)),
+        http_client=_HttpClient(limits=httpx2.Limits(max_connections=0)),
     )
+
+
+class _HttpClient(ImageClient, openai.DefaultAioHttpClient):
+    """openai's client over aiohttp."""
 
 
 class OpenAIModel(ChatCompletionsModel):
@@ -83,15 +88,18 @@ class OpenAIEndpoint:
         self.address = host_and_port(str(client.base_url))
 
     @asynccontextmanager
-    async def open(self, parameters: Mapping[str, Any]) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def open(
+        self, parameters: Mapping[str, Any], images: ImageUploads
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Send the request; retry it once if the server had closed the idle connection."""
         async with AsyncExitStack() as stack:
-            try:
-                response = await stack.enter_async_context(self._create(parameters))
-            except openai.APIConnectionError as error:
-                if not _has_cause(error, _CLOSED_ERRORS):
-                    raise
-                response = await stack.enter_async_context(self._create(parameters))
+            with images.uploading():
+                try:
+                    response = await stack.enter_async_context(self._create(parameters))
+                except openai.APIConnectionError as error:
+                    if not _has_cause(error, _CLOSED_ERRORS):
+                        raise
+                    response = await stack.enter_async_context(self._create(parameters))
             yield await stack.enter_async_context(aclosing(raw_body(response.http_response)))
 
     def _create(self, parameters: Mapping[str, Any]) -> Any:

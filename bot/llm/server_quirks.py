@@ -17,6 +17,7 @@ from bot.domain.model import ChatRequest
 from bot.domain.tokens import message_tokens
 from bot.llm.error_report import ErrorReport
 from bot.llm.errors import classify
+from bot.llm.images import ImageUploads
 from bot.llm.token_counts import TokenCounts, parse_token_counts
 
 MAX_ATTEMPTS = 6
@@ -63,7 +64,8 @@ _NO_SYSTEM = re.compile(
     r"|developer (instruction|message|role)s?.{0,40}not"
     r"|(chat|prompt)[ _-]?template.{0,200}(error|exception|fail|raise|unable)"
     r"|(error|exception|fail(?:ed|s|ure)?|unable).{0,80}(chat|prompt)[ _-]?template"
-    r"|jinja|templateerror|raise_exception",
+    r"|jinja|templateerror|raise_exception"
+    r"|incompatible with system messages",  # Llama's vision models on Groq
     re.IGNORECASE | re.DOTALL,
 )
 _TOO_LARGE = re.compile(
@@ -88,15 +90,18 @@ class ServerQuirks:
         self._window: int | None = None
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
-    def parameters(self, request: ChatRequest) -> dict[str, Any]:
-        """The fields of a request except the model's name, with all workarounds applied."""
+    def parameters(self, request: ChatRequest, images: ImageUploads) -> dict[str, Any]:
+        """The fields of a request except the model's name, with all workarounds applied.
+
+        `images` holds the request's images; the fields have placeholders for them.
+        """
         optional: dict[str, Any] = {
             "stream_options": {"include_usage": True} if self._streams else None,
             "temperature": request.temperature,
         }
         parameters: dict[str, Any] = {
             "messages": [
-                {"role": message.role.value, "content": message.content}
+                {"role": message.role.value, "content": images.content(message)}
                 for message in self._messages(request.messages)
             ],
             "stream": self._streams,
@@ -154,7 +159,7 @@ class ServerQuirks:
 
         Returns its name for the log, or None if there is no other way to make the request.
         """
-        error = classify(report)
+        error = classify(report, images=request.has_images)
         rejected = report.status in _REJECTING_STATUSES and error in _REJECTING_ERRORS
         if not rejected or report.is_web_page:
             return None

@@ -19,7 +19,11 @@ class ChatModel(Protocol):
 
     @property
     def sees(self) -> bool | None:
-        """Whether the model takes images; None as long as that is unknown."""
+        """Whether the model takes images; None if that is unknown.
+
+        Learned from the server's answers: a server that drops images silently counts as one that
+        takes them.
+        """
         ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:

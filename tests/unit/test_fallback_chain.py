@@ -39,6 +39,7 @@ class Scripted:
     def __init__(self, name: str, *scripts: tuple[Step, ...]) -> None:
         self._name, self._scripts = name, scripts
         self.requests = self.closed = 0
+        self.sees: bool | None = None
         self.finding = Finding(name, Verdict.OK, "fine")
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from tests.sims.kit import SimProcess
@@ -76,6 +77,13 @@ class ModelSim(SimProcess):
         `strict` ones reject messages whose roles do not alternate."""
         await self.call("models", known=list(known), reasoning=list(reasoning), strict=list(strict))
 
+    async def images(self, *, blind: Mapping[str, str] | None = None, limit: int = 500) -> None:
+        """Set which models take no images, and how many images the others take in a request.
+
+        `blind` has the form of each such model's refusal: a key of `tests.sims.model.images.BLIND`.
+        """
+        await self.call("images", blind=dict(blind or {}), limit=limit)
+
     async def context(self, tokens: int | None) -> None:
         """Set the context window, in tokens as `count_tokens` counts; None removes the limit."""
         await self.call("context", tokens=tokens)
@@ -99,6 +107,10 @@ class ModelSim(SimProcess):
         found = await self.streams(match=match)
         assert found, f"no completion request with {match!r}"
         return found[-1]
+
+    async def forget_bodies(self) -> None:
+        """Forget the bodies of all requests so far: every look at the records transfers them."""
+        await self.call("forget_bodies")
 
     async def wait_ended(self, n: int = -1, seconds: float = 60.0) -> Record:
         """Wait for the response to the nth completion request to end, in any way."""

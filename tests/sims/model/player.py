@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tests.sims.model.answers import ResolvedAnswer
 from tests.sims.model.encoder import Dialect, Encoder
+from tests.sims.model.images import SentImage, sent_images
 
 _PIECE_GAP = 0.003  # seconds between the pieces of a split event, so that each is read separately
 _BREAK_PAUSE = 0.03  # seconds before a break after the last token, so that it is read first
@@ -170,6 +171,11 @@ class Record:
     reasoning: list[str] = field(default_factory=list)
     reasoning_times: list[float] = field(default_factory=list)
     ended: float | None = None
+
+    @property
+    def images(self) -> list[SentImage]:
+        """The images of the request, byte for byte."""
+        return sent_images(self.body.get("messages", ()))
 
     def end(self, outcome: str) -> None:
         """Record the outcome; only the first call has an effect."""

@@ -21,7 +21,14 @@ from tests.sims.model.answers import (
     resolve,
 )
 from tests.sims.model.encoder import Dialect, Encoder
-from tests.sims.model.error_responses import FLAVORS, ErrorResponse, error_body, error_response
+from tests.sims.model.error_responses import (
+    FLAVORS,
+    ErrorResponse,
+    error_body,
+    error_response,
+    invalid_request,
+)
+from tests.sims.model.images import BLIND, image_parts, refuse_images
 from tests.sims.model.player import After, Playback, Player, Record, plan
 from tests.sims.model.validate import check_key, validate
 
@@ -41,11 +48,21 @@ class ModelServer(Sim):
         routes.add_get("/v1/models", self._models)
         routes.add_get("/v1/models/{id:.+}", self._model)
         routes.add_route("*", "/{path:(?!_sim/).*}", self._unknown_path)
-        for control in ("script", "pace", "dialect", "key", "models", "context", "flavor"):
+        for control in (
+            "script",
+            "pace",
+            "dialect",
+            "key",
+            "models",
+            "context",
+            "flavor",
+            "images",
+        ):
             self.control(control, getattr(self, f"_{control}_control"))
         self.control("reset", self._reset)
         self.control("release", self._release)
         self.control("streams", self._streams)
+        self.control("forget_bodies", self._forget_bodies)
 
     async def start(self, port: int = 0) -> web.AppRunner:
         """Listen as `Sim` does, but cancel a request when its client disconnects."""
@@ -114,7 +131,17 @@ class ModelServer(Sim):
         valid = validate(body, reasoning=model in self.reasoning, strict=model in self.strict)
         if self._base_name(model) not in self.known:
             raise error_response("unknown_model", self.flavor, missing=model)
+        self._check_images(model, valid["messages"])
         return valid
+
+    def _check_images(self, model: str, messages: list[dict[str, Any]]) -> None:
+        count = sum(1 for message in messages for _ in image_parts(message))
+        if count and model in self.blind:
+            raise refuse_images(self.blind[model])
+        if count > self.max_images:
+            raise invalid_request(
+                f"At most {self.max_images} image(s) may be provided in one prompt."
+            )
 
     def _base_name(self, model: str) -> str:
         # Hugging Face's router takes a provider or a policy after the model: org/name:fastest
@@ -206,6 +233,8 @@ class ModelServer(Sim):
         self.reasoning: frozenset[str] = frozenset()
         self.strict: frozenset[str] = frozenset()
         self.context: int | None = None
+        self.blind: dict[str, str] = {}
+        self.max_images = 500  # OpenAI's limit
         self.flavor = "openai"
         self.player = getattr(self, "player", None) or Player()
 
@@ -229,6 +258,11 @@ class ModelServer(Sim):
         self.known = (*known, *reasoning, *strict)
         self.reasoning, self.strict = frozenset(reasoning), frozenset(strict)
 
+    def _images_control(self, blind: dict[str, str], limit: int) -> None:
+        if not set(blind.values()) <= set(BLIND):
+            raise web.HTTPBadRequest(text=f"forms: {', '.join(BLIND)}")
+        self.blind, self.max_images = blind, limit
+
     def _context_control(self, tokens: int | None) -> None:
         self.context = tokens
 
@@ -242,6 +276,10 @@ class ModelServer(Sim):
 
     def _streams(self, since: int = 0) -> list[dict[str, Any]]:
         return [dataclasses.asdict(record) for record in self.records[since:]]
+
+    def _forget_bodies(self) -> None:
+        for record in self.records:
+            record.body = {}
 
 
 def _card(name: str) -> dict[str, Any]:

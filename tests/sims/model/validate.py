@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from tests.sims.model.error_responses import ErrorResponse, error_response, invalid_request
+from tests.sims.model.images import check_image
 
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 PARTS = ("text", "image_url", "input_audio", "refusal", "audio", "file")
@@ -157,12 +158,12 @@ def _content(path: str, message: dict[str, Any]) -> None:
         _unicode(path, content)
     elif isinstance(content, list) and content:
         for index, part in enumerate(content):
-            _part(f"{path}[{index}]", part)
+            _part(f"{path}[{index}]", message["role"], part)
     else:
         raise _type_error(path, "one of a string or array of objects", content)
 
 
-def _part(path: str, part: Any) -> None:
+def _part(path: str, role: str, part: Any) -> None:
     if not isinstance(part, dict):
         raise _type_error(path, "an object", part)
     kind = part.get("type")
@@ -179,6 +180,8 @@ def _part(path: str, part: Any) -> None:
         if not isinstance(part["text"], str):
             raise _type_error(f"{path}.text", "a string", part["text"])
         _unicode(f"{path}.text", part["text"])
+    elif kind == "image_url":
+        check_image(path, role, part)
 
 
 def _unicode(path: str, text: str) -> None:
