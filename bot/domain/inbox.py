@@ -31,7 +31,7 @@ class Incoming:
     `channel` and `message_id` are the platform's ids; on Discord, where a thread is a channel,
     `channel` is the thread. `position` sorts messages in the platform's order: a snowflake, or a
     timestamp in microseconds. `route` is what the adapter needs for a reply; it is stored with the
-    message. `unusable` names attachments that cannot be read ("image", "voice message").
+    message.
 
     `sent_at` and `edited_at` (the last edit, None if never edited) are Unix seconds.
     """
@@ -46,7 +46,6 @@ class Incoming:
     sent_at: float
     visibility: Visibility = Visibility.PRIVATE
     route: Mapping[str, str] = field(default_factory=dict)
-    unusable: tuple[str, ...] = ()
     attachments: tuple[IncomingAttachment, ...] = ()
     in_old_thread: bool = False  # the thread may have earlier messages: see Adapter.backlog
     late: bool = False  # missed, and now too old to answer: becomes history, with an apology

@@ -44,7 +44,6 @@ class Question:
     author: Author
     text: str
     route: Mapping[str, str] = field(default_factory=dict)
-    unusable: tuple[str, ...] = ()
     sent_at: float = 0.0
     late: bool = False
     erased: bool = False

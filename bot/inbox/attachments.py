@@ -27,7 +27,7 @@ class AttachmentIntake:
     def prepare(self, incoming: Incoming) -> Incoming:
         """The message with everything that it brings; pure."""
         files = [self._limited(number, file) for number, file in enumerate(incoming.attachments)]
-        links = ()
+        links: tuple[IncomingAttachment, ...] = ()
         if self.max_links and incoming.address is not Address.ASIDE:
             links = links_in(incoming.text, limit=self.max_links, skip=self.skips_link)
         if not files and not links:

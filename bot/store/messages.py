@@ -147,7 +147,6 @@ def _insert(
         "message_id": incoming.message_id,
         "position": incoming.position,
         "route": json.dumps(dict(incoming.route)),
-        "unusable": json.dumps(incoming.unusable),
         "sent_at": incoming.sent_at,
         "late": incoming.late,
         "edited_at": incoming.edited_at,

@@ -99,7 +99,6 @@ def _ask(
         "message_id": page["message_id"],
         "position": position + 1,
         "route": last["route"],
-        "unusable": "[]",
         "sent_at": now,
         "created_at": now,
     }

@@ -79,7 +79,6 @@ def question_from(row: sqlite3.Row) -> Question:
         author=Author(row["author_id"], row["author_name"]),
         text=row["content"],
         route=json.loads(row["route"]),
-        unusable=tuple(json.loads(row["unusable"])),
         sent_at=row["sent_at"],
         late=bool(row["late"]),
         erased=row["erased_at"] is not None,
