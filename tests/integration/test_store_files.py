@@ -225,6 +225,30 @@ async def test_a_start_deletes_what_a_dead_process_left(path: Path, tmp_path: Pa
     assert rows(broken, *TABLES) == [0] * 6
 
 
+async def test_damaged_bytes_do_not_stop_a_start_and_a_backup_finds_them(
+    path: Path, tmp_path: Path
+) -> None:
+    """Everything else can still be used; only what reads the file fails."""
+    async with opened(path) as store:
+        attachment = await attached(store)
+        await store.attachments().save_bytes(attachment.id, Download(BIG))
+    _damage_chunks(path)
+    async with opened(path) as store:
+        with pytest.raises(StoreUnavailable, match="is damaged: restore a backup"):
+            await store.attachments().read_bytes(DIGEST)
+        await store.accept(said(2))
+    with pytest.raises(StoreUnavailable, match="is damaged: restore a backup"):
+        await asyncio.to_thread(backup, path, tmp_path / "copy.db")
+
+
+def _damage_chunks(path: Path) -> None:
+    (root,) = look(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'chunks'")[0]
+    (size,) = look(path, "PRAGMA page_size")[0]
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+
+
 # ── backups ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_backup_has_the_files_and_a_restore_brings_them_back(
     path: Path, tmp_path: Path
