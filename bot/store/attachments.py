@@ -33,7 +33,7 @@ class SqliteAttachments(FileOperations):
 
     async def save_bytes(self, attachment: int, download: Download) -> str | None:
         digest = await compute_digest(download.data)
-        async with self._staged({digest: download.data}):
+        async with self._staging({digest: download.data}):
             saved = await self._save_bytes(attachment, digest, download)
         self._purger.wake()  # other bytes that it had before
         return saved

@@ -48,7 +48,7 @@ _READERS = 2  # a slow query leaves the other free; more would only compete for 
 
 
 def _forget_old_state(db: sqlite3.Connection, now: float) -> None:
-    """Delete what earlier processes have left and nobody needs."""
+    """Delete old records of commands, and files that a dead process had begun to write."""
     commands.forget_old_commands(db, now)
     files.unstage_all(db)
 
@@ -162,7 +162,7 @@ class SqliteStore(FileOperations):
             for each in (incoming, *backlog)
         ]
         brought = chain.from_iterable(each.attachments for each in everyone)
-        async with self._staged(data_of(brought)):
+        async with self._staging(data_of(brought)):
             return await self._accept(everyone[0], everyone[1:])
 
     async def edit(
@@ -173,7 +173,7 @@ class SqliteStore(FileOperations):
         attachments: Sequence[IncomingAttachment] | None = None,
     ) -> Change:
         known = None if attachments is None else await with_digests(attachments)
-        async with self._staged(data_of(known or ())):
+        async with self._staging(data_of(known or ())):
             change = await self._edit(source, text, edited_at, known)
         self._purger.wake()
         return change

@@ -59,11 +59,11 @@ class FileOperations(Operations):
         self._purger = purger
 
     @asynccontextmanager
-    async def _staged(self, data: Mapping[str, bytes]) -> AsyncIterator[None]:
+    async def _staging(self, data: Mapping[str, bytes]) -> AsyncIterator[None]:
         """Stage the large ones of `data`, which are the bytes of files by digest.
 
         On exit, a file that got no attachment is deleted; after a kill, at the next start. Another
-        caller may delete or complete the same file meanwhile: see `files.ensure`.
+        caller may delete or complete the same file concurrently: see `files.ensure`.
         """
         large = {digest: each for digest, each in data.items() if len(each) > files.CHUNK_BYTES}
         try:
