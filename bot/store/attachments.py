@@ -14,26 +14,36 @@ from bot.store import attachment_contents, attachment_rows, files
 from bot.store.health import Runner
 from bot.store.operations import reads, writes, writes_at
 from bot.store.purge import Purger
-from bot.store.staging import FileOperations, compute_digest
+from bot.store.staging import FileOperations, compute_digest, reads_files
 
 
 class SqliteAttachments(FileOperations):
     """Implements `bot.ports.attachments.AttachmentStore`."""
 
-    def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, purger: Purger) -> None:
-        super().__init__(writer=writer, readers=readers, clock=clock, purger=purger)
+    def __init__(
+        self,
+        *,
+        writer: Runner,
+        readers: Runner,
+        file_reader: Runner,
+        clock: Clock,
+        purger: Purger,
+    ) -> None:
+        super().__init__(
+            writer=writer, readers=readers, file_reader=file_reader, clock=clock, purger=purger
+        )
         self._saving = asyncio.Lock()  # two extracts of one file must not mix their images
 
     pending = reads(attachment_rows.pending)
     of_messages = reads(attachment_rows.of_messages)
     place = reads(attachment_rows.place)
     omit = writes(attachment_contents.omit)
-    read_bytes = reads(files.read)
-    read_extract = reads(attachment_contents.read_extract)
+    read_bytes = reads_files(files.read)
+    read_extract = reads_files(attachment_contents.read_extract)
 
     async def save_bytes(self, attachment: int, download: Download) -> str | None:
         digest = await compute_digest(download.data)
-        async with self._staged({digest: download.data}):
+        async with self._staging({digest: download.data}):
             saved = await self._save_bytes(attachment, digest, download)
         self._purger.wake()  # other bytes that it had before
         return saved

@@ -16,7 +16,7 @@ from bot.domain.records import (
 )
 from bot.store import attachment_contents, record_edits, views
 from bot.store.operations import reads, writes, writes_at
-from bot.store.staging import FileOperations
+from bot.store.staging import FileOperations, reads_files
 
 
 class SqliteLibrary(FileOperations):
@@ -31,8 +31,8 @@ class SqliteLibrary(FileOperations):
     messages = reads(views.messages)
     latest = reads(views.latest)
     find_message = reads(views.find_message)
-    attachment = reads(attachment_contents.in_scope)
-    public_attachment = reads(attachment_contents.public)
+    attachment = reads_files(attachment_contents.in_scope)
+    public_attachment = reads_files(attachment_contents.public)
     replies = reads(views.replies)
     reply = reads(views.reply)
 

@@ -1,7 +1,7 @@
 """Deletes the chunks of deleted files in the background, one small commit after another.
 
 Invariant: a store that is closed normally has none left; after a kill, the next start deletes them.
-`secure_delete` overwrites each, so deleting 20 MB in one commit would stop all replies meanwhile.
+`secure_delete` overwrites each, so deleting 20 MB in one commit would delay all other writes.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import LostOwnership, StoreUnavailable
@@ -47,8 +47,18 @@ from bot.store.staging import FileOperations, data_of, with_digests
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
 
 
+class _Shared(TypedDict):
+    """What all operations on one database share."""
+
+    writer: Runner
+    readers: Runner
+    file_reader: Runner
+    clock: Clock
+    purger: Purger
+
+
 def _forget_old_state(db: sqlite3.Connection, now: float) -> None:
-    """Delete what earlier processes have left and nobody needs."""
+    """Delete old records of commands, and files that a dead process had begun to write."""
     commands.forget_old_commands(db, now)
     files.unstage_all(db)
 
@@ -57,15 +67,24 @@ class SqliteStore(FileOperations):
     """Implements `bot.ports.store.Store`. Create it with `open`."""
 
     def __init__(
-        self, *, writer: Runner, readers: Runner, clock: Clock, monitor: HealthMonitor
+        self,
+        *,
+        writer: Runner,
+        readers: Runner,
+        file_reader: Runner,
+        clock: Clock,
+        monitor: HealthMonitor,
     ) -> None:
-        purger = Purger(writer=writer, readers=readers)
-        super().__init__(writer=writer, readers=readers, clock=clock, purger=purger)
-        self._writer, self._readers = writer, readers
-        self._monitor = monitor
-        self._attachments = SqliteAttachments(
-            writer=writer, readers=readers, clock=clock, purger=purger
+        shared = _Shared(
+            writer=writer,
+            readers=readers,
+            file_reader=file_reader,
+            clock=clock,
+            purger=Purger(writer=writer, readers=readers),
         )
+        super().__init__(**shared)
+        self._shared, self._monitor = shared, monitor
+        self._attachments = SqliteAttachments(**shared)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -93,11 +112,17 @@ class SqliteStore(FileOperations):
             async with (
                 open_writer(path, busy_timeout=busy_timeout) as writing,
                 open_readers(path, count=_READERS, busy_timeout=busy_timeout) as reading,
+                open_readers(path, count=1, busy_timeout=busy_timeout) as reading_files,
             ):
                 monitor = HealthMonitor(path, clock=clock)
                 writer = monitor.wrap(writing, writes=True)
-                readers = monitor.wrap(reading, writes=False)
-                store = cls(writer=writer, readers=readers, clock=clock, monitor=monitor)
+                store = cls(
+                    writer=writer,
+                    readers=monitor.wrap(reading, writes=False),
+                    file_reader=monitor.wrap(reading_files, writes=False),
+                    clock=clock,
+                    monitor=monitor,
+                )
                 async with monitor.probing(writer), store._running():
                     yield store
 
@@ -130,9 +155,7 @@ class SqliteStore(FileOperations):
 
     def library(self) -> SqliteLibrary:
         """The same database as records."""
-        return SqliteLibrary(
-            writer=self._writer, readers=self._readers, clock=self._clock, purger=self._purger
-        )
+        return SqliteLibrary(**self._shared)
 
     def attachments(self) -> SqliteAttachments:
         """The files and links of the messages. Always the same object."""
@@ -162,7 +185,7 @@ class SqliteStore(FileOperations):
             for each in (incoming, *backlog)
         ]
         brought = chain.from_iterable(each.attachments for each in everyone)
-        async with self._staged(data_of(brought)):
+        async with self._staging(data_of(brought)):
             return await self._accept(everyone[0], everyone[1:])
 
     async def edit(
@@ -173,7 +196,7 @@ class SqliteStore(FileOperations):
         attachments: Sequence[IncomingAttachment] | None = None,
     ) -> Change:
         known = None if attachments is None else await with_digests(attachments)
-        async with self._staged(data_of(known or ())):
+        async with self._staging(data_of(known or ())):
             change = await self._edit(source, text, edited_at, known)
         self._purger.wake()
         return change

@@ -6,9 +6,11 @@ Invariant: a staged file ends with an attachment, or is deleted; at the latest b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import StoreUnavailable
@@ -47,23 +49,37 @@ def data_of(attachments: Iterable[IncomingAttachment]) -> dict[str, bytes]:
     }
 
 
-class FileOperations(Operations):
-    """Operations that write and delete large files in small commits.
+P = ParamSpec("P")
+T = TypeVar("T")
 
-    The files are written before the transition that refers to them, and deleted after the one that
-    ends the last reference: by the purger.
+
+class FileOperations(Operations):
+    """Operations that write, read and delete large files without delaying others.
+
+    The files are written in small commits before the transition that refers to them, and deleted
+    after the one that ends the last reference: by the purger. `file_reader` is a separate
+    connection, because reading 20 MB takes about 60 ms.
     """
 
-    def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, purger: Purger) -> None:
+    def __init__(
+        self,
+        *,
+        writer: Runner,
+        readers: Runner,
+        file_reader: Runner,
+        clock: Clock,
+        purger: Purger,
+    ) -> None:
         super().__init__(writer=writer, readers=readers, clock=clock)
+        self._read_file = file_reader.run
         self._purger = purger
 
     @asynccontextmanager
-    async def _staged(self, data: Mapping[str, bytes]) -> AsyncIterator[None]:
+    async def _staging(self, data: Mapping[str, bytes]) -> AsyncIterator[None]:
         """Stage the large ones of `data`, which are the bytes of files by digest.
 
         On exit, a file that got no attachment is deleted; after a kill, at the next start. Another
-        caller may delete or complete the same file meanwhile: see `files.ensure`.
+        caller may delete or complete the same file concurrently: see `files.ensure`.
         """
         large = {digest: each for digest, each in data.items() if len(each) > files.CHUNK_BYTES}
         try:
@@ -84,3 +100,14 @@ class FileOperations(Operations):
     _file_id = reads(files.file_id)
     _stage_chunk = writes_at(files.stage_chunk)
     _unstage = writes(files.unstage)
+
+
+def reads_files(
+    query: Callable[Concatenate[sqlite3.Connection, P], T],
+) -> Callable[Concatenate[FileOperations, P], Coroutine[Any, Any, T]]:
+    """As `operations.reads`, on the connection for files."""
+
+    async def method(self: FileOperations, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._read_file(lambda db: query(db, *args, **kwargs))
+
+    return method

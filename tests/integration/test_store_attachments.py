@@ -80,7 +80,7 @@ def source(number: int) -> str:
     return said(number).source
 
 
-async def stored(store: SqliteStore, number: int = 1) -> list[Attachment]:
+async def attachments_of(store: SqliteStore, number: int = 1) -> list[Attachment]:
     """The attachments of message `number`."""
 
     def find(db: object) -> int:
@@ -91,7 +91,7 @@ async def stored(store: SqliteStore, number: int = 1) -> list[Attachment]:
     return list((await store.attachments().of_messages([message])).get(message, ()))
 
 
-async def download(store: SqliteStore, attachment: Attachment, data: bytes = b"bytes") -> str:
+async def save(store: SqliteStore, attachment: Attachment, data: bytes = b"bytes") -> str:
     digest = await store.attachments().save_bytes(attachment.id, Download(data))
     assert digest == hashlib.sha256(data).hexdigest()
     return digest
@@ -104,7 +104,7 @@ def names(attachments: list[Attachment]) -> list[str]:
 # ── acceptance ────────────────────────────────────────────────────────────────────────────────
 async def test_a_question_is_stored_with_its_attachments_in_their_order(store: SqliteStore) -> None:
     await store.accept(said(1, attachments=[PHOTO, LINK, STICKER]))
-    photo, link, sticker = await stored(store)
+    photo, link, sticker = await attachments_of(store)
     assert (photo.number, photo.name, photo.media_type, photo.size) == (
         0,
         "photo.png",
@@ -125,11 +125,11 @@ async def test_a_question_is_stored_with_its_attachments_in_their_order(store: S
 
 
 async def test_history_has_files_but_no_links(store: SqliteStore) -> None:
-    """Other people's links are not downloaded because somebody asked a question below them."""
+    """A question does not make the bot download the links of earlier messages."""
     await store.accept(said(2), [said(1, attachments=[PHOTO, LINK])])
     await store.accept(said(3, address=Address.ASIDE, attachments=[LINK, NOTES]))
-    assert names(await stored(store, 1)) == ["photo.png"]
-    assert names(await stored(store, 3)) == ["notes.txt"]
+    assert names(await attachments_of(store, 1)) == ["photo.png"]
+    assert names(await attachments_of(store, 3)) == ["notes.txt"]
 
 
 async def test_a_redelivered_message_brings_no_second_attachment(
@@ -158,7 +158,7 @@ async def test_bytes_that_come_with_the_message_are_stored_with_it(
 ) -> None:
     data = bytes(n % 251 for n in range(size))
     await store.accept(said(1, attachments=[replace(PHOTO, data=data), LINK]))
-    photo, _ = await stored(store)
+    photo, _ = await attachments_of(store)
     assert (photo.state, photo.size, photo.locator) == (AttachmentState.PENDING, size, {})
     assert photo.digest == hashlib.sha256(data).hexdigest()
     assert await store.attachments().read_bytes(photo.digest) == data
@@ -166,10 +166,10 @@ async def test_bytes_that_come_with_the_message_are_stored_with_it(
 
 async def test_known_bytes_with_an_extract_are_ready_at_once(store: SqliteStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
-    digest = await download(store, (await stored(store))[0])
+    digest = await save(store, (await attachments_of(store))[0])
     await store.attachments().save_extract(digest, EXTRACT)
     await store.accept(said(2, where=key("t2"), attachments=[replace(NOTES, data=b"bytes")]))
-    assert [each.state for each in await stored(store, 2)] == [AttachmentState.READY]
+    assert [each.state for each in await attachments_of(store, 2)] == [AttachmentState.READY]
 
 
 async def test_text_that_sqlite_cannot_store_does_not_stop_a_message(store: SqliteStore) -> None:
@@ -177,7 +177,7 @@ async def test_text_that_sqlite_cannot_store_does_not_stop_a_message(store: Sqli
         PHOTO, name="a\ud800.png", media_type="\ud800", identity="\ud800", transcript="\udfff"
     )
     await store.accept(said(1, attachments=[odd, replace(STICKER, name="\ud83d\ude00")]))
-    photo, sticker = await stored(store)
+    photo, sticker = await attachments_of(store)
     assert (photo.name, photo.media_type, photo.transcript, sticker.name) == (
         "a�.png",
         "�",
@@ -193,11 +193,11 @@ async def test_text_that_sqlite_cannot_store_does_not_stop_a_message(store: Sqli
 async def test_a_download_fills_in_what_the_platform_did_not_say(store: SqliteStore) -> None:
     bare = IncomingAttachment(name="", locator={"url": "u"}, identity="F9")
     await store.accept(said(1, attachments=[bare, PHOTO]))
-    for attachment in await stored(store):
+    for attachment in await attachments_of(store):
         await store.attachments().save_bytes(
             attachment.id, Download(b"12345", "text/plain", "a.txt")
         )
-    first, second = await stored(store)
+    first, second = await attachments_of(store)
     assert (first.name, first.media_type, first.size) == ("a.txt", "text/plain", 5)
     assert (second.name, second.media_type, second.size) == ("photo.png", "image/png", 5)
     assert first.state is second.state is AttachmentState.PENDING
@@ -206,30 +206,30 @@ async def test_a_download_fills_in_what_the_platform_did_not_say(store: SqliteSt
 async def test_an_address_is_kept_only_until_the_download(store: SqliteStore, path: Path) -> None:
     """A signed address is a secret. A link stays: it is in the message's text."""
     await store.accept(said(1, attachments=[PHOTO, LINK, NOTES]))
-    photo, link, notes = await stored(store)
-    await download(store, photo)
-    await download(store, link)
+    photo, link, notes = await attachments_of(store)
+    await save(store, photo)
+    await save(store, link)
     await store.attachments().omit(notes.id, Omission.GONE)
-    assert [each.locator for each in await stored(store)] == [{}, LINK.locator, {}]
-    assert await store.attachments().pending("sim", limit=9) == (await stored(store))[:2]
+    assert [each.locator for each in await attachments_of(store)] == [{}, LINK.locator, {}]
+    assert await store.attachments().pending("sim", limit=9) == (await attachments_of(store))[:2]
 
 
 async def test_an_extract_makes_all_attachments_with_its_bytes_ready(store: SqliteStore) -> None:
     for number in (1, 2):
         await store.accept(said(number, where=key(f"t{number}"), attachments=[PHOTO, NOTES]))
-        digest = await download(store, (await stored(store, number))[0])
+        digest = await save(store, (await attachments_of(store, number))[0])
     attachments = store.attachments()
     assert await attachments.read_extract(digest) is None
     await attachments.save_extract(digest, EXTRACT)
     assert await attachments.read_extract(digest) == EXTRACT
     for number in (1, 2):
-        states = [each.state for each in await stored(store, number)]
+        states = [each.state for each in await attachments_of(store, number)]
         assert states == [AttachmentState.READY, AttachmentState.PENDING]
 
 
 async def test_a_new_extract_replaces_the_old_one(store: SqliteStore, path: Path) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
-    digest = await download(store, (await stored(store))[0])
+    digest = await save(store, (await attachments_of(store))[0])
     large = ImagePart("image/png", b"l" * 700_000, 3, 3)
     for images in (EXTRACT.images, (large,), ()):
         extract = replace(EXTRACT, images=images, text=str(len(images)))
@@ -241,32 +241,32 @@ async def test_a_new_extract_replaces_the_old_one(store: SqliteStore, path: Path
 
 async def test_an_extract_of_an_older_version_is_made_again(store: SqliteStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
-    digest = await download(store, (await stored(store))[0])
+    digest = await save(store, (await attachments_of(store))[0])
     await store.attachments().save_extract(digest, EXTRACT)
     await store._write(lambda db: db.execute("UPDATE extracts SET version = 0").rowcount)
     assert await store.attachments().read_extract(digest) is None
     await store.accept(said(2, attachments=[replace(NOTES, data=b"bytes")]))
-    assert (await stored(store, 2))[0].state is AttachmentState.PENDING
+    assert (await attachments_of(store, 2))[0].state is AttachmentState.PENDING
 
 
 async def test_an_image_that_a_model_refused_stays_omitted(store: SqliteStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
-    (photo,) = await stored(store)
-    digest = await download(store, photo)
+    (photo,) = await attachments_of(store)
+    digest = await save(store, photo)
     await store.attachments().save_extract(digest, EXTRACT)
     await store.attachments().omit(photo.id, Omission.MODEL_REFUSED)
     await store.attachments().save_extract(digest, EXTRACT)
     assert await store.attachments().save_bytes(photo.id, Download(b"bytes")) is None
-    (photo,) = await stored(store)
+    (photo,) = await attachments_of(store)
     assert (photo.state, photo.omission) == (AttachmentState.REFUSED, Omission.MODEL_REFUSED)
     assert await store.attachments().read_bytes(digest) == b"bytes"
 
 
 async def test_a_download_of_other_bytes_replaces_the_first(store: SqliteStore, path: Path) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
-    (photo,) = await stored(store)
-    first = await download(store, photo, b"first")
-    await download(store, photo, b"second")
+    (photo,) = await attachments_of(store)
+    first = await save(store, photo, b"first")
+    await save(store, photo, b"second")
     assert await store.attachments().read_bytes(first) is None
     assert look(path, "SELECT size FROM files") == [(6,)]
     await until(lambda: look(path, "SELECT data FROM chunks") == [(b"second",)])
@@ -274,8 +274,8 @@ async def test_a_download_of_other_bytes_replaces_the_first(store: SqliteStore, 
 
 async def test_what_was_deleted_meanwhile_is_not_stored(store: SqliteStore, path: Path) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
-    (photo,) = await stored(store)
-    digest = await download(store, photo)
+    (photo,) = await attachments_of(store)
+    digest = await save(store, photo)
     await store.erase(source(1), with_reply=False)
     assert await store.attachments().place(photo.id) is None
     assert await store.attachments().save_bytes(photo.id, Download(b"y" * 600_000)) is None
@@ -296,13 +296,13 @@ async def test_history_says_which_messages_have_attachments(store: SqliteStore) 
 async def test_an_edit_keeps_what_stays_with_its_bytes(store: SqliteStore) -> None:
     """Also if the platform reports it at another place and with a new address."""
     await store.accept(said(1, attachments=[PHOTO, NOTES, LINK]))
-    before = await stored(store)
-    digest = await download(store, before[0])
+    before = await attachments_of(store)
+    digest = await save(store, before[0])
     moved = replace(PHOTO, locator={"url": "https://files.example/photo?other"})
     other = replace(LINK, locator={"url": "https://example.com/other"})
     change = await store.edit(source(1), "why?", 9.0, [other, LINK, moved])
     assert change.effect is Effect.STORED
-    after = await stored(store)
+    after = await attachments_of(store)
     assert [each.locator for each in after] == [other.locator, LINK.locator, {}]
     assert [each.number for each in after] == [0, 1, 2]
     assert (after[1].id, after[2].id, after[2].digest) == (before[2].id, before[0].id, digest)
@@ -317,19 +317,19 @@ async def test_an_edit_of_the_attachments_alone_is_answered_again(store: SqliteS
         Effect.REOPENED, 1, 1
     )
     assert (await store.edit(source(1), "why?", 11.0, [])).effect is Effect.REOPENED
-    assert await stored(store) == []
+    assert await attachments_of(store) == []
     await answer_next(store, 1)
     await store.accept(said(2))
     assert (await store.edit(source(1), "why?", 12.0, [NOTES])).effect is Effect.SUPERSEDED
     assert (await store.edit(source(1), "why?", 11.0, [])).effect is Effect.SAME  # older
-    assert names(await stored(store)) == ["notes.txt"]
+    assert names(await attachments_of(store)) == ["notes.txt"]
 
 
 async def test_an_edit_without_attachments_leaves_them(store: SqliteStore) -> None:
     await store.accept(said(1, attachments=[PHOTO, LINK]))
-    before = await stored(store)
+    before = await attachments_of(store)
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.STORED
-    assert await stored(store) == before
+    assert await attachments_of(store) == before
 
 
 async def test_an_edit_of_history_adds_no_links(store: SqliteStore) -> None:
@@ -337,7 +337,7 @@ async def test_an_edit_of_history_adds_no_links(store: SqliteStore) -> None:
     await store.accept(said(2, address=Address.ASIDE))
     assert (await store.edit(source(2), "why?", 9.0, [LINK])).effect is Effect.SAME
     assert (await store.edit(source(2), "why?", 10.0, [LINK, NOTES])).effect is Effect.STORED
-    assert names(await stored(store, 2)) == ["notes.txt"]
+    assert names(await attachments_of(store, 2)) == ["notes.txt"]
 
 
 async def test_what_has_no_identity_is_recognized_by_what_the_platform_says(
@@ -346,21 +346,21 @@ async def test_what_has_no_identity_is_recognized_by_what_the_platform_says(
     """Otherwise each edit event of an unchanged message would ask the model again."""
     bare = [STICKER, replace(NOTES, identity=""), replace(PHOTO, identity="", data=b"d"), STICKER]
     await store.accept(said(1, attachments=bare))
-    before = await stored(store)
+    before = await attachments_of(store)
     assert (await store.edit(source(1), "why?", 9.0, bare)).effect is Effect.SAME
-    assert await stored(store) == before
+    assert await attachments_of(store) == before
     assert (await store.edit(source(1), "why?", 10.0, bare[:-1])).effect is Effect.STORED
-    assert await stored(store) == before[:3]
+    assert await attachments_of(store) == before[:3]
 
 
 async def test_a_file_that_the_platform_no_longer_has_loses_its_bytes(
     store: SqliteStore, path: Path
 ) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
-    await download(store, (await stored(store))[0])
+    await save(store, (await attachments_of(store))[0])
     gone = replace(PHOTO, omission=Omission.GONE)
     assert (await store.edit(source(1), "why?", 9.0, [gone])).effect is Effect.STORED
-    assert (await stored(store))[0].omission is Omission.GONE
+    assert (await attachments_of(store))[0].omission is Omission.GONE
     await until(lambda: look(path, "SELECT count(*) FROM chunks") == [(0,)])
     assert (await store.edit(source(1), "why?", 10.0, [gone])).effect is Effect.SAME
 
@@ -371,20 +371,22 @@ async def test_a_transcript_that_comes_later_is_used(store: SqliteStore) -> None
     spoken = replace(voice, transcript="hello")
     await store.accept(said(1, attachments=[voice]))
     assert (await store.edit(source(1), "why?", 9.0, [spoken])).effect is Effect.SAME
-    (kept,) = await stored(store)
+    (kept,) = await attachments_of(store)
     assert kept.transcript == "hello"
     await store.accept(said(2, attachments=[voice]))
-    await store.attachments().omit((await stored(store, 2))[0].id, Omission.NO_TRANSCRIPTION)
+    await store.attachments().omit(
+        (await attachments_of(store, 2))[0].id, Omission.NO_TRANSCRIPTION
+    )
     assert (await store.edit(source(2), "why?", 9.0, [voice])).effect is Effect.SAME
     assert (await store.edit(source(2), "why?", 10.0, [spoken])).effect is Effect.STORED
-    assert [each.state for each in await stored(store, 2)] == [AttachmentState.PENDING]
+    assert [each.state for each in await attachments_of(store, 2)] == [AttachmentState.PENDING]
 
 
 async def test_an_edit_that_brings_bytes_stores_them(store: SqliteStore) -> None:
     data = b"z" * 600_000
     await store.accept(said(1, attachments=[PHOTO]))
     await store.edit(source(1), "why?", 9.0, [PHOTO, replace(NOTES, data=data)])
-    notes = (await stored(store))[1]
+    notes = (await attachments_of(store))[1]
     assert notes.digest is not None
     assert await store.attachments().read_bytes(notes.digest) == data
 
@@ -394,7 +396,7 @@ async def test_bytes_go_with_the_last_message_that_has_them(store: SqliteStore) 
     """By erasing a message, by erasing a record, and by deleting a conversation."""
     for number in (1, 2, 3):
         await store.accept(said(number, where=key(f"t{number}"), attachments=[PHOTO]))
-        digest = await download(store, (await stored(store, number))[0])
+        digest = await save(store, (await attachments_of(store, number))[0])
         await answer_next(store, number)
     await store.attachments().save_extract(digest, EXTRACT)
     library = store.library()
@@ -422,7 +424,7 @@ async def test_a_deleted_file_is_nowhere_in_the_database(path: Path) -> None:
     extract = replace(text, images=(ImagePart("image/png", b"hunter2" * 100_000, 1, 1, "hunter2"),))
     async with opened(path) as store:
         await store.accept(said(1, attachments=[secret, replace(secret, identity="x", data=None)]))
-        digest = (await stored(store))[0].digest
+        digest = (await attachments_of(store))[0].digest
         assert digest is not None
         await store.attachments().save_extract(digest, extract)
         await store.erase(source(1), with_reply=False)
@@ -432,7 +434,7 @@ async def test_a_deleted_file_is_nowhere_in_the_database(path: Path) -> None:
 
 async def test_undoing_a_reset_brings_the_attachments_back(store: SqliteStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
-    digest = await download(store, (await stored(store))[0])
+    digest = await save(store, (await attachments_of(store))[0])
     await answer_next(store, 1)
     await store.reset(key())
     await store.undo_reset(key(), None)
@@ -444,7 +446,7 @@ async def test_undoing_a_reset_brings_the_attachments_back(store: SqliteStore) -
 # ── records ───────────────────────────────────────────────────────────────────────────────────
 async def test_message_records_have_their_attachments(store: SqliteStore, path: Path) -> None:
     await store.accept(said(2, attachments=[PHOTO, LINK]), [said(1, attachments=[STICKER])])
-    digest = await download(store, (await stored(store, 2))[0])
+    digest = await save(store, (await attachments_of(store, 2))[0])
     await store.attachments().save_extract(digest, EXTRACT)
     await answer_next(store, 1)
     library = store.library()
@@ -479,8 +481,8 @@ async def test_only_those_who_see_the_conversation_can_read_an_attachment(
     store: SqliteStore,
 ) -> None:
     await store.accept(said(1, attachments=[PHOTO, NOTES]))
-    photo, notes = await stored(store)
-    digest = await download(store, photo)
+    photo, notes = await attachments_of(store)
+    digest = await save(store, photo)
     await store.attachments().save_extract(digest, EXTRACT)
     library = store.library()
     content = await library.attachment(photo.uid, PLACE)

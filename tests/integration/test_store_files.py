@@ -53,8 +53,8 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
         check_invariants(db)
 
 
-async def attached(store: SqliteStore, number: int = 1) -> Attachment:
-    """The attachment of a new message `number` in a conversation of its own."""
+async def attach(store: SqliteStore, number: int = 1) -> Attachment:
+    """The attachment of a new message `number`, which begins a conversation."""
     await store.accept(said(number, where=key(f"t{number}"), attachments=[FILE]))
     return (await store.attachments().pending("sim", limit=99))[-1]
 
@@ -68,7 +68,7 @@ async def test_other_writes_continue_while_a_large_file_is_written_or_deleted(
     store: SqliteStore, path: Path
 ) -> None:
     """Each of them waits for one chunk at most, and there are sixteen."""
-    attachment = await attached(store)
+    attachment = await attach(store)
 
     async def others_until(name: str, done: Callable[[], bool]) -> int:
         count = 0
@@ -107,7 +107,7 @@ async def test_the_same_file_at_the_same_time_is_stored_once(
     store: SqliteStore, path: Path
 ) -> None:
     """Also while one of the messages is deleted and another conversation begins with it."""
-    attachments = [await attached(store, number) for number in (1, 2, 3)]
+    attachments = [await attach(store, number) for number in (1, 2, 3)]
     port = store.attachments()
     results = await asyncio.gather(
         *(port.save_bytes(attachment.id, Download(BIG)) for attachment in attachments),
@@ -123,7 +123,7 @@ async def test_the_same_file_at_the_same_time_is_stored_once(
 
 
 async def test_two_extracts_at_the_same_time_do_not_mix(store: SqliteStore, path: Path) -> None:
-    attachment = await attached(store)
+    attachment = await attach(store)
     await store.attachments().save_bytes(attachment.id, Download(b"x"))
     digest = files.digest_of(b"x")
     other = Extract(
@@ -142,9 +142,9 @@ async def test_two_extracts_at_the_same_time_do_not_mix(store: SqliteStore, path
 async def test_on_a_full_disk_a_file_is_stored_completely_or_not_at_all(
     store: SqliteStore, path: Path
 ) -> None:
-    attachment = await attached(store)
+    attachment = await attach(store)
     port = store.attachments()
-    small = (await attached(store, 2)).id
+    small = (await attach(store, 2)).id
     await port.save_bytes(small, Download(b"small"))
     pages = look(path, "PRAGMA page_count")[0][0]
     await store._write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 200}").fetchall())
@@ -174,7 +174,7 @@ async def test_on_a_full_disk_a_file_is_stored_completely_or_not_at_all(
 async def test_a_locked_database_fails_every_write_and_no_read(
     store: SqliteStore, path: Path
 ) -> None:
-    attachment = await attached(store)
+    attachment = await attach(store)
     port = store.attachments()
     await port.save_bytes(attachment.id, Download(b"x"))
     digest = files.digest_of(b"x")
@@ -196,7 +196,7 @@ async def test_a_locked_database_fails_every_write_and_no_read(
 
 
 async def test_a_cancelled_download_leaves_nothing(store: SqliteStore, path: Path) -> None:
-    attachment = await attached(store)
+    attachment = await attach(store)
     task = asyncio.create_task(store.attachments().save_bytes(attachment.id, Download(BIG)))
     await until(lambda: rows(path, "files") == [1] or task.done())
     task.cancel()
@@ -210,7 +210,7 @@ async def test_a_start_deletes_what_a_dead_process_left(path: Path, tmp_path: Pa
     """A file that was being written, and one whose message was deleted just before the end."""
     broken = tmp_path / "broken.db"
     async with opened(path) as store:
-        attachment = await attached(store)
+        attachment = await attach(store)
         await store.attachments().save_bytes(attachment.id, Download(BIG))
         await store._write(lambda db: edits.erase(db, 1.0, said(1).source, with_reply=False))
         await store._write(
@@ -225,13 +225,37 @@ async def test_a_start_deletes_what_a_dead_process_left(path: Path, tmp_path: Pa
     assert rows(broken, *TABLES) == [0] * 6
 
 
+async def test_damaged_bytes_do_not_stop_a_start_and_a_backup_finds_them(
+    path: Path, tmp_path: Path
+) -> None:
+    """Everything else can still be used; only what reads the file fails."""
+    async with opened(path) as store:
+        attachment = await attach(store)
+        await store.attachments().save_bytes(attachment.id, Download(BIG))
+    _damage_chunks(path)
+    async with opened(path) as store:
+        with pytest.raises(StoreUnavailable, match="is damaged: restore a backup"):
+            await store.attachments().read_bytes(DIGEST)
+        await store.accept(said(2))
+    with pytest.raises(StoreUnavailable, match="is damaged: restore a backup"):
+        await asyncio.to_thread(backup, path, tmp_path / "copy.db")
+
+
+def _damage_chunks(path: Path) -> None:
+    (root,) = look(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'chunks'")[0]
+    (size,) = look(path, "PRAGMA page_size")[0]
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+
+
 # ── backups ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_backup_has_the_files_and_a_restore_brings_them_back(
     path: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.db"
     async with opened(path) as store:
-        attachment = await attached(store)
+        attachment = await attach(store)
         await store.attachments().save_bytes(attachment.id, Download(BIG))
         await store.attachments().save_extract(DIGEST, EXTRACT)
         (before,) = await store.library().latest(1, limit=9)

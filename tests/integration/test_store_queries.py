@@ -212,8 +212,8 @@ def test_every_statement_uses_an_index(tmp_path: Path) -> None:
         plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith("--")}
     assert len(plans) > 25
     for sql, plan in plans.items():
-        # What is scanned completely contains only what is unfinished: turns, attachments to
-        # download, deleted files; or the parameter.
+        # A complete scan is of an index of unfinished turns, attachments or deletions, or of a
+        # JSON parameter.
         wide = [step for step in plan if step.startswith("SCAN") or "(platform=?)" in step]
         assert all(UNFINISHED.search(step) for step in wide), (sql, plan)
         sorts = any("TEMP B-TREE" in step for step in plan)

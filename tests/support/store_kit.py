@@ -177,7 +177,7 @@ def _rows_agree(db: sqlite3.Connection) -> None:
         "chunks that no file has and that are not discarded": """
             SELECT rowid FROM chunks WHERE file_id NOT IN (SELECT id FROM files)
             AND file_id NOT IN (SELECT file_id FROM discarded_files)""",
-        "a downloaded file's address, or that of one that ended": """
+        "an address that is not needed any more": """
             SELECT id FROM attachments WHERE NOT is_link AND locator <> '{}'
             AND (digest IS NOT NULL OR state <> 'pending')""",
         "a reply before its question": """
