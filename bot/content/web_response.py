@@ -25,7 +25,7 @@ USER_AGENT = "Threadline (reads a page that a person linked to)"
 ACCEPT = "text/html,application/xhtml+xml,application/pdf,text/*;q=0.9,*/*;q=0.8"
 
 READ_BYTES = 16 * 1024
-"""Read in one step: so many one-byte chunks take about 20 ms of the event loop."""
+"""Read in one step: one-byte chunks of this size take about 20 ms of the event loop."""
 
 MAX_HEADER_BYTES = 32 * 1024
 """The size of all headers. Browsers accept more; pages with long policies have about 10 KiB."""

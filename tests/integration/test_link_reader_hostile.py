@@ -1,4 +1,4 @@
-"""Servers and name servers that want the reader of links to connect, read or hold what it must not."""
+"""Hostile servers and name servers: what the reader of links connects to, reads and holds."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ async def test_a_response_without_an_end_costs_no_more_than_twice_its_limit() ->
 
     async with serve(answer) as site:
         await fail(site, limit=1_000_000)
-    assert sent < 2_000_000 + 10_000_000  # the rest is in the buffers of the system's sockets
+    assert sent < 2_000_000 + 10_000_000  # the rest is in the buffers of sockets
 
 
 async def test_a_declared_length_beyond_the_limit_is_refused_without_reading() -> None:
@@ -413,7 +413,7 @@ async def test_tls_is_checked_for_the_host_of_the_link(secure_site: Secure) -> N
     assert found.data == PAGE
     assert asked == ["page.test"]
     await make_reader(tls=trusted).download(site.url("/", "127.0.0.1", "https"), limit=LIMIT)
-    with pytest.raises(AttachmentError, match="other.test") as caught:
+    with pytest.raises(AttachmentError, match=r"other\.test") as caught:
         await make_reader(tls=trusted).download(site.url("/", "other.test", "https"), limit=LIMIT)
     assert (caught.value.omission, caught.value.retry_after) == (Omission.UNREACHABLE, None)
     assert len(site.heads) == 2

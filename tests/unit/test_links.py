@@ -266,7 +266,8 @@ def hostile() -> Iterator[str]:
         "`", "``", "` `` ", "```", "``` ", "~~~\n", "~~~~~~~~~\n", "> a\n", "\n", " ", "\\", "\\`",
         "https://", "https://a", "https://a ", "https://a.test/),", "https://a.test,", "https://[",
         "https://(", "https://(a)", "<https://a|", "<https://a", "[https://a](", "](https://a",
-        "](https://(", "[", "(", "In reply to ", "In reply to \n", " wrote", " wrote:\n", "x wrote:\n>",
+        "](https://(", "[", "(", "In reply to ", "In reply to \n", " wrote", " wrote:\n",
+        "x wrote:\n>",
         "https://me@a ", "https://日", "a日", "x://", "`\n\n", "`a\n \n", "````````` `", "https://a.test/{",
     ]  # fmt: skip
     for piece in pieces:
