@@ -1,4 +1,4 @@
-"""The lookup of hosts in threads of its own, with the system's resolver replaced."""
+"""The lookup of hosts in daemon threads, with the system's resolver replaced."""
 
 from __future__ import annotations
 
