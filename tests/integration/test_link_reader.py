@@ -417,7 +417,7 @@ async def test_waiting_for_a_slot_does_not_count_as_the_server_s_time() -> None:
         writer.write(reply(PAGE))
 
     async with serve(answer) as site:
-        reader = make_reader(seconds=1.0)
+        reader = make_reader(seconds=1.5)
         results = await asyncio.gather(
             *(reader.download(site.url(), limit=LIMIT) for _ in range(3)), return_exceptions=True
         )

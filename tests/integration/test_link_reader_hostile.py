@@ -325,15 +325,16 @@ async def test_a_slow_response_ends_with_the_time(head: bytes, piece: bytes) -> 
 
 
 async def test_redirects_share_the_time() -> None:
+    """Each of the five redirects takes a third of the time."""
+
     async def answer(path: str, writer: asyncio.StreamWriter) -> None:
-        if path == "/4":
-            await asyncio.Event().wait()
+        await asyncio.sleep(0.2)
         writer.write(redirect(f"/{int(path[1:] or 0) + 1}"))
 
     async with serve(answer) as site:
-        error = await fail(site, seconds=1.0)
+        error = await fail(site, seconds=0.6)
     assert error.omission is Omission.TIMED_OUT
-    assert site.connections == 5
+    assert site.connections <= 3
 
 
 async def test_a_lookup_without_an_answer_ends_with_the_time() -> None:
