@@ -149,6 +149,7 @@ class Unpacker:
 
     def _add(self, data: bytes) -> None:
         if len(self._output) + len(data) > self._limit:
-            expands = self._limit > MAX_RATIO * self._received
+            unread = len(self._zlib.unconsumed_tail) if self._zlib else 0
+            expands = self._limit > MAX_RATIO * (self._received - unread)
             raise AttachmentError(Omission.EXPANDS if expands else Omission.TOO_LARGE)
         self._output += data

@@ -112,6 +112,12 @@ async def test_the_next_address_is_tried_if_the_first_does_not_answer() -> None:
         assert (await download(site, resolve=names)).data == PAGE
 
 
+async def test_interim_responses_are_skipped() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+    async with serve(b"HTTP/1.1 100 Continue\r\n\r\n" + interim + reply(PAGE)) as site:
+        assert (await download(site)).data == PAGE
+
+
 # ── redirects ─────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("status", ["301 x", "302 x", "303 x", "307 x", "308 x"])
 async def test_redirects_are_followed(status: str) -> None:
@@ -411,7 +417,7 @@ async def test_waiting_for_a_slot_does_not_count_as_the_server_s_time() -> None:
         writer.write(reply(PAGE))
 
     async with serve(answer) as site:
-        reader = make_reader(seconds=1.0)
+        reader = make_reader(seconds=1.5)
         results = await asyncio.gather(
             *(reader.download(site.url(), limit=LIMIT) for _ in range(3)), return_exceptions=True
         )

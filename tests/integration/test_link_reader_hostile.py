@@ -1,4 +1,4 @@
-"""Servers and name servers that want the reader of links to connect, read or hold what it must not."""
+"""Hostile servers and name servers: what the reader of links connects to, reads and holds."""
 
 from __future__ import annotations
 
@@ -174,8 +174,8 @@ CHUNKED = reply(length=False, transfer_encoding="chunked")
         (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 10_000, Omission.UNREACHABLE),
         (b"", b"\r\n" * 1_000, Omission.UNREACHABLE),
         (b"", b"garbage" * 1_000, Omission.UNREACHABLE),
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, Omission.TOO_LARGE),
-        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 100, Omission.TOO_LARGE),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, Omission.UNREACHABLE),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 100, Omission.UNREACHABLE),
         (reply(length=False, content_encoding="gzip"), b"x" * 10_000, Omission.DAMAGED),
         (
             reply(length=False, content_encoding="deflate") + b"\x78\x9c",
@@ -207,7 +207,7 @@ async def test_a_response_without_an_end_costs_no_more_than_twice_its_limit() ->
 
     async with serve(answer) as site:
         await fail(site, limit=1_000_000)
-    assert sent < 2_000_000 + 10_000_000  # the rest is in the buffers of the system's sockets
+    assert sent < 2_000_000 + 10_000_000  # the rest is in the buffers of sockets
 
 
 async def test_a_declared_length_beyond_the_limit_is_refused_without_reading() -> None:
@@ -315,7 +315,6 @@ def trickle(head: bytes, piece: bytes = b"x") -> Answer:
         (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
         (b"HTTP/1.1 200 OK\r\n", b"X: x\r\n"),
         (b"", b""),
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
         (reply(length=False, content_encoding="gzip") + pack(PAGE)[:10], b""),
     ],
 )
@@ -326,15 +325,16 @@ async def test_a_slow_response_ends_with_the_time(head: bytes, piece: bytes) -> 
 
 
 async def test_redirects_share_the_time() -> None:
+    """Each of the five redirects takes a third of the time."""
+
     async def answer(path: str, writer: asyncio.StreamWriter) -> None:
-        if path == "/4":
-            await asyncio.Event().wait()
+        await asyncio.sleep(0.2)
         writer.write(redirect(f"/{int(path[1:] or 0) + 1}"))
 
     async with serve(answer) as site:
-        error = await fail(site, seconds=1.0)
+        error = await fail(site, seconds=0.6)
     assert error.omission is Omission.TIMED_OUT
-    assert site.connections == 5
+    assert site.connections <= 3
 
 
 async def test_a_lookup_without_an_answer_ends_with_the_time() -> None:
@@ -353,9 +353,10 @@ async def test_a_cancelled_download_closes_its_connection() -> None:
 
     async def answer(_path: str, writer: asyncio.StreamWriter) -> None:
         arrived.set()
+        writer.write(reply(length=False))
         try:
             while True:
-                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                writer.write(b"x" * 1_000)
                 await writer.drain()
                 await asyncio.sleep(0)
         except ConnectionError:
@@ -413,7 +414,7 @@ async def test_tls_is_checked_for_the_host_of_the_link(secure_site: Secure) -> N
     assert found.data == PAGE
     assert asked == ["page.test"]
     await make_reader(tls=trusted).download(site.url("/", "127.0.0.1", "https"), limit=LIMIT)
-    with pytest.raises(AttachmentError, match="other.test") as caught:
+    with pytest.raises(AttachmentError, match=r"other\.test") as caught:
         await make_reader(tls=trusted).download(site.url("/", "other.test", "https"), limit=LIMIT)
     assert (caught.value.omission, caught.value.retry_after) == (Omission.UNREACHABLE, None)
     assert len(site.heads) == 2
