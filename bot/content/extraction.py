@@ -21,7 +21,7 @@ from bot.sandbox.worker import WorkerLimits as Limits
 TASK = "bot.content.readers.task:run"
 
 LIMITS = Limits(
-    cpu_seconds=20.0,  # a PDF of 100 dense pages takes about 2 s
+    cpu_seconds=15.0,  # a PDF of 100 dense pages takes 2 s, the slowest photo of an iPhone 5 s
     seconds=40.0,  # a turn waits 45 s (ATTACHMENT_WAIT_SECONDS)
     memory_bytes=1024 * 1024 * 1024,  # a photo of 64 megapixels takes 200 MB, and its turned copy
     output_bytes=32 * 1024 * 1024,  # a bit more than the images of `budget`

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -34,6 +36,14 @@ def misbehave(task: bytes) -> bytes:
         case (b"descriptors", *_):
             for _ in range(100):
                 os.open(os.devnull, os.O_RDONLY)
+        case (b"socket", *_):
+            socket.socket()
+        case (b"open", *_):
+            Path(os.devnull).read_bytes()
+        case (b"crash", *_):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case (b"leave", *_):
+            os._exit(0)
         case _:
             sys.stdout.flush()
     return task

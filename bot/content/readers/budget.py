@@ -35,7 +35,7 @@ PIXELS = 64_000_000
 JPEG_PIXELS = 250_000_000
 """A JPEG can be decoded at an eighth of its size, so that phones' 200 megapixels are readable."""
 
-SOFT_SECONDS = 10.0
+SOFT_SECONDS = 8.0
 """CPU time after which a document's further pages are left out."""
 
 

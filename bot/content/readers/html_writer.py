@@ -159,7 +159,8 @@ def _tidy(prose: str) -> str:
         for line in prose.split("\n")
     ]
     joined = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
-    return re.sub(r"\|\n\n(?=\|)", "|\n", joined)  # blanks between rows
+    joined = re.sub(r"\|\n\n(?=\|)", "|\n", joined)  # blanks between rows
+    return re.sub(r"(?m)^\|.*", lambda row: re.sub(" {2,}", " ", row[0]), joined)
 
 
 def _address(node: LexborNode) -> str:
