@@ -18,6 +18,7 @@ BENCHES = (
     "attachments",
     "frame_steps",
     "model_cost",
+    "image_cost",
     "latency",
     "streaming_cost",
     "api_streams",
