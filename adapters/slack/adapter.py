@@ -37,6 +37,7 @@ from adapters.slack.events import PLATFORM
 from adapters.slack.files import MAX_BYTES
 from adapters.slack.http import PATH, HttpEvents
 from adapters.slack.interactions import SlackInteractionHandler
+from adapters.slack.linked_messages import LinkedMessages
 from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.socket import SocketMode
@@ -261,9 +262,11 @@ class SlackAdapter:
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:
-        """A file of a person's message. Raises AttachmentError."""
-        if self._downloads is None:
+        """A file of a person's message, or a message that it links to. Raises AttachmentError."""
+        if self._downloads is None or self._connected_workspace is None:
             raise AttachmentError(Omission.UNREACHABLE, retry_after=RETRY_SECONDS)
+        if "message" in locator:
+            return await LinkedMessages(self._connected_workspace).download(locator)
         return await self._downloads.download(locator, limit)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:

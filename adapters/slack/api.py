@@ -43,6 +43,7 @@ _COUNTS = {
     "chat.delete": TIER_3,
     "conversations.replies": TIER_3,
     "conversations.info": TIER_3,
+    "conversations.members": TIER_4,
     "conversations.history": TIER_3,
     "users.conversations": TIER_3,
     "users.info": TIER_4,

@@ -98,7 +98,9 @@ def media_type(file: Payload) -> str:
     """
     if text(file, "mode") in PAGES:
         return HTML
-    found = text(file, "mimetype").lower()
+    found = text(file, "mimetype").lower()[:MAX_FILE_NAME]
+    if not (found.isascii() and found.isprintable() and "/" in found):
+        return ""
     if text(file, "subtype") == "slack_audio":
         return found.replace("video/", "audio/", 1)
     return found
@@ -150,7 +152,7 @@ def transcript(file: Payload) -> str:
     preview = mapping(found, "preview")
     if text(found, "status") not in ("complete", "") or preview.get("has_more"):
         return ""
-    return text(preview, "content").strip()
+    return text(preview, "content").encode(errors="replace").decode().strip()
 
 
 def _transcription(file: Payload) -> Payload:

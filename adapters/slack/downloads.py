@@ -52,7 +52,8 @@ _STATUSES: Mapping[int, Omission] = {
     410: Omission.GONE,
     413: Omission.TOO_LARGE,
 }
-_MISSING = frozenset({"file_deleted", "file_not_found"})  # error codes of files.info
+# Error codes of requests for what was deleted.
+_MISSING = frozenset({"file_deleted", "file_not_found", "message_not_found", "thread_not_found"})
 _SIGN_IN = "Slack sent its sign-in page"
 _TIMES = "-->"  # between the times of a cue
 _TAG = re.compile(r"<[^<>]*>")
@@ -86,7 +87,7 @@ class SlackFiles:
         except TimeoutError as error:
             raise AttachmentError(Omission.TIMED_OUT, retry_after=RETRY_SECONDS) from error
         except PlatformError as error:
-            raise _translate(error) from error
+            raise translate(error) from error
 
     async def _download(self, locator: Mapping[str, str], limit: int) -> Download:
         name = spoken = ""
@@ -259,13 +260,13 @@ def _raise_temporary(detail: str, cause: Exception | None = None) -> NoReturn:
     raise AttachmentError(Omission.UNREACHABLE, detail, retry_after=RETRY_SECONDS) from cause
 
 
-def _translate(error: PlatformError) -> AttachmentError:
-    """The error for a failed files.info."""
+def translate(error: PlatformError) -> AttachmentError:
+    """The error for a request that failed: files.info, or one for a linked message."""
     if isinstance(error, Throttled):
         return AttachmentError(Omission.UNREACHABLE, "429", retry_after=error.retry_after)
     if isinstance(error, Unsettled):
         return AttachmentError(Omission.UNREACHABLE, str(error), retry_after=RETRY_SECONDS)
-    log.warning("no access to a file", error=str(error))
+    log.warning("no access to a file or a linked message", error=str(error))
     return AttachmentError(Omission.GONE if error.code in _MISSING else Omission.NO_ACCESS)
 
 

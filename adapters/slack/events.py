@@ -31,12 +31,13 @@ KINDS = frozenset({"channel", "group", "im", "mpim"})
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The bot's ids and name in one workspace, from auth.test."""
+    """The bot's ids and name in one workspace, and the workspace's host, from auth.test."""
 
     team: str
     user: str
     bot: str = ""
     name: str = ""
+    host: str = ""  # TEAM.slack.com
 
 
 def workspace_of(body: Payload, default: str) -> str:

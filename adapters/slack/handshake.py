@@ -18,6 +18,7 @@ from adapters.slack import text as slack_text
 from adapters.slack.api import WebApi, web_client
 from adapters.slack.errors import TOKEN_ERRORS
 from adapters.slack.events import Identity
+from adapters.slack.permalinks import host_of
 from adapters.slack.responses import Response
 from bot.common.retry import Backoff
 from bot.domain.errors import CannotStart, Gone, PlatformError, Refused, Throttled, Unsettled
@@ -73,7 +74,8 @@ async def fetch_identity(api: WebApi, clock: Clock) -> Identity:
             bot=response.data.get("user"),
         )
         name = slack_text.name(payloads.text(response.data, "user"))
-        return Identity(team, me, response.text("bot_id"), name)
+        host = host_of(payloads.text(response.data, "url"))
+        return Identity(team, me, response.text("bot_id"), name, host)
 
     try:
         return await retry_until_reached(fetch, clock)

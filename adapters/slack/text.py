@@ -20,8 +20,11 @@ _CONTROL = re.compile(r"<([@#!]|(?=[A-Za-z][A-Za-z0-9+.-]*+:))([^<>|]++)(?:\|([^
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
 
-# Control characters except tab and line feed, and characters that change the writing direction.
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+# Control characters except tab and line feed, characters that change the writing direction, and
+# halves of characters, which no database stores.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
 
 
 def for_model(text: str, names: Mapping[str, str], me: str = "") -> str:

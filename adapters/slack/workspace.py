@@ -17,6 +17,7 @@ from adapters.slack.events import DIRECT, Identity
 from adapters.slack.lookup_cache import LookupCache
 from adapters.slack.mention_files import MentionFiles
 from adapters.slack.payloads import Payload, mapping
+from adapters.slack.permalinks import linked_messages
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
 from bot.domain.inbox import Address, Incoming
@@ -73,7 +74,11 @@ class Workspace:
         if address is None:
             return None
         team = events.workspace_of(body, self.me.team)
-        return events.message(event, self.me, names, team, kind, address)
+        found = events.message(event, self.me, names, team, kind, address)
+        if address is Address.ASIDE:
+            return found
+        links = linked_messages(event, self.me.host, found.author.id)
+        return replace(found, attachments=(*found.attachments, *links))
 
     async def read_message(
         self,
@@ -100,6 +105,26 @@ class Workspace:
             return None
         found = payloads.items(answer.data, "messages")
         return next((one for one in found if events.message_ts(one) == ts), None)
+
+    async def read_thread(self, channel: str, ts: str, limit: int) -> list[Payload]:
+        """A message and its replies, at most `limit`; none if it was deleted, or is a reply.
+
+        Raises a PlatformError.
+        """
+        answer = await self.api.read_paced(
+            "conversations.replies", channel=channel, ts=ts, limit=limit
+        )
+        found = payloads.items(answer.data, "messages")[:limit]
+        return found if found and events.message_ts(found[0]) == ts else []
+
+    async def channel_info(self, channel: str) -> Payload:
+        """A channel's description. Raises a PlatformError."""
+        response = await self.api.read_paced("conversations.info", channel=channel)
+        return response.mapping("channel")
+
+    async def names(self, messages: Sequence[Payload]) -> dict[str, str]:
+        """The names of the people and channels in `messages`, by id, if Slack says them soon."""
+        return await self._names(messages, NAMES_SECONDS)
 
     async def _read_mention(self, event: Payload) -> Payload | None:
         channel, ts = _place(event)
@@ -214,18 +239,14 @@ class Workspace:
         return next(filter(None, map(slack_text.name, names)), "")
 
     async def _fetch_kind(self, channel: str) -> str:
-        info = await self._fetch_info(channel)
+        info = await self.channel_info(channel)
         self._channel_names.store(channel, name_of(info))
         return kind_of(info)
 
     async def _fetch_channel_name(self, channel: str) -> str:
-        info = await self._fetch_info(channel)
+        info = await self.channel_info(channel)
         self._channel_kinds.store(channel, kind_of(info))
         return name_of(info)
-
-    async def _fetch_info(self, channel: str) -> Payload:
-        response = await self.api.read_paced("conversations.info", channel=channel)
-        return response.mapping("channel")
 
 
 def _place(event: Payload) -> tuple[str, str]:

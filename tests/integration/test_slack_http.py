@@ -76,6 +76,26 @@ async def post(url: str, body: str | bytes, headers: dict[str, str]) -> int:
         return answer.status
 
 
+async def test_files_over_http(
+    sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    """The two requests for a mention are served at the same time, and become one message."""
+    file = ("a.txt", "text/plain", b"some text")
+    async with serving(adapter, inbox):
+        assert await sim.set_http(url)
+        for first in (True, False):
+            await sim.mentions(first=first)
+            await sim.say(ids.ALICE, ids.GENERAL, "see", mention=True, files=[file])
+        await sim.subscribe(["app_mention"])
+        await sim.say(ids.ALICE, ids.GENERAL, "see", mention=True, files=[file])
+        await until(lambda: len(inbox.received) == 3)
+        for incoming in inbox.received:
+            (found,) = incoming.attachments
+            assert found.name == "a.txt"
+            download = await adapter.download(incoming.key, found.locator, limit=100)
+            assert download.data == b"some text"
+
+
 async def test_events_commands_and_buttons_share_one_path(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:

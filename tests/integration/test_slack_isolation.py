@@ -90,6 +90,15 @@ async def ask_with_an_upload(rig: IsolationRig, channel: str) -> str:
     return await post_and_download(rig, channel, ("a.txt", "text/plain", CONTENT))
 
 
+async def ask_with_a_link(rig: IsolationRig, channel: str) -> str:
+    """A guest may follow the link as a member of the channel."""
+    await rig.sim.guest(ids.ALICE)
+    url = f"https://{ids.TEAM_DOMAIN}.slack.com/archives/{channel}"
+    said = await rig.sim.say(ids.BOB, channel, "the build is red")
+    rig.download({"url": url, "channel": channel, "message": said, "asker": ids.ALICE})
+    return await rig.ask(channel)
+
+
 async def post_and_download(rig: IsolationRig, channel: str, file: Upload) -> str:
     """Ask with a file, and begin its download, as the core does."""
     root = await rig.sim.say(ids.ALICE, channel, f"@bob {WORDS}", mention=True, files=[file])
@@ -117,6 +126,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "conversations.history": Scenario(ask, named=False),
     "users.info": Scenario(ask, named=False),
     "conversations.info": Scenario(ask),
+    "conversations.members": Scenario(ask_with_a_link),
     "conversations.replies": Scenario(ask_in_an_old_thread),
     "agents.sessions.setStatus": Scenario(ask),
     "assistant.threads.setStatus": Scenario(ask, agent=False),

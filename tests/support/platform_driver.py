@@ -291,13 +291,29 @@ class SlackDriver:
         while len(self.channels) < channels:
             self.channels.append(await self.sim.add_channel(f"team-{len(self.channels)}"))
 
-    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> ThreadRef:
+    async def mention(
+        self,
+        text: str,
+        *,
+        user: str = "alice",
+        channel: Any = None,
+        files: Sequence[tuple[str, str, bytes]] = (),
+    ) -> ThreadRef:
         where = channel or s.GENERAL
-        ts = await self.sim.say(self.people[user], where, text, mention=True)
+        ts = await self.sim.say(self.people[user], where, text, mention=True, files=files)
         return ThreadRef(where, ts, ts)
 
-    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any:
-        return await self.sim.say(self.people[user], thread.channel, text, thread_ts=thread.id)
+    async def say(
+        self,
+        thread: ThreadRef,
+        text: str,
+        *,
+        user: str = "alice",
+        files: Sequence[tuple[str, str, bytes]] = (),
+    ) -> Any:
+        return await self.sim.say(
+            self.people[user], thread.channel, text, thread_ts=thread.id, files=files
+        )
 
     async def mention_in(self, thread: ThreadRef, text: str) -> Any:
         return await self.sim.say(s.ALICE, thread.channel, text, thread_ts=thread.id, mention=True)
@@ -307,9 +323,9 @@ class SlackDriver:
         ts = await self.sim.say(s.ALICE, s.GENERAL, text, mention=True, files=files)
         return ThreadRef(s.GENERAL, ts, ts)
 
-    async def direct(self, text: str) -> ThreadRef:
+    async def direct(self, text: str, *, files: Sequence[tuple[str, str, bytes]] = ()) -> ThreadRef:
         channel = await self.sim.open_direct(s.ALICE)
-        ts = await self.sim.say(s.ALICE, channel, text)
+        ts = await self.sim.say(s.ALICE, channel, text, files=files)
         return ThreadRef(channel, ts, ts)
 
     async def redeliver(self, thread: ThreadRef) -> None:

@@ -61,6 +61,9 @@ STEP = 1.0
 CONTENT = b"the content of a file"
 """What a person's file contains."""
 
+LINKED = b"the build is red"
+"""What a linked message says."""
+
 WORDS = "\n\n".join(f"w{number} and more" for number in range(30))
 CODE = "```python\n" + "\n".join(f"print('line {number:04}')" for number in range(1_200)) + "\n```"
 
@@ -185,7 +188,8 @@ class IsolationRig:
         await self.sim.until(are_done, PATIENCE)
         results = await asyncio.gather(*self.downloads, return_exceptions=True)
         assert [one for one in results if not isinstance(one, Download | AttachmentError)] == []
-        assert all(one.data == CONTENT for one in results if isinstance(one, Download))
+        files = [one.data for one in results if isinstance(one, Download)]
+        assert all(data == CONTENT or LINKED in data for data in files), files
         self.downloads.clear()
 
     async def turn_done(self, root: str) -> None:

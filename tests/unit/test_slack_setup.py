@@ -63,6 +63,7 @@ METHOD_SCOPES = {
         "mpim:history",
     },
     "conversations.info": {"channels:read", "groups:read", "im:read", "mpim:read"},
+    "conversations.members": {"channels:read", "groups:read", "im:read", "mpim:read"},
     "conversations.replies": {
         "channels:history",
         "groups:history",

@@ -123,6 +123,10 @@ class SlackSim(SimProcess):
         """Remove a member, by default the bot."""
         await self.call("remove_from_channel", channel=channel, user=user)
 
+    async def guest(self, user: str) -> None:
+        """Make a person a guest, who sees only the channels that they are in."""
+        await self.call("guest", user=user)
+
     async def archive(self, channel: str) -> None:
         """Archive a channel."""
         await self.call("archive", channel=channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import NoReturn
 
 from aiohttp import web
 
@@ -84,19 +85,17 @@ class Downloads:
 
     async def _stream(self, request: web.Request, file: str) -> web.StreamResponse:
         how, data = self.faults.how, self.slack.contents[file]
+        if how == "cut_unframed":
+            self._write_raw(request, data[: len(data) // 2])
         response = web.StreamResponse(headers={"Content-Type": self._type(file)})
         if how == "gzip":
             response.headers["Content-Encoding"] = "gzip"
-        elif how == "cut_unframed":
-            response.force_close()
-            response.headers["Connection"] = "close"
         elif how != "endless":
             response.content_length = len(data)
         await response.prepare(request)
-        if how.startswith("cut"):
+        if how == "cut":
             await response.write(data[: len(data) // 2])
-            self._close(request)
-            return response
+            self._write_raw(request)
         while how == "endless":
             await response.write(bytes(PIECE))
         for at in range(len(data)):
@@ -106,6 +105,11 @@ class Downloads:
         return response
 
     @staticmethod
-    def _close(request: web.Request) -> None:
+    def _write_raw(request: web.Request, body: bytes = b"") -> NoReturn:
+        """Send a response that only the end of the connection ends, or nothing; then hang up."""
         if request.transport is not None:
+            if body:
+                head = b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n"
+                request.transport.write(head + body)
             request.transport.close()
+        raise ConnectionResetError("the download was cut off")

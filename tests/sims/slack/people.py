@@ -162,6 +162,10 @@ class People:
         event: Json = {"type": kind, "user": user, "channel": channel.id, "channel_type": letter}
         return event | {"team": ids.TEAM, "event_ts": self.workspace.new_ts()}
 
+    def guest(self, user: str) -> None:
+        """Make a person a guest."""
+        self.workspace.users[user].guest = True
+
     def archive(self, channel: str, user: str = ids.ALICE) -> None:
         """Archive a channel."""
         there = self.workspace.channel(channel)

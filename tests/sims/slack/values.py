@@ -38,6 +38,7 @@ class User:
     bot_id: str = ""
     app_id: str = ""
     deleted: bool = False
+    guest: bool = False  # sees only the channels that they are in
 
 
 @dataclass(slots=True)

@@ -224,6 +224,8 @@ class Workspace:
             "real_name": user.real_name,
             "deleted": user.deleted,
             "is_bot": bool(user.bot_id),
+            "is_restricted": user.guest,
+            "is_ultra_restricted": user.guest,
             "is_stranger": user.team != ids.TEAM,
             "tz": "Europe/Berlin",
             "profile": profile,
