@@ -316,8 +316,8 @@ async def download(rig: Rig, locator: Mapping[str, str]) -> AttachmentError | No
     return None
 
 
-async def downloaded(rig: Rig, case: Case, locator: Mapping[str, str], *, final: bool) -> None:
-    """The download fails for now, or for ever if Discord denies access; afterwards it succeeds."""
+async def expect_download(rig: Rig, case: Case, locator: Mapping[str, str], *, final: bool) -> None:
+    """The download fails for now, or finally if Discord denies access; afterwards it succeeds."""
     error = await download(rig, locator)
     assert error is None or (error.retry_after is None) == final, error
     await case.over()
@@ -328,7 +328,7 @@ async def refresh(rig: Rig, case: Case) -> None:
     """A file whose URL has expired is downloaded once its message can be read."""
     place, message, locator = await file_in(rig)
     case.begin(f"GET /channels/{place}/messages/{message}")
-    await downloaded(rig, case, locator, final=case.refused)
+    await expect_download(rig, case, locator, final=case.refused)
 
 
 async def file(rig: Rig, case: Case) -> None:
@@ -337,7 +337,7 @@ async def file(rig: Rig, case: Case) -> None:
     url = await rig.sim.call("file_url", message=message)
     case.begin(f"GET /attachments/{place}/.+")
     final = case.refused or case.name == "401"
-    await downloaded(rig, case, {**locator, "url": url}, final=final)
+    await expect_download(rig, case, {**locator, "url": url}, final=final)
 
 
 SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
