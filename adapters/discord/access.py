@@ -26,7 +26,7 @@ from adapters.discord.payload_validation import (
 from adapters.discord.payloads import read_id
 from adapters.discord.rest import UNKNOWN_CHANNEL, RestApi, request_scopes
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Gone, PlatformError
+from bot.domain.errors import Gone, PlatformError, Unsettled
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -101,8 +101,10 @@ async def _fetch_member(rest: RestApi, guild: discord.Guild, user: int) -> disco
             lambda client: client.http.get_member(guild.id, user),
         )
         data: Any = validate(response, STRICT_MEMBER)
-    except (Gone, InvalidPayload):
+    except Gone:
         return None
+    except InvalidPayload as error:
+        raise Unsettled("a member's roles cannot be read") from error
     roles = [guild.get_role(int(role)) for role in data["roles"]]
     if None in roles or int(data["user"]["id"]) != user:
         return None
