@@ -12,15 +12,28 @@ import discord
 import structlog
 from cachetools import TTLCache
 
-from adapters.discord.channels import DIRECT_MESSAGES
+from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM
+from adapters.discord.payload_schemas import GUILD_MEMBER
+from adapters.discord.payload_validation import (
+    REQUIRED,
+    Field,
+    InvalidPayload,
+    Schema,
+    snowflake,
+    strict_list_of,
+    validate,
+)
+from adapters.discord.payloads import read_id
 from adapters.discord.rest import UNKNOWN_CHANNEL, RestApi, request_scopes
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Gone, PlatformError
+from bot.domain.errors import Gone, PlatformError, Unsettled
 
 log = structlog.stdlib.get_logger(__name__)
 
 # How long a membership (or its absence) is cached, in seconds, and how many are: about 1 MB.
 MEMBER_SECONDS, MAX_CACHED_MEMBERS = 600.0, 10_000
+# Without one of their roles, a member could seem to have more rights.
+STRICT_MEMBER: Schema = {**GUILD_MEMBER, "roles": Field(strict_list_of(snowflake), REQUIRED)}
 PUBLIC_THREADS, PRIVATE_THREAD = (10, 11), 12  # documented channel types
 
 
@@ -61,6 +74,65 @@ class AllowedGuilds:
         except Gone:
             return False
         return True
+
+
+async def can_user_read(rest: RestApi, user: int, guild: int, channel: int) -> bool:
+    """Whether a user can read the messages of a channel or thread now, in a guild of the bot's.
+
+    False also if Discord's answers do not settle it. Raises a PlatformError if there are none.
+    """
+    client = await rest.client()
+    found = client.get_guild(guild)
+    member = await _fetch_member(rest, found, user) if found is not None else None
+    if found is None or member is None:
+        return False
+    parent, thread = await _place_of(rest, found, channel)
+    if parent is None or not _can_read_history(parent, member):
+        return False
+    key = ConversationKey(PLATFORM, str(guild), str(parent.id), thread)
+    return await _can_read_in_guild(rest, member, key)
+
+
+async def _fetch_member(rest: RestApi, guild: discord.Guild, user: int) -> discord.Member | None:
+    """A member with their roles; None if the user is no member or has an unknown role."""
+    try:
+        response: Any = await rest.request(
+            request_scopes("member", guild.id),
+            lambda client: client.http.get_member(guild.id, user),
+        )
+        data: Any = validate(response, STRICT_MEMBER)
+    except Gone:
+        return None
+    except InvalidPayload as error:
+        raise Unsettled("a member's roles cannot be read") from error
+    roles = [guild.get_role(int(role)) for role in data["roles"]]
+    if None in roles or int(data["user"]["id"]) != user:
+        return None
+    return discord.Member(data=data, guild=guild, state=guild._state)
+
+
+async def _place_of(
+    rest: RestApi, guild: discord.Guild, channel: int
+) -> tuple[discord.abc.GuildChannel | None, str]:
+    """A channel and "", or a thread's parent and the thread's id; no channel if it is unknown."""
+    found = guild.get_channel(channel)
+    if found is not None:
+        return found, ""
+    thread = guild.get_thread(channel)
+    if thread is not None:
+        return guild.get_channel(thread.parent_id), str(channel)
+    raw: Any = await rest.request(
+        request_scopes("get-channel", channel), lambda client: client.http.get_channel(channel)
+    )
+    if read_id(raw, "guild_id") != guild.id or read_id(raw, "id") != channel:
+        return None, ""
+    return guild.get_channel(read_id(raw, "parent_id") or 0), str(channel)
+
+
+def _can_read_history(channel: discord.abc.GuildChannel, member: discord.Member) -> bool:
+    granted = channel.permissions_for(member)
+    is_voice = isinstance(channel, discord.VoiceChannel | discord.StageChannel)
+    return granted.read_message_history and (granted.connect or not is_voice)
 
 
 async def can_read(

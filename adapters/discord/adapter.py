@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,7 @@ import structlog
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
+from adapters.discord import permalinks
 from adapters.discord.access import AllowedGuilds
 from adapters.discord.backfill import LAG
 from adapters.discord.backlog import read_backlog
@@ -25,8 +27,10 @@ from adapters.discord.listeners import MessageListener
 from adapters.discord.render import DiscordRenderer
 from adapters.discord.rest import (
     MAX_FILE_BYTES,
+    RETRY_SECONDS,
     RestApi,
     Timeouts,
+    as_attachment_error,
     attempt,
     limits,
     message_scopes,
@@ -37,9 +41,9 @@ from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.common.proxies import http_proxy_for
 from bot.common.retry import Backoff
-from bot.domain.attachments import Download
+from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import CannotStart, PlatformError, Unsettled
+from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
@@ -92,6 +96,7 @@ class DiscordAdapter:
         )
         self._downloader = Downloader(rest=self._rest, api_url=api_url)
         self._guilds = AllowedGuilds(rest=self._rest, ids=guilds)
+        self._links = permalinks.LinkedMessages(self._rest, self._guilds)
         self._client: ThreadlineClient | None = None
 
     @property
@@ -171,8 +176,16 @@ class DiscordAdapter:
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:
-        """See `Adapter.download`; the file's own locator says where it is."""
-        return await self._downloader.download(locator, limit=limit)
+        """See `Adapter.download`; the attachment's own locator says where it is."""
+        if self._client is None:
+            raise as_attachment_error(Unsettled("the adapter is not running"))
+        try:
+            async with asyncio.timeout(self._rest.timeouts.download):
+                if permalinks.is_link(locator):
+                    return await self._links.read(locator)
+                return await self._downloader.download(locator, limit=limit)
+        except TimeoutError as error:
+            raise AttachmentError(Omission.TIMED_OUT, retry_after=RETRY_SECONDS) from error
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Reply to the message that contained the command."""

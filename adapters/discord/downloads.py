@@ -21,28 +21,20 @@ from cachetools import LRUCache, TTLCache
 from adapters.discord.attachments import urls_in
 from adapters.discord.history import read_raw_message
 from adapters.discord.http import MAX_RETRY_AFTER, Http, number
-from adapters.discord.rest import (
-    UNKNOWN_CHANNEL,
-    UNKNOWN_GUILD,
-    UNKNOWN_MESSAGE,
-    RestApi,
-)
+from adapters.discord.rest import RETRY_SECONDS, RestApi, as_attachment_error
 from bot.domain.attachments import Download, Omission
-from bot.domain.errors import AttachmentError, CannotStart, Gone, PlatformError, Refused, Throttled
+from bot.domain.errors import AttachmentError, CannotStart, PlatformError
 from bot.domain.replies import Priority
 
 log = structlog.stdlib.get_logger(__name__)
 
 CDN_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
-# The wait before a failed download is worth another attempt, in seconds.
-RETRY_SECONDS = 5.0
 # A URL that expires this soon is replaced before the request, in seconds.
 EXPIRY_MARGIN = 30.0
 CHUNK = 65_536  # bytes read at a time
 # How long a message's new URLs are shared, in seconds, and of how many messages: a few hundred kB.
 FRESH_SECONDS, MAX_FRESH = 60.0, 500
 EXPIRED = frozenset({401, 403, 404, 410})  # reports name 404 and 403
-MISSING = frozenset({UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE})
 
 
 class _Expired(Exception):
@@ -83,15 +75,6 @@ class Downloader:
         file = _parse(locator)
         if file.size is not None and file.size > limit:
             raise AttachmentError(Omission.TOO_LARGE, f"{file.size} bytes")
-        if not self._rest.is_connected:
-            raise _later("Discord is not connected")
-        try:
-            async with asyncio.timeout(self._rest.timeouts.download):
-                return await self._download(file, limit)
-        except TimeoutError as error:
-            raise AttachmentError(Omission.TIMED_OUT, retry_after=RETRY_SECONDS) from error
-
-    async def _download(self, file: _Location, limit: int) -> Download:
         if file.url and not self._expires_soon(file.url):
             try:
                 return await self._fetch(file, file.url, limit)
@@ -131,15 +114,8 @@ class Downloader:
             raw: Any = await read_raw_message(
                 self._rest, channel, message, priority=Priority.BACKGROUND
             )
-        except Gone as error:
-            reason = Omission.GONE if error.code in MISSING else Omission.NO_ACCESS
-            raise AttachmentError(reason, str(error)) from error
-        except Throttled as error:
-            raise _later(str(error), error.retry_after) from error
-        except Refused as error:
-            raise AttachmentError(Omission.UNREACHABLE, str(error)) from error
         except PlatformError as error:
-            raise _later(str(error)) from error
+            raise as_attachment_error(error) from error
         if not isinstance(raw, Mapping) or not isinstance(raw.get("attachments"), list):
             raise _later("a message without its attachments")
         return urls_in(raw)
@@ -158,7 +134,7 @@ class Downloader:
                 data = await _read_body(response, file, limit)
                 return Download(data, _media_type(response), _name_in(url))
         except (aiohttp.ClientError, OSError, RuntimeError, CannotStart) as error:
-            # RuntimeError: the session was closed meanwhile, because the adapter reconnects.
+            # RuntimeError: the session is closed, because the adapter reconnects.
             raise _later(repr(error)) from error
 
     def _check_host(self, url: str) -> None:

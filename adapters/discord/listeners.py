@@ -38,6 +38,7 @@ from adapters.discord.events import (
 )
 from adapters.discord.history import parse_message, read_raw_message
 from adapters.discord.payloads import read_id
+from adapters.discord.permalinks import linked_messages
 from adapters.discord.proxied_messages import Original, ProxiedMessages
 from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
 from adapters.discord.state import RawMessage
@@ -275,7 +276,11 @@ class MessageListener:
         if not await self._guilds.allows_user(context.guild, message.author.id):
             return None
         key = await self._find_replied_conversation(message, context, bot)
-        return to_incoming(message, context, bot, address, key)
+        incoming = to_incoming(message, context, bot, address, key)
+        if address is Address.ASIDE:
+            return incoming
+        links = linked_messages(message, context)
+        return replace(incoming, attachments=(*incoming.attachments, *links))
 
     async def _find_context(self, channel: object) -> ChannelContext | None:
         """The context of a message's channel; raises a PlatformError if fetching it fails."""

@@ -40,7 +40,7 @@ class Original:
     def is_repeated_by(self, message: discord.Message) -> bool:
         """Whether a webhook's message has the same text without a proxy's tags around it.
 
-        A message of files alone is repeated by one with the same files, which are uploaded anew.
+        A message of files alone is repeated by one with the same files, which have new ids.
         """
         copy, original = message.content.strip(), self.content.strip()
         same_files = bool(self.files) and self.files == _files(message)

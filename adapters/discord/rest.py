@@ -22,8 +22,16 @@ from adapters.discord.http import GLOBAL, TooManyRequests, retry_after_in
 from adapters.discord.payloads import read_id
 from bot.catchup.backfill_queue import USUAL_PAUSES, ReadPauses
 from bot.common.retry import Backoff
+from bot.domain.attachments import Omission
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.errors import (
+    AttachmentError,
+    Gone,
+    PlatformError,
+    Refused,
+    Throttled,
+    Unsettled,
+)
 from bot.domain.replies import Limit, Pace, Priority
 from bot.ports.clock import Clock
 from bot.ports.inbox import CommandInbox
@@ -80,6 +88,8 @@ NO_PLACE = frozenset({UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE})
 NO_FILES_SECONDS = 600.0
 # Ids cached of each kind, about 1 MB: far more than are in use at the same time.
 MAX_CACHED_IDS = 10_000
+# The wait before a failed download is worth another attempt, in seconds.
+RETRY_SECONDS = 5.0
 # Documented: 10 MiB per file without a subscription; this leaves room for the multipart body.
 MAX_FILE_BYTES = 10_000_000
 
@@ -214,11 +224,6 @@ class RestApi:
         self._client, self.inbox = None, None
         self._logged_in.clear()
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether a client has logged in, so that requests need not wait for one."""
-        return self._client is not None
-
     async def client(self) -> discord.Client:
         """The client, once it has logged in; callers limit the wait."""
         while self._client is None:
@@ -292,6 +297,17 @@ class RestApi:
             previous_allowed_mentions=client.allowed_mentions, **parts
         ) as params:
             await attempt(client.http.edit_message(int(channel), int(message), params=params))
+
+
+def as_attachment_error(error: PlatformError) -> AttachmentError:
+    """The AttachmentError for a failed request that a file or a linked message needs."""
+    if isinstance(error, Gone):
+        reason = Omission.GONE if error.code in NO_PLACE else Omission.NO_ACCESS
+        return AttachmentError(reason, str(error))
+    if isinstance(error, Refused):
+        return AttachmentError(Omission.UNREACHABLE, str(error))
+    wait = error.retry_after if isinstance(error, Throttled) else RETRY_SECONDS
+    return AttachmentError(Omission.UNREACHABLE, str(error), retry_after=wait)
 
 
 def id_in(response: object) -> str | None:

@@ -157,7 +157,7 @@ async def test_an_edit_whose_event_lacks_the_files_removes_none(
     """The message is read instead."""
     message = await sim.mention("see", attachments=[IMAGE])
     await wait_received(inbox, message)
-    await sim.call("fault_event", name="MESSAGE_UPDATE", remove=["attachments"])
+    await sim.call("fault_event", name="MESSAGE_UPDATE", remove=["d.attachments"])
     await sim.edit(message, f"<@{c.BOT}> look")
     await until(lambda: inbox.edits)
     assert names(inbox.edits[0][0]) == ["cat.png"]

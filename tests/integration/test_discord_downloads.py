@@ -62,7 +62,7 @@ async def download(
     return await adapter.download(KEY, attachment.locator, limit=limit)
 
 
-async def refused(
+async def fail_download(
     adapter: DiscordAdapter, locator: Mapping[str, str], limit: int = LIMIT
 ) -> tuple[Omission, bool]:
     """Why a download failed, and whether another attempt may succeed."""
@@ -130,7 +130,7 @@ async def test_a_url_that_is_refused_again_ends_the_download(
 ) -> None:
     _, [attachment] = await attach(sim, inbox)
     await sim.call("fault", match="GET /attachments/", status=status, times=2)
-    assert await refused(adapter, attachment.locator) == (reason, False)
+    assert await fail_download(adapter, attachment.locator) == (reason, False)
 
 
 async def test_a_deleted_message_or_removed_file_is_gone(
@@ -138,11 +138,11 @@ async def test_a_deleted_message_or_removed_file_is_gone(
 ) -> None:
     message, [first, second] = await attach(sim, inbox, file("1.bin"), file("2.bin"))
     await sim.edit(message, keep=[second.identity])
-    assert await refused(adapter, first.locator) == (Omission.GONE, False)
+    assert await fail_download(adapter, first.locator) == (Omission.GONE, False)
     assert (await download(adapter, second)).data == DATA
     other, [third] = await attach(sim, inbox)
     await sim.delete(other)
-    assert await refused(adapter, third.locator) == (Omission.GONE, False)
+    assert await fail_download(adapter, third.locator) == (Omission.GONE, False)
 
 
 async def test_a_channel_that_became_invisible_gives_no_access(
@@ -151,7 +151,7 @@ async def test_a_channel_that_became_invisible_gives_no_access(
     await sim.set_cdn(lifetime=-1)
     _, [attachment] = await attach(sim, inbox)
     await sim.set_permissions(c.CHANNEL, deny=("view_channel",))
-    assert await refused(adapter, attachment.locator) == (Omission.NO_ACCESS, False)
+    assert await fail_download(adapter, attachment.locator) == (Omission.NO_ACCESS, False)
 
 
 async def test_forwarded_quoted_and_direct_files_are_refreshed_too(
@@ -176,12 +176,12 @@ async def test_a_file_over_the_limit_is_not_downloaded(
 ) -> None:
     """Discord's size is enough; without it, the response's length; without it, the bytes."""
     _, [attachment] = await attach(sim, inbox)
-    assert await refused(adapter, attachment.locator, 1_000) == (Omission.TOO_LARGE, False)
+    assert await fail_download(adapter, attachment.locator, 1_000) == (Omission.TOO_LARGE, False)
     assert not [e for e in sim.server.record if e.path.startswith("/attachments/")]
     locator = {**attachment.locator, "size": "10"}
-    assert await refused(adapter, locator, 1_000) == (Omission.TOO_LARGE, False)
+    assert await fail_download(adapter, locator, 1_000) == (Omission.TOO_LARGE, False)
     await sim.spoil_downloads("endless")
-    assert await refused(adapter, locator, 1_000) == (Omission.TOO_LARGE, False)
+    assert await fail_download(adapter, locator, 1_000) == (Omission.TOO_LARGE, False)
     assert (await download(adapter, attachment, len(DATA))).data == DATA
 
 
@@ -189,9 +189,9 @@ async def test_a_slow_download_ends_after_its_time(sim: LocalDiscord, inbox: Fak
     async with running(sim, inbox, timeouts=Timeouts(download=0.3)) as adapter:
         _, [attachment] = await attach(sim, inbox)
         await sim.spoil_downloads("slow")
-        assert await refused(adapter, attachment.locator) == (Omission.TIMED_OUT, True)
+        assert await fail_download(adapter, attachment.locator) == (Omission.TIMED_OUT, True)
         await sim.call("fault", match="GET /attachments/", delay=3_600.0)
-        assert await refused(adapter, attachment.locator) == (Omission.TIMED_OUT, True)
+        assert await fail_download(adapter, attachment.locator) == (Omission.TIMED_OUT, True)
         assert (await download(adapter, attachment)).data == DATA
 
 
@@ -202,7 +202,7 @@ async def test_what_is_not_the_whole_file_is_downloaded_again(
 ) -> None:
     _, [attachment] = await attach(sim, inbox)
     await sim.spoil_downloads(kind)
-    assert await refused(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
+    assert await fail_download(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
     assert (await download(adapter, attachment)).data == DATA
 
 
@@ -224,7 +224,7 @@ async def test_a_lost_connection_is_worth_another_attempt(
 ) -> None:
     _, [attachment] = await attach(sim, inbox)
     await sim.call("fault", match="GET /attachments/", drop=True, times=2)  # aiohttp tries twice
-    assert await refused(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
+    assert await fail_download(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
 
 
 async def test_another_refusal_is_final(
@@ -232,7 +232,7 @@ async def test_another_refusal_is_final(
 ) -> None:
     _, [attachment] = await attach(sim, inbox)
     await sim.call("fault", match="GET /attachments/", status=400)
-    assert await refused(adapter, attachment.locator) == (Omission.UNREACHABLE, False)
+    assert await fail_download(adapter, attachment.locator) == (Omission.UNREACHABLE, False)
 
 
 @pytest.mark.parametrize("throttled", [True, False])
@@ -262,14 +262,14 @@ async def test_a_message_without_its_files_field_does_not_end_the_download(
     _, [attachment] = await attach(sim, inbox)
     await sim.set_cdn(lifetime=3_600)
     await sim.call("fault", match=READS, **change)
-    assert await refused(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
+    assert await fail_download(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
     assert (await download(adapter, attachment)).data == DATA
 
 
 async def test_without_a_connection_the_file_is_downloaded_later(sim: LocalDiscord) -> None:
     adapter = adapter_for(sim)
     locator = {"url": f"{sim.url}/attachments/1/2/a", "channel": "1", "message": "2"}
-    assert await refused(adapter, locator) == (Omission.UNREACHABLE, True)
+    assert await fail_download(adapter, locator) == (Omission.UNREACHABLE, True)
 
 
 # ── addresses ─────────────────────────────────────────────────────────────────────────────────
@@ -299,7 +299,7 @@ async def test_no_other_address_is_asked(
 ) -> None:
     _, [attachment] = await attach(sim, inbox)
     locator = {**attachment.locator, "url": url}
-    assert await refused(adapter, locator) == (Omission.FORBIDDEN_ADDRESS, False)
+    assert await fail_download(adapter, locator) == (Omission.FORBIDDEN_ADDRESS, False)
 
 
 async def test_a_redirect_is_not_followed(
@@ -308,7 +308,7 @@ async def test_a_redirect_is_not_followed(
     _, [attachment] = await attach(sim, inbox)
     await sim.spoil_downloads("redirect", target=f"{sim.api_url}/users/@me")
     before = len(await sim.requests("/users/@me"))
-    assert await refused(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
+    assert await fail_download(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
     assert len(await sim.requests("/users/@me")) == before
 
 
@@ -327,10 +327,10 @@ async def test_a_file_is_downloaded_through_the_proxy_of_its_own_host(
             _, [attachment] = await attach(sim, inbox)
             assert (await download(adapter, attachment)).data == DATA
             monkeypatch.setenv("NO_PROXY", host)
-            assert await refused(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
+            assert await fail_download(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
             monkeypatch.delenv("NO_PROXY")
             monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
-            assert await refused(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
+            assert await fail_download(adapter, attachment.locator) == (Omission.UNREACHABLE, True)
 
 
 # ── replies ───────────────────────────────────────────────────────────────────────────────────
@@ -345,7 +345,7 @@ async def test_downloads_take_nothing_from_the_budget_of_replies(
         await sim.call("fault", **fault, times=50)
         begun = time.monotonic()
         for _ in range(50):
-            await refused(adapter, attachment.locator)
+            await fail_download(adapter, attachment.locator)
         await asyncio.gather(*(download(adapter, attachment) for _ in range(50)))
         assert time.monotonic() - begun < 30
         assert limiter.delay("global") == limiter.delay(f"channel:{c.CHANNEL}") == 0.0

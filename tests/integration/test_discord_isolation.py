@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 from bot.domain import texts
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import AttachmentError
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
 from tests.support.discord_kit import until
-from tests.support.isolation_kit import API, FAULTS, SECONDS, WHOLE, Rig, bot_on
+from tests.support.isolation_kit import API, FAULTS, SECONDS, WHOLE, Rig, bot_on, full_path
 
 NOT_ALLOWED = frozenset({"403", "404"})  # Discord's word that something is not there for us
 
@@ -53,7 +55,7 @@ class Case:
 
         async def met() -> bool:
             return any(
-                entry.method == method and _matches(f"{API}{path}", entry.path)
+                entry.method == method and _matches(full_path(path), entry.path)
                 for entry in self.rig.sim.server.record
             )
 
@@ -294,6 +296,60 @@ async def late_thread(rig: Rig, case: Case) -> None:
         await rig.sim.until(is_removed, SECONDS)
 
 
+async def file_in(rig: Rig) -> tuple[int, int, dict[str, str]]:
+    """A thread, a message with a file in it, and what its download needs but the URL."""
+    place = await thread_of_people(rig)
+    file = {"filename": "a.json", "content_type": "application/json", "text": '{"id": "1"}'}
+    message = await rig.sim.say(channel=place, attachments=[file])
+    [attachment] = (await rig.sim.message(message))["attachments"]
+    ids = {"channel": str(place), "message": str(message), "attachment": attachment["id"]}
+    return place, message, ids
+
+
+async def download(rig: Rig, locator: Mapping[str, str]) -> AttachmentError | None:
+    """Download a file; returns the error."""
+    key = ConversationKey("discord", str(c.GUILD), locator["channel"], "")
+    try:
+        await rig.adapter.download(key, locator, limit=1_000)
+    except AttachmentError as error:
+        return error
+    return None
+
+
+async def expect_download(rig: Rig, case: Case, locator: Mapping[str, str], *, final: bool) -> None:
+    """The download fails for now, or finally if Discord denies access; afterwards it succeeds."""
+    error = await download(rig, locator)
+    assert error is None or (error.retry_after is None) == final, error
+    await case.over()
+    assert final or await download(rig, locator) is None
+
+
+async def refresh(rig: Rig, case: Case) -> None:
+    """A file whose URL has expired is downloaded once its message can be read."""
+    place, message, locator = await file_in(rig)
+    case.begin(f"GET /channels/{place}/messages/{message}")
+    await expect_download(rig, case, locator, final=case.refused)
+
+
+async def file(rig: Rig, case: Case) -> None:
+    """A file is downloaded once the CDN serves it; a refusal after a refresh is final."""
+    place, message, locator = await file_in(rig)
+    url = await rig.sim.call("file_url", message=message)
+    case.begin(f"GET /attachments/{place}/.+")
+    final = case.refused or case.name == "401"
+    await expect_download(rig, case, {**locator, "url": url}, final=final)
+
+
+async def linked(rig: Rig, case: Case) -> None:
+    """A linked message is read once the roles of the person who asks are known."""
+    place, message, _ = await file_in(rig)
+    asker = await rig.sim.add_person("newcomer")
+    ids = {"asker": asker, "guild": c.GUILD, "channel": place, "message": message}
+    locator = {"link": "https://…", **{name: str(value) for name, value in ids.items()}}
+    case.begin(rf"GET /guilds/\d+/members/{asker}")
+    await expect_download(rig, case, locator, final=case.refused)
+
+
 SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
     "POST /channels/{channel}/messages/{message}/threads": (thread,),
     "POST /channels/{channel}/messages": (post,),
@@ -303,10 +359,11 @@ SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
     "GET /channels/{channel}/messages": (backlog, search),
     "GET /channels/{channel}": (fetch, choice_thread),
     "PATCH /channels/{channel}": (unarchive,),
-    "GET /channels/{channel}/messages/{message}": (choice_message,),
+    "GET /channels/{channel}/messages/{message}": (choice_message, refresh),
     "GET /channels/{channel}/thread-members/{user}": (choice_member,),
-    "GET /guilds/{guild}/members/{user}": (stranger,),
+    "GET /guilds/{guild}/members/{user}": (stranger, linked),
     "DELETE /channels/{channel}": (late_thread,),
+    "GET /attachments/{channel}/{file}/{name}": (file,),
 }
 """Requests for one place, each with what makes them."""
 
@@ -343,7 +400,8 @@ async def play(rig: Rig, scenario: Scenario, names: Iterable[str] = FAULTS) -> N
 
 def batches(scenario: Scenario) -> list[list[str]]:
     """Groups of faults that can run concurrently: a 429 for the whole guild runs alone."""
-    limits = [name for name in FAULTS if scenario is stranger and name.startswith("429")]
+    whole = scenario in (stranger, linked)
+    limits = [name for name in FAULTS if whole and name.startswith("429")]
     return [[name for name in FAULTS if name not in limits], *([name] for name in limits)]
 
 

@@ -49,10 +49,19 @@ WAITS = Timeouts(
     background=0.3,
     reads=ReadPauses(Backoff(0.1, 0.6), later=1.0),
     longest=0.6,
+    download=1.0,
 )
 
 HTML = {"Content-Type": "text/html"}
 PAGE = "<html><body>502 Bad Gateway</body></html>"
+
+
+CDN = "/attachments/"
+
+
+def full_path(path: str) -> str:
+    """A route's path with the API's prefix, which only the CDN's lacks."""
+    return path if path.startswith(CDN) else f"{API}{path}"
 
 
 def _answer(status: int, code: int = 0, **more: Any) -> dict[str, Any]:
@@ -130,14 +139,16 @@ class Rig:
     def arm(self, pattern: str, fields: Mapping[str, Any]) -> Callable[[], None]:
         """Fault the requests that match "METHOD /path" (without the prefix); returns a disarm."""
         scope = fields.get("scope")
-        if scope is not None:
+        method, _, path = pattern.partition(" ")
+        if scope is not None and path.startswith(CDN):  # outside the API's limits
+            fields = {"status": 429, "headers": {"Retry-After": f"{LONG:.0f}"}}
+        elif scope is not None:
             throttles = self.sim.server.limits.throttles
             throttle = Throttle(pattern, time.monotonic() + LONG, scope)
             throttles.append(throttle)
             return lambda: throttles.remove(throttle)
-        method, _, path = pattern.partition(" ")
         faults = self.sim.server.faults
-        fault = Fault(pattern=f"{method} {API}{path}", times=UNLIMITED, **fields)
+        fault = Fault(pattern=f"{method} {full_path(path)}", times=UNLIMITED, **fields)
         faults.append(fault)
         return lambda: faults.remove(fault)
 
@@ -181,7 +192,7 @@ class Rig:
         found = made & routes.keys()  # `/users/@me` is no `/users/{user}`
         for what in made - found:
             found |= {route for route, pattern in routes.items() if pattern.fullmatch(what)}
-        return {route.replace(API, "") for route in found if API in route}
+        return {route.replace(API, "") for route in found if API in route or CDN in route}
 
     def assert_clean(self) -> None:
         """Assert that no exception was left unhandled."""

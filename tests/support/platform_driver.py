@@ -6,6 +6,7 @@ design (mention, thread, reply), so that one scenario runs on Discord and on Sla
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -121,13 +122,43 @@ class DiscordDriver:
     async def widen(self, channels: int) -> None:
         """Threads are channels here."""
 
-    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> ThreadRef:
-        where = channel or d.CHANNEL
-        message = await self.sim.mention(text, user=self.people[user], channel=where)
+    async def mention(
+        self,
+        text: str,
+        *,
+        user: str = "alice",
+        channel: Any = None,
+        files: Sequence[tuple[str, str, bytes]] = (),
+    ) -> ThreadRef:
+        """`files` are (name, media type, bytes)."""
+        where, more = channel or d.CHANNEL, {"attachments": uploads(files)}
+        message = await self.sim.mention(text, user=self.people[user], channel=where, **more)
         return ThreadRef(where, message, message)
 
-    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any:
-        return await self._write(thread, text, user)
+    async def say(
+        self,
+        thread: ThreadRef,
+        text: str,
+        *,
+        user: str = "alice",
+        files: Sequence[tuple[str, str, bytes]] = (),
+    ) -> Any:
+        """`files` are (name, media type, bytes)."""
+        return await self._write(thread, text, user, attachments=uploads(files))
+
+    async def paste(self, text: str, content: str = "", *, channel: Any = None) -> ThreadRef:
+        """Mention the bot and paste a text, which the client turns into a file if it is long."""
+        where = channel or d.CHANNEL
+        message = await self.sim.paste(text, f"<@{d.BOT}> {content}", channel=where)
+        return ThreadRef(where, message, message)
+
+    async def voice(self, thread: ThreadRef, audio: bytes, *, user: str = "alice") -> Any:
+        """Send a voice message in an existing thread or direct message."""
+        return await self.sim.voice(audio, user=self.people[user], channel=thread.id)
+
+    async def forward(self, thread: ThreadRef, message: Any, *, user: str = "alice") -> Any:
+        """Forward a message into an existing thread or direct message."""
+        return await self.sim.forward(message, user=self.people[user], channel=thread.id)
 
     async def _write(self, thread: ThreadRef, text: str, user: str = "alice", **more: Any) -> Any:
         """Say something in the thread, or without one, as a reply to the bot's newest message."""
@@ -169,8 +200,8 @@ class DiscordDriver:
         message = await self.sim.mention(text, attachments=[image])
         return ThreadRef(d.CHANNEL, message, message)
 
-    async def direct(self, text: str) -> ThreadRef:
-        sent = await self.sim.dm(d.ALICE, text)
+    async def direct(self, text: str, *, files: Sequence[tuple[str, str, bytes]] = ()) -> ThreadRef:
+        sent = await self.sim.dm(d.ALICE, text, attachments=uploads(files))
         return ThreadRef(sent["channel"], sent["channel"], sent["message"])
 
     async def redeliver(self, thread: ThreadRef) -> None:
@@ -262,6 +293,14 @@ class DiscordDriver:
     async def close(self, thread: ThreadRef) -> None:
         """Forbid the bot to write there."""
         await self.sim.set_permissions(d.CHANNEL, deny=("view_channel", "send_messages_in_threads"))
+
+
+def uploads(files: Sequence[tuple[str, str, bytes]]) -> list[dict[str, Any]]:
+    """Files as the simulated Discord takes them."""
+    return [
+        {"filename": name, "content_type": kind, "base64": base64.b64encode(data).decode()}
+        for name, kind, data in files
+    ]
 
 
 class SlackDriver:

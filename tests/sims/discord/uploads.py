@@ -1,7 +1,7 @@
 """What people bring into a channel in Discord's client: long pastes, voice messages, forwards.
 
-As the client does it: a text over the limit becomes `message.txt`, a voice message is its only file
-and has no text, and a forward has neither text nor files of its own.
+As the client does it: a text over the limit becomes `message.txt`, a voice message has one file and
+no text, and a forward has only the forwarded message.
 """
 
 from __future__ import annotations
