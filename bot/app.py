@@ -240,6 +240,8 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
 def _upload_limits(settings: Settings) -> UploadLimits:
     from adapters.web.limits import UploadLimits
 
+    if not settings.attachment_bytes:
+        return UploadLimits()
     return UploadLimits(settings.attachments_per_message, settings.attachment_bytes)
 
 
