@@ -78,7 +78,7 @@ def _chat(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
 
     _configure_logs(_quiet(settings))
-    asyncio.run(app.chat(settings, options.name))
+    asyncio.run(app.chat(settings, options.word, options.name))
 
 
 def _quiet(settings: Settings) -> Settings:
@@ -158,8 +158,18 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("run", _run, "serve every platform whose token is set, or the web page if none is")
-    chat = add("chat", _chat, "chat in the terminal; each NAME is a separate conversation")
-    chat.add_argument("name", nargs="?", default="main", metavar="NAME", help="default: main")
+    chat = add(
+        "chat",
+        _chat,
+        "chat in the terminal, or ask once: `cat log | threadline chat QUESTION` asks about a file",
+    )
+    chat.add_argument(
+        "word",
+        nargs="?",
+        metavar="NAME|QUESTION",
+        help="at a keyboard a conversation's name (main); in a pipe a question about the input",
+    )
+    chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
     add("migrate", _migrate, "update the database schema (`run` does this too)")
     backup = add("backup", _backup, "copy the database to a new file, even while the bot runs")
     backup.add_argument("file", type=Path, metavar="FILE", help="a new file")

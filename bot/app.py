@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,12 +39,16 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from adapters.console.adapter import ConsoleAdapter
+    from adapters.console.attachments import Attachments
     from adapters.console.lines import LineReader
     from adapters.web.adapter import WebAdapter
     from adapters.web.limits import UploadLimits
     from adapters.web.server import HttpServer
 
 log = structlog.stdlib.get_logger(__name__)
+
+MAIN = "main"
+"""The name of the terminal's conversation, unless another one is given."""
 
 HISTORY_FILE = ".threadline_history"
 
@@ -114,33 +119,63 @@ def _http_component(
 
 
 # ── chat ──────────────────────────────────────────────────────────────────────────────────────
-async def chat(settings: Settings, conversation: str) -> None:
+async def chat(settings: Settings, word: str | None, conversation: str | None = None) -> None:
     """One conversation in the terminal, until the end of input.
 
-    If another process already has the database open, the terminal talks to that one over HTTP.
+    `word` is the conversation's name at a keyboard. In a pipe it is a question, and the input is
+    the file that it is about. If another process already has the database open, the terminal talks
+    to that one over HTTP.
     """
-    from adapters.console.lines import KeyboardLines, PipedLines
+    from adapters.console.attachments import Attachments, FileLimits
+    from adapters.console.lines import KeyboardLines, PipedLines, QuestionAboutInput
 
-    words = tuple(f"/{name}" for name in commands.NAMES)
+    limits = FileLimits(settings.attachments_per_message, settings.attachment_bytes)
+    attachments = Attachments(limits)
     piped = not sys.stdin.isatty()
-    lines = PipedLines() if piped else KeyboardLines(history=Path(HISTORY_FILE), words=words)
+    lines: LineReader
+    if not piped:
+        words = tuple(f"/{name}" for name in commands.NAMES)
+        lines = KeyboardLines(history=Path(HISTORY_FILE), words=words)
+        conversation = conversation or word
+    elif word is None:
+        lines = PipedLines()
+    else:
+        lines = QuestionAboutInput(word, attachments=attachments)
+    terminal = Terminal(conversation or MAIN, lines, attachments, piped=piped)
     try:
-        await _chat_here(settings, conversation, lines, piped)
+        await _chat_here(settings, terminal)
     except InUse:
-        await _chat_remotely(settings, conversation, lines, piped)
+        await _chat_remotely(settings, terminal)
 
 
-async def _chat_here(settings: Settings, conversation: str, lines: LineReader, piped: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What a chat in the terminal needs, here or with a running bot."""
+
+    conversation: str
+    lines: LineReader
+    attachments: Attachments
+    piped: bool
+
+
+async def _chat_here(settings: Settings, terminal: Terminal) -> None:
     from adapters.console.adapter import ConsoleAdapter
 
     clock = SystemClock()
-    console = ConsoleAdapter(conversation=conversation, lines=lines, clock=clock, piped=piped)
+    console = ConsoleAdapter(
+        conversation=terminal.conversation,
+        lines=terminal.lines,
+        clock=clock,
+        piped=terminal.piped,
+        attachments=terminal.attachments,
+        models=settings.model_choices,
+    )
     async with open_resources(settings, clock) as resources:
         core = build_core(settings, resources, {console.name: console}, clock)
         drain = partial(core.drain, settings.drain_seconds)
         with stop_signals(signal.SIGTERM) as stop:
             await run_until(stop, console.run(core.inbox), drain=drain)
-        if piped:
+        if terminal.piped:
             await _finish_pipe(console, resources)
 
 
@@ -156,9 +191,7 @@ async def _finish_pipe(console: ConsoleAdapter, resources: Resources) -> None:
         raise AnswerFailed(sentence_of(reply.display, reply.content) or texts.INTERNAL)
 
 
-async def _chat_remotely(
-    settings: Settings, conversation: str, lines: LineReader, piped: bool
-) -> None:
+async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
     from adapters.console.remote import RemoteChat
 
     listens_everywhere = settings.http_host in ("0.0.0.0", "::")  # noqa: S104 - compared only
@@ -166,9 +199,10 @@ async def _chat_remotely(
     await RemoteChat(
         origin=f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}",
         token=next(iter(settings.web_tokens.values()), None),
-        name=conversation,
-        lines=lines,
-        piped=piped,
+        name=terminal.conversation,
+        lines=terminal.lines,
+        piped=terminal.piped,
+        attachments=terminal.attachments,
     ).run()
 
 
@@ -240,6 +274,8 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
 def _upload_limits(settings: Settings) -> UploadLimits:
     from adapters.web.limits import UploadLimits
 
+    if not settings.attachment_bytes:
+        return UploadLimits()
     return UploadLimits(settings.attachments_per_message, settings.attachment_bytes)
 
 

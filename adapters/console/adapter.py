@@ -7,9 +7,11 @@ import getpass
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import TextIO
 
+from adapters.console.attachments import Attachments
 from adapters.console.interrupt import stop_on_interrupt
 from adapters.console.lines import LineReader
 from adapters.console.surface import ConsoleSurface, PipeSurface, limits, renderer_for
@@ -20,6 +22,7 @@ from bot.domain.errors import AttachmentError, StoreUnavailable
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.turns import Claim
+from bot.inbox import commands
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.platform import Surface
@@ -29,7 +32,10 @@ NAME = "console"
 
 
 class ConsoleAdapter:
-    """One conversation between the bot and the person at the keyboard, or a pipe."""
+    """One conversation between the bot and the person at the keyboard, or a pipe.
+
+    `attachments` go with the next message; `models` are the names that /model accepts.
+    """
 
     def __init__(
         self,
@@ -39,10 +45,13 @@ class ConsoleAdapter:
         clock: Clock,
         out: TextIO = sys.stdout,
         piped: bool = False,
+        attachments: Attachments | None = None,
+        models: Sequence[str] = (),
     ) -> None:
         self._key = ConversationKey(NAME, "local", "terminal", conversation)
         self._author = Author(id="local", name=_user_name())
         self._lines, self._clock, self._piped = lines, clock, piped
+        self._attachments, self._models = attachments or Attachments(), models
         self._out = _RecordingOutput(out)
         self.turn: int | None = None  # the newest reply's
         self._rate_limiter = AccountRateLimiter(limits, clock)
@@ -92,9 +101,12 @@ class ConsoleAdapter:
         """Print a command's answer; one without text is followed by a reply, which is awaited."""
         if not answer.text:
             return
-        self._out.write(answer.text + "\n")
-        self._out.flush()
+        self._print(answer.text)
         self._answered.set()
+
+    def _print(self, text: str) -> None:
+        self._out.write(text + "\n")
+        self._out.flush()
 
     async def check(self) -> Sequence[Finding]:
         """Empty: the terminal needs no connection."""
@@ -105,15 +117,23 @@ class ConsoleAdapter:
         return Health(ok=True)
 
     async def _handle_line(self, inbox: Inbox, line: str) -> None:
-        if not line.strip():
+        answer = None if self._piped else await self._attachments.execute(line)
+        if answer is not None:
+            self._print(answer)
+            return
+        incoming = self._incoming(line)
+        if commands.parse(incoming, self._models) is None:
+            incoming = replace(incoming, attachments=self._attachments.take())
+        if not incoming.text and not incoming.attachments:
             return
         self._answered.clear()
         try:
-            receipt = await inbox.receive(self._incoming(line))
+            receipt = await inbox.receive(incoming)
         except StoreUnavailable:
             if self._piped:
                 raise
-            self._out.write(texts.STORE_DOWN + "\n")
+            self._attachments.put_back(incoming.attachments)
+            self._print(texts.STORE_DOWN)
             return
         if receipt in (Receipt.QUESTION, Receipt.COMMAND):
             await self._answered.wait()

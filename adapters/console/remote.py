@@ -10,14 +10,16 @@ import asyncio
 import json
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
+from adapters.console.attachments import Attachments
 from adapters.console.interrupt import stop_on_interrupt
 from adapters.console.lines import LineReader
 from adapters.console.surface import ConsoleRenderer, Output
+from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import AnswerFailed, ThreadlineError
 from bot.domain.records import thread_id
 
@@ -31,11 +33,16 @@ class BotUnreachable(ThreadlineError):
     """The running bot listens on no port or accepts none of the configured tokens."""
 
 
+class Refused(ThreadlineError):
+    """The running bot does not take this message. The message is its sentence."""
+
+
 class RemoteChat:
     """One named conversation with a running bot at `origin`, such as `http://127.0.0.1:8080`.
 
     `token` is one of `HTTP_TOKENS`, or None if the bot needs none. In a pipe (`piped`) only the
-    answer goes to `out`; an incomplete answer raises AnswerFailed.
+    answer goes to `out`; an incomplete answer raises AnswerFailed. `attachments` go with the next
+    message.
     """
 
     def __init__(
@@ -47,9 +54,11 @@ class RemoteChat:
         lines: LineReader,
         piped: bool,
         out: Output = sys.stdout,
+        attachments: Attachments | None = None,
     ) -> None:
         self._origin, self._lines, self._piped, self._out = origin, lines, piped, out
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._attachments = attachments or Attachments()
         self._first_id = uuid.uuid5(_NAMES, name)
         self._render = ConsoleRenderer().render
         self._thread: str | None = None
@@ -65,9 +74,12 @@ class RemoteChat:
                 events = _events(response.content)
                 await anext(events)  # subscribed: from now on no reply is missed
                 async for line in self._lines:
-                    if line.strip():
-                        with stop_on_interrupt(self._stop):
-                            await self._send(line.strip(), events)
+                    answer = None if self._piped else await self._attachments.execute(line)
+                    if answer is not None:
+                        self._print(answer)
+                        continue
+                    with stop_on_interrupt(self._stop):
+                        await self._send(line.strip(), events)
 
     async def _find_thread(self) -> None:
         session = await self._request("GET", "/app/session")
@@ -78,15 +90,25 @@ class RemoteChat:
     async def _send(self, text: str, events: AsyncIterator[tuple[str, Any]]) -> None:
         first = self._thread is None
         command = text.startswith("/")
+        files = () if command else self._attachments.take()
+        if not text and not files:
+            return
         message = {
             "thread": self._thread,
             "text": text if command or not first else f"@threadline {text}",
             "client_id": str(self._first_id if first and not command else uuid.uuid4()),
         }
-        response = await self._request("POST", "/app/messages", message)
+        try:
+            response = await self._post(message, files)
+        except Refused as refusal:
+            if self._piped:
+                raise
+            self._attachments.put_back(files)
+            self._print(str(refusal))
+            return
         self._thread = self._thread or response["thread"]
         if response["answer"]:
-            self._out.write(response["answer"] + "\n")
+            self._print(response["answer"])
         elif response["receipt"] in ("question", "command"):
             await self._follow(events)
 
@@ -136,11 +158,33 @@ class RemoteChat:
         if self._thread is not None:
             await self._request("POST", "/app/commands", {"thread": self._thread, "name": "stop"})
 
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def _post(self, message: Mapping[str, Any], files: Sequence[IncomingAttachment]) -> Any:
+        if not files:
+            return await self._request("POST", "/app/messages", message)
+        form = aiohttp.FormData(quote_fields=False)
+        for name, value in message.items():
+            if value is not None:
+                form.add_field(name, value)
+        for file in files:
+            kind = file.media_type or "application/octet-stream"
+            form.add_field("files", file.data, filename=file.name, content_type=kind)
+        return await self._request("POST", "/app/messages", form=form)
+
+    def _print(self, text: str) -> None:
+        self._out.write(text + "\n")
+        self._out.flush()
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        form: aiohttp.FormData | None = None,
+    ) -> Any:
         try:
             async with (
                 asyncio.timeout(REQUEST_SECONDS),
-                self._session.request(method, path, json=body) as response,
+                self._session.request(method, path, json=body, data=form) as response,
             ):
                 answer = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -148,6 +192,8 @@ class RemoteChat:
                 f"Threadline is already running but does not answer at {self._origin}: set "
                 "HTTP_PORT to the port it listens on, or stop it first."
             ) from error
+        if response.status in (413, 422):
+            raise Refused(_reason(answer))
         if response.status != 200:
             raise BotUnreachable(f"The running Threadline refused: {_reason(answer)}")
         return answer

@@ -228,7 +228,8 @@ continue.
 HELP_TERMINAL = f"""\
 Write a line and I answer. Ctrl-C stops the answer, Ctrl-D ends the program.
 
-{_COMMAND_LIST}"""
+{_COMMAND_LIST}
+- `/attach PATH`: send files with the next message; alone it lists them, `/detach` removes them"""
 HELP = """\
 Mention me in a channel and I answer in a thread; write in the thread to continue. \
 In a direct message just write.

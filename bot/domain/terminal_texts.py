@@ -1,0 +1,57 @@
+"""The sentences of the terminal about files: see `bot.domain.texts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.domain.attachment_texts import file_size
+
+NOTHING_ATTACHED = "Nothing is attached. `/attach PATH` attaches a file."
+NO_FILES = "Files are switched off here: ATTACHMENT_MAX_MB is 0."
+ALL_DETACHED = "Nothing is attached any more."
+
+
+def attached(files: Sequence[tuple[str, int]]) -> str:
+    """The names and sizes of the files that the next message takes along."""
+    names = ", ".join(f"{name} ({file_size(size)})" for name, size in files)
+    return f"With your next message: {names}"
+
+
+def detached(name: str) -> str:
+    """One file was removed."""
+    return f"Removed: {name}"
+
+
+def not_attached(name: str) -> str:
+    """No attached file has this name."""
+    return f"“{name}” is not attached."
+
+
+def no_such_file(path: str) -> str:
+    """There is nothing at this path."""
+    return f"There is no file “{path}”."
+
+
+def not_a_file(path: str) -> str:
+    """The path leads to a folder or a device."""
+    return f"“{path}” is not a file."
+
+
+def not_readable(path: str) -> str:
+    """The file may not be opened, or broke off."""
+    return f"“{path}” cannot be read."
+
+
+def too_large(name: str, most: int) -> str:
+    """The file has more than `most` bytes."""
+    return f"“{name}” is too large: a file may have {most / 1_000_000:g} MB at most."
+
+
+def too_many(most: int) -> str:
+    """More than `most` files."""
+    return f"A message may have {most} {'file' if most == 1 else 'files'} at most."
+
+
+def input_too_large(most: int) -> str:
+    """Standard input has more than `most` bytes."""
+    return f"The input is too large: it may have {most / 1_000_000:g} MB at most."
