@@ -91,6 +91,10 @@ class ConsoleAdapter:
         """Empty: a terminal has no messages from before the conversation."""
         return ()
 
+    def is_own_link(self, _url: str) -> bool:
+        """See `Adapter.is_own_link`."""
+        return False
+
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:

@@ -173,6 +173,10 @@ class DiscordAdapter:
         """Up to a hundred messages before this one in its thread, oldest first."""
         return () if self._client is None else await read_backlog(self._rest, incoming)
 
+    def is_own_link(self, url: str) -> bool:
+        """See `Adapter.is_own_link`."""
+        return permalinks.is_permalink(url)
+
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:

@@ -54,6 +54,11 @@ def linked_messages(
     )
 
 
+def is_permalink(url: str) -> bool:
+    """Whether an address is a message's on Discord, whatever the server."""
+    return _LINK.match(url) is not None
+
+
 def is_link(locator: Mapping[str, str]) -> bool:
     """Whether a locator is a linked message's."""
     return "link" in locator

@@ -15,7 +15,7 @@ from cachetools import TTLCache
 from slack_bolt.async_app import AsyncApp
 from starlette.types import ASGIApp
 
-from adapters.slack import doctor, handshake
+from adapters.slack import doctor, handshake, permalinks
 from adapters.slack.api import (
     REQUEST_SECONDS,
     SLACK_API,
@@ -258,6 +258,10 @@ class SlackAdapter:
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Earlier messages of people in the thread. Raises a PlatformError."""
         return await self._workspace.backlog(incoming)
+
+    def is_own_link(self, url: str) -> bool:
+        """See `Adapter.is_own_link`."""
+        return permalinks.is_permalink(url)
 
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int

@@ -47,6 +47,16 @@ def host_of(url: str) -> str:
         return ""
 
 
+def is_permalink(url: str) -> bool:
+    """Whether an address is a message's on Slack, whatever the workspace."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    is_slack = (parts.hostname or "").endswith(".slack.com")
+    return is_slack and _PATH.fullmatch(parts.path) is not None
+
+
 def parse(url: str, host: str) -> Permalink | None:
     """The message that `url` links to; None if it is no message of the workspace at `host`."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.attachment_texts import file_size
+from bot.domain.attachment_labels import file_size
 
 NOTHING_ATTACHED = "Nothing is attached. `/attach PATH` attaches a file."
 NO_FILES = "Files are switched off here: ATTACHMENT_MAX_MB is 0."

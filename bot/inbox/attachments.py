@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bot.content.links import links_in
 from bot.domain.attachments import IncomingAttachment, Omission
 from bot.domain.inbox import Address, Incoming
 from bot.ports.attachments import AttachmentProgress
+from bot.ports.platform import Adapter
 
 
 @dataclass(frozen=True, slots=True)
 class AttachmentIntake:
     """Adds the links of questions, and marks what is beyond the limits.
 
-    `max_files` and `max_links` are per message; 0 reads none. `skips_link` is true for addresses
-    that an adapter reads itself.
+    `max_files` and `max_links` are per message; 0 reads none.
     """
 
     progress: AttachmentProgress
+    adapters: Mapping[str, Adapter]
     max_files: int = 10
     max_links: int = 3
-    skips_link: Callable[[str], bool] = lambda _url: False
 
     def prepare(self, incoming: Incoming) -> Incoming:
         """The message with everything that it brings; pure."""
         files = [self._limited(number, file) for number, file in enumerate(incoming.attachments)]
         links: tuple[IncomingAttachment, ...] = ()
         if self.max_links and incoming.address is not Address.ASIDE:
-            links = links_in(incoming.text, limit=self.max_links, skip=self.skips_link)
+            skip = self.adapters[incoming.key.platform].is_own_link
+            links = links_in(incoming.text, limit=self.max_links, skip=skip)
         if not files and not links:
             return incoming
         return replace(incoming, attachments=(*files, *links))

@@ -165,6 +165,10 @@ class Adapter(Protocol):
         """Messages of the thread before `incoming`, oldest first, for the history."""
         ...
 
+    def is_own_link(self, url: str) -> bool:
+        """Whether `url` leads to the platform's messages, which only the adapter can read."""
+        ...
+
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:

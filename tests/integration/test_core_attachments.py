@@ -262,3 +262,8 @@ async def test_bytes_that_come_with_the_message_are_not_downloaded(world: World)
     await world.ask(1, "why?", attachments=(given,))
     assert "given" in world.contents()[0]
     assert world.adapter.downloads == []
+
+
+async def test_links_to_the_platforms_own_messages_are_left_to_the_adapter(world: World) -> None:
+    await world.ask(1, "see https://sim.test/m/1")
+    assert world.content.links.asked == []

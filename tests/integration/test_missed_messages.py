@@ -21,6 +21,7 @@ from bot.ports.history import ChannelRef
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.content_kit import content_of
+from tests.support.core_kit import FakeAdapter
 from tests.support.store_kit import BEN, answer_next, claim_next, key, look, opened, said
 
 HOUR = 3_600.0  # the longest that a missed question is answered, in seconds
@@ -81,7 +82,7 @@ class Core:
             adapters={"sim": cast(Any, SilentAdapter())},
             clock=SystemClock(),
             missed_seconds=HOUR,
-            intake=content_of(store, {}, SystemClock()).intake,
+            intake=content_of(store, {"sim": FakeAdapter()}, SystemClock()).intake,
             **parts,
         )
 

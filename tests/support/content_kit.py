@@ -122,4 +122,4 @@ def content_of(
         max_bytes=max_bytes,
     )
     ports = AttachmentPorts(store.attachments(), fetcher, wait_seconds)
-    return Content(fetcher, ports, AttachmentIntake(fetcher), links, extractor)
+    return Content(fetcher, ports, AttachmentIntake(fetcher, adapters), links, extractor)

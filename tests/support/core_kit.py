@@ -108,6 +108,9 @@ class FakeAdapter:
             raise self.backlog_fault
         return self.old
 
+    def is_own_link(self, url: str) -> bool:
+        return url.startswith("https://sim.test/")
+
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:

@@ -37,7 +37,7 @@ GERMAN = "Größe, Übung, weiß: schöne Grüße aus München für alle Gäste.
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ("plain\n".encode(), "plain\n"),
+        (b"plain\n", "plain\n"),
         ("naïve ☕".encode(), "naïve ☕"),
         (b"\xef\xbb\xbfwith mark", "with mark"),
         ("größer".encode("utf-16"), "größer"),
