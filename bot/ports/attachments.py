@@ -32,7 +32,7 @@ class AttachmentStore(Protocol):
         """Store an attachment's bytes, and return their digest; None once it is deleted or omitted.
 
         The download's name and media type replace a missing one, and its locator is forgotten
-        (a link keeps its own). If the bytes have an extract from another message, the attachment is
+        (a link keeps it). If the bytes have an extract from another message, the attachment is
         READY immediately. A large file is stored in small commits, and appears with the last.
         """
         ...
