@@ -16,6 +16,7 @@ from adapters.discord.channels import (
 )
 from adapters.discord.events import (
     bot_identity,
+    is_blank,
     is_from_other_bot,
     is_from_person,
     message_text,
@@ -62,4 +63,5 @@ def _translate(message: discord.Message, context: ChannelContext, user: int) -> 
         return replace(entry, channel=context.channel, text=text)
     if not is_from_person(message) and not is_from_other_bot(message, user):
         return None
-    return to_incoming(message, context, bot, Address.FOLLOW_UP)
+    entry = to_incoming(message, context, bot, Address.FOLLOW_UP)
+    return None if is_blank(entry) else entry

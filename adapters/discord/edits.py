@@ -13,7 +13,12 @@ from functools import partial
 import discord
 import structlog
 
-from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM, ChannelContext
+from adapters.discord.channels import (
+    DIRECT_MESSAGES,
+    PLATFORM,
+    ChannelContext,
+    channel_context,
+)
 from adapters.discord.events import (
     BOT_MESSAGE_TYPES,
     USER_MESSAGE_TYPES,
@@ -66,6 +71,8 @@ class DiscordEditListener:
         is_own = me is None or message.author.id == me.id  # a streamed reply has many edits
         if message.edited_at is None or is_own or message.type not in BOT_MESSAGE_TYPES:
             return
+        if message.author.bot and message.webhook_id is None and _is_uncached(message):
+            return  # a bot may edit every second: no request for each
         try:
             await self._accept_edit(message)
         except PlatformError as error:  # Discord sends the event only once
@@ -162,6 +169,10 @@ class DiscordEditListener:
         """Handle a deleted thread or channel, or the bot's removal from a guild."""
         key = ConversationKey(PLATFORM, str(guild), str(channel or ""), str(thread or ""))
         await self._inbox.gone(key)
+
+
+def _is_uncached(message: discord.Message) -> bool:
+    return channel_context(message.channel) is None
 
 
 def _workspace(guild: int | None) -> str:

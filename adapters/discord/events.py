@@ -87,6 +87,11 @@ def is_from_other_bot(message: discord.Message, user: int) -> bool:
     return by_program and is_other and message.type in BOT_MESSAGE_TYPES
 
 
+def is_blank(incoming: Incoming) -> bool:
+    """Whether a message has no content, like a bot's response that is still being prepared."""
+    return not incoming.text and not incoming.attachments
+
+
 def replied_bot_message(message: discord.Message, bot: BotIdentity) -> int | None:
     """The id of the bot's message that this one replies to."""
     referenced = _referenced(message)

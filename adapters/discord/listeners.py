@@ -30,6 +30,7 @@ from adapters.discord.events import (
     address_of,
     author_of,
     bot_identity,
+    is_blank,
     is_from_other_bot,
     is_from_person,
     name_of,
@@ -277,6 +278,8 @@ class MessageListener:
             return None
         key = await self._find_replied_conversation(message, context, bot)
         incoming = to_incoming(message, context, bot, address, key)
+        if is_from_other_bot(message, user.id) and is_blank(incoming):
+            return None
         if address is Address.ASIDE:
             return incoming
         links = linked_messages(message, context)

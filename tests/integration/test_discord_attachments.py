@@ -212,3 +212,32 @@ async def test_another_bots_post_in_a_thread_is_history(
     await until(lambda: inbox.edits)
     edited, _ = inbox.edits[0]
     assert (edited.text, names(edited)) == ("All is well.", [])
+
+
+async def test_a_bots_blank_response_is_no_history_until_it_has_content(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    """A bot that takes its time posts an empty message first and edits it later."""
+    thread = await thread_with(sim)
+    post = await sim.say(c.OTHER_BOT, thread, "", flags=c.LOADING)
+    question = await wait_received(inbox, await sim.mention("why?", channel=thread))
+    assert [m.text for m in await adapter.backlog(question)] == ["Let us talk."]
+    assert [m.message_id for m in inbox.received] == [question.message_id]
+    await sim.edit(post, "Because.")
+    await until(lambda: inbox.edits)
+    assert inbox.edits[0][0].text == "Because."
+
+
+async def test_a_bots_edit_in_an_unknown_thread_causes_no_request(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    thread = await thread_with(sim)
+    post = await sim.say(c.OTHER_BOT, thread, "Working.")
+    await sim.archive(thread)
+    await sim.wait_idle(0.05)
+    before = len(await sim.requests("GET"))
+    for text in ("Still working.", "Done."):
+        await sim.edit(post, text)
+    await wait_received(inbox, await sim.mention("elsewhere"))
+    assert len(await sim.requests("GET")) == before
+    assert inbox.edits == []
