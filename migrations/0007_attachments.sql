@@ -77,6 +77,7 @@ CREATE TABLE extracts (
     title      TEXT    NOT NULL,
     date       TEXT    NOT NULL,
     notes      TEXT    NOT NULL CHECK (json_valid(notes)),
+    characters INTEGER NOT NULL,            -- of the text, so that a turn need not read a long one
     text       TEXT    NOT NULL
 ) STRICT;
 

@@ -130,6 +130,7 @@ class Attachment:
     is_link: bool = False
     is_paste: bool = False
     is_voice: bool = False
+    characters: int | None = None  # of its text, once that was read
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def _extract_values(digest: str, extract: Extract) -> dict[str, object]:
         "title": rows.storable(extract.title),
         "date": rows.storable(extract.date),
         "notes": json.dumps(extract.notes),
+        "characters": len(extract.text),
         "text": rows.storable(extract.text),
     }
 

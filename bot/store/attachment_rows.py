@@ -177,7 +177,7 @@ def delete(db: sqlite3.Connection, message: int) -> None:
 def pending(db: sqlite3.Connection, platform: str, limit: int) -> list[Attachment]:
     # CROSS JOIN makes SQLite start from the few pending attachments.
     found = db.execute(
-        "SELECT attachments.* FROM attachments"
+        "SELECT attachments.*, NULL AS characters FROM attachments"
         " CROSS JOIN messages ON messages.id = attachments.message_id"
         " CROSS JOIN conversations ON conversations.id = conversation_id"
         " WHERE state = 'pending' AND platform = ? ORDER BY attachments.id LIMIT ?",
@@ -189,7 +189,7 @@ def pending(db: sqlite3.Connection, platform: str, limit: int) -> list[Attachmen
 def of_messages(
     db: sqlite3.Connection, messages: Sequence[int]
 ) -> dict[int, tuple[Attachment, ...]]:
-    found = _of_messages(db, "SELECT attachments.* FROM attachments", messages)
+    found = _of_messages(db, RECORDS, messages)
     return {
         message: tuple(attachment_from(row) for row in group) for message, group in found.items()
     }
@@ -204,7 +204,7 @@ def records(
 
 
 RECORDS = (
-    "SELECT attachments.*, extracts.kind FROM attachments"
+    "SELECT attachments.*, extracts.kind, extracts.characters FROM attachments"
     " LEFT JOIN extracts ON extracts.digest = attachments.digest"
 )
 
@@ -235,7 +235,7 @@ def place(db: sqlite3.Connection, attachment: int) -> ConversationKey | None:
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
 def attachment_from(row: sqlite3.Row) -> Attachment:
-    """From a row of `attachments`."""
+    """From a row of `attachments` and the `characters` of its extract."""
     return Attachment(
         id=row["id"],
         uid=row["uid"],
@@ -252,6 +252,7 @@ def attachment_from(row: sqlite3.Row) -> Attachment:
         is_link=bool(row["is_link"]),
         is_paste=bool(row["is_paste"]),
         is_voice=bool(row["is_voice"]),
+        characters=row["characters"],
     )
 
 

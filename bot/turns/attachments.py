@@ -21,7 +21,7 @@ from bot.domain.attachments import (
     Omission,
 )
 from bot.domain.conversations import ImagePart, Message, Role
-from bot.domain.tokens import count_up_to, image_tokens
+from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, count_up_to, image_tokens
 from bot.domain.turns import Claim
 from bot.ports.attachments import AttachmentProgress, AttachmentStore
 from bot.turns.context import shorten
@@ -181,7 +181,8 @@ class AttachmentContext:
             return False
         if self._is_new or row.id in self.questions or attachment.is_paste or attachment.is_voice:
             return True
-        return self.earlier_tokens > 0 or self.asks_again(attachment)
+        room = ASCII_CHARACTERS_PER_TOKEN * self.earlier_tokens
+        return (attachment.characters or 0) <= room > 0 or self.asks_again(attachment)
 
     async def _open(self, attachment: Attachment) -> _File | None:
         """The attachment's content; None if an earlier one is too long to be repeated."""

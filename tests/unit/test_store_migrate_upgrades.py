@@ -95,5 +95,4 @@ async def test_what_older_releases_could_not_use_becomes_an_attachment(older: Pa
         for each in (attachment for group in found.values() for attachment in group):
             assert (each.state, each.omission) == (AttachmentState.REFUSED, Omission.UNSUPPORTED)
             assert each.is_voice is (each.name == "voice message")
-        assert [question.unusable for question in claim.questions] == [()]
         assert await store.attachments().pending("sim", limit=9) == []
