@@ -167,9 +167,9 @@ class SlackFiles:
     @asynccontextmanager
     async def _get(self, url: str) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Accept-Encoding": "identity"}
-        if self._is_trusted(url):
-            headers["Authorization"] = f"Bearer {self._api.client.token}"
         try:
+            if self._is_trusted(url):
+                headers["Authorization"] = f"Bearer {self._api.client.token}"
             async with self._session.get(
                 url, headers=headers, allow_redirects=False, proxy=http_proxy_for(url)
             ) as response:

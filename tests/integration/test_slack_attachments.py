@@ -379,6 +379,15 @@ async def test_broken_downloads(
     assert await fail(slack, found) == result
 
 
+@pytest.mark.parametrize(
+    "url", ["http://[", "nonsense", "", "ftp://files.slack.com/x", "http://127.0.0.1:1\n/"]
+)
+async def test_invalid_addresses(slack: SlackAdapter, url: str) -> None:
+    with pytest.raises(AttachmentError) as error:
+        await slack.download(key(ids.GENERAL, "1.0"), {"file": "F1", "url": url}, limit=LIMIT)
+    assert error.value.omission is Omission.UNREACHABLE
+
+
 async def test_a_slow_download_ends_in_time(sim: SlackSim, inbox: FakeInbox) -> None:
     assert DOWNLOAD_SECONDS >= 60
     adapter = socket_adapter(sim, download_seconds=0.3)
