@@ -36,7 +36,7 @@ _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
 _MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark does not count
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
-_FENCE_LINE = re.compile(r"`{3,}+(?=[^`\n]*+\n?$)")
+_FENCE_LINE = re.compile(r"(?<!`)`{3,}+(?=[^`\n]*+\n?$)")
 
 
 def for_slack(markdown: str) -> str:

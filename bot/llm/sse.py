@@ -23,8 +23,9 @@ class EventDecoder:
     """
 
     def __init__(self) -> None:
-        self._line = b""  # the incomplete line
+        self._line = bytearray()  # the incomplete line
         self._data: list[bytes] = []  # the data lines of the incomplete event
+        self._data_bytes = 0
         self._is_error = False  # the incomplete event is named `error`
         self.recognized = False  # the first line of an event stream has arrived
 
@@ -33,7 +34,11 @@ class EventDecoder:
         if not (self._line or self._data or self._is_error) and _is_one_event(data):
             self.recognized = True
             return [data[6:-2]]
-        text = self._line + data
+        if self._continues_line(data):
+            self._line += data
+            self._check_length()
+            return []
+        text = bytes(self._line) + data
         if not self.recognized:
             text = text.removeprefix(_BOM)
         held = b""
@@ -42,14 +47,23 @@ class EventDecoder:
             text, held = (text[:-1], b"\r") if text.endswith(b"\r") else (text, b"")
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = text.split(b"\n")
-        self._line = rest + held
-        if len(self._line) + sum(map(len, self._data)) > MAX_EVENT_BYTES:
-            raise EventTooLong(f"more than {MAX_EVENT_BYTES} bytes in one event")
+        self._line = bytearray(rest + held)
+        self._check_length()
         return self._decode(lines)
+
+    def _continues_line(self, data: bytes) -> bool:
+        """Whether the line only grows. A long line in short reads would otherwise be copied and
+        split for each of them."""
+        started = len(self._line) >= len(_BOM) and not self._line.endswith(b"\r")
+        return started and b"\n" not in data and b"\r" not in data
+
+    def _check_length(self) -> None:
+        if len(self._line) + self._data_bytes > MAX_EVENT_BYTES:
+            raise EventTooLong(f"more than {MAX_EVENT_BYTES} bytes in one event")
 
     def flush(self) -> list[bytes]:
         """The last event, for servers that omit the final empty line."""
-        line, self._line = self._line.rstrip(b"\r"), b""
+        line, self._line = bytes(self._line).rstrip(b"\r"), bytearray()
         return self._decode([line, b""])
 
     def _decode(self, lines: list[bytes]) -> list[bytes]:
@@ -60,6 +74,7 @@ class EventDecoder:
                 if self._data and _is_chunk_boundary(self._data[-1], data):
                     events.extend(self._end_event())
                 self._data.append(data)
+                self._data_bytes += len(data)
             elif not line:
                 events.extend(self._end_event())
                 self._is_error = False
@@ -77,6 +92,7 @@ class EventDecoder:
             return []
         data = b"\n".join(self._data)
         self._data.clear()
+        self._data_bytes = 0
         return [_wrap_error(data) if self._is_error else data]
 
 

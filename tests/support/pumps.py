@@ -28,17 +28,26 @@ CANDIDATES = "a1 -\n.(<[{*_`#|:/\\\"'&;=\t"
 
 def pumped(pattern: str, flags: int, size: int, *, pairs: int = 12, seed: int = 0) -> list[str]:
     """Distinct inputs of about `size` characters, with `pairs` pairs drawn by `seed`."""
+    return [text for (text,) in pumped_in_sizes(pattern, flags, (size,), pairs=pairs, seed=seed)]
+
+
+def pumped_in_sizes(
+    pattern: str, flags: int, sizes: tuple[int, ...], *, pairs: int = 12, seed: int = 0
+) -> list[tuple[str, ...]]:
+    """Distinct inputs, each in several sizes."""
     tree = parser.parse(_plain(pattern), flags & ~re.DEBUG)
-    texts: dict[str, None] = {}
+    inputs = [_inputs(tree, size, pairs=pairs, seed=seed) for size in sizes]
+    return [*dict.fromkeys(zip(*inputs, strict=True))]
+
+
+def _inputs(tree: Any, size: int, *, pairs: int, seed: int) -> Iterator[str]:
     for prefix, pump in _repeats(list(tree), ""):
         times = max(1, (size - len(prefix)) // max(1, len(pump)))
-        texts[prefix + pump * times + NOWHERE] = None
-        texts[(prefix + pump) * max(1, size // max(1, len(prefix + pump))) + NOWHERE] = None
+        yield prefix + pump * times + NOWHERE
+        yield (prefix + pump) * max(1, size // max(1, len(prefix + pump))) + NOWHERE
         half = times // 2
-        texts[prefix + pump * half + NOWHERE + prefix + pump * half] = None
-    tokens = [*dict.fromkeys(_tokens(tree))]
-    texts |= dict.fromkeys(of_tokens(tokens, size, pairs=pairs, seed=seed))
-    return [*texts]
+        yield prefix + pump * half + NOWHERE + prefix + pump * half
+    yield from of_tokens(_tokens(tree), size, pairs=pairs, seed=seed)
 
 
 def of_tokens(tokens: Iterable[str], size: int, *, pairs: int, seed: int = 0) -> Iterator[str]:

@@ -10,21 +10,25 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from adapters.slack.adapter import SlackAdapter
+from adapters.slack.surface import SlackSurface
 from bot.common.clock import SystemClock
 from bot.domain.attachments import Download
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError
 from bot.domain.model import ChatRequest, Delta
+from bot.domain.replies import Request, Shown
+from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.llm.echo import EchoModel
-from bot.ports.platform import Adapter
+from bot.ports.platform import Adapter, Surface
 from bot.turns.requests import TurnOptions
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
@@ -33,8 +37,8 @@ from tests.sims.slack.client import SlackSim
 from tests.support.content_kit import content_of
 from tests.support.store_kit import look, opened
 
-REQUEST_SECONDS = 0.6
-"""The adapter's request timeout in these tests."""
+REQUEST_SECONDS = 2.0
+"""The adapter's request timeout in these tests: a busy machine answers within it."""
 
 RETRY_AFTER = 300.0
 """The Retry-After of a throttled method, in seconds: longer than any timeout of the adapter."""
@@ -46,11 +50,12 @@ MAX_DELAY = 200.0
 """Seconds on the bot's clock for anything that must not wait for a fault to end: retries may use up
 the rate limit of a minute, but nothing may wait for the five minutes of a 429."""
 
-THINKS, PIECES, PAUSE = 0.15, 10, 0.03
-"""Seconds until the model's first word, the number of deltas, and the seconds between them."""
+PIECES, PAUSE = 10, 0.03
+"""The number of the model's deltas, and the seconds between them."""
 
 SLOWLY = "slowly"
-"""A word in a question that makes the model answer in more deltas with longer pauses."""
+"""A word in a question that makes the model wait for the reply's first requests: a reply that grows
+faster than it is shown needs no chat.appendStream."""
 
 END = "That is all."
 """The last sentence of a complete answer."""
@@ -102,17 +107,49 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
+class TurnSurface:
+    """The surface of one turn, whose requests can be awaited."""
+
+    def __init__(self, surface: SlackSurface) -> None:
+        self.surface, self._perform = surface, surface.perform
+        self.first_is_over, self.second_began = asyncio.Event(), asyncio.Event()
+        surface.perform = self._observe  # type: ignore[method-assign]
+
+    async def _observe(self, request: Request, shown: Shown) -> Shown:
+        if self.first_is_over.is_set():
+            self.second_began.set()
+        try:
+            return await self._perform(request, shown)
+        finally:
+            self.first_is_over.set()
+
+    async def status_is_settled(self) -> None:
+        """Wait until the status is shown, or cannot be: a reply streams only below a status."""
+        showing = self.surface._status._showing
+        if showing is not None:
+            await asyncio.wait({showing})
+
+
+CURRENT: ContextVar[TurnSurface] = ContextVar("CURRENT")
+"""The surface of the turn whose model is asked."""
+
+
 class Repeater(EchoModel):
-    """Repeats the question in a few deltas, after a pause in which Slack can confirm the status."""
+    """Repeats the question in a few deltas, once the turn's status is settled."""
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        await asyncio.sleep(THINKS)
+        turn = CURRENT.get()
+        await turn.status_is_settled()
         text = f"You wrote:\n\n{request.messages[-1].content}\n\n{END}"
-        slowness = 3 if SLOWLY in text else 1
-        size = max(1, len(text) // (PIECES * slowness))
-        for start in range(0, len(text), size):
+        size = max(1, len(text) // PIECES)
+        waits = {}
+        if SLOWLY in text:
+            waits = {PIECES // 3: turn.first_is_over, 2 * PIECES // 3: turn.second_began}
+        for number, start in enumerate(range(0, len(text), size)):
+            if number in waits:
+                await waits[number].wait()
             yield Delta(text[start : start + size])
-            await asyncio.sleep(PAUSE * slowness)
+            await asyncio.sleep(PAUSE)
         yield Delta(finish_reason="stop")
 
 
@@ -251,11 +288,19 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
     """The core on the database at `path`; `errors` has the exceptions that no task caught."""
     clock, adapters, errors = JumpClock(), dict[str, Adapter](), list[Mapping[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
+
+    def surface(claim: Claim) -> Surface:
+        adapter = adapters[claim.conversation.key.platform]
+        assert isinstance(adapter, SlackAdapter)
+        made = adapter.surface(claim)
+        CURRENT.set(TurnSurface(made))
+        return made
+
     async with opened(path) as store:
         content = content_of(store, adapters, clock)
         runner = TurnRunner(
             store=store,
-            surface=lambda claim: adapters[claim.conversation.key.platform].surface(claim),
+            surface=surface,
             default_model=Repeater(),
             models={},
             options=TurnOptions(system_prompt="Be brief.", context_tokens=20_000),

@@ -13,8 +13,8 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import find_lexer_class
 
 from adapters.web.languages import COSTLY, FUZZED, OPTIONS
+from tests.support.growth import failing
 from tests.support.pumps import of_tokens, pumped, tokens_of
-from tests.unit.test_patterns import over_the_limit
 
 SIZE = 2_000
 # A lexer reads 2,000 characters within milliseconds; a quadratic rule takes 0.1 s, and a worse one
@@ -58,7 +58,7 @@ def slow(name: str, most: int) -> list[str]:
     lexer = _lexer(name)
     texts = inputs(lexer, most) if hasattr(lexer, "_tokens") else [*COMMON]
     tasks = [functools.partial(_highlight, lexer, text) for text in texts]
-    return [texts[number][:40] for number in over_the_limit(tasks, CPU_SECONDS, most=1)]
+    return [texts[number][:40] for number in failing(tasks, CPU_SECONDS, most=1)]
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from adapters.web.templates import (
 )
 from bot.domain.conversations import Role
 from bot.domain.errors import TemplateError
+from tests.support.growth import PART, grows_faster
 
 HANDLEBARS = """\
 {{#message role="user"}}
@@ -177,19 +178,26 @@ def test_written_templates_round_trip(blocks: list[Block]) -> None:
 
 @pytest.mark.parametrize("piece", ["\\", "{", "<message", "</message ", "{{ ", "&lt;", "\\{{"])
 def test_parsing_takes_linear_time(piece: str) -> None:
-    """The hardest 64,000 characters are parsed or refused within a second or so."""
-    begun = time.thread_time()
-    many = piece * (64_000 // len(piece))
-    for head, foot in (
-        ('{{#message role="user"}}', "\n{{/message}}"),
-        ('<message role="user">', "\n</message>"),
-    ):
-        try:
-            template = parse(head + many + foot)
-        except TemplateError:
-            continue
-        assert parse(write_handlebars(template)) == template
-    assert time.thread_time() - begun < 2.0  # about 0.3 s; a quadratic parser takes minutes
+    """Whether the hardest 64,000 characters are parsed or refused."""
+
+    def round_trip(text: str) -> None:
+        for head, foot in (
+            ('{{#message role="user"}}', "\n{{/message}}"),
+            ('<message role="user">', "\n</message>"),
+        ):
+            try:
+                template = parse(head + text + foot)
+            except TemplateError:
+                continue
+            assert parse(write_handlebars(template)) == template
+
+    assert not grows_faster(round_trip, *repeated(piece))
+
+
+def repeated(piece: str) -> tuple[str, str]:
+    """64,000 characters, and a part of them."""
+    times = 64_000 // len(piece)
+    return piece * (times // PART), piece * times
 
 
 # ── sizes ─────────────────────────────────────────────────────────────────────────────────────
@@ -197,10 +205,13 @@ def test_parsing_takes_linear_time(piece: str) -> None:
 def test_a_too_long_result_is_refused_before_it_is_filled(fill: Any) -> None:
     """Many placeholders times a long input: 64 kB of each would take a gigabyte."""
     slots = '{{#message role="user"}}' + "{{input}}" * 7_000 + "{{/message}}"
-    began = time.thread_time()
+    template = parse(slots)
+    tracemalloc.start()
     with pytest.raises(TemplateError, match=r"filled in, it has 448,000,000 characters; 400,000"):
-        fill(parse(slots), "x" * 64_000)
-    assert time.thread_time() - began < 1
+        fill(template, "x" * 64_000)
+    most_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most_bytes < 4_000_000
     most = Template((Block(Role.USER, ("a" * 100_000, *[Slot.INPUT] * 3)),))
     assert (
         len(fill(most, "x" * 100_000).blocks if fill is Template.render else fill(most, "x")) == 1
@@ -216,10 +227,10 @@ def test_a_too_long_result_is_refused_before_it_is_filled(fill: Any) -> None:
     "notation", ['{{{{#message role="user"}}}}{}{{{{/message}}}}', "<message>{}"]
 )
 def test_parsing_time_is_linear_in_both_notations(notation: str, piece: str) -> None:
-    text = notation.format(piece * (64_000 // len(piece)))
-    began = time.thread_time()
-    with contextlib.suppress(TemplateError):
-        template = parse(text)
-        write_tags(template)
-        write_handlebars(template)
-    assert time.thread_time() - began < 1
+    def read_and_write(text: str) -> None:
+        with contextlib.suppress(TemplateError):
+            template = parse(notation.format(text))
+            write_tags(template)
+            write_handlebars(template)
+
+    assert not grows_faster(read_and_write, *repeated(piece))
