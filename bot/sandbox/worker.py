@@ -140,6 +140,10 @@ class Worker:
             self._child = None
         if self._child is None:
             self._child = _Child(self._task, self._limits)
+        if self._closed:  # while the child started, when `close` did not find it
+            self._child.end()
+            self._child = None
+            raise WorkerFailed("the worker is closed")
         return self._child
 
 

@@ -18,7 +18,7 @@ from bot.domain.errors import AttachmentError
 from tests.support import hostile_files as hostile
 from tests.support import reader_files as files
 
-MUTANTS = 600
+MUTANTS = 2_000
 SOAK_MUTANTS = 20_000
 
 
