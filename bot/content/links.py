@@ -53,6 +53,7 @@ _MARK = re.compile(
     re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
 _TICKS = re.compile("`+")
+_TILDES_END = re.compile(r"^[ \t]{0,3}(~~~++)[ \t]*+$", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _ANGLE = re.compile(r"([^\s<>|]+)(?:\|[^<>\n]*)?>")
 _BARE_STOP = re.compile(
@@ -171,9 +172,10 @@ def _balanced_end(text: str, at: int, stop: re.Pattern[str]) -> int:
 
 def _end_of_tildes(text: str, opening: re.Match[str]) -> int:
     length = len(opening[0].lstrip()) - len(opening[0].lstrip().lstrip("~"))
-    closing = re.compile(rf"^[ \t]{{0,3}}~{{{length},}}[ \t]*$", re.MULTILINE)
-    found = closing.search(text, opening.end())
-    return found.end() if found else len(text)
+    for closing in _TILDES_END.finditer(text, opening.end()):
+        if len(closing[1]) >= length:
+            return closing.end()
+    return len(text)
 
 
 class _CodeEnds:

@@ -36,8 +36,8 @@ PARAMETERS = st.lists(
 LINK = st.lists(
     st.sampled_from(
         ["http://", "https://", "//", "/", ":", "@", "?", "#", "[", "]", "%", "%2e", ".", "..",
-         "\\", "127.0.0.1", "::1", "a.test", "localhost", "xn--", "0x7f", "80", "。", "①", "\xff", "é",
-         "\t"]
+         "\\", "127.0.0.1", "::1", "a.test", "localhost", "xn--", "0x7f", "80", "。", "①", "\xff",
+         "é", "\t"]
     )
     | st.text(max_size=4),
     max_size=10,
