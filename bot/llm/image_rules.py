@@ -26,8 +26,8 @@ CANNOT_SEE: tuple[str, ...] = (
     r"only (supports?|accepts?|allows?) (plain )?text\b|(supports?|accepts?|allows?) only text\b",
     r"(vision|image) input (modality )?is not enabled",  # Mistral, Gemini
     # LM Studio, Ollama, Bedrock and many others
-    r"(does|do|did|can|could)(n['’]t| not|not) (currently )?(support|accept|handle|process|allow"
-    r"|take|understand|see|read|analyze) (any |the )?(use of )?['\"`]?"
+    r"(does|do|did|can)(n['’]t| not|not) (currently )?(support|accept|allow|take|understand|see"
+    r"|analyze) (any |the )?(use of )?['\"`]?"
     r"(image_url|images?|vision|multi-?modal)\b(?!['\"`]? ?(format|type|media|mime|size|dimension"
     r"|resolution|extension|encoding|url|with|larger|over|above|bigger))",
     r"(?<!gif )(?<!svg )(?<!bmp )(?<!tiff )(?<!heic )(?<!animated )(?<!remote )(?<!such )"
@@ -40,6 +40,7 @@ CANNOT_SEE: tuple[str, ...] = (
     r"(supported|available|enabled)",
     r"(unsupported|unknown|invalid|unexpected) (content|message|part|input|value)( part)?( type)?"
     r"\W{1,4}(\w{1,12} )?['\"`]?image_url",
+    r"(does|do|can)(n['’]t| not|not) (process|handle|view|read) images\b(?! ?(with|of|in|larger))",
     r"(without|lacks?|no) (vision|image[- ]input) (support|capabilit)",
     r"(requires?|use|choose|select) an? (vision|multi-?modal)[- ]?(language |capable )?model",
     r"不支持.{0,6}(图片|图像|视觉|多模态)(?!格式|类型|大小|尺寸)",

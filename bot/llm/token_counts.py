@@ -26,6 +26,7 @@ _PATTERNS = [
         rf"prompt is too long: {_R} tokens > {_W}",  # Anthropic
         rf"prompt is too long: {_R}, model maximum context length: {_W}",  # Fireworks
         rf"input \({_R} tokens\) is longer than .{{0,40}}\({_W}",  # SGLang
+        rf"\(length {_R}\) is longer than .{{0,40}}length of {_W}",  # vLLM
         rf"request \({_R} tokens\) exceeds .{{0,40}}\({_W}",  # llama.cpp
         rf"requested tokens \({_R}\) exceed context window of {_W}",  # llama-cpp-python
         rf"contains {_R} tokens.{{0,60}}too large for model with {_W}",  # Mistral

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from bot.domain import errors, texts
-from bot.domain.conversations import Message, Role
+from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import ModelError
 from bot.domain.model import ChatRequest, Delta, Usage
 from bot.llm.chat_completions import ChatCompletionsModel
@@ -26,6 +26,7 @@ from bot.llm.response_body import read_body
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
 from bot.ports.model import ChatModel
+from tests.sims.model.answers import plain_text
 from tests.support.provider_corpus import (
     Replay,
     Shape,
@@ -43,6 +44,7 @@ LIMITS = StreamTimeouts(first_token=30.0, between_tokens=30.0)
 SHAPES = shapes()
 Make = Callable[[str], ChatCompletionsModel]
 SYSTEM = Message(Role.SYSTEM, "Be kind.")
+IMAGE = ImagePart("image/png", b"\x89PNG", 64, 64)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -67,8 +69,9 @@ async def make(replay: Replay) -> AsyncIterator[Make]:
 
 def request_of(shape: Shape) -> ChatRequest:
     system = (SYSTEM,) if shape.request.get("system") else ()
+    images = (IMAGE,) * shape.request.get("images", 0)
     return ChatRequest(
-        (*system, Message(Role.USER, "Hello!")),
+        (*system, Message(Role.USER, "Hello!", parts=images)),
         max_tokens=shape.request.get("max_tokens"),
         temperature=shape.request.get("temperature"),
     )
@@ -101,6 +104,7 @@ def check_result(shape: Shape, deltas: list[Delta], error: ModelError | None) ->
     if error is not None:
         assert type(error) is getattr(errors, shape.error or "")
         assert getattr(error, "window", None) == shape.window
+        assert getattr(error, "limit", None) == shape.limit
         assert error.retry_after == pytest.approx(shape.retry_after)
         sentence = texts.model_failure(error)
         assert sentence.endswith(".") and not any(
@@ -124,8 +128,8 @@ def check_workaround(
     roles = [message["role"] for message in retry["messages"]]
     assert roles == shape.then.get("roles", roles)
     if shape.request.get("system"):
-        assert retry["messages"][0]["content"].startswith(SYSTEM.content)
-        assert retry["messages"][-1]["content"].endswith("Hello!")
+        assert plain_text(retry["messages"][0]["content"]).startswith(SYSTEM.content)
+        assert plain_text(retry["messages"][-1]["content"]).endswith("Hello!")
 
 
 @pytest.mark.parametrize(("client", "split"), [("openai", single), ("huggingface", at_random(7))])
@@ -144,6 +148,8 @@ async def test_a_response_gives_the_documented_result(
         assert len(replay.requests) == 3, "the next question uses the workaround from the start"
     else:
         assert len(replay.requests) == 1
+    blind, answered = shape.error == "CannotSee", "images" in shape.request and shape.text
+    assert model.sees is (False if blind else True if answered else None)
 
 
 # ── the effect on a chain ─────────────────────────────────────────────────────────────────────
@@ -170,7 +176,7 @@ class Recorded:
 
 
 # Failures of the request, and the one that the chain waits out.
-NOT_COUNTED = {"ContentRefused", "ContextTooLong", "ModelLoading"}
+NOT_COUNTED = {"CannotSee", "ContentRefused", "ContextTooLong", "ImageRefused", "ModelLoading"}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)

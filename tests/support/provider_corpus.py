@@ -4,8 +4,9 @@ Each file is one response of one provider: TOML between two `+++` lines with the
 then the response as sent over the wire. We wrote them from documentation, reports and source code;
 none is a recording. The fields:
 
-`request`: `max_tokens`, `temperature` and `system` (whether there is a system prompt).
-`text`, `reasoning`, `finish`, `usage`: the answer. `error`, `window`, `retry_after`: the failure.
+`request`: `max_tokens`, `temperature`, `system` (whether there is a system prompt) and `images`
+(their number). `text`, `reasoning`, `finish`, `usage`: the answer. `error`, `window`, `limit` (of
+images), `retry_after`: the failure.
 `learned`: the workaround that this rejection teaches. The next response is an answer, and its
 request must match `then`: `absent` names, `equal` values, `below` values, `roles` of the messages.
 """
@@ -48,6 +49,7 @@ class Shape:
     usage: tuple[int, ...] | None = None
     error: str | None = None
     window: int | None = None
+    limit: int | None = None
     retry_after: float | None = None
     learned: str = ""
     then: dict[str, Any] = field(default_factory=dict)
