@@ -15,7 +15,7 @@ from bot.domain.errors import SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
 from bot.llm.check import QUESTION
-from bot.llm.registry import build_models
+from bot.llm.registry import build_models, build_transcriber
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.store.migrate import status
@@ -30,6 +30,8 @@ async def check_all(
     yield await check_database(settings)
     async for finding in check_models(settings, clock):
         yield finding
+    if settings.transcription_model:
+        yield await check_transcription(settings)
     any_platform = False
     for adapter in adapters:
         any_platform = True
@@ -77,6 +79,18 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
             continue
         async with contextlib.aclosing(models):
             yield await models.default.check()
+
+
+async def check_transcription(settings: Settings) -> Finding:
+    """Send a second of silence to the model for speech."""
+    try:
+        transcriber = build_transcriber(settings)
+    except SettingsError as error:
+        return Finding(error.setting, Verdict.FAILED, error.problem)
+    if transcriber is None:
+        return Finding("TRANSCRIPTION_MODEL", Verdict.OK, "not set")
+    async with contextlib.aclosing(transcriber):
+        return await transcriber.check()
 
 
 def probe_request(settings: Settings, now: float) -> ChatRequest:

@@ -8,8 +8,8 @@ parser is not used, because it stops at the first chunk of an unexpected shape.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -82,9 +82,7 @@ class HuggingFaceEndpoint:
         """Send the request; ignores the parser that the client returns, and yields the raw body."""
         fields = dict(parameters)
         async with self.client() as client:
-            responses: list[httpx2.Response] = []
-            _RESPONSES.set(responses)
-            with images.uploading():
+            with capturing() as responses, images.uploading():
                 await client.chat_completion(
                     fields.pop("messages"),
                     model=fields.pop("model"),
@@ -94,14 +92,16 @@ class HuggingFaceEndpoint:
             async with aclosing(raw_body(responses[-1])) as reads:
                 yield reads
 
-    def client(self) -> AsyncInferenceClient:
-        """A client for one request."""
+    def client(self, content_type: str | None = None) -> AsyncInferenceClient:
+        """A client for one request, whose body is JSON unless `content_type` says otherwise."""
         # Without a token, the client would find the one that `hf auth login` stored on this
         # machine, refresh it over the network, and send it to any server in HF_BASE_URL. A header
         # with the value None is not sent.
         headers: dict[str, str | None] = {"accept-encoding": "identity"}
         if not self._token:
             headers["authorization"] = None
+        if content_type is not None:
+            headers["content-type"] = content_type
         return AsyncInferenceClient(
             base_url=self._url,
             api_key=self._token or "no token",
@@ -130,6 +130,17 @@ class HuggingFaceEndpoint:
         """Nothing to close: every request closes the client that it created."""
 
 
+@contextmanager
+def capturing() -> Iterator[list[httpx2.Response]]:
+    """Within the block, responses are stored, and those with an error status are raised."""
+    responses: list[httpx2.Response] = []
+    token = _RESPONSES.set(responses)
+    try:
+        yield responses
+    finally:
+        _RESPONSES.reset(token)
+
+
 # ── the library ───────────────────────────────────────────────────────────────────────────────
 def _configure_library() -> None:
     """Keep the library from blocking the event loop, through two of its official global switches.
@@ -142,7 +153,7 @@ def _configure_library() -> None:
     context = httpx2.create_ssl_context()
 
     def make() -> httpx2.AsyncClient:
-        return ImageClient(
+        return _HttpClient(
             verify=context,
             follow_redirects=True,
             timeout=None,
@@ -150,6 +161,16 @@ def _configure_library() -> None:
         )
 
     set_async_client_factory(make)
+
+
+class _HttpClient(ImageClient):
+    """Accepts bytes as `data`, as the library gives them; httpx deprecates that."""
+
+    def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
+        """As in the base class."""
+        if isinstance(options.get("data"), bytes):
+            options["content"] = options.pop("data")
+        return super().build_request(method, url, **options)
 
 
 async def _capture(response: httpx2.Response) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
     from bot.config.settings import Settings
+    from bot.llm.speech import RemoteTranscriber
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,15 @@ def build_models(settings: Settings, *, probe: ChatRequest | None = None) -> Mod
         default=factory.chain(settings.llm_chain),
         choices={name: factory.chain((name,)) for name in settings.model_choices},
     )
+
+
+def build_transcriber(settings: Settings) -> RemoteTranscriber | None:
+    """Build the model of `TRANSCRIPTION_MODEL`, None if it is empty.
+
+    Raises SettingsError for an unknown provider or a missing key.
+    """
+    name = settings.transcription_model.strip()
+    return _Factory(settings, None).transcriber(name) if name else None
 
 
 FIRST_TOKEN_SECONDS = 60.0
@@ -104,6 +114,23 @@ class _Factory:
             "LLM", f"{name!r} is not a model: write openai:MODEL, huggingface:MODEL"
         )
 
+    def transcriber(self, name: str) -> RemoteTranscriber:
+        """The model for speech with this name; SettingsError if there is no such provider."""
+        provider, _, model = name.partition(":")
+        if provider == "openai" and model:
+            from bot.llm.transcription import OpenAITranscriber
+
+            return OpenAITranscriber(model=model, client=self._openai_client)
+        if provider == "huggingface" and model:
+            from bot.llm.huggingface_speech import HuggingFaceTranscriber
+
+            token, address = self._huggingface_access
+            return HuggingFaceTranscriber(model=model, token=token, base_url=address)
+        raise SettingsError(
+            "TRANSCRIPTION_MODEL",
+            f"{name!r} is not a model for speech: write openai:MODEL or huggingface:MODEL",
+        )
+
     def _openai(self, model: str) -> ChatModel:
         from bot.llm.openai import OpenAIModel
 
@@ -126,13 +153,19 @@ class _Factory:
     def _huggingface(self, model: str) -> ChatModel:
         from bot.llm.huggingface import HuggingFaceModel
 
-        token, address = self._settings.hf_token, self._settings.hf_base_url
-        if token is None and address is None:
-            raise SettingsError("HF_TOKEN", "set it, or HF_BASE_URL for a server of your own")
+        token, address = self._huggingface_access
         return HuggingFaceModel(
             model=model,
-            token=token.get_secret_value() if token else None,
+            token=token,
             base_url=address,
             timeouts=self._timeouts(address),
             probe=self._probe,
         )
+
+    @property
+    def _huggingface_access(self) -> tuple[str | None, str | None]:
+        """The token and the address, one of which is set."""
+        token, address = self._settings.hf_token, self._settings.hf_base_url
+        if token is None and address is None:
+            raise SettingsError("HF_TOKEN", "set it, or HF_BASE_URL for a server of your own")
+        return token.get_secret_value() if token else None, address

@@ -10,6 +10,7 @@ from tests.sims.kit import SimProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.encoder import Dialect
 from tests.sims.model.player import Record
+from tests.sims.model.speech import Recording, Speech
 
 
 class ModelSim(SimProcess):
@@ -56,6 +57,10 @@ class ModelSim(SimProcess):
     async def release(self, match: str = "") -> int:
         """Wait until answers pause at `wait_at`, and resume them; returns how many."""
         return int(await self.until(lambda: self.call("release", match=match)))
+
+    async def speak(self, *speeches: Speech) -> None:
+        """Put transcripts in front of the existing ones, in this order."""
+        await self.call("speech", speeches=[dataclasses.asdict(speech) for speech in speeches])
 
     # ── kind of server ────────────────────────────────────────────────────────────────────────
     async def pace(self, *, rate: float = 200.0, first_delay: float = 0.02) -> None:
@@ -107,6 +112,10 @@ class ModelSim(SimProcess):
         found = await self.streams(match=match)
         assert found, f"no completion request with {match!r}"
         return found[-1]
+
+    async def recordings(self, since: int = 0) -> list[Recording]:
+        """The requests for transcripts, oldest first."""
+        return [Recording(**fields) for fields in await self.call("recordings", since=since)]
 
     async def forget_bodies(self) -> None:
         """Forget the bodies of all requests so far: every look at the records transfers them."""

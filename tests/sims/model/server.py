@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import json
 import time
@@ -30,6 +31,13 @@ from tests.sims.model.error_responses import (
 )
 from tests.sims.model.images import BLIND, image_parts, refuse_images
 from tests.sims.model.player import After, Playback, Player, Record, plan
+from tests.sims.model.speech import (
+    Recording,
+    Speech,
+    check_recording,
+    read_form,
+    transcript_response,
+)
 from tests.sims.model.validate import check_key, validate
 
 MODELS = ("sim", "sim-2", "org/sim")
@@ -42,9 +50,12 @@ class ModelServer(Sim):
 
     def setup(self) -> None:
         self.records: list[Record] = []
+        self.recordings: list[Recording] = []
         self._reset()
         routes = self.app.router
         routes.add_post("/v1/chat/completions", self._chat)
+        routes.add_post("/v1/audio/transcriptions", self._transcribe)
+        routes.add_post("/hf-inference/models/{id:.+}", self._transcribe_raw)
         routes.add_get("/v1/models", self._models)
         routes.add_get("/v1/models/{id:.+}", self._model)
         routes.add_route("*", "/{path:(?!_sim/).*}", self._unknown_path)
@@ -63,6 +74,8 @@ class ModelServer(Sim):
         self.control("release", self._release)
         self.control("streams", self._streams)
         self.control("forget_bodies", self._forget_bodies)
+        self.control("speech", self._speech_control)
+        self.control("recordings", self._recordings)
 
     async def start(self, port: int = 0) -> web.AppRunner:
         """Listen as `Sim` does, but cancel a request when its client disconnects."""
@@ -76,7 +89,12 @@ class ModelServer(Sim):
         return runner
 
     async def read_body(self, request: web.Request) -> Any:
-        """The body as JSON; None for invalid JSON, which the handler rejects like the API."""
+        """The body as JSON; None for invalid JSON, which the handler rejects like the API.
+
+        Recordings are left to their handlers.
+        """
+        if request.content_type.startswith(("multipart/", "audio/", "video/")):
+            return None
         try:
             return await request.json()
         except (ValueError, UnicodeDecodeError):
@@ -119,12 +137,12 @@ class ModelServer(Sim):
         if script.fault is not None:
             raise error_response(script.fault, self.flavor, script.retry_after)
         self._check_length(body)
-        answer = self._place_reasoning(resolve(script, body, self.pace))
-        encoder = Encoder(self.dialect, body, answer.usage)
+        resolved = self._place_reasoning(resolve(script, body, self.pace))
+        encoder = Encoder(self.dialect, body, resolved.usage)
         record.status = 200
         if record.streamed:
-            return await self._stream(request, record, answer, encoder)
-        return await self._whole(record, answer, encoder)
+            return await self._stream(request, record, resolved, encoder)
+        return await self._whole(record, resolved, encoder)
 
     def _validate(self, body: Any) -> dict[str, Any]:
         model = body.get("model", "") if isinstance(body, dict) else ""
@@ -199,6 +217,43 @@ class ModelServer(Sim):
         await response.write_eof()
         return response
 
+    # ── transcripts ───────────────────────────────────────────────────────────────────────────
+    async def _transcribe(self, request: web.Request) -> web.Response:
+        try:
+            check_key(request.headers.get("Authorization"), self.keys, self.flavor)
+            recording = await read_form(request)
+            self.recordings.append(recording)
+            script = self._find_speech()
+            check_recording(recording, script)
+            return await transcript_response(recording, script, self.flavor)
+        except ErrorResponse as error:
+            return error.response()
+
+    async def _transcribe_raw(self, request: web.Request) -> web.Response:
+        """Hugging Face's task API: the body is the recording."""
+        recording = Recording(
+            model=request.match_info["id"],
+            name="",
+            media_type=request.content_type,
+            data=base64.b64encode(await request.read()).decode(),
+            authorization=request.headers.get("Authorization"),
+        )
+        self.recordings.append(recording)
+        try:
+            check_key(recording.authorization, self.keys, "huggingface")
+            return await transcript_response(recording, self._find_speech(), "huggingface")
+        except ErrorResponse as error:
+            return error.response()
+
+    def _find_speech(self) -> Speech:
+        for script in self.speeches:
+            if script.times is None:
+                return script
+            if script.times > 0:
+                script.times -= 1
+                return script
+        return Speech()
+
     # ── models and other paths ────────────────────────────────────────────────────────────────
     async def _models(self, request: web.Request) -> web.Response:
         denied = self._check_key(request)
@@ -227,6 +282,7 @@ class ModelServer(Sim):
     def _reset(self) -> None:
         """Reset scripts and settings; records stay."""
         self.answers: list[Answer] = []
+        self.speeches: list[Speech] = []
         self.pace, self.dialect = Pace(), Dialect()
         self.keys: set[str] = set()
         self.known: tuple[str, ...] = MODELS
@@ -244,6 +300,12 @@ class ModelServer(Sim):
             if answer.fault is not None and answer.fault not in FLAVORS[self.flavor]:
                 raise web.HTTPBadRequest(text=f"no such fault: {answer.fault}")
         self.answers[:0] = new  # the newest script goes before older ones
+
+    def _speech_control(self, speeches: list[dict[str, Any]]) -> None:
+        self.speeches[:0] = [Speech(**fields) for fields in speeches]
+
+    def _recordings(self, since: int = 0) -> list[dict[str, Any]]:
+        return [dataclasses.asdict(recording) for recording in self.recordings[since:]]
 
     def _pace_control(self, **fields: float) -> None:
         self.pace = dataclasses.replace(self.pace, **fields)

@@ -1,0 +1,78 @@
+"""Speech to text through the openai client: OpenAI, Groq, vLLM and other compatible servers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import aiohttp
+import httpx2
+import openai
+
+from bot.llm.error_report import ErrorReport
+from bot.llm.openai import NO_KEY
+from bot.llm.speech import TRANSCRIPTION_SECONDS, RemoteTranscriber
+
+
+class OpenAITranscriber(RemoteTranscriber):
+    """A `Transcriber` for the server behind `client`; closing it closes the client."""
+
+    def __init__(
+        self, *, model: str, client: openai.AsyncOpenAI, seconds: float = TRANSCRIPTION_SECONDS
+    ) -> None:
+        endpoint = OpenAISpeechEndpoint(client, model)
+        super().__init__(name=f"openai:{model}", endpoint=endpoint, seconds=seconds)
+
+
+class OpenAISpeechEndpoint:
+    """`/audio/transcriptions` of one server, for one model.
+
+    Whisper models are asked for segments, which say how probable silence is. Other models and some
+    servers know no such format; they are asked for the text alone.
+    """
+
+    key_setting = "OPENAI_API_KEY"
+    errors: tuple[type[Exception], ...] = (
+        openai.APIError,
+        httpx2.HTTPError,
+        aiohttp.ClientError,
+        OSError,
+    )
+
+    def __init__(self, client: openai.AsyncOpenAI, model: str) -> None:
+        self._client, self._model = client, model
+        self._format: Literal["json", "verbose_json"] = (
+            "verbose_json" if "whisper" in model.lower() else "json"
+        )
+
+    async def send(self, name: str, media_type: str, data: bytes) -> bytes:
+        """The response's body; asks again if the server rejects the format."""
+        try:
+            return await self._create(name, media_type, data)
+        except openai.APIStatusError as error:
+            if self._format == "json" or "response_format" not in error.response.text:
+                raise
+            self._format = "json"
+        return await self._create(name, media_type, data)
+
+    async def _create(self, name: str, media_type: str, data: bytes) -> bytes:
+        headers: dict[str, Any] = {}
+        if self._client.api_key == NO_KEY:
+            headers["Authorization"] = openai.Omit()
+        response = await self._client.audio.transcriptions.with_raw_response.create(
+            file=(name, data, media_type),
+            model=self._model,
+            response_format=self._format,
+            extra_headers=headers,
+        )
+        return response.http_response.content
+
+    def report(self, error: Exception) -> ErrorReport | None:
+        """The whole error response."""
+        if not isinstance(error, openai.APIStatusError):
+            return None
+        response = error.response
+        return ErrorReport.parse(response.status_code, response.text, response.headers)
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._client.close()
