@@ -30,6 +30,8 @@ _STATUSES: Mapping[FailureReason | None, int] = {
     FailureReason.TIMED_OUT: 504,
     FailureReason.CONTEXT_TOO_LONG: 413,
     FailureReason.CONTENT_REFUSED: 422,
+    FailureReason.CANNOT_SEE: 422,
+    FailureReason.IMAGE_REFUSED: 422,
 }
 _FAILED = 502  # the model failed in any other way: key, model name, broken stream
 _ENDED = {Outcome.STOPPED: 409, Outcome.RESET: 409, Outcome.GONE: 404}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 import structlog
 
-from bot.domain.conversations import Message, Role
+from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import (
     ContextTooLong,
     KeyRefused,
@@ -30,6 +33,8 @@ from bot.ports.model import ChatModel
 log = structlog.stdlib.get_logger(__name__)
 
 QUESTION = Message(role=Role.USER, content="Answer with the word: ready")
+_IMAGE_SIDE = 64  # pixels
+_SIGHT = {True: "; takes images", False: "; cannot see images", None: ""}
 _QUESTION_ONLY = ChatRequest(messages=(QUESTION,))
 
 _NO_ANSWER = "The server does not answer: check the network, and {address} if it is set."
@@ -57,7 +62,7 @@ async def check_model(
     workarounds: Callable[[], Iterable[str]],
 ) -> Finding:
     """Ask `model` for one word and read the whole answer, because some failures come at its
-    end.
+    end; then ask with an image.
 
     `probe` is the request that a turn would send; None sends the bare question. `key` and
     `address` are setting names for the advice. `workarounds` describes the workarounds
@@ -74,7 +79,34 @@ async def check_model(
         return _failed(model.name, error, key, address)
     needed = ", ".join(workarounds())
     suffix = f"; needs requests {needed}" if needed else ""
-    return Finding(model.name, Verdict.OK, f"answers after {first_token or 0.0:.1f} s{suffix}")
+    sight = _SIGHT[await _try_image(model)]
+    detail = f"answers after {first_token or 0.0:.1f} s{suffix}{sight}"
+    return Finding(model.name, Verdict.OK, detail)
+
+
+async def _try_image(model: ChatModel) -> bool | None:
+    """Whether the model takes a small image; the first piece of the answer shows it."""
+    image = ImagePart("image/png", _png(), _IMAGE_SIDE, _IMAGE_SIDE)
+    question = ChatRequest(messages=(replace(QUESTION, parts=(image,)),))
+    try:
+        async with aclosing(cast(Any, model.stream(question))) as deltas:
+            async for delta in deltas:
+                if delta.text or delta.reasoning:
+                    break
+    except ModelError as error:
+        log.info("no answer to an image", model=model.name, provider_message=error.provider_message)
+    return model.sees
+
+
+def _png() -> bytes:
+    """A gray square: some models reject images of a few pixels."""
+    rows = (b"\0" + b"\x80" * _IMAGE_SIDE) * _IMAGE_SIDE
+    header = struct.pack(">IIBBBBB", _IMAGE_SIDE, _IMAGE_SIDE, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 def _failed(model: str, error: ModelError, key: str, address: str) -> Finding:

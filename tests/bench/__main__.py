@@ -17,6 +17,7 @@ BENCHES = (
     "history",
     "frame_steps",
     "model_cost",
+    "image_cost",
     "latency",
     "streaming_cost",
     "api_streams",

@@ -14,6 +14,7 @@ import pytest_asyncio
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import CannotSee, ImageRefused, ModelError, Overloaded
+from bot.domain.health import Verdict
 from bot.domain.model import ChatRequest, Delta
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
@@ -217,6 +218,16 @@ async def test_too_many_images_carry_the_limit(sim: ModelSim, make: Make) -> Non
     await sim.images(limit=1)
     error = await fail(make(), question(image(), image()))
     assert isinstance(error, ImageRefused) and error.limit == 1
+
+
+async def test_doctor_says_whether_a_model_takes_images(sim: ModelSim, make: Make) -> None:
+    assert (await make().check()).detail.endswith("; takes images")
+    await sim.images(blind={"sim": "lm-studio"})
+    finding = await make().check()
+    assert finding.detail.endswith("; cannot see images") and finding.verdict is Verdict.OK
+    await sim.images()
+    await sim.refuse("server_error", skip=1, times=None)
+    assert "image" not in (await make().check()).detail
 
 
 # ── chains ────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bot.config.settings import load
-from bot.domain.conversations import Message, Role
+from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import SettingsError
 from bot.domain.health import Verdict
 from bot.domain.model import ChatRequest
@@ -81,6 +81,15 @@ def conversation(*contents: str) -> tuple[Message, ...]:
     return tuple(
         Message(role=role, content=text) for role, text in zip(roles, contents, strict=False)
     )
+
+
+async def test_echo_says_how_many_images_it_got() -> None:
+    """So a picture can be tried without a model."""
+    part = ImagePart("image/png", b"", 1, 1)
+    for count, said in ((1, "I got 1 image."), (2, "I got 2 images.")):
+        request = ChatRequest((Message(Role.USER, "look", parts=(part,) * count),))
+        answer = [delta.text async for delta in EchoModel(seconds_per_piece=0).stream(request)]
+        assert said in "".join(answer)
 
 
 async def test_echo_streams_the_last_message_and_the_number_of_messages() -> None:
