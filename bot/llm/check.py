@@ -1,9 +1,11 @@
-"""The model check of `doctor`: makes the same request as a turn and reports the result."""
+"""The model checks of `doctor`: make the same requests as a turn and report the results."""
 
 from __future__ import annotations
 
+import io
 import struct
 import time
+import wave
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
@@ -12,8 +14,10 @@ from typing import Any, cast
 
 import structlog
 
+from bot.domain.attachments import Omission
 from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import (
+    AttachmentError,
     ContextTooLong,
     KeyRefused,
     ModelError,
@@ -28,12 +32,14 @@ from bot.domain.errors import (
 )
 from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
+from bot.ports.attachments import Transcriber
 from bot.ports.model import ChatModel
 
 log = structlog.stdlib.get_logger(__name__)
 
 QUESTION = Message(role=Role.USER, content="Answer with the word: ready")
 _IMAGE_SIDE = 64  # pixels
+_SAMPLE_RATE = 16_000  # Hz
 _SIGHT = {True: "; takes images", False: "; cannot see images", None: ""}
 _QUESTION_ONLY = ChatRequest(messages=(QUESTION,))
 
@@ -118,3 +124,25 @@ def _failed(model: str, error: ModelError, key: str, address: str) -> Finding:
     at = f" at {error.address}" if isinstance(error, Unreachable) and error.address else ""
     advice = template.format(key=key, address=address, at=at)
     return Finding(model, Verdict.FAILED, f"{kind} ({error})", advice)
+
+
+# ── speech ────────────────────────────────────────────────────────────────────────────────────
+async def check_speech(transcriber: Transcriber, *, name: str, key: str) -> Finding:
+    """Send a second of silence to a model for speech; `key` names the setting with its key."""
+    try:
+        await transcriber.transcribe("silence.wav", "audio/wav", _silence())
+    except AttachmentError as error:
+        if error.omission is not Omission.NO_SPEECH:
+            advice = f"Check TRANSCRIPTION_MODEL and {key}; the log has the provider's own words."
+            return Finding(name, Verdict.FAILED, f"no transcript ({error})", advice)
+    return Finding(name, Verdict.OK, "takes recordings")
+
+
+def _silence() -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as recording:
+        recording.setnchannels(1)
+        recording.setsampwidth(2)
+        recording.setframerate(_SAMPLE_RATE)
+        recording.writeframes(bytes(2 * _SAMPLE_RATE))
+    return file.getvalue()

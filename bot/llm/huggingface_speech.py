@@ -1,4 +1,4 @@
-"""Speech to text through Hugging Face's router and its own inference provider."""
+"""Speech to text through the provider hf-inference of Hugging Face's router."""
 
 from __future__ import annotations
 

@@ -1,20 +1,19 @@
 """Speech to text through a provider's transcription API, independent of the client library.
 
-Invariant: the text is what somebody said. Whisper invents sentences for silence; they are dropped.
+Invariant: the text is what people said. Whisper invents sentences for silence; they are dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import wave
 from typing import Protocol
 
 import structlog
 
 from bot.domain.attachments import Omission
 from bot.domain.errors import AttachmentError
-from bot.domain.health import Finding, Verdict
+from bot.domain.health import Finding
+from bot.llm.check import check_speech
 from bot.llm.error_report import ErrorReport
 from bot.llm.speech_errors import RETRY_SECONDS, to_attachment_error
 from bot.llm.speech_files import file_name
@@ -28,9 +27,6 @@ MB"; the server's own message names 26,214,400 bytes). Other servers allow at le
 
 TRANSCRIPTION_SECONDS = 120.0
 """The longest wait. An hour of speech, which fits into 25 MB, takes OpenAI less than a minute."""
-
-SILENCE_SECONDS = 1
-"""Of the check's recording; OpenAI rejects recordings of less than 0.1 s."""
 
 
 class SpeechEndpoint(Protocol):
@@ -83,13 +79,7 @@ class RemoteTranscriber:
 
     async def check(self) -> Finding:
         """Send a second of silence, for `doctor`."""
-        try:
-            await self.transcribe("silence.wav", "audio/wav", _silence())
-        except AttachmentError as error:
-            if error.omission is not Omission.NO_SPEECH:
-                advice = f"Check TRANSCRIPTION_MODEL and {self._endpoint.key_setting}."
-                return Finding(self.name, Verdict.FAILED, f"no transcript ({error})", advice)
-        return Finding(self.name, Verdict.OK, "takes recordings")
+        return await check_speech(self, name=self.name, key=self._endpoint.key_setting)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -109,13 +99,3 @@ class RemoteTranscriber:
             provider_message=report.raw,
         )
         return translated
-
-
-def _silence() -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as recording:
-        recording.setnchannels(1)
-        recording.setsampwidth(2)
-        recording.setframerate(16_000)
-        recording.writeframes(bytes(2 * 16_000 * SILENCE_SECONDS))
-    return file.getvalue()

@@ -47,7 +47,7 @@ _PHANTOMS = frozenset(
 )
 _CREDIT = re.compile(r"amara\.org", re.IGNORECASE)  # subtitle credits, in every language
 _LONGEST_CREDIT = 120
-"""Characters; somebody may well talk about that site."""
+"""Characters; a longer text may well be about that site."""
 
 # People do say these, so they count as phantoms only where the model heard nothing.
 _WEAK_PHANTOMS = frozenset(

@@ -19,7 +19,7 @@ class Time:
 
 
 def test_a_refusal_is_believed_for_an_hour() -> None:
-    """The operator may load another model meanwhile; another failure changes nothing."""
+    """The operator may load another model; another failure changes nothing."""
     time = Time()
     vision = Vision(now=time)
     assert vision.sees is None
