@@ -18,6 +18,7 @@ from bot.domain.conversations import Message, Role
 from bot.domain.errors import CutOff, KeyRefused, ModelFailed, Overloaded, RateLimited
 from bot.domain.model import ChatRequest, Delta
 from bot.llm.huggingface import ROUTER_URL, HuggingFaceEndpoint, HuggingFaceModel
+from bot.llm.images import ImageUploads
 from bot.llm.openai import OPENAI_URL, OpenAIModel, make_client
 from bot.llm.registry import Models, build_models
 from bot.llm.stream_timeout import StreamTimeouts
@@ -154,7 +155,7 @@ async def test_openai_gets_the_new_name_of_the_limit_and_others_the_old_one() ->
         client = make_client(api_key="k", base_url=url)
         model = OpenAIModel(model="m", client=client, timeouts=WIDE)
         request = ChatRequest(HELLO.messages, max_tokens=3)
-        assert name in model._server_quirks.parameters(request)
+        assert name in model._server_quirks.parameters(request, ImageUploads())
         await client.close()
 
 

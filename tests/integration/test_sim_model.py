@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from huggingface_hub.errors import HfHubHTTPError
 
-from tests.sims.model import Answer, ModelSim, count_tokens
+from tests.sims.model import Answer, ModelSim, Speech, count_tokens
 from tests.sims.model.answers import Pace, resolve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -703,3 +703,62 @@ async def test_the_router_has_its_own_error_format(
     else:
         assert got["error"].startswith(body["error"])
         assert got.get("error_type") == body.get("error_type")
+
+
+# ── images ────────────────────────────────────────────────────────────────────────────────────
+PNG = "data:image/png;base64,iVBORw0KGgo="
+
+
+def looking(url: Any, role: str = "user") -> list[dict[str, Any]]:
+    """Messages with an image."""
+    return [{"role": role, "content": [{"type": "image_url", "image_url": url}]}]
+
+
+@pytest.mark.parametrize(
+    ("messages", "code"),
+    [
+        (looking(PNG), "invalid_type"),
+        (looking({"url": 5}), "invalid_type"),
+        (looking({"url": "data:image/png;base64,@"}), "invalid_base64_image"),
+        (looking({"url": "image.png"}), "invalid_base64_image"),
+        (looking({"url": PNG.replace("png", "jpeg")}), "invalid_image_format"),
+        (looking({"url": PNG}, role="assistant"), "invalid_value"),
+    ],
+)
+async def test_images_are_checked_like_the_real_api_does(
+    sim: ModelSim, http: aiohttp.ClientSession, messages: Any, code: str
+) -> None:
+    status, data = await post(http, sim, messages=messages)
+    assert (status, json.loads(data)["error"]["code"]) == (400, code)
+
+
+async def test_images_are_recorded_and_can_be_refused(
+    sim: ModelSim, http: aiohttp.ClientSession
+) -> None:
+    """By some models, in their server's form, and by their number."""
+    messages = looking({"url": PNG, "detail": "low"})
+    assert (await post(http, sim, messages=messages))[0] == 200
+    assert [image.data for image in (await sim.last()).images] == [b"\x89PNG\r\n\x1a\n"]
+    await sim.images(blind={"sim": "openrouter"}, limit=1)
+    assert (await post(http, sim, messages=messages))[0] == 404
+    assert (await post(http, sim, messages=messages, model="sim-2"))[0] == 200
+    status, data = await post(http, sim, messages=messages * 2, model="sim-2")
+    assert status == 400 and b"At most 1 image(s)" in data
+
+
+# ── transcripts ───────────────────────────────────────────────────────────────────────────────
+async def test_a_transcript_has_openais_shapes(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
+    """The real client parses both; a file with another ending is rejected."""
+    file = ("a.wav", b"RIFF", "audio/wav")
+    await sim.speak(Speech(text="Hello there.", segments=[" Hello", " there."]))
+    create = client.audio.transcriptions.create
+    assert (await create(file=file, model="whisper-1")).text == "Hello there."
+    verbose = await create(file=file, model="whisper-1", response_format="verbose_json")
+    assert [segment.text for segment in verbose.segments or ()] == [" Hello", " there."]
+    with pytest.raises(openai.BadRequestError, match="Invalid file format"):
+        await create(file=("a.txt", b"x", "text/plain"), model="whisper-1")
+    await sim.key("other")
+    with pytest.raises(openai.AuthenticationError):
+        await create(file=file, model="whisper-1")
+    recordings = await sim.recordings()
+    assert [(each.name, each.bytes) for each in recordings[:1]] == [("a.wav", b"RIFF")]
