@@ -141,18 +141,22 @@ TURN = {
 
 
 async def test_doctor_sends_a_turns_request_and_reports_workarounds() -> None:
-    """`doctor` finds a rejected system prompt or limit before the first question does."""
+    """`doctor` finds a rejected system prompt or limit before the first question does.
+
+    The last request has an image.
+    """
     async with replaying() as replay:
         model = chain_at(replay.url, **TURN)
         replay.arrange(SHAPES["vllm-answer-beyond-the-window"], lambda body: [body])
         finding = await model.check()
         await model.aclose()
-    first, second = replay.requests
+    first, second, with_image = replay.requests
     assert first["messages"][0]["role"] == "system"
     assert first["messages"][0]["content"].startswith("Be kind.\n\nToday is ")
     assert first["stream"] is True and first["stream_options"]
     assert (first["max_tokens"], first["temperature"]) == (5000, 0.5)
     assert second["max_tokens"] < 4096
+    assert with_image["messages"][0]["content"][1]["type"] == "image_url"
     assert finding.verdict is Verdict.OK and "a window of 4,096 tokens" in finding.detail
 
 
