@@ -50,14 +50,12 @@ async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[M
     """Builds models of one provider for the simulated server."""
     models: list[ChatModel] = []
 
-    def build(model: str = "sim") -> ChatModel:
+    def build(model: str = "sim", *, url: str = sim.base_url) -> ChatModel:
         if request.param == "openai":
-            client = make_client(api_key="k", base_url=sim.base_url)
+            client = make_client(api_key="k", base_url=url)
             models.append(OpenAIModel(model=model, client=client, timeouts=WIDE))
         else:
-            models.append(
-                HuggingFaceModel(model=model, token="k", base_url=sim.base_url, timeouts=WIDE)
-            )
+            models.append(HuggingFaceModel(model=model, token="k", base_url=url, timeouts=WIDE))
         return models[-1]
 
     yield build
@@ -228,6 +226,24 @@ async def test_doctor_says_whether_a_model_takes_images(sim: ModelSim, make: Mak
     await sim.images()
     await sim.refuse("server_error", skip=1, times=None)
     assert "image" not in (await make().check()).detail
+
+
+async def test_a_proxy_may_reject_the_body_before_it_has_come(make: Make) -> None:
+    """Reverse proxies answer 413 immediately, and read the rest."""
+
+    async def reject(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(reject, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        model = make(url=f"http://127.0.0.1:{port}/v1")
+        assert type(await fail(model, question(image(5_000_000)))) is ImageRefused
+        await model.aclose()
 
 
 # ── chains ────────────────────────────────────────────────────────────────────────────────────

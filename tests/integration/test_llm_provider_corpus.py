@@ -18,6 +18,8 @@ from bot.domain.model import ChatRequest, Delta, Usage
 from bot.llm.chat_completions import ChatCompletionsModel
 from bot.llm.chunks import DONE
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
+from bot.llm.error_report import ErrorReport
+from bot.llm.errors import classify
 from bot.llm.fallback_chain import FallbackChain
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
@@ -43,6 +45,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMITS = StreamTimeouts(first_token=30.0, between_tokens=30.0)
 SHAPES = shapes()
 Make = Callable[[str], ChatCompletionsModel]
+ABOUT_IMAGES = {"images-mentioned-without-images"}
 SYSTEM = Message(Role.SYSTEM, "Be kind.")
 IMAGE = ImagePart("image/png", b"\x89PNG", 64, 64)
 
@@ -150,6 +153,17 @@ async def test_a_response_gives_the_documented_result(
         assert len(replay.requests) == 1
     blind, answered = shape.error == "CannotSee", "images" in shape.request and shape.text
     assert model.sees is (False if blind else True if answered else None)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [shape for shape in SHAPES if "images" not in shape.request and shape.name not in ABOUT_IMAGES],
+    ids=lambda shape: shape.name,
+)
+async def test_an_image_in_the_request_changes_no_other_failure(shape: Shape) -> None:
+    """An overload, a wrong key or a full window is not mistaken for a rejected image."""
+    report = ErrorReport.parse(int(shape.status.split()[1]), shape.body, shape.headers)
+    assert classify(report, images=True) is classify(report)
 
 
 # ── the effect on a chain ─────────────────────────────────────────────────────────────────────
