@@ -340,7 +340,7 @@ async def file(rig: Rig, case: Case) -> None:
     await expect_download(rig, case, {**locator, "url": url}, final=final)
 
 
-async def linked(rig: Rig, case: Case) -> None:
+async def read_linked(rig: Rig, case: Case) -> None:
     """A linked message is read once the roles of the person who asks are known."""
     place, message, _ = await file_in(rig)
     asker = await rig.sim.add_person("newcomer")
@@ -361,7 +361,7 @@ SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
     "PATCH /channels/{channel}": (unarchive,),
     "GET /channels/{channel}/messages/{message}": (choice_message, refresh),
     "GET /channels/{channel}/thread-members/{user}": (choice_member,),
-    "GET /guilds/{guild}/members/{user}": (stranger, linked),
+    "GET /guilds/{guild}/members/{user}": (stranger, read_linked),
     "DELETE /channels/{channel}": (late_thread,),
     "GET /attachments/{channel}/{file}/{name}": (file,),
 }
@@ -400,7 +400,7 @@ async def play(rig: Rig, scenario: Scenario, names: Iterable[str] = FAULTS) -> N
 
 def batches(scenario: Scenario) -> list[list[str]]:
     """Groups of faults that can run concurrently: a 429 for the whole guild runs alone."""
-    whole = scenario in (stranger, linked)
+    whole = scenario in (stranger, read_linked)
     limits = [name for name in FAULTS if whole and name.startswith("429")]
     return [[name for name in FAULTS if name not in limits], *([name] for name in limits)]
 
