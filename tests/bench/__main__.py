@@ -17,6 +17,7 @@ BENCHES = (
     "history",
     "frame_steps",
     "model_cost",
+    "extraction",
     "latency",
     "streaming_cost",
     "api_streams",
