@@ -1,6 +1,6 @@
 """Reads attached files in limited child processes.
 
-Invariant: no parser runs or is imported in this process. A hostile file costs its own task, at most
+Invariant: no parser runs or is imported in this process. A hostile file costs one task, at most
 `LIMITS.seconds`, and the child that read it; with `SLOTS` such files, other files wait that long.
 """
 

@@ -55,6 +55,7 @@ def sheets_unreadable(names: Sequence[str]) -> str:
 
 ARCHIVE_NOT_UNPACKED = "Only the names of the files in it were read, not the files."
 MAIL_ATTACHMENTS_NOT_READ = "The files attached to the e-mail were not read."
+PICTURES_NOT_READ = "The pictures in it were not read."
 ANIMATION_FIRST_FRAME = "Only the first picture of the animation was read."
 IMAGE_FIRST_PAGE = "Only the first page of the image was read."
 

@@ -19,6 +19,7 @@ BENCHES = (
     "frame_steps",
     "model_cost",
     "image_cost",
+    "extraction",
     "latency",
     "streaming_cost",
     "api_streams",

@@ -50,7 +50,8 @@ async def read_all(paths: Sequence[Path]) -> list[tuple[Path, Extract | Attachme
 
     async def read(path: Path) -> tuple[Path, Extract | AttachmentError, float]:
         async with waiting:
-            data, began = path.read_bytes(), time.monotonic()
+            data = await asyncio.to_thread(path.read_bytes)
+            began = time.monotonic()
             try:
                 result: Extract | AttachmentError = await extractor.extract(path.name, "", data)
             except AttachmentError as error:

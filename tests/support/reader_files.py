@@ -34,8 +34,9 @@ def zipped(members: Mapping[str, str | bytes], *, stored: Sequence[str] = ()) ->
 def _package(main: str, kind: str, others: Mapping[str, str | bytes], parts: str = "") -> bytes:
     """An OOXML package whose main part is `main`."""
     return zipped({
-        "[Content_Types].xml": f'{_XML}<Types xmlns="{_TYPES}"><Default Extension="rels" ContentType='
-        f'"application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="xml" '
+        "[Content_Types].xml": f'{_XML}<Types xmlns="{_TYPES}"><Default Extension="rels" '
+        f'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Default Extension="xml" '
         f'ContentType="application/xml"/><Default Extension="png" ContentType="image/png"/>'
         f'<Override PartName="/{main}" ContentType="{kind}"/>{parts}</Types>',
         "_rels/.rels": f'{_XML}<Relationships xmlns="{_RELS}"><Relationship Id="r1" Type='
@@ -44,13 +45,17 @@ def _package(main: str, kind: str, others: Mapping[str, str | bytes], parts: str
     })  # fmt: skip
 
 
-def docx(body: str = "<w:p><w:r><w:t>Hello</w:t></w:r></w:p>", prolog: str = "") -> bytes:
+def docx(
+    body: str = "<w:p><w:r><w:t>Hello</w:t></w:r></w:p>",
+    prolog: str = "",
+    others: Mapping[str, bytes] | None = None,
+) -> bytes:
     """A Word document with this WordprocessingML body."""
     main = f'{_XML}{prolog}<w:document xmlns:w="{_W}"><w:body>{body}</w:body></w:document>'
     return _package(
         "word/document.xml",
         f"{_OOXML}.wordprocessingml.document.main+xml",
-        {"word/document.xml": main},
+        {"word/document.xml": main, **(others or {})},
     )
 
 

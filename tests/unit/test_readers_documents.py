@@ -102,6 +102,11 @@ def test_other_documents_become_markdown(data: bytes, expected: str) -> None:
     assert expected in found.text
 
 
+def test_pictures_in_a_document_are_mentioned() -> None:
+    found = read(files.docx(others={"word/media/image1.png": files.picture("PNG")}))
+    assert (found.text, found.notes) == ("Hello", ("The pictures in it were not read.",))
+
+
 def test_an_empty_document_has_no_text() -> None:
     assert refuse(files.docx("<w:p/>")) is Omission.NO_TEXT
 

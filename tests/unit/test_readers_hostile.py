@@ -131,10 +131,14 @@ async def test_many_mutated_files_are_read_or_refused(extractor: SandboxExtracto
     assert counted.total() == SOAK_MUTANTS
 
 
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 async def _try_mutants(extractor: SandboxExtractor, *, seed: int, count: int) -> Counter[str]:
     """How often each result came. The parent neither grows nor leaks descriptors."""
     random_, seeds = random.Random(seed), sorted(hostile.seeds().items())
-    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    descriptors = _descriptors()
     counted: Counter[str] = Counter()
     for number in range(count):
         name, data = seeds[number % len(seeds)]
@@ -144,7 +148,7 @@ async def _try_mutants(extractor: SandboxExtractor, *, seed: int, count: int) ->
             mutant = b"\0"
         found = await attempt(extractor, name, mutant)
         counted["read" if isinstance(found, Extract) else found.value] += 1
-    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 4  # two children's pipes
+    assert _descriptors() <= descriptors + 4  # two children's pipes
     return counted
 
 

@@ -139,7 +139,7 @@ def test_sound_is_recognized_and_has_no_text(
     [
         b"\0\0\0\x20ftypisom\0\0\0\0" + b"\0" * 50,
         b"\x1a\x45\xdf\xa3" + b"\0" * 50,
-        b"RIFF\0\0\0\0AVI LIST",
+        b"RIFF\0\0\0\0AVI LIST\0",
         b"\x7fELF\2\1\1",
         b"MZ\x90\0\3\0\0\0\4\0\0\0\xff\xff" + b"\0" * 50,
         b"7z\xbc\xaf\x27\x1c\0\4",

@@ -31,6 +31,7 @@ def refuse(data: bytes, name: str = "", *, media_type: str = "") -> Omission:
 
 # ── text ──────────────────────────────────────────────────────────────────────────────────────
 RUSSIAN = "Привет, это обычный русский текст о погоде и природе. " * 20
+JAPANESE = "日本語のテキストです。今日は天気がいいですね。" * 9
 GERMAN = "Größe, Übung, weiß: schöne Grüße aus München für alle Gäste. " * 20
 
 
@@ -47,7 +48,7 @@ GERMAN = "Größe, Übung, weiß: schöne Grüße aus München für alle Gäste.
         (RUSSIAN.encode("cp1251"), RUSSIAN),
         (RUSSIAN.encode("koi8_r"), RUSSIAN),
         (GERMAN.encode("cp1252"), GERMAN),
-        ("日本語のテキストです。今日は天気がいいですね。".encode("shift_jis") * 9, "日本語のテキスト"),
+        (JAPANESE.encode("shift_jis"), JAPANESE),
         (b"one bad byte \xff in UTF-8 text \xc3\xa9\xc3\xa9\xc3\xa9", "one bad byte \ufffd in"),
     ],
     ids=["ascii", "utf-8", "bom", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "cp1251", "koi8",
@@ -71,6 +72,16 @@ def test_binary_data_is_not_text() -> None:
     assert refuse(b"\x01\x02\x03\x04" * 50, "a.csv") is Omission.UNSUPPORTED
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["ID3 tags are old", "OTTO wrote", "BZh is how", "RIFF raff", "The ftyp box", "OggS begins",
+     "MZ is", "BMW drives", "PK means", "From: here\nto there", "FORM follows", "8BPS of"],
+)  # fmt: skip
+def test_texts_that_begin_like_another_format_are_text(words: str) -> None:
+    found = read(words.encode(), "a.txt")
+    assert (found.kind, found.text) == (AttachmentKind.TEXT, words)
+
+
 def test_blank_files_are_empty() -> None:
     assert refuse(b" \r\n\t ", "a.txt") is Omission.EMPTY
 
@@ -91,7 +102,7 @@ def test_a_long_text_keeps_its_first_and_last_part() -> None:
 @pytest.mark.parametrize(
     ("name", "media_type", "expected"),
     [
-        ("a.py", "", "python"), ("A.RS", "", "rust"), ("x.json", "", "json"), ("data.csv", "", "csv"),
+        ("a.py", "", "python"), ("A.RS", "", "rust"), ("x.json", "", "json"), ("b.csv", "", "csv"),
         ("Dockerfile", "", "docker"), ("Makefile", "", "make"), ("a.c", "", "c"), ("a.txt", "", ""),
         ("a.java", "", "java"), ("a.go", "", "go"), ("a.sh", "", "bash"), ("x.yaml", "", "yaml"),
         ("noname", "application/json; charset=utf-8", "json"), ("message", "text/plain", ""),

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 
 from bot.content.readers.budget import EXPANDED_BYTES, EXPANDED_MEMBERS
 from bot.domain.attachments import Omission
 from bot.domain.errors import AttachmentError
 
 
-def check(data: bytes) -> None:
-    """Raises AttachmentError: EXPANDS, ENCRYPTED or DAMAGED."""
+def check(data: bytes) -> Sequence[str]:
+    """The names of the members. Raises AttachmentError: EXPANDS, ENCRYPTED or DAMAGED."""
     try:
         members = zipfile.ZipFile(io.BytesIO(data)).infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
@@ -29,6 +30,7 @@ def check(data: bytes) -> None:
     for member in members:
         if member.filename.lower().endswith((".xml", ".rels", ".xhtml", ".opf", ".ncx")):
             _check_entities(data, member)
+    return [member.filename for member in members]
 
 
 _PROLOG = 4_096

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import anydoc
 from PIL import Image
 
@@ -15,23 +17,33 @@ from bot.domain.errors import AttachmentError
 
 def read(media_type: str, data: bytes) -> Extract:
     """An office document. Raises AttachmentError."""
-    if data[:2] == b"PK":
-        containers.check(data)
+    members = containers.check(data) if data[:2] == b"PK" else ()
     try:
-        markdown = text.clean(anydoc.to_markdown_bytes(data)).strip()
+        markdown = anydoc.to_markdown_bytes(data)
     except anydoc.ConvertError as error:
         raise AttachmentError(_omission(error), type(error).__name__) from error
-    pictures = () if markdown else _pictures(data)
-    if not markdown and not pictures:
-        raise AttachmentError(Omission.NO_TEXT)
     kept, left_out = text.shorten(markdown)
+    kept = text.clean(kept).strip()
+    pictures = () if kept else _pictures(data)
+    if not kept and not pictures:
+        raise AttachmentError(Omission.NO_TEXT)
     return Extract(
         kind=AttachmentKind.DOCUMENT,
         media_type=media_type,
         text=kept,
         images=pictures,
-        notes=(attachment_texts.middle_left_out(left_out),) if left_out else (),
+        notes=tuple(_notes(left_out, members, bool(pictures))),
     )
+
+
+def _notes(left_out: int, members: Iterable[str], pictures_shown: bool) -> Iterator[str]:
+    if left_out:
+        yield attachment_texts.middle_left_out(left_out)
+    if not pictures_shown and any(name.startswith(_PICTURES) for name in members):
+        yield attachment_texts.PICTURES_NOT_READ
+
+
+_PICTURES = ("word/media/", "ppt/media/", "Pictures/")
 
 
 def _omission(error: anydoc.ConvertError) -> Omission:

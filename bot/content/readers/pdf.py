@@ -27,7 +27,7 @@ _TRAILING_MARKS = "\x02\ufffe"  # PDFium's signs for a hyphen at a line's end
 
 @dataclass(slots=True)
 class _Pages:
-    """What was read so far; numbers count from 1."""
+    """The pages up to now; numbers count from 1."""
 
     texts: list[str] = field(default_factory=list)
     characters: int = 0

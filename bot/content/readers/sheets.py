@@ -24,7 +24,7 @@ CELLS_IN_ROW = 300
 
 @dataclass(slots=True)
 class _Workbook:
-    """What was read so far."""
+    """The sheets up to now."""
 
     parts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

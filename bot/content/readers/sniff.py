@@ -93,7 +93,7 @@ _MAGIC: tuple[tuple[bytes, int, Sniffed], ...] = (
     (b"II*\0", 0, (Family.IMAGE, "image/tiff")),
     (b"MM\0*", 0, (Family.IMAGE, "image/tiff")),
     (b"{\\rtf", 0, (Family.OFFICE, RTF)),
-    (b"ID3", 0, (Family.AUDIO, "audio/mpeg")),
+    *((b"ID3" + bytes([version]), 0, (Family.AUDIO, "audio/mpeg")) for version in (2, 3, 4)),
     (b"\xff\xfb", 0, (Family.AUDIO, "audio/mpeg")),
     (b"\xff\xf3", 0, (Family.AUDIO, "audio/mpeg")),
     (b"\xff\xf2", 0, (Family.AUDIO, "audio/mpeg")),
@@ -102,17 +102,17 @@ _MAGIC: tuple[tuple[bytes, int, Sniffed], ...] = (
     (b"fLaC", 0, (Family.AUDIO, "audio/flac")),
     (b"#!AMR", 0, (Family.AUDIO, "audio/amr")),
     (b"\x1f\x8b\x08", 0, (Family.ARCHIVE, GZIP)),
-    (b"BZh", 0, (Family.ARCHIVE, BZIP)),
+    (b"1AY&SY", 4, (Family.ARCHIVE, BZIP)),
     (b"\xfd7zXZ\0", 0, (Family.ARCHIVE, XZ)),
     (b"ustar", 257, (Family.ARCHIVE, TAR)),
 )
 
 _UNSUPPORTED = (
     b"\x7fELF", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe",
-    b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"SQLite format 3\0", b"wOFF", b"wOF2", b"OTTO",
+    b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"SQLite format 3\0", b"wOFF", b"wOF2", b"OTTO\0",
     b"\0\1\0\0\0", b"FLV\1", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3",
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\0asm",
-    b"\x28\xb5\x2f\xfd", b"MThd", b"8BPS", b"%!PS", b"\0\0\1\0", b"\xc5\xd0\xd3\xc6",
+    b"\x28\xb5\x2f\xfd", b"MThd\0", b"8BPS\0", b"%!PS", b"\0\0\1\0", b"\xc5\xd0\xd3\xc6",
 )  # fmt: skip
 """Programs, fonts, databases, video, other archives and pictures."""
 
@@ -137,14 +137,16 @@ def _ole(data: bytes, _declared: str) -> Sniffed:
     raise AttachmentError(Omission.UNSUPPORTED, "ole")
 
 
-def _riff(data: bytes, _declared: str) -> Sniffed:
+def _riff(data: bytes, _declared: str) -> Sniffed | None:
     match data[8:12]:
         case b"WEBP":
             return Family.IMAGE, "image/webp"
         case b"WAVE":
             return Family.AUDIO, "audio/wav"
-        case other:
+        case other if b"\0" in data[:64]:
             raise AttachmentError(Omission.UNSUPPORTED, repr(other))
+        case _:
+            return None
 
 
 def _iso_media(data: bytes, declared: str) -> Sniffed:
@@ -182,9 +184,9 @@ _CONTAINERS: tuple[tuple[Callable[[bytes], bool], _Twin], ...] = (
     (lambda data: data[:4] in (b"PK\3\4", b"PK\5\6", b"PK\7\x08"), _zip),
     (lambda data: data[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _ole),
     (lambda data: data[:4] == b"RIFF", _riff),
-    (lambda data: data[4:8] == b"ftyp", _iso_media),
+    (lambda data: data[4:8] == b"ftyp" and data[0] == 0, _iso_media),
     (lambda data: data[:4] == b"\x1a\x45\xdf\xa3", _matroska),
-    (lambda data: data[:4] == b"OggS", _ogg),
+    (lambda data: data[:5] == b"OggS\0", _ogg),
     (lambda data: data[:2] == b"BM", _bitmap),
     (lambda data: data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"),
      lambda _data, _declared: (Family.AUDIO, "audio/aiff")),

@@ -41,10 +41,10 @@ def read(name: str, media_type: str, data: bytes) -> Extract:
     text = decode(data)
     if text is None:
         raise AttachmentError(Omission.UNSUPPORTED, "binary")
-    text = clean(text)
-    if not text.strip():
-        raise AttachmentError(Omission.EMPTY)
     kept, left_out = shorten(text)
+    kept = clean(kept)
+    if not kept.strip():
+        raise AttachmentError(Omission.EMPTY)
     return Extract(
         kind=AttachmentKind.TEXT,
         media_type=media_type or "text/plain",
