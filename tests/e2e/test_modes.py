@@ -461,7 +461,7 @@ class Terminal:
                 await asyncio.sleep(0.02)
 
     async def wait_exit(self) -> int:
-        return await asyncio.wait_for(self._process.wait(), 30)
+        return await asyncio.wait_for(self._process.wait(), 60)
 
 
 def controlling_terminal() -> None:

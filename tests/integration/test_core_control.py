@@ -109,10 +109,8 @@ async def test_a_hint_without_the_model_has_no_buttons(world: World) -> None:
 async def test_a_stopped_reply_offers_retry_and_continue(world: World) -> None:
     says(world, "As far as", " this")
     await start_reply(world)
-    began = time.monotonic()
     assert (await world.command("stop", "1")).text == texts.STOP_DONE
-    await world.idle()
-    assert time.monotonic() - began < 1
+    await world.idle()  # although nothing releases the model
     assert world.shown() == ["As far as\n\n_Stopped._"]
     assert controls(world) == (Control.RETRY, Control.CONTINUE)
 
@@ -159,19 +157,17 @@ async def test_a_stop_ends_the_models_request_even_if_the_database_fails(
 
     async def fails(*_: object, **__: object) -> Change:
         if fault == "hangs":
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         raise StoreUnavailable("locked")
 
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "stop", fails)
-        began = time.monotonic()
         if how == "button":
             assert (await world.command("stop", "1")).text == texts.STOP_DONE
         else:
             with pytest.raises(StoreUnavailable):
                 await world.inbox.receive(said(2, "stop"))
         await ended.wait()
-        assert time.monotonic() - began < 1
     await world.idle()
     assert world.shown() == ["As far as\n\n_Stopped._"]
     if how == "word":

@@ -246,7 +246,7 @@ async def wait_acknowledged(sim: DiscordSim, click: int) -> None:
     async def is_answered() -> bool:
         return (await sim.interaction(click))["answered"] is not None
 
-    await sim.until(is_answered, 3)
+    await sim.until(is_answered)
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────

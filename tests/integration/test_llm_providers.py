@@ -393,7 +393,7 @@ async def test_no_first_token_is_a_timeout(
     deltas, error = await fail(make(timeouts=StreamTimeouts(0.3, 20.0, loading=0.6)))
     assert isinstance(error, TimedOut) and not error.started
     assert all(delta.loading for delta in deltas)
-    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended()).outcome == "disconnected"
 
 
 @pytest.mark.parametrize("dialect", [{}, {"keepalive": 0.02}], ids=str)
@@ -406,7 +406,7 @@ async def test_a_stall_between_tokens_is_a_timeout(
     deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 1.0)))
     assert isinstance(error, TimedOut) and error.started
     assert text(deltas) == "The answer "
-    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended()).outcome == "disconnected"
 
 
 async def test_a_slow_but_steady_model_does_not_time_out(sim: ModelSim, make: Make) -> None:
@@ -447,7 +447,7 @@ async def test_cancelling_the_task_closes_the_connection_immediately(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended()).outcome == "disconnected"
 
 
 async def test_closing_the_iterator_closes_the_connection_immediately(
@@ -458,7 +458,7 @@ async def test_closing_the_iterator_closes_the_connection_immediately(
         async for delta in deltas:
             assert delta.text == "The "
             break
-    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended()).outcome == "disconnected"
 
 
 # ── doctor ────────────────────────────────────────────────────────────────────────────────────

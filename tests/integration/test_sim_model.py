@@ -646,7 +646,7 @@ async def test_a_disconnected_client_is_noticed(
     await sim.until(has_arrived)
     await asyncio.sleep(0.05)
     task.cancel()
-    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended()).outcome == "disconnected"
 
 
 async def test_a_dropped_connection_gives_no_answer(

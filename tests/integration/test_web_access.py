@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -369,14 +368,15 @@ async def uid_of(site: Site, key: ConversationKey) -> str:
 
 
 # ── ending ────────────────────────────────────────────────────────────────────────────────────
-async def test_open_streams_end_immediately_when_the_server_stops(tmp_path: Path) -> None:
+async def test_open_streams_end_when_the_server_stops(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A browser's tab must not delay a restart; it reconnects to the next process."""
     async with contextlib.AsyncExitStack() as stack:
         site = await stack.enter_async_context(serving(tmp_path))
         person = await site.person().__aenter__()
         async with person.stream("GET", "/app/events") as events:
             await anext(events)
-            began = asyncio.get_running_loop().time()
             await stack.aclose()
-            assert asyncio.get_running_loop().time() - began < 2
+            assert "timeout graceful shutdown exceeded" not in caplog.text
         await person.__aexit__()

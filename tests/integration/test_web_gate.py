@@ -150,12 +150,9 @@ async def test_a_client_that_reads_nothing_is_disconnected() -> None:
     async with serving(ConnectionLimits(write_seconds=0.2)) as server:
         _, writer = await server.connect(b"GET /endless HTTP/1.1\r\n" + HOST + b"\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + 10
-        while not writer.transport.is_closing() and loop.time() < deadline:
+        while not writer.transport.is_closing():
             writer.write(b"GET / HTTP/1.1\r\n")
             await asyncio.sleep(0.05)
-        assert writer.transport.is_closing()
 
 
 async def test_a_new_connection_replaces_the_longest_waiting_one() -> None:

@@ -65,7 +65,7 @@ async def shell(line: str) -> str:
     process = await asyncio.create_subprocess_shell(
         silent, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    out, error = await asyncio.wait_for(process.communicate(), 20)
+    out, error = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, error
     return out.decode()
 

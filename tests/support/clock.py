@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 
 class ManualClock:
@@ -69,3 +72,26 @@ async def settle() -> None:
     # of iterations would break with each additional await.
     while loop._ready:  # type: ignore[attr-defined]
         await asyncio.sleep(0)
+
+
+@contextmanager
+def timers_without_waiting() -> Iterator[None]:
+    """The running loop's own timers, each at its exact time, as soon as no task can continue.
+
+    For code that uses the loop's clock and no sockets or threads.
+    """
+    loop: Any = asyncio.get_running_loop()
+    selector, now = loop._selector, loop.time()
+    select = selector.select
+
+    def skip(timeout: float | None) -> Any:
+        nonlocal now
+        events = select(0 if timeout is not None else None)
+        now += 0 if events else timeout or 0
+        return events
+
+    loop.time, selector.select = lambda: now, skip
+    try:
+        yield
+    finally:
+        del loop.time, selector.select

@@ -6,14 +6,12 @@ are the same everywhere.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from bot.replies.paging.document import Document
+from tests.support.growth import count_calls
 from tests.support.surfaces import PlainRenderer
 from tests.support.worst_documents import CASES
 
@@ -51,21 +49,8 @@ class Counted(PlainRenderer):
 
 def calls_of_steps(document: Document) -> Iterator[int]:
     """How many Python functions each step calls, until everything written is shown."""
-    calls = 0
-
-    def count(_frame: FrameType, event: str, _argument: Any) -> None:
-        nonlocal calls
-        calls += event == "call"
-
     while True:
-        calls = 0
-        before = sys.getprofile()
-        sys.setprofile(count)
-        try:
-            document.frame()
-        finally:
-            sys.setprofile(before)
-        yield calls
+        yield count_calls(document.frame)
         if not document.behind:
             return
 

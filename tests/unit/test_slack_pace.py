@@ -40,7 +40,7 @@ async def test_after_a_minute_the_budget_alone_decides() -> None:
     pace = ReadPace(clock)
     await clock.advance(UNKNOWN_SECONDS)
     for _ in range(100):
-        await asyncio.wait_for(pace.wait(), 1)
+        await asyncio.wait_for(pace.wait(), 60)
 
 
 def test_429s_in_several_channels_exhaust_the_workspaces_limit() -> None:

@@ -116,15 +116,13 @@ async def test_an_unknown_finish_reason_is_a_failure(reason: str) -> None:
 
 
 async def test_after_done_it_does_not_wait() -> None:
-    """A server that keeps the body open delays the reply by 20 ms at most."""
-    reader, stream = make_reader(), source(Delta("a", finish_reason="stop"), 30.0)
+    """A server that keeps the body open does not delay the reply."""
+    reader, stream = make_reader(), source(Delta("a", finish_reason="stop"), 3_600.0)
     delta = await reader.next(stream)
     assert delta is not None
     reader.process(delta)
     reader.mark_done()
-    began = asyncio.get_running_loop().time()
     assert await reader.next(stream) is None
-    assert asyncio.get_running_loop().time() - began < 0.5
     reader.finish()
     await reader.aclose()
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 from bot.llm.stream_timeout import StreamTimedOut, StreamTimeout, StreamTimeouts
+from tests.support.clock import timers_without_waiting
 
 QUICK = StreamTimeouts(first_token=0.2, between_tokens=0.1)
+
+
+@pytest.fixture(autouse=True)
+async def _time() -> AsyncIterator[None]:
+    with timers_without_waiting():
+        yield
 
 
 async def forever() -> None:

@@ -16,7 +16,7 @@ from tests.sims.discord.client import DiscordSim
 JSON = dict[str, Any]
 USUAL_INTENTS = sum(bit for name, bit in c.INTENTS.items() if name not in c.PRIVILEGED)
 MESSAGE_CONTENT = c.INTENTS["message_content"]
-WAIT = 5.0  # seconds until a missing event fails the test
+WAIT = 60.0  # seconds until a missing event fails the test
 
 
 @dataclass(frozen=True, slots=True)
