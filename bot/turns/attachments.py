@@ -52,8 +52,8 @@ class TurnAttachments:
     def __init__(self, ports: AttachmentPorts, claim: Claim) -> None:
         self._ports, self._claim = ports, claim
         self._of_questions: list[Attachment] = []
-        self.sees_images = True  # False: images are left out of requests, with a sentence
-        self.refused = False  # the model's server rejected an image of this turn
+        self.no_images = ""  # the sentence that says why images are left out; "": they are sent
+        self.max_images: int | None = None  # the newest ones that the model's server takes
 
     async def arrive(self) -> None:
         """Wait until the attachments are read, or too long."""
@@ -98,12 +98,12 @@ class TurnAttachments:
             new_tokens=budget * 3 // 4,
             earlier_tokens=budget // 4,
             asks_again=lambda attachment: _asks_again(asked, attachment),
-            sees_images=self.sees_images,
+            no_images=self.no_images,
+            max_images=self.max_images,
         )
 
     async def refuse_images(self, sent: Sequence[Attachment]) -> None:
         """The model's server rejected an image: none of `sent` is sent again."""
-        self.refused = True
         for each in sent:
             await self._ports.store.omit(each.id, Omission.MODEL_REFUSED)
 
@@ -135,8 +135,10 @@ class AttachmentContext:
     new_tokens: int
     earlier_tokens: int
     asks_again: Callable[[Attachment], bool]
-    sees_images: bool
+    no_images: str
+    max_images: int | None = None
     sent_images: list[Attachment] = field(default_factory=list)
+    image_count: int = 0
     _is_new: bool = True
     _not_read: list[tuple[Attachment, str]] = field(default_factory=list)
     _in_part: dict[int, tuple[Attachment, list[str]]] = field(default_factory=dict)
@@ -157,7 +159,7 @@ class AttachmentContext:
     def sentences(self) -> Sequence[str]:
         """The sentences about the questions' attachments, for the end of the reply."""
         said = [words.not_read(self._not_read), words.read_in_part(self._in_part.values())]
-        said.append(words.CANNOT_SEE if self._left_images else "")
+        said.append(self.no_images if self._left_images else "")
         return [escape(sentence) for sentence in said if sentence]
 
     # ── one message ───────────────────────────────────────────────────────────────────────────
@@ -192,7 +194,7 @@ class AttachmentContext:
         file = _File(attachment, extract, extract.text, extract.images)
         if self._is_new or self.asks_again(attachment):
             return file
-        images = extract.images if self.sees_images else ()
+        images = () if self.no_images else extract.images
         cost = count_up_to(extract.text, self.earlier_tokens) + sum(map(image_tokens, images))
         if cost > self.earlier_tokens:
             return None
@@ -204,15 +206,16 @@ class AttachmentContext:
         for file in files:
             if not file.images:
                 continue
-            if not self.sees_images:
+            if self.no_images:
                 self._left_images = self._left_images or row.id in self.questions
                 file.images = ()
                 continue
             fitting: list[ImagePart] = []
             for image in file.images:
                 cost = image_tokens(image)
-                if cost <= self.new_tokens or not self.sent_images:
+                if self._has_room(cost):
                     self.new_tokens -= cost
+                    self.image_count += 1
                     fitting.append(_named(image, file.attachment))
             if len(fitting) < len(file.images):
                 self._note(
@@ -221,6 +224,12 @@ class AttachmentContext:
             file.images = tuple(fitting)
             if fitting:
                 self.sent_images.append(file.attachment)
+
+    def _has_room(self, cost: int) -> bool:
+        """Whether one more image of `cost` tokens fits; the newest one always does."""
+        if self.max_images is not None and self.image_count >= self.max_images:
+            return False
+        return cost <= self.new_tokens or not self.image_count
 
     def _fit_texts(self, row: Message, files: Sequence[_File]) -> None:
         """Share the room for texts: short files are complete, long ones get equal parts."""
