@@ -59,6 +59,25 @@ class Readers:
             await self.transcriber.aclose()
 
 
+class DeferredLinkReader:
+    """Makes the reader of links for the first link, so that its libraries slow down no start."""
+
+    def __init__(self, make: Callable[[], LinkReader]) -> None:
+        self._make = make
+        self._reader: LinkReader | None = None
+
+    async def download(self, url: str, *, limit: int) -> Download:
+        """See `LinkReader.download`."""
+        if self._reader is None:
+            self._reader = self._make()
+        return await self._reader.download(url, limit=limit)
+
+    async def aclose(self) -> None:
+        """Close the reader, if there is one."""
+        if self._reader is not None:
+            await self._reader.aclose()
+
+
 class AttachmentFetcher:
     """Implements `bot.ports.attachments.AttachmentProgress`. `max_bytes` is the largest file."""
 
