@@ -2,12 +2,13 @@
 --
 -- Reason: bytes are stored once, however often people send them, and apart from the rows that a
 -- turn reads as history. `files` names them by digest (SHA-256), `chunks` has them in pieces, so
--- that writing a large file does not keep other writes waiting, and `extracts` has what a model gets
--- of them, made once. Whatever deletes the last attachment of a file deletes the file, too: the
--- trigger also runs for deletions that cascade from messages and conversations.
+-- that writing or overwriting a large file does not keep other writes waiting, and `extracts` has
+-- what a model gets of them, made once. Whatever deletes the last attachment of a file deletes the
+-- file, too: the trigger also runs for deletions that cascade from messages and conversations.
 
 CREATE TABLE files (
-    digest     TEXT    PRIMARY KEY,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: see discarded_files
+    digest     TEXT    NOT NULL UNIQUE,
     size       INTEGER NOT NULL CHECK (size >= 0),
     -- 1 while its chunks are written ahead of the first attachment: a start deletes what a dead
     -- process left. 0: complete, and an attachment has it.
@@ -17,14 +18,25 @@ CREATE TABLE files (
 
 CREATE INDEX files_staged ON files (digest) WHERE is_staged = 1;
 
--- Part 0 is the file, the others are images of its extract.
+-- Part 0 is the file, the others are images of its extract. No foreign key: they are deleted in
+-- small transactions after their file.
 CREATE TABLE chunks (
-    digest TEXT    NOT NULL REFERENCES files (digest) ON DELETE CASCADE,
-    part   INTEGER NOT NULL CHECK (part >= 0),
-    number INTEGER NOT NULL CHECK (number >= 0),
-    data   BLOB    NOT NULL,
-    PRIMARY KEY (digest, part, number)
+    file_id INTEGER NOT NULL,
+    part    INTEGER NOT NULL CHECK (part >= 0),
+    number  INTEGER NOT NULL CHECK (number >= 0),
+    data    BLOB    NOT NULL,
+    PRIMARY KEY (file_id, part, number)
 ) STRICT;
+
+-- Deleted files whose chunks are still to be deleted.
+CREATE TABLE discarded_files (
+    file_id INTEGER PRIMARY KEY
+) STRICT;
+
+CREATE TRIGGER files_discard AFTER DELETE ON files
+BEGIN
+    INSERT INTO discarded_files VALUES (OLD.id);
+END;
 
 CREATE TABLE attachments (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -29,19 +29,23 @@ class AttachmentStore(Protocol):
         ...
 
     async def save_bytes(self, attachment: int, download: Download) -> str | None:
-        """Store an attachment's bytes, and return their digest; None once it is deleted.
+        """Store an attachment's bytes, and return their digest; None once it is deleted or omitted.
 
-        The download's name and media type replace a missing one. If the bytes have an extract from
-        another message, the attachment is READY immediately.
+        The download's name and media type replace a missing one, and its locator is forgotten
+        (a link keeps it). If the bytes have an extract from another message, the attachment is
+        READY immediately. A large file is stored in small commits, and appears with the last.
         """
         ...
 
     async def save_extract(self, digest: str, extract: Extract) -> None:
-        """Store what was read from these bytes; all attachments with them become READY."""
+        """Store what was read from these bytes; all PENDING attachments with them become READY.
+
+        Nothing if the bytes were deleted. Another extract is replaced.
+        """
         ...
 
     async def omit(self, attachment: int, omission: Omission) -> None:
-        """End an attachment that cannot be used."""
+        """End an attachment that cannot be used, also a READY one. Its bytes stay."""
         ...
 
     async def read_bytes(self, digest: str) -> bytes | None:
@@ -49,7 +53,10 @@ class AttachmentStore(Protocol):
         ...
 
     async def read_extract(self, digest: str) -> Extract | None:
-        """The stored extract, images included; None without one."""
+        """The stored extract, images included; None without one.
+
+        Also None if an older version of the parsers made it: then the bytes are read again.
+        """
         ...
 
 

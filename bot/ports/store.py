@@ -24,9 +24,10 @@ class Store(Protocol):
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
-        """Store a message, its conversation and its turn. A known message changes nothing.
+        """Store a message, its attachments, its conversation and its turn.
 
-        If the message begins the conversation, `backlog` becomes the history before it.
+        A known message changes nothing. If the message begins the conversation, `backlog` becomes
+        the history before it. Only a question has links.
         """
         ...
 
@@ -38,6 +39,9 @@ class Store(Protocol):
         attachments: Sequence[IncomingAttachment] | None = None,
     ) -> Change:
         """Replace a message's text, and its attachments unless they are None.
+
+        An attachment with the `identity` of a stored one (a link: with its address) keeps that one
+        with its bytes; so does one without identity whose name, type, size and data are the same.
 
         REOPENED: the newest turn must answer it again. STORED: the message is waiting, or is
         history. SUPERSEDED: later turns will see the new text. Or SAME, UNKNOWN.

@@ -48,15 +48,13 @@ def save_bytes(
 
 def save_extract(db: sqlite3.Connection, digest: str, extract: Extract, first_part: int) -> None:
     """Replace the extract; its images are the file's parts from `first_part` on."""
-    if not files.is_stored(db, digest):
+    file = files.file_id(db, digest)
+    if file is None:
         return
     db.execute("DELETE FROM extracts WHERE digest = ?", (digest,))
-    db.execute(
-        "DELETE FROM chunks WHERE digest = ? AND part > ? AND part < ?",
-        (digest, files.FILE, first_part),
-    )
     rows.insert_row(db, "extracts", _extract_values(digest, extract))
     for number, image in enumerate(extract.images):
+        files.ensure_part(db, file, first_part + number, image.data)
         _insert_image(db, digest, number, first_part + number, image)
     db.execute(
         "UPDATE attachments SET state = 'ready' WHERE digest = ? AND state = 'pending'", (digest,)
@@ -80,7 +78,6 @@ def _extract_values(digest: str, extract: Extract) -> dict[str, object]:
 def _insert_image(
     db: sqlite3.Connection, digest: str, number: int, part: int, image: ImagePart
 ) -> None:
-    files.ensure_part(db, digest, part, image.data)
     values = {
         "digest": digest,
         "number": number,
@@ -91,6 +88,12 @@ def _insert_image(
         "label": rows.storable(image.label),
     }
     rows.insert_row(db, "extract_images", values)
+
+
+def delete_old_image_chunk(db: sqlite3.Connection, digest: str, first_part: int) -> bool:
+    """Delete one chunk of an earlier extract's images; whether there was one."""
+    file = files.file_id(db, digest)
+    return file is not None and files.delete_chunk(db, file, files.FILE + 1, first_part)
 
 
 def omit(db: sqlite3.Connection, attachment: int, omission: Omission) -> None:
@@ -108,7 +111,11 @@ def read_extract(db: sqlite3.Connection, digest: str) -> Extract | None:
     ).fetchone()
     if row is None:
         return None
-    images = db.execute("SELECT * FROM extract_images WHERE digest = ? ORDER BY number", (digest,))
+    images = db.execute(
+        "SELECT extract_images.*, files.id AS file FROM extract_images"
+        " JOIN files USING (digest) WHERE digest = ? ORDER BY number",
+        (digest,),
+    )
     return Extract(
         kind=AttachmentKind(row["kind"]),
         media_type=row["media_type"],
@@ -122,7 +129,7 @@ def read_extract(db: sqlite3.Connection, digest: str) -> Extract | None:
 
 
 def _image(db: sqlite3.Connection, row: sqlite3.Row) -> ImagePart:
-    data = files.read_part(db, row["digest"], row["part"])
+    data = files.read_part(db, row["file"], row["part"])
     return ImagePart(row["media_type"], data, row["width"], row["height"], row["label"])
 
 

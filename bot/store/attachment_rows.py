@@ -226,7 +226,7 @@ def _of_messages(
 def place(db: sqlite3.Connection, attachment: int) -> ConversationKey | None:
     row = db.execute(
         "SELECT conversations.* FROM attachments"
-        " JOIN messages ON messages.id = message_id"
+        " JOIN messages ON messages.id = attachments.message_id"
         " JOIN conversations ON conversations.id = conversation_id WHERE attachments.id = ?",
         (attachment,),
     ).fetchone()

@@ -1,27 +1,22 @@
 """The bytes of attachments: each file once, in chunks, by its SHA-256.
 
-Invariant: a file that an attachment has is complete. A staged file may lack chunks; the
-transition that first refers to it writes those that are missing.
+Invariants: a file that an attachment has is complete; a staged file may lack chunks, and the
+transition that first refers to it writes those that are missing. Deleting a file discards its
+chunks, which are then deleted one by one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-
-from bot.domain.attachments import IncomingAttachment
-from bot.domain.errors import StoreUnavailable
-from bot.store.operations import Operations, reads, writes, writes_at
+from collections.abc import Iterator, Sequence
 
 CHUNK_BYTES = 256 * 1024
 """The most that one commit writes of a file, so that other writes do not wait longer than for a
 few of their own kind (measured: docs/decisions/2026-11-29-attachments-in-chunks.md)."""
 
 FILE = 0  # the part that is the file itself
+END = 2**62  # above every part
 
 
 def digest_of(data: bytes) -> str:
@@ -29,86 +24,78 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def compute_digest(data: bytes) -> str:
-    """As `digest_of`, off the event loop if it would hold the loop for long (20 MB: 15-60 ms)."""
-    if len(data) <= CHUNK_BYTES:
-        return digest_of(data)
-    return await asyncio.to_thread(digest_of, data)
-
-
-async def with_digests(
-    attachments: Iterable[IncomingAttachment],
-) -> tuple[IncomingAttachment, ...]:
-    """The attachments, with the digests of the bytes that they bring."""
-    known = []
-    for each in attachments:
-        if each.data is not None and not each.digest:
-            each = replace(each, digest=await compute_digest(each.data))  # noqa: PLW2901
-        known.append(each)
-    return tuple(known)
-
-
-def data_of(attachments: Iterable[IncomingAttachment]) -> dict[str, bytes]:
-    """The bytes that attachments bring and that will be stored, by digest."""
-    return {
-        each.digest: each.data
-        for each in attachments
-        if each.data is not None and each.omission is None
-    }
-
-
 # ── transitions ───────────────────────────────────────────────────────────────────────────────
 def ensure(db: sqlite3.Connection, now: float, digest: str, data: bytes) -> None:
     """Make the file complete; its attachment follows in the same transaction."""
-    row = db.execute("SELECT is_staged FROM files WHERE digest = ?", (digest,)).fetchone()
-    if row is not None and not row["is_staged"]:
+    if file_id(db, digest) is not None:
         return
-    db.execute(
+    (file,) = db.execute(
         "INSERT INTO files (digest, size, is_staged, created_at) VALUES (?, ?, 0, ?)"
-        " ON CONFLICT (digest) DO UPDATE SET is_staged = 0",
+        " ON CONFLICT (digest) DO UPDATE SET is_staged = 0 RETURNING id",
         (digest, len(data), now),
-    )
-    ensure_part(db, digest, FILE, data)
+    ).fetchall()[0]
+    ensure_part(db, file, FILE, data)
 
 
-def ensure_part(db: sqlite3.Connection, digest: str, part: int, data: bytes) -> None:
+def ensure_part(db: sqlite3.Connection, file: int, part: int, data: bytes) -> None:
     """Write the chunks of a part that were not staged."""
     (stored,) = db.execute(
-        "SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE digest = ? AND part = ?",
-        (digest, part),
+        "SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE file_id = ? AND part = ?",
+        (file, part),
     ).fetchone()
     if stored < len(data):
         for number, chunk in enumerate(split(data)):
-            _insert_chunk(db, digest, part, number, chunk)
+            _insert_chunk(db, file, part, number, chunk)
 
 
 def stage_chunk(
     db: sqlite3.Connection, now: float, digest: str, size: int, number: int, chunk: memoryview
 ) -> None:
     """Write a chunk of a file that no attachment has yet."""
-    db.execute(
-        "INSERT OR IGNORE INTO files (digest, size, is_staged, created_at) VALUES (?, ?, 1, ?)",
+    (file,) = db.execute(
+        "INSERT INTO files (digest, size, is_staged, created_at) VALUES (?, ?, 1, ?)"
+        " ON CONFLICT (digest) DO UPDATE SET digest = digest RETURNING id",
         (digest, size, now),
-    )
-    _insert_chunk(db, digest, FILE, number, chunk)
+    ).fetchall()[0]
+    _insert_chunk(db, file, FILE, number, chunk)
 
 
 def stage_image_chunk(
     db: sqlite3.Connection, digest: str, part: int, number: int, chunk: memoryview
 ) -> None:
-    """Write a chunk of an image whose extract follows, if the file still exists."""
-    if is_stored(db, digest):
-        _insert_chunk(db, digest, part, number, chunk)
+    """Write a chunk of an image whose extract follows, if an attachment still has the file."""
+    file = file_id(db, digest)
+    if file is not None:
+        _insert_chunk(db, file, part, number, chunk)
 
 
-def unstage(db: sqlite3.Connection, digests: Sequence[str] | None = None) -> None:
-    """Delete staged files that no attachment has (None: all, after a dead process)."""
-    if digests is None:
-        db.execute("DELETE FROM files WHERE is_staged = 1")
-        return
+def unstage(db: sqlite3.Connection, digests: Sequence[str]) -> None:
+    """Delete these files if they are staged."""
     db.executemany(
         "DELETE FROM files WHERE digest = ? AND is_staged = 1", [(digest,) for digest in digests]
     )
+
+
+def unstage_all(db: sqlite3.Connection) -> None:
+    """Delete the files that a dead process had staged."""
+    db.execute("DELETE FROM files WHERE is_staged = 1")
+
+
+def purge_chunk(db: sqlite3.Connection) -> None:
+    """Delete one chunk of the files that were discarded."""
+    found = db.execute("SELECT file_id FROM discarded_files LIMIT 1").fetchone()
+    if found is not None and not delete_chunk(db, found["file_id"], FILE, END):
+        db.execute("DELETE FROM discarded_files WHERE file_id = ?", (found["file_id"],))
+
+
+def delete_chunk(db: sqlite3.Connection, file: int, first: int, end: int) -> bool:
+    """Delete one chunk of the file's parts from `first` to before `end`; whether there was one."""
+    deleted = db.execute(
+        "DELETE FROM chunks WHERE rowid = (SELECT rowid FROM chunks"
+        " WHERE file_id = ? AND part >= ? AND part < ? LIMIT 1)",
+        (file, first, end),
+    )
+    return deleted.rowcount > 0
 
 
 def split(data: bytes) -> Iterator[memoryview]:
@@ -119,66 +106,45 @@ def split(data: bytes) -> Iterator[memoryview]:
 
 
 def _insert_chunk(
-    db: sqlite3.Connection, digest: str, part: int, number: int, chunk: memoryview
+    db: sqlite3.Connection, file: int, part: int, number: int, chunk: memoryview
 ) -> None:
     db.execute(
-        "INSERT OR IGNORE INTO chunks (digest, part, number, data) VALUES (?, ?, ?, ?)",
-        (digest, part, number, chunk),
+        "INSERT OR IGNORE INTO chunks (file_id, part, number, data) VALUES (?, ?, ?, ?)",
+        (file, part, number, chunk),
     )
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
-def is_stored(db: sqlite3.Connection, digest: str) -> bool:
-    """Whether an attachment has this file."""
-    found = db.execute("SELECT 1 FROM files WHERE digest = ? AND is_staged = 0", (digest,))
-    return found.fetchone() is not None
+def file_id(db: sqlite3.Connection, digest: str) -> int | None:
+    """The row id of a file that an attachment has."""
+    row = db.execute(
+        "SELECT id FROM files WHERE digest = ? AND is_staged = 0", (digest,)
+    ).fetchone()
+    return None if row is None else int(row["id"])
 
 
 def read(db: sqlite3.Connection, digest: str) -> bytes | None:
     """The file's bytes; None if no attachment has it."""
-    return read_part(db, digest, FILE) if is_stored(db, digest) else None
+    file = file_id(db, digest)
+    return None if file is None else read_part(db, file, FILE)
 
 
-def read_part(db: sqlite3.Connection, digest: str, part: int) -> bytes:
+def read_part(db: sqlite3.Connection, file: int, part: int) -> bytes:
     """The bytes of one part of a file."""
     found = db.execute(
-        "SELECT data FROM chunks WHERE digest = ? AND part = ? ORDER BY number", (digest, part)
+        "SELECT data FROM chunks WHERE file_id = ? AND part = ? ORDER BY number", (file, part)
     )
     return b"".join(row["data"] for row in found)
 
 
 def next_part(db: sqlite3.Connection, digest: str) -> int:
     """The first part number above all parts of the file."""
-    (last,) = db.execute("SELECT max(part) FROM chunks WHERE digest = ?", (digest,)).fetchone()
+    (last,) = db.execute(
+        "SELECT max(part) FROM chunks WHERE file_id = ?", (file_id(db, digest),)
+    ).fetchone()
     return int(last or FILE) + 1
 
 
-# ── staging ───────────────────────────────────────────────────────────────────────────────────
-class StagingOperations(Operations):
-    """Operations that write large files in small commits, before the transition that needs them."""
-
-    @asynccontextmanager
-    async def _staged(self, files: Mapping[str, bytes]) -> AsyncIterator[None]:
-        """Stage the large ones of `files`, which are bytes by digest.
-
-        On exit, a file that got no attachment is deleted; after a kill, at the next start. Another
-        caller may delete or complete the same file meanwhile: see `ensure`.
-        """
-        large = {digest: data for digest, data in files.items() if len(data) > CHUNK_BYTES}
-        try:
-            for digest, data in large.items():
-                await self._stage(digest, data)
-            yield
-        finally:
-            if large:
-                with suppress(StoreUnavailable):  # a start deletes it
-                    await self._unstage(list(large))
-
-    async def _stage(self, digest: str, data: bytes) -> None:
-        if not await self._is_stored(digest):
-            for number, chunk in enumerate(split(data)):
-                await self._stage_chunk(digest, len(data), number, chunk)
-
-    _is_stored = reads(is_stored)
-    _stage_chunk = writes_at(stage_chunk)
-    _unstage = writes(unstage)
+def has_discarded(db: sqlite3.Connection) -> bool:
+    """Whether chunks of deleted files are left."""
+    return db.execute("SELECT 1 FROM discarded_files LIMIT 1").fetchone() is not None

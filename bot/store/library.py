@@ -15,10 +15,11 @@ from bot.domain.records import (
     Unchanged,
 )
 from bot.store import attachment_contents, record_edits, views
-from bot.store.operations import Operations, reads, writes, writes_at
+from bot.store.operations import reads, writes, writes_at
+from bot.store.staging import FileOperations, reads_files
 
 
-class SqliteLibrary(Operations):
+class SqliteLibrary(FileOperations):
     """Implements `bot.ports.library.Library`."""
 
     find = reads(views.find)
@@ -30,12 +31,10 @@ class SqliteLibrary(Operations):
     messages = reads(views.messages)
     latest = reads(views.latest)
     find_message = reads(views.find_message)
-    attachment = reads(attachment_contents.in_scope)
-    public_attachment = reads(attachment_contents.public)
+    attachment = reads_files(attachment_contents.in_scope)
+    public_attachment = reads_files(attachment_contents.public)
     replies = reads(views.replies)
     reply = reads(views.reply)
-    delete = writes(record_edits.delete)
-    erase = writes_at(record_edits.erase)
 
     # Changes that return the new record: the result is read after the commit.
     async def create(self, new: NewConversation) -> ConversationRecord:
@@ -62,6 +61,17 @@ class SqliteLibrary(Operations):
     ) -> MessageRecord | None:
         return await self._message(await self._change(conversation, uid, role, content))
 
+    # Deletions, after which the bytes of files are overwritten.
+    async def delete(self, uid: str, scope: RecordScope) -> int | None:
+        deleted = await self._delete(uid, scope)
+        self._purger.wake()
+        return deleted
+
+    async def erase(self, conversation: int, uid: str) -> bool:
+        erased = await self._erase(conversation, uid)
+        self._purger.wake()
+        return erased
+
     async def _message(self, number: int | None) -> MessageRecord | None:
         return None if number is None else await self._by_number(number)
 
@@ -69,5 +79,7 @@ class SqliteLibrary(Operations):
     _update = writes_at(record_edits.update)
     _add = writes_at(record_edits.add)
     _change = writes_at(record_edits.change)
+    _delete = writes(record_edits.delete)
+    _erase = writes_at(record_edits.erase)
     _by_key = reads(views.by_key)
     _by_number = reads(views.message)

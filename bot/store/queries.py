@@ -24,7 +24,8 @@ def history(
 ) -> list[Message]:
     found = db.execute(
         "SELECT role, content, author_id, author_name, idx, id, created_at,"
-        " EXISTS (SELECT 1 FROM attachments WHERE message_id = messages.id) AS has_attachments"
+        " EXISTS (SELECT 1 FROM attachments WHERE attachments.message_id = messages.id)"
+        " AS has_attachments"
         " FROM messages"
         " WHERE conversation_id = ? AND epoch = ? AND idx < ? AND erased_at IS NULL"
         " ORDER BY idx DESC LIMIT ?",

@@ -58,15 +58,16 @@ def author_from(identity: str | None, name: str | None) -> Author | None:
 
 
 def message_from(row: sqlite3.Row) -> Message:
-    """From a row of `queries.history`."""
+    """From a row of `queries.history`: its eight columns, in this order."""
+    role, content, author_id, author_name, index, identity, created_at, has_attachments = row
     return Message(
-        Role(row["role"]),
-        row["content"],
-        author_from(row["author_id"], row["author_name"]),
-        row["idx"],
-        row["id"],
-        row["created_at"],
-        has_attachments=bool(row["has_attachments"]),
+        Role(role),
+        content,
+        author_from(author_id, author_name),
+        index,
+        identity,
+        created_at,
+        has_attachments=bool(has_attachments),
     )
 
 

@@ -7,12 +7,13 @@ transition is one transaction: cancelling its caller never leaves half of it.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import LostOwnership, StoreUnavailable
@@ -34,27 +35,56 @@ from bot.store import (
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqliteAttachments
 from bot.store.connection import open_readers, open_writer
-from bot.store.files import StagingOperations
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
 from bot.store.library import SqliteLibrary
 from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.operations import reads, writes, writes_at
+from bot.store.purge import Purger
+from bot.store.staging import FileOperations, data_of, with_digests
 
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
 
 
-class SqliteStore(StagingOperations):
+class _Shared(TypedDict):
+    """What all operations on one database share."""
+
+    writer: Runner
+    readers: Runner
+    file_reader: Runner
+    clock: Clock
+    purger: Purger
+
+
+def _forget_old_state(db: sqlite3.Connection, now: float) -> None:
+    """Delete old records of commands, and files that a dead process had begun to write."""
+    commands.forget_old_commands(db, now)
+    files.unstage_all(db)
+
+
+class SqliteStore(FileOperations):
     """Implements `bot.ports.store.Store`. Create it with `open`."""
 
     def __init__(
-        self, *, writer: Runner, readers: Runner, clock: Clock, monitor: HealthMonitor
+        self,
+        *,
+        writer: Runner,
+        readers: Runner,
+        file_reader: Runner,
+        clock: Clock,
+        monitor: HealthMonitor,
     ) -> None:
-        super().__init__(writer=writer, readers=readers, clock=clock)
-        self._writer, self._readers = writer, readers
-        self._monitor = monitor
-        self._attachments = SqliteAttachments(writer=writer, readers=readers, clock=clock)
+        shared = _Shared(
+            writer=writer,
+            readers=readers,
+            file_reader=file_reader,
+            clock=clock,
+            purger=Purger(writer=writer, readers=readers),
+        )
+        super().__init__(**shared)
+        self._shared, self._monitor = shared, monitor
+        self._attachments = SqliteAttachments(**shared)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -82,11 +112,17 @@ class SqliteStore(StagingOperations):
             async with (
                 open_writer(path, busy_timeout=busy_timeout) as writing,
                 open_readers(path, count=_READERS, busy_timeout=busy_timeout) as reading,
+                open_readers(path, count=1, busy_timeout=busy_timeout) as reading_files,
             ):
                 monitor = HealthMonitor(path, clock=clock)
                 writer = monitor.wrap(writing, writes=True)
-                readers = monitor.wrap(reading, writes=False)
-                store = cls(writer=writer, readers=readers, clock=clock, monitor=monitor)
+                store = cls(
+                    writer=writer,
+                    readers=monitor.wrap(reading, writes=False),
+                    file_reader=monitor.wrap(reading_files, writes=False),
+                    clock=clock,
+                    monitor=monitor,
+                )
                 async with monitor.probing(writer), store._running():
                     yield store
 
@@ -95,10 +131,10 @@ class SqliteStore(StagingOperations):
         """Record the start and the normal end of the process, so that a start detects a death."""
         with suppress(StoreUnavailable):  # a read-only or failing database stops neither
             await self._begin()
-            await self._forget_old_commands()
-            await self._unstage()
+            await self._forget_old_state()
         try:
-            yield
+            async with self._purger.running():
+                yield
         finally:
             with suppress(StoreUnavailable):
                 await self.record_shutdown()
@@ -119,7 +155,7 @@ class SqliteStore(StagingOperations):
 
     def library(self) -> SqliteLibrary:
         """The same database as records."""
-        return SqliteLibrary(writer=self._writer, readers=self._readers, clock=self._clock)
+        return SqliteLibrary(**self._shared)
 
     def attachments(self) -> SqliteAttachments:
         """The files and links of the messages. Always the same object."""
@@ -139,18 +175,17 @@ class SqliteStore(StagingOperations):
     stop = writes_at(turns.stop)
     reopen = writes_at(retries.reopen)
     continue_reply = writes_at(retries.continue_reply)
-    erase = writes_at(edits.erase)
     move_watermarks = writes(channel_watermarks.move)
 
     async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
         everyone = [
-            replace(each, attachments=await files.with_digests(each.attachments))
+            replace(each, attachments=await with_digests(each.attachments))
             if each.attachments
             else each
             for each in (incoming, *backlog)
         ]
         brought = chain.from_iterable(each.attachments for each in everyone)
-        async with self._staged(files.data_of(brought)):
+        async with self._staging(data_of(brought)):
             return await self._accept(everyone[0], everyone[1:])
 
     async def edit(
@@ -160,9 +195,16 @@ class SqliteStore(StagingOperations):
         edited_at: float,
         attachments: Sequence[IncomingAttachment] | None = None,
     ) -> Change:
-        known = None if attachments is None else await files.with_digests(attachments)
-        async with self._staged(files.data_of(known or ())):
-            return await self._edit(source, text, edited_at, known)
+        known = None if attachments is None else await with_digests(attachments)
+        async with self._staging(data_of(known or ())):
+            change = await self._edit(source, text, edited_at, known)
+        self._purger.wake()
+        return change
+
+    async def erase(self, source: str, *, with_reply: bool) -> Change:
+        change = await self._erase(source, with_reply=with_reply)
+        self._purger.wake()
+        return change
 
     async def claim(self, conversation: int) -> Claim | None:
         await self._begin()
@@ -174,9 +216,10 @@ class SqliteStore(StagingOperations):
 
     _accept = writes_at(messages.accept)
     _edit = writes_at(edits.edit)
+    _erase = writes_at(edits.erase)
     _claim = writes_at(turns.claim)
     _record_shown = writes_at(turns.record_shown)
-    _forget_old_commands = writes_at(commands.forget_old_commands)
+    _forget_old_state = writes_at(_forget_old_state)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     list_unfinished = reads(queries.list_unfinished)

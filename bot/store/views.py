@@ -210,7 +210,7 @@ def _record(row: sqlite3.Row) -> ConversationRecord:
 
 
 def _messages(db: sqlite3.Connection, found: Sequence[sqlite3.Row]) -> list[MessageRecord]:
-    """The messages with their attachments, which are read at once."""
+    """The messages with their attachments, which one statement reads."""
     attachments = attachment_rows.records(db, [row["id"] for row in found])
     return [_message(row, attachments.get(row["id"], ())) for row in found]
 

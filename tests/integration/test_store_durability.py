@@ -30,20 +30,28 @@ from tests.support.store_kit import (
 )
 
 ROOT = Path(__file__).parents[2]
-# Accepts and answers messages forever, in four threads; prints each acknowledgement.
+# Accepts and answers messages forever, in four threads, with files that they share; prints each
+# acknowledgement.
 BUSY = """
 import asyncio, sys
 from itertools import count
 from pathlib import Path
+from bot.domain.attachments import IncomingAttachment
 from tests.support.store_kit import answer_next, key, opened, said
+
+def file(number):
+    return IncomingAttachment(name="file", data=bytes([number % 4]) * 700_000)
 
 async def talk(store, numbers, thread):
     for number in numbers:
-        accepted = await store.accept(said(number, where=key(thread)))
+        brought = [file(number)] if number % 3 == 0 else []
+        accepted = await store.accept(said(number, where=key(thread), attachments=brought))
         sys.stdout.write(f"accepted {number}\\n")
         if number % 3 == 0:
             claim = await answer_next(store, accepted.conversation)
             sys.stdout.write(f"answered {claim.fence.turn}\\n")
+            if number % 2 == 0:
+                await store.erase(said(number).source, with_reply=False)
 
 async def main(path, start):
     async with opened(path) as store:
@@ -223,6 +231,9 @@ async def test_everything_acknowledged_survives_a_kill(path: Path) -> None:
             await answer_next(store, left[0])
     with closing(sqlite3.connect(path)) as db:
         check_invariants(db)
+        assert db.execute("SELECT count(*) FROM discarded_files").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM files WHERE is_staged = 1").fetchone() == (0,)
+        assert 0 < db.execute("SELECT count(*) FROM files").fetchone()[0] <= 4
 
 
 def _note(line: str, accepted: set[int], answered_turns: set[int]) -> None:

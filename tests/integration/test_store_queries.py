@@ -12,14 +12,38 @@ from pathlib import Path
 import pytest
 
 from bot.common.clock import SystemClock
+from bot.domain.attachments import (
+    AttachmentKind,
+    Download,
+    Extract,
+    IncomingAttachment,
+    Omission,
+)
+from bot.domain.conversations import ImagePart
 from bot.domain.errors import CommandDone
 from bot.domain.inbox import Address, Watermark
-from bot.store import commands, conversations, messages, queries, turns, watermarks
+from bot.domain.records import RecordScope
+from bot.store import (
+    attachment_contents,
+    attachment_rows,
+    commands,
+    conversations,
+    edits,
+    files,
+    messages,
+    queries,
+    turns,
+    watermarks,
+)
 from bot.store.commands import COMMAND_SECONDS
 from bot.store.migrate import migrate
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.store_kit import ANN, ANSWER, BEN, answer_next, claim_next, key, opened, said
+
+UNFINISHED = re.compile(
+    r"turns_unfinished|attachments_pending|files_staged|discarded_files|SCAN json_each|CONSTANT ROW"
+)
 
 
 @pytest.fixture
@@ -188,16 +212,19 @@ def test_every_statement_uses_an_index(tmp_path: Path) -> None:
         plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith("--")}
     assert len(plans) > 25
     for sql, plan in plans.items():
-        # The one index that is scanned completely contains only unfinished turns.
+        # A complete scan is of an index of unfinished turns, attachments or deletions, or of a
+        # JSON parameter.
         wide = [step for step in plan if step.startswith("SCAN") or "(platform=?)" in step]
-        assert all("turns_unfinished" in step for step in wide), (sql, plan)
+        assert all(UNFINISHED.search(step) for step in wide), (sql, plan)
         sorts = any("TEMP B-TREE" in step for step in plan)
         # Sorted in memory: the questions of a turn, and the unfinished turns. Both are few.
         assert not sorts or re.search(r"turn_id =|position <=|GROUP BY|state <> 'done'", sql), sql
 
 
 def _use_everything(db: sqlite3.Connection) -> None:
-    messages.accept(db, 1.0, said(1), [said(0)])
+    photo = IncomingAttachment(name="a.png", identity="F1", data=b"dots")
+    link = IncomingAttachment(name="l", is_link=True, locator={"url": "https://example.com/"})
+    messages.accept(db, 1.0, said(1, attachments=[photo, link]), [said(0, attachments=[photo])])
     messages.accept(db, 1.0, said(2, address=Address.ASIDE))
     claim = turns.claim(db, 1.0, 1)
     assert claim is not None
@@ -215,6 +242,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     turns.stop(db, 1.0, key(), None)
     queries.list_unfinished(db, "sim")
     queries.history(db, 1, 1, 9, 20)
+    _use_attachments(db, photo)
     queries.find(db, key())
     queries.conversation_of(db, "s")
     queries.recent(db, key(), "U1", 5)
@@ -223,6 +251,32 @@ def _use_everything(db: sqlite3.Connection) -> None:
     watermarks.active(db, "sim", 5)
     watermarks.last_questions(db, "sim", 0.0, 5)
     watermarks.has_message_after(db, key(), 0)
+
+
+def _use_attachments(db: sqlite3.Connection, photo: IncomingAttachment) -> None:
+    digest = files.digest_of(b"dots")
+    picture = ImagePart("image/png", b"dots", 2, 2)
+    extract = Extract(kind=AttachmentKind.IMAGE, media_type="image/png", images=(picture,))
+    edits.edit(db, 1.0, said(1).source, "x", 2.0, [photo])
+    attachment_contents.save_bytes(db, 1.0, 1, digest, Download(b"dots"))
+    attachment_contents.save_extract(db, digest, extract, files.next_part(db, digest))
+    attachment_contents.delete_old_image_chunk(db, digest, 1)
+    attachment_contents.read_extract(db, digest)
+    attachment_contents.in_scope(db, "uid", RecordScope("sim", "w1"))
+    attachment_contents.public(db, "uid")
+    attachment_contents.omit(db, 9, Omission.GONE)
+    attachment_rows.pending(db, "sim", 9)
+    attachment_rows.of_messages(db, [1, 2])
+    attachment_rows.records(db, [1, 2])
+    attachment_rows.place(db, 1)
+    files.read(db, digest)
+    files.stage_chunk(db, 1.0, files.digest_of(b"more"), 4, 0, memoryview(b"more"))
+    files.stage_image_chunk(db, digest, 9, 0, memoryview(b"more"))
+    files.unstage(db, [files.digest_of(b"more")])
+    files.unstage_all(db)
+    files.purge_chunk(db)
+    files.has_discarded(db)
+    attachment_rows.delete(db, 1)
 
 
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:

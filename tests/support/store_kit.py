@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +103,13 @@ def look(path: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         return db.execute(sql, parameters).fetchall()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that a background task makes true."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
 def check_invariants(db: sqlite3.Connection) -> None:
     """Assert the invariants that hold in every database after every transition."""
     _indexes_are_dense_and_unique(db)
@@ -156,10 +163,10 @@ def _rows_agree(db: sqlite3.Connection) -> None:
         "a turn that was opened again after its newest attempt": """
             SELECT id FROM turns WHERE opened > attempt""",
         "a message of history or a reply with a link": """
-            SELECT attachments.id FROM attachments JOIN messages ON messages.id = message_id
+            SELECT a.id FROM attachments a JOIN messages ON messages.id = a.message_id
             WHERE is_link AND kind <> 'question'""",
         "an attachment of an erased message": """
-            SELECT attachments.id FROM attachments JOIN messages ON messages.id = message_id
+            SELECT a.id FROM attachments a JOIN messages ON messages.id = a.message_id
             WHERE erased_at IS NOT NULL""",
         "a file that no attachment has": """
             SELECT digest FROM files
@@ -168,8 +175,11 @@ def _rows_agree(db: sqlite3.Connection) -> None:
             SELECT attachments.id FROM attachments JOIN files USING (digest) WHERE is_staged""",
         "a file whose chunks are not its bytes": """
             SELECT digest FROM files WHERE is_staged = 0 AND size <> (SELECT
-            coalesce(sum(length(data)), 0) FROM chunks WHERE digest = files.digest AND part = 0)""",
-        "a downloaded file's address, or that of one that ended": """
+            coalesce(sum(length(data)), 0) FROM chunks WHERE file_id = files.id AND part = 0)""",
+        "chunks that no file has and that are not discarded": """
+            SELECT rowid FROM chunks WHERE file_id NOT IN (SELECT id FROM files)
+            AND file_id NOT IN (SELECT file_id FROM discarded_files)""",
+        "an address that is not needed any more": """
             SELECT id FROM attachments WHERE NOT is_link AND locator <> '{}'
             AND (digest IS NOT NULL OR state <> 'pending')""",
         "a reply before its question": """

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.attachments import AttachmentState, Omission
 from bot.domain.errors import CommandDone
 from bot.store.migrate import MIGRATIONS, load, migrate, status
 from tests.support.store_kit import (
@@ -26,6 +27,7 @@ from tests.support.store_kit import (
 SCHEMA = (
     "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
 )
+BROUGHT = '["image", "voice message"]'
 FIXED = sorted(FIXTURES.glob("*.sql"))
 
 
@@ -69,3 +71,29 @@ async def test_an_older_database_resumes_where_it_stopped(older: Path) -> None:
             await store.record_command("sim/w1/c1/m7")
     with closing(sqlite3.connect(older)) as db:
         check_invariants(db)
+
+
+@pytest.mark.parametrize(
+    "older",
+    [file for file in FIXED if file.stem < "0007"],
+    indirect=True,
+    ids=lambda file: file.stem,
+)
+async def test_what_older_releases_could_not_use_becomes_an_attachment(older: Path) -> None:
+    """The sentence under an answer names it like any other omitted attachment."""
+    with closing(sqlite3.connect(older)) as db, db:
+        db.execute("UPDATE messages SET unusable = ? WHERE source LIKE '%m3'", (BROUGHT,))
+    async with opened(older) as store:
+        (talking, _) = await store.list_unfinished("sim")
+        claim = await claim_next(store, talking)
+        rows = await store.history(talking, epoch=1, before=claim.reply_index, limit=9)
+        assert [row.content for row in rows if row.has_attachments] == ["and?", "why?"]
+        found = await store.attachments().of_messages([row.id for row in rows])
+        assert [[each.name for each in group] for group in found.values()] == [
+            ["image", "voice message"], ["image"],
+        ]  # fmt: skip
+        for each in (attachment for group in found.values() for attachment in group):
+            assert (each.state, each.omission) == (AttachmentState.REFUSED, Omission.UNSUPPORTED)
+            assert each.is_voice is (each.name == "voice message")
+        assert [question.unusable for question in claim.questions] == [()]
+        assert await store.attachments().pending("sim", limit=9) == []

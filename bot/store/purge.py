@@ -1,0 +1,50 @@
+"""Deletes the chunks of deleted files in the background, one small commit after another.
+
+Invariant: a store that is closed normally has none left; after a kill, the next start deletes them.
+`secure_delete` overwrites each, so deleting 20 MB in one commit would delay all other writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from bot.domain.errors import StoreUnavailable
+from bot.store import files
+from bot.store.health import Runner
+
+
+class Purger:
+    """The background task. A failure of the database ends one round, and `wake` begins another."""
+
+    def __init__(self, *, writer: Runner, readers: Runner) -> None:
+        self._write, self._read = writer.run, readers.run
+        self._waking = asyncio.Event()
+        self._closing = False
+
+    def wake(self) -> None:
+        """Files may have been deleted."""
+        self._waking.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Purge within this context; on exit, after what is left is deleted."""
+        task = asyncio.create_task(self._run(), name="purge of deleted files")
+        self.wake()
+        try:
+            yield
+        finally:
+            self._closing = True
+            self.wake()
+            await task
+
+    async def _run(self) -> None:
+        closing = False
+        while not closing:
+            await self._waking.wait()
+            self._waking.clear()
+            closing = self._closing  # before the last round, which sees all deletions
+            with suppress(StoreUnavailable):
+                while await self._read(files.has_discarded):
+                    await self._write(files.purge_chunk)
