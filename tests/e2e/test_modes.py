@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import pty
+import sqlite3
 import sys
 import termios
 from collections.abc import AsyncIterator, Mapping
