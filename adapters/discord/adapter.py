@@ -170,8 +170,14 @@ class DiscordAdapter:
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Up to a hundred messages before this one in its thread, oldest first."""
-        return () if self._client is None else await read_backlog(self._rest, incoming)
+        """Up to a hundred messages before this one in its thread, or the posts of other bots above
+        it in its channel, oldest first.
+        """
+        if self._client is None or self._client.listener is None:
+            return ()
+        if incoming.stands_alone:
+            return await self._client.listener.posts.above(incoming)
+        return await read_backlog(self._rest, incoming)
 
     def is_own_link(self, url: str) -> bool:
         """See `Adapter.is_own_link`."""

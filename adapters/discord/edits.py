@@ -13,6 +13,7 @@ from functools import partial
 import discord
 import structlog
 
+from adapters.discord.channel_posts import ChannelPosts
 from adapters.discord.channels import (
     DIRECT_MESSAGES,
     PLATFORM,
@@ -46,7 +47,8 @@ ARCHIVE_CHECKS, ARCHIVE_CHECK_SECONDS = 15, 1.0
 class DiscordEditListener:
     """Passes one client's edits and deletions to `inbox`.
 
-    `find_context` returns the context of a channel, `translate` a message as the core knows it.
+    `find_context` returns the context of a channel, `translate` a message as the core knows it;
+    `posts` remembers other bots' posts.
     """
 
     def __init__(
@@ -59,14 +61,16 @@ class DiscordEditListener:
             [discord.Message, ChannelContext, Address | None], Awaitable[Incoming | None]
         ],
         proxied: ProxiedMessages,
+        posts: ChannelPosts,
     ) -> None:
-        self._proxied = proxied
+        self._proxied, self._posts = proxied, posts
         self._rest, self._inbox = rest, inbox
         self._find_context, self._translate = find_context, translate
         self._waiting = 0
 
     async def edited(self, message: discord.Message) -> None:
         """Handle an updated message."""
+        self._posts.edited(message)
         me = (await self._rest.client()).user
         is_own = me is None or message.author.id == me.id  # a streamed reply has many edits
         if message.edited_at is None or is_own or message.type not in BOT_MESSAGE_TYPES:
@@ -114,6 +118,8 @@ class DiscordEditListener:
 
     async def deleted(self, guild: int | None, channel: int, messages: Iterable[int]) -> None:
         """Handle messages deleted by anyone."""
+        messages = tuple(messages)
+        self._posts.deleted(channel, messages)
         for message in messages:
             if str(message) in self._rest.own_deletions:
                 continue

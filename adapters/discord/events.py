@@ -137,8 +137,20 @@ def to_incoming(
         route=_route(context, key, message, bot),
         attachments=_files(message, bot),
         in_old_thread=context.kind is ChannelKind.THREAD and address is Address.MENTION,
+        stands_alone=_stands_alone(message, context, address, key),
         edited_at=message.edited_at.timestamp() if message.edited_at is not None else None,
     )
+
+
+def _stands_alone(
+    message: discord.Message,
+    context: ChannelContext,
+    address: Address,
+    key: ConversationKey | None,
+) -> bool:
+    """Whether a mention refers to no message: one that does says itself what it is about."""
+    begins = context.starts_conversations and key is None and address is Address.MENTION
+    return begins and message.reference is None
 
 
 def author_of(message: discord.Message) -> Author:

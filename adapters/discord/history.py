@@ -41,16 +41,17 @@ async def read_page(
     *,
     after: int | None = None,
     before: int | None = None,
+    limit: int = PAGE_SIZE,
     priority: Priority = Priority.CONTROL,
     within: float | None = None,
 ) -> MessagePage:
-    """Up to `PAGE_SIZE` messages between two ids, in at most `within` seconds.
+    """Up to `limit` messages between two ids, in at most `within` seconds.
 
     Raises a PlatformError.
     """
     response: Any = await rest.request(
         request_scopes("history", channel_id),
-        lambda client: client.http.logs_from(channel_id, PAGE_SIZE, before=before, after=after),
+        lambda client: client.http.logs_from(channel_id, limit, before=before, after=after),
         priority=priority,
         within=within,
     )
@@ -63,7 +64,7 @@ async def read_page(
     client = await rest.client()
     parsed = (parse_message(client, channel, data) for _, data in found)
     newest = found[-1][0] if found else 0
-    full = len(response) >= PAGE_SIZE and newest > (after or 0)
+    full = len(response) >= limit and newest > (after or 0)
     return MessagePage(tuple(m for m in parsed if m is not None), newest, full)
 
 

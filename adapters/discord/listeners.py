@@ -16,6 +16,7 @@ import structlog
 
 from adapters.discord.access import AllowedGuilds
 from adapters.discord.backfill import DiscordBackfill, ref_of
+from adapters.discord.channel_posts import ChannelPosts
 from adapters.discord.channels import (
     DIRECT_MESSAGES,
     PLATFORM,
@@ -72,12 +73,14 @@ class MessageListener:
         self._rest, self._inbox, self._say = rest, inbox, say
         self._watermarks, self._guilds = watermarks, guilds
         self._proxied = ProxiedMessages()
+        self.posts = ChannelPosts(rest)
         self.edits = DiscordEditListener(
             rest=rest,
             inbox=inbox,
             find_context=self._find_context,
             translate=self.translate,
             proxied=self._proxied,
+            posts=self.posts,
         )
         self.backfill = DiscordBackfill(
             rest=rest,
@@ -90,6 +93,7 @@ class MessageListener:
 
     async def connected(self) -> None:
         """Handle a new session: read what was missed and resume unfinished turns."""
+        self.posts.restart()
         await self.backfill.start_session()
         await self._inbox.connected(PLATFORM)
 
@@ -172,8 +176,11 @@ class MessageListener:
     # ── accepting ─────────────────────────────────────────────────────────────────────────────
     async def _accept(self, message: discord.Message) -> bool:
         """Store a message if it concerns the bot; returns False if it must be read again."""
+        await self._note(message)
         if message.webhook_id is not None:
             await self._adopt(message, await self._wait_for_original(message))
+            if is_from_person(message):
+                await self._note(message)
         if not is_from_person(message):
             return await self._accept_from_other_bot(message)
         self._proxied.remember(message, author_of(message))
@@ -183,6 +190,11 @@ class MessageListener:
             log.warning("a message's channel is unknown", id=message.id, error=repr(error))
             return isinstance(error, Gone)
         return context is None or await self._accept_in(message, context)
+
+    async def _note(self, message: discord.Message) -> None:
+        user = (await self._rest.client()).user
+        if user is not None:
+            self.posts.note(message, user.id)
 
     async def _accept_from_other_bot(self, message: discord.Message) -> bool:
         """Accept a bot's message in a known thread: bots post too often for a request each."""

@@ -122,6 +122,7 @@ class SlackBackfill:
             self._backfill.close_later(self.workspace, REDELIVERY_SECONDS)
             return
         self.newest = int(self._clock.time() * 1_000_000)
+        self._slack.posts.restart()
         await self._backfill.restart()
         self._backfill.start(self)
 

@@ -42,6 +42,9 @@ class SlackEditListener:
         ts, edited_at = events.message_ts(message), edited_ts(message)
         if is_tombstone(message):
             return await self._report_deletion(event, ts)
+        self._workspace.posts.changed(
+            payloads.ident(event, "channel"), {**message, "type": "message"}
+        )
         before = mapping(event, "previous_message")
         if not edited_at or edited_at == edited_ts(before):
             edited_at = _lost_a_file_at(event, before, message)
@@ -65,6 +68,7 @@ class SlackEditListener:
 
     async def _report_deletion(self, event: Payload, ts: str) -> None:
         channel = payloads.ident(event, "channel")
+        self._workspace.posts.deleted(channel, ts)
         if channel and ts and f"{channel}/{ts}" not in self._workspace.api.own_deletions:
             await self._inbox.deleted(self._source(event, ts))
 

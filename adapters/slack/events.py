@@ -24,6 +24,7 @@ from bot.domain.inbox import Address, Incoming
 PLATFORM = "slack"
 # The subtypes of people's messages; every other subtype is a report. "" is a plain message.
 PERSON_SUBTYPES = frozenset({"", "file_share", "thread_broadcast", "me_message"})
+BOT_SUBTYPES = PERSON_SUBTYPES | {"bot_message"}
 SLACKBOT = "USLACKBOT"  # has no bot_id
 DIRECT = "im"
 KINDS = frozenset({"channel", "group", "im", "mpim"})
@@ -123,8 +124,21 @@ def message(
         route=_route(event, channel, thread, kind),
         attachments=attachments(event, has_text=has_text),
         in_old_thread=address is Address.MENTION and thread != ts,
+        stands_alone=address is Address.MENTION and thread == ts and not _forwards(event),
         edited_at=float(edited_ts(event)) if edited_ts(event) else None,
     )
+
+
+def _forwards(event: Payload) -> bool:
+    """Whether the message shares another one, which it is about then."""
+    return any(one.get("is_share") is True for one in payloads.items(event, "attachments"))
+
+
+def is_from_other_bot(event: Payload, me: Identity) -> bool:
+    """Whether another app, a webhook or a workflow posted this message."""
+    is_bots = bool(event.get("bot_id")) or subtype(event) == "bot_message"
+    ours = ident(event, "user") == me.user or (bool(me.bot) and event.get("bot_id") == me.bot)
+    return is_bots and not ours and subtype(event) in BOT_SUBTYPES and not event.get("hidden")
 
 
 def thread_of(event: Payload) -> str:

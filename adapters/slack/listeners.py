@@ -135,6 +135,7 @@ class Listeners:
         channel_ref = ChannelRef(self._workspace.me.team, channel)
         if visible:
             self._saver.mark_seen(channel_ref, position(ts))
+            self._workspace.posts.note(event)
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
             await self._receive(incoming)

@@ -13,6 +13,7 @@ from typing import Any
 from adapters.slack import content, events, payloads
 from adapters.slack import text as slack_text
 from adapters.slack.api import WebApi
+from adapters.slack.channel_posts import ChannelPosts
 from adapters.slack.events import DIRECT, Identity
 from adapters.slack.lookup_cache import LookupCache
 from adapters.slack.mention_files import MentionFiles
@@ -22,6 +23,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
 from bot.domain.inbox import Address, Incoming
 from bot.domain.replies import Priority
+from bot.inbox.posts_above import MAX_READ
 from bot.ports.clock import Clock
 
 # Slack expects an acknowledgement within 3 s; this is the share for looking up names, in seconds.
@@ -44,6 +46,7 @@ class Workspace:
     def __init__(self, *, me: Identity, api: WebApi, clock: Clock) -> None:
         self.me, self.api = me, api
         self.mention_files = MentionFiles(self._read_mention)
+        self.posts = ChannelPosts(me=me, clock=clock, read=self._read_before)
         self._user_names = LookupCache(fetch=self._fetch_user_name, clock=clock)
         self._channel_kinds = LookupCache(fetch=self._fetch_kind, clock=clock)
         self._channel_names = LookupCache(fetch=self._fetch_channel_name, clock=clock)
@@ -134,10 +137,33 @@ class Workspace:
         return {**event, "files": list(await self.mention_files.find(*_place(event), event))}
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """People's messages in the thread before `incoming`, oldest first.
+        """The messages before `incoming`, oldest first: people's in its thread, or the posts of
+        other bots above it in its channel.
 
         Raises a PlatformError.
         """
+        if incoming.stands_alone:
+            return await self._posts_above(incoming)
+        return await self._thread_before(incoming)
+
+    async def _posts_above(self, incoming: Incoming) -> Sequence[Incoming]:
+        posts = [{**one, "channel": incoming.channel} for one in await self.posts.above(incoming)]
+        names = await self._names(posts, NAMES_SECONDS)
+        return [self._quote_above(one, incoming, names) for one in posts]
+
+    def _quote_above(self, post: Payload, incoming: Incoming, names: Mapping[str, str]) -> Incoming:
+        """The post's quote with an id of its own: several mentions may follow a post."""
+        found = self._quote(post, incoming, names)
+        own_id = f"{found.message_id}-{incoming.message_id}"
+        return replace(found, key=incoming.key, message_id=own_id)
+
+    async def _read_before(self, channel: str, ts: str) -> list[Payload]:
+        response = await self.api.read_paced(
+            "conversations.history", channel=channel, latest=ts, limit=MAX_READ
+        )
+        return list(response.messages())
+
+    async def _thread_before(self, incoming: Incoming) -> Sequence[Incoming]:
         response = await self.api.read_paced(
             "conversations.replies",
             channel=incoming.channel,

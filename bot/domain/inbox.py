@@ -48,6 +48,7 @@ class Incoming:
     route: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[IncomingAttachment, ...] = ()
     in_old_thread: bool = False  # the thread may have earlier messages: see Adapter.backlog
+    stands_alone: bool = False  # in a channel, and no reply: may be about the posts above it
     late: bool = False  # missed, and now too old to answer: becomes history, with an apology
     edited_at: float | None = None
 

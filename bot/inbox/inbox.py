@@ -36,7 +36,7 @@ from bot.turns.scheduler import Scheduler
 log = structlog.stdlib.get_logger(__name__)
 
 BACKLOG_SECONDS = 1.5
-"""Limit for reading an old thread, within the 3 s that Slack allows for its acknowledgement."""
+"""Limit for reading the messages before a mention, within the 3 s that Slack allows for its acknowledgement."""
 
 SAY_SECONDS = 30.0
 """Limit for showing a command's reply, which may wait for the platform's rate limit."""
@@ -243,8 +243,11 @@ class DurableInbox:
             log.warning("a command's reply was not shown", error=repr(error))
 
     async def _read_backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """The messages of a thread before the first mention of the bot in it."""
-        if not (incoming.in_old_thread and incoming.address.begins):
+        """The messages of a thread before the first mention of the bot in it, or the other bots'
+        posts above a mention in a channel.
+        """
+        has_backlog = incoming.in_old_thread or incoming.stands_alone
+        if not (has_backlog and incoming.address.begins):
             return ()
         if await self._store.find(incoming.key) is not None:
             return ()
@@ -252,5 +255,5 @@ class DurableInbox:
             async with asyncio.timeout(BACKLOG_SECONDS):
                 return await self._adapters[incoming.key.platform].backlog(incoming)
         except (PlatformError, TimeoutError) as error:
-            log.warning("an old thread could not be read", error=repr(error))
+            log.warning("the messages before a mention could not be read", error=repr(error))
             return ()

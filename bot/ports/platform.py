@@ -162,7 +162,11 @@ class Adapter(Protocol):
         ...
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Messages of the thread before `incoming`, oldest first, for the history."""
+        """Messages before `incoming`, oldest first, for the history.
+
+        In a thread these are its messages; for a message that stands alone in a channel, the posts
+        of other bots directly above it (`bot.inbox.posts_above`). Raises a PlatformError.
+        """
         ...
 
     def is_own_link(self, url: str) -> bool:
