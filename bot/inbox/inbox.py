@@ -36,7 +36,8 @@ from bot.turns.scheduler import Scheduler
 log = structlog.stdlib.get_logger(__name__)
 
 BACKLOG_SECONDS = 1.5
-"""Limit for reading the messages before a mention, within the 3 s that Slack allows for its acknowledgement."""
+"""Limit for reading the messages before a mention, within the 3 s that Slack allows for its
+acknowledgement."""
 
 SAY_SECONDS = 30.0
 """Limit for showing a command's reply, which may wait for the platform's rate limit."""

@@ -34,7 +34,7 @@ MAX_CHANNELS = 1_000
 """Channels to remember: those with the latest messages."""
 
 MAX_REMEMBERED = 20
-"""Messages of one channel to remember: those above a mention, and what is written while it waits."""
+"""Messages of one channel to remember: those above a mention, and any that follow it."""
 
 Post = TypeVar("Post")
 

@@ -90,6 +90,14 @@ async def test_an_old_thread_is_read_once_and_becomes_history(world: World) -> N
     assert world.adapter.reads == 1
 
 
+async def test_the_posts_above_a_mention_become_history_and_are_no_questions(world: World) -> None:
+    world.adapter.old = (said(1, "Disk full.", author=BEN),)
+    await world.inbox.receive(replace(said(2, "what is this?"), stands_alone=True))
+    await world.idle()
+    assert world.contents() == ["Ben: Disk full.\n\nAnn: what is this?"]
+    assert len(world.model.requests) == 1
+
+
 async def test_a_mention_without_text_in_an_old_thread_asks_about_its_history(world: World) -> None:
     world.adapter.old = (said(1, "what is 6 x 7?"),)
     await world.inbox.receive(replace(said(2, ""), in_old_thread=True))
