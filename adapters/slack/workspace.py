@@ -152,7 +152,7 @@ class Workspace:
         return [self._quote_above(one, incoming, names) for one in posts]
 
     def _quote_above(self, post: Payload, incoming: Incoming, names: Mapping[str, str]) -> Incoming:
-        """The post's quote with an id of its own: several mentions may follow a post."""
+        """The quote of a post, with another id: several mentions may follow one post."""
         found = self._quote(post, incoming, names)
         own_id = f"{found.message_id}-{incoming.message_id}"
         return replace(found, key=incoming.key, message_id=own_id)

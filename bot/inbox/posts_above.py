@@ -1,8 +1,8 @@
 """Which posts of bots and webhooks a mention stands below: "@bot what does this alert mean?".
 
 The platforms report a channel's messages as events, so the newest are remembered, bounded, and a
-channel is read at most once per connection. People's messages are remembered as positions only:
-nobody asked the bot about them.
+channel is read at most once per connection. Of people's messages only the positions are remembered:
+they did not ask the bot.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def choose(messages: Iterable[Seen[Post]], position: int, sent_at: float) -> Abo
 
 @dataclass(slots=True)
 class _Channel(Generic[Post]):
-    """The newest messages by position; `read` once the channel was read, even in vain."""
+    """The newest messages by position; `read` once reading the channel was tried."""
 
     messages: dict[int, Seen[Post]] = field(default_factory=dict)
     read: bool = False
