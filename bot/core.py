@@ -147,6 +147,7 @@ def build_readers(settings: Settings, clock: Clock) -> Readers:
             clock=clock,
             allowed_hosts=split(settings.link_allowed_hosts),
             denied_hosts=split(settings.link_denied_hosts),
+            private_hosts=split(settings.link_private_hosts),
         ),
         extractor=SandboxExtractor(pages=settings.attachment_pages),
         transcriber=build_transcriber(settings),
