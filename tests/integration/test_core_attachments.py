@@ -101,6 +101,32 @@ async def test_a_file_posted_before_the_question_is_seen(world: World) -> None:
     assert "disk full" in world.contents()[-1]
 
 
+async def test_a_turn_waits_for_a_file_above_its_question(world: World) -> None:
+    """Such as an alert's log, which arrives with the question below it."""
+    slow = asyncio.Event()
+    await world.ask(1)
+    world.adapter.files["alert.txt"] = slow
+    await world.inbox.received(
+        said(2, "look", address=Address.ASIDE, author=BEN, attachments=(file("alert.txt"),))
+    )
+    await until(lambda: world.adapter.downloads == ["alert.txt"])
+    await world.inbox.received(said(3, "what does it mean?", address=Address.FOLLOW_UP))
+    world.adapter.files["alert.txt"] = b"disk full"
+    slow.set()
+    await world.idle()
+    assert "disk full" in world.contents()[-1]
+
+
+async def test_the_wait_for_files_above_a_question_is_bounded(tmp_path: Path) -> None:
+    async with world_at(tmp_path / "store.db", content={"wait_seconds": 0.05}) as world:
+        await world.ask(1)
+        world.adapter.files["alert.txt"] = asyncio.Event()
+        alert = (file("alert.txt"),)
+        await world.ask(2, "look", address=Address.ASIDE, author=BEN, attachments=alert)
+        await world.ask(3, "what does it mean?", address=Address.FOLLOW_UP)
+        assert '[Attachment "alert.txt": not readable' in world.contents()[-1]
+
+
 # ── long files ────────────────────────────────────────────────────────────────────────────────
 async def test_a_long_file_is_shortened_and_the_reply_says_so(world: World) -> None:
     world.adapter.files["big.log"] = b"BEGIN " + b"x " * 50_000 + b" END"
