@@ -139,6 +139,7 @@ class AttachmentContext:
     max_images: int | None = None
     sent_images: list[Attachment] = field(default_factory=list)
     image_count: int = 0
+    _included: set[str] = field(default_factory=set)  # the digests of files in the request
     _is_new: bool = True
     _not_read: list[tuple[Attachment, str]] = field(default_factory=list)
     _in_part: dict[int, tuple[Attachment, list[str]]] = field(default_factory=dict)
@@ -164,8 +165,7 @@ class AttachmentContext:
 
     # ── one message ───────────────────────────────────────────────────────────────────────────
     async def _expand_one(self, row: Message, attachments: Sequence[Attachment]) -> Message:
-        in_full = [each for each in attachments if self._is_wanted(row, each)]
-        files = [file for each in in_full if (file := await self._open(each)) is not None]
+        files = [file for each in attachments if (file := await self._open(row, each)) is not None]
         self._choose_images(row, files)
         self._fit_texts(row, files)
         opened = {file.attachment.id: file for file in files}
@@ -186,11 +186,22 @@ class AttachmentContext:
         room = ASCII_CHARACTERS_PER_TOKEN * self.earlier_tokens
         return (attachment.characters or 0) <= room > 0 or self.asks_again(attachment)
 
-    async def _open(self, attachment: Attachment) -> _File | None:
-        """The attachment's content; None if an earlier one is too long to be repeated."""
-        extract = await self.store.read_extract(attachment.digest or "")
-        if extract is None:
+    async def _open(self, row: Message, attachment: Attachment) -> _File | None:
+        """The attachment's content; None if it is not read, repeated, or too long to be repeated.
+
+        People attach the same file again, and replying to a message brings its files along.
+        """
+        digest = attachment.digest or ""
+        if digest in self._included or not self._is_wanted(row, attachment):
             return None
+        extract = await self.store.read_extract(digest)
+        file = None if extract is None else self._choose(attachment, extract)
+        if file is not None:
+            self._included.add(digest)
+        return file
+
+    def _choose(self, attachment: Attachment, extract: Extract) -> _File | None:
+        """The file, unless it is an earlier one for which there is no room."""
         file = _File(attachment, extract, extract.text, extract.images)
         if self._is_new or self.asks_again(attachment):
             return file
@@ -260,6 +271,8 @@ class AttachmentContext:
         return "\n\n".join(shown)
 
     def _describe_absent(self, row: Message, attachment: Attachment) -> str:
+        if attachment.digest in self._included:
+            return words.repeated(attachment)
         if attachment.state is AttachmentState.READY:
             return words.stub(attachment)
         why = words.why_not(attachment)

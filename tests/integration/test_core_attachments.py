@@ -123,6 +123,13 @@ async def test_a_long_file_is_a_stub_in_later_turns_until_it_is_wanted(world: Wo
         assert "word word" in world.contents()[0]
 
 
+async def test_the_same_content_is_in_a_request_once(world: World) -> None:
+    world.adapter.files |= {"a.txt": b"the same", "b.txt": b"the same"}
+    await world.ask(1, "what is it?", attachments=(file("a.txt"), file("b.txt")))
+    assert world.contents()[0].count("the same\n") == 1
+    assert '[File "b.txt": the same content' in world.contents()[0]
+
+
 async def test_short_files_are_complete_beside_a_long_one(world: World) -> None:
     world.adapter.files |= {"big.log": b"x " * 50_000, "small.txt": b"the small one " * 20}
     await world.ask(1, "compare", attachments=(file("big.log"), file("small.txt")))
