@@ -75,7 +75,7 @@ class PageEvents:
     def push_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:
-        """A command's answer; the tab that sent it as `client_id` has it in its response already."""
+        """A command's answer; the tab that sent `client_id` has it in its response already."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
         self._hub.feed(user).push("notice", lambda: shape, size=len(text))

@@ -393,7 +393,7 @@ async def test_states_of_files_change_in_every_tab_when_the_answer_ends(tmp_path
         site.person() as api,
         api.stream("GET", "/app/events") as events,
     ):
-        await model.say("Here it is.", match="read it", wait_at=4)
+        await model.say("Here it is, word by word. " * 12, match="read it", wait_at=20)
         body = form(("a.zip", "application/zip", b"PK"), text="@threadline read it")
         body.add_field("client_id", str(uuid.uuid4()))
         _, sent = await send(api, "/app/messages", body)
