@@ -17,6 +17,8 @@ import pytest_asyncio
 
 from adapters.web.limits import BODY_BYTES, UploadLimits
 from adapters.web.uploads import MOST_HELD
+from bot.domain.attachments import Omission
+from tests.sims.model.client import ModelSim
 from tests.support.small_files import png
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
 
@@ -381,3 +383,33 @@ async def test_a_command_on_the_page_takes_no_files(api: Person) -> None:
     status, answer = await send(api, "/app/messages", body)
     assert status == 422
     assert "A command takes no files" in answer["error"]
+
+
+async def test_states_of_files_change_in_every_tab_when_the_answer_ends(tmp_path: Path) -> None:
+    """A file was refused while the model wrote: the question's event and the channel say so."""
+    async with (
+        ModelSim() as model,
+        serving(tmp_path, model) as site,
+        site.person() as api,
+        api.stream("GET", "/app/events") as events,
+    ):
+        await model.say("Here it is, word by word. " * 12, match="read it", wait_at=20)
+        body = form(("a.zip", "application/zip", b"PK"), text="@threadline read it")
+        body.add_field("client_id", str(uuid.uuid4()))
+        _, sent = await send(api, "/app/messages", body)
+        identity = sent["message"]["attachments"][0]["id"]
+        assert sent["message"]["attachments"][0]["state"] == "pending"
+        await until(lambda: model.streams(match="read it"))
+        store = site.core.store.attachments()
+        (pending,) = await store.pending("web", limit=10)
+        assert pending.uid == identity
+        await store.omit(pending.id, Omission.UNSUPPORTED)
+        await model.release("read it")
+        async with asyncio.timeout(30):
+            async for event in events:
+                files = event.data.get("attachments") or [{}]
+                if event.name == "message" and files[0].get("state") == "refused":
+                    break
+        assert files[0]["problem"] == "I cannot read this kind of file"
+        root = (await api.get("/app/threads"))["threads"][0]["root"]
+        assert root["attachments"] == files
