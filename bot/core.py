@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from bot.config.fields import split
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
-from bot.content.fetcher import AttachmentFetcher, Readers
-from bot.content.link_reader import PublicLinkReader
+from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
 from bot.domain import texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
@@ -25,6 +25,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.llm.registry import Models, build_models, build_transcriber
+from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.store.sqlite import SqliteStore
@@ -143,14 +144,20 @@ def build_core(
 def build_readers(settings: Settings, clock: Clock) -> Readers:
     """What reads files, links and speech; raises SettingsError for an unknown speech model."""
     return Readers(
-        links=PublicLinkReader(
-            clock=clock,
-            allowed_hosts=split(settings.link_allowed_hosts),
-            denied_hosts=split(settings.link_denied_hosts),
-            private_hosts=split(settings.link_private_hosts),
-        ),
+        links=DeferredLinkReader(partial(_make_link_reader, settings, clock)),
         extractor=SandboxExtractor(pages=settings.attachment_pages),
         transcriber=build_transcriber(settings),
+    )
+
+
+def _make_link_reader(settings: Settings, clock: Clock) -> LinkReader:
+    from bot.content.link_reader import PublicLinkReader
+
+    return PublicLinkReader(
+        clock=clock,
+        allowed_hosts=split(settings.link_allowed_hosts),
+        denied_hosts=split(settings.link_denied_hosts),
+        private_hosts=split(settings.link_private_hosts),
     )
 
 

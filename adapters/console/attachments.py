@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import os
 import shlex
 import stat
 from collections.abc import Iterable
@@ -111,8 +112,9 @@ def _expanded(path: str) -> Path:
 def _read(path: Path, most: int) -> IncomingAttachment:
     """The file at `path`. Raises NotAttached."""
     try:
-        with path.open("rb") as file:
-            if not stat.S_ISREG(path.stat().st_mode):
+        # A pipe without a writer would not open otherwise.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise NotAttached(terminal_texts.not_a_file(str(path)))
             data = file.read(most + 1)
     except (FileNotFoundError, NotADirectoryError) as error:

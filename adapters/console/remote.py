@@ -7,6 +7,7 @@ page's events carry every reply, whether a line, a command or a button elsewhere
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import uuid
@@ -167,7 +168,9 @@ class RemoteChat:
                 form.add_field(name, value)
         for file in files:
             kind = file.media_type or "application/octet-stream"
-            form.add_field("files", file.data, filename=file.name, content_type=kind)
+            form.add_field(
+                "files", io.BytesIO(file.data or b""), filename=file.name, content_type=kind
+            )
         return await self._request("POST", "/app/messages", form=form)
 
     def _print(self, text: str) -> None:

@@ -18,6 +18,7 @@ from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
@@ -170,7 +171,7 @@ async def _read_json(request: Request, model: type[B], field_name: str, hold: Ho
     if len(files) > limits.files:
         raise field_error(place, _too_many(limits), "too_many_files")
     for file in files:
-        _require_small(file.name, file.size or 0, limits, place)
+        _require_small(file.name, file.size or 0, limits, place[1:])
     return Received(body, text, hold, tuple(files))
 
 
@@ -206,7 +207,13 @@ def _check(model: type[B], value: Any) -> B:
 
 def _place(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """A place without the names that pydantic gives to the members of a union."""
-    return tuple(part for part in loc if part not in ("as_text", "as_parts"))
+    plain = [part for part in loc if part not in ("as_text", "as_parts")]
+    # Behind the number of a part stands its type.
+    return tuple(
+        part
+        for before, part in zip([None, *plain], plain, strict=False)
+        if not (isinstance(before, int) and isinstance(part, str))
+    )
 
 
 # ── forms ─────────────────────────────────────────────────────────────────────────────────────
@@ -218,7 +225,7 @@ async def _read_form(request: Request, model: type[B], field_name: str, hold: Ho
             max_fields=MOST_FIELDS,
             max_part_size=BODY_BYTES,
         )
-    except HTTPException as error:
+    except StarletteHTTPException as error:
         if error.status_code != 400:
             raise
         raise field_error(("body",), http_texts.NOT_A_FORM, "form_invalid") from error

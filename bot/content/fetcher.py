@@ -38,9 +38,10 @@ MAX_PENDING = 1_000
 """Attachments that one look at the database starts; the end of each leads to the next look."""
 
 GIVE_UP_SECONDS = 600.0
-"""How long a download is tried. The turn waits far shorter; later turns may still get the file."""
+"""How long a download or a transcription is tried. The turn waits far shorter; later turns may still
+get the file."""
 
-DOWNLOAD_RETRY = Backoff(first=1.0, longest=60.0)
+NETWORK_RETRY = Backoff(first=1.0, longest=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,25 @@ class Readers:
         await self.extractor.aclose()
         if self.transcriber is not None:
             await self.transcriber.aclose()
+
+
+class DeferredLinkReader:
+    """Makes the reader of links for the first link, so that its libraries slow down no start."""
+
+    def __init__(self, make: Callable[[], LinkReader]) -> None:
+        self._make = make
+        self._reader: LinkReader | None = None
+
+    async def download(self, url: str, *, limit: int) -> Download:
+        """See `LinkReader.download`."""
+        if self._reader is None:
+            self._reader = self._make()
+        return await self._reader.download(url, limit=limit)
+
+    async def aclose(self) -> None:
+        """Close the reader, if there is one."""
+        if self._reader is not None:
+            await self._reader.aclose()
 
 
 class AttachmentFetcher:
@@ -157,19 +177,37 @@ class AttachmentFetcher:
         if digest is None:  # deleted in the meantime
             return
         known = digest
-        async with self._slots:
-            if await self._retry(lambda: self._store.read_extract(known)) is not None:
-                return  # read for another message; READY since its bytes were stored
-            if download is None:
-                data = await self._retry(lambda: self._store.read_bytes(known))
-                if data is None:
-                    return
-                download = Download(data, attachment.media_type, attachment.name)
-            extract = await self._extract(attachment, download)
-            await self._retry(lambda: self._store.save_extract(known, extract))
+        if await self._retry(lambda: self._store.read_extract(known)) is not None:
+            return  # read for another message; READY since its bytes were stored
+        if download is None:
+            data = await self._retry(lambda: self._store.read_bytes(known))
+            if data is None:
+                return
+            download = Download(data, attachment.media_type, attachment.name)
+        read = download
+        extract = await self._persist(attachment, lambda: self._extract(attachment, read))
+        await self._retry(lambda: self._store.save_extract(known, extract))
 
     async def _retry(self, operation: Callable[[], Awaitable[T]]) -> T:
         return await retry_while_unavailable(operation, self._clock.sleep)
+
+    async def _persist(self, attachment: Attachment, operation: Callable[[], Awaitable[T]]) -> T:
+        """The result of `operation`, tried again while that may help. Raises AttachmentError.
+
+        No slot is held during the pauses, so that a slow server does not stop other downloads.
+        """
+        give_up = self._clock.monotonic() + GIVE_UP_SECONDS
+        for pause in NETWORK_RETRY:
+            try:
+                async with self._slots:
+                    return await operation()
+            except AttachmentError as error:
+                wait = max(pause, error.retry_after or 0.0)
+                if error.retry_after is None or self._clock.monotonic() + wait > give_up:
+                    raise
+                log.info("trying again", attachment=attachment.id, seconds=wait)
+            await self._clock.sleep(wait)
+        raise AssertionError("the pauses never end")
 
     # ── bytes ─────────────────────────────────────────────────────────────────────────────────
     async def _download(self, attachment: Attachment) -> Download:
@@ -178,18 +216,7 @@ class AttachmentFetcher:
             return Download(attachment.transcript.encode(), attachment.media_type, attachment.name)
         if attachment.size is not None and attachment.size > self._max_bytes:
             raise AttachmentError(Omission.TOO_LARGE)
-        give_up = self._clock.monotonic() + GIVE_UP_SECONDS
-        for pause in DOWNLOAD_RETRY:
-            try:
-                async with self._slots:
-                    return await self._download_once(attachment)
-            except AttachmentError as error:
-                wait = max(pause, error.retry_after or 0.0)
-                if error.retry_after is None or self._clock.monotonic() + wait > give_up:
-                    raise
-                log.info("a download is tried again", attachment=attachment.id, seconds=wait)
-            await self._clock.sleep(wait)
-        raise AssertionError("the pauses never end")
+        return await self._persist(attachment, lambda: self._download_once(attachment))
 
     async def _download_once(self, attachment: Attachment) -> Download:
         if attachment.is_link:
@@ -209,21 +236,23 @@ class AttachmentFetcher:
     # ── text and images ───────────────────────────────────────────────────────────────────────
     async def _extract(self, attachment: Attachment, download: Download) -> Extract:
         """What a model gets of the bytes. Raises AttachmentError."""
-        name, media_type = attachment.name or download.name, download.media_type
         if attachment.transcript:
-            return Extract(
-                kind=AttachmentKind.AUDIO,
-                media_type=attachment.media_type,
-                text=attachment.transcript,
-            )
-        extract = await self._readers.extractor.extract(
-            name, attachment.media_type or media_type, download.data
-        )
+            return _spoken(attachment.media_type, attachment.transcript)
+        name = attachment.name or download.name
+        media_type = download.media_type or attachment.media_type
+        extract = await self._readers.extractor.extract(name, media_type, download.data)
+        if attachment.is_voice and extract.kind is AttachmentKind.TEXT:
+            return _spoken(attachment.media_type, extract.text)  # the platform's transcript
         if extract.kind is not AttachmentKind.AUDIO:
             return extract
         if self._readers.transcriber is None:
             raise AttachmentError(Omission.NO_TRANSCRIPTION)
-        text = await self._readers.transcriber.transcribe(name, extract.media_type, download.data)
-        if not text.strip():
-            raise AttachmentError(Omission.NO_SPEECH)
-        return Extract(kind=AttachmentKind.AUDIO, media_type=extract.media_type, text=text.strip())
+        words = await self._readers.transcriber.transcribe(name, extract.media_type, download.data)
+        return _spoken(extract.media_type, words)
+
+
+def _spoken(media_type: str, words: str) -> Extract:
+    """The extract of speech. Raises AttachmentError if nothing was said."""
+    if not words.strip():
+        raise AttachmentError(Omission.NO_SPEECH)
+    return Extract(kind=AttachmentKind.AUDIO, media_type=media_type, text=words.strip())

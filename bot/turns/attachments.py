@@ -53,8 +53,8 @@ class TurnAttachments:
         self._ports, self._claim = ports, claim
         self._of_questions: list[Attachment] = []
         self._patience = ports.wait_seconds  # for files above the questions
-        self.sees_images = True  # False: images are left out of requests, with a sentence
-        self.refused = False  # the model's server rejected an image of this turn
+        self.no_images = ""  # the sentence that says why images are left out; "": they are sent
+        self.max_images: int | None = None  # the newest ones that the model's server takes
 
     async def arrive(self) -> None:
         """Wait until the attachments are read, or too long."""
@@ -112,12 +112,12 @@ class TurnAttachments:
             new_tokens=budget * 3 // 4,
             earlier_tokens=budget // 4,
             asks_again=lambda attachment: _asks_again(asked, attachment),
-            sees_images=self.sees_images,
+            no_images=self.no_images,
+            max_images=self.max_images,
         )
 
     async def refuse_images(self, sent: Sequence[Attachment]) -> None:
         """The model's server rejected an image: none of `sent` is sent again."""
-        self.refused = True
         for each in sent:
             await self._ports.store.omit(each.id, Omission.MODEL_REFUSED)
 
@@ -150,8 +150,11 @@ class AttachmentContext:
     new_tokens: int
     earlier_tokens: int
     asks_again: Callable[[Attachment], bool]
-    sees_images: bool
+    no_images: str
+    max_images: int | None = None
     sent_images: list[Attachment] = field(default_factory=list)
+    image_count: int = 0
+    _included: set[str] = field(default_factory=set)  # the digests of files in the request
     _is_new: bool = True
     _not_read: list[tuple[Attachment, str]] = field(default_factory=list)
     _in_part: dict[int, tuple[Attachment, list[str]]] = field(default_factory=dict)
@@ -179,13 +182,12 @@ class AttachmentContext:
     def sentences(self) -> Sequence[str]:
         """The sentences about the questions' attachments, for the end of the reply."""
         said = [words.not_read(self._not_read), words.read_in_part(self._in_part.values())]
-        said.append(words.CANNOT_SEE if self._left_images else "")
+        said.append(self.no_images if self._left_images else "")
         return [escape(sentence) for sentence in said if sentence]
 
     # ── one message ───────────────────────────────────────────────────────────────────────────
     async def _expand_one(self, row: Message, attachments: Sequence[Attachment]) -> Message:
-        in_full = [each for each in attachments if self._is_wanted(row, each)]
-        files = [file for each in in_full if (file := await self._open(each)) is not None]
+        files = [file for each in attachments if (file := await self._open(row, each)) is not None]
         self._choose_images(row, files)
         self._fit_texts(row, files)
         opened = {file.attachment.id: file for file in files}
@@ -206,15 +208,26 @@ class AttachmentContext:
         room = ASCII_CHARACTERS_PER_TOKEN * self.earlier_tokens
         return (attachment.characters or 0) <= room > 0 or self.asks_again(attachment)
 
-    async def _open(self, attachment: Attachment) -> _File | None:
-        """The attachment's content; None if an earlier one is too long to be repeated."""
-        extract = await self.store.read_extract(attachment.digest or "")
-        if extract is None:
+    async def _open(self, row: Message, attachment: Attachment) -> _File | None:
+        """The attachment's content; None if it is not read, repeated, or too long to be repeated.
+
+        People attach the same file again, and replying to a message brings its files along.
+        """
+        digest = attachment.digest or ""
+        if digest in self._included or not self._is_wanted(row, attachment):
             return None
+        extract = await self.store.read_extract(digest)
+        file = None if extract is None else self._choose(attachment, extract)
+        if file is not None:
+            self._included.add(digest)
+        return file
+
+    def _choose(self, attachment: Attachment, extract: Extract) -> _File | None:
+        """The file, unless it is an earlier one for which there is no room."""
         file = _File(attachment, extract, extract.text, extract.images)
         if self._is_new or self.asks_again(attachment):
             return file
-        images = extract.images if self.sees_images else ()
+        images = () if self.no_images else extract.images
         cost = count_up_to(extract.text, self.earlier_tokens) + sum(map(image_tokens, images))
         if cost > self.earlier_tokens:
             return None
@@ -226,15 +239,16 @@ class AttachmentContext:
         for file in files:
             if not file.images:
                 continue
-            if not self.sees_images:
+            if self.no_images:
                 self._left_images = self._left_images or row.id in self.questions
                 file.images = ()
                 continue
             fitting: list[ImagePart] = []
             for image in file.images:
                 cost = image_tokens(image)
-                if cost <= self.new_tokens or not self.sent_images:
+                if self._has_room(cost):
                     self.new_tokens -= cost
+                    self.image_count += 1
                     fitting.append(_named(image, file.attachment))
             if len(fitting) < len(file.images):
                 self._note(
@@ -243,6 +257,12 @@ class AttachmentContext:
             file.images = tuple(fitting)
             if fitting:
                 self.sent_images.append(file.attachment)
+
+    def _has_room(self, cost: int) -> bool:
+        """Whether one more image of `cost` tokens fits; the newest one always does."""
+        if self.max_images is not None and self.image_count >= self.max_images:
+            return False
+        return cost <= self.new_tokens or not self.image_count
 
     def _fit_texts(self, row: Message, files: Sequence[_File]) -> None:
         """Share the room for texts: short files are complete, long ones get equal parts."""
@@ -273,6 +293,8 @@ class AttachmentContext:
         return "\n\n".join(shown)
 
     def _describe_absent(self, row: Message, attachment: Attachment) -> str:
+        if attachment.digest in self._included:
+            return words.repeated(attachment)
         if attachment.state is AttachmentState.READY:
             return words.stub(attachment)
         why = words.why_not(attachment)

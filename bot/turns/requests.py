@@ -8,6 +8,8 @@ from datetime import tzinfo
 
 import structlog
 
+from bot.domain.attachment_labels import CANNOT_SEE, IMAGE_REFUSED
+from bot.domain.attachments import Attachment
 from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused
 from bot.domain.model import ChatRequest, ReasoningDisplay
 from bot.domain.tokens import message_tokens
@@ -59,12 +61,13 @@ class RequestBuilder:
         self._budgets, self._attachments, self._clock = budgets, attachments, clock
         self._budget = options.context_tokens
         self._sent: AttachmentContext | None = None
+        self._refused: Sequence[Attachment] = ()
         self.shortened = False
         self.omissions: Sequence[str] = ()
 
     async def first(self, model: ChatModel) -> ChatRequest:
         """The first request to `model`, within the budget that is known for it."""
-        self._attachments.sees_images = model.sees is not False
+        self._attachments.no_images = CANNOT_SEE if model.sees is False else ""
         return await self._build(self._budgets.get(model.name, self._options.context_tokens))
 
     async def with_less(
@@ -93,14 +96,21 @@ class RequestBuilder:
         return None
 
     async def _without_images(self, error: CannotSee | ImageRefused) -> ChatRequest | None:
-        """The newest request without images; None if it had none."""
-        sent = self._sent.sent_images if self._sent is not None else ()
-        if not sent:
+        """The newest request without images, or with fewer; None if it had none."""
+        if self._sent is None or not self._sent.image_count:
             return None
-        if isinstance(error, ImageRefused):
-            await self._attachments.refuse_images(sent)
-        self._attachments.sees_images = False
+        if isinstance(error, CannotSee):
+            self._attachments.no_images = CANNOT_SEE
+        elif error.limit and self._sent.image_count > error.limit:
+            self._attachments.max_images = error.limit
+        else:
+            self._attachments.no_images = IMAGE_REFUSED
+            self._refused = self._sent.sent_images
         return await self._build(self._budget)
+
+    async def record_answer(self) -> None:
+        """The newest request was answered: images that failed the one before are to blame."""
+        await self._attachments.refuse_images(self._refused)
 
     async def _build(self, budget: int) -> ChatRequest:
         self._budget = budget

@@ -226,7 +226,8 @@ class _Attempt:
             self._draft.shortened = requests.shortened
             self._draft.omissions = requests.omissions
             try:
-                return await self._ask(request, reply)
+                await self._ask(request, reply)
+                return await requests.record_answer()
             except (ContextTooLong, CannotSee, ImageRefused) as error:
                 if self._draft.text:
                     raise

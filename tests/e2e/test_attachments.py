@@ -107,7 +107,7 @@ async def test_a_long_paste_is_answered_like_a_message(
 ) -> None:
     """Discord's client makes message.txt of it; the model gets its text without a label."""
     assert isinstance(driver, DiscordDriver)
-    text = "".join(f"Line {n:04d} of the report.\n" for n in range(185)).strip()
+    text = "".join(f"Line {n:04d} of the report.\n" for n in range(220)).strip()
     assert len(text) > 5_000
     await model.say("Summary.")
     async with bot:
@@ -158,14 +158,14 @@ async def test_ten_files_are_read_together_and_the_eleventh_is_named(
     await model.say("All read.")
     async with bot:
         thread = await driver.mention("compare", files=files)
-        (reply,) = await whole(driver, thread, "All read.")
+        (reply,) = await whole(driver, thread, "(there are too many at a time)")
         (question,) = user_texts(await model.last())
         assert [n for n, *_ in files if f"content of {n}" in question] == [
             name for name, *_ in files if name not in ("j.png", "k.txt")
         ]
         assert len((await model.last()).images) == 1
-        assert reply.text.count("I could not read") == reply.text.count("“") == 1
-        assert "“k.txt” (there are too many at a time)" in reply.text
+        assert reply.text.count("“") == 1
+        assert "I could not read “k.txt” (there are too many at a time)." in reply.text
         assert len(await downloads(driver)) == 10
 
 
@@ -179,7 +179,7 @@ async def test_a_long_pdf_has_its_pages_marked_and_its_scans_as_images(
     async with bot:
         document = ("contract.pdf", "application/pdf", reader_files.pdf(pages))
         thread = await driver.mention("what is it?", files=[document])
-        (reply,) = await whole(driver, thread, "A contract.")
+        (reply,) = await whole(driver, thread, "“contract.pdf”")
         record = await model.last()
         (question,) = user_texts(record)
         assert "[Page 3]\nParagraph 3 of the contract." in question
@@ -267,8 +267,7 @@ async def test_a_file_that_is_gone_is_named_and_the_rest_is_answered(
     async with bot:
         files = [("gone.txt", PLAIN, b"deleted"), ("here.txt", PLAIN, b"still here")]
         thread = await driver.mention("compare", files=files)
-        (reply,) = await whole(driver, thread, "Half of it.")
-        assert "I could not read “gone.txt” (it no longer exists)." in reply.text
+        await whole(driver, thread, "I could not read “gone.txt” (it no longer exists).")
         (question,) = user_texts(await model.last())
         assert "still here" in question
         assert '[Attachment "gone.txt": not readable, because it no longer exists]' in question
@@ -290,7 +289,8 @@ async def test_a_deleted_message_leaves_nothing_of_its_file(
             return count(bot, "files") == count(bot, "extracts") == 0
 
         await until(nothing_left, driver)
-        assert count(bot, "attachments WHERE name <> '' OR locator <> '{}'") == 0
+        assert count(bot, "attachments") == 0
+        await bot.terminate()
         for path in bot.folder.glob("threadline.db*"):
             assert b"the secret key" not in path.read_bytes(), path
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import pty
+import sqlite3
 import sys
 import termios
 from collections.abc import AsyncIterator, Mapping
@@ -347,6 +349,34 @@ async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
     assert "broke off" in err
 
 
+async def test_pipe_beside_a_question_is_its_file(model: ModelSim, tmp_path: Path) -> None:
+    """Here and with a running bot; an input that is too large is one sentence, and asks nothing."""
+    await model.script(Answer(match="why did it fail", text="Out of memory."))
+    environ = {
+        "LLM": "openai:sim",
+        "OPENAI_BASE_URL": model.base_url,
+        "ATTACHMENT_MAX_MB": "1",
+    }
+    question = "why did it fail?"
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+    assert await run_piped("killed\n", tmp_path / "here", environ, question) == (
+        *(0, "Out of memory.\n", ""),
+    )
+    code, out, err = await run_piped("x" * 1_000_001, tmp_path / "here", environ, question)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "threadline: The input is too large: it may have 1 MB at most."
+    async with BotProcess(tmp_path / "there", environ) as bot:
+        environ["HTTP_PORT"] = str(bot.http_port)
+        assert await run_piped("killed\n", tmp_path / "there", environ, question) == (
+            *(0, "Out of memory.\n", ""),
+        )
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        with contextlib.closing(sqlite3.connect(folder / "threadline.db")) as database:
+            found = database.execute("SELECT name, media_type, size FROM attachments").fetchall()
+        assert found == [("stdin.txt", "text/plain", 7)]
+
+
 async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path: Path) -> None:
     """Over the bot's port, with a token where needed; the conversation is a thread of the page."""
     await model.script(
@@ -481,10 +511,12 @@ async def chat(text: str, folder: Path) -> str:
     return out
 
 
-async def run_piped(text: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
-    """`echo TEXT | python -m bot chat`: exit code, stdout, stderr."""
+async def run_piped(
+    text: str, folder: Path, environ: Mapping[str, str], *words: str
+) -> tuple[int, str, str]:
+    """`echo TEXT | python -m bot chat WORDS`: exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "chat"),
+        *(sys.executable, "-m", "bot", "chat", *words),
         cwd=folder,
         env=environ_of(folder, environ),
         stdin=asyncio.subprocess.PIPE,

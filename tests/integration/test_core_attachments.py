@@ -106,11 +106,11 @@ async def test_a_turn_waits_for_a_file_above_its_question(world: World) -> None:
     slow = asyncio.Event()
     await world.ask(1)
     world.adapter.files["alert.txt"] = slow
-    await world.inbox.received(
+    await world.inbox.receive(
         said(2, "look", address=Address.ASIDE, author=BEN, attachments=(file("alert.txt"),))
     )
     await until(lambda: world.adapter.downloads == ["alert.txt"])
-    await world.inbox.received(said(3, "what does it mean?", address=Address.FOLLOW_UP))
+    await world.inbox.receive(said(3, "what does it mean?", address=Address.FOLLOW_UP))
     world.adapter.files["alert.txt"] = b"disk full"
     slow.set()
     await world.idle()
@@ -147,6 +147,13 @@ async def test_a_long_file_is_a_stub_in_later_turns_until_it_is_wanted(world: Wo
     for number, text in ((3, "read the file again"), (4, "is big.log complete?")):
         await world.ask(number, text, address=Address.FOLLOW_UP)
         assert "word word" in world.contents()[0]
+
+
+async def test_the_same_content_is_in_a_request_once(world: World) -> None:
+    world.adapter.files |= {"a.txt": b"the same", "b.txt": b"the same"}
+    await world.ask(1, "what is it?", attachments=(file("a.txt"), file("b.txt")))
+    assert world.contents()[0].count("the same\n") == 1
+    assert '[File "b.txt": the same content' in world.contents()[0]
 
 
 async def test_short_files_are_complete_beside_a_long_one(world: World) -> None:
@@ -236,7 +243,29 @@ async def test_a_refused_image_is_never_sent_again(world: World) -> None:
     await world.ask(2, "the image again", address=Address.FOLLOW_UP)
     assert [sum(len(m.parts) for m in r.messages) for r in world.model.requests] == [1, 0, 0]
     assert states(world) == [("shot.png", "refused", "model_refused")]
-    assert "the model's server refused it" in world.shown()[0]
+    assert world.shown()[0] == (
+        "Hello.\n\n_The model's server refused an image, so I left it out._"
+    )
+
+
+async def test_an_image_is_not_blamed_for_a_request_that_fails_without_it(world: World) -> None:
+    world.adapter.files["shot.png"] = PNG
+    world.model.pieces = (ImageRefused(),)
+    await world.ask(1, "what is this?", attachments=(file("shot.png"),))
+    assert len(world.model.requests) == 2
+    assert states(world) == [("shot.png", "ready", None)]
+
+
+async def test_a_server_that_takes_few_images_gets_the_newest(world: World) -> None:
+    names = [f"{n}.png" for n in range(4)]
+    world.adapter.files |= {name: PNG + name.encode() for name in names}
+    answers = iter([(ImageRefused(limit=2),)])
+    usual = world.model.pieces
+    world.model.script = lambda: next(answers, usual)
+    await world.ask(1, "compare", attachments=tuple(map(file, names)))
+    assert [len(request.messages[-1].parts) for request in world.model.requests] == [4, 2]
+    assert "1 image did not fit." in world.shown()[0]
+    assert {state for _, state, _ in states(world)} == {"ready"}
 
 
 # ── restarts, edits and deletions ─────────────────────────────────────────────────────────────
