@@ -204,6 +204,23 @@ async def test_a_download_that_never_ends_does_not_hold_the_answer(tmp_path: Pat
         assert states(world)[0] == ("slow.txt", "pending", None)
 
 
+async def test_downloads_that_hang_leave_others_their_turn(world: World) -> None:
+    """A message has two slots; each of its other files waits for one of them."""
+    hanging = {f"{n}.txt": asyncio.Event() for n in range(10)}
+    world.adapter.files |= {**hanging, "fine.txt": b"all is well"}
+    await world.inbox.receive(said(1, "read", attachments=tuple(map(file, hanging))))
+    await until(lambda: len(world.adapter.downloads) == 2)
+    await world.inbox.receive(
+        said(2, "and this", where=key("t2"), author=BEN, attachments=(file("fine.txt"),))
+    )
+    await until(lambda: any("all is well" in str(r.messages) for r in world.model.requests))
+    for name, event in hanging.items():
+        world.adapter.files[name] = b"late"
+        event.set()
+    await world.idle()
+    assert sorted(world.adapter.downloads) == sorted([*hanging, "fine.txt"])
+
+
 async def test_an_unexpected_error_costs_one_attachment(world: World) -> None:
     world.adapter.files |= {"odd.txt": KeyError("odd"), "fine.txt": b"fine"}
     await world.ask(1, "why?", attachments=(file("odd.txt"), file("fine.txt")))
@@ -292,7 +309,7 @@ async def test_an_edit_that_takes_a_file_away_answers_again_without_it(world: Wo
     await world.idle()
     assert "text b" not in world.contents()[0]
     assert "text a" in world.contents()[0]
-    assert world.adapter.downloads == ["a.txt", "b.txt"]
+    assert sorted(world.adapter.downloads) == ["a.txt", "b.txt"]
 
 
 async def test_a_deleted_message_leaves_no_bytes(world: World) -> None:
