@@ -9,7 +9,7 @@ docs/decisions/2026-11-29-files-in-the-context.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.domain import attachment_labels as words
@@ -52,6 +52,7 @@ class TurnAttachments:
     def __init__(self, ports: AttachmentPorts, claim: Claim) -> None:
         self._ports, self._claim = ports, claim
         self._of_questions: list[Attachment] = []
+        self._patience = ports.wait_seconds  # for files above the questions
         self.no_images = ""  # the sentence that says why images are left out; "": they are sent
         self.max_images: int | None = None  # the newest ones that the model's server takes
 
@@ -63,6 +64,18 @@ class TurnAttachments:
         await self._ports.progress.wait(ids, self._ports.wait_seconds)
         found = await self._ports.store.of_messages(ids)
         self._of_questions = [each for group in found.values() for each in group]
+        if any(each.state is AttachmentState.PENDING for each in self._of_questions):
+            self._patience = 0.0  # the whole time has passed
+
+    async def arrive_above(self, messages: Sequence[int]) -> Mapping[int, Sequence[Attachment]]:
+        """The attachments of messages above the questions, after the rest of the wait.
+
+        They belong to what is asked about, such as the alert that a mention stands below.
+        """
+        patience, self._patience = self._patience, 0.0
+        if patience:
+            await self._ports.progress.wait(messages, patience)
+        return await self._ports.store.of_messages(messages)
 
     @property
     def has_any(self) -> bool:
@@ -94,6 +107,7 @@ class TurnAttachments:
         asked = " ".join(question.text for question in self._claim.asked)
         return AttachmentContext(
             store=self._ports.store,
+            arrive_above=self.arrive_above,
             questions=frozenset(question.id for question in self._claim.asked),
             new_tokens=budget * 3 // 4,
             earlier_tokens=budget // 4,
@@ -131,6 +145,7 @@ class AttachmentContext:
     """Adds attachments to the messages of one request, newest message first."""
 
     store: AttachmentStore
+    arrive_above: Callable[[Sequence[int]], Awaitable[Mapping[int, Sequence[Attachment]]]]
     questions: frozenset[int]
     new_tokens: int
     earlier_tokens: int
@@ -149,6 +164,8 @@ class AttachmentContext:
         """The messages with their attachments; call it with older rows each time."""
         ids = [row.id for row in rows if row.has_attachments]
         found = await self.store.of_messages(ids) if ids else {}
+        if late := [row.id for row in self._new_among(rows) if _is_pending(found.get(row.id, ()))]:
+            found = {**found, **await self.arrive_above(late)}
         expanded = []
         for row in rows:
             if row.role is Role.ASSISTANT:
@@ -156,6 +173,11 @@ class AttachmentContext:
             attachments = found.get(row.id, ())
             expanded.append(await self._expand_one(row, attachments) if attachments else row)
         return expanded
+
+    def _new_among(self, rows: Sequence[Message]) -> Sequence[Message]:
+        """The messages that no reply follows, of rows from the newest to older ones."""
+        ends = (n for n, row in enumerate(rows) if row.role is Role.ASSISTANT)
+        return rows[: next(ends, len(rows))] if self._is_new else ()
 
     def sentences(self) -> Sequence[str]:
         """The sentences about the questions' attachments, for the end of the reply."""
@@ -283,6 +305,10 @@ class AttachmentContext:
     def _note(self, row: Message, attachment: Attachment, *notes: str) -> None:
         if notes and row.id in self.questions:
             self._in_part.setdefault(attachment.id, (attachment, []))[1].extend(notes)
+
+
+def _is_pending(attachments: Sequence[Attachment]) -> bool:
+    return any(each.state is AttachmentState.PENDING for each in attachments)
 
 
 def _cost(pair: tuple[int, _File]) -> int:

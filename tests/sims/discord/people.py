@@ -61,6 +61,7 @@ class People:
         webhook: bool = False,
         flags: int = 0,
         type: int | None = None,
+        embeds: list[JSON] | None = None,
     ) -> int:
         """Post a message as `user` (a person, another bot, or a webhook) and return its id.
 
@@ -74,7 +75,7 @@ class People:
         everything = ["users", "roles", "everyone"]
         post = Post(
             user,
-            Draft(said.strip(), [], [], self._files(attachments or []), flags),
+            Draft(said.strip(), embeds or [], [], self._files(attachments or []), flags),
             type=type or (c.DEFAULT_MESSAGE if reference is None else c.REPLY),
             allowed={"parse": everything, "replied_user": ping},
             reference=reference,
