@@ -127,6 +127,12 @@ async def test_the_wait_for_files_above_a_question_is_bounded(tmp_path: Path) ->
         assert '[Attachment "alert.txt": not readable' in world.contents()[-1]
 
 
+async def test_a_word_beside_a_file_is_a_question_and_no_command(world: World) -> None:
+    world.adapter.files["shot.txt"] = b"an error"
+    await world.ask(1, "help", attachments=(file("shot.txt"),))
+    assert "an error" in world.contents()[0]
+
+
 # ── long files ────────────────────────────────────────────────────────────────────────────────
 async def test_a_long_file_is_shortened_and_the_reply_says_so(world: World) -> None:
     world.adapter.files["big.log"] = b"BEGIN " + b"x " * 50_000 + b" END"

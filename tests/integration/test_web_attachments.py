@@ -297,7 +297,7 @@ async def test_the_bytes_of_all_requests_are_bounded_and_released(tmp_path: Path
 
 
 # ── bytes out ─────────────────────────────────────────────────────────────────────────────────
-async def uploaded(api: Person, *files: tuple[str, str, bytes]) -> list[str]:
+async def upload_files(api: Person, *files: tuple[str, str, bytes]) -> list[str]:
     conversation = await begin(api)
     status, answer = await send(
         api, f"/conversation/completion/{conversation}", form(*files, message="see")
@@ -310,7 +310,7 @@ async def test_a_picture_is_shown_in_place_and_everything_else_downloaded(api: P
     """By its bytes: neither the name nor the declared type count."""
     page = b"<script>alert(1)</script>"
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-    identities = await uploaded(
+    identities = await upload_files(
         api,
         ("Bild ä.png", "image/png", PICTURE),
         ("page.png", "image/png", page),
@@ -333,7 +333,7 @@ async def test_a_picture_is_shown_in_place_and_everything_else_downloaded(api: P
 
 
 async def test_a_preview_exists_only_of_pictures(api: Person) -> None:
-    picture, log = await uploaded(
+    picture, log = await upload_files(
         api, ("a.png", "image/png", PICTURE), ("a.log", "text/plain", TEXT)
     )
     response, data = await content(api, picture, "?preview=true")
