@@ -103,6 +103,7 @@ def attachment_points(platform: str) -> list[KillPoint]:
         *(KillPoint(Target.COMMIT, "after", what) for what in ("save_bytes", "save_extract")),
         KillPoint(Target.COMMIT, "before", "omit"),
         KillPoint(Target.COMMIT, "after", "accept"),
+        KillPoint(Target.COMMIT, "after", "claim"),
     ]
 
 
