@@ -327,3 +327,17 @@ async def test_a_file_gives_no_commands_and_notifies_nobody(
         assert count(bot, "commands") == 0
         system = [m for m in (await model.last()).body["messages"] if m["role"] == "system"]
         assert len(system) == 1
+
+
+async def test_a_pasted_command_word_is_no_command(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
+) -> None:
+    """On Discord, message.txt reads as the message itself."""
+    await model.script(Answer(match="reset", text="Reset what?"), Answer(match="", text="Hello."))
+    async with bot:
+        thread = await driver.mention("hi there")
+        await whole(driver, thread, "Hello.")
+        await driver.say(thread, "", files=[("message.txt", PLAIN, b"reset")])
+        await whole(driver, thread, "Reset what?", count=2)
+        assert len(user_texts(await model.last())) == 2
+        assert count(bot, "commands") == 0
