@@ -42,8 +42,8 @@ MAX_PENDING = 1_000
 """Attachments that one look at the database starts; the end of each leads to the next look."""
 
 GIVE_UP_SECONDS = 600.0
-"""How long a download or a transcription is tried. The turn waits far shorter; later turns may still
-get the file."""
+"""How long a download or a transcription is tried. The turn waits far shorter; later turns may
+still get the file."""
 
 NETWORK_RETRY = Backoff(first=1.0, longest=60.0)
 
