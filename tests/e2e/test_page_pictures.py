@@ -79,7 +79,7 @@ TALK = (
 )
 
 
-TERMINAL = """<body style="margin:0;background:#16181d"><pre style="margin:0;padding:18px 22px;background:#16181d;
+TERMINAL = """<body style="margin:0;background:#16181d"><pre style="margin:0;padding:18px 22px;
 color:#d6d9e0;font:15px/1.5 'JetBrains Mono',monospace">$ make deploy
 <span style="color:#7fd1b9">✓</span> build       41 s
 <span style="color:#7fd1b9">✓</span> push        12 s
