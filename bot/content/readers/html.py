@@ -31,6 +31,9 @@ def read(data: bytes) -> Extract:
     source = _close_raw_elements(_decode(data))
     tree = LexborHTMLParser(source)
     markdown = _readable(tree)
+    if not markdown:  # a menu that is never closed contains the whole page
+        tree.unwrap_tags(["nav", "footer", "aside", "dialog"])
+        markdown = _readable(tree)
     if not markdown:
         raise AttachmentError(Omission.NO_TEXT)
     kept, left_out = text.shorten(markdown)

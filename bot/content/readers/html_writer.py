@@ -10,7 +10,7 @@ from bot.content.readers import text
 
 _OMITTED = frozenset({
     "script", "style", "noscript", "template", "svg", "iframe", "object", "embed", "canvas", "nav",
-    "footer", "aside", "form", "button", "select", "input", "textarea", "dialog", "audio", "video",
+    "footer", "aside", "button", "select", "input", "textarea", "dialog", "audio", "video",
     "map", "head", "math",
 })  # fmt: skip
 _BLOCKS = frozenset({
