@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query
@@ -226,7 +227,8 @@ class Workspace:
         incoming = self._chat.incoming(
             record, user, text, str(message.client_id), address, attachments
         )
-        is_command = commands.parse(incoming, self._models) is not None
+        without_files = replace(incoming, attachments=())
+        is_command = commands.parse(without_files, self._models) is not None
         if is_command and attachments:
             raise field_error(("body", "text"), http_texts.COMMAND_WITH_FILES, "command")
         if message.thread is None and not is_command:

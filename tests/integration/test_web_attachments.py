@@ -17,7 +17,6 @@ import pytest_asyncio
 
 from adapters.web.limits import BODY_BYTES, UploadLimits
 from adapters.web.uploads import MOST_HELD
-from bot.domain.attachments import Omission
 from tests.sims.model.client import ModelSim
 from tests.support.small_files import png
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
@@ -266,7 +265,11 @@ async def test_where_files_are_off_they_are_refused(tmp_path: Path) -> None:
 
 async def test_the_bytes_of_all_requests_are_bounded_and_released(tmp_path: Path) -> None:
     """Requests over the common budget get 503; it is free again once a message is stored."""
-    limits = {"ATTACHMENT_MAX_MB": "90", "ATTACHMENTS_PER_MESSAGE": "2"}
+    limits = {
+        "ATTACHMENT_MAX_MB": "90",
+        "ATTACHMENTS_PER_MESSAGE": "2",
+        "ATTACHMENT_WAIT_SECONDS": "0",
+    }
     async with serving(tmp_path, **limits) as site, site.person() as api:
         size = 90_000_000
         held = MOST_HELD // (size - BODY_BYTES)
@@ -386,30 +389,24 @@ async def test_a_command_on_the_page_takes_no_files(api: Person) -> None:
 
 
 async def test_states_of_files_change_in_every_tab_when_the_answer_ends(tmp_path: Path) -> None:
-    """A file was refused while the model wrote: the question's event and the channel say so."""
+    """A file turned out to be damaged: the question's event and the channel say so."""
     async with (
         ModelSim() as model,
         serving(tmp_path, model) as site,
         site.person() as api,
         api.stream("GET", "/app/events") as events,
     ):
-        await model.say("Here it is, word by word. " * 12, match="read it", wait_at=20)
-        body = form(("a.zip", "application/zip", b"PK"), text="@threadline read it")
+        await model.say("Here it is, word by word. " * 12, match="read it")
+        body = form(("a.pdf", "application/pdf", b"%PDF-1.7\nnothing"), text="@threadline read it")
         body.add_field("client_id", str(uuid.uuid4()))
         _, sent = await send(api, "/app/messages", body)
         identity = sent["message"]["attachments"][0]["id"]
         assert sent["message"]["attachments"][0]["state"] == "pending"
-        await until(lambda: model.streams(match="read it"))
-        store = site.core.store.attachments()
-        (pending,) = await store.pending("web", limit=10)
-        assert pending.uid == identity
-        await store.omit(pending.id, Omission.UNSUPPORTED)
-        await model.release("read it")
         async with asyncio.timeout(30):
             async for event in events:
                 files = event.data.get("attachments") or [{}]
-                if event.name == "message" and files[0].get("state") == "refused":
+                if event.name == "message" and files[0].get("state") == "unreadable":
                     break
-        assert files[0]["problem"] == "I cannot read this kind of file"
+        assert (files[0]["id"], files[0]["problem"]) == (identity, "it is damaged")
         root = (await api.get("/app/threads"))["threads"][0]["root"]
         assert root["attachments"] == files
