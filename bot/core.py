@@ -157,6 +157,7 @@ def _make_link_reader(settings: Settings, clock: Clock) -> LinkReader:
         clock=clock,
         allowed_hosts=split(settings.link_allowed_hosts),
         denied_hosts=split(settings.link_denied_hosts),
+        private_hosts=split(settings.link_private_hosts),
     )
 
 

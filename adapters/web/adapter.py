@@ -12,6 +12,7 @@ from adapters.web.chat import CHANNEL, PLATFORM, ChatService
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
 from adapters.web.limits import StreamLimit, UploadLimits
+from adapters.web.page_events import PageEvents
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -57,8 +58,10 @@ class WebAdapter:
             library=library, hub=self._hub, clock=clock, html_pool=self._html_pool
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
-        self._workspace = Workspace(
+        self._events = PageEvents(self._chat)
+        workspace = Workspace(
             chat=self._chat,
+            events=self._events,
             streams=streams,
             models=models,
             default_model=default_model,
@@ -68,7 +71,7 @@ class WebAdapter:
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
-            workspace=self._workspace,
+            workspace=workspace,
             streams=streams,
             access=access,
             models=models,
@@ -110,8 +113,8 @@ class WebAdapter:
             hub=self._hub,
             live=live,
             rate_limiter=self._rate_limiter,
-            on_state=self._workspace.push_reply,
-            on_text=self._workspace.push_live_reply,
+            on_state=self._events.push_reply,
+            on_text=self._events.push_live_reply,
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:

@@ -34,7 +34,7 @@ MOST_HELD = 256_000_000
 requests, or some dozens of ordinary files."""
 
 MOST_FIELDS = 20
-"""Fields of a form at most; the largest form of ours has four."""
+"""Fields of a form at most; the page sends four."""
 
 FILES, PASTED = "files", "pasted"
 """The names of a form's file fields. PASTED has long texts that a person pasted into the page."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query
@@ -18,9 +19,9 @@ from pydantic import BaseModel, Field, model_validator
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
-from adapters.web.hub import LiveReply
 from adapters.web.limits import MESSAGE_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.openapi import field_error
+from adapters.web.page_events import PageEvents, reply_size, thread_size
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
@@ -35,16 +36,12 @@ from bot.domain.records import (
     MessageRecord,
     NewConversation,
     ReplyRecord,
-    ThreadRecord,
     thread_id,
 )
 from bot.inbox import commands
 
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
-
-NEWEST_QUESTIONS = 20
-"""Messages among which the questions of a running turn are searched for."""
 
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
@@ -84,6 +81,7 @@ class Workspace:
         self,
         *,
         chat: ChatService,
+        events: PageEvents,
         streams: StreamLimit,
         models: Sequence[str],
         default_model: str,
@@ -96,6 +94,7 @@ class Workspace:
         self._streams, self._needs_token = streams, needs_token
         self._models, self._default_model = tuple(models), default_model
         self._opening, self._uploads = opening, uploads
+        self._events = events
 
     def router(self) -> APIRouter:
         """The routes, which belong to the page and not to the API description."""
@@ -228,7 +227,8 @@ class Workspace:
         incoming = self._chat.incoming(
             record, user, text, str(message.client_id), address, attachments
         )
-        is_command = commands.parse(incoming, self._models) is not None
+        without_files = replace(incoming, attachments=())
+        is_command = commands.parse(without_files, self._models) is not None
         if is_command and attachments:
             raise field_error(("body", "text"), http_texts.COMMAND_WITH_FILES, "command")
         if message.thread is None and not is_command:
@@ -262,8 +262,8 @@ class Workspace:
         if receipt is Receipt.QUESTION and message is not None:
             self._chat.push_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
-            self._push_notice(user, thread, answer.text, incoming.message_id)
-        self._push_thread(user, thread)
+            self._events.push_notice(user, thread, answer.text, incoming.message_id)
+        self._events.push_thread(user, thread)
         return {
             "thread": thread.record.uid if thread else None,
             "message": message,
@@ -285,70 +285,9 @@ class Workspace:
         found = await self._library.thread(thread, user_scope(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
         if command.name != commands.STOP and answer.text:  # the reply itself shows the effect
-            self._push_notice(user, found, answer.text, client_id)
-        self._push_thread(user, found)
+            self._events.push_notice(user, found, answer.text, client_id)
+        self._events.push_thread(user, found)
         return {"answer": answer.text}
-
-    # ── telling every tab ─────────────────────────────────────────────────────────────────────
-    async def push_reply(self, live: LiveReply) -> None:
-        """A reply started, or its end is stored."""
-        if live.thread is None:
-            return
-        reply = await self._library.reply(live.turn)
-        await self._push_questions(live)
-        thread = await self._library.thread(live.thread, user_scope(live.user, CHANNEL))
-        if reply is None or thread is None:
-            return
-        if reply.outcome is None:
-            self.push_live_reply(live)
-        else:
-            self._hub.feed(live.user).push(
-                "reply",
-                lambda: {
-                    "thread": live.thread,
-                    **serializers.page_reply(reply, None, self._highlight),
-                },
-                key=f"reply-{live.turn}",
-                size=reply_size(reply),
-            )
-        self._push_thread(live.user, thread)
-
-    async def _push_questions(self, live: LiveReply) -> None:
-        """The turn's questions with files: a reply begins and ends when their states change."""
-        newest = await self._library.latest(live.conversation, limit=NEWEST_QUESTIONS)
-        asked = [each for each in newest if each.turn == live.turn and each.attachments]
-        for message in asked:
-            if not message.is_reply and live.thread is not None:
-                shape = await self._html_pool.run(
-                    serializers.page_message, message, self._highlight
-                )
-                self._chat.push_message(live.user, live.thread, shape, None)
-
-    def push_live_reply(self, live: LiveReply) -> None:
-        """The reply has new text, which is rendered when the event is sent."""
-        if live.thread is not None:
-            self._hub.feed(live.user).push(
-                "reply",
-                lambda: {"thread": live.thread, **serializers.page_live(live)},
-                key=f"reply-{live.turn}",
-            )
-
-    def _push_thread(self, user: str, thread: ThreadRecord | None) -> None:
-        if thread is not None:
-            self._hub.feed(user).push(
-                "thread",
-                lambda: serializers.page_thread(thread, self._highlight),
-                key=f"thread-{thread.record.uid}",
-                size=thread_size(thread),
-            )
-
-    def _push_notice(
-        self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
-    ) -> None:
-        """`client_id` lets the sending tab ignore the notice: it has the response already."""
-        uid = thread.record.uid if thread else None
-        shape = {"thread": uid, "text": text, "client_id": client_id}
-        self._hub.feed(user).push("notice", lambda: shape, size=len(text))
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(
@@ -362,17 +301,6 @@ class Workspace:
             tab_events(self._hub, user, last_event_id or after, self._html_pool),
             self._streams.hold(user),
         )
-
-
-# ── sizes ─────────────────────────────────────────────────────────────────────────────────────
-def thread_size(thread: ThreadRecord) -> int:
-    """Characters of the thread's line in the channel."""
-    return message_size(thread.root)
-
-
-def reply_size(reply: ReplyRecord) -> int:
-    """Characters of a reply, both as text and as displayed."""
-    return len(reply.content) + len(reply.display)
 
 
 # ── texts and keys ────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,12 @@ log."""
 
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+# An IPv6 address needs brackets before a port.
+_HOST_PORT = re.compile(
+    r"[A-Za-z0-9_.-]{1,253}(?::(?P<port>[0-9]{1,5}))?"
+    r"|\[[0-9A-Fa-f:.]{2,45}\](?::(?P<port6>[0-9]{1,5}))?"
+    r"|[0-9A-Fa-f:.]{2,45}"
+)
 
 
 def split(value: str) -> tuple[str, ...]:
@@ -93,6 +99,14 @@ def _check_hosts(value: str) -> str:
     return value
 
 
+def _check_host_ports(value: str) -> str:
+    for entry in split(value):
+        found = _HOST_PORT.fullmatch(entry)
+        if found is None or int(found["port"] or found["port6"] or 80) not in range(1, 65_536):
+            raise ValueError(f"{entry!r}: write HOST or HOST:PORT, such as wiki.example.org:8090")
+    return value
+
+
 def _check_slack_token(value: SecretStr, expected: str) -> SecretStr:
     """Refuse the bot token in place of the app-level token, and vice versa."""
     kind = value.get_secret_value().partition("-")[0]
@@ -127,6 +141,7 @@ TimeZoneName = Annotated[str, AfterValidator(_check_time_zone)]
 FileMessages = Annotated[int, AfterValidator(_check_file_messages)]
 UserTokens = Annotated[SecretStr, AfterValidator(_check_user_tokens)]
 HostNames = Annotated[str, AfterValidator(_check_hosts)]
+HostPorts = Annotated[str, AfterValidator(_check_host_ports)]
 SlackBotToken = Annotated[
     SecretStr, AfterValidator(lambda value: _check_slack_token(value, "xoxb"))
 ]

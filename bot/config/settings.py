@@ -23,6 +23,7 @@ from bot.config.fields import (
     FileMessages,
     GuildIds,
     HostNames,
+    HostPorts,
     HttpUrl,
     ModelNames,
     SlackAppToken,
@@ -94,6 +95,7 @@ class Settings(BaseModel):
     links_per_message: int = Field(default=3, ge=0)
     link_allowed_hosts: HostNames = ""
     link_denied_hosts: HostNames = ""
+    link_private_hosts: HostPorts = ""
     transcription_model: str = ""
     # Running
     max_concurrent_turns: int = Field(default=200, ge=1)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -31,14 +32,18 @@ T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
-MAX_CONCURRENT = 4
+MAX_CONCURRENT = 8
 """Attachments that are processed at the same time: each may hold its bytes in memory twice."""
+
+MAX_OF_MESSAGE = 2
+"""Attachments of one message among them: downloads that hang leave room for other people's."""
 
 MAX_PENDING = 1_000
 """Attachments that one look at the database starts; the end of each leads to the next look."""
 
 GIVE_UP_SECONDS = 600.0
-"""How long a download or a transcription is tried. The turn waits far shorter; later turns may still get the file."""
+"""How long a download or a transcription is tried. The turn waits far shorter; later turns may
+still get the file."""
 
 NETWORK_RETRY = Backoff(first=1.0, longest=60.0)
 
@@ -94,6 +99,8 @@ class AttachmentFetcher:
         self._readers, self._clock = readers, clock
         self._max_bytes = max_bytes
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        # A message's slots exist while one of its attachments has or awaits one.
+        self._message_slots: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._closed = False
@@ -198,7 +205,7 @@ class AttachmentFetcher:
         give_up = self._clock.monotonic() + GIVE_UP_SECONDS
         for pause in NETWORK_RETRY:
             try:
-                async with self._slots:
+                async with self._slots_of(attachment.message), self._slots:
                     return await operation()
             except AttachmentError as error:
                 wait = max(pause, error.retry_after or 0.0)
@@ -207,6 +214,12 @@ class AttachmentFetcher:
                 log.info("trying again", attachment=attachment.id, seconds=wait)
             await self._clock.sleep(wait)
         raise AssertionError("the pauses never end")
+
+    def _slots_of(self, message: int) -> asyncio.Semaphore:
+        slots = self._message_slots.get(message)
+        if slots is None:
+            slots = self._message_slots[message] = asyncio.Semaphore(MAX_OF_MESSAGE)
+        return slots
 
     # ── bytes ─────────────────────────────────────────────────────────────────────────────────
     async def _download(self, attachment: Attachment) -> Download:

@@ -18,9 +18,13 @@ Answer = Sequence[IPAddress] | OSError
 
 
 class HostLookup:
-    """The system's resolver. Names are absolute: the search domains of a network are not tried."""
+    """The system's resolver.
 
-    def __init__(self) -> None:
+    Names are absolute: a network's search domains and hosts file are not tried, unless `local`.
+    """
+
+    def __init__(self, *, local: bool = False) -> None:
+        self._local = local
         self._slots = asyncio.Semaphore(MAX_LOOKUPS)
 
     async def __call__(self, host: str) -> Sequence[IPAddress]:
@@ -41,7 +45,7 @@ class HostLookup:
     def _look_up(
         self, host: str, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Answer]
     ) -> None:
-        found = look_up(host)
+        found = look_up(host if self._local else f"{host}.")
         try:
             loop.call_soon_threadsafe(self._finish, answer, found)
         except RuntimeError:  # the loop has ended
@@ -56,7 +60,7 @@ class HostLookup:
 def look_up(host: str) -> Answer:
     """The addresses of `host`, or the error of the resolver. Blocks."""
     try:
-        found = socket.getaddrinfo(f"{host}.", None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError as error:
         return OSError(str(error))
     except OSError as error:

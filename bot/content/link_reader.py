@@ -1,9 +1,12 @@
-"""Downloads pages that people link to, from public addresses only.
+"""Downloads pages that people link to, from public addresses and the operator's private hosts.
 
 Invariants: a host is resolved once for each request, every address is checked, and the connection
 goes to a checked address; each redirect passes the same checks. Nothing identifies the bot's owner
 or network: no cookies, credentials, referrer or proxy. A page is what the first response contains:
 scripts, refreshes by HTML and login forms are not followed.
+
+A private host is read if a link names it, or another private host redirects to it. A public page
+does not redirect there: its owner would choose what the bot requests in the operator's network.
 
 Redirects from https to http are followed: links by http are read as well, the content is untrusted
 in either case, and the request carries nothing but the address, which the server itself sent.
@@ -25,9 +28,11 @@ from yarl import URL
 from bot.content import web_body
 from bot.content.host_lookup import HostLookup
 from bot.content.web_addresses import (
+    NO_PRIVATE_HOSTS,
     WEB_PORTS,
     HostRules,
     IPAddress,
+    PrivateHosts,
     Target,
     check_link,
     is_public,
@@ -67,9 +72,10 @@ _UNKNOWN_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", sock
 class PublicLinkReader:
     """Implements `bot.ports.attachments.LinkReader`.
 
-    `allowed_hosts` and `denied_hosts` include their subdomains; without allowed ones, all are. The
-    arguments from `resolve` on are for tests, which serve pages on loopback addresses: `resolve`
-    returns the addresses of a host or raises OSError.
+    `allowed_hosts` and `denied_hosts` include their subdomains; without allowed ones, all are.
+    `private_hosts`: see `bot.content.web_addresses.PrivateHosts`. The arguments from `resolve` on
+    are for tests, which serve pages on loopback addresses: `resolve` returns the addresses of a
+    host or raises OSError.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class PublicLinkReader:
         clock: Clock,
         allowed_hosts: Iterable[str] = (),
         denied_hosts: Iterable[str] = (),
+        private_hosts: Iterable[str] = (),
         resolve: Callable[[str], Awaitable[Sequence[IPAddress]]] | None = None,
         is_allowed_address: Callable[[IPAddress], bool] = is_public,
         ports: Container[int] = WEB_PORTS,
@@ -86,7 +93,9 @@ class PublicLinkReader:
     ) -> None:
         self._clock = clock
         self._rules = HostRules(allowed=allowed_hosts, denied=denied_hosts)
+        self._private = PrivateHosts(private_hosts)
         self._resolve = resolve or HostLookup()
+        self._resolve_private = resolve or HostLookup(local=True)
         self._is_allowed_address = is_allowed_address
         self._ports = ports
         self._tls = tls
@@ -95,7 +104,7 @@ class PublicLinkReader:
 
     async def download(self, url: str, *, limit: int) -> Download:
         """The body behind `url`, of at most `limit` bytes and 5 MB. Raises AttachmentError."""
-        target = parse_link(url)
+        target = parse_link(url, self._private)
         self._require_permitted(target)
         try:
             async with asyncio.timeout(self._seconds) as deadline:
@@ -136,7 +145,8 @@ class PublicLinkReader:
 
     async def _read(self, target: Target, response: WebResponse, limit: int) -> Download | Target:
         if response.status in _REDIRECTS and "location" in response.headers:
-            return _redirect(target, response.headers["location"])
+            private = self._private if target.is_private else NO_PRIVATE_HOSTS
+            return _redirect(target, response.headers["location"], private)
         self._require_success(response)
         media_type = web_body.media_type_of(response.headers)
         name = web_body.name_of(target.url, response.headers)
@@ -171,7 +181,7 @@ class PublicLinkReader:
 
     # ── what may be connected to ──────────────────────────────────────────────────────────────
     def _require_permitted(self, target: Target) -> None:
-        if target.port not in self._ports:
+        if target.port not in self._ports and not target.is_private:
             raise AttachmentError(Omission.FORBIDDEN_ADDRESS, f"port {target.port}")
         if not self._rules.permit(target):
             raise AttachmentError(Omission.FORBIDDEN_ADDRESS, f"{target.host}: lists of hosts")
@@ -181,15 +191,17 @@ class PublicLinkReader:
         if target.address is not None:
             addresses: Sequence[IPAddress] = (target.address,)
         else:
-            addresses = await self._look_up(target.host)
+            addresses = await self._look_up(target)
         for address in addresses:
-            if not self._is_allowed_address(address):
+            if not (target.is_private or self._is_allowed_address(address)):
                 raise AttachmentError(Omission.FORBIDDEN_ADDRESS, f"{target.host} at {address}")
         return addresses
 
-    async def _look_up(self, host: str) -> Sequence[IPAddress]:
+    async def _look_up(self, target: Target) -> Sequence[IPAddress]:
+        host = target.host
+        resolve = self._resolve_private if target.is_private else self._resolve
         try:
-            addresses = await self._resolve(host)
+            addresses = await resolve(host)
         except TimeoutError:
             raise
         except OSError as error:
@@ -207,11 +219,11 @@ class PublicLinkReader:
         return self._tls
 
 
-def _redirect(target: Target, location: str) -> Target:
+def _redirect(target: Target, location: str, private: PrivateHosts = NO_PRIVATE_HOSTS) -> Target:
     """Where a redirect leads. Servers send UTF-8, which h11 and we read as Latin-1 before."""
     try:
         location = location.encode("latin-1").decode("utf-8", "replace")
-        return check_link(target.url.join(URL(location)))
+        return check_link(target.url.join(URL(location)), private)
     except ValueError as error:
         raise AttachmentError(Omission.UNREACHABLE, "a malformed redirect") from error
 

@@ -93,12 +93,14 @@ class Target:
     """A link that was checked, except for the addresses of its host.
 
     `host` is a lower-case ASCII name or a canonical IP address; `address` is set for the latter.
+    `is_private`: the operator lists it as a host whose address may be private.
     """
 
     url: URL
     host: str
     port: int
     address: IPAddress | None
+    is_private: bool = False
 
     @property
     def uses_tls(self) -> bool:
@@ -106,7 +108,35 @@ class Target:
         return self.url.scheme == "https"
 
 
-def parse_link(text: str) -> Target:
+class PrivateHosts:
+    """The operator's hosts whose addresses may be private: exactly these, without subdomains.
+
+    An entry is HOST or HOST:PORT. With a port, that one may be read; without, the web ports may.
+    """
+
+    def __init__(self, entries: Iterable[str] = ()) -> None:
+        self._ports: dict[str, set[int]] = {}
+        for entry in entries:
+            host, port = _host_and_port(entry)
+            self._ports.setdefault(_entry(host), set()).update(port or WEB_PORTS)
+
+    def has(self, host: str, port: int) -> bool:
+        """Whether an entry names this host, in the form of `Target.host`, and this port."""
+        return port in self._ports.get(host, ())
+
+
+def _host_and_port(entry: str) -> tuple[str, set[int]]:
+    """An entry's parts; more than one colon without brackets is an IPv6 address."""
+    host, _, port = entry.strip().rpartition(":")
+    if port.isdecimal() and (host.endswith("]") or ":" not in host) and host:
+        return host, {int(port)}
+    return entry, set()
+
+
+NO_PRIVATE_HOSTS = PrivateHosts()
+
+
+def parse_link(text: str, private: PrivateHosts = NO_PRIVATE_HOSTS) -> Target:
     """Check a link's form. Raises AttachmentError."""
     if len(text) > MAX_URL or not text.isprintable():
         raise AttachmentError(Omission.UNREACHABLE, "not a link")
@@ -114,10 +144,10 @@ def parse_link(text: str) -> Target:
         url = URL(text)
     except ValueError as error:
         raise AttachmentError(Omission.UNREACHABLE, "not a link") from error
-    return check_link(url)
+    return check_link(url, private)
 
 
-def check_link(url: URL) -> Target:
+def check_link(url: URL, private: PrivateHosts = NO_PRIVATE_HOSTS) -> Target:
     """Check a parsed link or redirect. Raises AttachmentError."""
     if url.scheme not in ("http", "https"):
         raise _forbidden(f"the scheme {url.scheme[:20]!r}")
@@ -128,11 +158,12 @@ def check_link(url: URL) -> Target:
         raise AttachmentError(Omission.UNREACHABLE, "not a link")
     address = _literal(host)
     if address is not None:
-        return Target(url, str(address), port, address)
+        return Target(url, str(address), port, address, private.has(str(address), port))
     name = host.removesuffix(".")
-    if not _DOMAIN.fullmatch(name):
+    is_private = private.has(name, port)
+    if not is_private and not _DOMAIN.fullmatch(name):
         raise _forbidden(f"the host {host[:100]!r}")
-    return Target(url.with_host(name), name, port, None)
+    return Target(url.with_host(name), name, port, None, is_private)
 
 
 def _literal(host: str) -> IPAddress | None:
@@ -161,9 +192,11 @@ class HostRules:
         self._denied = frozenset(map(_entry, denied))
 
     def permit(self, target: Target) -> bool:
-        """Whether the lists permit the host of `target`."""
+        """Whether the lists permit the host of `target`; a private one needs no other entry."""
         names = {target.host} if target.address else _with_parents(target.host)
-        return not names & self._denied and (not self._allowed or bool(names & self._allowed))
+        if names & self._denied:
+            return False
+        return target.is_private or not self._allowed or bool(names & self._allowed)
 
 
 def _with_parents(host: str) -> set[str]:

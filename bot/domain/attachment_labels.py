@@ -143,6 +143,11 @@ def stub(attachment: Attachment) -> str:
     )
 
 
+def repeated(attachment: Attachment) -> str:
+    """Stands for a file whose content is in the request already."""
+    return f'[File "{shown_name(attachment)}": the same content as elsewhere in this conversation]'
+
+
 def missing(attachment: Attachment, why: str) -> str:
     """Stands for an attachment that could not be read; `why` is a clause."""
     return f'[Attachment "{shown_name(attachment)}": not readable, because {why}]'

@@ -42,6 +42,7 @@ ThreadlineError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 from bot.domain.attachments import Omission
@@ -137,6 +138,7 @@ class TemplateError(ThreadlineError):
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
+@dataclass(eq=False)
 class ModelError(ThreadlineError):
     """A language model failed. `model` is its name.
 
@@ -146,13 +148,14 @@ class ModelError(ThreadlineError):
     """
 
     reason: ClassVar[FailureReason] = FailureReason.MODEL_FAILED
-    provider_message = ""
+    message: str = ""
+    _: KW_ONLY
+    model: str = ""
+    retry_after: float | None = None
+    provider_message: str = field(default="", repr=False)
 
-    def __init__(
-        self, message: str = "", *, model: str = "", retry_after: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.model, self.retry_after = model, retry_after
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
 
 
 class RateLimited(ModelError):
@@ -173,21 +176,12 @@ class ModelLoading(Overloaded):
     reason = FailureReason.MODEL_LOADING
 
 
+@dataclass(eq=False, kw_only=True)
 class Unreachable(Overloaded):
     """No connection to the provider. `address` is its host and port."""
 
     reason = FailureReason.UNREACHABLE
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        model: str = "",
-        retry_after: float | None = None,
-        address: str = "",
-    ) -> None:
-        super().__init__(message, model=model, retry_after=retry_after)
-        self.address = address
+    address: str = ""
 
 
 class KeyRefused(ModelError):
@@ -214,6 +208,7 @@ class WrongAddress(ModelError):
     reason = FailureReason.WRONG_ADDRESS
 
 
+@dataclass(eq=False, kw_only=True)
 class ContextTooLong(ModelError):
     """The request exceeds the model's context window.
 
@@ -222,18 +217,8 @@ class ContextTooLong(ModelError):
     """
 
     reason = FailureReason.CONTEXT_TOO_LONG
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        model: str = "",
-        retry_after: float | None = None,
-        window: int | None = None,
-        asked: int | None = None,
-    ) -> None:
-        super().__init__(message, model=model, retry_after=retry_after)
-        self.window, self.asked = window, asked
+    window: int | None = None
+    asked: int | None = None
 
 
 class ContentRefused(ModelError):
@@ -248,6 +233,7 @@ class CannotSee(ModelError):
     reason = FailureReason.CANNOT_SEE
 
 
+@dataclass(eq=False, kw_only=True)
 class ImageRefused(ModelError):
     """The server rejected an image of the request; it may answer without it.
 
@@ -255,17 +241,7 @@ class ImageRefused(ModelError):
     """
 
     reason = FailureReason.IMAGE_REFUSED
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        model: str = "",
-        retry_after: float | None = None,
-        limit: int | None = None,
-    ) -> None:
-        super().__init__(message, model=model, retry_after=retry_after)
-        self.limit = limit
+    limit: int | None = None
 
 
 class CutOff(ModelError):
@@ -274,14 +250,12 @@ class CutOff(ModelError):
     reason = FailureReason.CUT_OFF
 
 
+@dataclass(eq=False, kw_only=True)
 class TimedOut(ModelError):
     """No token arrived in time. `started`: some text had arrived before."""
 
     reason = FailureReason.TIMED_OUT
-
-    def __init__(self, message: str = "", *, model: str = "", started: bool = False) -> None:
-        super().__init__(message, model=model)
-        self.started = started
+    started: bool = False
 
 
 class ModelFailed(ModelError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.content.links import links_in
@@ -26,22 +26,32 @@ class AttachmentIntake:
 
     def prepare(self, incoming: Incoming) -> Incoming:
         """The message with everything that it brings; pure."""
-        files = [self._limited(number, file) for number, file in enumerate(incoming.attachments)]
-        links: tuple[IncomingAttachment, ...] = ()
-        if self.max_links and incoming.address is not Address.ASIDE:
-            skip = self.adapters[incoming.key.platform].is_own_link
-            links = links_in(incoming.text, limit=self.max_links, skip=skip)
+        given = incoming.attachments
+        files = [each for each in given if not each.is_link]
+        links = [each for each in given if each.is_link] + self._links_in(incoming)
         if not files and not links:
             return incoming
-        return replace(incoming, attachments=(*files, *links))
+        kept = (*_limited(files, self.max_files), *_limited(links, self.max_links))
+        return replace(incoming, attachments=kept)
 
-    def _limited(self, number: int, file: IncomingAttachment) -> IncomingAttachment:
-        if file.omission is not None or number < self.max_files:
-            return file
-        omission = Omission.TOO_MANY if self.max_files else Omission.UNSUPPORTED
-        return replace(file, omission=omission, data=None)
+    def _links_in(self, incoming: Incoming) -> list[IncomingAttachment]:
+        if not self.max_links or incoming.address is Address.ASIDE:
+            return []
+        skip = self.adapters[incoming.key.platform].is_own_link
+        return list(links_in(incoming.text, limit=self.max_links, skip=skip))
 
     def wake(self, incoming: Incoming) -> None:
         """Start on what was stored with the message."""
         if incoming.attachments:
             self.progress.wake(incoming.key.platform)
+
+
+def _limited(attachments: Sequence[IncomingAttachment], limit: int) -> list[IncomingAttachment]:
+    """The attachments, those beyond the limit without their bytes and with the reason."""
+    omission = Omission.TOO_MANY if limit else Omission.UNSUPPORTED
+    return [
+        each
+        if number < limit or each.omission is not None
+        else replace(each, omission=omission, data=None)
+        for number, each in enumerate(attachments)
+    ]

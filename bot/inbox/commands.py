@@ -32,10 +32,11 @@ SHOWN_BY_THE_REPLY = CommandReply("")
 def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
     """The command in a message, if there is one: the word alone, or `model NAME`.
 
-    The message must address the bot. `model NAME` counts if NAME is one of `models` or the word has
-    a slash, because an ordinary direct message may start with the word "model".
+    The message must address the bot, without a file: a word beside one is about it. `model NAME`
+    counts if NAME is one of `models` or the word has a slash, because an ordinary direct message
+    may start with the word "model".
     """
-    if incoming.address not in (Address.MENTION, Address.DIRECT):
+    if incoming.address not in (Address.MENTION, Address.DIRECT) or incoming.attachments:
         return None
     word, _, argument = incoming.text.strip().partition(" ")
     name, argument = word.removeprefix("/").lower(), argument.strip()

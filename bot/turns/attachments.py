@@ -1,34 +1,21 @@
-"""The files and links in a turn's context: complete the first time, a stub afterwards.
-
-A file is new to the model until a reply follows it. New files share three quarters of the context;
-files of earlier turns stay complete while they fit into a quarter, because people go on asking
-about them, and longer ones come back when a question names them. See
-docs/decisions/2026-11-29-files-in-the-context.md.
-"""
+"""The files and links of one turn's questions: waited for, heard, and refused."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from bot.domain import attachment_labels as words
 from bot.domain.attachments import (
     Attachment,
-    AttachmentKind,
     AttachmentState,
-    Extract,
     Omission,
 )
-from bot.domain.conversations import ImagePart, Message, Role
-from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, count_up_to, image_tokens
 from bot.domain.turns import Claim
 from bot.ports.attachments import AttachmentProgress, AttachmentStore
-from bot.turns.context import shorten
+from bot.turns.attachment_context import AttachmentContext
 from bot.turns.display import escape
-
-MIN_FILE_TOKENS = 50
-"""A shorter excerpt of a file would be useless."""
 
 _AGAIN = re.compile(
     r"\b(?:files?|images?|pictures?|screenshots?|photos?|documents?|attachments?|links?|pdfs?|logs?)"
@@ -52,6 +39,7 @@ class TurnAttachments:
     def __init__(self, ports: AttachmentPorts, claim: Claim) -> None:
         self._ports, self._claim = ports, claim
         self._of_questions: list[Attachment] = []
+        self._patience = ports.wait_seconds  # for files above the questions
         self.no_images = ""  # the sentence that says why images are left out; "": they are sent
         self.max_images: int | None = None  # the newest ones that the model's server takes
 
@@ -63,6 +51,18 @@ class TurnAttachments:
         await self._ports.progress.wait(ids, self._ports.wait_seconds)
         found = await self._ports.store.of_messages(ids)
         self._of_questions = [each for group in found.values() for each in group]
+        if any(each.state is AttachmentState.PENDING for each in self._of_questions):
+            self._patience = 0.0  # the whole time has passed
+
+    async def arrive_above(self, messages: Sequence[int]) -> Mapping[int, Sequence[Attachment]]:
+        """The attachments of messages above the questions, after the rest of the wait.
+
+        They belong to what is asked about, such as the alert that a mention stands below.
+        """
+        patience, self._patience = self._patience, 0.0
+        if patience:
+            await self._ports.progress.wait(messages, patience)
+        return await self._ports.store.of_messages(messages)
 
     @property
     def has_any(self) -> bool:
@@ -94,6 +94,7 @@ class TurnAttachments:
         asked = " ".join(question.text for question in self._claim.asked)
         return AttachmentContext(
             store=self._ports.store,
+            arrive_above=self.arrive_above,
             questions=frozenset(question.id for question in self._claim.asked),
             new_tokens=budget * 3 // 4,
             earlier_tokens=budget // 4,
@@ -114,169 +115,3 @@ def _asks_again(asked: str, attachment: Attachment) -> bool:
     stem = name.rpartition(".")[0] or name
     text = asked.lower()
     return bool(_AGAIN.search(asked)) or name in text or (len(stem) > 3 and stem in text)
-
-
-@dataclass(slots=True)
-class _File:
-    """An attachment that the model gets completely, or as much of it as fits."""
-
-    attachment: Attachment
-    extract: Extract
-    text: str
-    images: tuple[ImagePart, ...] = ()
-
-
-@dataclass(slots=True)
-class AttachmentContext:
-    """Adds attachments to the messages of one request, newest message first."""
-
-    store: AttachmentStore
-    questions: frozenset[int]
-    new_tokens: int
-    earlier_tokens: int
-    asks_again: Callable[[Attachment], bool]
-    no_images: str
-    max_images: int | None = None
-    sent_images: list[Attachment] = field(default_factory=list)
-    image_count: int = 0
-    _is_new: bool = True
-    _not_read: list[tuple[Attachment, str]] = field(default_factory=list)
-    _in_part: dict[int, tuple[Attachment, list[str]]] = field(default_factory=dict)
-    _left_images: bool = False
-
-    async def expand(self, rows: Sequence[Message]) -> list[Message]:
-        """The messages with their attachments; call it with older rows each time."""
-        ids = [row.id for row in rows if row.has_attachments]
-        found = await self.store.of_messages(ids) if ids else {}
-        expanded = []
-        for row in rows:
-            if row.role is Role.ASSISTANT:
-                self._is_new = False
-            attachments = found.get(row.id, ())
-            expanded.append(await self._expand_one(row, attachments) if attachments else row)
-        return expanded
-
-    def sentences(self) -> Sequence[str]:
-        """The sentences about the questions' attachments, for the end of the reply."""
-        said = [words.not_read(self._not_read), words.read_in_part(self._in_part.values())]
-        said.append(self.no_images if self._left_images else "")
-        return [escape(sentence) for sentence in said if sentence]
-
-    # ── one message ───────────────────────────────────────────────────────────────────────────
-    async def _expand_one(self, row: Message, attachments: Sequence[Attachment]) -> Message:
-        in_full = [each for each in attachments if self._is_wanted(row, each)]
-        files = [file for each in in_full if (file := await self._open(each)) is not None]
-        self._choose_images(row, files)
-        self._fit_texts(row, files)
-        opened = {file.attachment.id: file for file in files}
-        texts = [row.content]
-        parts: list[ImagePart] = []
-        for each in attachments:
-            file = opened.get(each.id)
-            texts.append(self._describe(row, each, file))
-            parts += file.images if file is not None else ()
-        content = "\n\n".join(text for text in texts if text)
-        return replace(row, content=content, parts=(*row.parts, *parts))
-
-    def _is_wanted(self, row: Message, attachment: Attachment) -> bool:
-        if attachment.state is not AttachmentState.READY:
-            return False
-        if self._is_new or row.id in self.questions or attachment.is_paste or attachment.is_voice:
-            return True
-        room = ASCII_CHARACTERS_PER_TOKEN * self.earlier_tokens
-        return (attachment.characters or 0) <= room > 0 or self.asks_again(attachment)
-
-    async def _open(self, attachment: Attachment) -> _File | None:
-        """The attachment's content; None if an earlier one is too long to be repeated."""
-        extract = await self.store.read_extract(attachment.digest or "")
-        if extract is None:
-            return None
-        file = _File(attachment, extract, extract.text, extract.images)
-        if self._is_new or self.asks_again(attachment):
-            return file
-        images = () if self.no_images else extract.images
-        cost = count_up_to(extract.text, self.earlier_tokens) + sum(map(image_tokens, images))
-        if cost > self.earlier_tokens:
-            return None
-        self.earlier_tokens -= cost
-        return file
-
-    def _choose_images(self, row: Message, files: Sequence[_File]) -> None:
-        """Keep the images that the model sees and that fit."""
-        for file in files:
-            if not file.images:
-                continue
-            if self.no_images:
-                self._left_images = self._left_images or row.id in self.questions
-                file.images = ()
-                continue
-            fitting: list[ImagePart] = []
-            for image in file.images:
-                cost = image_tokens(image)
-                if self._has_room(cost):
-                    self.new_tokens -= cost
-                    self.image_count += 1
-                    fitting.append(_named(image, file.attachment))
-            if len(fitting) < len(file.images):
-                self._note(
-                    row, file.attachment, words.images_left_out(len(file.images) - len(fitting))
-                )
-            file.images = tuple(fitting)
-            if fitting:
-                self.sent_images.append(file.attachment)
-
-    def _has_room(self, cost: int) -> bool:
-        """Whether one more image of `cost` tokens fits; the newest one always does."""
-        if self.max_images is not None and self.image_count >= self.max_images:
-            return False
-        return cost <= self.new_tokens or not self.image_count
-
-    def _fit_texts(self, row: Message, files: Sequence[_File]) -> None:
-        """Share the room for texts: short files are complete, long ones get equal parts."""
-        room = max(self.new_tokens, MIN_FILE_TOKENS * len(files))
-        costs = sorted(((count_up_to(f.text, room), f) for f in files if f.text), key=_cost)
-        for position, (cost, file) in enumerate(costs):
-            share = max(MIN_FILE_TOKENS, max(0, self.new_tokens) // (len(costs) - position))
-            if cost > share:
-                file.text = shorten(file.text, share)
-                self._note(row, file.attachment, words.SHORTENED)
-            self.new_tokens -= min(cost, share)
-
-    def _describe(self, row: Message, attachment: Attachment, file: _File | None) -> str:
-        """The text that stands for an attachment in its message."""
-        if file is None:
-            return self._describe_absent(row, attachment)
-        self._note(row, attachment, *file.extract.notes)
-        if attachment.is_paste:
-            return file.text
-        if file.extract.kind is AttachmentKind.AUDIO:
-            said = words.voice_text if attachment.is_voice else words.recording_text
-            return said(attachment, file.text)
-        shown = [words.file_text(attachment, file.extract, file.text)] if file.text else []
-        if file.images:
-            shown.append(words.image_text(attachment, len(file.images)))
-        elif file.extract.images:
-            shown.append(words.missing(attachment, words.reason(Omission.MODEL_CANNOT_SEE)))
-        return "\n\n".join(shown)
-
-    def _describe_absent(self, row: Message, attachment: Attachment) -> str:
-        if attachment.state is AttachmentState.READY:
-            return words.stub(attachment)
-        why = words.why_not(attachment)
-        if row.id in self.questions:
-            self._not_read.append((attachment, why))
-        return words.missing(attachment, why)
-
-    def _note(self, row: Message, attachment: Attachment, *notes: str) -> None:
-        if notes and row.id in self.questions:
-            self._in_part.setdefault(attachment.id, (attachment, []))[1].extend(notes)
-
-
-def _cost(pair: tuple[int, _File]) -> int:
-    return pair[0]
-
-
-def _named(image: ImagePart, attachment: Attachment) -> ImagePart:
-    """The image with the name of its file in the label."""
-    label = ", ".join(filter(None, (words.shown_name(attachment), image.label)))
-    return replace(image, label=label)

@@ -17,7 +17,8 @@ from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.model import ChatModel
 from bot.ports.store import Store
-from bot.turns.attachments import AttachmentContext, TurnAttachments
+from bot.turns.attachment_context import AttachmentContext
+from bot.turns.attachments import TurnAttachments
 from bot.turns.context import ContextBudgets, ContextWindow, today
 
 log = structlog.stdlib.get_logger(__name__)

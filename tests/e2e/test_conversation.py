@@ -270,16 +270,20 @@ async def test_an_answer_cut_off_keeps_what_was_shown_and_says_so(
         assert reply.text.startswith("Half")
 
 
-async def test_unusable_attachments_are_named(
+async def test_files_that_cannot_be_read_are_named(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """An image next to a question gets one sentence, and the words get an answer."""
+    """A video next to a question gets one sentence, and the words get an answer."""
     await model.say("A fine cat.")
     async with bot:
-        thread = await driver.attach("what is this?")
-        (reply,) = await whole(driver, thread, "A fine cat.")
-        assert "cannot use an image yet" in reply.text
-        assert "cannot use" not in str((await model.last()).body["messages"])
+        video = ("cat.mp4", "video/mp4", b"\0\0\0\x18ftypmp42" + bytes(100))
+        thread = await driver.mention("what is this?", files=[video])
+        line = "I could not read “cat.mp4” (I cannot read this kind of file)."
+        (reply,) = await whole(driver, thread, line)
+        assert reply.text.startswith("A fine cat.")
+        question = (await model.last()).body["messages"][-1]["content"]
+        assert question.startswith("what is this?")
+        assert '[Attachment "cat.mp4": not readable' in question
 
 
 async def test_direct_message_needs_no_mention(

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.kills.attachment_scenario import AttachmentScenario
 from tests.kills.campaign import Report, campaign
 from tests.kills.control_scenario import ControlScenario
 from tests.kills.points import KillPoint, Target, points_of, record
 from tests.kills.process_pool import ProcessPool
 from tests.kills.scenario import Scenario
 from tests.kills.world import new_world
-from tests.sims.kit import SimProcess
+from tests.sims.kit import STAGES, SimProcess
+from tests.support.attachment_driver import FOLDERS
 
 SECONDS = float(os.environ.get("KILL_SECONDS") or "inf")
 IN_A_ROW = 100
@@ -29,11 +31,15 @@ IN_A_ROW = 100
 TRANSITIONS: dict[type[Scenario], set[str]] = {
     Scenario: {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"},
     ControlScenario: {"again", "stop", "edit", "erase", "removed", "reset", "undo", "command"},
+    AttachmentScenario: {"accept", "claim", "save_bytes", "save_extract", "omit", "finish"},
 }
 OUTCOMES: dict[type[Scenario], dict[str, int]] = {
     Scenario: {"answered": 9},
     ControlScenario: {"answered": 7, "stopped": 1},
+    AttachmentScenario: {"answered": 6},
 }
+SCENARIOS = list(OUTCOMES)
+MIN_POINTS = {Scenario: 150, ControlScenario: 150, AttachmentScenario: 100}
 POST = {
     "discord": r"POST .*/channels/\d+/messages",
     "slack": r"POST /api/chat\.(?:startStream|postMessage)",
@@ -88,6 +94,19 @@ def control_points(platform: str) -> list[KillPoint]:
     ]
 
 
+def attachment_points(platform: str) -> list[KillPoint]:
+    """The moments at which a file could get lost, or be downloaded or read twice."""
+    downloads = f"{FOLDERS[platform.partition(' ')[0]]}.*"
+    return [
+        *(KillPoint(Target.PLATFORM, stage, downloads, skip=1) for stage in STAGES),
+        *(KillPoint(Target.COMMIT, "before", what) for what in ("save_bytes", "save_extract")),
+        *(KillPoint(Target.COMMIT, "after", what) for what in ("save_bytes", "save_extract")),
+        KillPoint(Target.COMMIT, "before", "omit"),
+        KillPoint(Target.COMMIT, "after", "accept"),
+        KillPoint(Target.COMMIT, "after", "claim"),
+    ]
+
+
 @pytest.fixture
 async def pool() -> AsyncIterator[ProcessPool]:
     async with ProcessPool() as pool:
@@ -127,6 +146,17 @@ async def test_kills_lose_no_retry_stop_edit_deletion_or_undo(
     accept(await campaign(kills, platform, pool, tmp_path, scenario_type=ControlScenario), figures)
 
 
+@pytest.mark.parametrize("platform", ["discord", "slack"])  # `make soak` has the third
+async def test_kills_lose_no_file_and_repeat_no_download(
+    platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
+) -> None:
+    """Each answer is based on the files of its question, whenever the bot dies."""
+    kills = [[point] for point in attachment_points(platform)]
+    report = await campaign(kills, platform, pool, tmp_path, scenario_type=AttachmentScenario)
+    accept(report, figures)
+    assert [t.points for t in report.trials if t.deaths != len(t.points)] == []
+
+
 async def test_a_post_in_flight_at_a_kill_is_not_repeated(
     platform: str, pool: ProcessPool, tmp_path: Path
 ) -> None:
@@ -162,7 +192,7 @@ async def all_applied(sim: SimProcess, platform: str) -> bool:
     return not await under_way(sim, platform)
 
 
-@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
+@pytest.mark.parametrize("scenario_type", SCENARIOS)
 async def test_a_recorded_run_covers_every_kind_of_kill_point(
     platform: str, scenario_type: type[Scenario], pool: ProcessPool, tmp_path: Path
 ) -> None:
@@ -177,11 +207,11 @@ async def test_a_recorded_run_covers_every_kind_of_kill_point(
     kinds = {point.kind for point in points}
     stages = ("received", "applied", "answered")
     assert kinds >= {f"{on} {stage}" for on in ("platform", "model") for stage in stages}
-    assert len(points) > 150
+    assert len(points) > MIN_POINTS[scenario_type]
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
+@pytest.mark.parametrize("scenario_type", SCENARIOS)
 async def test_a_kill_at_every_point_loses_repeats_and_cuts_nothing(
     platform: str,
     scenario_type: type[Scenario],
@@ -199,7 +229,7 @@ async def test_a_kill_at_every_point_loses_repeats_and_cuts_nothing(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
+@pytest.mark.parametrize("scenario_type", SCENARIOS)
 async def test_second_and_third_kills_lose_repeat_and_cut_nothing(
     platform: str,
     scenario_type: type[Scenario],

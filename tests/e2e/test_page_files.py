@@ -61,7 +61,7 @@ def shown(tab: Tab, n: int = -1) -> Locator:
     return tab.questions.nth(n).get_by_role("list", name="Attached").get_by_role("listitem")
 
 
-async def opened(visit: Visit, house: House, **options: Any) -> Tab:
+async def open_thread(visit: Visit, house: House, **options: Any) -> Tab:
     """A tab with an open thread."""
     tab = await (await visit(house, **options)).tab()
     await tab.mention("begin here")
@@ -69,7 +69,7 @@ async def opened(visit: Visit, house: House, **options: Any) -> Tab:
     return tab
 
 
-async def found(tab: Tab) -> list[str]:
+async def find_violations(tab: Tab) -> list[str]:
     """Violations. On a phone an open thread replaces the page's head, which has its heading."""
     every = await violations(tab.page)
     return [each for each in every if not each.startswith("page-has-heading-one")]
@@ -81,7 +81,7 @@ async def pick(tab: Tab, *files: FilePayload) -> None:
     await (await choosing.value).set_files(list(files))
 
 
-async def stored(house: House, tab: Tab) -> list[dict[str, Any]]:
+async def read_stored(house: House, tab: Tab) -> list[dict[str, Any]]:
     """The files of the thread's messages, as the API gives them."""
     thread = tab.page.url.rpartition("/")[2]
     token = await tab.page.evaluate("JSON.parse(localStorage['threadline.token'] ?? 'null')")
@@ -96,7 +96,7 @@ async def stored(house: House, tab: Tab) -> list[dict[str, Any]]:
 # ── ways in ───────────────────────────────────────────────────────────────────────────────────
 async def test_pasted_picture_is_sent_shown_and_opened(visit: Visit, house: House) -> None:
     """A chip with a thumbnail before, a thumbnail in the history after, the picture on a click."""
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     assert await dispatch(tab.box, "paste", given("image.png", "image/png", PICTURE))
     await expect(chips(tab)).to_have_text(re.compile("image.png.*bytes"))
     await expect(chips(tab).locator("img")).to_have_js_property("naturalWidth", 40)
@@ -105,7 +105,7 @@ async def test_pasted_picture_is_sent_shown_and_opened(visit: Visit, house: Hous
     picture = shown(tab).get_by_role("img", name="image.png")
     await expect(picture).to_have_js_property("naturalWidth", 40)
     await tab.wait_reply("see this picture")
-    assert [(file["name"], file["size"]) for file in await stored(house, tab)] == [
+    assert [(file["name"], file["size"]) for file in await read_stored(house, tab)] == [
         ("image.png", len(PICTURE))
     ]
     await tab.page.reload()
@@ -139,7 +139,7 @@ async def test_picture_in_the_real_clipboard_is_pasted(visit: Visit, house: Hous
 
 async def test_text_of_office_programs_stays_text(visit: Visit, house: House) -> None:
     """They add a picture of the cells to the clipboard; a file manager adds the file's name."""
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     picture = given("image.png", "image/png", PICTURE)
     assert not await dispatch(tab.box, "paste", picture, text="a\tb\nc\td")
     await expect(chips(tab)).to_have_count(0)
@@ -148,7 +148,7 @@ async def test_text_of_office_programs_stays_text(visit: Visit, house: House) ->
 
 
 async def test_drop_zone_appears_and_takes_files(visit: Visit, house: House) -> None:
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     zone = tab.thread.get_by_text("Drop files to attach them")
     file = given("notes.md", "text/markdown", b"# Notes")
     await dispatch(tab.thread, "dragover", file)
@@ -163,7 +163,7 @@ async def test_drop_zone_appears_and_takes_files(visit: Visit, house: House) -> 
 
 
 async def test_drop_beside_the_panes_keeps_the_page(visit: Visit, house: House) -> None:
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     bar = tab.page.locator("header.bar")
     assert await dispatch(bar, "drop", given("a.txt", "text/plain", b"a"))
 
@@ -172,7 +172,7 @@ async def test_picked_files_are_removed_by_key_and_sent_without_a_text(
     visit: Visit, house: House
 ) -> None:
     """Focus moves to the next file, and then to the box."""
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     await expect(tab.thread.get_by_role("button", name="Send")).to_be_disabled()
     await pick(
         tab,
@@ -190,7 +190,7 @@ async def test_picked_files_are_removed_by_key_and_sent_without_a_text(
     await expect(tab.questions.last.locator(".text")).to_be_hidden()
 
     async def has_one() -> bool:
-        return [file["name"] for file in await stored(house, tab)] == ["b.csv"]
+        return [file["name"] for file in await read_stored(house, tab)] == ["b.csv"]
 
     await until(has_one)
     async with tab.page.expect_download() as downloading:
@@ -205,7 +205,7 @@ async def test_picked_files_are_removed_by_key_and_sent_without_a_text(
 async def test_long_paste_becomes_a_file_that_opens_and_can_be_put_back(
     visit: Visit, house: House
 ) -> None:
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     assert not await dispatch(tab.box, "paste", text="short " * 100)
     assert await dispatch(tab.box, "paste", text=LOG)
     await expect(chips(tab)).to_contain_text("Pasted text")
@@ -234,7 +234,7 @@ async def test_files_over_the_limits_are_named_and_the_text_stays(
 ) -> None:
     own_house.bot.set(ATTACHMENT_MAX_MB="1", ATTACHMENTS_PER_MESSAGE="2")
     async with own_house.bot:
-        tab = await opened(visit, own_house)
+        tab = await open_thread(visit, own_house)
         await tab.box.fill("my question")
         await pick(
             tab,
@@ -260,7 +260,7 @@ async def test_without_attachments_there_is_no_button_and_paste_stays_text(
 ) -> None:
     own_house.bot.set(ATTACHMENT_MAX_MB="0")
     async with own_house.bot:
-        tab = await opened(visit, own_house)
+        tab = await open_thread(visit, own_house)
         await expect(tab.page.get_by_role("button", name="Attach files")).to_have_count(0)
         assert not await dispatch(tab.box, "paste", text=LOG)
         assert not await dispatch(tab.box, "paste", given("i.png", "image/png", PICTURE))
@@ -269,7 +269,7 @@ async def test_without_attachments_there_is_no_button_and_paste_stays_text(
 async def test_upload_that_fails_is_repeated_and_a_refused_one_returns_with_its_files(
     visit: Visit, house: House
 ) -> None:
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     answers = ["lost", "refused", "through"]
 
     async def answer(route: Route) -> None:
@@ -296,7 +296,7 @@ async def test_upload_that_fails_is_repeated_and_a_refused_one_returns_with_its_
 
 async def test_progress_is_shown_while_a_file_is_sent(visit: Visit, house: House) -> None:
     """The request is held back; its message has a progress bar, and the file's name."""
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     held: list[Route] = []
 
     async def hold(route: Route) -> None:
@@ -321,7 +321,7 @@ async def test_progress_is_shown_while_a_file_is_sent(visit: Visit, house: House
 async def test_reload_before_sending_loses_only_the_files_and_says_so(
     visit: Visit, house: House
 ) -> None:
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     await tab.page.route("**/app/messages", lambda route: route.abort())
     await pick(tab, FilePayload(name="a.txt", mimeType="text/plain", buffer=b"alpha"))
     await tab.say("do not lose me")
@@ -336,7 +336,9 @@ async def test_reload_before_sending_loses_only_the_files_and_says_so(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_no_violations_with_files(visit: Visit, house: House, scheme: str) -> None:
     """In the box, in the history, in the drop zone and in the viewer; at 360 pixels, too."""
-    tab = await opened(visit, house, color_scheme=scheme, viewport={"width": 360, "height": 740})
+    tab = await open_thread(
+        visit, house, color_scheme=scheme, viewport={"width": 360, "height": 740}
+    )
     await pick(
         tab,
         FilePayload(name="a" * 60 + ".png", mimeType="image/png", buffer=PICTURE),
@@ -344,7 +346,7 @@ async def test_axe_finds_no_violations_with_files(visit: Visit, house: House, sc
     )
     await dispatch(tab.box, "paste", text=LOG)
     await expect(chips(tab)).to_have_count(3)
-    assert await found(tab) == []
+    assert await find_violations(tab) == []
     await tab.say("all of them")
     await expect(shown(tab)).to_have_count(3)
     await expect(shown(tab).get_by_role("img")).to_have_js_property("naturalWidth", 40)
@@ -352,22 +354,22 @@ async def test_axe_finds_no_violations_with_files(visit: Visit, house: House, sc
     assert await tab.page.evaluate("document.documentElement.scrollWidth") <= 360
     await dispatch(tab.thread, "dragover", given("a.txt", "text/plain", b"a"))
     await expect(tab.thread.get_by_text("Drop files")).to_be_visible()
-    assert await found(tab) == []
+    assert await find_violations(tab) == []
     await shown(tab).get_by_role("button", name="Pasted text.txt").first.click()
     await expect(tab.page.get_by_role("dialog")).to_be_visible()
-    assert await found(tab) == []
+    assert await find_violations(tab) == []
 
 
 async def test_hostile_files_never_run(visit: Visit, house: House) -> None:
     """A page that claims to be a picture, and a name with markup and folders."""
-    tab = await opened(visit, house)
+    tab = await open_thread(visit, house)
     page = b"<html><script>parent.harmed = 1; window.harmed = 1</script></html>"
     name = '"><img src=x onerror=harmed=1>.png'
     await dispatch(tab.box, "paste", given(f"../../{name}", "image/png", page))
     await tab.say("look at it")
     await expect(shown(tab)).to_contain_text("onerror")
     await tab.wait_reply("look at it")
-    address = f"{house.origin}/attachments/{(await stored(house, tab))[0]['id']}"
+    address = f"{house.origin}/attachments/{(await read_stored(house, tab))[0]['id']}"
     token = await tab.page.evaluate("JSON.parse(localStorage['threadline.token'])")
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(headers=headers) as http, http.get(address) as response:

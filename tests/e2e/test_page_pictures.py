@@ -79,6 +79,25 @@ TALK = (
 )
 
 
+TERMINAL = """<body style="margin:0;background:#16181d"><pre style="margin:0;padding:18px 22px;
+color:#d6d9e0;font:15px/1.5 'JetBrains Mono',monospace">$ make deploy
+<span style="color:#7fd1b9">✓</span> build       41 s
+<span style="color:#7fd1b9">✓</span> push        12 s
+<span style="color:#ef6f6c">✗</span> migrate      2 s
+
+<span style="color:#ef6f6c">ERROR</span>  duplicate column name: <b>parts</b>
+       in migrations/0008_parts.sql, line 3
+       (schema is at version 8 already)</pre></body>"""
+DIAGNOSIS = """\
+The migration ran **twice**. The database already says version 8, so its column `parts` exists, \
+and the second `ALTER TABLE` fails.
+
+1. Your build is fine: *build* and *push* passed.
+2. Look for two deploy jobs that ran at the same time; the other one did the migration.
+3. Run `make deploy` again: it skips version 8.
+"""
+
+
 async def take(tab: Tab, name: str, folder: Path) -> None:
     """A screenshot, small enough for a README."""
     await tab.page.evaluate("document.fonts.ready")
@@ -115,3 +134,36 @@ async def test_pictures_of_the_page(visit: Visit, own_house: House, tmp_path: Pa
         await small.roots.last.get_by_role("button").tap()
         await small.wait_reply("while it is held")
         await take(small, "phone", folder)
+
+
+async def test_picture_of_a_question_with_a_screenshot(
+    visit: Visit, own_house: House, tmp_path: Path
+) -> None:
+    """The model gets the picture; the page shows its thumbnail above the answer."""
+    house = own_house
+    house.bot.set(LLM=MODEL, MODELS=f"{MODEL},openai:gpt-5", HTTP_TOKENS="")
+    await house.model.models("gpt-5-mini")
+    await house.model.script(
+        Answer(match="is the deployment up", text="The last one I know of failed.", rate=400),
+        Answer(match="why did this fail", text=DIAGNOSIS, rate=400),
+    )
+    async with house.bot:
+        tab = await (await visit(house, color_scheme="light", device_scale_factor=1.5)).tab()
+        terminal = await tab.page.context.new_page()
+        await terminal.set_viewport_size({"width": 520, "height": 252})
+        await terminal.set_content(TERMINAL)
+        picture = await terminal.screenshot()
+        await terminal.close()
+        await tab.mention("is the deployment up?")
+        await tab.wait_reply("failed.")
+        async with tab.page.expect_file_chooser() as choosing:
+            await tab.thread.get_by_role("button", name="Attach files").click()
+        chooser = await choosing.value
+        shot = {"name": "deploy.png", "mimeType": "image/png", "buffer": picture}
+        await chooser.set_files([shot])  # type: ignore[list-item]
+        await tab.say("why did this fail?")
+        await tab.wait_reply("it skips version 8")
+        await expect(tab.questions.last.get_by_role("img")).to_be_visible()
+        await take(tab, "file", DOCS if KEEP else tmp_path)
+        sent = (await house.model.last("why did this fail")).images
+        assert [image.media_type for image in sent] == ["image/png"]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.kills.attachment_scenario import AttachmentScenario
 from tests.kills.points import KillPoint, Target, trial
 from tests.kills.process_pool import ProcessPool
-from tests.kills.scenario import PATIENCE
+from tests.kills.scenario import PATIENCE, Scenario
 
 POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.postMessage"}
 
@@ -27,6 +28,7 @@ class Case:
     point: KillPoint | None
     finds: frozenset[str]
     patience: float = PATIENCE
+    scenario_type: type[Scenario] = Scenario
 
 
 def cases(platform: str) -> list[Case]:
@@ -38,6 +40,8 @@ def cases(platform: str) -> list[Case]:
         Case("drop_final_edit", None, frozenset({"cut", "left"}), 10.0),
         Case("two_attempts", None, frozenset()),
         Case("forget_the_fence", None, frozenset({"doubled"}), 15.0),
+        Case("leave_files", None, frozenset({"files"}), scenario_type=AttachmentScenario),
+        Case("download_twice", None, frozenset({"repeated"}), scenario_type=AttachmentScenario),
     ]
     if platform == "slack":
         early = KillPoint(Target.COMMIT, "before", "accept", skip=1)
@@ -65,6 +69,7 @@ async def test_every_planted_bug_is_caught(
                     platform,
                     pool,
                     tmp_path / case.bug,
+                    scenario_type=case.scenario_type,
                     planted=case.bug,
                     patience=case.patience,
                 )

@@ -101,6 +101,38 @@ async def test_a_file_posted_before_the_question_is_seen(world: World) -> None:
     assert "disk full" in world.contents()[-1]
 
 
+async def test_a_turn_waits_for_a_file_above_its_question(world: World) -> None:
+    """Such as an alert's log, which arrives with the question below it."""
+    slow = asyncio.Event()
+    await world.ask(1)
+    world.adapter.files["alert.txt"] = slow
+    await world.inbox.receive(
+        said(2, "look", address=Address.ASIDE, author=BEN, attachments=(file("alert.txt"),))
+    )
+    await until(lambda: world.adapter.downloads == ["alert.txt"])
+    await world.inbox.receive(said(3, "what does it mean?", address=Address.FOLLOW_UP))
+    world.adapter.files["alert.txt"] = b"disk full"
+    slow.set()
+    await world.idle()
+    assert "disk full" in world.contents()[-1]
+
+
+async def test_the_wait_for_files_above_a_question_is_bounded(tmp_path: Path) -> None:
+    async with world_at(tmp_path / "store.db", content={"wait_seconds": 0.05}) as world:
+        await world.ask(1)
+        world.adapter.files["alert.txt"] = asyncio.Event()
+        alert = (file("alert.txt"),)
+        await world.ask(2, "look", address=Address.ASIDE, author=BEN, attachments=alert)
+        await world.ask(3, "what does it mean?", address=Address.FOLLOW_UP)
+        assert '[Attachment "alert.txt": not readable' in world.contents()[-1]
+
+
+async def test_a_word_beside_a_file_is_a_question_and_no_command(world: World) -> None:
+    world.adapter.files["shot.txt"] = b"an error"
+    await world.ask(1, "help", attachments=(file("shot.txt"),))
+    assert "an error" in world.contents()[0]
+
+
 # ── long files ────────────────────────────────────────────────────────────────────────────────
 async def test_a_long_file_is_shortened_and_the_reply_says_so(world: World) -> None:
     world.adapter.files["big.log"] = b"BEGIN " + b"x " * 50_000 + b" END"
@@ -121,6 +153,13 @@ async def test_a_long_file_is_a_stub_in_later_turns_until_it_is_wanted(world: Wo
     for number, text in ((3, "read the file again"), (4, "is big.log complete?")):
         await world.ask(number, text, address=Address.FOLLOW_UP)
         assert "word word" in world.contents()[0]
+
+
+async def test_the_same_content_is_in_a_request_once(world: World) -> None:
+    world.adapter.files |= {"a.txt": b"the same", "b.txt": b"the same"}
+    await world.ask(1, "what is it?", attachments=(file("a.txt"), file("b.txt")))
+    assert world.contents()[0].count("the same\n") == 1
+    assert '[File "b.txt": the same content' in world.contents()[0]
 
 
 async def test_short_files_are_complete_beside_a_long_one(world: World) -> None:
@@ -169,6 +208,23 @@ async def test_a_download_that_never_ends_does_not_hold_the_answer(tmp_path: Pat
         assert "it took too long to arrive" in world.shown()[0]
         assert "quick text" in world.contents()[0]
         assert states(world)[0] == ("slow.txt", "pending", None)
+
+
+async def test_downloads_that_hang_leave_others_their_turn(world: World) -> None:
+    """A message has two slots; each of its other files waits for one of them."""
+    hanging = {f"{n}.txt": asyncio.Event() for n in range(10)}
+    world.adapter.files |= {**hanging, "fine.txt": b"all is well"}
+    await world.inbox.receive(said(1, "read", attachments=tuple(map(file, hanging))))
+    await until(lambda: len(world.adapter.downloads) == 2)
+    await world.inbox.receive(
+        said(2, "and this", where=key("t2"), author=BEN, attachments=(file("fine.txt"),))
+    )
+    await until(lambda: any("all is well" in str(r.messages) for r in world.model.requests))
+    for name, event in hanging.items():
+        world.adapter.files[name] = b"late"
+        event.set()
+    await world.idle()
+    assert sorted(world.adapter.downloads) == sorted([*hanging, "fine.txt"])
 
 
 async def test_an_unexpected_error_costs_one_attachment(world: World) -> None:
@@ -259,7 +315,7 @@ async def test_an_edit_that_takes_a_file_away_answers_again_without_it(world: Wo
     await world.idle()
     assert "text b" not in world.contents()[0]
     assert "text a" in world.contents()[0]
-    assert world.adapter.downloads == ["a.txt", "b.txt"]
+    assert sorted(world.adapter.downloads) == ["a.txt", "b.txt"]
 
 
 async def test_a_deleted_message_leaves_no_bytes(world: World) -> None:

@@ -18,13 +18,14 @@ from bot.content.web_addresses import (
     WEB_PORTS,
     HostRules,
     IPAddress,
+    PrivateHosts,
     check_link,
     is_public,
     parse_link,
 )
 from bot.domain.attachments import Omission
 from bot.domain.errors import AttachmentError
-from tests.support.web_sites import LIMIT, make_reader, reply, serve
+from tests.support.web_sites import LIMIT, Names, make_reader, pages, redirect, reply, serve
 
 CASES = Path(__file__).parents[1] / "fixtures" / "links"
 
@@ -33,6 +34,7 @@ def cases(name: str) -> list[str]:
     return (CASES / f"{name}.txt").read_text("utf-8").splitlines()
 
 
+PUBLIC = IPv4Address("127.0.0.1")  # stands for a public address where a test says so
 PRIVATE_4, PRIVATE_6, SPELLINGS, SCHEMES = map(cases, ("ipv4", "ipv6", "hosts", "links"))
 
 
@@ -189,3 +191,94 @@ async def test_an_excluded_host_is_not_even_looked_up() -> None:
 
 def test_a_redirect_s_form_is_checked_like_a_link_s() -> None:
     assert check_link(parse_link("http://page.test/a").url).host == "page.test"
+
+
+# ── private hosts ─────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("entry", "link", "is_private"),
+    [
+        ("wiki.test", "http://wiki.test/", True),
+        ("wiki.test", "https://WIKI.test./", True),
+        ("wiki.test", "http://wiki.test:8080/", True),
+        ("wiki.test", "http://wiki.test:8090/", False),
+        ("wiki.test", "http://www.wiki.test/", False),
+        ("wiki.test", "http://test/", False),
+        ("wiki.test:8090", "http://wiki.test:8090/", True),
+        ("wiki.test:8090", "http://wiki.test/", False),
+        ("wiki", "http://wiki/", True),
+        ("Wiki", "http://wiki./", True),
+        ("wiki", "http://wiki:22/", False),
+        ("bücher.test", "http://xn--bcher-kva.test/", True),
+        ("10.1.2.3", "http://10.1.2.3/", True),
+        ("10.1.2.3", "http://10.1.2.4/", False),
+        ("10.1.2", "http://10.1.2.3/", False),
+        ("10.1.2.3:81", "http://10.1.2.3:81/", True),
+        ("10.1.2.3:81", "http://10.1.2.3/", False),
+        ("fd00::1", "http://[fd00:0::1]/", True),
+        ("[fd00::1]:81", "http://[fd00::1]:81/", True),
+        ("[fd00::1]:81", "http://[fd00::1]/", False),
+        ("fd00::1:81", "http://[fd00::1]:81/", False),
+    ],
+)
+def test_a_private_host_is_exactly_the_one_that_is_listed(
+    entry: str, link: str, is_private: bool
+) -> None:
+    try:
+        target = parse_link(link, PrivateHosts([entry]))
+    except AttachmentError:  # a name without a dot, which is not listed
+        assert not is_private
+    else:
+        assert target.is_private is is_private
+        assert HostRules(allowed=["page.test"]).permit(target) is is_private
+        assert not HostRules(denied=[target.host]).permit(target)
+
+
+async def test_a_private_host_is_read_and_its_neighbours_are_not() -> None:
+    async with serve(reply(b"the wiki")) as site, serve(reply(b"secret")) as other:
+        strict = make_reader(
+            is_allowed_address=is_public,
+            ports=WEB_PORTS,
+            private_hosts=[f"wiki:{site.port}", f"127.0.0.1:{site.port}"],
+        )
+        for host in ("wiki", "127.0.0.1"):
+            assert (await strict.download(site.url(host=host), limit=LIMIT)).data == b"the wiki"
+        for link in (
+            other.url(host="wiki"),
+            other.url(host="127.0.0.1"),
+            site.url(host="page.test"),
+            site.url(host="127.0.0.2"),
+            site.url(host="localhost"),
+            site.url(host="a.wiki"),
+        ):
+            with pytest.raises(AttachmentError) as caught:
+                await strict.download(link, limit=LIMIT)
+            assert caught.value.omission is Omission.FORBIDDEN_ADDRESS, link
+        assert other.connections == 0
+        assert site.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_read"),
+    [("wiki", "docs", True), ("wiki", "other", False), ("page.test", "wiki", False)],
+)
+async def test_only_a_private_host_redirects_to_a_private_host(
+    start: str, end: str, is_read: bool
+) -> None:
+    """`page.test` is public here; its owner may not choose what is requested in the network."""
+    answers: dict[str, bytes] = {"/end": reply(b"the page")}
+    async with serve(pages(answers)) as site:
+        answers["/"] = redirect(site.url("/end", end))
+        names = Names({"page.test": [["127.0.0.1"]], "wiki": [["127.0.0.2"]]})
+        private = [f"wiki:{site.port}", f"docs:{site.port}"]
+        reader = make_reader(
+            resolve=Names({}) if start == "wiki" else names,
+            is_allowed_address=lambda address: start != "wiki" and address == PUBLIC,
+            private_hosts=private,
+        )
+        try:
+            found = (await reader.download(site.url("/", start), limit=LIMIT)).data
+        except AttachmentError as error:
+            assert error.omission is Omission.FORBIDDEN_ADDRESS
+            found = b""
+        assert (found == b"the page") is is_read
+        assert len(site.heads) == (2 if is_read else 1)

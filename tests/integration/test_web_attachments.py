@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from adapters.web.limits import BODY_BYTES, UploadLimits
 from adapters.web.uploads import MOST_HELD
+from tests.sims.model.client import ModelSim
 from tests.support.small_files import png
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
 
@@ -264,7 +265,11 @@ async def test_where_files_are_off_they_are_refused(tmp_path: Path) -> None:
 
 async def test_the_bytes_of_all_requests_are_bounded_and_released(tmp_path: Path) -> None:
     """Requests over the common budget get 503; it is free again once a message is stored."""
-    limits = {"ATTACHMENT_MAX_MB": "90", "ATTACHMENTS_PER_MESSAGE": "2"}
+    limits = {
+        "ATTACHMENT_MAX_MB": "90",
+        "ATTACHMENTS_PER_MESSAGE": "2",
+        "ATTACHMENT_WAIT_SECONDS": "0",
+    }
     async with serving(tmp_path, **limits) as site, site.person() as api:
         size = 90_000_000
         held = MOST_HELD // (size - BODY_BYTES)
@@ -295,7 +300,7 @@ async def test_the_bytes_of_all_requests_are_bounded_and_released(tmp_path: Path
 
 
 # ── bytes out ─────────────────────────────────────────────────────────────────────────────────
-async def uploaded(api: Person, *files: tuple[str, str, bytes]) -> list[str]:
+async def upload_files(api: Person, *files: tuple[str, str, bytes]) -> list[str]:
     conversation = await begin(api)
     status, answer = await send(
         api, f"/conversation/completion/{conversation}", form(*files, message="see")
@@ -308,7 +313,7 @@ async def test_a_picture_is_shown_in_place_and_everything_else_downloaded(api: P
     """By its bytes: neither the name nor the declared type count."""
     page = b"<script>alert(1)</script>"
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-    identities = await uploaded(
+    identities = await upload_files(
         api,
         ("Bild ä.png", "image/png", PICTURE),
         ("page.png", "image/png", page),
@@ -331,7 +336,7 @@ async def test_a_picture_is_shown_in_place_and_everything_else_downloaded(api: P
 
 
 async def test_a_preview_exists_only_of_pictures(api: Person) -> None:
-    picture, log = await uploaded(
+    picture, log = await upload_files(
         api, ("a.png", "image/png", PICTURE), ("a.log", "text/plain", TEXT)
     )
     response, data = await content(api, picture, "?preview=true")
@@ -381,3 +386,27 @@ async def test_a_command_on_the_page_takes_no_files(api: Person) -> None:
     status, answer = await send(api, "/app/messages", body)
     assert status == 422
     assert "A command takes no files" in answer["error"]
+
+
+async def test_states_of_files_change_in_every_tab_when_the_answer_ends(tmp_path: Path) -> None:
+    """A file turned out to be damaged: the question's event and the channel say so."""
+    async with (
+        ModelSim() as model,
+        serving(tmp_path, model) as site,
+        site.person() as api,
+        api.stream("GET", "/app/events") as events,
+    ):
+        await model.say("Here it is, word by word. " * 12, match="read it")
+        body = form(("a.pdf", "application/pdf", b"%PDF-1.7\nnothing"), text="@threadline read it")
+        body.add_field("client_id", str(uuid.uuid4()))
+        _, sent = await send(api, "/app/messages", body)
+        identity = sent["message"]["attachments"][0]["id"]
+        assert sent["message"]["attachments"][0]["state"] == "pending"
+        async with asyncio.timeout(30):
+            async for event in events:
+                files = event.data.get("attachments") or [{}]
+                if event.name == "message" and files[0].get("state") == "unreadable":
+                    break
+        assert (files[0]["id"], files[0]["problem"]) == (identity, "it is damaged")
+        root = (await api.get("/app/threads"))["threads"][0]["root"]
+        assert root["attachments"] == files

@@ -191,6 +191,30 @@ def discord_breaks() -> None:
     DiscordAdapter.run = breaking  # type: ignore[method-assign]
 
 
+def leave_files() -> None:
+    """Files are stored as pending, and nothing downloads them."""
+    from bot.content.fetcher import AttachmentFetcher
+
+    async def wait(self: Any, messages: Any, seconds: float) -> None:
+        del self, messages, seconds
+
+    AttachmentFetcher.wait = wait  # type: ignore[method-assign]
+    AttachmentFetcher.wake = lambda self, platform: None  # type: ignore[method-assign]
+
+
+def download_twice() -> None:
+    """Every file is downloaded a second time."""
+    from bot.content.fetcher import AttachmentFetcher
+
+    once = AttachmentFetcher._download_once
+
+    async def twice(self: Any, attachment: Any) -> Any:
+        await once(self, attachment)
+        return await once(self, attachment)
+
+    AttachmentFetcher._download_once = twice  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -202,6 +226,8 @@ BUGS: dict[str, Callable[[], None]] = {
         forget_the_fence,
         poison,
         discord_breaks,
+        leave_files,
+        download_twice,
     )
 }
 

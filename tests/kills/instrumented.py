@@ -43,6 +43,9 @@ _SIGNS: tuple[tuple[str, str], ...] = (
     ("reset", r"UPDATE conversations SET epoch = epoch \+ 1"),
     ("command", r"INSERT INTO commands"),
     ("migrate", r"INSERT INTO migrations"),
+    ("save_bytes", r"UPDATE attachments SET digest = '"),
+    ("save_extract", r"INSERT INTO extracts"),
+    ("omit", r"UPDATE attachments SET state = '\w+', omission = '"),
     ("watermark", r"(INSERT|UPDATE).*watermark"),
 )
 _WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b[^(]*?\b(?:INTO|FROM|UPDATE)?\s+(\w+)")

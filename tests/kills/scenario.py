@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.slack.client import SlackSim
 from tests.support.judge import judge
-from tests.support.platform_driver import ThreadRef
+from tests.support.platform_driver import Files, ThreadRef
 from tests.support.transcript import Question, Transcript, Verdict, answer_to, question_name
 
 # Enough for a loaded machine; on an idle one each wait takes a few seconds.
@@ -144,15 +144,16 @@ class Scenario:
         words: int = SHORT,
         rate: float = 60.0,
         ping: bool = False,
+        files: Files = (),
     ) -> Question:
         """Ask the first question of a conversation; `channel` defaults to the first one."""
         name = await self._script(words, rate, ping)
         driver = self.world.driver
         said = f"{name}, {text}"
         if direct:
-            thread = await driver.direct(said)
+            thread = await driver.direct(said, files=files)
         else:
-            thread = await driver.mention(said, user=user, channel=channel)
+            thread = await driver.mention(said, user=user, channel=channel, files=files)
         where = self.world.location(thread)
         self.threads[where] = thread
         return self._note(name, where, thread.question, words)
@@ -287,6 +288,10 @@ class Scenario:
                 self.violations.append(f"acknowledged: {event['ts']} was, and is not stored")
         self.violations = list(dict.fromkeys(self.violations))
 
+    async def requests(self) -> Sequence[Mapping[str, Any]]:
+        """The bodies of the requests to the model, for the judge."""
+        return [record.body for record in await self.world.model.streams()]
+
     async def verdict(self) -> Verdict:
         """The judge's verdict, plus violations found on the way."""
         for late in self.missed:
@@ -297,7 +302,7 @@ class Scenario:
                     for one in self.questions
                 ]
                 self.faulty = True  # the answers come in another order than the questions
-        requests = [record.body for record in await self.world.model.streams()]
+        requests = await self.requests()
         verdict = judge(
             Transcript(
                 questions=self.questions,

@@ -120,6 +120,8 @@ class FakeAdapter:
             raise found
         if isinstance(found, asyncio.Event):
             await found.wait()
+            found = self.files[locator["file"]]
+        if not isinstance(found, bytes):
             raise AttachmentError(Omission.GONE)
         return Download(found)
 

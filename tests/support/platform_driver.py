@@ -20,6 +20,9 @@ from tests.sims.kit import SimProcess
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
 
+Files = Sequence[tuple[str, str, bytes]]
+"""Files that a person sends: name, media type and bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class ThreadRef:
@@ -71,12 +74,13 @@ class PlatformDriver(Protocol):
     def settings(self) -> Mapping[str, str]: ...
     async def widen(self, channels: int) -> None: ...
     async def mention(
-        self, text: str, *, user: str = "alice", channel: Any = None
+        self, text: str, *, user: str = "alice", channel: Any = None, files: Files = ()
     ) -> ThreadRef: ...
-    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any: ...
-    async def mention_in(self, thread: ThreadRef, text: str) -> Any: ...
-    async def attach(self, text: str) -> ThreadRef: ...
-    async def direct(self, text: str) -> ThreadRef: ...
+    async def say(
+        self, thread: ThreadRef, text: str, *, user: str = "alice", files: Files = ()
+    ) -> Any: ...
+    async def mention_in(self, thread: ThreadRef, text: str, *, files: Files = ()) -> Any: ...
+    async def direct(self, text: str, *, files: Files = ()) -> ThreadRef: ...
     async def redeliver(self, thread: ThreadRef) -> None: ...
     async def question_time(self, thread: ThreadRef) -> float: ...
     async def seen(self, thread: ThreadRef) -> list[Seen]: ...
@@ -128,9 +132,8 @@ class DiscordDriver:
         *,
         user: str = "alice",
         channel: Any = None,
-        files: Sequence[tuple[str, str, bytes]] = (),
+        files: Files = (),
     ) -> ThreadRef:
-        """`files` are (name, media type, bytes)."""
         where, more = channel or d.CHANNEL, {"attachments": uploads(files)}
         message = await self.sim.mention(text, user=self.people[user], channel=where, **more)
         return ThreadRef(where, message, message)
@@ -141,9 +144,8 @@ class DiscordDriver:
         text: str,
         *,
         user: str = "alice",
-        files: Sequence[tuple[str, str, bytes]] = (),
+        files: Files = (),
     ) -> Any:
-        """`files` are (name, media type, bytes)."""
         return await self._write(thread, text, user, attachments=uploads(files))
 
     async def paste(self, text: str, content: str = "", *, channel: Any = None) -> ThreadRef:
@@ -192,15 +194,10 @@ class DiscordDriver:
                 own += [message] if message["author"] == d.BOT else []
         return own
 
-    async def mention_in(self, thread: ThreadRef, text: str) -> Any:
-        return await self._write(thread, text, mention=True)
+    async def mention_in(self, thread: ThreadRef, text: str, *, files: Files = ()) -> Any:
+        return await self._write(thread, text, mention=True, attachments=uploads(files))
 
-    async def attach(self, text: str) -> ThreadRef:
-        image = {"filename": "cat.png", "content_type": "image/png", "size": 2_000}
-        message = await self.sim.mention(text, attachments=[image])
-        return ThreadRef(d.CHANNEL, message, message)
-
-    async def direct(self, text: str, *, files: Sequence[tuple[str, str, bytes]] = ()) -> ThreadRef:
+    async def direct(self, text: str, *, files: Files = ()) -> ThreadRef:
         sent = await self.sim.dm(d.ALICE, text, attachments=uploads(files))
         return ThreadRef(sent["channel"], sent["channel"], sent["message"])
 
@@ -295,7 +292,7 @@ class DiscordDriver:
         await self.sim.set_permissions(d.CHANNEL, deny=("view_channel", "send_messages_in_threads"))
 
 
-def uploads(files: Sequence[tuple[str, str, bytes]]) -> list[dict[str, Any]]:
+def uploads(files: Files) -> list[dict[str, Any]]:
     """Files as the simulated Discord takes them."""
     return [
         {"filename": name, "content_type": kind, "base64": base64.b64encode(data).decode()}
@@ -336,7 +333,7 @@ class SlackDriver:
         *,
         user: str = "alice",
         channel: Any = None,
-        files: Sequence[tuple[str, str, bytes]] = (),
+        files: Files = (),
     ) -> ThreadRef:
         where = channel or s.GENERAL
         ts = await self.sim.say(self.people[user], where, text, mention=True, files=files)
@@ -348,21 +345,18 @@ class SlackDriver:
         text: str,
         *,
         user: str = "alice",
-        files: Sequence[tuple[str, str, bytes]] = (),
+        files: Files = (),
     ) -> Any:
         return await self.sim.say(
             self.people[user], thread.channel, text, thread_ts=thread.id, files=files
         )
 
-    async def mention_in(self, thread: ThreadRef, text: str) -> Any:
-        return await self.sim.say(s.ALICE, thread.channel, text, thread_ts=thread.id, mention=True)
+    async def mention_in(self, thread: ThreadRef, text: str, *, files: Files = ()) -> Any:
+        return await self.sim.say(
+            s.ALICE, thread.channel, text, thread_ts=thread.id, mention=True, files=files
+        )
 
-    async def attach(self, text: str) -> ThreadRef:
-        files = [("cat.png", "image/png", b"\x89PNG....")]
-        ts = await self.sim.say(s.ALICE, s.GENERAL, text, mention=True, files=files)
-        return ThreadRef(s.GENERAL, ts, ts)
-
-    async def direct(self, text: str, *, files: Sequence[tuple[str, str, bytes]] = ()) -> ThreadRef:
+    async def direct(self, text: str, *, files: Files = ()) -> ThreadRef:
         channel = await self.sim.open_direct(s.ALICE)
         ts = await self.sim.say(s.ALICE, channel, text, files=files)
         return ThreadRef(channel, ts, ts)

@@ -40,6 +40,16 @@ async def test_names_are_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == ["page.test."]
 
 
+async def test_names_of_the_own_network_are_looked_up_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The resolver looks into the hosts file, and tries search domains, for these only."""
+    asked: list[str] = []
+    replace(monkeypatch, lambda host: asked.append(host) or FOUND)
+    await HostLookup(local=True)("wiki")
+    assert asked == ["wiki"]
+
+
 @pytest.mark.parametrize(
     "error",
     [socket.gaierror(socket.EAI_AGAIN, "later"), UnicodeError("label too long"), OSError("no")],

@@ -155,6 +155,12 @@ def test_a_declared_charset_is_used() -> None:
     assert read(page.encode("cp1251"), "a.html").text == "Привет"
 
 
+@pytest.mark.parametrize("wrapper", ["form", "nav", "footer"])
+def test_a_page_inside_a_menu_or_form_is_read(wrapper: str) -> None:
+    """Old servers wrap whole pages in a form; broken pages never close their menu."""
+    assert read(f"<html><body><{wrapper}><p>Text</p></body></html>".encode()).text == "Text"
+
+
 def test_a_page_of_scripts_has_no_text() -> None:
     assert refuse(b"<html><body><script>x()</script></body></html>") is Omission.NO_TEXT
 

@@ -69,6 +69,11 @@ def test_an_empty_value_in_the_environment_does_not_override_the_file(tmp_path: 
     assert load({"LLM": " "}, dotenv).llm == "echo"
 
 
+def test_private_hosts_may_have_ports() -> None:
+    hosts = "wiki, wiki.test:8090, 10.1.2.3, 10.1.2.3:80, fd00::1, [fd00::1]:8080"
+    assert load({"LINK_PRIVATE_HOSTS": hosts}, None).link_private_hosts == hosts
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -89,6 +94,13 @@ def test_an_empty_value_in_the_environment_does_not_override_the_file(tmp_path: 
         ("DISCORD_API_URL", "discord.local"),
         ("DISCORD_GATEWAY_URL", "http://x"),
         ("ADMINS", "slack:U1"),
+        ("LINK_PRIVATE_HOSTS", "http://wiki.test"),
+        ("LINK_PRIVATE_HOSTS", "wiki.test/start"),
+        ("LINK_PRIVATE_HOSTS", "wiki.test:0"),
+        ("LINK_PRIVATE_HOSTS", "wiki.test:65536"),
+        ("LINK_PRIVATE_HOSTS", "wiki.test:web"),
+        ("LINK_PRIVATE_HOSTS", "10.0.0.0/8"),
+        ("LINK_PRIVATE_HOSTS", "*.wiki.test"),
         ("LOG_LEVEL", "loud"),
     ],
 )

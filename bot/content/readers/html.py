@@ -28,9 +28,12 @@ _DATES = (
 
 def read(data: bytes) -> Extract:
     """A web page. Raises AttachmentError(NO_TEXT) if it has only scripts and pictures."""
-    source = _decode(data)
+    source = _close_raw_elements(_decode(data))
     tree = LexborHTMLParser(source)
     markdown = _readable(tree)
+    if not markdown:  # a menu that is never closed contains the whole page
+        tree.unwrap_tags(["nav", "footer", "aside", "dialog"])
+        markdown = _readable(tree)
     if not markdown:
         raise AttachmentError(Omission.NO_TEXT)
     kept, left_out = text.shorten(markdown)
@@ -42,6 +45,19 @@ def read(data: bytes) -> Extract:
         date=_date(tree),
         notes=(attachment_texts.middle_left_out(left_out),) if left_out else (),
     )
+
+
+_XHTML = re.compile(r"<!doctype[^>]{0,200}xhtml|<html[^>]{0,200}xmlns", re.IGNORECASE)
+_RAW_ELEMENT = re.compile(
+    r"<(iframe|script|style|title|textarea|noscript|noframes)\b([^<>]{0,2000})/>", re.IGNORECASE
+)
+
+
+def _close_raw_elements(source: str) -> str:
+    """XHTML may close these elements in their own tag; to HTML's rules they swallow the page."""
+    if _XHTML.search(source[:2_048]) is None:
+        return source
+    return _RAW_ELEMENT.sub(r"<\1\2></\1>", source)
 
 
 def to_markdown(source: str) -> str:

@@ -10,7 +10,7 @@ from bot.content.readers import text
 
 _OMITTED = frozenset({
     "script", "style", "noscript", "template", "svg", "iframe", "object", "embed", "canvas", "nav",
-    "footer", "aside", "form", "button", "select", "input", "textarea", "dialog", "audio", "video",
+    "footer", "aside", "button", "select", "input", "textarea", "dialog", "audio", "video",
     "map", "head", "math",
 })  # fmt: skip
 _BLOCKS = frozenset({
@@ -23,7 +23,7 @@ _HIDDEN = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?:px)?\s*(?:;|$)"
 )
 _BLANKS = re.compile(r"[ \t\r\n\f]+")
-_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+[ \t]*")
+_LINES = re.compile(r"(?<![ \t])[ \t]*+\n(?:[ \t]*+\n)++[ \t]*+")
 
 
 class Writer:

@@ -35,9 +35,9 @@ class DiscordSim(FilesClient):
     ) -> int:
         """Post a message and return its id.
 
-        `more`: mention, mention_role, reply_to, ping, webhook, flags, type, embeds, and
-        attachments, a list of `{filename, content_type, text | base64 | size}` with any other
-        fields of an attachment, such as `description`.
+        `more`: mention, mention_role, reply_to, ping, webhook, flags, type, embeds (of another
+        bot), and attachments, a list of `{filename, content_type, text | base64 | size}` with any
+        other fields of an attachment, such as `description`.
         """
         return await self._id("say", user=user, channel=channel, content=content, **more)
 

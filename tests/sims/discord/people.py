@@ -58,10 +58,10 @@ class People:
         reply_to: int | None = None,
         ping: bool = True,
         attachments: list[JSON] | None = None,
-        embeds: list[JSON] | None = None,
         webhook: bool = False,
         flags: int = 0,
         type: int | None = None,
+        embeds: list[JSON] | None = None,
     ) -> int:
         """Post a message as `user` (a person, another bot, or a webhook) and return its id.
 

@@ -279,10 +279,16 @@ class SlackSim(SimProcess):
         await self.call("uploads", seconds=seconds, allowed=allowed)
 
     async def downloads(
-        self, how: str = "", *, times: int = 1_000, seconds: float = 0.01, to: str = ""
+        self,
+        how: str = "",
+        *,
+        times: int = 1_000,
+        seconds: float = 0.01,
+        to: str = "",
+        match: str = "",
     ) -> None:
         """Let the next downloads go wrong (see `DownloadFaults`); without `how` they work again."""
-        await self.call("downloads", how=how, times=times, seconds=seconds, to=to)
+        await self.call("downloads", how=how, times=times, seconds=seconds, to=to, match=match)
 
     async def mentions(
         self, *, first: bool | None = None, files: bool | None = None, gap: float | None = None

@@ -18,7 +18,7 @@ PIECE = 64 * 1024
 
 @dataclass(slots=True)
 class DownloadFaults:
-    """The next `times` downloads go wrong.
+    """The next `times` downloads whose path contains `match` go wrong.
 
     `how`: `sign_in` (the page, although the token is right), `sign_in_redirect`, `redirect` (to
     another address of the file), `elsewhere` (to the address `to`, which needs no token), `loop`,
@@ -30,19 +30,35 @@ class DownloadFaults:
     times: int = 0
     seconds: float = 0.0
     to: str = ""
+    match: str = ""
+
+    def take(self, path: str) -> bool:
+        """Whether this download goes wrong; counts it."""
+        if self.times <= 0 or self.match not in path:
+            return False
+        self.times -= 1
+        return True
 
 
 class Downloads:
     """Serves files as files.slack.com does."""
 
     def __init__(self, slack: Platform) -> None:
-        self.slack, self.faults = slack, DownloadFaults()
+        self.slack = slack
+        self.faults: list[DownloadFaults] = []
 
     def downloads(
-        self, how: str = "", times: int = 1_000, seconds: float = 0.01, to: str = ""
+        self,
+        how: str = "",
+        times: int = 1_000,
+        seconds: float = 0.01,
+        to: str = "",
+        match: str = "",
     ) -> None:
         """Let downloads go wrong; without `how` they work again."""
-        self.faults = DownloadFaults(how, times if how else 0, seconds, to)
+        self.faults = [one for one in self.faults if how and one.match != match]
+        if how:
+            self.faults.append(DownloadFaults(how, times, seconds, to, match))
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """A file for the bot's token; the sign-in page, with status 200, for any other token."""
@@ -55,9 +71,9 @@ class Downloads:
             return web.Response(text=SIGN_IN, content_type="text/html")
         if file not in self.slack.contents:
             return web.Response(status=404)
-        if self.faults.times > 0 and not request.query:
-            self.faults.times -= 1
-            return await self._fail(request, file)
+        faults = [] if request.query else self.faults
+        if (fault := next((one for one in faults if one.take(request.path)), None)) is not None:
+            return await self._fail(request, file, fault)
         data = self.slack.contents[file]
         return web.Response(body=data, content_type=self._type(file))
 
@@ -69,22 +85,26 @@ class Downloads:
         kind = str(info.get("mimetype") or "application/octet-stream")
         return kind.replace("audio/", "video/") if info.get("subtype") == "slack_audio" else kind
 
-    async def _fail(self, request: web.Request, file: str) -> web.StreamResponse:
-        how, url = self.faults.how, str(request.url)
+    async def _fail(
+        self, request: web.Request, file: str, fault: DownloadFaults
+    ) -> web.StreamResponse:
+        how, url = fault.how, str(request.url)
         places = {
             "sign_in_redirect": f"{self.slack.url}/?redir=%2Ffiles-pri",
             "redirect": f"{url}?moved=1",
-            "elsewhere": self.faults.to,
+            "elsewhere": fault.to,
             "loop": url,
         }
         if how == "sign_in":
             return web.Response(text=SIGN_IN, content_type="text/html")
         if how in places:
             return web.Response(status=302, headers={"Location": places[how]})
-        return await self._stream(request, file)
+        return await self._stream(request, file, fault)
 
-    async def _stream(self, request: web.Request, file: str) -> web.StreamResponse:
-        how, data = self.faults.how, self.slack.contents[file]
+    async def _stream(
+        self, request: web.Request, file: str, fault: DownloadFaults
+    ) -> web.StreamResponse:
+        how, data = fault.how, self.slack.contents[file]
         if how == "cut_unframed":
             self._write_raw(request, data[: len(data) // 2])
         response = web.StreamResponse(headers={"Content-Type": self._type(file)})
@@ -99,7 +119,7 @@ class Downloads:
         while how == "endless":
             await response.write(bytes(PIECE))
         for at in range(len(data)):
-            await asyncio.sleep(self.faults.seconds if how == "slow" else 0)
+            await asyncio.sleep(fault.seconds if how == "slow" else 0)
             await response.write(data[at : at + 1])
         await response.write_eof()
         return response

@@ -1,0 +1,92 @@
+"""Events that tell every tab of a user what changed in the page's threads."""
+
+from __future__ import annotations
+
+from adapters.web import serializers
+from adapters.web.chat import CHANNEL, ChatService, user_scope
+from adapters.web.hub import LiveReply
+from adapters.web.size_limit import message_size
+from bot.domain.records import ReplyRecord, ThreadRecord
+
+NEWEST_QUESTIONS = 20
+"""Messages among which the questions of a running turn are searched for."""
+
+
+class PageEvents:
+    """Pushes events to the feeds of the hub."""
+
+    def __init__(self, chat: ChatService) -> None:
+        self._chat, self._library, self._hub = chat, chat.library, chat.hub
+        self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
+
+    async def push_reply(self, live: LiveReply) -> None:
+        """A reply started, or its end is stored."""
+        if live.thread is None:
+            return
+        reply = await self._library.reply(live.turn)
+        await self._push_questions(live)
+        thread = await self._library.thread(live.thread, user_scope(live.user, CHANNEL))
+        if reply is None or thread is None:
+            return
+        if reply.outcome is None:
+            self.push_live_reply(live)
+        else:
+            self._hub.feed(live.user).push(
+                "reply",
+                lambda: {
+                    "thread": live.thread,
+                    **serializers.page_reply(reply, None, self._highlight),
+                },
+                key=f"reply-{live.turn}",
+                size=reply_size(reply),
+            )
+        self.push_thread(live.user, thread)
+
+    async def _push_questions(self, live: LiveReply) -> None:
+        """The turn's questions with files: a reply begins and ends when their states change."""
+        newest = await self._library.latest(live.conversation, limit=NEWEST_QUESTIONS)
+        asked = [each for each in newest if each.turn == live.turn and each.attachments]
+        for message in asked:
+            if not message.is_reply and live.thread is not None:
+                shape = await self._html_pool.run(
+                    serializers.page_message, message, self._highlight
+                )
+                self._chat.push_message(live.user, live.thread, shape, None)
+
+    def push_live_reply(self, live: LiveReply) -> None:
+        """The reply has new text, which is rendered when the event is sent."""
+        if live.thread is not None:
+            self._hub.feed(live.user).push(
+                "reply",
+                lambda: {"thread": live.thread, **serializers.page_live(live)},
+                key=f"reply-{live.turn}",
+            )
+
+    def push_thread(self, user: str, thread: ThreadRecord | None) -> None:
+        """The thread's line in the channel has changed."""
+        if thread is not None:
+            self._hub.feed(user).push(
+                "thread",
+                lambda: serializers.page_thread(thread, self._highlight),
+                key=f"thread-{thread.record.uid}",
+                size=thread_size(thread),
+            )
+
+    def push_notice(
+        self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
+    ) -> None:
+        """A command's answer; the tab that sent `client_id` has it in its response already."""
+        uid = thread.record.uid if thread else None
+        shape = {"thread": uid, "text": text, "client_id": client_id}
+        self._hub.feed(user).push("notice", lambda: shape, size=len(text))
+
+
+# ── sizes ─────────────────────────────────────────────────────────────────────────────────────
+def thread_size(thread: ThreadRecord) -> int:
+    """Characters of the thread's line in the channel."""
+    return message_size(thread.root)
+
+
+def reply_size(reply: ReplyRecord) -> int:
+    """Characters of a reply, both as text and as displayed."""
+    return len(reply.content) + len(reply.display)
