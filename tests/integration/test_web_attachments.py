@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.web.limits import BODY_BYTES, UploadLimits
-from adapters.web.uploads import MOST_HELD
+from adapters.web.uploads import UploadBudget
 from tests.sims.model.client import ModelSim
 from tests.support.small_files import png
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
@@ -263,16 +263,19 @@ async def test_where_files_are_off_they_are_refused(tmp_path: Path) -> None:
         assert (await api.get("/app/session"))["files"]["most"] == 0
 
 
-async def test_the_bytes_of_all_requests_are_bounded_and_released(tmp_path: Path) -> None:
+async def test_the_bytes_of_all_requests_are_bounded_and_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Requests over the common budget get 503; it is free again once a message is stored."""
     limits = {
-        "ATTACHMENT_MAX_MB": "90",
+        "ATTACHMENT_MAX_MB": "9",
         "ATTACHMENTS_PER_MESSAGE": "2",
         "ATTACHMENT_WAIT_SECONDS": "0",
     }
+    size, most = 9_000_000, 25_000_000
+    held = most // (size - BODY_BYTES)
+    monkeypatch.setattr(UploadBudget.__init__, "__defaults__", (most,))
     async with serving(tmp_path, **limits) as site, site.person() as api:
-        size = 90_000_000
-        held = MOST_HELD // (size - BODY_BYTES)
         begun = asyncio.Semaphore(0)
         go_on = asyncio.Event()
 
