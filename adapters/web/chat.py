@@ -171,7 +171,7 @@ class ChatService:
         """Yields the model's text as it streams, and the rest once the reply is concluded."""
         seen = ""
         with self.hub.listening(turn) as woken:
-            while not self.hub.closing:
+            while True:
                 woken.clear()
                 live = self.hub.live(turn)
                 if live is not None:
@@ -183,18 +183,21 @@ class ChatService:
                     if reply.content.startswith(seen) and reply.content != seen:
                         yield reply.content[len(seen) :]
                     return
+                if self.hub.closing:  # after the look at the reply, which may just have ended
+                    return
                 await woken.wait()
 
     async def outcome(self, turn: int) -> ReplyRecord:
         """The concluded reply. Raises HTTPException 404 if it was deleted, 503 while stopping."""
         with self.hub.listening(turn) as woken:
-            while not self.hub.closing:
+            while True:
                 woken.clear()
                 reply = await self._find_concluded(turn) if self.hub.live(turn) is None else None
                 if reply is not None:
                     return reply
+                if self.hub.closing:  # after the look at the reply, which may just have ended
+                    raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
                 await woken.wait()
-        raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
 
     async def _find_concluded(self, turn: int) -> ReplyRecord | None:
         """The concluded reply, or None while it runs. Raises HTTPException 404 if its turn is

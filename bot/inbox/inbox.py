@@ -165,7 +165,9 @@ class DurableInbox:
                     await self._receive_missed_command(incoming, command)
                 elif incoming.address.begins or await self._store.find(incoming.key) is not None:
                     late = incoming.sent_at < too_old
-                    accepted.append(await self._accept(replace(incoming, late=late)))
+                    # A read of its channel for each missed mention would double what they cost.
+                    missed = replace(incoming, late=late, stands_alone=False)
+                    accepted.append(await self._accept(missed))
                     if accepted[-1].receipt is Receipt.KNOWN and incoming.edited_at is not None:
                         edited = self._intake.prepare(incoming)
                         await self._edits.apply_edit(edited, incoming.edited_at)

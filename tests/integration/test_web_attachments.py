@@ -268,13 +268,14 @@ async def test_the_bytes_of_all_requests_are_bounded_and_released(
 ) -> None:
     """Requests over the common budget get 503; it is free again once a message is stored."""
     limits = {
-        "ATTACHMENT_MAX_MB": "9",
+        "ATTACHMENT_MAX_MB": "3",
         "ATTACHMENTS_PER_MESSAGE": "2",
         "ATTACHMENT_WAIT_SECONDS": "0",
     }
-    size, most = 9_000_000, 25_000_000
+    size, most = 3_000_000, 5_000_000  # small: a slow body ends after 30 seconds
     held = most // (size - BODY_BYTES)
-    monkeypatch.setattr(UploadBudget.__init__, "__defaults__", (most,))
+    budget = UploadBudget(most)
+    monkeypatch.setattr("adapters.web.site.UploadBudget", lambda: budget)
     async with serving(tmp_path, **limits) as site, site.person() as api:
         begun = asyncio.Semaphore(0)
         go_on = asyncio.Event()
@@ -296,6 +297,11 @@ async def test_the_bytes_of_all_requests_are_bounded_and_released(
         first = [asyncio.create_task(upload()) for _ in range(held)]
         for _ in range(held):
             await begun.acquire()
+
+        async def are_received() -> bool:  # until then they are in the sockets' buffers
+            return budget._left <= most - held * (size - BODY_BYTES)
+
+        await until(are_received)
         assert await upload() == 503
         go_on.set()
         assert set(await asyncio.gather(*first)) == {200}
