@@ -206,9 +206,24 @@ async def test_a_cancelled_download_leaves_nothing(store: SqliteStore, path: Pat
     assert await store.attachments().save_bytes(attachment.id, Download(BIG)) == DIGEST
 
 
-async def test_a_start_deletes_what_a_dead_process_left(path: Path, tmp_path: Path) -> None:
+async def test_a_start_deletes_what_a_dead_process_left(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that was being written, and one whose message was deleted just before the end."""
     broken = tmp_path / "broken.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "has_discarded", lambda _db: False)  # the purge does not begin
+        await _leave_files(path, broken)
+    assert rows(broken, *TABLES[:4]) == [0, 1, 17, 1]
+    with closing(sqlite3.connect(broken)) as db:
+        check_invariants(db)
+    async with opened(broken):
+        pass
+    assert rows(broken, *TABLES) == [0] * 6
+
+
+async def _leave_files(path: Path, broken: Path) -> None:
+    """Write `broken`: the database as it is just before the end of a process."""
     async with opened(path) as store:
         attachment = await attach(store)
         await store.attachments().save_bytes(attachment.id, Download(BIG))
@@ -217,12 +232,6 @@ async def test_a_start_deletes_what_a_dead_process_left(path: Path, tmp_path: Pa
             lambda db: files.stage_chunk(db, 1.0, "ab", 900_000, 0, memoryview(BIG)[:9])
         )
         await asyncio.to_thread(backup, path, broken)
-    assert rows(broken, *TABLES[:4]) == [0, 1, 17, 1]
-    with closing(sqlite3.connect(broken)) as db:
-        check_invariants(db)
-    async with opened(broken):
-        pass
-    assert rows(broken, *TABLES) == [0] * 6
 
 
 async def test_damaged_bytes_do_not_stop_a_start_and_a_backup_finds_them(
