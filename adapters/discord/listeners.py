@@ -42,6 +42,7 @@ from adapters.discord.history import parse_message, read_raw_message
 from adapters.discord.payloads import read_id
 from adapters.discord.permalinks import linked_messages
 from adapters.discord.proxied_messages import Original, ProxiedMessages
+from adapters.discord.reply_chains import find_conversation
 from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
 from adapters.discord.state import RawMessage
 from bot.catchup.watermark_saver import WatermarkSaver
@@ -311,5 +312,6 @@ class MessageListener:
         replied = replied_bot_message(message, bot)
         if replied is None or not context.starts_conversations:
             return None
-        found = await self._inbox.conversation_of(context.source(replied))
-        return found or self._rest.command_replies.get(str(replied))
+        return await find_conversation(
+            message, context, replied, rest=self._rest, inbox=self._inbox
+        )

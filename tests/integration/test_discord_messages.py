@@ -158,6 +158,21 @@ async def test_a_reply_to_a_commands_reply_continues_the_chain(
     assert (got.key, got.text) == (reset.key, "and now?")
 
 
+async def test_after_a_restart_a_commands_reply_is_found_through_the_command(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    """Ann answered a page with a command; Ben answers the command's reply after a restart."""
+    asked = await wait_received(inbox, await sim.mention("why?", channel=c.VOICE))
+    page = await sim.say(c.BOT, c.VOICE, "Because.", reply_to=int(asked.message_id))
+    inbox.conversations[f"{asked.source.rpartition('/')[0]}/{page}"] = asked.key
+    stop = await sim.say(channel=c.VOICE, content="stop", reply_to=page, ping=True)
+    await adapter.say(await wait_received(inbox, stop), CommandReply("Nothing to stop."))
+    adapter._rest.command_replies.clear()
+    [ours] = [m for m in await sim.messages(c.VOICE, author=c.BOT) if m["content"] != "Because."]
+    message = await sim.say(channel=c.VOICE, content="and now?", reply_to=ours["id"], ping=True)
+    assert (await wait_received(inbox, message)).key == asked.key
+
+
 async def test_a_reply_to_the_bots_message_continues_its_conversation(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
