@@ -73,6 +73,7 @@ def _matches(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern, path) is not None
 
 
+pytestmark = pytest.mark.timeout(300)  # SECONDS, several times
 Scenario = Callable[[Rig, Case], Awaitable[None]]
 
 
@@ -282,7 +283,7 @@ async def late_thread(rig: Rig, case: Case) -> None:
     channel = await rig.sim.add_channel("busy")
     await rig.sim.set_permissions(channel, allow=("manage_threads",))
     await rig.sim.call(
-        "fault", pattern=rf"POST {API}/channels/{channel}/messages/\d+/threads", delay=0.8
+        "fault", pattern=rf"POST {API}/channels/{channel}/messages/\d+/threads", delay=2.0
     )
     question = await rig.sim.mention("hello " * 5, channel=channel)
     case.begin(f"DELETE /channels/{question}")
