@@ -31,7 +31,7 @@ async def find_conversation(
     command = None if found is not None else _answered_by(message)
     if command is None:
         return found
-    page = await _replied_by(command, message.channel.id, rest)
+    page = await _find_replied(command, message.channel.id, rest)
     continued = None if page is None else await inbox.conversation_of(context.source(page))
     return continued or context.key(str(command))
 
@@ -43,7 +43,7 @@ def _answered_by(message: discord.Message) -> int | None:
     return inner.message_id if inner is not None else None
 
 
-async def _replied_by(message: int, channel: int, rest: RestApi) -> int | None:
+async def _find_replied(message: int, channel: int, rest: RestApi) -> int | None:
     """The message that a person's message replies to; None also if it cannot be read."""
     try:
         raw = await read_raw_message(rest, channel, message)
