@@ -16,6 +16,8 @@ from bot.config.fields import split
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
+from bot.context.requests import TurnOptions
+from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
@@ -29,8 +31,6 @@ from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.store.sqlite import SqliteStore
-from bot.turns.attachments import AttachmentPorts
-from bot.turns.requests import TurnOptions
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 

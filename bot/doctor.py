@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from bot.common import proxies
 from bot.config.settings import Settings
+from bot.context.window import ContextWindow, today
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
@@ -19,7 +20,6 @@ from bot.llm.registry import build_models, build_transcriber
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.store.migrate import status
-from bot.turns.context import ContextWindow, today
 
 
 async def check_all(

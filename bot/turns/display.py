@@ -6,20 +6,17 @@ database stores the composed display, so its form must stay readable for rows of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.domain import texts
+from bot.replies.markdown.escape import escape
 from bot.replies.markdown.mend import close_open
 
 MAX_QUOTE_CHARACTERS, MAX_QUOTE_LINES = 600, 8
 """Size of the reasoning quote: a few lines on a phone, and well within every platform's message."""
 
 _LABEL = f"> {texts.note(texts.THOUGHTS)}"
-# Characters that CommonMark, or a platform's dialect of it, reads as markup.
-_INLINE = re.compile(r"[*`~<\[|$]|\\(?=[!-/:-@\[-`{-~]|$)|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
-_LIST_NUMBER = re.compile(r"\d{0,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +74,3 @@ def quote_reasoning(reasoning: str) -> str:
         text = text.partition(" ")[2] or text  # begin with a whole word, if there are words
     lines = [escape(line) for line in ("…" * cut + text).splitlines()]
     return "\n".join((_LABEL, *(f"> {line}" for line in lines)))
-
-
-def escape(line: str) -> str:
-    """One line of plain text as Markdown that renders as exactly that text."""
-    escaped = _INLINE.sub(lambda found: f"\\{found.group()}", line)
-    number = _LIST_NUMBER.match(escaped)
-    at = number.end() if number else 0
-    sign = escaped[at : at + 1]
-    block = sign in "#>+=-" if at == 0 else sign in ".)"
-    return f"{escaped[:at]}\\{escaped[at:]}" if sign and block else escaped

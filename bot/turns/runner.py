@@ -10,6 +10,9 @@ from functools import partial
 import structlog
 
 from bot.common.retry import retry_while_unavailable
+from bot.context.budgets import ContextBudgets
+from bot.context.requests import RequestBuilder, TurnOptions
+from bot.context.turn_attachments import AttachmentPorts, TurnAttachments
 from bot.domain import attachment_labels, texts
 from bot.domain.errors import (
     CannotSee,
@@ -30,8 +33,6 @@ from bot.ports.model import ChatModel
 from bot.ports.platform import Surface
 from bot.ports.store import Store
 from bot.replies.publisher import Publisher
-from bot.turns.attachments import AttachmentPorts, TurnAttachments
-from bot.turns.context import ContextBudgets
 from bot.turns.display import ReplyParts
 from bot.turns.outcome import (
     ReplyDraft,
@@ -44,7 +45,6 @@ from bot.turns.outcome import (
     result_without_model,
 )
 from bot.turns.reasoning import ReasoningView
-from bot.turns.requests import RequestBuilder, TurnOptions
 from bot.turns.scheduler import Interrupt
 from bot.turns.slots import TurnSlots
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.context.roles import UNSAID
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD
-from bot.turns.context import UNSAID
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess

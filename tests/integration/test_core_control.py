@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.context.roles import UNSAID
 from bot.domain import texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import CutOff, Overloaded, StoreUnavailable
@@ -20,7 +21,6 @@ from bot.domain.inbox import Address, Change, Effect, Receipt
 from bot.domain.model import Delta
 from bot.domain.replies import Control
 from bot.domain.turns import Outcome
-from bot.turns.context import UNSAID
 from tests.support.core_kit import CHANNEL, World, until, world_at
 from tests.support.store_kit import BEN, claim_next, key, look, opened, said
 from tests.support.surfaces import Platform

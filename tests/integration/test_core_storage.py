@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from bot.common.retry import Backoff
+from bot.context.roles import UNSAID
 from bot.domain import texts
 from bot.domain.errors import ContextTooLong, StoreUnavailable
 from bot.domain.inbox import Address, Receipt
 from bot.domain.model import Delta
-from bot.turns.context import UNSAID
 from tests.support.core_kit import World, until, world_of
 from tests.support.store_kit import BEN, key, look, opened, said
 

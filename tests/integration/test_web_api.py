@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.turns.context import UNSAID
+from bot.context.roles import UNSAID
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.web_kit import Person, Site, next_event, serving, until

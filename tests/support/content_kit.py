@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.content.fetcher import AttachmentFetcher, Readers
+from bot.context.turn_attachments import AttachmentPorts
 from bot.domain.attachments import (
     AttachmentKind,
     Download,
@@ -20,7 +21,6 @@ from bot.domain.errors import AttachmentError
 from bot.inbox.attachments import AttachmentIntake
 from bot.ports.clock import Clock
 from bot.store.sqlite import SqliteStore
-from bot.turns.attachments import AttachmentPorts
 
 PNG = b"\x89PNG\r\n\x1a\n"
 RECORDING = b"OggS"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.common.clock import SystemClock
+from bot.context.requests import TurnOptions
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, ContextTooLong, ModelError
@@ -24,7 +25,6 @@ from bot.inbox.inbox import DurableInbox
 from bot.ports.inbox import Inbox
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
-from bot.turns.requests import TurnOptions
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.support.content_kit import Content, content_of

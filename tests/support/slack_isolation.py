@@ -18,6 +18,7 @@ from typing import Any
 from adapters.slack.adapter import SlackAdapter
 from adapters.slack.surface import SlackSurface
 from bot.common.clock import SystemClock
+from bot.context.requests import TurnOptions
 from bot.domain.attachments import Download
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError
@@ -29,7 +30,6 @@ from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.llm.echo import EchoModel
 from bot.ports.platform import Adapter, Surface
-from bot.turns.requests import TurnOptions
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids

@@ -9,17 +9,12 @@ from zoneinfo import ZoneInfo
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bot.context.budgets import ContextBudgets
+from bot.context.roles import UNSAID
+from bot.context.window import MIN_QUESTION_TOKENS, ContextWindow, shorten, today
 from bot.domain.conversations import Author, Message, Role
 from bot.domain.errors import ContextTooLong
 from bot.domain.tokens import count_tokens, message_tokens
-from bot.turns.context import (
-    MIN_QUESTION_TOKENS,
-    UNSAID,
-    ContextBudgets,
-    ContextWindow,
-    shorten,
-    today,
-)
 from tests.sims.model.validate import validate
 
 ANN, BEN = Author("1", "Ann"), Author("2", "Ben")

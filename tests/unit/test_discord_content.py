@@ -23,11 +23,11 @@ from adapters.discord.events import (
     to_incoming,
 )
 from adapters.discord.text import Names, thread_title, to_model_text
+from bot.context.roles import add_names
 from bot.domain.conversations import Author, Message, Role
 from bot.domain.excerpts import EXCERPTS_CHARACTERS
 from bot.domain.inbox import Address, Incoming
 from bot.domain.names import one_line
-from bot.turns.context import add_names
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
 from tests.support.discord_offline import OfflineClient

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from bot.context.window import shorten
 from bot.domain import attachment_labels as words
 from bot.domain.attachments import (
     Attachment,
@@ -21,8 +22,7 @@ from bot.domain.attachments import (
 from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, count_up_to, image_tokens
 from bot.ports.attachments import AttachmentStore
-from bot.turns.context import shorten
-from bot.turns.display import escape
+from bot.replies.markdown.escape import escape
 
 MIN_FILE_TOKENS = 50
 """A shorter excerpt of a file would be useless."""

@@ -8,14 +8,12 @@ alternation, the user first and last, and no empty message.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
-from itertools import groupby
 
+from bot.context.roles import add_names, alternate_roles
 from bot.domain.conversations import Message, Role
-from bot.domain.errors import ContextTooLong
-from bot.domain.names import one_line
 from bot.domain.tokens import (
     ASCII_CHARACTERS_PER_TOKEN,
     TOKENS_PER_MESSAGE,
@@ -24,11 +22,6 @@ from bot.domain.tokens import (
     image_tokens,
     message_tokens,
 )
-
-UNSAID = "…"
-"""Stands for a user message that a strict template requires and the history lacks: before an answer
-whose question was deleted or dropped, and for a mention without text. Its five tokens may exceed
-the budget, which the estimates leave room for."""
 
 MIN_QUESTION_TOKENS = 100
 """A shorter excerpt of a question would be useless. The newest question gets this much even if the
@@ -133,76 +126,3 @@ class ContextWindow:
             note = f"[Earlier messages left out, as they are too long: {len(self._missing)}]"
             kept = [Message(Role.USER, note), *kept]
         return alternate_roles((*self._system[:1], *kept, *self._system[1:]))
-
-
-def add_names(messages: Sequence[Message]) -> Sequence[Message]:
-    """Prefix each person's messages with their name if several people speak."""
-    people = {message.author.id for message in messages if message.author is not None}
-    if len(people) < 2:
-        return messages
-    return [_add_name(message) for message in messages]
-
-
-def _add_name(message: Message) -> Message:
-    if message.author is None or message.role is not Role.USER or not message.content:
-        return message
-    return replace(message, content=f"{one_line(message.author.name)}: {message.content}")
-
-
-class ContextBudgets:
-    """The token budgets that models were found to accept, by model name; kept in memory."""
-
-    def __init__(self) -> None:
-        self._budgets: dict[str, int] = {}
-
-    def get(self, model: str, tokens: int) -> int:
-        """The budget for a first request in estimated tokens; `tokens` is the setting's."""
-        return min(tokens, self._budgets.get(model, tokens))
-
-    def learn(self, model: str, tokens: int, max_tokens: int | None, error: ContextTooLong) -> int:
-        """The budget to try after a request of `tokens` estimated tokens was too long.
-
-        If the server names its window, the ratio of its token count to our estimate converts the
-        window to a budget, which is remembered; a quarter is left for the answer. Otherwise the
-        budget is half of `tokens`.
-        """
-        half = tokens // 2
-        if error.window is None:
-            return half
-        counted = error.asked if error.asked and error.asked > error.window else None
-        ratio = tokens / counted if counted else 1.0
-        room = error.window - min(max_tokens or error.window // 4, error.window // 2)
-        budget = int(room * min(max(ratio, 0.5), 4.0))
-        if budget >= tokens:  # the estimate says that the request would have fit
-            budget = half
-        self._budgets[model] = min(budget, self._budgets.get(model, budget))
-        return budget
-
-
-# ── strict chat templates ─────────────────────────────────────────────────────────────────────
-def alternate_roles(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The same text with consecutive messages of one role merged into one.
-
-    Gemma's and Mistral's templates refuse anything else; other models read it just as well.
-    System messages from the middle (programs may add them) are merged into the first.
-    """
-    present = [message for message in messages if message.content or message.parts]
-    system = [message for message in present if message.role is Role.SYSTEM]
-    others = [message for message in present if message.role is not Role.SYSTEM]
-    turns = [_merge(list(group)) for _, group in groupby(others, key=lambda message: message.role)]
-    if not turns or turns[0].role is not Role.USER:
-        turns.insert(0, Message(Role.USER, UNSAID))
-    if turns[-1].role is not Role.USER:  # a mention without text asks about the history
-        turns.append(Message(Role.USER, UNSAID))
-    return (_merge(system), *turns) if system else tuple(turns)
-
-
-def _merge(messages: Sequence[Message]) -> Message:
-    """The last message with the text and the images of all of them."""
-    if len(messages) == 1:
-        return messages[0]
-    return replace(
-        messages[-1],
-        content="\n\n".join(message.content for message in messages),
-        parts=tuple(part for message in messages for part in message.parts),
-    )

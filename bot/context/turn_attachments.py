@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bot.context.attachments import AttachmentContext
 from bot.domain import attachment_labels as words
 from bot.domain.attachments import (
     Attachment,
@@ -14,8 +15,7 @@ from bot.domain.attachments import (
 )
 from bot.domain.turns import Claim
 from bot.ports.attachments import AttachmentProgress, AttachmentStore
-from bot.turns.attachment_context import AttachmentContext
-from bot.turns.display import escape
+from bot.replies.markdown.escape import escape
 
 _AGAIN = re.compile(
     r"\b(?:files?|images?|pictures?|screenshots?|photos?|documents?|attachments?|links?|pdfs?|logs?)"

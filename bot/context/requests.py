@@ -8,6 +8,10 @@ from datetime import tzinfo
 
 import structlog
 
+from bot.context.attachments import AttachmentContext
+from bot.context.budgets import ContextBudgets
+from bot.context.turn_attachments import TurnAttachments
+from bot.context.window import ContextWindow, today
 from bot.domain.attachment_labels import CANNOT_SEE, IMAGE_REFUSED
 from bot.domain.attachments import Attachment
 from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused
@@ -17,9 +21,6 @@ from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.model import ChatModel
 from bot.ports.store import Store
-from bot.turns.attachment_context import AttachmentContext
-from bot.turns.attachments import TurnAttachments
-from bot.turns.context import ContextBudgets, ContextWindow, today
 
 log = structlog.stdlib.get_logger(__name__)
 
