@@ -45,6 +45,14 @@ class Visibility(StrEnum):
     PRIVATE = "private"
 
 
+class Effort(StrEnum):
+    """How long a reasoning model thinks before it answers."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
 @dataclass(frozen=True, slots=True)
 class Author:
     """A person: `id` is the platform's, `name` is what the model sees."""
@@ -57,7 +65,8 @@ class Author:
 class Conversation:
     """A stored conversation.
 
-    `model` was chosen with /model; None is the default model. `epoch` counts the resets, from 1.
+    `model` was chosen with /model, `effort` with /effort; None is the default. `epoch` counts the
+    resets, from 1. `shared`: several people may speak, so their messages carry their names.
     Times are Unix seconds.
     """
 
@@ -70,6 +79,8 @@ class Conversation:
     updated_at: float
     visibility: Visibility = Visibility.PRIVATE
     began_by: Author | None = None
+    effort: Effort | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

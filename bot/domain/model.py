@@ -1,19 +1,61 @@
-"""A model call: the request, and the deltas of the streamed answer."""
+"""A model: facts about it, a call's request, and the deltas of the streamed answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.domain.conversations import Message
+from bot.domain.conversations import Effort, Message
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one model call, as counted by the provider."""
+    """Tokens of one model call, as counted by the provider.
+
+    `input_tokens` is the whole request, also for providers that report cached tokens apart: the
+    tokens read from the provider's prompt cache (`cached_tokens`) and those written to it
+    (`cache_write_tokens`) are part of it. `reasoning_tokens` are part of `output_tokens`.
+    """
 
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """US dollars for a million tokens; `cached` and `cache_write`: None is input's price."""
+
+    input: float
+    output: float
+    cached: float | None = None
+    cache_write: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """Facts about a model; None where they are unknown.
+
+    `window` is the number of tokens that its input and its answer share, `max_output` the longest
+    answer. `context_tokens` is the largest input that the operator wants to send; `is_configured`:
+    the operator wrote the window down, so that all of it may be used.
+    """
+
+    window: int | None = None
+    max_output: int | None = None
+    sees: bool | None = None
+    tools: bool | None = None
+    effort: bool | None = None
+    prices: Prices | None = None
+    context_tokens: int | None = None
+    is_configured: bool = False
 
 
 class ReasoningDisplay(StrEnum):
@@ -25,11 +67,12 @@ class ReasoningDisplay(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One model call. None for `max_tokens` or `temperature` is the provider's default."""
+    """One model call. `max_tokens`, `temperature`, `effort`: None is the provider's default."""
 
     messages: tuple[Message, ...]
     max_tokens: int | None = None
     temperature: float | None = None
+    effort: Effort | None = None
 
     @property
     def has_images(self) -> bool:

@@ -75,6 +75,7 @@ class TurnResult:
     usage: Usage | None = None
     failure: FailureReason | None = None
     first_token_at: float | None = None  # Unix seconds
+    estimated_tokens: int | None = None  # our estimate of the usage's `input_tokens`
 
 
 @dataclass(frozen=True, slots=True)

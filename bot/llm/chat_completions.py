@@ -18,7 +18,7 @@ import structlog
 
 from bot.domain.errors import CutOff, ModelError, ModelFailed, Overloaded, Unreachable, WrongAddress
 from bot.domain.health import Finding
-from bot.domain.model import ChatRequest, Delta
+from bot.domain.model import ChatRequest, Delta, ModelFacts
 from bot.llm.check import check_model
 from bot.llm.chunks import DONE, KEEPALIVE, ErrorEvent, MalformedChunk
 from bot.llm.error_report import ErrorReport, loggable
@@ -91,13 +91,19 @@ class ChatCompletionsModel:
         timeouts: StreamTimeouts,
         probe: ChatRequest | None = None,
         limit_names: tuple[str, ...] = LIMIT_NAMES,
+        facts: ModelFacts | None = None,
     ) -> None:
-        self.name = name
+        self.name, self._facts = name, facts or ModelFacts()
         self._model, self._endpoint, self._timeouts = model, endpoint, timeouts
         self._probe = probe
         self._server_quirks = ServerQuirks(limit_names)
         self._stream_quirks = StreamQuirks()
         self._vision = Vision(now=time.monotonic)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """The configured facts."""
+        return self._facts
 
     @property
     def sees(self) -> bool | None:

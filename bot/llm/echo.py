@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from bot.domain.conversations import Message, Role
 from bot.domain.health import Finding, Verdict
-from bot.domain.model import ChatRequest, Delta, Usage
+from bot.domain.model import ChatRequest, Delta, ModelFacts, Usage
 from bot.domain.tokens import count_tokens
 
 # 50 pieces per second: quick to wait for, slow enough to watch the reply stream.
@@ -21,6 +21,7 @@ class EchoModel:
 
     name = "echo"
     sees = True
+    facts = ModelFacts(sees=True)
 
     def __init__(self, *, seconds_per_piece: float = SECONDS_PER_PIECE) -> None:
         self._pause = seconds_per_piece

@@ -31,7 +31,7 @@ from bot.domain.errors import (
     TimedOut,
 )
 from bot.domain.health import Finding, Verdict
-from bot.domain.model import ChatRequest, Delta
+from bot.domain.model import ChatRequest, Delta, ModelFacts
 from bot.llm.circuit_breaker import Call, CircuitBreaker
 from bot.llm.stream_timeout import LOADING_SECONDS
 from bot.ports.clock import Clock
@@ -75,6 +75,11 @@ class FallbackChain:
         self._models, self._breakers = tuple(models), tuple(breakers)
         self._first_token_seconds, self._clock = first_token_seconds, clock
         self.name = ",".join(model.name for model in models)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Facts about the first model."""
+        return self._models[0].facts
 
     @property
     def sees(self) -> bool | None:

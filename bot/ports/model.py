@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from bot.domain.health import Finding
-from bot.domain.model import ChatRequest, Delta
+from bot.domain.model import ChatRequest, Delta, ModelFacts
 
 
 class ChatModel(Protocol):
@@ -15,6 +15,14 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str:
         """The name from the settings, such as `openai:gpt-5`."""
+        ...
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Facts about the model: configured, built in, or learned from its server.
+
+        For a chain of models: of the one that is asked first.
+        """
         ...
 
     @property
@@ -39,4 +47,30 @@ class ChatModel(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
+        ...
+
+
+class ModelCatalog(Protocol):
+    """The models that may answer; they change while the bot runs."""
+
+    @property
+    def default(self) -> str:
+        """The name of the model, or chain of models, that answers unless another one is chosen."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The models that people may choose, as far as they are known without asking a server."""
+        ...
+
+    async def list_names(self) -> Sequence[str]:
+        """As `names`, after asking the servers whose models are all offered, if that was long ago.
+
+        Never takes more than two seconds and raises nothing: a server that does not answer keeps
+        its last list.
+        """
+        ...
+
+    def get(self, name: str | None) -> ChatModel:
+        """The model `name` if people may choose it, else the default one."""
         ...

@@ -196,7 +196,9 @@ def reopen_turn(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
         "UPDATE turns SET state = 'running', attempt = attempt + 1, opened = attempt + 1,"
         " failures = 0, held = 0, stopping = 0,"
         " outcome = NULL, error = NULL, display = NULL, content = NULL,"
-        " finish_reason = NULL, input_tokens = NULL, output_tokens = NULL, first_token_at = NULL,"
+        " finish_reason = NULL, input_tokens = NULL, output_tokens = NULL, cached_tokens = NULL,"
+        " cache_write_tokens = NULL, reasoning_tokens = NULL, estimated_tokens = NULL,"
+        " first_token_at = NULL,"
         " concluded_at = NULL, finished_at = NULL WHERE id = ?",
         (turn["id"],),
     )

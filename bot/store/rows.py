@@ -13,6 +13,7 @@ from bot.domain.conversations import (
     Author,
     Conversation,
     ConversationKey,
+    Effort,
     Message,
     Role,
     Visibility,
@@ -49,6 +50,8 @@ def conversation_from(row: sqlite3.Row) -> Conversation:
         updated_at=row["updated_at"],
         visibility=Visibility(row["visibility"]),
         began_by=author_from(row["began_by_id"], row["began_by_name"]),
+        effort=Effort(row["effort"]) if row["effort"] else None,
+        shared=bool(row["shared"]),
     )
 
 
@@ -96,16 +99,29 @@ def result_from(row: sqlite3.Row) -> TurnResult | None:
     """From a row of `turns`; None if the turn has not ended."""
     if row["outcome"] is None:
         return None
-    counted = row["input_tokens"] is not None
     return TurnResult(
         outcome=Outcome(row["outcome"]),
         content=row["content"],
         display=row["display"],
         model=row["model"],
         finish_reason=row["finish_reason"],
-        usage=Usage(row["input_tokens"], row["output_tokens"]) if counted else None,
+        usage=usage_from(row),
         failure=failure_from(row["error"]),
         first_token_at=row["first_token_at"],
+        estimated_tokens=row["estimated_tokens"],
+    )
+
+
+def usage_from(row: sqlite3.Row) -> Usage | None:
+    """From a row of `turns`; None if the provider reported none."""
+    if row["input_tokens"] is None:
+        return None
+    return Usage(
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        cached_tokens=row["cached_tokens"] or 0,
+        cache_write_tokens=row["cache_write_tokens"] or 0,
+        reasoning_tokens=row["reasoning_tokens"] or 0,
     )
 
 

@@ -176,6 +176,8 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
         "UPDATE turns SET state = 'concluded', concluded_at = :now, outcome = :outcome,"
         " error = :error, display = :display, content = :content, model = :model,"
         " finish_reason = :finish_reason, input_tokens = :input, output_tokens = :output,"
+        " cached_tokens = :cached, cache_write_tokens = :cache_write,"
+        " reasoning_tokens = :reasoning, estimated_tokens = :estimated,"
         " first_token_at = :first_token_at"
         " WHERE id = :turn AND attempt = :attempt AND state = 'running'",
         values,
@@ -203,6 +205,10 @@ def _values(result: TurnResult) -> dict[str, object]:
         "finish_reason": result.finish_reason,
         "input": None if usage is None else usage.input_tokens,
         "output": None if usage is None else usage.output_tokens,
+        "cached": None if usage is None else usage.cached_tokens,
+        "cache_write": None if usage is None else usage.cache_write_tokens,
+        "reasoning": None if usage is None else usage.reasoning_tokens,
+        "estimated": result.estimated_tokens,
     }
 
 

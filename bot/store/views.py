@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Sequence
 
 from bot.domain.conversations import ConversationKey, Role
-from bot.domain.model import Usage
 from bot.domain.records import (
     AttachmentRecord,
     ConversationRecord,
@@ -232,7 +231,6 @@ def _message(row: sqlite3.Row, attachments: tuple[AttachmentRecord, ...]) -> Mes
 
 
 def _reply(row: sqlite3.Row) -> ReplyRecord:
-    counted = row["input_tokens"] is not None
     begun, ended = row["claimed_at"], row["concluded_at"]
     return ReplyRecord(
         turn=row["id"],
@@ -244,7 +242,7 @@ def _reply(row: sqlite3.Row) -> ReplyRecord:
         display=row["display"] or "",
         content=row["content"] or "",
         model=row["model"],
-        usage=Usage(row["input_tokens"], row["output_tokens"]) if counted else None,
+        usage=rows.usage_from(row),
         finish_reason=row["finish_reason"],
         seconds=max(0.0, ended - begun) if begun and ended else None,
         concluded_at=ended,

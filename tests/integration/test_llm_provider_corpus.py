@@ -14,7 +14,7 @@ import pytest_asyncio
 from bot.domain import errors, texts
 from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import ModelError
-from bot.domain.model import ChatRequest, Delta, Usage
+from bot.domain.model import ChatRequest, Delta, ModelFacts, Usage
 from bot.llm.chat_completions import ChatCompletionsModel
 from bot.llm.chunks import DONE
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
@@ -173,6 +173,7 @@ class Recorded:
     def __init__(self, name: str, deltas: list[Delta], error: ModelError | None) -> None:
         self.name, self._deltas, self._error = name, deltas, error
         self.sees: bool | None = None
+        self.facts = ModelFacts()
         self.requests = 0
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:

@@ -16,7 +16,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, ContextTooLong, ModelError
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
-from bot.domain.model import ChatRequest, Delta
+from bot.domain.model import ChatRequest, Delta, ModelFacts
 from bot.domain.replies import Limit
 from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
@@ -44,6 +44,7 @@ class ScriptedModel:
 
     name: str = "scripted"
     sees: bool | None = None
+    facts: ModelFacts = field(default_factory=ModelFacts)
     pieces: Sequence[Delta | ModelError] = (Delta("Hello."), Delta(finish_reason="stop"))
     requests: list[ChatRequest] = field(default_factory=list)
     script: Callable[[], Sequence[Delta | ModelError]] | None = None  # of each request in turn

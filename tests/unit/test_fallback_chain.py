@@ -22,7 +22,7 @@ from bot.domain.errors import (
     UnknownModel,
 )
 from bot.domain.health import Finding, Verdict
-from bot.domain.model import ChatRequest, Delta
+from bot.domain.model import ChatRequest, Delta, ModelFacts
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, OPEN_SECONDS, CircuitBreaker
 from bot.llm.fallback_chain import LOADING_PAUSE, MAX_ROUNDS, FallbackChain
 from bot.llm.stream_timeout import LOADING_SECONDS
@@ -40,6 +40,7 @@ class Scripted:
         self._name, self._scripts = name, scripts
         self.requests = self.closed = 0
         self.sees: bool | None = None
+        self.facts = ModelFacts()
         self.finding = Finding(name, Verdict.OK, "fine")
 
     @property
