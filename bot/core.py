@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 
 from bot.config.fields import split
-from bot.config.settings import Settings
+from bot.config.settings import DEFAULT_CONTEXT_TOKENS, Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
 from bot.context.requests import TurnOptions
@@ -165,7 +165,7 @@ def _turn_options(settings: Settings) -> TurnOptions:
     return TurnOptions(
         system_prompt=settings.prompt,
         zone=settings.zone,
-        context_tokens=settings.context_tokens,
+        context_tokens=settings.context_tokens or DEFAULT_CONTEXT_TOKENS,
         max_output_tokens=settings.max_output_tokens,
         temperature=settings.temperature,
         max_concurrent=settings.max_concurrent_turns,

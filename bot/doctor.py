@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from bot.common import proxies
-from bot.config.settings import Settings
+from bot.config.settings import DEFAULT_CONTEXT_TOKENS, Settings
 from bot.context.window import ContextWindow, today
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
@@ -96,7 +96,7 @@ async def check_transcription(settings: Settings) -> Finding:
 def probe_request(settings: Settings, now: float) -> ChatRequest:
     """The request that a turn would send for a short question; `now` is in Unix seconds."""
     window = ContextWindow(
-        budget=settings.context_tokens,
+        budget=settings.context_tokens or DEFAULT_CONTEXT_TOKENS,
         system_prompt=settings.prompt,
         questions=frozenset({QUESTION.id}),
         today=today(now, settings.zone),
