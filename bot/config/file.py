@@ -29,13 +29,13 @@ Problem = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """The file's contents; without a file, nothing is set.
+    """The file's contents; without a file, nothing is set. None as `path` reads no file.
 
     `problems` are those of the file alone. `mentioned` are all providers that it describes, also
     those whose description is wrong.
     """
 
-    path: Path = field(default=Path(DEFAULT_NAME), compare=False)
+    path: Path | None = field(default=None, compare=False)
     exists: bool = False
     contents: Contents = field(default_factory=Contents)
     problems: Sequence[Problem] = ()

@@ -147,6 +147,12 @@ class Settings(BaseModel):
         """`threadline.toml`."""
         return self._file
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the settings come from, whether they exist or not."""
+        paths = (self._variables.path, self._file.path)
+        return tuple(path for path in paths if path is not None)
+
     # ── derived values ────────────────────────────────────────────────────────────────────────
     @property
     def database_path(self) -> Path:
@@ -306,7 +312,8 @@ def load(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Sett
 def read_variables(environ: Mapping[str, str], dotenv: Path | None) -> Variables:
     """The environment and the file `dotenv`."""
     file = env_file.read(dotenv) if dotenv is not None else {}
-    return Variables(environ, {name: value for name, value in file.items() if value.strip()})
+    filled = {name: value for name, value in file.items() if value.strip()}
+    return Variables(environ, filled, dotenv)
 
 
 def read_file(variables: Variables, dotenv: Path | None) -> ConfigFile:

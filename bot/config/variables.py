@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bot.config.env_file import unquote
 
@@ -17,6 +18,7 @@ class Variables:
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     dotenv: Mapping[str, str] = field(default_factory=dict, repr=False)
+    path: Path | None = field(default=None, compare=False)  # of the `.env` file
 
     def get(self, name: str, *, prose: bool = False) -> str:
         """The value; "" if it is not set. `prose` keeps what looks like a comment."""
