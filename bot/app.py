@@ -6,6 +6,7 @@ Only configured platforms are imported, because imports take most of the startup
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -19,10 +20,12 @@ from pydantic import SecretStr
 
 from bot.common import descriptors, gc_tuning
 from bot.common.clock import SystemClock
-from bot.common.lifecycle import run_until, stop_signals
+from bot.common.lifecycle import on_signal, run_until, stop_signals
 from bot.common.supervisor import Component, Supervisor
+from bot.config.models import examine
+from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
 from bot.config.settings import Settings, SlackMode
-from bot.core import Core, Resources, build_core, open_resources
+from bot.core import Core, Resources, build_core, build_models, open_resources
 from bot.doctor import check_all
 from bot.domain import texts
 from bot.domain.conversations import Role
@@ -32,6 +35,7 @@ from bot.domain.turns import Outcome
 from bot.inbox import commands
 from bot.ports.clock import Clock
 from bot.ports.http import HttpRoutes
+from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.turns.display import sentence_of
 
@@ -54,23 +58,31 @@ HISTORY_FILE = ".threadline_history"
 
 
 # ── run ───────────────────────────────────────────────────────────────────────────────────────
-async def run(settings: Settings, *, listening: Callable[[str], None] | None = None) -> None:
+async def run(
+    settings: Settings,
+    *,
+    listening: Callable[[str], None] | None = None,
+    source: ConfigSource | None = None,
+) -> None:
     """Serve every configured platform until SIGTERM or SIGINT, then drain.
 
-    `listening` is called with the web adapter's address once it accepts requests. Raises
+    `listening` is called with the web adapter's address once it accepts requests. `source` gives
+    the settings again when their files change; without it, the models stay the same. Raises
     SettingsError before anything starts; CannotStart if every platform refuses its token, or the
     HTTP port is not available.
     """
     settings.require_consistent()
     clock = SystemClock()
     supervisor = Supervisor(clock)
-    platforms = build_platforms(settings, clock)
     async with open_resources(settings, clock) as resources:
+        platforms = build_platforms(settings, resources.models, clock)
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down)
         for component in _components(core, adapters):
             supervisor.add(component)
+        if source is not None:
+            supervisor.add(_config_component(settings, source, resources.models, clock))
         if web is not None:
 
             def health() -> Mapping[str, Health]:
@@ -95,6 +107,28 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+
+
+def _config_component(
+    settings: Settings, source: ConfigSource, models: Reloadable, clock: Clock
+) -> Component:
+    """The watcher of the configuration files as a supervised component."""
+    watcher = ConfigWatcher(settings=settings, source=source, target=models, clock=clock)
+
+    async def run() -> None:
+        with contextlib.ExitStack() as stack:
+            # A terminal sends SIGHUP when it is closed, which should end the bot.
+            if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+                stack.enter_context(on_signal(signal.SIGHUP, watcher.ask))
+            await watcher.run()
+
+    return Component(
+        "configuration",
+        run=run,
+        has_served=lambda: True,
+        health=watcher.health,
+        is_platform=False,
+    )
 
 
 def _http_component(
@@ -162,15 +196,15 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
     from adapters.console.adapter import ConsoleAdapter
 
     clock = SystemClock()
-    console = ConsoleAdapter(
-        conversation=terminal.conversation,
-        lines=terminal.lines,
-        clock=clock,
-        piped=terminal.piped,
-        attachments=terminal.attachments,
-        models=settings.model_choices,
-    )
     async with open_resources(settings, clock) as resources:
+        console = ConsoleAdapter(
+            conversation=terminal.conversation,
+            lines=terminal.lines,
+            clock=clock,
+            piped=terminal.piped,
+            attachments=terminal.attachments,
+            models=resources.models,
+        )
         core = build_core(settings, resources, {console.name: console}, clock)
         drain = partial(core.drain, settings.drain_seconds)
         with stop_signals(signal.SIGTERM) as stop:
@@ -210,11 +244,13 @@ async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
 def doctor(settings: Settings) -> AsyncIterator[Finding]:
     """Check everything that the settings configure; see `bot.doctor`."""
     clock = SystemClock()
-    return check_all(settings, build_platforms(settings, clock).values(), clock)
+    config, _ = examine(settings)  # `check_all` reports the problems
+    platforms = build_platforms(settings, build_models(settings, config, clock), clock)
+    return check_all(settings, platforms.values(), clock)
 
 
 # ── adapters ──────────────────────────────────────────────────────────────────────────────────
-def build_platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
+def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> dict[str, Adapter]:
     """The adapter of every platform whose token is set."""
     adapters: dict[str, Adapter] = {}
     if settings.discord_token is not None:
@@ -224,7 +260,7 @@ def build_platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
             token=settings.discord_token.get_secret_value(),
             api_url=settings.discord_api_url,
             gateway_url=settings.discord_gateway_url,
-            models=settings.model_choices,
+            models=models,
             clock=clock,
             file_from_messages=settings.file_from_messages,
             guilds=settings.discord_servers,
@@ -239,7 +275,7 @@ def build_platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
             signing_secret=None if socket else _secret(settings.slack_signing_secret),
             api_url=settings.slack_api_url,
             command_prefix=settings.slack_command_prefix,
-            models=settings.model_choices,
+            models=models,
             clock=clock,
             file_from_messages=settings.file_from_messages,
         )
@@ -261,8 +297,7 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
         library=resources.store.library(),
         clock=clock,
         access=Access(settings.web_tokens, settings.web_admins),
-        models=settings.model_choices,
-        default_model=resources.models.default.name,
+        models=resources.models,
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,

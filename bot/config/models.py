@@ -6,7 +6,7 @@ presets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import SecretStr
@@ -24,16 +24,22 @@ from bot.config.variables import referenced_name
 from bot.domain.model import ModelFacts
 
 
-def resolve(settings: Settings, only: str | None = None) -> ModelsConfig:
+def resolve(settings: Settings) -> ModelsConfig:
     """The configured models.
 
-    `only` limits the result, and so the checks, to one model. Raises one SettingsError
-    for all problems: those of `threadline.toml`, unknown providers and missing keys.
+    Raises one SettingsError for all problems: those of `threadline.toml`, unknown providers and
+    missing keys.
     """
-    resolver = _Resolver(settings)
-    config = resolver.config(only)
-    raise_any([*settings.file.problems, *resolver.problems])
+    config, problems = examine(settings)
+    raise_any(problems)
     return config
+
+
+def examine(settings: Settings) -> tuple[ModelsConfig, Sequence[Problem]]:
+    """The configured models without those that cannot be used, and all problems."""
+    resolver = _Resolver(settings)
+    config = resolver.config()
+    return config, (*settings.file.problems, *resolver.problems)
 
 
 def address(provider: ProviderConfig) -> str:
@@ -68,24 +74,23 @@ def used_names(settings: Settings) -> Iterator[Named]:
 
 
 class _Resolver:
-    """Collects what is wrong while it builds the configuration."""
+    """Collects the problems while it builds the configuration."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._file = settings, settings.file
         self._providers: dict[str, ProviderConfig | None] = {}
         self.problems: list[Problem] = []
 
-    def config(self, only: str | None) -> ModelsConfig:
-        """The configuration; it may be used only if there are no problems."""
+    def config(self) -> ModelsConfig:
+        """The configuration as far as it is right."""
         settings, contents = self._settings, self._file.contents
         for named in used_names(settings):
-            if only is None or named.name == only:
-                self._use(named)
+            self._use(named)
         for name in contents.models:
             self._require_provider(Named(name, "models", ("models", name)))
         return ModelsConfig(
-            chain=_distinct(settings.llm_chain) if only is None else (only,),
-            choices=_distinct(settings.model_choices) if only is None else (),
+            chain=self._usable(settings.llm_chain),
+            choices=self._usable(settings.model_choices),
             providers={name: each for name, each in self._providers.items() if each is not None},
             facts=_facts((name, model.facts()) for name, model in contents.models.items()),
             summaries=contents.summaries,
@@ -99,8 +104,17 @@ class _Resolver:
             return
         if provider in self._file.mentioned and provider not in self._file.contents.providers:
             return  # its table is wrong, which is reported already
-        self._providers[provider] = None
-        self._providers[provider] = self._provider(provider, named)
+        count = len(self.problems)
+        config = self._provider(provider, named)
+        self._providers[provider] = config if len(self.problems) == count else None
+
+    def _usable(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The distinct names whose provider is complete."""
+        return tuple(
+            name
+            for name in dict.fromkeys(names)
+            if name == ECHO or self._providers.get(split_name(name)[0]) is not None
+        )
 
     def _require_provider(self, named: Named) -> bool:
         provider = split_name(named.name)[0]
@@ -200,10 +214,6 @@ class _Resolver:
 
 
 _UNSENDABLE = "contains a line break or a character outside ASCII: copy it again"
-
-
-def _distinct(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
 
 
 def _facts(facts: Iterable[tuple[str, ModelFacts]]) -> dict[str, ModelFacts]:
