@@ -42,6 +42,13 @@ class ConfigFile:
     mentioned: frozenset[str] = frozenset()
     document: TomlDocument = field(default_factory=TomlDocument, repr=False)
 
+    def locate(self, key: str, element: str) -> Location:
+        """The location of an element of a list at the top, or of the text that stands for it."""
+        written = self.document.values.get(key)
+        if isinstance(written, list) and element in written:
+            return key, written.index(element)
+        return (key,)
+
     def problem(self, location: Location, sentence: str) -> Problem:
         """A problem of the value at `location`."""
         line = self.document.line(location)

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from bot.config.problems import EXPECTED, MAX_VALUE_CHARACTERS
+from bot.config.problems import EXPECTED, MAX_VALUE_CHARACTERS, expectation
 from bot.config.toml_document import Location
 
 # pydantic's error type → the expected value.
@@ -70,10 +70,9 @@ def describe(
         return location, f"{name} is not a setting{_hint(location, schema, settings)}"
     if kind == "missing":
         return location, f"{name} is missing"
-    expected = _EXPECTED_IN_TOML.get(kind)
-    if expected is None:
+    wanted = expectation(error, _EXPECTED_IN_TOML)
+    if wanted is None:
         return location, f"{name}: {str(error['msg']).removeprefix('Value error, ')}"
-    wanted = expected.format_map(error.get("ctx", {}))
     return location, f"{name} is {_show(error['input'], location)}, but must be {wanted}"
 
 

@@ -59,12 +59,12 @@ def used_names(settings: Settings) -> Iterator[Named]:
     """The models and choices that are in effect, each with its source."""
     contents = settings.file.contents
     if settings.llm is None and contents.llm:
-        yield from (Named(name, "llm", ("llm", k)) for k, name in enumerate(contents.llm))
+        yield from (Named(name, "llm", settings.file.locate("llm", name)) for name in contents.llm)
     else:
         yield from (Named(name, "LLM") for name in settings.llm_chain)
     if not settings.models:
-        choices = enumerate(contents.choices)
-        yield from (Named(name, "choices", ("choices", k)) for k, name in choices)
+        for name in contents.choices:
+            yield Named(name, "choices", settings.file.locate("choices", name))
     else:
         yield from (Named(name, "MODELS") for name in settings.model_choices)
     if contents.summaries not in (None, NO_SUMMARIES):

@@ -30,13 +30,22 @@ def describe_problem(
 ) -> tuple[str, str]:
     """The setting's name and its problem, without the value of a `secret` setting."""
     name = str(error["loc"][0])
-    expected = EXPECTED.get(error["type"])
-    if expected is None:
+    wanted = expectation(error, EXPECTED)
+    if wanted is None:
         return name.upper(), str(error["msg"]).removeprefix("Value error, ")
-    wanted = expected.format_map(error.get("ctx", {}))
     if name in secret:
         return name.upper(), f"the value must be {wanted}"
     return name.upper(), f"{quote(values[name])} is wrong: it must be {wanted}"
+
+
+def expectation(error: Mapping[str, Any], texts: Mapping[str, str]) -> str | None:
+    """What the value must be; None if the error's message says it."""
+    text = texts.get(error["type"])
+    limits = {
+        name: f"{limit:g}" if isinstance(limit, float) else limit
+        for name, limit in error.get("ctx", {}).items()
+    }
+    return None if text is None else text.format_map(limits)
 
 
 def quote(value: str) -> str:
