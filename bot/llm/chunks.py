@@ -44,10 +44,7 @@ def parse_chunk(data: bytes) -> Delta:
     """
     if data.strip() == b"[DONE]":
         return DONE
-    try:
-        chunk = from_json(data)
-    except ValueError:
-        chunk = _parse_leniently(data)
+    chunk = parse_json(data)
     if not isinstance(chunk, dict):
         if chunk is None or chunk == []:
             return EMPTY
@@ -101,11 +98,16 @@ def _is_error_list(chunk: Any) -> bool:
     )
 
 
-def _parse_leniently(data: bytes) -> Any:
-    """Accepts half of a surrogate pair: some servers split an emoji between two chunks.
+def parse_json(data: bytes) -> Any:
+    """An event's value; raises MalformedChunk.
 
+    Accepts half of a surrogate pair: some servers split an emoji between two chunks.
     `bot.llm.reasoning_splitter` joins the halves.
     """
+    try:
+        return from_json(data)
+    except ValueError:
+        pass
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -162,12 +164,12 @@ def _reasoning_text(reasoning: Any) -> str:
 
 def _usage(counts: dict[str, Any]) -> Usage:
     return Usage(
-        input_tokens=_token_count(counts.get("prompt_tokens") or counts.get("input_tokens")),
-        output_tokens=_token_count(counts.get("completion_tokens") or counts.get("output_tokens")),
+        input_tokens=token_count(counts.get("prompt_tokens") or counts.get("input_tokens")),
+        output_tokens=token_count(counts.get("completion_tokens") or counts.get("output_tokens")),
     )
 
 
-def _token_count(value: Any) -> int:
+def token_count(value: Any) -> int:
     """A number of tokens; 0 for an invalid one, which must not cost the answer."""
     try:
         count = int(value or 0)
