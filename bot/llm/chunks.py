@@ -62,6 +62,22 @@ def parse_chunk(data: bytes) -> Delta:
         raise MalformedChunk(f"not a chunk: {data[:80]!r}") from error
 
 
+class ChunkParser:
+    """Parses one response of the chat completions API."""
+
+    parse = staticmethod(parse_chunk)
+
+    def split(self, document: bytes) -> list[bytes]:
+        """One JSON value, or one per line: some bridges omit the `data:` prefix."""
+        try:
+            value = json.loads(document)
+        except (ValueError, RecursionError):
+            return [line for line in document.splitlines() if line.strip()]
+        if isinstance(value, dict) and not value.keys() & {"choices", "error"}:
+            raise ErrorEvent(value)
+        return [document]
+
+
 def _find_error(chunk: dict[str, Any]) -> Any:
     """The error in a chunk, or None."""
     if chunk.get("error"):

@@ -12,24 +12,16 @@ import openai
 
 from bot.domain.model import ChatRequest
 from bot.llm.addresses import host_and_port
-from bot.llm.chat_completions import CONNECT_SECONDS, ChatCompletionsModel, raw_body
+from bot.llm.aiohttp_errors import CLOSED_ERRORS, CONNECT_ERRORS, has_cause
+from bot.llm.chat_completions import ChatCompletionsModel
 from bot.llm.error_report import ErrorReport
 from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.streaming_model import CONNECT_SECONDS, raw_body
 
 OPENAI_URL = "https://api.openai.com/v1"
 NO_KEY = "no key"  # the client requires a key; requests then omit the header
-
-# No connection was established. openai's wrapper around aiohttp also reports a closed connection as
-# a connect timeout, so aiohttp's own errors decide.
-_CONNECT_ERRORS = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    ConnectionRefusedError,
-)
-_CLOSED_ERRORS = (aiohttp.ServerDisconnectedError, ConnectionResetError)
-_Errors = tuple[type[Exception], ...]
 
 
 def make_client(*, api_key: str | None, base_url: str | None) -> openai.AsyncOpenAI:
@@ -79,7 +71,12 @@ class OpenAIEndpoint:
 
     key_setting, address_setting = "OPENAI_API_KEY", "OPENAI_BASE_URL"
     # `openai.APIError` covers the request; the raw response raises the others.
-    errors: _Errors = (openai.APIError, httpx2.HTTPError, aiohttp.ClientError, OSError)
+    errors: tuple[type[Exception], ...] = (
+        openai.APIError,
+        httpx2.HTTPError,
+        aiohttp.ClientError,
+        OSError,
+    )
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
@@ -97,7 +94,7 @@ class OpenAIEndpoint:
                 try:
                     response = await stack.enter_async_context(self._create(parameters))
                 except openai.APIConnectionError as error:
-                    if not _has_cause(error, _CLOSED_ERRORS):
+                    if not has_cause(error, CLOSED_ERRORS):
                         raise
                     response = await stack.enter_async_context(self._create(parameters))
             yield await stack.enter_async_context(aclosing(raw_body(response.http_response)))
@@ -118,21 +115,12 @@ class OpenAIEndpoint:
 
     def is_unreachable(self, error: Exception) -> bool:
         """Whether aiohttp established no connection."""
-        return _has_cause(error, _CONNECT_ERRORS)
+        return has_cause(error, CONNECT_ERRORS)
 
     def is_redirect_loop(self, error: Exception) -> bool:
         """Whether the transport gave up on redirects."""
-        return _has_cause(error, httpx2.TooManyRedirects)
+        return has_cause(error, httpx2.TooManyRedirects)
 
     async def aclose(self) -> None:
         """Close the client."""
         await self._client.close()
-
-
-def _has_cause(error: BaseException | None, kinds: type[Exception] | _Errors) -> bool:
-    """Whether the error or one of its causes is of one of these kinds."""
-    while error is not None:
-        if isinstance(error, kinds):
-            return True
-        error = error.__cause__
-    return False

@@ -20,9 +20,6 @@ from bot.llm.errors import classify
 from bot.llm.images import ImageUploads
 from bot.llm.token_counts import TokenCounts, parse_token_counts
 
-MAX_ATTEMPTS = 6
-"""Requests for one question, each with a new workaround."""
-
 LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
 """Names of the output limit: OpenAI's reasoning models accept only the first, older servers only
 the second."""

@@ -16,7 +16,7 @@ from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import ModelError
 from bot.domain.model import ChatRequest, Delta, ModelFacts, Usage
 from bot.llm.chat_completions import ChatCompletionsModel
-from bot.llm.chunks import DONE
+from bot.llm.chunks import DONE, ChunkParser
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
 from bot.llm.error_report import ErrorReport
 from bot.llm.errors import classify
@@ -120,7 +120,7 @@ def check_workaround(
     shape: Shape, model: ChatCompletionsModel, requests: list[dict[str, Any]]
 ) -> None:
     """The second request satisfies the server, and `doctor` can describe the workaround."""
-    assert shape.learned in list(model._server_quirks.describe())
+    assert shape.learned in list(model._builder.describe())
     assert len(requests) == 2
     retry = requests[1]
     assert not set(shape.then.get("absent", ())) & set(retry)
@@ -243,7 +243,7 @@ async def read_in_two(body: bytes, cut: int) -> tuple[str, str]:
 
     splitter, reason = ReasoningSplitter(StreamQuirks()), ""
     deltas = []
-    async for delta in read_body(reads()):
+    async for delta in read_body(reads(), ChunkParser()):
         if delta is not DONE:
             deltas.append(splitter.split(delta))
             reason = delta.finish_reason or reason

@@ -174,7 +174,7 @@ async def test_openai_gets_the_new_name_of_the_limit_and_others_the_old_one() ->
         client = make_client(api_key="k", base_url=url)
         model = OpenAIModel(model="m", client=client, timeouts=WIDE)
         request = ChatRequest(HELLO.messages, max_tokens=3)
-        assert name in model._server_quirks.parameters(request, ImageUploads())
+        assert name in model._builder.parameters(request, ImageUploads())
         await client.close()
 
 
