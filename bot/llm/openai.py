@@ -11,7 +11,7 @@ import httpx2
 import openai
 
 from bot.domain.model import ChatRequest
-from bot.llm.addresses import host_and_port
+from bot.llm.addresses import host_and_port, takes_cache_key
 from bot.llm.aiohttp_errors import CLOSED_ERRORS, CONNECT_ERRORS, has_cause
 from bot.llm.chat_completions import ChatCompletionsModel
 from bot.llm.error_report import ErrorReport
@@ -63,6 +63,7 @@ class OpenAIModel(ChatCompletionsModel):
             timeouts=timeouts,
             probe=probe,
             limit_names=LIMIT_NAMES if is_openai else LIMIT_NAMES[::-1],
+            takes_cache_key=takes_cache_key(str(client.base_url)),
         )
 
 

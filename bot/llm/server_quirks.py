@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from bot.domain.conversations import Message, Role
 from bot.domain.errors import ContextTooLong, ModelFailed, Overloaded
@@ -18,6 +18,7 @@ from bot.domain.tokens import message_tokens
 from bot.llm.error_report import ErrorReport
 from bot.llm.errors import classify
 from bot.llm.images import ImageUploads
+from bot.llm.parameter_rules import MENTIONS, NO_STREAM, NO_SYSTEM, REJECTED_VALUE, TOO_LARGE
 from bot.llm.token_counts import TokenCounts, parse_token_counts
 
 LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
@@ -30,58 +31,35 @@ MIN_ANSWER_TOKENS = 256
 _MARGIN = 16
 """Tokens left free in the window: servers count a few for the chat template."""
 
-_OPTIONAL = ("stream_options", "temperature")
-
 # Statuses that reject a parameter; chat templates fail with 500, errors in the stream have None.
 _REJECTING_STATUSES = (None, 400, 403, 404, 405, 415, 422, 500, 501)
 _REJECTING_ERRORS = (ModelFailed, ContextTooLong, Overloaded)
 
-_NO_STREAM = re.compile(
-    r"verified to stream|stream(ing)?['\"`]? (must be|is) (false|disabled|off)|non-streaming only"
-    r"|only (supports?|accepts?|allows?) non-stream|set ['\"`]?stream['\"`]? to false"
-    r"|\bstream(ing)?( mode)?\b(?!_).{0,40}\b(not|un)\s?"
-    r"(supported|allowed|available|enabled|implemented)|(does not|doesn't|cannot) (support )?stream"
-    r"|(unsupported|unknown|unrecognized|invalid) (value|parameter|argument)\w*:? ['\"`]?stream\b",
-    re.IGNORECASE,
-)
-# Chat templates and servers without a system role: Gemma, Mistral, OpenAI's o1, Gemini's API for
-# Gemma ("Developer instruction is not enabled").
-_NO_SYSTEM = re.compile(
-    r"system['\"`]? ?(role|message|prompt|instruction)s?.{0,60}"
-    r"(not|n't|un)\s?(be )?(support|allow|enabl|accept|permit|valid)"
-    r"|roles?['\"`\]]?.{0,80}(not|n't|un)\s?(support|allow|accept|permit).{0,30}system"
-    r"|(unexpected|unsupported|invalid|unknown|unrecognized) (message )?(role|value).{0,80}system"
-    r"|(does|do)(n't| not) (support|accept|allow) (the |a )?['\"`]?system|variant ['\"`]?system"
-    r"|role:? ['\"`]?system['\"`]?.{0,60}(not|n't|un)\s?(be )?(support|allow|accept|permit|valid)"
-    r"|role:? ['\"`]?system['\"`]? (is )?invalid|\brole\b.{0,99}permitted: ['\"`]?user"
-    r"|['\"`]system['\"`] is not one of|input should be ['\"`]user['\"`]"
-    r"|first (message|content)\b.{0,40}\buser|template[ _]error|apply_chat_template"
-    r"|only ['\"`]?user['\"`]?,? (and|or) ['\"`]?(assistant|model)|roles must alternate"
-    r"|(must|should) (start|begin) with (a |the )?['\"`]?user|first message must be"
-    r"|developer (instruction|message|role)s?.{0,40}not"
-    r"|(chat|prompt)[ _-]?template.{0,200}(error|exception|fail|raise|unable)"
-    r"|(error|exception|fail(?:ed|s|ure)?|unable).{0,80}(chat|prompt)[ _-]?template"
-    r"|jinja|templateerror|raise_exception"
-    r"|incompatible with system messages",  # Llama's vision models on Groq
-    re.IGNORECASE | re.DOTALL,
-)
-_TOO_LARGE = re.compile(
-    r"too (large|big|high|long|many)|exceed|at most|less than|lower than|maximum|range|between|"
-    r"\bmust be\b|greater than",
-    re.IGNORECASE,
-)
-
 
 class ServerQuirks:
-    """Builds requests with the workarounds that one model's server needs.
+    """Builds chat completion requests with the workarounds that one model's server needs.
 
-    `limit_names` are the names of the output limit, in order of preference.
+    `limit_names` are the names of the output limit, in order of preference. `takes_cache_key`: the
+    server finds its prompt cache by a key. An API with other requests is a subclass.
     """
 
-    def __init__(self, limit_names: Sequence[str] = LIMIT_NAMES) -> None:
+    # Parameters that a request may do without, and the one of them with the effort.
+    optional: ClassVar[tuple[str, ...]] = (
+        "stream_options",
+        "temperature",
+        "reasoning_effort",
+        "prompt_cache_key",
+    )
+    effort: ClassVar[str] = "reasoning_effort"
+
+    def __init__(
+        self, limit_names: Sequence[str] = LIMIT_NAMES, *, takes_cache_key: bool = False
+    ) -> None:
+        self._all_limit_names = tuple(limit_names)
         self._limit_names = list(limit_names)
-        self._preferred_name = limit_names[0]
+        self._takes_cache_key = takes_cache_key
         self._rejected: set[str] = set()
+        self._rejected_efforts: set[str] = set()
         self._streams = self._has_system_role = True
         self._max_output: int | None = None
         self._window: int | None = None
@@ -92,23 +70,40 @@ class ServerQuirks:
 
         `images` holds the request's images; the fields have placeholders for them.
         """
-        optional: dict[str, Any] = {
-            "stream_options": {"include_usage": True} if self._streams else None,
-            "temperature": request.temperature,
-        }
-        parameters: dict[str, Any] = {
+        return {
             "messages": [
                 {"role": message.role.value, "content": images.content(message)}
                 for message in self._messages(request.messages)
             ],
             "stream": self._streams,
+            **self._output_limit(request),
+            **self._accepted(
+                stream_options={"include_usage": True} if self._streams else None,
+                temperature=request.temperature,
+                reasoning_effort=self._effort(request),
+                prompt_cache_key=self._cache_key(request),
+            ),
         }
-        if self._limit_names and request.max_tokens is not None:
-            parameters[self._limit_names[0]] = self._limit(request, request.max_tokens)
-        for name, value in optional.items():
-            if value is not None and name not in self._rejected:
-                parameters[name] = value
-        return parameters
+
+    def _accepted(self, **parameters: Any) -> dict[str, Any]:
+        """Those of the optional parameters that have a value and were not rejected."""
+        return {
+            name: value
+            for name, value in parameters.items()
+            if value is not None and name not in self._rejected
+        }
+
+    def _output_limit(self, request: ChatRequest) -> dict[str, int]:
+        if not self._limit_names or request.max_tokens is None:
+            return {}
+        return {self._limit_names[0]: self._limit(request, request.max_tokens)}
+
+    def _effort(self, request: ChatRequest) -> str | None:
+        effort = None if request.effort is None else request.effort.value
+        return None if effort in self._rejected_efforts else effort
+
+    def _cache_key(self, request: ChatRequest) -> str | None:
+        return request.cache_key if self._takes_cache_key and request.cache_key else None
 
     @property
     def streams(self) -> bool:
@@ -123,9 +118,10 @@ class ServerQuirks:
             yield "with the system prompt in the first message"
         if not self._limit_names:
             yield "without an output limit"
-        elif self._limit_names[0] != self._preferred_name:
+        elif self._limit_names[0] != self._all_limit_names[0]:
             yield f"with {self._limit_names[0]}"
         yield from (f"without {name}" for name in sorted(self._rejected))
+        yield from (f"without {self.effort} {value}" for value in sorted(self._rejected_efforts))
         if self._max_output is not None:
             yield f"for answers of at most {self._max_output:,} tokens"
         if self._window is not None:
@@ -171,7 +167,7 @@ class ServerQuirks:
     def _shrink_limit(
         self, counts: TokenCounts, text: str, sent: Mapping[str, Any], request: ChatRequest
     ) -> str | None:
-        limit = next((sent[name] for name in LIMIT_NAMES if name in sent), None)
+        limit = next((sent[name] for name in self._all_limit_names if name in sent), None)
         if limit is None:
             return None
         if counts.max_output is not None and counts.max_output < limit:
@@ -184,7 +180,7 @@ class ServerQuirks:
             self._window = counts.window
             if limit <= self._limit(request, limit):  # our estimate of the prompt is too low
                 self._max_output = room
-        elif counts.about_output and _TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
+        elif counts.about_output and TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
             self._max_output = limit // 2
         else:
             return None
@@ -193,27 +189,37 @@ class ServerQuirks:
     def _stop_streaming(
         self, report: ErrorReport, text: str, sent: Mapping[str, Any]
     ) -> str | None:
-        if not sent["stream"] or not (report.param == "stream" or _NO_STREAM.search(text)):
+        if not sent["stream"] or not (report.param == "stream" or NO_STREAM.search(text)):
             return None
         self._streams = False
         return "no streaming"
 
     def _drop_system_role(self, text: str, sent: Mapping[str, Any]) -> str | None:
-        has_system = sent["messages"][0]["role"] == Role.SYSTEM.value
-        if not has_system or not _NO_SYSTEM.search(text):
+        if not self._sent_system(sent) or not NO_SYSTEM.search(text):
             return None
         self._has_system_role = False
         return "no system role"
 
+    def _sent_system(self, sent: Mapping[str, Any]) -> bool:
+        return bool(sent["messages"][0]["role"] == Role.SYSTEM.value)
+
+    def _sent_parameters(self, sent: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was sent, with the names that errors use."""
+        return sent
+
     def _drop_parameter(
         self, report: ErrorReport, text: str, sent: Mapping[str, Any]
     ) -> str | None:
-        candidates = [name for name in (*LIMIT_NAMES, *_OPTIONAL) if name in sent]
-        name = _rejected_parameter(report, text, candidates)
+        values = self._sent_parameters(sent)
+        names = [name for name in (*self._all_limit_names, *self.optional) if name in values]
+        name = _rejected_parameter(report, text, names)
         if name is None:
             return None
         if name in self._limit_names:
             self._limit_names.remove(name)
+        elif name == self.effort and REJECTED_VALUE.search(f"{' '.join(report.codes)} · {text}"):
+            self._rejected_efforts.add(values[name])
+            return f"no {name} {values[name]}"
         else:
             self._rejected.add(name)
         return f"no {name}"
@@ -223,11 +229,19 @@ def _rejected_parameter(report: ErrorReport, text: str, names: Sequence[str]) ->
     """The one of `names` that the report names as its parameter, or mentions first."""
     path = report.param.split(".")
     for name in names:
-        if name in path:
+        if name == report.param or name in path:
             return name
-    mentions = {name: re.search(rf"\b{name}\b", text) for name in names}
-    positions = {name: match.start() for name, match in mentions.items() if match is not None}
-    return min(positions, key=lambda name: positions[name], default=None)
+    positions = {name: _mention(name, text) for name in names}
+    found = {name: position for name, position in positions.items() if position is not None}
+    return min(found, key=lambda name: found[name], default=None)
+
+
+def _mention(name: str, text: str) -> int | None:
+    """Where the text mentions a parameter, by its name or in other words."""
+    found = re.search(rf"\b{name}\b", text) or (
+        MENTIONS[name].search(text) if name in MENTIONS else None
+    )
+    return None if found is None else found.start()
 
 
 def _prompt_tokens(counts: TokenCounts, limit: int) -> int | None:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from bot.domain import errors, texts
-from bot.domain.conversations import ImagePart, Message, Role
+from bot.domain.conversations import Effort, ImagePart, Message, Role
 from bot.domain.errors import ModelError
 from bot.domain.model import ChatRequest, Delta, ModelFacts, Usage
 from bot.llm.chat_completions import ChatCompletionsModel
@@ -77,6 +77,7 @@ def request_of(shape: Shape) -> ChatRequest:
         (*system, Message(Role.USER, "Hello!", parts=images)),
         max_tokens=shape.request.get("max_tokens"),
         temperature=shape.request.get("temperature"),
+        effort=Effort(shape.request["effort"]) if "effort" in shape.request else None,
     )
 
 
