@@ -53,7 +53,7 @@ REJECTED_VALUE = re.compile(
     re.IGNORECASE,
 )
 
-# How providers name a parameter, beside its own name.
+# How providers describe a parameter without its name.
 _EFFORT = re.compile(
     r"reasoning[_ .-]?effort"  # xAI: reasoningEffort
     r"|\bthink (level|value)\b|does not support (thinking|reasoning)"  # Ollama

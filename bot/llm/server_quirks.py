@@ -204,7 +204,7 @@ class ServerQuirks:
         return bool(sent["messages"][0]["role"] == Role.SYSTEM.value)
 
     def _sent_parameters(self, sent: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What was sent, with the names that errors use."""
+        """The parameters in `sent`, by the names that errors have for them."""
         return sent
 
     def _drop_parameter(
