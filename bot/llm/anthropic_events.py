@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.domain.model import Delta, Usage
-from bot.llm.chunks import DONE, EMPTY, ErrorEvent, MalformedChunk, parse_json, token_count
+from bot.llm.chunks import DONE, EMPTY, ErrorEvent, MalformedChunk, parse_json
 from bot.llm.finish_reasons import parse_finish_reason
+from bot.llm.usage import parse_usage
 
-_INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _ERROR_FIELDS = {"detail", "message", "errors", "error_code", "error_message"}
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -23,7 +23,7 @@ class MessagesParser:
     """Parses one response. Its token counts come in several events, each the total so far."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, Any] = {}
         self._handlers: Mapping[Any, Callable[[dict[str, Any]], Delta]] = {
             "content_block_delta": _block_delta,
             "content_block_start": _block_start,
@@ -86,27 +86,12 @@ class MessagesParser:
         )
 
     def _count(self, usage: Any) -> None:
-        """Note the counts that are present; some gateways repeat a count as 0 or null."""
-        if not isinstance(usage, dict):
-            return
-        details = usage.get("output_tokens_details")
-        if isinstance(details, dict):
-            usage = {**usage, "thinking_tokens": details.get("thinking_tokens")}
-        for name in (*_INPUT, "output_tokens", "thinking_tokens"):
-            if count := token_count(usage.get(name)):
-                self._counts[name] = count
+        """Note the counts that are present: some gateways repeat a count as 0 or null."""
+        if isinstance(usage, dict):
+            self._counts |= {name: count for name, count in usage.items() if count}
 
     def _usage(self) -> Usage | None:
-        counts = self._counts
-        if not counts:
-            return None
-        return Usage(
-            input_tokens=sum(counts.get(name, 0) for name in _INPUT),
-            output_tokens=counts.get("output_tokens", 0),
-            cached_tokens=counts.get("cache_read_input_tokens", 0),
-            cache_write_tokens=counts.get("cache_creation_input_tokens", 0),
-            reasoning_tokens=min(counts.get("thinking_tokens", 0), counts.get("output_tokens", 0)),
-        )
+        return parse_usage(self._counts) if self._counts else None
 
 
 def _block_start(event: dict[str, Any]) -> Delta:

@@ -31,14 +31,7 @@ _VERSION = "anthropic-version"
 _CACHED_TURNS = 3
 """With the system prompt, the four cache breakpoints that a request may have."""
 
-# Optional parameters, with the names under which rejections mention them.
-_OPTIONAL: Mapping[str, str | None] = {
-    "cache_control": None,
-    "output_config": "output_config|effort",
-    "thinking": None,
-    "temperature": None,
-    _VERSION: "anthropic[-_]version",
-}
+_OPTIONAL = ("cache_control", "output_config", "thinking", "temperature", _VERSION)
 _IN_WORDS = {"output_config": "effort"}
 
 # Since Claude 5, models think unless told otherwise, and stream the text of it only on request
@@ -137,18 +130,17 @@ class MessagesRequests:
             return "a smaller output limit"
         if error is ContextTooLong:
             return None
-        candidates = {name: _OPTIONAL[name] for name in self._sent_options(sent)}
-        name = rejected_parameter(report, text, candidates)
+        name = rejected_parameter(report, text, self._sent_options(sent))
         if name is None:
             return None
         self._rejected.add(name)
         return f"no {_IN_WORDS.get(name, name)}"
 
-    def _sent_options(self, sent: Mapping[str, Any]) -> Iterator[str]:
+    def _sent_options(self, sent: Mapping[str, Any]) -> list[str]:
         present = {*sent, *sent.get("extra_body", ()), "cache_control"}
         if _VERSION not in sent.get("extra_headers", ()):
             present.add(_VERSION)
-        return (name for name in _OPTIONAL if name in present and name not in self._rejected)
+        return [name for name in _OPTIONAL if name in present and name not in self._rejected]
 
 
 # ── messages ──────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,8 @@ from bot.llm.streaming_model import Endpoint, StreamingModel
 class ChatCompletionsModel(StreamingModel):
     """One model of an endpoint, named as in the settings; closing it closes the endpoint.
 
-    `limit_names` are the names of the output limit, in order of preference.
+    `limit_names` are the names of the output limit, in order of preference. `takes_cache_key`: the
+    server finds its prompt cache by a key.
     """
 
     def __init__(
@@ -25,12 +26,13 @@ class ChatCompletionsModel(StreamingModel):
         probe: ChatRequest | None = None,
         limit_names: tuple[str, ...] = LIMIT_NAMES,
         facts: ModelFacts | None = None,
+        takes_cache_key: bool = False,
     ) -> None:
         super().__init__(
             name=name,
             model=model,
             endpoint=endpoint,
-            builder=ServerQuirks(limit_names),
+            builder=ServerQuirks(limit_names, takes_cache_key=takes_cache_key),
             make_parser=ChunkParser,
             timeouts=timeouts,
             probe=probe,

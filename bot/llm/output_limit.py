@@ -5,11 +5,11 @@ Learned from the requests that the server rejects; kept in memory.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from bot.domain.model import ChatRequest
 from bot.domain.tokens import message_tokens
+from bot.llm.parameter_rules import TOO_LARGE
 from bot.llm.token_counts import TokenCounts
 
 MIN_ANSWER_TOKENS = 256
@@ -17,12 +17,6 @@ MIN_ANSWER_TOKENS = 256
 
 _MARGIN = 16
 """Tokens left free in the window: servers count a few for the chat template."""
-
-_TOO_LARGE = re.compile(
-    r"too (large|big|high|long|many)|exceed|at most|less than|lower than|maximum|range|between|"
-    r"\bmust be\b|greater than",
-    re.IGNORECASE,
-)
 
 
 class OutputLimit:
@@ -56,7 +50,7 @@ class OutputLimit:
             self._window = counts.window
             if limit <= self.apply(request, limit):  # our estimate of the prompt is too low
                 self._max_output = room
-        elif counts.about_output and _TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
+        elif counts.about_output and TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
             self._max_output = limit // 2
         else:
             return False

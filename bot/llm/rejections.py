@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from bot.domain.errors import ContextTooLong, ModelError, ModelFailed, Overloaded
 from bot.llm.error_report import ErrorReport
 from bot.llm.errors import classify
+from bot.llm.parameter_rules import MENTIONS
 
 # Statuses that reject a parameter; chat templates fail with 500, errors in the stream have None.
 _STATUSES = (None, 400, 403, 404, 405, 415, 422, 500, 501)
@@ -21,17 +22,20 @@ def classify_rejection(report: ErrorReport, *, images: bool) -> type[ModelError]
     return error if rejected and not report.is_web_page else None
 
 
-def rejected_parameter(
-    report: ErrorReport, text: str, names: Mapping[str, str | None]
-) -> str | None:
-    """The parameter that a report is about, or mentions first, among the keys of `names`.
-
-    Their values are patterns for other names of the parameter, None for the key alone.
-    """
+def rejected_parameter(report: ErrorReport, text: str, names: Sequence[str]) -> str | None:
+    """The one of `names` that the report names as its parameter, or mentions first."""
     path = report.param.split(".")
     for name in names:
-        if name in path:
+        if name == report.param or name in path:
             return name
-    mentions = {name: re.search(rf"\b{pattern or name}\b", text) for name, pattern in names.items()}
-    positions = {name: match.start() for name, match in mentions.items() if match is not None}
-    return min(positions, key=lambda name: positions[name], default=None)
+    positions = {name: _mention(name, text) for name in names}
+    found = {name: position for name, position in positions.items() if position is not None}
+    return min(found, key=lambda name: found[name], default=None)
+
+
+def _mention(name: str, text: str) -> int | None:
+    """Where the text mentions a parameter, by its name or in other words."""
+    found = re.search(rf"\b{name}\b", text) or (
+        MENTIONS[name].search(text) if name in MENTIONS else None
+    )
+    return None if found is None else found.start()

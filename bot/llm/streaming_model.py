@@ -148,6 +148,8 @@ class StreamingModel:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The answer, piece by piece. Raises a ModelError; closing it closes the connection."""
+        if self.facts.effort is False:
+            request = replace(request, effort=None)
         reader = StreamReader(
             model=self.name,
             timeouts=self._timeouts if self._builder.streams else _relax(self._timeouts),
