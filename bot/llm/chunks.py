@@ -44,10 +44,7 @@ def parse_chunk(data: bytes) -> Delta:
     """
     if data.strip() == b"[DONE]":
         return DONE
-    try:
-        chunk = from_json(data)
-    except ValueError:
-        chunk = _parse_leniently(data)
+    chunk = parse_json(data)
     if not isinstance(chunk, dict):
         if chunk is None or chunk == []:
             return EMPTY
@@ -101,11 +98,16 @@ def _is_error_list(chunk: Any) -> bool:
     )
 
 
-def _parse_leniently(data: bytes) -> Any:
-    """Accepts half of a surrogate pair: some servers split an emoji between two chunks.
+def parse_json(data: bytes) -> Any:
+    """The JSON in an event. Raises MalformedChunk.
 
-    `bot.llm.reasoning_splitter` joins the halves.
+    The standard library's parser is lenient: it takes half of a surrogate pair, which servers send
+    when they split an emoji between two chunks. `bot.llm.reasoning_splitter` joins the halves.
     """
+    try:
+        return from_json(data)
+    except ValueError:
+        pass
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -47,9 +47,12 @@ class ImageUploads:
         for number, part in enumerate(message.parts, start=1):
             if part.label:
                 content.append(_text(f"[Image {number}: {part.label}]"))
-            url = f"data:{part.media_type};base64,{self._placeholder(part)}"
-            content.append({"type": "image_url", "image_url": {"url": url}})
+            content.append({"type": "image_url", "image_url": {"url": self.data_url(part)}})
         return content
+
+    def data_url(self, part: ImagePart) -> str:
+        """The image as a data URL, with a placeholder for its bytes."""
+        return f"data:{part.media_type};base64,{self._placeholder(part)}"
 
     @contextmanager
     def uploading(self) -> Iterator[None]:
