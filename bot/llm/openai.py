@@ -117,7 +117,7 @@ class OpenAIEndpoint:
         """The client's arguments for a request.
 
         The messages do not pass through the client's own fields: it walks through all of them, and
-        holds the event loop for 0.1 s if there are 1,000.
+        holds the event loop for half a second if there are 1,000.
         """
         fields = dict(parameters)
         return {"messages": (), "extra_body": {"messages": fields.pop("messages")}, **fields}
