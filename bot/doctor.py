@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from bot.common import proxies
+from bot.config.model_names import split_name
 from bot.config.models import address, examine
 from bot.config.providers import ModelsConfig
 from bot.config.settings import DEFAULT_CONTEXT_TOKENS, Settings
@@ -19,7 +20,6 @@ from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
 from bot.llm.check import QUESTION
 from bot.llm.model_server import ModelOptions
-from bot.llm.names import split_name
 from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
 from bot.ports.clock import Clock
