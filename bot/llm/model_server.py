@@ -118,14 +118,26 @@ class ModelServer:
 
         Local servers are asked repeatedly, because they may load a model with another window.
         """
-        wanted = facts.window is None or (self.is_local and not facts.is_configured)
-        if wanted and self.can_list:
+        if self._lacks(facts):
             self.list.start_refresh()
+
+    async def refresh_facts(self, facts: ModelFacts) -> None:
+        """As `learn_facts`, and wait for the answer."""
+        if self._lacks(facts):
+            await self.list.refresh()
+
+    def _lacks(self, facts: ModelFacts) -> bool:
+        wanted = facts.window is None or (self.is_local and not facts.is_configured)
+        return wanted and self.can_list
 
     @property
     def can_list(self) -> bool:
         """Whether the server can be asked for its models; Hugging Face has thousands."""
         return self.provider.kind is not ProviderKind.HUGGINGFACE
+
+    def prepare_list(self) -> None:
+        """Import what a request for the list needs, which takes up to a second. As `client`."""
+        getattr(self.client, "models")  # noqa: B009 - a property that imports
 
     async def _request_listing(self) -> Listing:
         from bot.llm.list_requests import request_listing

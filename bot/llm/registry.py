@@ -215,7 +215,7 @@ class ModelRegistry:
         server = self._server(pattern)
         if server is None or not server.can_list:
             raise SettingsError("MODELS", f"{pattern!r} is too many models: name those to offer")
-        server.require_access()
+        server.prepare_list()
 
     def _model(self, name: str, server: ModelServer | None) -> ChatModel:
         if server is not None:
