@@ -189,7 +189,9 @@ class Compactor:
         ):
             return f"useless: {answer.describe(notes)}"
         summary = Summary(notes, segment.before, answer.model or job.model.name)
-        if not await self._save(claim, state, summary):
+        if not await self._contexts.save_summary(
+            conversation, epoch=claim.epoch, revision=state.revision, summary=summary
+        ):
             return "the conversation changed"
         answer.log_usage(conversation, segment)
         return ""
@@ -228,22 +230,6 @@ class Compactor:
             facts=job.model.facts,
         )
         return await _read_answer(job.model, request)
-
-    async def _save(self, claim: Claim, state: ContextState, summary: Summary) -> bool:
-        """Store the summary, and begin the window behind it; False if the conversation changed.
-
-        The window moves together with the summary, because each changes the beginning of requests,
-        which providers cache.
-        """
-        conversation, epoch = claim.conversation.id, claim.epoch
-        saved = await self._contexts.save_summary(
-            conversation, epoch=epoch, revision=state.revision, summary=summary
-        )
-        if saved:
-            await self._contexts.move_window(
-                conversation, epoch=epoch, start=summary.before, stubs_before=state.stubs_before
-            )
-        return saved
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class ContextStore(Protocol):
     async def save_summary(
         self, conversation: int, *, epoch: int, revision: int, summary: Summary
     ) -> bool:
-        """Replace the summary.
+        """Replace the summary, and begin the window behind the messages that it covers.
 
         False, without an effect, if the conversation has another epoch by now, or if a message was
         edited or erased since `revision` was read.

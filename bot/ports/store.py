@@ -171,11 +171,11 @@ class Store(Protocol):
 
     # ── conversations ─────────────────────────────────────────────────────────────────────────
     async def history(
-        self, conversation: int, *, epoch: int, before: int, limit: int
+        self, conversation: int, *, epoch: int, before: int, limit: int, start: int = 0
     ) -> Sequence[Message]:
-        """Up to `limit` messages of the epoch with an index below `before`, newest first.
+        """Up to `limit` messages of the epoch with indexes from `start` to below `before`.
 
-        Erased messages are left out.
+        Newest first; erased messages are left out.
         """
         ...
 
