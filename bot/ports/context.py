@@ -32,10 +32,6 @@ class ContextStore(Protocol):
         """
         ...
 
-    async def record_told(self, conversation: int, *, epoch: int) -> None:
-        """A reply has said that older messages are summarized."""
-        ...
-
     async def token_counts(self, model: str, *, limit: int) -> Sequence[TokenCount]:
         """The counts of the newest `limit` requests to `model`, newest first."""
         ...

@@ -20,6 +20,7 @@ def move_window(
 
 
 def record_told(db: sqlite3.Connection, conversation: int, *, epoch: int) -> None:
+    """A reply that is being stored says that older messages are summarized."""
     _upsert(db, conversation, epoch, (0, 0, 1))
 
 
@@ -138,5 +139,4 @@ class SqliteContexts(Operations):
     read_state = reads(read_state)
     move_window = writes(move_window)
     save_summary = writes_at(save_summary)
-    record_told = writes(record_told)
     token_counts = reads(token_counts)

@@ -84,6 +84,7 @@ class ReplyDraft:
             usage=self.usage,
             failure=failure,
             first_token_at=self.first_token_at,
+            tells_summary=bool(summarized),
         )
 
 

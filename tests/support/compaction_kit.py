@@ -192,9 +192,6 @@ class Memory:
         self.state = replace(self.state, summary=summary, start=start)
         return True
 
-    async def record_told(self, conversation: int, *, epoch: int) -> None:
-        self.state = replace(self.state, told=True)
-
     async def token_counts(self, model: str, *, limit: int) -> Sequence[TokenCount]:
         return ()
 
