@@ -1,7 +1,8 @@
 """Random sequences of transitions: windows never move back, and a summary repeats no old text.
 
 The model keeps what each summary's writer saw. A stored summary must cover a prefix of the present
-epoch that still reads like that, whatever people edit, erase, reset and bring back while it is written.
+epoch that still reads like that, whatever people edit, erase, reset and bring back while it is
+written.
 """
 
 from __future__ import annotations
