@@ -12,10 +12,12 @@ from functools import partial
 
 import structlog
 
+from bot.config.bridge import config_from
 from bot.config.fields import split
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
+from bot.context.compaction import Compactor
 from bot.context.requests import TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
@@ -26,7 +28,9 @@ from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
-from bot.llm.registry import Models, build_models, build_transcriber
+from bot.llm.model_server import ModelOptions
+from bot.llm.registry import ModelRegistry
+from bot.llm.transcribers import build_transcriber
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
@@ -42,7 +46,7 @@ class Resources:
     """The open database and the models. `suspects`: see `bot.turns.quarantine`."""
 
     store: SqliteStore
-    models: Models
+    models: ModelRegistry
     readers: Readers
     suspects: Sequence[Suspect] = ()
 
@@ -55,6 +59,7 @@ class Core:
     inbox: DurableInbox
     scheduler: Scheduler
     fetcher: AttachmentFetcher
+    compactor: Compactor
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -69,9 +74,11 @@ class Core:
             await self.store.record_shutdown()  # a death from here on is not a turn's fault
         if self.scheduler.busy:
             log.info("draining", turns=self.scheduler.busy, seconds=seconds)
+        self.compactor.stop()
         left = await self.scheduler.drain(seconds)
         if left:
             log.warning("unfinished turns remain for the next start", turns=left)
+        await self.compactor.aclose()
         await self.fetcher.aclose()
         await self.inbox.aclose()
 
@@ -80,11 +87,23 @@ class Core:
 async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Resources]:
     """Open the database, then the models; both are closed in reverse order."""
     async with (
-        contextlib.aclosing(build_models(settings)) as models,
+        contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
         yield Resources(store, models, readers, await _read_suspects(store))
+
+
+def build_models(settings: Settings, clock: Clock) -> ModelRegistry:
+    """The registry of the configured models, which `prepare` builds."""
+    options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
+    return ModelRegistry(config_from(settings), options)
+
+
+def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
+    models = build_models(settings, clock)
+    models.prepare()
+    return models
 
 
 async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
@@ -121,14 +140,21 @@ def build_core(
             raise Down(platform)
         return adapters[platform].surface(claim)
 
+    compactor = Compactor(
+        store=store,
+        contexts=store.contexts(),
+        attachments=store.attachments(),
+        summarizer=lambda conversation: models.summarizer(conversation.model),
+        budget=lambda _: settings.context_tokens,
+    )
     runner = TurnRunner(
         store=store,
         surface=open_surface,
-        default_model=models.default,
-        models=models.choices,
+        models=models,
         options=_turn_options(settings),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         clock=clock,
+        compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -138,7 +164,7 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
-    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher)
+    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher, compactor=compactor)
 
 
 def build_readers(settings: Settings, clock: Clock) -> Readers:
@@ -146,7 +172,9 @@ def build_readers(settings: Settings, clock: Clock) -> Readers:
     return Readers(
         links=DeferredLinkReader(partial(_make_link_reader, settings, clock)),
         extractor=SandboxExtractor(pages=settings.attachment_pages),
-        transcriber=build_transcriber(settings),
+        transcriber=build_transcriber(
+            settings.transcription_model, config_from(settings).providers
+        ),
     )
 
 
@@ -182,7 +210,7 @@ def _build_inbox(
     intake: AttachmentIntake,
     clock: Clock,
 ) -> DurableInbox:
-    store, models = resources.store, settings.model_choices
+    store, models = resources.store, resources.models
     return DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -190,7 +218,6 @@ def _build_inbox(
             store=store,
             scheduler=scheduler,
             models=models,
-            default=resources.models.default.name,
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
         ),
         models=models,

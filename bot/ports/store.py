@@ -179,6 +179,16 @@ class Store(Protocol):
         """
         ...
 
+    async def history_from(
+        self, conversation: int, *, epoch: int, start: int, before: int, limit: int
+    ) -> Sequence[Message]:
+        """Up to `limit` messages of the epoch from index `start` on and below `before`, oldest
+        first.
+
+        Erased messages are left out.
+        """
+        ...
+
     async def find(self, key: ConversationKey) -> Conversation | None:
         """The conversation with this key."""
         ...

@@ -20,6 +20,7 @@ def move_window(
 
 
 def record_told(db: sqlite3.Connection, conversation: int, *, epoch: int) -> None:
+    """A reply that is being stored says that older messages are summarized."""
     _upsert(db, conversation, epoch, (0, 0, 1))
 
 
@@ -55,7 +56,10 @@ def save_summary(
         " text = excluded.text, model = excluded.model, created_at = excluded.created_at",
         (summary.before, summary.text, summary.model, now, conversation, epoch, revision),
     )
-    return saved.rowcount > 0
+    if not saved.rowcount:
+        return False
+    _upsert(db, conversation, epoch, (summary.before, 0, 0))
+    return True
 
 
 def join_epochs(db: sqlite3.Connection, conversation: int, *, older: int, present: int) -> None:
@@ -135,5 +139,4 @@ class SqliteContexts(Operations):
     read_state = reads(read_state)
     move_window = writes(move_window)
     save_summary = writes_at(save_summary)
-    record_told = writes(record_told)
     token_counts = reads(token_counts)

@@ -231,6 +231,7 @@ class SqliteStore(FileOperations):
     list_unfinished = reads(queries.list_unfinished)
     suspects = reads(process.suspects)
     history = reads(queries.history)
+    history_from = reads(queries.history_from)
     find = reads(queries.find)
     conversation_of = reads(queries.conversation_of)
     recent = reads(queries.recent)

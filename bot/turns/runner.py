@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -11,7 +11,9 @@ import structlog
 
 from bot.common.retry import retry_while_unavailable
 from bot.context.budgets import ContextBudgets
+from bot.context.compaction import Compactor
 from bot.context.requests import RequestBuilder, TurnOptions
+from bot.context.segments import WindowUse
 from bot.context.turn_attachments import AttachmentPorts, TurnAttachments
 from bot.domain import attachment_labels, texts
 from bot.domain.errors import (
@@ -29,7 +31,7 @@ from bot.domain.model import ChatRequest, Delta
 from bot.domain.replies import Control
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.ports.clock import Clock
-from bot.ports.model import ChatModel
+from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.store import Store
 from bot.replies.publisher import Publisher
@@ -55,23 +57,24 @@ READING_NOTE_SECONDS = 1.0
 
 
 class TurnRunner:
-    """Runs turns. `surface` makes the surface of a reply; `models` are the choices, by name."""
+    """Runs turns. `surface` makes the surface of a reply; None as `compactor`: no summaries."""
 
     def __init__(
         self,
         *,
         store: Store,
         surface: Callable[[Claim], Surface],
-        default_model: ChatModel,
-        models: Mapping[str, ChatModel],
+        models: ModelCatalog,
         options: TurnOptions,
         attachments: AttachmentPorts,
         clock: Clock,
+        compactor: Compactor | None = None,
     ) -> None:
         self.store, self.surface, self.clock = store, surface, clock
+        self.compactor = compactor
         self.options, self.attachments = options, attachments
         self.slots = TurnSlots(running=options.max_concurrent, queued=options.max_queued)
-        self._default_model, self._models = default_model, models
+        self._models = models
         self._budgets = ContextBudgets()
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
@@ -87,8 +90,7 @@ class TurnRunner:
 
     def model(self, claim: Claim) -> ChatModel:
         """The model chosen for the conversation if it is still offered, else the default."""
-        chosen = claim.conversation.model
-        return self._models.get(chosen, self._default_model) if chosen else self._default_model
+        return self._models.get(claim.conversation.model)
 
     def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
         """Builds the requests of an attempt."""
@@ -111,6 +113,7 @@ class _Attempt:
         self._draft = ReplyDraft(notice_for(claim), ReasoningView(runner.options.reasoning))
         self._result = claim.result
         self._attachments = TurnAttachments(runner.attachments, claim)
+        self._use: WindowUse | None = None  # once the model has answered
 
     async def run(self) -> None:
         """Run from the claim to the last page."""
@@ -128,6 +131,8 @@ class _Attempt:
             model=result.model,
             error=result.failure and result.failure.value,
         )
+        if self._runner.compactor is not None and self._use is not None:
+            self._runner.compactor.turn_ended(self._claim, self._use)
 
     async def _show(self) -> TurnResult:
         async with Publisher(
@@ -225,8 +230,10 @@ class _Attempt:
         while True:
             self._draft.shortened = requests.shortened
             self._draft.omissions = requests.omissions
+            self._draft.summarized = requests.has_new_summary
             try:
                 await self._ask(request, reply)
+                self._use = requests.use(self._draft.content)
                 return await requests.record_answer()
             except (ContextTooLong, CannotSee, ImageRefused) as error:
                 if self._draft.text:

@@ -46,7 +46,6 @@ async def test_counts_are_read_by_conversation_and_by_model(store: SqliteStore) 
 async def test_nothing_is_stored_for_a_conversation_that_is_gone(store: SqliteStore) -> None:
     contexts = store.contexts()
     await contexts.move_window(7, epoch=1, start=1, stubs_before=1)
-    await contexts.record_told(7, epoch=1)
     assert not await contexts.save_summary(7, epoch=1, revision=0, summary=Summary("x", 1, "m"))
     assert await contexts.read_state(7, epoch=1, model="a") == ContextState()
 

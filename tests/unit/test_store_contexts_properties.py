@@ -193,7 +193,8 @@ class World:
         assert saved or self.changed
         if saved:
             assert writing.epoch == self.epoch()
-            self.window(writing.epoch).written = writing
+            window = self.window(writing.epoch)
+            window.written, window.start = writing, max(writing.summary.before, window.start)
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
     def exists(self) -> bool:
@@ -280,7 +281,7 @@ def test_an_older_epochs_summary_returns_with_its_messages() -> None:
     dialogue(world, "say 2 0", *ASKED, "write 4", "save", "undo")
     state = world.state()
     assert state.summary is not None
-    assert (state.summary.before, state.start) == (2, 1)
+    assert (state.summary.before, state.start, state.stubs_before) == (2, 4, 1)
 
 
 def test_a_present_summary_goes_when_messages_that_it_never_saw_join() -> None:
