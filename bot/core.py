@@ -17,6 +17,7 @@ from bot.config.fields import split
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
+from bot.context.budgets import ContextBudgets
 from bot.context.compaction import Compactor
 from bot.context.requests import TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
@@ -140,12 +141,15 @@ def build_core(
             raise Down(platform)
         return adapters[platform].surface(claim)
 
+    budgets = ContextBudgets(
+        context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
+    )
     compactor = Compactor(
         store=store,
         contexts=store.contexts(),
         attachments=store.attachments(),
         summarizer=lambda conversation: models.summarizer(conversation.model),
-        budget=lambda _: settings.context_tokens,
+        budget=budgets.get,
     )
     runner = TurnRunner(
         store=store,
@@ -153,7 +157,9 @@ def build_core(
         models=models,
         options=_turn_options(settings),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
+        contexts=store.contexts(),
         clock=clock,
+        budgets=budgets,
         compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
