@@ -77,6 +77,7 @@ class AttachmentContext:
     cache: ExcerptCache
     sent_images: list[Attachment] = field(default_factory=list)
     image_count: int = 0
+    file_count: int = 0  # attachments with their content
     _found: dict[int, Sequence[Attachment]] = field(default_factory=dict)
     _with_images: dict[str, Extract] = field(default_factory=dict)  # read for this request
     _complete: set[str] = field(default_factory=set)  # digests that the request has completely
@@ -124,7 +125,8 @@ class AttachmentContext:
         Those of messages below the index `stubs_before` are stubs. Messages below `images_from`
         have no images, because newer ones have as many as the model takes.
         """
-        self.sent_images, self.image_count, self._images_from = [], 0, images_from
+        self.sent_images, self.image_count, self.file_count = [], 0, 0
+        self._images_from = images_from
         self._complete, self._hidden = set(), self._find_above(rows)
         self._not_read, self._in_part, self._left_images = [], {}, False
         expanded = []
@@ -159,6 +161,7 @@ class AttachmentContext:
             if excerpt is None:
                 texts.append(self._describe_absent(row, each))
                 continue
+            self.file_count += 1
             images = self._choose_images(row, each, excerpt.extract.images, room)
             texts.append(self._describe(row, each, excerpt, len(images)))
             parts += images

@@ -79,7 +79,7 @@ class TurnRunner:
         self.options, self.attachments = options, attachments
         self.slots = TurnSlots(running=options.max_concurrent, queued=options.max_queued)
         self._models = models
-        self._context = ContextPorts(
+        self.context = ContextPorts(
             store=store,
             contexts=contexts,
             budgets=budgets
@@ -109,7 +109,7 @@ class TurnRunner:
 
     def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
         """Builds the requests of an attempt."""
-        return RequestBuilder(ports=self._context, claim=claim, attachments=attachments)
+        return RequestBuilder(ports=self.context, claim=claim, attachments=attachments)
 
 
 class _Attempt:
