@@ -100,7 +100,10 @@ class SharedBodyBudget:
 
 
 class _Counted:
-    """The app as a class instance, because Starlette takes a function for a request handler."""
+    """An ASGI app that counts request bodies.
+
+    A class, because Starlette would take a function for a request handler.
+    """
 
     def __init__(self, app: ASGIApp, bodies: SharedBodyBudget) -> None:
         self._app, self._bodies = app, bodies
