@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -13,13 +14,13 @@ import openai
 from bot.config.providers import ProviderConfig
 from bot.domain.model import ChatRequest, ModelFacts
 from bot.llm.addresses import host_and_port, takes_cache_key
-from bot.llm.aiohttp_errors import CLOSED_ERRORS, CONNECT_ERRORS, has_cause
+from bot.llm.aiohttp_client import CONNECT_ERRORS, has_cause, open_stream
 from bot.llm.chat_completions import ChatCompletionsModel
 from bot.llm.error_report import ErrorReport
 from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
-from bot.llm.streaming_model import CONNECT_SECONDS, raw_body
+from bot.llm.streaming_model import CONNECT_SECONDS
 
 OPENAI_URL = "https://api.openai.com/v1"
 NO_KEY = "no key"  # the client requires a key; requests then omit the header
@@ -99,20 +100,11 @@ class OpenAIEndpoint:
         """
         return client.chat.completions.with_streaming_response
 
-    @asynccontextmanager
-    async def open(
+    def open(
         self, parameters: Mapping[str, Any], images: ImageUploads
-    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Send the request; retry it once if the server had closed the idle connection."""
-        async with AsyncExitStack() as stack:
-            with images.uploading():
-                try:
-                    response = await stack.enter_async_context(self._create(parameters))
-                except openai.APIConnectionError as error:
-                    if not has_cause(error, CLOSED_ERRORS):
-                        raise
-                    response = await stack.enter_async_context(self._create(parameters))
-            yield await stack.enter_async_context(aclosing(raw_body(response.http_response)))
+        return open_stream(partial(self._create, parameters), images)
 
     def _create(self, parameters: Mapping[str, Any]) -> Any:
         headers: dict[str, Any] = {"Accept-Encoding": "identity"}

@@ -68,4 +68,5 @@ MENTIONS: Mapping[str, re.Pattern[str]] = {
     "reasoning_effort": _EFFORT,  # chat completions
     "reasoning.effort": _EFFORT,  # the Responses API
     "reasoning.summary": _SUMMARY,
+    "output_config": re.compile(r"\beffort\b", re.IGNORECASE),  # Anthropic
 }

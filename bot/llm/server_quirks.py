@@ -6,34 +6,23 @@ once, so retries are bounded.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from bot.domain.conversations import Message, Role
-from bot.domain.errors import ContextTooLong, ModelFailed, Overloaded
+from bot.domain.errors import ContextTooLong
 from bot.domain.model import ChatRequest
-from bot.domain.tokens import message_tokens
 from bot.llm.error_report import ErrorReport
-from bot.llm.errors import classify
 from bot.llm.images import ImageUploads
-from bot.llm.parameter_rules import MENTIONS, NO_STREAM, NO_SYSTEM, REJECTED_VALUE, TOO_LARGE
-from bot.llm.token_counts import TokenCounts, parse_token_counts
+from bot.llm.output_limit import OutputLimit
+from bot.llm.parameter_rules import NO_STREAM, NO_SYSTEM, REJECTED_VALUE
+from bot.llm.rejections import classify_rejection, rejected_parameter
+from bot.llm.token_counts import parse_token_counts
 
 LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
 """Names of the output limit: OpenAI's reasoning models accept only the first, older servers only
 the second."""
-
-MIN_ANSWER_TOKENS = 256
-"""If less room than this is left, a shorter history helps more than a shorter answer."""
-
-_MARGIN = 16
-"""Tokens left free in the window: servers count a few for the chat template."""
-
-# Statuses that reject a parameter; chat templates fail with 500, errors in the stream have None.
-_REJECTING_STATUSES = (None, 400, 403, 404, 405, 415, 422, 500, 501)
-_REJECTING_ERRORS = (ModelFailed, ContextTooLong, Overloaded)
 
 
 class ServerQuirks:
@@ -61,8 +50,7 @@ class ServerQuirks:
         self._rejected: set[str] = set()
         self._rejected_efforts: set[str] = set()
         self._streams = self._has_system_role = True
-        self._max_output: int | None = None
-        self._window: int | None = None
+        self._limits = OutputLimit()
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
     def parameters(self, request: ChatRequest, images: ImageUploads) -> dict[str, Any]:
@@ -96,7 +84,7 @@ class ServerQuirks:
     def _output_limit(self, request: ChatRequest) -> dict[str, int]:
         if not self._limit_names or request.max_tokens is None:
             return {}
-        return {self._limit_names[0]: self._limit(request, request.max_tokens)}
+        return {self._limit_names[0]: self._limits.apply(request, request.max_tokens)}
 
     def _effort(self, request: ChatRequest) -> str | None:
         effort = None if request.effort is None else request.effort.value
@@ -122,10 +110,7 @@ class ServerQuirks:
             yield f"with {self._limit_names[0]}"
         yield from (f"without {name}" for name in sorted(self._rejected))
         yield from (f"without {self.effort} {value}" for value in sorted(self._rejected_efforts))
-        if self._max_output is not None:
-            yield f"for answers of at most {self._max_output:,} tokens"
-        if self._window is not None:
-            yield f"within a window of {self._window:,} tokens"
+        yield from self._limits.describe()
 
     def _messages(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The messages; without a system role, the first user message begins with the prompt."""
@@ -136,14 +121,6 @@ class ServerQuirks:
             return (replace(system, role=Role.USER), *rest)
         return (replace(rest[0], content=f"{system.content}\n\n{rest[0].content}"), *rest[1:])
 
-    def _limit(self, request: ChatRequest, limit: int) -> int:
-        if self._max_output is not None:
-            limit = min(limit, self._max_output)
-        if self._window is not None:
-            room = self._window - _estimate_tokens(request) - _MARGIN
-            limit = min(limit, max(room, min(MIN_ANSWER_TOKENS, limit)))
-        return limit
-
     # ── learning from a rejection ─────────────────────────────────────────────────────────────
     def learn(
         self, report: ErrorReport, sent: Mapping[str, Any], request: ChatRequest
@@ -152,39 +129,25 @@ class ServerQuirks:
 
         Returns its name for the log, or None if there is no other way to make the request.
         """
-        error = classify(report, images=request.has_images)
-        rejected = report.status in _REJECTING_STATUSES and error in _REJECTING_ERRORS
-        if not rejected or report.is_web_page:
+        error = classify_rejection(report, images=request.has_images)
+        if error is None:
             return None
         text = f"{report.param} · {report.text}"
         return (
-            self._shrink_limit(parse_token_counts(report), text, sent, request)
+            self._shrink_limit(report, text, sent, request)
             or self._stop_streaming(report, text, sent)
             or self._drop_system_role(text, sent)
             or (None if error is ContextTooLong else self._drop_parameter(report, text, sent))
         )
 
     def _shrink_limit(
-        self, counts: TokenCounts, text: str, sent: Mapping[str, Any], request: ChatRequest
+        self, report: ErrorReport, text: str, sent: Mapping[str, Any], request: ChatRequest
     ) -> str | None:
         limit = next((sent[name] for name in self._all_limit_names if name in sent), None)
         if limit is None:
             return None
-        if counts.max_output is not None and counts.max_output < limit:
-            self._max_output = min(counts.max_output, self._max_output or counts.max_output)
-        elif counts.window is not None and (counts.about_output or limit >= counts.window):
-            prompt = _prompt_tokens(counts, limit) or _estimate_tokens(request)
-            room = counts.window - prompt - _MARGIN
-            if room >= limit or room < min(limit, MIN_ANSWER_TOKENS):
-                return None
-            self._window = counts.window
-            if limit <= self._limit(request, limit):  # our estimate of the prompt is too low
-                self._max_output = room
-        elif counts.about_output and TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
-            self._max_output = limit // 2
-        else:
-            return None
-        return "a smaller output limit"
+        learned = self._limits.learn(parse_token_counts(report), text, limit, request)
+        return "a smaller output limit" if learned else None
 
     def _stop_streaming(
         self, report: ErrorReport, text: str, sent: Mapping[str, Any]
@@ -212,7 +175,7 @@ class ServerQuirks:
     ) -> str | None:
         values = self._sent_parameters(sent)
         names = [name for name in (*self._all_limit_names, *self.optional) if name in values]
-        name = _rejected_parameter(report, text, names)
+        name = rejected_parameter(report, text, names)
         if name is None:
             return None
         if name in self._limit_names:
@@ -223,34 +186,3 @@ class ServerQuirks:
         else:
             self._rejected.add(name)
         return f"no {name}"
-
-
-def _rejected_parameter(report: ErrorReport, text: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that the report names as its parameter, or mentions first."""
-    path = report.param.split(".")
-    for name in names:
-        if name == report.param or name in path:
-            return name
-    positions = {name: _mention(name, text) for name in names}
-    found = {name: position for name, position in positions.items() if position is not None}
-    return min(found, key=lambda name: found[name], default=None)
-
-
-def _mention(name: str, text: str) -> int | None:
-    """Where the text mentions a parameter, by its name or in other words."""
-    found = re.search(rf"\b{name}\b", text) or (
-        MENTIONS[name].search(text) if name in MENTIONS else None
-    )
-    return None if found is None else found.start()
-
-
-def _prompt_tokens(counts: TokenCounts, limit: int) -> int | None:
-    """The server's count for the messages alone."""
-    if counts.requested is None:
-        return None
-    includes_limit = counts.requested > limit and counts.about_output
-    return counts.requested - limit if includes_limit else counts.requested
-
-
-def _estimate_tokens(request: ChatRequest) -> int:
-    return sum(map(message_tokens, request.messages))

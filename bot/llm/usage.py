@@ -39,6 +39,7 @@ _WRITTEN: _Paths = (
 _REASONING: _Paths = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("output_tokens_details", "reasoning_tokens"),
+    ("output_tokens_details", "thinking_tokens"),  # Anthropic
     ("reasoning_tokens",),  # SGLang, Perplexity
 )
 
