@@ -107,6 +107,8 @@ RULES: tuple[ErrorRule, ...] = (
                 "moderation_blocked",
                 "content_moderation",
                 "invalid_prompt",  # OpenAI's reasoning models
+                "bio_policy",  # the Responses API: openai 3.52, response_error.py
+                "misalignment_policy_violation",
                 "1301",  # Zhipu
             }
         ),

@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -36,20 +36,30 @@ class ImageUploads:
         self._images: list[ImagePart] = []
 
     def content(self, message: Message) -> str | list[dict[str, Any]]:
-        """A message's content in OpenAI's form: a string, or an array if it has images.
-
-        Only people's messages have images, because no API takes them from others. A labelled image
-        follows a line with its label, to which the text may refer.
-        """
+        """A message's content for chat completions: a string, or an array if it has images."""
         if not message.parts or message.role is not Role.USER:
             return message.content
-        content = [_text(message.content)] if message.content else []
-        for number, part in enumerate(message.parts, start=1):
+        return self.blocks(message, text=_text, image=_image_url)
+
+    def blocks(
+        self,
+        message: Message,
+        *,
+        text: Callable[[str], dict[str, Any]],
+        image: Callable[[str, str], dict[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """A message's text and images as blocks that `text` and `image` make.
+
+        `image` gets the media type, and a placeholder for the data in base64. Only people's
+        messages have images, because no API takes them from others. A labelled image follows a
+        line with its label, to which the text may refer.
+        """
+        blocks = [text(message.content)] if message.content else []
+        for number, part in enumerate(message.parts if message.role is Role.USER else (), start=1):
             if part.label:
-                content.append(_text(f"[Image {number}: {part.label}]"))
-            url = f"data:{part.media_type};base64,{self._placeholder(part)}"
-            content.append({"type": "image_url", "image_url": {"url": url}})
-        return content
+                blocks.append(text(f"[Image {number}: {part.label}]"))
+            blocks.append(image(part.media_type, self._placeholder(part)))
+        return blocks
 
     @contextmanager
     def uploading(self) -> Iterator[None]:
@@ -127,3 +137,7 @@ def _json_bytes(options: dict[str, Any]) -> bytes:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
+
+
+def _image_url(media_type: str, data: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}

@@ -12,23 +12,23 @@ import pytest
 import pytest_asyncio
 
 from bot.domain import errors, texts
-from bot.domain.conversations import ImagePart, Message, Role
+from bot.domain.conversations import Effort, ImagePart, Message, Role
 from bot.domain.errors import ModelError
 from bot.domain.model import ChatRequest, Delta, ModelFacts, Usage
 from bot.llm.chat_completions import ChatCompletionsModel
-from bot.llm.chunks import DONE
+from bot.llm.chunks import DONE, ChunkParser
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
 from bot.llm.error_report import ErrorReport
 from bot.llm.errors import classify
 from bot.llm.fallback_chain import FallbackChain
-from bot.llm.huggingface import HuggingFaceModel
-from bot.llm.openai import OpenAIModel, make_client
+from bot.llm.openai import make_client
 from bot.llm.reasoning_splitter import ReasoningSplitter
 from bot.llm.response_body import read_body
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
 from bot.ports.model import ChatModel
 from tests.sims.model.answers import plain_text
+from tests.support.model_kit import huggingface_model, openai_model, openai_provider
 from tests.support.provider_corpus import (
     Replay,
     Shape,
@@ -59,12 +59,12 @@ async def replay() -> AsyncIterator[Replay]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def make(replay: Replay) -> AsyncIterator[Make]:
     """Builds new models; the OpenAI ones share a client, which is slow to build."""
-    shared = make_client(api_key="k", base_url=replay.url)
+    shared = make_client(openai_provider(replay.url))
 
     def build(client: str) -> ChatCompletionsModel:
         if client == "openai":
-            return OpenAIModel(model="m", client=shared, timeouts=LIMITS)
-        return HuggingFaceModel(model="m", token="hf_k", base_url=replay.url, timeouts=LIMITS)
+            return openai_model("m", replay.url, client=shared, timeouts=LIMITS)
+        return huggingface_model("m", replay.url, timeouts=LIMITS)
 
     yield build
     await shared.close()
@@ -77,6 +77,7 @@ def request_of(shape: Shape) -> ChatRequest:
         (*system, Message(Role.USER, "Hello!", parts=images)),
         max_tokens=shape.request.get("max_tokens"),
         temperature=shape.request.get("temperature"),
+        effort=Effort(shape.request["effort"]) if "effort" in shape.request else None,
     )
 
 
@@ -120,7 +121,7 @@ def check_workaround(
     shape: Shape, model: ChatCompletionsModel, requests: list[dict[str, Any]]
 ) -> None:
     """The second request satisfies the server, and `doctor` can describe the workaround."""
-    assert shape.learned in list(model._server_quirks.describe())
+    assert shape.learned in list(model._builder.describe())
     assert len(requests) == 2
     retry = requests[1]
     assert not set(shape.then.get("absent", ())) & set(retry)
@@ -243,7 +244,7 @@ async def read_in_two(body: bytes, cut: int) -> tuple[str, str]:
 
     splitter, reason = ReasoningSplitter(StreamQuirks()), ""
     deltas = []
-    async for delta in read_body(reads()):
+    async for delta in read_body(reads(), ChunkParser()):
         if delta is not DONE:
             deltas.append(splitter.split(delta))
             reason = delta.finish_reason or reason

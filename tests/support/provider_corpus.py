@@ -4,9 +4,10 @@ Each file is one response of one provider: TOML between two `+++` lines with the
 then the response as sent over the wire. We wrote them from documentation, reports and source code;
 none is a recording. The fields:
 
-`request`: `max_tokens`, `temperature`, `system` (whether there is a system prompt) and `images`
-(their number). `text`, `reasoning`, `finish`, `usage`: the answer. `error`, `window`, `limit` (of
-images), `retry_after`: the failure.
+`request`: `max_tokens`, `temperature`, `effort`, `system` (whether there is a system prompt) and
+`images` (their number). `text`, `reasoning`, `finish`, `usage`: the answer; the counts are those of
+input, output, the cache, writes to it, and reasoning. `error`, `window`, `limit` (of images),
+`retry_after`: the failure.
 `learned`: the workaround that this rejection teaches. The next response is an answer, and its
 request must match `then`: `absent` names, `equal` values, `below` values, `roles` of the messages.
 """

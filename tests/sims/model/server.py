@@ -7,7 +7,8 @@ import base64
 import dataclasses
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -16,11 +17,12 @@ from tests.sims.model.answers import (
     Answer,
     Pace,
     ResolvedAnswer,
-    count_tokens,
     inline_reasoning,
     last_user_text,
+    make_usage,
     resolve,
 )
+from tests.sims.model.efforts import EffortRules
 from tests.sims.model.encoder import Dialect, Encoder
 from tests.sims.model.error_responses import (
     FLAVORS,
@@ -30,7 +32,10 @@ from tests.sims.model.error_responses import (
     invalid_request,
 )
 from tests.sims.model.images import BLIND, image_parts, refuse_images
+from tests.sims.model.openai_cache import OpenAICache
 from tests.sims.model.player import After, Playback, Player, Record, plan
+from tests.sims.model.response_encoder import ResponseEncoder
+from tests.sims.model.responses import as_chat, validate_response
 from tests.sims.model.speech import (
     Recording,
     Speech,
@@ -38,9 +43,27 @@ from tests.sims.model.speech import (
     read_form,
     transcript_response,
 )
+from tests.sims.model.tokens import TokenCounter
 from tests.sims.model.validate import check_key, validate
 
 MODELS = ("sim", "sim-2", "org/sim")
+
+
+class Api(NamedTuple):
+    """One of OpenAI's APIs for answers.
+
+    `as_chat` translates a valid request into a chat completion request, so that scripts, limits,
+    counts and caches are the same for all APIs.
+    """
+
+    name: str
+    validate: Callable[..., dict[str, Any]]
+    as_chat: Callable[[dict[str, Any]], dict[str, Any]]
+    encoder: type[Encoder] | type[ResponseEncoder]
+
+
+CHAT = Api("chat", validate, lambda body: body, Encoder)
+RESPONSES = Api("responses", validate_response, as_chat, ResponseEncoder)
 
 
 class ModelServer(Sim):
@@ -54,6 +77,7 @@ class ModelServer(Sim):
         self._reset()
         routes = self.app.router
         routes.add_post("/v1/chat/completions", self._chat)
+        routes.add_post("/v1/responses", self._respond)
         routes.add_post("/v1/audio/transcriptions", self._transcribe)
         routes.add_post("/hf-inference/models/{id:.+}", self._transcribe_raw)
         routes.add_get("/v1/models", self._models)
@@ -68,6 +92,9 @@ class ModelServer(Sim):
             "context",
             "flavor",
             "images",
+            "efforts",
+            "tokenizer",
+            "pass_time",
         ):
             self.control(control, getattr(self, f"_{control}_control"))
         self.control("reset", self._reset)
@@ -102,9 +129,15 @@ class ModelServer(Sim):
 
     # ── completions ───────────────────────────────────────────────────────────────────────────
     async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer_with(request, CHAT)
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer_with(request, RESPONSES)
+
+    async def _answer_with(self, request: web.Request, api: Api) -> web.StreamResponse:
         record = self._record(request)
         try:
-            return await self._complete(request, record)
+            return await self._complete(request, record, api)
         except ErrorResponse as error:
             record.status = error.status
             record.end("refused")
@@ -119,6 +152,7 @@ class ModelServer(Sim):
         record = Record(
             n=len(self.records),
             at=time.time(),
+            path=request.path,
             body=body if isinstance(body, dict) else {},
             authorization=request.headers.get("Authorization"),
             peer=peer[1] if peer else 0,
@@ -127,30 +161,44 @@ class ModelServer(Sim):
         self.records.append(record)
         return record
 
-    async def _complete(self, request: web.Request, record: Record) -> web.StreamResponse:
+    async def _complete(self, request: web.Request, record: Record, api: Api) -> web.StreamResponse:
         check_key(record.authorization, self.keys, self.flavor)
-        body = self._validate(request[ENTRY].body)
-        script = self._find_script(body)
+        body = self._validate(request[ENTRY].body, api)
+        chat = api.as_chat(body)
+        script = self._find_script(chat)
         await asyncio.sleep(script.hold)
         if script.status is not None:
             raise ErrorResponse(script.status, script.body, script.headers)
         if script.fault is not None:
             raise error_response(script.fault, self.flavor, script.retry_after)
-        self._check_length(body)
-        resolved = self._place_reasoning(resolve(script, body, self.pace))
-        encoder = Encoder(self.dialect, body, resolved.usage)
+        self._check_length(chat)
+        resolved = self._place_reasoning(resolve(script, chat, self.pace))
+        usage = script.usage or self._count(chat, resolved, api)
+        encoder = api.encoder(self.dialect, body, usage)
         record.status = 200
         if record.streamed:
             return await self._stream(request, record, resolved, encoder)
         return await self._whole(record, resolved, encoder)
 
-    def _validate(self, body: Any) -> dict[str, Any]:
+    def _validate(self, body: Any, api: Api) -> dict[str, Any]:
         model = body.get("model", "") if isinstance(body, dict) else ""
-        valid = validate(body, reasoning=model in self.reasoning, strict=model in self.strict)
+        strict = {"strict": model in self.strict} if api is CHAT else {}
+        valid = api.validate(body, reasoning=model in self.reasoning, **strict)
         if self._base_name(model) not in self.known:
             raise error_response("unknown_model", self.flavor, missing=model)
-        self._check_images(model, valid["messages"])
+        self.efforts.check(valid)
+        self._check_images(model, api.as_chat(valid)["messages"])
         return valid
+
+    def _count(self, chat: dict[str, Any], answer: ResolvedAnswer, api: Api) -> dict[str, Any]:
+        """The counts of an answer; the request goes through the cache."""
+        variant = (api.name, chat["model"], json.dumps(self.efforts.chosen(chat)))
+        tokens = self.tokens.sequence(chat["messages"])
+        key = chat.get("prompt_cache_key") or ""
+        cached = self.cache.look_up(variant, key, tokens, time.time() + self.time_passed)
+        spoken = self.tokens.count_text(answer.tokens)
+        thought = self.tokens.count_text(answer.reasoning)
+        return make_usage(len(tokens), spoken, thought, cached)
 
     def _check_images(self, model: str, messages: list[dict[str, Any]]) -> None:
         count = sum(1 for message in messages for _ in image_parts(message))
@@ -178,14 +226,14 @@ class ModelServer(Sim):
     def _check_length(self, body: dict[str, Any]) -> None:
         if self.context is None:
             return
-        requested = count_tokens(body["messages"])
+        requested = self.tokens.count(body["messages"])
         if requested > self.context:
             raise error_response(
                 "too_long", self.flavor, **{"8192": str(self.context), "9001": f"{requested}"}
             )
 
     async def _whole(
-        self, record: Record, answer: ResolvedAnswer, encoder: Encoder
+        self, record: Record, answer: ResolvedAnswer, encoder: Encoder | ResponseEncoder
     ) -> web.Response:
         await asyncio.sleep(answer.duration)
         record.texts, record.times = [answer.text], [time.time()]
@@ -195,7 +243,11 @@ class ModelServer(Sim):
         return _json(body, encoder.id)
 
     async def _stream(
-        self, request: web.Request, record: Record, answer: ResolvedAnswer, encoder: Encoder
+        self,
+        request: web.Request,
+        record: Record,
+        answer: ResolvedAnswer,
+        encoder: Encoder | ResponseEncoder,
     ) -> web.StreamResponse:
         await asyncio.sleep(self.rtt / 2)  # a token's time is when it reaches the client
         response = web.StreamResponse(
@@ -292,6 +344,8 @@ class ModelServer(Sim):
         self.blind: dict[str, str] = {}
         self.max_images = 500  # OpenAI's limit
         self.flavor = "openai"
+        self.efforts = EffortRules()
+        self.tokens, self.cache, self.time_passed = TokenCounter(), OpenAICache(), 0.0
         self.player = getattr(self, "player", None) or Player()
 
     def _script_control(self, answers: list[dict[str, Any]]) -> None:
@@ -324,6 +378,15 @@ class ModelServer(Sim):
         if not set(blind.values()) <= set(BLIND):
             raise web.HTTPBadRequest(text=f"forms: {', '.join(BLIND)}")
         self.blind, self.max_images = blind, limit
+
+    def _efforts_control(self, **fields: Any) -> None:
+        self.efforts = EffortRules(**fields)
+
+    def _tokenizer_control(self, tables: str | None) -> None:
+        self.tokens = TokenCounter(tables)
+
+    def _pass_time_control(self, seconds: float) -> None:
+        self.time_passed += seconds
 
     def _context_control(self, tokens: int | None) -> None:
         self.context = tokens
