@@ -17,6 +17,7 @@ from bot.config.fields import split
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
+from bot.context.compaction import Compactor
 from bot.context.requests import TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
@@ -58,6 +59,7 @@ class Core:
     inbox: DurableInbox
     scheduler: Scheduler
     fetcher: AttachmentFetcher
+    compactor: Compactor
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -72,9 +74,11 @@ class Core:
             await self.store.record_shutdown()  # a death from here on is not a turn's fault
         if self.scheduler.busy:
             log.info("draining", turns=self.scheduler.busy, seconds=seconds)
+        self.compactor.stop()
         left = await self.scheduler.drain(seconds)
         if left:
             log.warning("unfinished turns remain for the next start", turns=left)
+        await self.compactor.aclose()
         await self.fetcher.aclose()
         await self.inbox.aclose()
 
@@ -136,6 +140,13 @@ def build_core(
             raise Down(platform)
         return adapters[platform].surface(claim)
 
+    compactor = Compactor(
+        store=store,
+        contexts=store.contexts(),
+        attachments=store.attachments(),
+        summarizer=lambda conversation: models.summarizer(conversation.model),
+        budget=lambda _: settings.context_tokens,
+    )
     runner = TurnRunner(
         store=store,
         surface=open_surface,
@@ -143,6 +154,7 @@ def build_core(
         options=_turn_options(settings),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         clock=clock,
+        compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -152,7 +164,7 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
-    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher)
+    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher, compactor=compactor)
 
 
 def build_readers(settings: Settings, clock: Clock) -> Readers:

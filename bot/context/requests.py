@@ -10,6 +10,7 @@ import structlog
 
 from bot.context.attachments import AttachmentContext
 from bot.context.budgets import ContextBudgets
+from bot.context.segments import WindowUse
 from bot.context.turn_attachments import TurnAttachments
 from bot.context.window import ContextWindow, today
 from bot.domain.attachment_labels import CANNOT_SEE, IMAGE_REFUSED
@@ -65,6 +66,7 @@ class RequestBuilder:
         self._sent: AttachmentContext | None = None
         self._refused: Sequence[Attachment] = ()
         self.shortened = False
+        self.has_new_summary = False  # a summary that no reply has mentioned
         self.omissions: Sequence[str] = ()
 
     async def first(self, model: ChatModel) -> ChatRequest:
@@ -113,6 +115,10 @@ class RequestBuilder:
     async def record_answer(self) -> None:
         """The newest request was answered: images that failed the one before are to blame."""
         await self._attachments.refuse_images(self._refused)
+
+    def use(self, answer: str) -> WindowUse:
+        """How full the window is with the newest request and its `answer`."""
+        raise NotImplementedError
 
     async def _build(self, budget: int) -> ChatRequest:
         self._budget = budget

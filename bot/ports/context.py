@@ -25,15 +25,11 @@ class ContextStore(Protocol):
     async def save_summary(
         self, conversation: int, *, epoch: int, revision: int, summary: Summary
     ) -> bool:
-        """Replace the summary.
+        """Replace the summary, and begin the window behind the messages that it covers.
 
         False, without an effect, if the conversation has another epoch by now, or if a message was
         edited or erased since `revision` was read.
         """
-        ...
-
-    async def record_told(self, conversation: int, *, epoch: int) -> None:
-        """A reply has said that older messages are summarized."""
         ...
 
     async def token_counts(self, model: str, *, limit: int) -> Sequence[TokenCount]:

@@ -11,7 +11,9 @@ import structlog
 
 from bot.common.retry import retry_while_unavailable
 from bot.context.budgets import ContextBudgets
+from bot.context.compaction import Compactor
 from bot.context.requests import RequestBuilder, TurnOptions
+from bot.context.segments import WindowUse
 from bot.context.turn_attachments import AttachmentPorts, TurnAttachments
 from bot.domain import attachment_labels, texts
 from bot.domain.errors import (
@@ -55,7 +57,7 @@ READING_NOTE_SECONDS = 1.0
 
 
 class TurnRunner:
-    """Runs turns. `surface` makes the surface of a reply."""
+    """Runs turns. `surface` makes the surface of a reply; None as `compactor`: no summaries."""
 
     def __init__(
         self,
@@ -66,8 +68,10 @@ class TurnRunner:
         options: TurnOptions,
         attachments: AttachmentPorts,
         clock: Clock,
+        compactor: Compactor | None = None,
     ) -> None:
         self.store, self.surface, self.clock = store, surface, clock
+        self.compactor = compactor
         self.options, self.attachments = options, attachments
         self.slots = TurnSlots(running=options.max_concurrent, queued=options.max_queued)
         self._models = models
@@ -109,6 +113,7 @@ class _Attempt:
         self._draft = ReplyDraft(notice_for(claim), ReasoningView(runner.options.reasoning))
         self._result = claim.result
         self._attachments = TurnAttachments(runner.attachments, claim)
+        self._use: WindowUse | None = None  # once the model has answered
 
     async def run(self) -> None:
         """Run from the claim to the last page."""
@@ -126,6 +131,8 @@ class _Attempt:
             model=result.model,
             error=result.failure and result.failure.value,
         )
+        if self._runner.compactor is not None and self._use is not None:
+            self._runner.compactor.turn_ended(self._claim, self._use)
 
     async def _show(self) -> TurnResult:
         async with Publisher(
@@ -223,8 +230,10 @@ class _Attempt:
         while True:
             self._draft.shortened = requests.shortened
             self._draft.omissions = requests.omissions
+            self._draft.summarized = requests.has_new_summary
             try:
                 await self._ask(request, reply)
+                self._use = requests.use(self._draft.content)
                 return await requests.record_answer()
             except (ContextTooLong, CannotSee, ImageRefused) as error:
                 if self._draft.text:

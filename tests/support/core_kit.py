@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.common.clock import SystemClock
+from bot.context.compaction import Compactor
 from bot.context.requests import TurnOptions
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
@@ -23,6 +24,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.ports.inbox import Inbox
+from bot.ports.model import ChatModel
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -151,12 +153,18 @@ class World:
     scheduler: Scheduler
     inbox: DurableInbox
     content: Content
+    compactor: Compactor | None = None
 
     def shown(self, thread: str = "t1") -> list[str]:
         return self.adapter.platforms[thread].messages if thread in self.adapter.platforms else []
 
     async def idle(self) -> None:
         await until(lambda: self.scheduler.busy == 0)
+
+    async def settle(self) -> None:
+        """Wait until every turn has ended, and nothing is being summarized."""
+        await self.idle()
+        await until(lambda: self.compactor is None or self.compactor.busy == 0)
 
     async def ask(self, number: int, text: str = "why?", **more: object) -> Receipt:
         """Send a message and wait until every turn has ended."""
@@ -191,11 +199,22 @@ def world_of(
     with_reply: bool = False,
     content: Mapping[str, Any] | None = None,
     context_tokens: int = 4_000,
+    summarizer: ChatModel | None = None,
+    compaction: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> World:
+    """The core; it summarizes conversations only with a `summarizer`."""
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     models, adapters = FixedCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
+    compactor = summarizer and Compactor(
+        store=store,
+        contexts=store.contexts(),
+        attachments=store.attachments(),
+        summarizer=lambda _: summarizer,
+        budget=lambda _: context_tokens,
+        **(compaction or {}),
+    )
     runner = TurnRunner(
         store=store,
         surface=adapter.surface,
@@ -203,6 +222,7 @@ def world_of(
         options=TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
         attachments=room.ports,
         clock=CLOCK,
+        compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     commands = Commands(store=store, scheduler=scheduler, models=models)
@@ -217,7 +237,7 @@ def world_of(
         adapters=adapters,
         intake=room.intake,
     )
-    return World(path, store, model, other, adapter, scheduler, inbox, room)
+    return World(path, store, model, other, adapter, scheduler, inbox, room, compactor)
 
 
 @asynccontextmanager
@@ -227,5 +247,7 @@ async def world_at(path: Path, *, with_reply: bool = False, **options: Any) -> A
         world = world_of(path, store, with_reply=with_reply, **options)
         yield world
         await world.scheduler.drain(5)
+        if world.compactor is not None:
+            await world.compactor.aclose()
         await world.content.fetcher.aclose()
         await world.inbox.aclose()
