@@ -122,7 +122,8 @@ async def test_no_answer_waits_for_a_summary_and_the_next_requests_begin_alike(p
             not after.startswith(before[: len(before) - 200])
             for before, after in itertools.pairwise(requests)
         )
-        assert 3 < len(summarizer.requests) == breaks
+        assert len(summarizer.requests) - breaks in (0, 1)  # the last turn may have begun one
+        assert breaks > 3
 
 
 async def test_the_reply_says_once_that_older_messages_are_summarized(path: Path) -> None:
