@@ -201,16 +201,20 @@ def world_of(
     context_tokens: int = 4_000,
     summarizer: ChatModel | None = None,
     compaction: Mapping[str, Any] | None = None,
+    wrap: Callable[[Any], Any] = lambda part: part,
     **options: Any,
 ) -> World:
-    """The core; it summarizes conversations only with a `summarizer`."""
+    """The core; it summarizes conversations only with a `summarizer`.
+
+    `wrap` replaces the parts of the store that the compactor uses.
+    """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     models, adapters = FixedCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
     compactor = summarizer and Compactor(
-        store=store,
-        contexts=store.contexts(),
-        attachments=store.attachments(),
+        store=wrap(store),
+        contexts=wrap(store.contexts()),
+        attachments=wrap(store.attachments()),
         summarizer=lambda _: summarizer,
         budget=lambda _: context_tokens,
         **(compaction or {}),
