@@ -19,11 +19,11 @@ from tests.support.model_kit import registry
 CHECK = """
 import sys
 from bot.common.clock import SystemClock
-from bot.config.bridge import config_from
+from bot.config.models import resolve
 from bot.config.settings import load
 from bot.llm.model_server import ModelOptions
 from bot.llm.registry import ModelRegistry
-models = ModelRegistry(config_from(load({environ!r}, None)), ModelOptions(SystemClock()))
+models = ModelRegistry(resolve(load({environ!r}, None)), ModelOptions(SystemClock()))
 models.prepare()
 print(models.default)
 print(*sorted({{"openai", "huggingface_hub", "aiohttp", "discord"}} & set(sys.modules)))
