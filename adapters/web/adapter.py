@@ -26,6 +26,7 @@ from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
+from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
@@ -43,8 +44,7 @@ class WebAdapter:
         library: Library,
         clock: Clock,
         access: Access,
-        models: Sequence[str],
-        default_model: str,
+        models: ModelCatalog,
         hosts: Sequence[str] = (),
         any_address: bool = False,
         most_streams: int = 100,
@@ -64,7 +64,6 @@ class WebAdapter:
             events=self._events,
             streams=streams,
             models=models,
-            default_model=default_model,
             needs_token=access.needs_token,
             opening=opening,
             uploads=uploads,

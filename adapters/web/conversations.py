@@ -26,6 +26,7 @@ from bot.domain import http_texts
 from bot.domain.conversations import Author, Role
 from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
+from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 1_000
 """The newest messages returned with a conversation, up to MOST_CHARACTERS; list its messages to
@@ -51,9 +52,9 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 class ConversationRoutes:
     """The routes under /conversation. `offered` are the available models."""
 
-    def __init__(self, *, chat: ChatService, streams: StreamLimit, offered: Sequence[str]) -> None:
+    def __init__(self, *, chat: ChatService, streams: StreamLimit, offered: ModelCatalog) -> None:
         self._chat, self._library, self._streams = chat, chat.library, streams
-        self._offered = tuple(offered)
+        self._offered = offered
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -182,8 +183,9 @@ class ConversationRoutes:
         )
 
     def _require_offered(self, model: str | None) -> None:
-        if model is not None and model not in self._offered:
-            raise field_error(("body", "model"), http_texts.model_not_offered(self._offered))
+        if model is not None and model not in self._offered.names:
+            offered = self._offered.names
+            raise field_error(("body", "model"), http_texts.model_not_offered(offered))
 
 
 class RecordRoutes:

@@ -27,6 +27,7 @@ from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
 from bot.domain import texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
+from bot.ports.model import ModelCatalog
 
 WITH_FILES = (
     schemas.Question,
@@ -43,7 +44,7 @@ def build_site(
     workspace: Workspace,
     streams: StreamLimit,
     access: Access,
-    models: Sequence[str],
+    models: ModelCatalog,
     hosts: Sequence[str],
     any_address: bool,
     throttle: WrongTokenThrottle,
@@ -79,7 +80,7 @@ def build_site(
     return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
-def _complete_description(app: FastAPI, models: Sequence[str], uploads: UploadLimits) -> None:
+def _complete_description(app: FastAPI, models: ModelCatalog, uploads: UploadLimits) -> None:
     """Add the available models, and the bodies with files, to the OpenAPI description.
 
     It is built when it is first read.
@@ -92,7 +93,7 @@ def _complete_description(app: FastAPI, models: Sequence[str], uploads: UploadLi
             for shape in ("QuestionForm", "PromptForm"):
                 shapes[shape]["properties"]["files"]["maxItems"] = uploads.files
             for shape in ("NewConversation", "ConversationChange"):
-                shapes[shape]["properties"]["model"] = {"enum": [None, *models]}
+                shapes[shape]["properties"]["model"] = {"enum": [None, *models.names]}
         known: dict[str, Any] = app.openapi_schema or {}
         return known
 

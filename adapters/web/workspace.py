@@ -39,6 +39,7 @@ from bot.domain.records import (
     thread_id,
 )
 from bot.inbox import commands
+from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
@@ -83,8 +84,7 @@ class Workspace:
         chat: ChatService,
         events: PageEvents,
         streams: StreamLimit,
-        models: Sequence[str],
-        default_model: str,
+        models: ModelCatalog,
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits,
@@ -92,7 +92,7 @@ class Workspace:
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
         self._streams, self._needs_token = streams, needs_token
-        self._models, self._default_model = tuple(models), default_model
+        self._models = models
         self._opening, self._uploads = opening, uploads
         self._events = events
 
@@ -113,8 +113,8 @@ class Workspace:
         return {
             "user": user,
             "needs_token": self._needs_token,
-            "models": list(self._models),
-            "default_model": self._default_model,
+            "models": list(self._models.names),
+            "default_model": self._models.default,
             "commands": [
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
@@ -228,7 +228,7 @@ class Workspace:
             record, user, text, str(message.client_id), address, attachments
         )
         without_files = replace(incoming, attachments=())
-        is_command = commands.parse(without_files, self._models) is not None
+        is_command = commands.parse(without_files, self._models.names) is not None
         if is_command and attachments:
             raise field_error(("body", "text"), http_texts.COMMAND_WITH_FILES, "command")
         if message.thread is None and not is_command:
