@@ -407,9 +407,7 @@ async def test_choices_that_come_late_are_refused(
     assert (await respond(bot, event, 8, choices=[])).code == 10062
 
 
-async def test_only_options_with_autocomplete_are_completed(
-    bot: RawBot, sim: LocalDiscord
-) -> None:
+async def test_only_options_with_autocomplete_are_completed(bot: RawBot, sim: LocalDiscord) -> None:
     """What a person types there in the end may be anything, unlike the value of a choice."""
     with pytest.raises(AssertionError, match="no autocomplete"):
         await sim.autocomplete(ALICE, CHANNEL, "model", "name", "sm")
