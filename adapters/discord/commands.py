@@ -85,7 +85,7 @@ def is_valid(data: object) -> TypeGuard[dict[str, Any]]:
 
 
 def typed_model(data: object) -> str | None:
-    """What was typed into the option of /model so far; None if something else is completed."""
+    """The text in the option of /model so far; None if something else is completed."""
     if not is_valid(data) or data["name"] != commands.MODEL:
         return None
     focused = [option["value"] for option in data.get("options", []) if option.get("focused")]

@@ -222,7 +222,7 @@ def _part(part: ContextPart) -> str:
 
 
 def _outside(report: ContextReport) -> list[str]:
-    """What is not in the request, and how much of the last one was cached."""
+    """Sentences about messages outside the request, and about the cache."""
     sentences = []
     if report.summarized:
         sentences.append(f"{_older(report.summarized)} only in the summary.")

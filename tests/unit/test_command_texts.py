@@ -70,11 +70,11 @@ def test_the_context_in_full() -> None:
         "With the next question, `ollama/llama3.1:8b` gets about 9,200 tokens of at most 24,000; "
         "its window has 32,768.\n\n"
         "`████████░░░░░░░░░░░░`\n\n"
-        "- Instructions (system prompt): 350 tokens (2 %)\n"
+        "- Instructions (system prompt): 350 tokens (1 %)\n"
         "- Summary of earlier messages: 900 tokens (4 %)\n"
         "- 42 messages: 7,400 tokens (31 %)\n"
         "- 2 files: 550 tokens (2 %)\n"
-        "- Free: 14,800 tokens (61 %)\n\n"
+        "- Free: 14,800 tokens (62 %)\n\n"
         "120 older messages are only in the summary. 1 older message is left out. "
         "Of the last request, 8,000 tokens came from the provider's cache."
     )

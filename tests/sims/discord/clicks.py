@@ -70,8 +70,8 @@ class Clicks:
     ) -> int:
         """Type `typed` into an option of a command, without running it.
 
-        `others` are the options that are already filled; required ones may be missing. What is
-        typed is a string, whatever the option's type is.
+        `others` are the options that are already filled; required ones may be missing. `typed` is
+        a string, even for a number.
         """
         place = self._people.channel_of(channel)
         command = self._command(place, user, name.split()[0], CHAT_INPUT)
