@@ -29,8 +29,9 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
-from tests.support.catalog import FixedCatalog
+from tests.support.catalog import ChangingCatalog
 from tests.support.content_kit import Content, content_of
+from tests.support.reports import FixedReporter
 from tests.support.store_kit import ANN, key, look, opened, said
 from tests.support.surfaces import FakeSurface, Platform
 
@@ -153,6 +154,8 @@ class World:
     scheduler: Scheduler
     inbox: DurableInbox
     content: Content
+    models: ChangingCatalog
+    reporter: FixedReporter
     compactor: Compactor | None = None
 
     def shown(self, thread: str = "t1") -> list[str]:
@@ -209,7 +212,7 @@ def world_of(
     `wrap` replaces the parts of the store that the compactor uses.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
-    models, adapters = FixedCatalog(model, {"other": other}), {"sim": adapter}
+    models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
     compactor = summarizer and Compactor(
         store=wrap(store),
@@ -229,7 +232,8 @@ def world_of(
         compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
-    commands = Commands(store=store, scheduler=scheduler, models=models)
+    reporter = FixedReporter()
+    commands = Commands(store=store, scheduler=scheduler, models=models, reporter=reporter)
     inbox = DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -241,7 +245,9 @@ def world_of(
         adapters=adapters,
         intake=room.intake,
     )
-    return World(path, store, model, other, adapter, scheduler, inbox, room, compactor)
+    return World(
+        path, store, model, other, adapter, scheduler, inbox, room, models, reporter, compactor
+    )
 
 
 @asynccontextmanager

@@ -319,7 +319,7 @@ def test_an_unreadable_file_is_a_problem(tmp_path: Path) -> None:
 _NEAR = ["env:NAME", "openai/gpt-5", "ollama/*", "echo", "https://x.test/v1", "none"]
 _KEYS = [
     *Contents.model_fields,
-    *"openai azure openai/gpt-5 kind key headers price [key]".split(),
+    *["openai", "azure", "openai/gpt-5", "kind", "key", "headers", "price", "[key]"],
     "",
 ]
 _TOML_VALUES = st.recursive(
