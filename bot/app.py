@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,17 @@ from bot.config.settings import Settings, SlackMode
 from bot.core import Core, Resources, build_core, open_resources
 from bot.doctor import check_all
 from bot.domain import texts
-from bot.domain.conversations import Role
+from bot.domain.context import ContextReport
+from bot.domain.conversations import ConversationKey, Role
 from bot.domain.errors import AnswerFailed, InUse, SettingsError, TemplateError
 from bot.domain.health import Finding, Health
 from bot.domain.turns import Outcome
 from bot.inbox import commands
+from bot.llm.registry import Models
 from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
+from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.platform import Adapter
 from bot.turns.display import sentence_of
 
@@ -250,7 +254,37 @@ def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdapter:
+class _FixedModels:
+    """The catalog of the models that the settings name."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self.default = models.default.name
+        self.names = tuple(models.choices)
+
+    async def list_names(self) -> Sequence[str]:
+        """See `ModelCatalog.list_names`."""
+        return self.names
+
+    def get(self, name: str | None) -> ChatModel:
+        """See `ModelCatalog.get`."""
+        return self._models.choices.get(name or "", self._models.default)
+
+
+class _NoReports:
+    async def report(self, key: ConversationKey) -> ContextReport | None:
+        """None: nothing describes contexts yet."""
+        return None
+
+
+def build_web(
+    settings: Settings,
+    resources: Resources,
+    clock: Clock,
+    *,
+    reporter: ContextReporter | None = None,
+    models: ModelCatalog | None = None,
+) -> WebAdapter:
     """The adapter behind the page and the API."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
@@ -261,8 +295,8 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
         library=resources.store.library(),
         clock=clock,
         access=Access(settings.web_tokens, settings.web_admins),
-        models=settings.model_choices,
-        default_model=resources.models.default.name,
+        models=models or _FixedModels(resources.models),
+        reporter=reporter or _NoReports(),
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,

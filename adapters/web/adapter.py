@@ -24,8 +24,10 @@ from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
+from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
@@ -34,7 +36,7 @@ class WebAdapter:
     """The page and the API. `hosts` are additional host names to accept, beside loopback.
 
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
-    messages have no files.
+    messages have no files. `reporter` describes what the model will get of a conversation.
     """
 
     def __init__(
@@ -43,8 +45,8 @@ class WebAdapter:
         library: Library,
         clock: Clock,
         access: Access,
-        models: Sequence[str],
-        default_model: str,
+        models: ModelCatalog,
+        reporter: ContextReporter,
         hosts: Sequence[str] = (),
         any_address: bool = False,
         most_streams: int = 100,
@@ -58,13 +60,12 @@ class WebAdapter:
             library=library, hub=self._hub, clock=clock, html_pool=self._html_pool
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
-        self._events = PageEvents(self._chat)
+        self._events = PageEvents(self._chat, models)
         workspace = Workspace(
             chat=self._chat,
             events=self._events,
             streams=streams,
             models=models,
-            default_model=default_model,
             needs_token=access.needs_token,
             opening=opening,
             uploads=uploads,
@@ -75,6 +76,7 @@ class WebAdapter:
             streams=streams,
             access=access,
             models=models,
+            reporter=reporter,
             hosts=hosts,
             any_address=any_address,
             throttle=WrongTokenThrottle(clock),

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, model_validator
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
-from adapters.web.limits import MESSAGE_CHARACTERS, StreamLimit, UploadLimits
+from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents, reply_size, thread_size
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
@@ -39,6 +39,7 @@ from bot.domain.records import (
     thread_id,
 )
 from bot.inbox import commands
+from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
@@ -63,7 +64,7 @@ class NewCommand(BaseModel):
 
     thread: uuid.UUID | None = None
     name: str = Field(pattern=f"^({'|'.join(commands.NAMES)})$")
-    argument: str = Field(default="", max_length=200)
+    argument: str = Field(default="", max_length=MODEL_CHARACTERS)
     client_id: uuid.UUID | None = None
 
     @model_validator(mode="after")
@@ -83,8 +84,7 @@ class Workspace:
         chat: ChatService,
         events: PageEvents,
         streams: StreamLimit,
-        models: Sequence[str],
-        default_model: str,
+        models: ModelCatalog,
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits,
@@ -92,7 +92,7 @@ class Workspace:
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
         self._streams, self._needs_token = streams, needs_token
-        self._models, self._default_model = tuple(models), default_model
+        self._models = models
         self._opening, self._uploads = opening, uploads
         self._events = events
 
@@ -113,8 +113,8 @@ class Workspace:
         return {
             "user": user,
             "needs_token": self._needs_token,
-            "models": list(self._models),
-            "default_model": self._default_model,
+            "models": list(self._models.names),
+            "default_model": self._models.default,
             "commands": [
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
@@ -136,8 +136,15 @@ class Workspace:
         place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
         shown = take_first(found, thread_size)
+        chosen = [
+            (thread, serializers.page_choices(thread.record.conversation, self._models))
+            for thread in shown
+        ]
         lines = await self._html_pool.run(
-            lambda: [serializers.page_thread(thread, self._highlight) for thread in reversed(shown)]
+            lambda: [
+                serializers.page_thread(thread, choices, self._highlight)
+                for thread, choices in reversed(chosen)
+            ]
         )
         more = len(found) == limit or len(shown) < len(found)
         return {
@@ -155,7 +162,7 @@ class Workspace:
             "event": newest,
             "id": record.uid,
             "name": conversation.name,
-            "model": conversation.model,
+            **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "messages": await self._messages(conversation.id),
         }
@@ -228,7 +235,7 @@ class Workspace:
             record, user, text, str(message.client_id), address, attachments
         )
         without_files = replace(incoming, attachments=())
-        is_command = commands.parse(without_files, self._models) is not None
+        is_command = commands.parse(without_files, self._models.names) is not None
         if is_command and attachments:
             raise field_error(("body", "text"), http_texts.COMMAND_WITH_FILES, "command")
         if message.thread is None and not is_command:
