@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from bot.common.clock import SystemClock
 from bot.common.lifecycle import run_until, stop_signals
 from bot.common.supervisor import Component, Supervisor
 from bot.config.settings import Settings, SlackMode
-from bot.core import Core, Resources, build_core, open_resources
+from bot.core import Core, Resources, build_core, build_models, open_resources
 from bot.doctor import check_all
 from bot.domain import texts
 from bot.domain.context import ContextReport
@@ -31,11 +31,10 @@ from bot.domain.errors import AnswerFailed, InUse, SettingsError, TemplateError
 from bot.domain.health import Finding, Health
 from bot.domain.turns import Outcome
 from bot.inbox import commands
-from bot.llm.registry import Models
 from bot.ports.clock import Clock
 from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
-from bot.ports.model import ChatModel, ModelCatalog
+from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.turns.display import sentence_of
 
@@ -68,8 +67,8 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
     settings.require_consistent()
     clock = SystemClock()
     supervisor = Supervisor(clock)
-    platforms = build_platforms(settings, clock)
     async with open_resources(settings, clock) as resources:
+        platforms = build_platforms(settings, resources.models, clock)
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down)
@@ -166,15 +165,15 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
     from adapters.console.adapter import ConsoleAdapter
 
     clock = SystemClock()
-    console = ConsoleAdapter(
-        conversation=terminal.conversation,
-        lines=terminal.lines,
-        clock=clock,
-        piped=terminal.piped,
-        attachments=terminal.attachments,
-        models=settings.model_choices,
-    )
     async with open_resources(settings, clock) as resources:
+        console = ConsoleAdapter(
+            conversation=terminal.conversation,
+            lines=terminal.lines,
+            clock=clock,
+            piped=terminal.piped,
+            attachments=terminal.attachments,
+            models=resources.models,
+        )
         core = build_core(settings, resources, {console.name: console}, clock)
         drain = partial(core.drain, settings.drain_seconds)
         with stop_signals(signal.SIGTERM) as stop:
@@ -214,11 +213,12 @@ async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
 def doctor(settings: Settings) -> AsyncIterator[Finding]:
     """Check everything that the settings configure; see `bot.doctor`."""
     clock = SystemClock()
-    return check_all(settings, build_platforms(settings, clock).values(), clock)
+    platforms = build_platforms(settings, build_models(settings, clock), clock)
+    return check_all(settings, platforms.values(), clock)
 
 
 # ── adapters ──────────────────────────────────────────────────────────────────────────────────
-def build_platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
+def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> dict[str, Adapter]:
     """The adapter of every platform whose token is set."""
     adapters: dict[str, Adapter] = {}
     if settings.discord_token is not None:
@@ -228,7 +228,7 @@ def build_platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
             token=settings.discord_token.get_secret_value(),
             api_url=settings.discord_api_url,
             gateway_url=settings.discord_gateway_url,
-            models=settings.model_choices,
+            models=models,
             clock=clock,
             file_from_messages=settings.file_from_messages,
             guilds=settings.discord_servers,
@@ -243,7 +243,7 @@ def build_platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
             signing_secret=None if socket else _secret(settings.slack_signing_secret),
             api_url=settings.slack_api_url,
             command_prefix=settings.slack_command_prefix,
-            models=settings.model_choices,
+            models=models,
             clock=clock,
             file_from_messages=settings.file_from_messages,
         )
@@ -252,23 +252,6 @@ def build_platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
 
 def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
-
-
-class _FixedModels:
-    """The catalog of the models that the settings name."""
-
-    def __init__(self, models: Models) -> None:
-        self._models = models
-        self.default = models.default.name
-        self.names = tuple(models.choices)
-
-    async def list_names(self) -> Sequence[str]:
-        """See `ModelCatalog.list_names`."""
-        return self.names
-
-    def get(self, name: str | None) -> ChatModel:
-        """See `ModelCatalog.get`."""
-        return self._models.choices.get(name or "", self._models.default)
 
 
 class _NoReports:
@@ -295,7 +278,7 @@ def build_web(
         library=resources.store.library(),
         clock=clock,
         access=Access(settings.web_tokens, settings.web_admins),
-        models=models or _FixedModels(resources.models),
+        models=models or resources.models,
         reporter=reporter or _NoReports(),
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),

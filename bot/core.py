@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from bot.config.bridge import config_from
 from bot.config.fields import split
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
@@ -26,7 +27,9 @@ from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
-from bot.llm.registry import Models, build_models, build_transcriber
+from bot.llm.model_server import ModelOptions
+from bot.llm.registry import ModelRegistry
+from bot.llm.transcribers import build_transcriber
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
@@ -42,7 +45,7 @@ class Resources:
     """The open database and the models. `suspects`: see `bot.turns.quarantine`."""
 
     store: SqliteStore
-    models: Models
+    models: ModelRegistry
     readers: Readers
     suspects: Sequence[Suspect] = ()
 
@@ -80,11 +83,23 @@ class Core:
 async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Resources]:
     """Open the database, then the models; both are closed in reverse order."""
     async with (
-        contextlib.aclosing(build_models(settings)) as models,
+        contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
         yield Resources(store, models, readers, await _read_suspects(store))
+
+
+def build_models(settings: Settings, clock: Clock) -> ModelRegistry:
+    """The registry of the configured models, which `prepare` builds."""
+    options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
+    return ModelRegistry(config_from(settings), options)
+
+
+def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
+    models = build_models(settings, clock)
+    models.prepare()
+    return models
 
 
 async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
@@ -124,8 +139,7 @@ def build_core(
     runner = TurnRunner(
         store=store,
         surface=open_surface,
-        default_model=models.default,
-        models=models.choices,
+        models=models,
         options=_turn_options(settings),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         clock=clock,
@@ -146,7 +160,9 @@ def build_readers(settings: Settings, clock: Clock) -> Readers:
     return Readers(
         links=DeferredLinkReader(partial(_make_link_reader, settings, clock)),
         extractor=SandboxExtractor(pages=settings.attachment_pages),
-        transcriber=build_transcriber(settings),
+        transcriber=build_transcriber(
+            settings.transcription_model, config_from(settings).providers
+        ),
     )
 
 
@@ -182,7 +198,7 @@ def _build_inbox(
     intake: AttachmentIntake,
     clock: Clock,
 ) -> DurableInbox:
-    store, models = resources.store, settings.model_choices
+    store, models = resources.store, resources.models
     return DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -190,7 +206,6 @@ def _build_inbox(
             store=store,
             scheduler=scheduler,
             models=models,
-            default=resources.models.default.name,
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
         ),
         models=models,

@@ -10,13 +10,18 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from bot.common import proxies
+from bot.config.bridge import config_from
+from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
 from bot.context.window import ContextWindow, today
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
 from bot.llm.check import QUESTION
-from bot.llm.registry import build_models, build_transcriber
+from bot.llm.model_server import OWN_ADDRESSES, ModelOptions
+from bot.llm.names import split_name
+from bot.llm.registry import ModelRegistry
+from bot.llm.transcribers import build_transcriber
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.store.migrate import status
@@ -66,25 +71,32 @@ async def check_database(settings: Settings) -> Finding:
 
 async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
     """Check each model separately, because a chain's first model would hide the others."""
-    probe = probe_request(settings, clock.time())
-    names = dict.fromkeys((*settings.llm_chain, *settings.model_choices))
-    for provider, address in _addresses(settings, names).items():
+    config = config_from(settings)
+    options = ModelOptions(
+        clock,
+        settings.first_token_seconds,
+        settings.between_tokens_seconds,
+        probe_request(settings, clock.time()),
+    )
+    names = dict.fromkeys((*config.chain, *config.choices))
+    for provider, address in _addresses(config, names).items():
         yield proxies.check_route(provider, address)
-    for name in names:
-        try:
-            single = settings.model_copy(update={"llm": name, "models": ""})
-            models = build_models(single, probe=probe)
-        except SettingsError as error:
-            yield Finding(error.setting, Verdict.FAILED, error.problem)
-            continue
-        async with contextlib.aclosing(models):
-            yield await models.default.check()
+    async with contextlib.aclosing(ModelRegistry(config, options)) as models:
+        for name in names:
+            try:
+                model = models.chain((name,))
+            except SettingsError as error:
+                yield Finding(error.setting, Verdict.FAILED, error.problem)
+            else:
+                yield await model.check()
 
 
 async def check_transcription(settings: Settings) -> Finding:
     """Send a second of silence to the model for speech."""
     try:
-        transcriber = build_transcriber(settings)
+        transcriber = build_transcriber(
+            settings.transcription_model, config_from(settings).providers
+        )
     except SettingsError as error:
         return Finding(error.setting, Verdict.FAILED, error.problem)
     if transcriber is None:
@@ -109,14 +121,8 @@ def probe_request(settings: Settings, now: float) -> ChatRequest:
     )
 
 
-def _addresses(settings: Settings, names: Iterable[str]) -> Mapping[str, str]:
-    """The base URL of each remote provider among the models `names`."""
-    from bot.llm.huggingface import ROUTER_URL
-    from bot.llm.openai import OPENAI_URL
-
-    addresses = {
-        "openai": settings.openai_base_url or OPENAI_URL,
-        "huggingface": settings.hf_base_url or ROUTER_URL,
-    }
-    providers = {name.partition(":")[0] for name in names}
-    return {name: address for name, address in addresses.items() if name in providers}
+def _addresses(config: ModelsConfig, names: Iterable[str]) -> Mapping[str, str]:
+    """The base URL of each provider among the models `names`."""
+    used = dict.fromkeys(split_name(name)[0] for name in names)
+    providers = [config.providers[name] for name in used if name in config.providers]
+    return {each.name: each.base_url or OWN_ADDRESSES[each.kind] for each in providers}

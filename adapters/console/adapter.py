@@ -25,6 +25,7 @@ from bot.domain.turns import Claim
 from bot.inbox import commands
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
+from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
@@ -34,7 +35,7 @@ NAME = "console"
 class ConsoleAdapter:
     """One conversation between the bot and the person at the keyboard, or a pipe.
 
-    `attachments` go with the next message; `models` are the names that /model accepts.
+    `attachments` go with the next message; `models` are those that /model accepts.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class ConsoleAdapter:
         conversation: str,
         lines: LineReader,
         clock: Clock,
+        models: ModelCatalog,
         out: TextIO = sys.stdout,
         piped: bool = False,
         attachments: Attachments | None = None,
-        models: Sequence[str] = (),
     ) -> None:
         self._key = ConversationKey(NAME, "local", "terminal", conversation)
         self._author = Author(id="local", name=_user_name())
@@ -126,7 +127,7 @@ class ConsoleAdapter:
             self._print(answer)
             return
         incoming = self._incoming(line)
-        if commands.parse(incoming, self._models) is None:
+        if commands.parse(incoming, self._models.names) is None:
             incoming = replace(incoming, attachments=self._attachments.take())
         if not incoming.text and not incoming.attachments:
             return

@@ -50,6 +50,7 @@ from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
+from bot.ports.model import ModelCatalog
 from bot.ports.platform import RateLimiter, Surface
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
@@ -78,13 +79,13 @@ class DiscordAdapter:
         clock: Clock,
         api_url: str | None = None,
         gateway_url: str | None = None,
-        models: Sequence[str] = (),
+        models: ModelCatalog,
         rate_limiter: RateLimiter | None = None,
         file_from_messages: int = 0,
         guilds: frozenset[str] = frozenset(),
         timeouts: Timeouts | None = None,
     ) -> None:
-        self._token, self._models = token, tuple(models)
+        self._token, self._models = token, models
         self._files = FileRules.from_setting(file_from_messages, MAX_FILE_BYTES)
         self._api_url, self._gateway_url = api_url, gateway_url
         self._clock = clock
@@ -123,7 +124,7 @@ class DiscordAdapter:
         handler = DiscordInteractionHandler(
             rest=self._rest, renderer=self._renderer, guilds=self._guilds
         )
-        client = ThreadlineClient(rest=self._rest, handler=handler, models=self._models)
+        client = ThreadlineClient(rest=self._rest, handler=handler, models=self._models.names)
         listener = client.listener = MessageListener(
             rest=self._rest, inbox=inbox, say=self.say, watermarks=watermarks, guilds=self._guilds
         )

@@ -55,6 +55,7 @@ from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
+from bot.ports.model import ModelCatalog
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
@@ -96,7 +97,7 @@ class SlackAdapter:
         signing_secret: str | None = None,
         api_url: str | None = None,
         command_prefix: str = "",
-        models: Sequence[str] = (),
+        models: ModelCatalog,
         clock: Clock,
         file_from_messages: int = 0,
         request_seconds: float = REQUEST_SECONDS,
@@ -108,7 +109,7 @@ class SlackAdapter:
             MAX_CHANNELS, NO_FILES_SECONDS, clock.monotonic
         )
         self._tokens = Tokens(bot_token, app_token, signing_secret, api_url)
-        self._prefix, self._models, self._clock = command_prefix, tuple(models), clock
+        self._prefix, self._models, self._clock = command_prefix, models, clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
         self._socket: SocketMode | None = None
         self._builder = MessageBuilder(Mrkdwn())

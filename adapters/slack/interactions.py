@@ -7,7 +7,6 @@ first and the acknowledgement carries its reply; a slow one is answered later at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from adapters.slack import payloads
@@ -20,6 +19,7 @@ from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Choice, Command, CommandReply
 from bot.ports.inbox import CommandInbox
+from bot.ports.model import ModelCatalog
 
 RESET, MODEL, HELP = "reset", "model", "help"
 SLASHES = (RESET, MODEL, HELP)
@@ -119,10 +119,10 @@ def _name(user: Payload) -> str:
 
 # ── execution ─────────────────────────────────────────────────────────────────────────────────
 class SlackInteractionHandler:
-    """Executes interactions through the inbox. `models` are the names that people may choose."""
+    """Executes interactions through the inbox. `models` are those that people may choose."""
 
-    def __init__(self, *, inbox: CommandInbox, workspace: Workspace, models: Sequence[str]) -> None:
-        self._inbox, self._workspace, self._models = inbox, workspace, tuple(models)
+    def __init__(self, *, inbox: CommandInbox, workspace: Workspace, models: ModelCatalog) -> None:
+        self._inbox, self._workspace, self._models = inbox, workspace, models
 
     async def run(self, interaction: Interaction) -> CommandReply:
         """Execute `interaction`; returns the reply to the person."""
@@ -151,7 +151,7 @@ class SlackInteractionHandler:
         Help, the list of models and the refusal of an unknown model need no thread.
         """
         channel, name = self._workspace.key(interaction.channel), interaction.name
-        if name == HELP or (name == MODEL and interaction.argument not in self._models):
+        if name == HELP or (name == MODEL and interaction.argument not in self._models.names):
             return await self._send_command(interaction, channel)
         recent = await self._inbox.recent(channel, interaction.user)
         if not recent:

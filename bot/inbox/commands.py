@@ -13,6 +13,7 @@ from bot.domain import texts
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, Change, Choice, Command, CommandReply, Effect, Incoming
 from bot.domain.turns import Outcome
+from bot.ports.model import ModelCatalog
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
@@ -55,8 +56,7 @@ def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
 class Commands:
     """Executes commands.
 
-    `models` are the names that people may choose; `default` is in use otherwise. `help_texts`
-    replace `texts.HELP`, by platform.
+    `models` are those that people may choose. `help_texts` replace `texts.HELP`, by platform.
     """
 
     def __init__(
@@ -64,12 +64,11 @@ class Commands:
         *,
         store: Store,
         scheduler: Scheduler,
-        models: Sequence[str],
-        default: str,
+        models: ModelCatalog,
         help_texts: Mapping[str, str] | None = None,
     ) -> None:
         self._store, self._scheduler = store, scheduler
-        self._models, self._default = tuple(models), default
+        self._models = models
         self._help_texts = dict(help_texts or {})
         self._known = {
             RESET: self._reset,
@@ -147,19 +146,19 @@ class Commands:
     # ── models and help ───────────────────────────────────────────────────────────────────────
     async def _model(self, command: Command) -> CommandReply:
         name = command.argument
-        if name not in self._models:
+        if name not in self._models.names:
             return await self._reply_once(command, await self._describe_models(command))
         chosen = await self._store.choose_model(command.key, name, source=command.source)
         return CommandReply(texts.model_chosen(name) if chosen else texts.MODEL_NEEDS_CONVERSATION)
 
     async def _describe_models(self, command: Command) -> str:
-        if not self._models:
+        if not self._models.names:
             return texts.NO_MODEL_CHOICES
         if command.argument:
-            return texts.model_refused(command.argument, self._models)
+            return texts.model_refused(command.argument, self._models.names)
         conversation = await self._store.find(command.key)
-        current = (conversation and conversation.model) or self._default
-        return texts.models_offered(current, self._models)
+        current = (conversation and conversation.model) or self._models.default
+        return texts.models_offered(current, self._models.names)
 
     async def _help(self, command: Command) -> CommandReply:
         text = self._help_texts.get(command.key.platform, texts.HELP)

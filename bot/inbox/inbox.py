@@ -29,6 +29,7 @@ from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.edits import EditHandler
 from bot.inbox.notices import StorageNotices
 from bot.ports.clock import Clock
+from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
@@ -63,7 +64,7 @@ class DurableInbox:
         store: Store,
         scheduler: Scheduler,
         commands: commands.Commands,
-        models: Sequence[str],
+        models: ModelCatalog,
         adapters: Mapping[str, Adapter],
         edits: EditHandler,
         clock: Clock,
@@ -71,7 +72,7 @@ class DurableInbox:
         intake: AttachmentIntake,
     ) -> None:
         self._store, self._scheduler, self._commands = store, scheduler, commands
-        self._models, self._adapters, self._edits = tuple(models), adapters, edits
+        self._models, self._adapters, self._edits = models, adapters, edits
         self._clock, self._missed_seconds = clock, missed_seconds
         self._intake = intake
         self._says: set[asyncio.Task[None]] = set()
@@ -81,7 +82,7 @@ class DurableInbox:
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message. Raises StoreUnavailable if it could not be stored."""
-        command = commands.parse(incoming, self._models)
+        command = commands.parse(incoming, self._models.names)
         if command is not None:
             return await self._receive_command(incoming, command)
         with self._waking_conversations() as accepted:
@@ -160,7 +161,7 @@ class DurableInbox:
         too_old = self._clock.time() - self._missed_seconds
         with self._waking_conversations() as accepted:
             for incoming in messages:
-                command = commands.parse(incoming, self._models)
+                command = commands.parse(incoming, self._models.names)
                 if command is not None:
                     await self._receive_missed_command(incoming, command)
                 elif incoming.address.begins or await self._store.find(incoming.key) is not None:

@@ -12,8 +12,8 @@ answers, the chain polls a server that is still loading its model, and yields on
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, cast
 
 import structlog
@@ -62,6 +62,8 @@ class FallbackChain:
     """Several models as one, in order of preference, named as in the settings.
 
     `breakers` belong to `models`, in the same order. `first_token_seconds` bounds all retries.
+    `in_use` guards each stream, from its first request to its end. `facts` are the first model's,
+    by default as it knows them.
     """
 
     def __init__(
@@ -71,7 +73,10 @@ class FallbackChain:
         breakers: Sequence[CircuitBreaker],
         first_token_seconds: float,
         clock: Clock,
+        in_use: Callable[[], AbstractContextManager[None]] = nullcontext,
+        facts: Callable[[], ModelFacts] | None = None,
     ) -> None:
+        self._in_use, self._facts = in_use, facts
         self._models, self._breakers = tuple(models), tuple(breakers)
         self._first_token_seconds, self._clock = first_token_seconds, clock
         self.name = ",".join(model.name for model in models)
@@ -79,7 +84,7 @@ class FallbackChain:
     @property
     def facts(self) -> ModelFacts:
         """Facts about the first model."""
-        return self._models[0].facts
+        return self._facts() if self._facts is not None else self._models[0].facts
 
     @property
     def sees(self) -> bool | None:
@@ -90,24 +95,25 @@ class FallbackChain:
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The first model's answer that succeeds; raises a ModelError if none does."""
         began, retries, announced = self._clock.monotonic(), 0, False
-        while True:
-            failures: list[ModelError] = []
-            async with aclosing(self._try_each(request, failures)) as deltas:
-                async for delta in deltas:
-                    yield delta
-            if not failures:
-                return
-            loading = _is_loading(failures)
-            pause = LOADING_PAUSE if loading else _retry_pause(failures, retries)
-            limit = LOADING_SECONDS if loading else self._first_token_seconds
-            if pause is None or self._clock.monotonic() + pause > began + limit:
-                raise _most_useful(failures)
-            if loading and not announced:
-                yield Delta(loading=True)
-            announced = announced or loading
-            retries += not loading
-            log.info("no model answers; waiting", models=self.name, seconds=round(pause, 2))
-            await self._clock.sleep(pause)
+        with self._in_use():
+            while True:
+                failures: list[ModelError] = []
+                async with aclosing(self._try_each(request, failures)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+                if not failures:
+                    return
+                loading = _is_loading(failures)
+                pause = LOADING_PAUSE if loading else _retry_pause(failures, retries)
+                limit = LOADING_SECONDS if loading else self._first_token_seconds
+                if pause is None or self._clock.monotonic() + pause > began + limit:
+                    raise _most_useful(failures)
+                if loading and not announced:
+                    yield Delta(loading=True)
+                announced = announced or loading
+                retries += not loading
+                log.info("no model answers; waiting", models=self.name, seconds=round(pause, 2))
+                await self._clock.sleep(pause)
 
     async def check(self) -> Finding:
         """Check every model: one working model is enough; the others become warnings."""

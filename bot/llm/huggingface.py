@@ -16,7 +16,8 @@ from typing import Any, cast
 import httpx2
 from huggingface_hub import AsyncInferenceClient, constants, set_async_client_factory
 
-from bot.domain.model import ChatRequest
+from bot.config.providers import ProviderConfig
+from bot.domain.model import ChatRequest, ModelFacts
 from bot.llm.addresses import host_and_port
 from bot.llm.chat_completions import CONNECT_SECONDS, ChatCompletionsModel, raw_body
 from bot.llm.error_report import ErrorReport
@@ -28,6 +29,8 @@ ROUTER_URL = "https://router.huggingface.co/v1"
 
 # Where `_capture` puts the responses of the current request.
 _RESPONSES: ContextVar[list[httpx2.Response]] = ContextVar("responses")
+# The query parameters of the current request.
+_QUERY: ContextVar[Mapping[str, str]] = ContextVar("query")
 
 
 class ErrorResponse(Exception):
@@ -41,38 +44,51 @@ class ErrorResponse(Exception):
         self.response = response
 
 
+def make_client(provider: ProviderConfig) -> HuggingFaceEndpoint:
+    """The server that all models of the provider share; it holds no connections."""
+    return HuggingFaceEndpoint(provider)
+
+
 class HuggingFaceModel(ChatCompletionsModel):
-    """One model. `base_url` None means the router; without a token no `Authorization` is sent."""
+    """One model of the server `client`."""
 
     def __init__(
         self,
         *,
+        name: str,
         model: str,
-        token: str | None,
-        base_url: str | None,
+        provider: ProviderConfig,
+        client: HuggingFaceEndpoint,
         timeouts: StreamTimeouts,
+        facts: ModelFacts,
         probe: ChatRequest | None = None,
     ) -> None:
         super().__init__(
-            name=f"huggingface:{model}",
+            name=name,
             model=model,
-            endpoint=HuggingFaceEndpoint(token, base_url or ROUTER_URL),
+            endpoint=client,
             timeouts=timeouts,
+            facts=facts,
             probe=probe,
             limit_names=LIMIT_NAMES[::-1],
         )
 
 
 class HuggingFaceEndpoint:
-    """A server that accepts Hugging Face tokens."""
+    """A server that accepts Hugging Face tokens.
 
-    key_setting, address_setting = "HF_TOKEN", "HF_BASE_URL"
+    `base_url` None means the router; without a token no `Authorization` is sent.
+    """
+
     # The library's own errors and the transport's are OSError or HTTPError.
     errors: tuple[type[Exception], ...] = (ErrorResponse, httpx2.HTTPError, OSError)
 
-    def __init__(self, token: str | None, url: str) -> None:
-        self._token, self._url = token, url
-        self.address = host_and_port(url)
+    def __init__(self, provider: ProviderConfig) -> None:
+        self._token = provider.key.get_secret_value() if provider.key else None
+        self.url = provider.base_url or ROUTER_URL
+        self._headers, self._query = provider.headers, provider.query
+        self.key_setting, self.address_setting = provider.key_setting, provider.address_setting
+        self.address = host_and_port(self.url)
         _configure_library()
 
     @asynccontextmanager
@@ -82,7 +98,7 @@ class HuggingFaceEndpoint:
         """Send the request; ignores the parser that the client returns, and yields the raw body."""
         fields = dict(parameters)
         async with self.client() as client:
-            with capturing() as responses, images.uploading():
+            with self.capturing() as responses, images.uploading():
                 await client.chat_completion(
                     fields.pop("messages"),
                     model=fields.pop("model"),
@@ -97,13 +113,13 @@ class HuggingFaceEndpoint:
         # Without a token, the client would find the one that `hf auth login` stored on this
         # machine, refresh it over the network, and send it to any server in HF_BASE_URL. A header
         # with the value None is not sent.
-        headers: dict[str, str | None] = {"accept-encoding": "identity"}
+        headers: dict[str, str | None] = {**self._headers, "accept-encoding": "identity"}
         if not self._token:
             headers["authorization"] = None
         if content_type is not None:
             headers["content-type"] = content_type
         return AsyncInferenceClient(
-            base_url=self._url,
+            base_url=self.url,
             api_key=self._token or "no token",
             headers=cast(Any, headers),
             timeout=cast(Any, httpx2.Timeout(None, connect=CONNECT_SECONDS)),
@@ -126,19 +142,25 @@ class HuggingFaceEndpoint:
         """Whether the transport gave up on redirects."""
         return isinstance(error, httpx2.TooManyRedirects)
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Nothing to close: every request closes the client that it created."""
 
+    async def aclose(self) -> None:
+        """Nothing to close."""
 
-@contextmanager
-def capturing() -> Iterator[list[httpx2.Response]]:
-    """Within the block, responses are stored, and those with an error status are raised."""
-    responses: list[httpx2.Response] = []
-    token = _RESPONSES.set(responses)
-    try:
-        yield responses
-    finally:
-        _RESPONSES.reset(token)
+    @contextmanager
+    def capturing(self) -> Iterator[list[httpx2.Response]]:
+        """Within the block, responses are stored, and those with an error status are raised.
+
+        Requests carry the provider's query, for which the library has no argument.
+        """
+        responses: list[httpx2.Response] = []
+        tokens = _RESPONSES.set(responses), _QUERY.set(self._query)
+        try:
+            yield responses
+        finally:
+            _RESPONSES.reset(tokens[0])
+            _QUERY.reset(tokens[1])
 
 
 # ── the library ───────────────────────────────────────────────────────────────────────────────
@@ -170,6 +192,8 @@ class _HttpClient(ImageClient):
         """As in the base class."""
         if isinstance(options.get("data"), bytes):
             options["content"] = options.pop("data")
+        if query := _QUERY.get({}):
+            url = httpx2.URL(url).copy_merge_params(dict(query))
         return super().build_request(method, url, **options)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from bot.llm.huggingface import ROUTER_URL, HuggingFaceEndpoint, capturing
+from bot.config.providers import ProviderConfig
+from bot.llm.huggingface import HuggingFaceEndpoint
 from bot.llm.speech import TRANSCRIPTION_SECONDS, RemoteTranscriber
 
 # The library's parser fails in these ways on a body of an unexpected shape, which is read here.
@@ -12,18 +13,18 @@ _PARSER_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
 
 
 class HuggingFaceTranscriber(RemoteTranscriber):
-    """A `Transcriber`. `base_url` None means the router; without a token none is sent."""
+    """A `Transcriber`."""
 
     def __init__(
         self,
         *,
+        name: str,
         model: str,
-        token: str | None,
-        base_url: str | None,
+        provider: ProviderConfig,
         seconds: float = TRANSCRIPTION_SECONDS,
     ) -> None:
-        endpoint = HuggingFaceSpeechEndpoint(token, base_url or ROUTER_URL, model)
-        super().__init__(name=f"huggingface:{model}", endpoint=endpoint, seconds=seconds)
+        endpoint = HuggingFaceSpeechEndpoint(provider, model)
+        super().__init__(name=name, endpoint=endpoint, seconds=seconds)
 
 
 class HuggingFaceSpeechEndpoint(HuggingFaceEndpoint):
@@ -32,13 +33,13 @@ class HuggingFaceSpeechEndpoint(HuggingFaceEndpoint):
     The model is given as a URL: for a name, the library makes a blocking lookup.
     """
 
-    def __init__(self, token: str | None, url: str, model: str) -> None:
-        super().__init__(token, url)
-        self._model_url = f"{url.rstrip('/').removesuffix('/v1')}/hf-inference/models/{model}"
+    def __init__(self, provider: ProviderConfig, model: str) -> None:
+        super().__init__(provider)
+        self._model_url = f"{self.url.rstrip('/').removesuffix('/v1')}/hf-inference/models/{model}"
 
     async def send(self, name: str, media_type: str, data: bytes) -> bytes:
         """The response's body. The API takes no file name, only the media type."""
         async with self.client(content_type=media_type) as client:
-            with capturing() as responses, contextlib.suppress(*_PARSER_ERRORS):
+            with self.capturing() as responses, contextlib.suppress(*_PARSER_ERRORS):
                 await client.automatic_speech_recognition(data, model=self._model_url)
             return responses[-1].content if responses else b""

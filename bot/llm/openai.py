@@ -10,7 +10,8 @@ import aiohttp
 import httpx2
 import openai
 
-from bot.domain.model import ChatRequest
+from bot.config.providers import ProviderConfig
+from bot.domain.model import ChatRequest, ModelFacts
 from bot.llm.addresses import host_and_port
 from bot.llm.chat_completions import CONNECT_SECONDS, ChatCompletionsModel, raw_body
 from bot.llm.error_report import ErrorReport
@@ -32,15 +33,17 @@ _CLOSED_ERRORS = (aiohttp.ServerDisconnectedError, ConnectionResetError)
 _Errors = tuple[type[Exception], ...]
 
 
-def make_client(*, api_key: str | None, base_url: str | None) -> openai.AsyncOpenAI:
+def make_client(provider: ProviderConfig) -> openai.AsyncOpenAI:
     """One client for all models of a server; building it takes about 20 ms.
 
-    Without a key, requests have no `Authorization` header. The client does not retry, because
-    `bot.llm.fallback_chain` retries for every provider.
+    Without a key, requests have no `Authorization` header; Azure's key is one of the provider's
+    headers. The client does not retry, because `bot.llm.fallback_chain` does for every provider.
     """
     return openai.AsyncOpenAI(
-        api_key=api_key or NO_KEY,
-        base_url=base_url or OPENAI_URL,
+        api_key=provider.key.get_secret_value() if provider.key else NO_KEY,
+        base_url=provider.base_url or OPENAI_URL,
+        default_headers=dict(provider.headers),
+        default_query=dict(provider.query),
         max_retries=0,
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
         # The scheduler limits concurrency; for aiohttp, 0 means no limit.
@@ -58,17 +61,21 @@ class OpenAIModel(ChatCompletionsModel):
     def __init__(
         self,
         *,
+        name: str,
         model: str,
+        provider: ProviderConfig,
         client: openai.AsyncOpenAI,
         timeouts: StreamTimeouts,
+        facts: ModelFacts,
         probe: ChatRequest | None = None,
     ) -> None:
         is_openai = str(client.base_url).rstrip("/") == OPENAI_URL
         super().__init__(
-            name=f"openai:{model}",
+            name=name,
             model=model,
-            endpoint=OpenAIEndpoint(client),
+            endpoint=OpenAIEndpoint(client, provider),
             timeouts=timeouts,
+            facts=facts,
             probe=probe,
             limit_names=LIMIT_NAMES if is_openai else LIMIT_NAMES[::-1],
         )
@@ -77,12 +84,12 @@ class OpenAIModel(ChatCompletionsModel):
 class OpenAIEndpoint:
     """A server behind the openai client."""
 
-    key_setting, address_setting = "OPENAI_API_KEY", "OPENAI_BASE_URL"
     # `openai.APIError` covers the request; the raw response raises the others.
     errors: _Errors = (openai.APIError, httpx2.HTTPError, aiohttp.ClientError, OSError)
 
-    def __init__(self, client: openai.AsyncOpenAI) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, provider: ProviderConfig) -> None:
         self._client = client
+        self.key_setting, self.address_setting = provider.key_setting, provider.address_setting
         # This property's import takes 20 ms; access it before the first answer needs it.
         self._raw = client.chat.completions.with_streaming_response
         self.address = host_and_port(str(client.base_url))

@@ -1,171 +1,211 @@
-"""Builds the models that the settings name; imports only the providers among them."""
+"""The models that may answer, built from the configured providers, which may change while running.
+
+Invariant: a change of the configuration never cuts an answer. What did not change keeps its
+connections, its circuit breakers and what was learned about its servers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
-from bot.common.clock import SystemClock
+from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
-from bot.domain.model import ChatRequest
-from bot.llm.addresses import is_local
+from bot.domain.health import Finding
+from bot.domain.model import ChatRequest, Delta, ModelFacts
 from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
-from bot.llm.stream_timeout import LOADING_NOTE_SECONDS, LOADING_SECONDS, StreamTimeouts
+from bot.llm.model_server import FIRST_TOKEN_SECONDS, ModelOptions, ModelServer
+from bot.llm.names import ECHO, EVERY_MODEL, split_name
 from bot.ports.model import ChatModel
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
-    from bot.config.settings import Settings
-    from bot.llm.speech import RemoteTranscriber
+class ModelRegistry:
+    """Implements `bot.ports.model.ModelCatalog`. Models are built when they are first used."""
 
+    def __init__(self, config: ModelsConfig, options: ModelOptions) -> None:
+        self._config, self._options = config, options
+        self._servers: dict[str, ModelServer] = {}
+        self._chains: dict[tuple[str, ...], FallbackChain] = {}
+        self._removed: set[ModelServer] = set()  # until their last stream ends
+        self._closing: set[asyncio.Task[None]] = set()
+        self._echo: ChatModel | None = None
 
-@dataclass(frozen=True, slots=True)
-class Models:
-    """`default` answers unless a conversation chose one of `choices`, keyed by name."""
-
-    default: ChatModel
-    choices: Mapping[str, ChatModel]
-
-    async def aclose(self) -> None:
-        """Close all models."""
-        for model in (self.default, *self.choices.values()):
-            await model.aclose()
-
-
-def build_models(settings: Settings, *, probe: ChatRequest | None = None) -> Models:
-    """Build the models of `LLM` and `MODELS`; raises SettingsError if a key is missing.
-
-    `probe` is the request that `check` sends.
-    """
-    factory = _Factory(settings, probe)
-    return Models(
-        default=factory.chain(settings.llm_chain),
-        choices={name: factory.chain((name,)) for name in settings.model_choices},
-    )
-
-
-def build_transcriber(settings: Settings) -> RemoteTranscriber | None:
-    """Build the model of `TRANSCRIPTION_MODEL`, None if it is empty.
-
-    Raises SettingsError for an unknown provider or a missing key.
-    """
-    name = settings.transcription_model.strip()
-    return _Factory(settings, None).transcriber(name) if name else None
-
-
-FIRST_TOKEN_SECONDS = 60.0
-"""The default for remote servers: the slowest models think this long before they stream."""
-
-
-class _Factory:
-    """Builds models by name; each model, its circuit breaker and its server's client once."""
-
-    def __init__(self, settings: Settings, probe: ChatRequest | None) -> None:
-        self._settings = settings
-        self._clock = SystemClock()
-        self._probe = probe
-        self._breakers: dict[str, CircuitBreaker] = {}
-        self._models: dict[str, ChatModel] = {}
-
-    def chain(self, names: tuple[str, ...]) -> FallbackChain:
-        """A chain of the models with these names, in order of preference."""
-        return FallbackChain(
-            [self.model(name) for name in names],
-            breakers=[self._breaker(name) for name in names],
-            first_token_seconds=self._settings.first_token_seconds or FIRST_TOKEN_SECONDS,
-            clock=self._clock,
-        )
-
-    def _timeouts(self, address: str | None) -> StreamTimeouts:
-        """Local servers get time to load a model, because ending the request aborts the loading."""
-        local = address is not None and is_local(address)
-        configured = self._settings.first_token_seconds
-        return StreamTimeouts(
-            first_token=configured or (LOADING_SECONDS if local else FIRST_TOKEN_SECONDS),
-            between_tokens=self._settings.between_tokens_seconds,
-            loading_note=LOADING_NOTE_SECONDS if local else None,
-        )
-
-    def _breaker(self, name: str) -> CircuitBreaker:
-        return self._breakers.setdefault(name, CircuitBreaker(name, now=self._clock.monotonic))
-
-    def model(self, name: str) -> ChatModel:
-        """The model with this name, shared by all chains along with its quirks."""
-        if name not in self._models:
-            self._models[name] = self._build(name)
-        return self._models[name]
-
-    def _build(self, name: str) -> ChatModel:
-        """One model, such as `openai:gpt-5`; raises SettingsError for an unknown provider."""
-        provider, _, model = name.partition(":")
-        if provider == "openai":
-            return self._openai(model)
-        if provider == "huggingface":
-            return self._huggingface(model)
-        if provider == "echo":
-            from bot.llm.echo import EchoModel
-
-            return EchoModel()
-        raise SettingsError(
-            "LLM", f"{name!r} is not a model: write openai:MODEL, huggingface:MODEL"
-        )
-
-    def transcriber(self, name: str) -> RemoteTranscriber:
-        """The model for speech with this name; SettingsError if there is no such provider."""
-        provider, _, model = name.partition(":")
-        if provider == "openai" and model:
-            from bot.llm.transcription import OpenAITranscriber
-
-            return OpenAITranscriber(model=model, client=self._openai_client)
-        if provider == "huggingface" and model:
-            from bot.llm.huggingface_speech import HuggingFaceTranscriber
-
-            token, address = self._huggingface_access
-            return HuggingFaceTranscriber(model=model, token=token, base_url=address)
-        raise SettingsError(
-            "TRANSCRIPTION_MODEL",
-            f"{name!r} is not a model for speech: write openai:MODEL or huggingface:MODEL",
-        )
-
-    def _openai(self, model: str) -> ChatModel:
-        from bot.llm.openai import OpenAIModel
-
-        return OpenAIModel(
-            model=model,
-            client=self._openai_client,
-            timeouts=self._timeouts(self._settings.openai_base_url),
-            probe=self._probe,
-        )
-
-    @cached_property
-    def _openai_client(self) -> AsyncOpenAI:
-        from bot.llm.openai import make_client
-
-        key, address = self._settings.openai_api_key, self._settings.openai_base_url
-        if key is None and address is None:
-            raise SettingsError("OPENAI_API_KEY", "set it, or OPENAI_BASE_URL for another server")
-        return make_client(api_key=key.get_secret_value() if key else None, base_url=address)
-
-    def _huggingface(self, model: str) -> ChatModel:
-        from bot.llm.huggingface import HuggingFaceModel
-
-        token, address = self._huggingface_access
-        return HuggingFaceModel(
-            model=model,
-            token=token,
-            base_url=address,
-            timeouts=self._timeouts(address),
-            probe=self._probe,
-        )
+    # ── the catalog ───────────────────────────────────────────────────────────────────────────
+    @property
+    def default(self) -> str:
+        """The name of the model, or chain of models, that answers unless another one is chosen."""
+        return ",".join(self._config.chain)
 
     @property
-    def _huggingface_access(self) -> tuple[str | None, str | None]:
-        """The token and the address, one of which is set."""
-        token, address = self._settings.hf_token, self._settings.hf_base_url
-        if token is None and address is None:
-            raise SettingsError("HF_TOKEN", "set it, or HF_BASE_URL for a server of your own")
-        return token.get_secret_value() if token else None, address
+    def names(self) -> Sequence[str]:
+        """The models that people may choose, as far as they are known without asking a server."""
+        return [name for name in self._config.choices if not is_pattern(name)]
+
+    async def list_names(self) -> Sequence[str]:
+        """As `names`, after asking the servers whose models are all offered."""
+        return self.names
+
+    def get(self, name: str | None) -> ChatModel:
+        """The model `name` if people may choose it, else the default one."""
+        return CatalogModel(self, name if name in self.names else None)
+
+    def prepare(self) -> None:
+        """Build the default models and the choices.
+
+        Raises SettingsError if a provider is unknown, or its key is missing.
+        """
+        for names in (self._config.chain, *((name,) for name in self.names)):
+            self.chain(names)
+
+    def chain(self, names: tuple[str, ...]) -> FallbackChain:
+        """The chain of the models `names`, in order of preference. Raises SettingsError."""
+        if names not in self._chains:
+            self._chains[names] = self._build_chain(names)
+        return self._chains[names]
+
+    def resolve(self, name: str | None) -> FallbackChain:
+        """The chain that answers at this moment if `name` was chosen."""
+        chosen = name is not None and name in self.names
+        return self.chain((name,) if chosen and name is not None else self._config.chain)
+
+    async def aclose(self) -> None:
+        """Close all clients."""
+        await asyncio.gather(*self._closing)
+        for server in (*self._servers.values(), *self._removed):
+            await server.aclose()
+        self._chains.clear()
+
+    # ── changes ───────────────────────────────────────────────────────────────────────────────
+    async def reload(self, config: ModelsConfig) -> None:
+        """Use `config` from the next stream on; running streams end undisturbed.
+
+        Raises SettingsError, and keeps the earlier configuration, if `config` has a model without a
+        provider or a key.
+        """
+        earlier, servers = self._config, self._servers
+        self._servers = {
+            name: server
+            for name, server in servers.items()
+            if config.providers.get(name) == server.provider
+        }
+        self._config, self._chains = config, {}
+        try:
+            self.prepare()
+        except SettingsError:
+            self._config, self._servers, self._chains = earlier, servers, {}
+            raise
+        kept = set(self._servers.values())
+        for server in set(servers.values()) - kept:
+            await self._remove(server)
+
+    async def _remove(self, server: ModelServer) -> None:
+        if server.in_use:
+            self._removed.add(server)
+        else:
+            await server.aclose()
+
+    @contextmanager
+    def _using(self, servers: Sequence[ModelServer]) -> Iterator[None]:
+        """Keep the servers' clients open for a stream; the last stream closes a removed one."""
+        with ExitStack() as stack:
+            for server in servers:
+                stack.enter_context(server.stream())
+            try:
+                yield
+            finally:
+                stack.close()
+                self._close_removed()
+
+    def _close_removed(self) -> None:
+        for server in [server for server in self._removed if not server.in_use]:
+            self._removed.discard(server)
+            task = asyncio.get_running_loop().create_task(server.aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    # ── building ──────────────────────────────────────────────────────────────────────────────
+    def _build_chain(self, names: tuple[str, ...]) -> FallbackChain:
+        servers = [self._server(name) for name in names]
+        known = [server for server in servers if server is not None]
+        return FallbackChain(
+            [self._model(name, server) for name, server in zip(names, servers, strict=True)],
+            breakers=[self._breaker(n, server) for n, server in zip(names, servers, strict=True)],
+            first_token_seconds=max(
+                (server.first_token_seconds() for server in known), default=FIRST_TOKEN_SECONDS
+            ),
+            clock=self._options.clock,
+            in_use=lambda: self._using(known),
+        )
+
+    def _server(self, name: str) -> ModelServer | None:
+        """The server of a model; None for echo, which has none. Raises SettingsError."""
+        if name == ECHO:
+            return None
+        provider, model = split_name(name)
+        config = self._config.providers.get(provider)
+        if config is None or not model:
+            example = "openai/MODEL, huggingface/MODEL"
+            raise SettingsError("LLM", f"{name!r} is not a model: write {example}")
+        if provider not in self._servers:
+            self._servers[provider] = ModelServer(config, self._options)
+        return self._servers[provider]
+
+    def _model(self, name: str, server: ModelServer | None) -> ChatModel:
+        if server is not None:
+            return server.model(name, split_name(name)[1], self._config.facts.get(name, NO_FACTS))
+        if self._echo is None:
+            from bot.llm.echo import EchoModel
+
+            self._echo = EchoModel()
+        return self._echo
+
+    def _breaker(self, name: str, server: ModelServer | None) -> CircuitBreaker:
+        if server is not None:
+            return server.breaker(split_name(name)[1])
+        return CircuitBreaker(name, now=self._options.clock.monotonic)
+
+
+NO_FACTS = ModelFacts()
+
+
+class CatalogModel:
+    """A model by name: each stream uses the registry's configuration of that moment.
+
+    So a turn may hold the model while the configuration changes.
+    """
+
+    def __init__(self, registry: ModelRegistry, name: str | None) -> None:
+        self._registry, self._name = registry, name
+
+    @property
+    def name(self) -> str:
+        """See `ChatModel.name`."""
+        return self._registry.resolve(self._name).name
+
+    @property
+    def facts(self) -> ModelFacts:
+        """See `ChatModel.facts`."""
+        return self._registry.resolve(self._name).facts
+
+    @property
+    def sees(self) -> bool | None:
+        """See `ChatModel.sees`."""
+        return self._registry.resolve(self._name).sees
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """See `ChatModel.stream`."""
+        return self._registry.resolve(self._name).stream(request)
+
+    async def check(self) -> Finding:
+        """See `ChatModel.check`."""
+        return await self._registry.resolve(self._name).check()
+
+    async def aclose(self) -> None:
+        """The registry closes the clients, which models share."""
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a choice stands for all models of a provider."""
+    return split_name(name)[1] == EVERY_MODEL

@@ -8,19 +8,25 @@ import aiohttp
 import httpx2
 import openai
 
+from bot.config.providers import ProviderConfig
 from bot.llm.error_report import ErrorReport
-from bot.llm.openai import NO_KEY
+from bot.llm.openai import NO_KEY, make_client
 from bot.llm.speech import TRANSCRIPTION_SECONDS, RemoteTranscriber
 
 
 class OpenAITranscriber(RemoteTranscriber):
-    """A `Transcriber` for the server behind `client`; closing it closes the client."""
+    """A `Transcriber`; closing it closes its client."""
 
     def __init__(
-        self, *, model: str, client: openai.AsyncOpenAI, seconds: float = TRANSCRIPTION_SECONDS
+        self,
+        *,
+        name: str,
+        model: str,
+        provider: ProviderConfig,
+        seconds: float = TRANSCRIPTION_SECONDS,
     ) -> None:
-        endpoint = OpenAISpeechEndpoint(client, model)
-        super().__init__(name=f"openai:{model}", endpoint=endpoint, seconds=seconds)
+        endpoint = OpenAISpeechEndpoint(make_client(provider), provider, model)
+        super().__init__(name=name, endpoint=endpoint, seconds=seconds)
 
 
 class OpenAISpeechEndpoint:
@@ -30,7 +36,6 @@ class OpenAISpeechEndpoint:
     servers know no such format; they are asked for the text alone.
     """
 
-    key_setting = "OPENAI_API_KEY"
     errors: tuple[type[Exception], ...] = (
         openai.APIError,
         httpx2.HTTPError,
@@ -38,8 +43,9 @@ class OpenAISpeechEndpoint:
         OSError,
     )
 
-    def __init__(self, client: openai.AsyncOpenAI, model: str) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, provider: ProviderConfig, model: str) -> None:
         self._client, self._model = client, model
+        self.key_setting = provider.key_setting
         self._format: Literal["json", "verbose_json"] = (
             "verbose_json" if "whisper" in model.lower() else "json"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -29,7 +29,7 @@ from bot.domain.model import ChatRequest, Delta
 from bot.domain.replies import Control
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.ports.clock import Clock
-from bot.ports.model import ChatModel
+from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.store import Store
 from bot.replies.publisher import Publisher
@@ -55,15 +55,14 @@ READING_NOTE_SECONDS = 1.0
 
 
 class TurnRunner:
-    """Runs turns. `surface` makes the surface of a reply; `models` are the choices, by name."""
+    """Runs turns. `surface` makes the surface of a reply."""
 
     def __init__(
         self,
         *,
         store: Store,
         surface: Callable[[Claim], Surface],
-        default_model: ChatModel,
-        models: Mapping[str, ChatModel],
+        models: ModelCatalog,
         options: TurnOptions,
         attachments: AttachmentPorts,
         clock: Clock,
@@ -71,7 +70,7 @@ class TurnRunner:
         self.store, self.surface, self.clock = store, surface, clock
         self.options, self.attachments = options, attachments
         self.slots = TurnSlots(running=options.max_concurrent, queued=options.max_queued)
-        self._default_model, self._models = default_model, models
+        self._models = models
         self._budgets = ContextBudgets()
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
@@ -87,8 +86,7 @@ class TurnRunner:
 
     def model(self, claim: Claim) -> ChatModel:
         """The model chosen for the conversation if it is still offered, else the default."""
-        chosen = claim.conversation.model
-        return self._models.get(chosen, self._default_model) if chosen else self._default_model
+        return self._models.get(claim.conversation.model)
 
     def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
         """Builds the requests of an attempt."""

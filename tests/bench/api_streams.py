@@ -176,8 +176,9 @@ def serve(kind: str, port: int, base_url: str) -> None:
     from starlette.routing import Route
 
     from bot.llm.openai import make_client
+    from tests.support.model_kit import openai_provider
 
-    client = make_client(api_key="key", base_url=base_url)
+    client = make_client(openai_provider(base_url))
 
     async def raw(message: str) -> AsyncIterator[bytes]:
         create: Any = client.chat.completions.with_streaming_response.create

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from bot.llm.openai import make_client
+from tests.support.model_kit import openai_provider
 
 EVERY = 1.0  # seconds between edits, from answer to request
 PAGE = {"discord": 2_000, "slack": 3_900}  # characters that a message takes
@@ -70,7 +71,7 @@ class Model:
     """The answers of the server at OPENAI_BASE_URL."""
 
     def __init__(self) -> None:
-        self._client = make_client(api_key="key", base_url=os.environ["OPENAI_BASE_URL"])
+        self._client = make_client(openai_provider(os.environ["OPENAI_BASE_URL"]))
 
     async def answer(self, question: str) -> AsyncIterator[str]:
         stream = await self._client.chat.completions.create(

@@ -19,12 +19,12 @@ import openai
 
 from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.model import ChatRequest
-from bot.llm.huggingface import HuggingFaceModel
-from bot.llm.openai import OpenAIModel, make_client
+from bot.llm.openai import make_client
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
 from tests.bench.table import show
 from tests.sims.model import ModelSim
+from tests.support.model_kit import huggingface_model, openai_model, openai_provider
 
 IMAGES, BYTES = 5, 1_000_000
 ROUNDS = 5  # the smallest result counts: other processes only add to it
@@ -101,17 +101,15 @@ async def run() -> None:
     """Print a table of the peer and our models."""
     async with ModelSim() as sim:
         await sim.pace(rate=0, first_delay=0.0)
-        client = make_client(api_key="key", base_url=sim.base_url)
+        client = make_client(openai_provider(sim.base_url))
         plain = openai.AsyncOpenAI(api_key="key", base_url=sim.base_url, max_retries=0)
         timeouts = StreamTimeouts()
-        hugging = HuggingFaceModel(
-            model="sim", token="hf", base_url=sim.base_url, timeouts=timeouts
-        )
+        hugging = huggingface_model("sim", sim.base_url, timeouts=timeouts)
         pictures = images()
         asks = {
             PEER: bare(plain, pictures),
             "openai:MODEL": ours(
-                OpenAIModel(model="sim", client=client, timeouts=timeouts), pictures
+                openai_model("sim", sim.base_url, client=client, timeouts=timeouts), pictures
             ),
             "huggingface:MODEL": ours(hugging, pictures),
         }

@@ -19,12 +19,11 @@ from bot.domain.conversations import Message, Role
 from bot.domain.model import ChatRequest
 from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
-from bot.llm.huggingface import HuggingFaceModel
-from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.openai import make_client
 from bot.ports.model import ChatModel
 from tests.bench.table import show
 from tests.sims.model import Answer, ModelSim
+from tests.support.model_kit import huggingface_model, openai_model, openai_provider
 
 STREAMS, CHUNKS, RATE = 100, 40, 25.0  # 2,500 chunks/s: only a few per turn of the loop
 FIRST_DELAY = 1.0  # seconds, in which all requests are sent
@@ -38,11 +37,9 @@ class Bench:
     """Ways to read one stream; each returns at the end of the stream."""
 
     def __init__(self, base_url: str) -> None:
-        self.client = make_client(api_key="key", base_url=base_url)
-        model = OpenAIModel(model="sim", client=self.client, timeouts=StreamTimeouts())
-        huggingface = HuggingFaceModel(
-            model="sim", token="hf", base_url=base_url, timeouts=StreamTimeouts()
-        )
+        self.client = make_client(openai_provider(base_url))
+        model = openai_model("sim", base_url, client=self.client)
+        huggingface = huggingface_model("sim", base_url)
         chain = FallbackChain(
             [model],
             breakers=[CircuitBreaker("sim", now=time.monotonic)],

@@ -22,14 +22,14 @@ from bot.domain.conversations import Message, Role
 from bot.domain.model import ChatRequest
 from bot.domain.replies import Control
 from bot.domain.turns import Fence
-from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.openai import make_client
 from bot.replies.publisher import Publisher
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.bench import age
 from tests.bench.table import show
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
+from tests.support.model_kit import openai_model, openai_provider
 from tests.support.surfaces import FakeLedger, FakeSurface
 
 # (concurrent streams, chunks each, chunks a second): the goal's own, and a smaller one.
@@ -44,8 +44,8 @@ class Bench:
     """Two ways to read a stream; each returns when the stream has ended."""
 
     def __init__(self, base_url: str) -> None:
-        self.client = make_client(api_key="key", base_url=base_url)
-        self._model = OpenAIModel(model="sim", client=self.client, timeouts=StreamTimeouts())
+        self.client = make_client(openai_provider(base_url))
+        self._model = openai_model("sim", base_url, client=self.client)
         self._clock = SystemClock()
         self.rate_limiter = AccountRateLimiter(rest.limits, self._clock)
 

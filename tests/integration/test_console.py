@@ -13,6 +13,7 @@ from bot.common.clock import SystemClock
 from bot.config.settings import load
 from bot.core import build_core, open_resources
 from bot.domain import texts
+from tests.support.catalog import offering
 
 
 class Lines:
@@ -37,7 +38,7 @@ async def pipe(folder: Path, line: str, out: io.StringIO) -> str:
     """`echo LINE | threadline chat`."""
     clock = SystemClock()
     console = ConsoleAdapter(
-        conversation="main", lines=Lines(line), clock=clock, out=out, piped=True
+        conversation="main", lines=Lines(line), clock=clock, models=offering(), out=out, piped=True
     )
     settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
     async with open_resources(settings, clock) as resources, asyncio.timeout(60):
@@ -61,7 +62,9 @@ async def test_a_piped_answer_is_written_once_without_control_characters(tmp_pat
 
 async def chat(folder: Path, *lines: str) -> str:
     out, clock = io.StringIO(), SystemClock()
-    console = ConsoleAdapter(conversation="main", lines=Lines(*lines), clock=clock, out=out)
+    console = ConsoleAdapter(
+        conversation="main", lines=Lines(*lines), clock=clock, models=offering(), out=out
+    )
     settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
     async with open_resources(settings, clock) as resources, asyncio.timeout(60):
         core = build_core(settings, resources, {console.name: console}, clock)

@@ -19,6 +19,7 @@ from bot.domain import terminal_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Incoming, Receipt
 from tests.integration.test_console import Lines
+from tests.support.catalog import offering
 from tests.support.clock import ManualClock
 from tests.support.small_files import png
 from tests.support.web_kit import Person, serving, until
@@ -47,6 +48,7 @@ async def type_lines(*lines: str, limits: FileLimits = SMALL) -> tuple[list[Inco
         conversation="main",
         lines=Lines(*lines),
         clock=ManualClock(),
+        models=offering(),
         out=out,
         attachments=Attachments(limits),
     )

@@ -22,6 +22,7 @@ from bot.domain.replies import Control, Shown
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.sims.discord.local import LocalDiscord
+from tests.support.catalog import offering
 from tests.support.discord_kit import (
     adapter_for,
     asked,
@@ -46,7 +47,7 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 @pytest.fixture
 async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
-    async with running(sim, inbox, models=("openai:small", "openai:large")) as adapter:
+    async with running(sim, inbox, models=offering("openai:small", "openai:large")) as adapter:
         await wait_registered(sim)
         yield adapter
 
@@ -91,7 +92,7 @@ async def test_commands_are_registered_only_if_they_changed(
 ) -> None:
     async def puts(models: tuple[str, ...]) -> int:
         reads = len(await sim.requests("GET /api/v10/applications"))
-        async with running(sim, inbox, models=models):
+        async with running(sim, inbox, models=offering(*models)):
             path = "GET /api/v10/applications"
 
             async def has_compared() -> bool:

@@ -18,12 +18,11 @@ from bot.domain.health import Verdict
 from bot.domain.model import ChatRequest, Delta
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
-from bot.llm.huggingface import HuggingFaceModel
-from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
 from tests.sims.model import ModelSim
 from tests.sims.model.images import BLIND, SentImage
+from tests.support.model_kit import huggingface_model, openai_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -52,10 +51,9 @@ async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[M
 
     def build(model: str = "sim", *, url: str = sim.base_url) -> ChatModel:
         if request.param == "openai":
-            client = make_client(api_key="k", base_url=url)
-            models.append(OpenAIModel(model=model, client=client, timeouts=WIDE))
+            models.append(openai_model(model, url, timeouts=WIDE))
         else:
-            models.append(HuggingFaceModel(model=model, token="k", base_url=url, timeouts=WIDE))
+            models.append(huggingface_model(model, url, timeouts=WIDE))
         return models[-1]
 
     yield build

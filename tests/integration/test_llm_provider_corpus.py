@@ -21,14 +21,14 @@ from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
 from bot.llm.error_report import ErrorReport
 from bot.llm.errors import classify
 from bot.llm.fallback_chain import FallbackChain
-from bot.llm.huggingface import HuggingFaceModel
-from bot.llm.openai import OpenAIModel, make_client
+from bot.llm.openai import make_client
 from bot.llm.reasoning_splitter import ReasoningSplitter
 from bot.llm.response_body import read_body
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
 from bot.ports.model import ChatModel
 from tests.sims.model.answers import plain_text
+from tests.support.model_kit import huggingface_model, openai_model, openai_provider
 from tests.support.provider_corpus import (
     Replay,
     Shape,
@@ -59,12 +59,12 @@ async def replay() -> AsyncIterator[Replay]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def make(replay: Replay) -> AsyncIterator[Make]:
     """Builds new models; the OpenAI ones share a client, which is slow to build."""
-    shared = make_client(api_key="k", base_url=replay.url)
+    shared = make_client(openai_provider(replay.url))
 
     def build(client: str) -> ChatCompletionsModel:
         if client == "openai":
-            return OpenAIModel(model="m", client=shared, timeouts=LIMITS)
-        return HuggingFaceModel(model="m", token="hf_k", base_url=replay.url, timeouts=LIMITS)
+            return openai_model("m", replay.url, client=shared, timeouts=LIMITS)
+        return huggingface_model("m", replay.url, timeouts=LIMITS)
 
     yield build
     await shared.close()

@@ -24,10 +24,17 @@ from bot.domain.model import ChatRequest, Delta
 from bot.llm.huggingface import ROUTER_URL, HuggingFaceEndpoint, HuggingFaceModel
 from bot.llm.images import ImageUploads
 from bot.llm.openai import OPENAI_URL, OpenAIModel, make_client
-from bot.llm.registry import Models, build_models
+from bot.llm.registry import ModelRegistry
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
 from tests.sims.model import ModelSim
+from tests.support.model_kit import (
+    huggingface_model,
+    huggingface_provider,
+    openai_model,
+    openai_provider,
+    registry,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -49,17 +56,14 @@ async def sim(server: ModelSim) -> ModelSim:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def openai_model(sim: ModelSim) -> AsyncIterator[OpenAIModel]:
-    client = make_client(api_key="right", base_url=sim.base_url)
-    model = OpenAIModel(model="sim", client=client, timeouts=WIDE)
+async def model(sim: ModelSim) -> AsyncIterator[OpenAIModel]:
+    model = openai_model("sim", sim.base_url, key="right", timeouts=WIDE)
     yield model
     await model.aclose()
 
 
-def huggingface_model(
-    sim: ModelSim, model: str = "sim", token: str | None = "right"
-) -> HuggingFaceModel:
-    return HuggingFaceModel(model=model, token=token, base_url=sim.base_url, timeouts=WIDE)
+def hub_model(sim: ModelSim, model: str = "sim", token: str | None = "right") -> HuggingFaceModel:
+    return huggingface_model(model, sim.base_url, token=token, timeouts=WIDE)
 
 
 async def answer(model: ChatModel, request: ChatRequest = HELLO) -> str:
@@ -67,13 +71,11 @@ async def answer(model: ChatModel, request: ChatRequest = HELLO) -> str:
 
 
 # ── OpenAI and compatible servers ─────────────────────────────────────────────────────────────
-async def test_a_key_is_sent_only_if_it_is_set(sim: ModelSim, openai_model: OpenAIModel) -> None:
+async def test_a_key_is_sent_only_if_it_is_set(sim: ModelSim, model: OpenAIModel) -> None:
     """Local servers need none, and some reject an invented one."""
-    await answer(openai_model)
+    await answer(model)
     assert (await sim.last()).authorization == "Bearer right"
-    keyless = OpenAIModel(
-        model="sim", client=make_client(api_key=None, base_url=sim.base_url), timeouts=WIDE
-    )
+    keyless = openai_model("sim", sim.base_url, key=None, timeouts=WIDE)
     await answer(keyless)
     assert (await sim.last()).authorization is None
     await keyless.aclose()
@@ -85,17 +87,17 @@ async def test_the_client_ignores_environment_variables(
     """An empty OPENAI_BASE_URL counts as not set, and a key from the environment is not used."""
     monkeypatch.setenv("OPENAI_BASE_URL", "")
     monkeypatch.setenv("OPENAI_API_KEY", "from the environment")
-    client = make_client(api_key=None, base_url=None)
+    client = make_client(openai_provider(None, None))
     assert str(client.base_url).rstrip("/") == OPENAI_URL
     assert client.api_key != "from the environment"
     await client.close()
 
 
-async def test_connections_are_reused(sim: ModelSim, openai_model: OpenAIModel) -> None:
+async def test_connections_are_reused(sim: ModelSim, model: OpenAIModel) -> None:
     """A complete answer leaves its connection open for the next one."""
     before = len(await sim.streams())
     for _ in range(4):
-        await answer(openai_model)
+        await answer(model)
     assert len({record.peer for record in await sim.streams(before)}) == 1
 
 
@@ -113,38 +115,38 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_a_stale_connection_is_replaced_silently(
-    sim: ModelSim, openai_model: OpenAIModel, pauses: list[float]
+    sim: ModelSim, model: OpenAIModel, pauses: list[float]
 ) -> None:
     """The server may close an idle connection just as it is being reused."""
-    await answer(openai_model)
+    await answer(model)
     before = len(await sim.requests("chat/completions"))
     await sim.drop()
     with capture_logs() as lines:
-        assert (await answer(openai_model)).startswith("I received")
+        assert (await answer(model)).startswith("I received")
     assert len(await sim.requests("chat/completions")) == before + 2
     assert (pauses, lines) == ([], [])
     await sim.call("clear")
 
 
 async def test_parameters_that_a_reasoning_model_rejects_are_not_sent_again(
-    sim: ModelSim, openai_model: OpenAIModel
+    sim: ModelSim, model: OpenAIModel
 ) -> None:
     """The model rejects the old name of the limit, and a temperature."""
     await sim.models(reasoning=("sim",))
     request = ChatRequest(HELLO.messages, max_tokens=3, temperature=0.2)
     with capture_logs() as lines:
-        assert await answer(openai_model, request)
+        assert await answer(model, request)
     assert [line["workaround"] for line in lines] == ["no max_tokens", "no temperature"]
     body = (await sim.last()).body
     assert body["max_completion_tokens"] == 3
     assert not {"max_tokens", "temperature"} & set(body)
     before = len(await sim.streams())
-    await answer(openai_model, request)
+    await answer(model, request)
     assert len(await sim.streams(before)) == 1
 
 
 async def test_a_server_without_stream_options_still_answers(
-    sim: ModelSim, openai_model: OpenAIModel
+    sim: ModelSim, model: OpenAIModel
 ) -> None:
     """Older servers reject unknown fields; their answers then have no usage."""
     message = "Extra inputs are not permitted: stream_options"
@@ -152,37 +154,34 @@ async def test_a_server_without_stream_options_still_answers(
         "script",
         answers=[{"status": 422, "body": {"detail": message, "message": message}, "times": 1}],
     )
-    assert await answer(openai_model)
+    assert await answer(model)
     assert "stream_options" not in (await sim.last()).body
 
 
-async def test_a_request_that_is_always_rejected_fails(
-    sim: ModelSim, openai_model: OpenAIModel
-) -> None:
+async def test_a_request_that_is_always_rejected_fails(sim: ModelSim, model: OpenAIModel) -> None:
     """The number of workarounds is bounded."""
     body = {"error": {"message": "max_tokens max_completion_tokens stream_options", "code": "x"}}
     before = len(await sim.streams())
     await sim.call("script", answers=[{"status": 400, "body": body}])
     with pytest.raises(ModelFailed):
-        await answer(openai_model, ChatRequest(HELLO.messages, max_tokens=3))
+        await answer(model, ChatRequest(HELLO.messages, max_tokens=3))
     assert 2 <= len(await sim.streams(before)) <= 5
 
 
 async def test_openai_gets_the_new_name_of_the_limit_and_others_the_old_one() -> None:
     """OpenAI's newer models accept only the new name, many compatible servers only the old one."""
     for url, name in ((None, "max_completion_tokens"), ("http://127.0.0.1:9/v1", "max_tokens")):
-        client = make_client(api_key="k", base_url=url)
-        model = OpenAIModel(model="m", client=client, timeouts=WIDE)
+        model = openai_model("m", url, timeouts=WIDE)
         request = ChatRequest(HELLO.messages, max_tokens=3)
         assert name in model._server_quirks.parameters(request, ImageUploads())
-        await client.close()
+        await model.aclose()
 
 
 # ── Hugging Face ──────────────────────────────────────────────────────────────────────────────
 async def test_the_model_name_is_sent_with_its_provider(sim: ModelSim) -> None:
     """The name goes out as in the settings; the router resolves it."""
     await sim.flavor("huggingface")
-    model = huggingface_model(sim, "org/sim:fireworks-ai")
+    model = hub_model(sim, "org/sim:fireworks-ai")
     assert model.name == "huggingface:org/sim:fireworks-ai"
     assert await answer(model)
     assert (await sim.last()).body["model"] == "org/sim:fireworks-ai"
@@ -192,8 +191,7 @@ FIRST_REQUEST = """
 import asyncio, socket, sys
 from bot.domain.conversations import Message, Role
 from bot.domain.model import ChatRequest
-from bot.llm.huggingface import HuggingFaceModel
-from bot.llm.stream_timeout import StreamTimeouts
+from tests.support.model_kit import huggingface_model
 
 hosts, resolve = [], socket.getaddrinfo
 def record_host(host, *rest, **more):
@@ -202,8 +200,7 @@ def record_host(host, *rest, **more):
 socket.getaddrinfo = record_host
 
 async def main():
-    timeouts = StreamTimeouts()
-    model = HuggingFaceModel(model="org/sim:x", token=None, base_url=sys.argv[1], timeouts=timeouts)
+    model = huggingface_model("org/sim:x", sys.argv[1], token=None)
     request = ChatRequest((Message(role=Role.USER, content="hello"),))
     return "".join([delta.text async for delta in model.stream(request)])
 
@@ -231,9 +228,9 @@ async def test_without_a_token_there_is_no_header(
 ) -> None:
     """The token of this machine's login is not used."""
     monkeypatch.setenv("HF_TOKEN", "hf_of_this_machine")
-    await answer(huggingface_model(sim, token=None))
+    await answer(hub_model(sim, token=None))
     assert (await sim.last()).authorization is None
-    await answer(huggingface_model(sim, token="hf_set"))
+    await answer(hub_model(sim, token="hf_set"))
     assert (await sim.last()).authorization == "Bearer hf_set"
 
 
@@ -241,7 +238,7 @@ async def test_each_request_uses_and_closes_its_own_client(sim: ModelSim) -> Non
     """No connection outlives its answer."""
     before = len(await sim.streams())
     for _ in range(3):
-        await answer(huggingface_model(sim))
+        await answer(hub_model(sim))
     assert len({record.peer for record in await sim.streams(before)}) == 3
 
 
@@ -249,7 +246,7 @@ async def test_a_request_does_not_block_the_loop(
     sim: ModelSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One client per request is cheap only because they share a TLS context, which costs 20 ms."""
-    model, loaded = huggingface_model(sim), list[object]()
+    model, loaded = hub_model(sim), list[object]()
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: loaded.append(1))
     for _ in range(5):
         await answer(model)
@@ -259,14 +256,14 @@ async def test_a_request_does_not_block_the_loop(
 
 
 async def test_the_router_is_the_default_endpoint() -> None:
-    endpoint = HuggingFaceEndpoint("hf_x", ROUTER_URL)
+    endpoint = HuggingFaceEndpoint(huggingface_provider(None, "hf_x"))
     async with endpoint.client() as client:
         assert client.model == ROUTER_URL == "https://router.huggingface.co/v1"
 
 
 # ── chains built from the settings ────────────────────────────────────────────────────────────
 @pytest_asyncio.fixture(loop_scope="module")
-async def models(sim: ModelSim) -> AsyncIterator[Models]:
+async def models(sim: ModelSim) -> AsyncIterator[ModelRegistry]:
     settings = load(
         {
             "LLM": "openai:sim,huggingface:org/sim",
@@ -276,18 +273,18 @@ async def models(sim: ModelSim) -> AsyncIterator[Models]:
         },
         None,
     )
-    models = build_models(settings)
+    models = registry(settings)
     yield models
     await models.aclose()
 
 
 async def test_a_chain_falls_back_to_the_next_provider(
-    sim: ModelSim, models: Models, pauses: list[float]
+    sim: ModelSim, models: ModelRegistry, pauses: list[float]
 ) -> None:
     """Immediately, despite a Retry-After; the log and the first delta name the models."""
     await sim.refuse("rate_limited", model="sim", retry_after=5)
     with capture_logs() as lines:
-        deltas = [delta async for delta in models.default.stream(HELLO)]
+        deltas = [delta async for delta in models.get(None).stream(HELLO)]
     assert pauses == []
     assert deltas[0].model == "huggingface:org/sim"
     (line,) = [line for line in lines if line["log_level"] == "warning"]
@@ -297,56 +294,56 @@ async def test_a_chain_falls_back_to_the_next_provider(
 
 @pytest.mark.parametrize("how", ["cut", "end", "error", "bad_json", "garbage"])
 async def test_a_stream_that_breaks_before_its_first_token_falls_back(
-    sim: ModelSim, models: Models, how: str
+    sim: ModelSim, models: ModelRegistry, how: str
 ) -> None:
     """The status was 200, but no token had come."""
     await sim.break_off(how, at=0, model="sim")
-    deltas = [delta async for delta in models.default.stream(HELLO)]
+    deltas = [delta async for delta in models.get(None).stream(HELLO)]
     assert deltas[0].model == "huggingface:org/sim"
     assert "".join(delta.text for delta in deltas).endswith("hello")
 
 
 async def test_a_stream_that_breaks_after_its_first_token_does_not_fall_back(
-    sim: ModelSim, models: Models
+    sim: ModelSim, models: ModelRegistry
 ) -> None:
     """The text stays, and no other model is asked."""
     await sim.break_off("fin", at=1, model="sim", rate=50)
     before, deltas = len(await sim.streams()), list[Delta]()
     with pytest.raises(CutOff):
-        async for delta in models.default.stream(HELLO):
+        async for delta in models.get(None).stream(HELLO):
             deltas.append(delta)
     assert "".join(delta.text for delta in deltas) == "I"
     assert len(await sim.streams(before)) == 1
 
 
 async def test_a_single_model_is_retried_before_its_first_token(
-    sim: ModelSim, models: Models
+    sim: ModelSim, models: ModelRegistry
 ) -> None:
     """A chosen model has no fallback, so a short overload is retried."""
     await sim.refuse("unavailable", model="sim-2")
-    assert await answer(models.choices["openai:sim-2"])
+    assert await answer(models.get("openai:sim-2"))
     await sim.refuse("rate_limited", model="sim-2", retry_after=600)
     with pytest.raises(RateLimited) as caught:
-        await answer(models.choices["openai:sim-2"])
+        await answer(models.get("openai:sim-2"))
     assert caught.value.retry_after == 600
 
 
 async def test_if_all_models_fail_the_transient_error_is_raised(
-    sim: ModelSim, models: Models
+    sim: ModelSim, models: ModelRegistry
 ) -> None:
     """The wrong key is in the log."""
     await sim.refuse("bad_key", model="sim", times=None)
     await sim.refuse("unavailable", model="org/sim", times=None)
     with capture_logs() as lines, pytest.raises(Overloaded):
-        await answer(models.default)
+        await answer(models.get(None))
     assert KeyRefused.__name__ in [line.get("error") for line in lines]
 
 
-async def test_a_cancelled_chain_asks_no_other_model(sim: ModelSim, models: Models) -> None:
+async def test_a_cancelled_chain_asks_no_other_model(sim: ModelSim, models: ModelRegistry) -> None:
     """A stop is not a failure: the server sees the client leave, and there is no second request."""
     before = len(await sim.streams())
     await sim.say("never", first_delay=30)
-    task = asyncio.create_task(answer(models.default))
+    task = asyncio.create_task(answer(models.get(None)))
 
     async def has_arrived() -> bool:
         return len(await sim.streams(before)) == 1

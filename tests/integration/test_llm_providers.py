@@ -28,11 +28,10 @@ from bot.domain.errors import (
 )
 from bot.domain.health import Verdict
 from bot.domain.model import ChatRequest, Delta, Usage
-from bot.llm.huggingface import HuggingFaceModel
-from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
 from tests.sims.model import Answer, ModelSim, count_tokens
+from tests.support.model_kit import huggingface_model, openai_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -65,12 +64,9 @@ async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[M
     ) -> Any:
         url = base_url or sim.base_url
         if request.param == "openai":
-            client = make_client(api_key="right", base_url=url)
-            models.append(OpenAIModel(model=model, client=client, timeouts=timeouts))
+            models.append(openai_model(model, url, key="right", timeouts=timeouts))
         else:
-            models.append(
-                HuggingFaceModel(model=model, token="right", base_url=url, timeouts=timeouts)
-            )
+            models.append(huggingface_model(model, url, token="right", timeouts=timeouts))
         return models[-1]
 
     yield build

@@ -17,10 +17,9 @@ from bot.domain.errors import CutOff, ModelError, TimedOut, Unreachable
 from bot.domain.health import Verdict
 from bot.domain.model import ChatRequest, Delta
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD
-from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.registry import build_models
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
+from tests.support.model_kit import openai_model, registry
 from tests.support.ports import free_port
 from tests.support.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
 
@@ -36,7 +35,7 @@ async def text(model: ChatModel) -> str:
 def chain_at(url: str, **settings: str) -> ChatModel:
     """The default model of these settings, with the probe that `doctor` uses."""
     loaded = load({"LLM": "openai:m", "OPENAI_BASE_URL": url, **settings}, None)
-    return build_models(loaded, probe=probe_request(loaded, time.time())).default
+    return registry(loaded, probe=probe_request(loaded, time.time())).chain(loaded.llm_chain)
 
 
 async def test_the_first_question_after_the_server_starts_is_answered() -> None:
@@ -95,9 +94,7 @@ async def slow_server(
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    model = OpenAIModel(
-        model="m", client=make_client(api_key=None, base_url=url), timeouts=timeouts
-    )
+    model = openai_model("m", url, key=None, timeouts=timeouts)
     try:
         yield model
     finally:
@@ -172,8 +169,7 @@ async def test_doctor_sends_a_turns_request_and_reports_workarounds() -> None:
 async def test_doctor_reads_the_whole_answer(name: str, advice: str) -> None:
     async with replaying() as replay:
         replay.arrange(SHAPES[name], lambda body: [body])
-        client = make_client(api_key="k", base_url=replay.url)
-        model = OpenAIModel(model="m", client=client, timeouts=StreamTimeouts())
+        model = openai_model("m", replay.url)
         finding = await model.check()
         await model.aclose()
     assert finding.verdict is Verdict.FAILED and advice in finding.advice

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bot.config.bridge import config_from
+from bot.config.providers import ProviderConfig
 from bot.config.settings import load
 from bot.domain.attachments import Omission
 from bot.domain.errors import AttachmentError, SettingsError
 from bot.domain.health import Verdict
 from bot.llm.huggingface_speech import HuggingFaceTranscriber
-from bot.llm.openai import make_client
-from bot.llm.registry import build_transcriber
 from bot.llm.speech import MAX_BYTES, RemoteTranscriber
+from bot.llm.transcribers import build_transcriber
 from bot.llm.transcription import OpenAITranscriber
 from tests.sims.model import ModelSim, Speech
+from tests.support.model_kit import huggingface_provider, openai_provider
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -38,6 +40,14 @@ async def sim(server: ModelSim) -> ModelSim:
     return server
 
 
+def openai_transcriber(
+    provider: ProviderConfig, model: str, *, seconds: float = 20.0
+) -> OpenAITranscriber:
+    return OpenAITranscriber(
+        name=f"openai:{model}", model=model, provider=provider, seconds=seconds
+    )
+
+
 @pytest_asyncio.fixture(loop_scope="module", params=["openai", "huggingface"])
 async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[Make]:
     """Builds transcribers of one provider for the simulated server."""
@@ -46,11 +56,16 @@ async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[M
     def build(*, model: str = "whisper-1", url: str = "", seconds: float = 20.0) -> Any:
         url = url or sim.base_url
         if request.param == "openai":
-            client = make_client(api_key="k", base_url=url)
-            built.append(OpenAITranscriber(model=model, client=client, seconds=seconds))
+            provider = openai_provider(url)
+            built.append(openai_transcriber(provider, model, seconds=seconds))
         else:
             built.append(
-                HuggingFaceTranscriber(model=model, token="k", base_url=url, seconds=seconds)
+                HuggingFaceTranscriber(
+                    name=f"huggingface:{model}",
+                    model=model,
+                    provider=huggingface_provider(url, "k"),
+                    seconds=seconds,
+                )
             )
         return built[-1]
 
@@ -80,9 +95,9 @@ async def test_a_recording_arrives_byte_for_byte(sim: ModelSim, make: Make) -> N
 
 async def test_only_whisper_is_asked_for_segments(sim: ModelSim) -> None:
     """A server that rejects the format is asked for the text alone, from then on."""
-    client = make_client(api_key=None, base_url=sim.base_url)
-    whisper = OpenAITranscriber(model="whisper-1", client=client)
-    other = OpenAITranscriber(model="gpt-4o-transcribe", client=client)
+    provider = openai_provider(sim.base_url, None)
+    whisper = openai_transcriber(provider, "whisper-1")
+    other = openai_transcriber(provider, "gpt-4o-transcribe")
     since = len(await sim.recordings())
     await whisper.transcribe("a", "audio/ogg", OGG)
     await other.transcribe("a", "audio/ogg", OGG)
@@ -98,7 +113,8 @@ async def test_only_whisper_is_asked_for_segments(sim: ModelSim) -> None:
         "json",
     ]
     assert {recording.authorization for recording in recordings} == {None}
-    await client.close()
+    await whisper.aclose()
+    await other.aclose()
 
 
 async def test_silence_and_phantoms_are_no_speech(sim: ModelSim, make: Make) -> None:
@@ -109,15 +125,14 @@ async def test_silence_and_phantoms_are_no_speech(sim: ModelSim, make: Make) -> 
 
 
 async def test_segments_without_speech_are_dropped(sim: ModelSim) -> None:
-    client = make_client(api_key="k", base_url=sim.base_url)
-    model = OpenAITranscriber(model="whisper-1", client=client)
+    model = openai_transcriber(openai_provider(sim.base_url), "whisper-1")
     quiet = Speech(text="La la la.", no_speech_prob=0.9, avg_logprob=-1.5, times=1)
     await sim.speak(quiet, Speech(text="Thank you.", no_speech_prob=0.5, times=1))
     assert (await fail(model)).omission is Omission.NO_SPEECH
     assert (await fail(model)).omission is Omission.NO_SPEECH
     await sim.speak(Speech(text="Thank you.", times=1))
     assert await model.transcribe("a", "audio/ogg", OGG) == "Thank you."
-    await client.close()
+    await model.aclose()
 
 
 # ── failures ──────────────────────────────────────────────────────────────────────────────────
@@ -194,11 +209,16 @@ async def test_files_that_no_server_takes_are_not_sent(sim: ModelSim, make: Make
 
 
 # ── settings and doctor ───────────────────────────────────────────────────────────────────────
+def built_from(environ: dict[str, str]) -> RemoteTranscriber | None:
+    settings = load(environ, None)
+    return build_transcriber(settings.transcription_model, config_from(settings).providers)
+
+
 async def test_the_setting_names_the_model(sim: ModelSim) -> None:
     environ = {"OPENAI_BASE_URL": sim.base_url, "HF_BASE_URL": sim.base_url}
-    assert build_transcriber(load(environ, None)) is None
+    assert built_from(environ) is None
     for name in ("openai:whisper-1", "huggingface:org/whisper"):
-        built = build_transcriber(load({**environ, "TRANSCRIPTION_MODEL": name}, None))
+        built = built_from({**environ, "TRANSCRIPTION_MODEL": name})
         assert built is not None and built.name == name
         finding = await built.check()
         assert (finding.subject, finding.verdict) == (name, Verdict.OK)
@@ -209,10 +229,10 @@ async def test_the_setting_names_the_model(sim: ModelSim) -> None:
 async def test_an_unknown_provider_is_a_settings_error(name: str) -> None:
     environ = {"TRANSCRIPTION_MODEL": name, "OPENAI_API_KEY": "k"}
     with pytest.raises(SettingsError) as caught:
-        build_transcriber(load(environ, None))
+        built_from(environ)
     assert caught.value.setting == "TRANSCRIPTION_MODEL"
     with pytest.raises(SettingsError):
-        build_transcriber(load({"TRANSCRIPTION_MODEL": "openai:whisper-1"}, None))
+        built_from({"TRANSCRIPTION_MODEL": "openai:whisper-1"})
 
 
 async def test_doctor_names_the_settings_to_check(sim: ModelSim, make: Make) -> None:

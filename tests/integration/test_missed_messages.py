@@ -19,6 +19,7 @@ from bot.domain.inbox import Address, Asked, Incoming, Watermark
 from bot.inbox.inbox import DurableInbox
 from bot.ports.history import ChannelRef
 from bot.store.sqlite import SqliteStore
+from tests.support.catalog import offering
 from tests.support.clock import ManualClock
 from tests.support.content_kit import content_of
 from tests.support.core_kit import FakeAdapter
@@ -78,7 +79,7 @@ class Core:
         parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "edits": self.edits}
         self.inbox = DurableInbox(
             store=store,
-            models=(),
+            models=offering(),
             adapters={"sim": cast(Any, SilentAdapter())},
             clock=SystemClock(),
             missed_seconds=HOUR,

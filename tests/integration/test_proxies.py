@@ -14,6 +14,7 @@ from bot.domain.errors import CannotStart
 from bot.domain.health import Verdict
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.catalog import offering
 from tests.support.connect_proxy import Proxy, connect_proxy
 from tests.support.discord_kit import adapter_for, running, wait_received
 from tests.support.fake_inbox import FakeInbox
@@ -99,7 +100,7 @@ async def test_doctor_reports_the_route(
 async def test_slack_is_reached_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with connect_proxy({}) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
-        tokens = {"bot_token": "xoxb-x", "clock": SystemClock()}
+        tokens = {"bot_token": "xoxb-x", "clock": SystemClock(), "models": offering()}
         away = SlackAdapter(**tokens, api_url="https://slack.test/api/")  # type: ignore[arg-type]
         [*_, way] = await away.check()
         assert way.detail == f"slack.test is reached through the proxy {proxy.url}"
@@ -114,7 +115,7 @@ async def test_a_proxy_that_is_not_http_is_refused_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    adapter = DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock())
+    adapter = DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock(), models=offering())
     with pytest.raises(CannotStart, match="not an HTTP proxy"):
         await adapter.run(FakeInbox())
     assert any(f.verdict is Verdict.FAILED for f in await adapter.check())
@@ -160,8 +161,8 @@ async def test_an_invalid_proxy_is_reported_without_its_password(
     found = proxies.check_route("Slack", "https://a.test")
     assert found.verdict is Verdict.FAILED and "pass" not in found.detail
     for adapter in (
-        DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock()),
-        SlackAdapter(bot_token="xoxb-x", clock=SystemClock()),
+        DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock(), models=offering()),
+        SlackAdapter(bot_token="xoxb-x", clock=SystemClock(), models=offering()),
     ):
         assert any(f.verdict is Verdict.FAILED for f in await adapter.check())
 

@@ -12,6 +12,7 @@ from bot.domain.inbox import Choice, CommandReply
 from bot.domain.replies import Control, Frame, Page, Shown
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.catalog import offering
 from tests.support.fake_inbox import FakeInbox
 from tests.support.slack_kit import claim, key, running, until
 
@@ -80,7 +81,7 @@ async def test_reset_without_a_recent_conversation_says_so(sim: SlackSim, inbox:
 
 async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
     """Only a valid model needs a conversation, so only then are conversations offered."""
-    async with running(sim, inbox, models=("openai:a",)):
+    async with running(sim, inbox, models=offering("openai:a")):
         await sim.slash(ids.ALICE, ids.GENERAL, "/help")
         await sim.slash(ids.ALICE, ids.GENERAL, "/model")
         await sim.slash(ids.ALICE, ids.GENERAL, "/model", "nonsense")

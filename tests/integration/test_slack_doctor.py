@@ -15,6 +15,7 @@ from bot.common.clock import SystemClock
 from bot.domain.health import Finding, Verdict
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.catalog import offering
 from tests.support.slack_kit import socket_adapter
 
 
@@ -90,7 +91,11 @@ async def test_a_signing_secret_is_only_checked_for_its_format(
     sim: SlackSim, secret: str, verdict: Verdict
 ) -> None:
     adapter = SlackAdapter(
-        bot_token=ids.BOT_TOKEN, signing_secret=secret, api_url=sim.api_url, clock=SystemClock()
+        bot_token=ids.BOT_TOKEN,
+        signing_secret=secret,
+        api_url=sim.api_url,
+        clock=SystemClock(),
+        models=offering(),
     )
     found = by_verdict(await adapter.check(), verdict)["SLACK_SIGNING_SECRET"]
     assert secret not in f"{found.detail} {found.advice}"
@@ -109,6 +114,7 @@ async def test_an_outage_of_slack_is_a_finding(tmp_path: Path) -> None:
         app_token="xapp-1",
         api_url="http://127.0.0.1:9/api/",
         clock=SystemClock(),
+        models=offering(),
     )
     failed = by_verdict(await adapter.check(), Verdict.FAILED)
     assert set(failed) == {"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"}

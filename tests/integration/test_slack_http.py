@@ -21,6 +21,7 @@ from bot.domain.errors import CannotStart
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.delivery import signature_headers
+from tests.support.catalog import offering
 from tests.support.fake_inbox import FakeInbox
 from tests.support.slack_kit import until
 
@@ -38,6 +39,7 @@ def adapter(sim: SlackSim) -> SlackAdapter:
         signing_secret=ids.SIGNING_SECRET,
         api_url=sim.api_url,
         clock=SystemClock(),
+        models=offering(),
     )
 
 
@@ -210,7 +212,7 @@ async def test_a_command_with_the_word_payload_is_answered(
 
 async def test_without_a_signing_secret_nothing_is_served() -> None:
     """Anyone could sign with an empty secret."""
-    adapter = SlackAdapter(bot_token=ids.BOT_TOKEN, clock=SystemClock())
+    adapter = SlackAdapter(bot_token=ids.BOT_TOKEN, clock=SystemClock(), models=offering())
     with pytest.raises(CannotStart, match="SLACK_SIGNING_SECRET"):
         await adapter.run(FakeInbox())
 

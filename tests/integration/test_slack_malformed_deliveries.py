@@ -23,6 +23,7 @@ from bot.common.clock import SystemClock
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.delivery import signature_headers
+from tests.support.catalog import offering
 from tests.support.fake_inbox import FakeInbox
 from tests.support.mutations import mutations
 from tests.support.slack_kit import running, until
@@ -45,6 +46,7 @@ async def connect_http(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[tuple[S
         signing_secret=ids.SIGNING_SECRET,
         api_url=sim.api_url,
         clock=SystemClock(),
+        models=offering(),
     )
     routes = [Route(path, app) for path, app in adapter.http_apps.items()]
     config = uvicorn.Config(

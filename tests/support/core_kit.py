@@ -27,6 +27,7 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
+from tests.support.catalog import FixedCatalog
 from tests.support.content_kit import Content, content_of
 from tests.support.store_kit import ANN, key, look, opened, said
 from tests.support.surfaces import FakeSurface, Platform
@@ -193,24 +194,23 @@ def world_of(
     **options: Any,
 ) -> World:
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
-    adapters = {"sim": adapter}
+    models, adapters = FixedCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
     runner = TurnRunner(
         store=store,
         surface=adapter.surface,
-        default_model=model,
-        models={"other": other},
+        models=models,
         options=TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
         attachments=room.ports,
         clock=CLOCK,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
-    commands = Commands(store=store, scheduler=scheduler, models=("other",), default="scripted")
+    commands = Commands(store=store, scheduler=scheduler, models=models)
     inbox = DurableInbox(
         store=store,
         scheduler=scheduler,
         commands=commands,
-        models=("other",),
+        models=models,
         edits=EditHandler(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
         clock=CLOCK,
         missed_seconds=12 * 3_600,

@@ -19,6 +19,7 @@ from bot.domain.turns import Claim, Fence, PageRecord, Question
 from bot.ports.platform import Surface
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.catalog import offering
 from tests.support.fake_inbox import FakeInbox
 
 NO_CONTROLS: tuple[Control, ...] = ()
@@ -31,6 +32,7 @@ def adapter_for(sim: DiscordSim, **options: Any) -> DiscordAdapter:
         "api_url": sim.api_url,
         "gateway_url": sim.gateway_url,
         "clock": SystemClock(),
+        "models": offering(),
     }
     return DiscordAdapter(**{**defaults, **options})
 

@@ -30,6 +30,7 @@ from tests.sims.discord import constants as c
 from tests.sims.discord.limits import Throttle
 from tests.sims.discord.local import LocalDiscord
 from tests.sims.kit import Fault
+from tests.support.catalog import offering
 
 LONG = 300.0  # seconds that a limit lasts
 SECONDS = 100.0  # real time limit for other conversations, and for all of them afterwards
@@ -220,6 +221,7 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
         api_url=sim.api_url,
         gateway_url=sim.gateway_url,
         clock=clock,
+        models=offering(),
         rate_limiter=rate_limiter,
         timeouts=WAITS,
         **options,

@@ -34,6 +34,7 @@ from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.catalog import FixedCatalog, offering
 from tests.support.content_kit import content_of
 from tests.support.store_kit import look, opened
 
@@ -181,6 +182,7 @@ class IsolationRig:
             app_token=ids.APP_TOKEN,
             api_url=self.sim.api_url,
             clock=self.clock,
+            models=offering(),
             file_from_messages=2,
             request_seconds=REQUEST_SECONDS,
             download_seconds=REQUEST_SECONDS,
@@ -297,12 +299,11 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
         return made
 
     async with opened(path) as store:
-        content = content_of(store, adapters, clock)
+        content, models = content_of(store, adapters, clock), FixedCatalog(Repeater(), {})
         runner = TurnRunner(
             store=store,
             surface=surface,
-            default_model=Repeater(),
-            models={},
+            models=models,
             options=TurnOptions(system_prompt="Be brief.", context_tokens=20_000),
             attachments=content.ports,
             clock=clock,
@@ -311,8 +312,8 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
         inbox = DurableInbox(
             store=store,
             scheduler=scheduler,
-            commands=Commands(store=store, scheduler=scheduler, models=(), default="echo"),
-            models=(),
+            commands=Commands(store=store, scheduler=scheduler, models=models),
+            models=models,
             edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
             clock=clock,
             missed_seconds=12 * 3_600,

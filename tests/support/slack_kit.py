@@ -17,6 +17,7 @@ from bot.domain.inbox import Incoming
 from bot.domain.turns import Claim, Fence, PageRecord, Question
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.catalog import offering
 from tests.support.fake_inbox import FakeInbox
 
 
@@ -50,6 +51,7 @@ def socket_adapter(sim: SlackSim, **options: Any) -> SlackAdapter:
         "app_token": ids.APP_TOKEN,
         "api_url": sim.api_url,
         "clock": SystemClock(),
+        "models": offering(),
     }
     return SlackAdapter(**(defaults | options))
 

@@ -14,14 +14,18 @@ from bot.domain.health import Verdict
 from bot.domain.model import ChatRequest
 from bot.llm.addresses import host_and_port, is_local
 from bot.llm.echo import EchoModel
-from bot.llm.registry import build_models
+from tests.support.model_kit import registry
 
 CHECK = """
 import sys
-from bot.llm.registry import build_models
+from bot.common.clock import SystemClock
+from bot.config.bridge import config_from
 from bot.config.settings import load
-models = build_models(load({environ!r}, None))
-print(models.default.name)
+from bot.llm.model_server import ModelOptions
+from bot.llm.registry import ModelRegistry
+models = ModelRegistry(config_from(load({environ!r}, None)), ModelOptions(SystemClock()))
+models.prepare()
+print(models.default)
 print(*sorted({{"openai", "huggingface_hub", "aiohttp", "discord"}} & set(sys.modules)))
 """
 
@@ -56,12 +60,11 @@ async def test_the_chain_and_the_choices_are_built_from_names() -> None:
         },
         None,
     )
-    models = build_models(settings)
-    assert models.default.name == "openai:a,huggingface:org/b:fastest"
-    assert {name: model.name for name, model in models.choices.items()} == {
-        "openai:ft:c:d": "openai:ft:c:d",
-        "echo": "echo",
-    }
+    models = registry(settings)
+    assert models.default == models.get(None).name == "openai:a,huggingface:org/b:fastest"
+    assert models.names == ["openai:ft:c:d", "echo"]
+    assert [models.get(name).name for name in models.names] == ["openai:ft:c:d", "echo"]
+    assert models.get("openai:a").name == models.default, "not one of the choices"
     await models.aclose()
 
 
@@ -71,7 +74,7 @@ async def test_the_chain_and_the_choices_are_built_from_names() -> None:
 def test_a_missing_key_is_a_settings_error(llm: str, setting: str) -> None:
     """The error is raised at startup, not at the first question."""
     with pytest.raises(SettingsError) as caught:
-        build_models(load({"LLM": llm}, None))
+        registry(load({"LLM": llm}, None))
     assert caught.value.setting == setting
 
 

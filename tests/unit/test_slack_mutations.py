@@ -31,6 +31,7 @@ from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
+from tests.support.catalog import offering
 from tests.support.fake_inbox import FakeInbox
 from tests.support.mutations import Mutation, mutations
 from tests.support.slack_kit import read_event
@@ -77,7 +78,7 @@ class Slack:
             saver=self.keeper,
             builder=MessageBuilder(Mrkdwn()),
             interactions=SlackInteractionHandler(
-                inbox=self.inbox, workspace=self.workspace, models=["echo"]
+                inbox=self.inbox, workspace=self.workspace, models=offering("echo")
             ),
             prefix="",
             problem=self.problem,

@@ -1,0 +1,164 @@
+"""One provider's server: its client, and its models with their circuit breakers, each made once.
+
+Invariant: the client is closed once, and never while a stream uses it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from bot.config.providers import ProviderConfig, ProviderKind
+from bot.domain.errors import SettingsError
+from bot.domain.model import ChatRequest, ModelFacts
+from bot.llm.addresses import is_local
+from bot.llm.circuit_breaker import CircuitBreaker
+from bot.llm.stream_timeout import LOADING_NOTE_SECONDS, LOADING_SECONDS, StreamTimeouts
+from bot.ports.clock import Clock
+from bot.ports.model import ChatModel
+
+log = structlog.stdlib.get_logger(__name__)
+
+FIRST_TOKEN_SECONDS = 60.0
+"""The default for remote servers: the slowest models think this long before they stream."""
+
+# Modules are imported when a server's first model is used: each costs half a second of startup.
+_MODULES = {
+    ProviderKind.OPENAI: ("bot.llm.openai", "OpenAIModel"),
+    ProviderKind.OPENAI_RESPONSES: ("bot.llm.openai_responses", "OpenAIResponsesModel"),
+    ProviderKind.ANTHROPIC: ("bot.llm.anthropic", "AnthropicModel"),
+    ProviderKind.HUGGINGFACE: ("bot.llm.huggingface", "HuggingFaceModel"),
+}
+
+
+OWN_ADDRESSES = {
+    ProviderKind.OPENAI: "https://api.openai.com/v1",
+    ProviderKind.OPENAI_RESPONSES: "https://api.openai.com/v1",
+    ProviderKind.ANTHROPIC: "https://api.anthropic.com",
+    ProviderKind.HUGGINGFACE: "https://router.huggingface.co/v1",
+}
+"""The address of each kind's own service, which a provider without `base_url` has."""
+
+
+class Client(Protocol):
+    """A provider library's client."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What all models have in common.
+
+    `first_token_seconds`: None is the default, longer for local servers. `probe` is the request
+    that `check` sends.
+    """
+
+    clock: Clock
+    first_token_seconds: float | None = None
+    between_tokens_seconds: float = 30.0
+    probe: ChatRequest | None = None
+
+
+class ModelServer:
+    """The client and the models of one provider."""
+
+    def __init__(self, provider: ProviderConfig, options: ModelOptions) -> None:
+        self.provider, self._options = provider, options
+        self._client: Client | None = None
+        self._models: dict[str, ChatModel] = {}
+        self._breakers: dict[str, CircuitBreaker] = {}
+        self._streams = 0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server runs on this machine or its network."""
+        return self.provider.base_url is not None and is_local(self.provider.base_url)
+
+    @property
+    def client(self) -> Client:
+        """The library's client, shared by all models. Raises SettingsError without a key."""
+        if self._client is None:
+            self._require_access()
+            self._client = self._module.make_client(self.provider)
+        return self._client
+
+    def model(self, name: str, model: str, facts: ModelFacts) -> ChatModel:
+        """The model `model`, called `name` in the settings; made once, along with its quirks."""
+        if name not in self._models:
+            kind = getattr(self._module, _MODULES[self.provider.kind][1])
+            self._models[name] = kind(
+                name=name,
+                model=model,
+                provider=self.provider,
+                client=self.client,
+                timeouts=self._timeouts(),
+                facts=facts,
+                probe=self._options.probe,
+            )
+        return self._models[name]
+
+    def breaker(self, model: str) -> CircuitBreaker:
+        """The model's circuit breaker, shared by all chains."""
+        name = f"{self.provider.name}/{model}"
+        now = self._options.clock.monotonic
+        return self._breakers.setdefault(model, CircuitBreaker(name, now=now))
+
+    def first_token_seconds(self) -> float:
+        """The limit to the first token, also of all retries together."""
+        return self._first_token_setting or FIRST_TOKEN_SECONDS
+
+    # ── in use ────────────────────────────────────────────────────────────────────────────────
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """While the block runs, the server is in use."""
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a stream runs."""
+        return self._streams > 0
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        client, self._client = self._client, None
+        self._models.clear()
+        if client is not None:
+            await client.close()
+
+    # ── building ──────────────────────────────────────────────────────────────────────────────
+    @property
+    def _module(self) -> Any:
+        return importlib.import_module(_MODULES[self.provider.kind][0])
+
+    @property
+    def _first_token_setting(self) -> float | None:
+        return self.provider.first_token_seconds or self._options.first_token_seconds
+
+    def _require_access(self) -> None:
+        provider = self.provider
+        if provider.key is not None or provider.base_url is not None:
+            return
+        key = provider.key_setting or f"the key of {provider.name}"
+        other = f", or {provider.address_setting} for another server"
+        raise SettingsError(key, "set it" + (other if provider.address_setting else ""))
+
+    def _timeouts(self) -> StreamTimeouts:
+        """Local servers get time to load a model, because ending the request aborts the loading."""
+        default = LOADING_SECONDS if self.is_local else FIRST_TOKEN_SECONDS
+        return StreamTimeouts(
+            first_token=self._first_token_setting or default,
+            between_tokens=self._options.between_tokens_seconds,
+            loading_note=LOADING_NOTE_SECONDS if self.is_local else None,
+        )
