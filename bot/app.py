@@ -28,7 +28,8 @@ from bot.config.settings import Settings, SlackMode
 from bot.core import Core, Resources, build_core, build_models, open_resources
 from bot.doctor import check_all
 from bot.domain import texts
-from bot.domain.conversations import Role
+from bot.domain.context import ContextReport
+from bot.domain.conversations import ConversationKey, Role
 from bot.domain.errors import AnswerFailed, InUse, SettingsError, TemplateError
 from bot.domain.health import Finding, Health
 from bot.domain.model_names import DEFAULT
@@ -36,6 +37,7 @@ from bot.domain.turns import Outcome
 from bot.inbox import commands
 from bot.inbox.model_commands import EFFORTS
 from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
@@ -316,7 +318,20 @@ def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdapter:
+class _NoReports:
+    async def report(self, key: ConversationKey) -> ContextReport | None:
+        """None: nothing describes contexts yet."""
+        return None
+
+
+def build_web(
+    settings: Settings,
+    resources: Resources,
+    clock: Clock,
+    *,
+    reporter: ContextReporter | None = None,
+    models: ModelCatalog | None = None,
+) -> WebAdapter:
     """The adapter behind the page and the API."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
@@ -327,7 +342,8 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
         library=resources.store.library(),
         clock=clock,
         access=Access(settings.web_tokens, settings.web_admins),
-        models=resources.models,
+        models=models or resources.models,
+        reporter=reporter or _NoReports(),
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,

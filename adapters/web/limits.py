@@ -24,6 +24,9 @@ MESSAGE_CHARACTERS = 64_000
 NAME_CHARACTERS = 80
 """Characters of a conversation's name, which is one line in a list."""
 
+MODEL_CHARACTERS = 300
+"""Characters of a model's name: the longest ones name a file of a repository."""
+
 RETRY_SECONDS = 5
 """Seconds to wait after 429: about the time that one answer takes."""
 

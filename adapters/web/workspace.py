@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, model_validator
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
-from adapters.web.limits import MESSAGE_CHARACTERS, StreamLimit, UploadLimits
+from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents, reply_size, thread_size
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
@@ -64,7 +64,7 @@ class NewCommand(BaseModel):
 
     thread: uuid.UUID | None = None
     name: str = Field(pattern=f"^({'|'.join(commands.NAMES)})$")
-    argument: str = Field(default="", max_length=200)
+    argument: str = Field(default="", max_length=MODEL_CHARACTERS)
     client_id: uuid.UUID | None = None
 
     @model_validator(mode="after")
@@ -136,8 +136,15 @@ class Workspace:
         place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
         shown = take_first(found, thread_size)
+        chosen = [
+            (thread, serializers.page_choices(thread.record.conversation, self._models))
+            for thread in shown
+        ]
         lines = await self._html_pool.run(
-            lambda: [serializers.page_thread(thread, self._highlight) for thread in reversed(shown)]
+            lambda: [
+                serializers.page_thread(thread, choices, self._highlight)
+                for thread, choices in reversed(chosen)
+            ]
         )
         more = len(found) == limit or len(shown) < len(found)
         return {
@@ -155,7 +162,7 @@ class Workspace:
             "event": newest,
             "id": record.uid,
             "name": conversation.name,
-            "model": conversation.model,
+            **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "messages": await self._messages(conversation.id),
         }

@@ -100,7 +100,7 @@ export class MessageView {
       actions.dataset.of = wanted.join();
     }
     setText(state, STATES[item.state] ?? "");
-    setText(cost, costs(item).join(" · "));
+    showCosts(cost, item);
     copy.hidden = writing || !item.text || item.role !== "assistant";
     const said = state.textContent || cost.textContent || wanted.length;
     this.foot.hidden = !said && copy.hidden;
@@ -145,6 +145,14 @@ export class RootView extends MessageView {
     setText(this.#count, thread.replies || thread.busy ? replies : "Open thread");
     setText(this.#last, thread.busy ? "writing…" : clockTime(moment(thread.updated_at)));
   }
+}
+
+/** The model's name is anything: it is isolated, so that it cannot reorder the words around it. */
+function showCosts(node, item) {
+  const [model, words] = [item.model ?? "", costs(item)];
+  const parts = [model && el("bdi", {}, model), model && words && " · ", words];
+  const text = parts.map((part) => (part instanceof Node ? part.textContent : part)).join("");
+  if (node.textContent !== text) node.replaceChildren(...parts.filter(Boolean));
 }
 
 function button(sign, words, data) {
