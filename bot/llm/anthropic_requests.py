@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bot.domain.conversations import Message, Role
+from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import ContextTooLong
 from bot.domain.model import ChatRequest, ModelFacts
 from bot.llm.error_report import ErrorReport
@@ -149,12 +149,17 @@ def _turns(messages: Sequence[Message], images: ImageUploads) -> list[_Turn]:
 
     A system message after the beginning counts as the user's, because only new models take it.
     """
+
+    def image(part: ImagePart) -> dict[str, Any]:
+        source = {"type": "base64", "media_type": part.media_type, "data": images.placeholder(part)}
+        return {"type": "image", "source": source}
+
     turns: list[_Turn] = []
     for message in messages:
         role = Role.ASSISTANT if message.role is Role.ASSISTANT else Role.USER
         blocks = [
             block
-            for block in images.blocks(message, text=_text, image=_image)
+            for block in images.blocks(message, text=_text, image=image)
             if block.get("text") is None or block["text"].strip()
         ]
         if not blocks and role is Role.ASSISTANT:
@@ -188,10 +193,3 @@ def _set_breakpoints(system: list[dict[str, Any]], turns: Sequence[_Turn]) -> No
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-def _image(media_type: str, data: str) -> dict[str, Any]:
-    return {
-        "type": "image",
-        "source": {"type": "base64", "media_type": media_type, "data": data},
-    }

@@ -39,27 +39,40 @@ class ImageUploads:
         """A message's content for chat completions: a string, or an array if it has images."""
         if not message.parts or message.role is not Role.USER:
             return message.content
-        return self.blocks(message, text=_text, image=_image_url)
+        return self.blocks(message, text=_text, image=self._image_url)
 
     def blocks(
         self,
         message: Message,
         *,
         text: Callable[[str], dict[str, Any]],
-        image: Callable[[str, str], dict[str, Any]],
+        image: Callable[[ImagePart], dict[str, Any]],
     ) -> list[dict[str, Any]]:
         """A message's text and images as blocks that `text` and `image` make.
 
-        `image` gets the media type, and a placeholder for the data in base64. Only people's
-        messages have images, because no API takes them from others. A labelled image follows a
-        line with its label, to which the text may refer.
+        Only people's messages have images, because no API takes them from others. A labelled image
+        follows a line with its label, to which the text may refer.
         """
         blocks = [text(message.content)] if message.content else []
         for number, part in enumerate(message.parts if message.role is Role.USER else (), start=1):
             if part.label:
                 blocks.append(text(f"[Image {number}: {part.label}]"))
-            blocks.append(image(part.media_type, self._placeholder(part)))
+            blocks.append(image(part))
         return blocks
+
+    def data_url(self, part: ImagePart) -> str:
+        """The image as a data URL, with a placeholder for its bytes."""
+        return f"data:{part.media_type};base64,{self.placeholder(part)}"
+
+    def placeholder(self, part: ImagePart) -> str:
+        """Stands for the image's bytes in base64."""
+        place = self._places.setdefault(id(part), len(self._images))
+        if place == len(self._images):
+            self._images.append(part)
+        return f"{self._mark}{place:0{_DIGITS}}"
+
+    def _image_url(self, part: ImagePart) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": self.data_url(part)}}
 
     @contextmanager
     def uploading(self) -> Iterator[None]:
@@ -77,12 +90,6 @@ class ImageUploads:
         for piece in rest:
             pieces += (self._images[int(piece[:_DIGITS])].data, piece[_DIGITS:])
         return StreamedBody(pieces) if rest else None
-
-    def _placeholder(self, part: ImagePart) -> str:
-        place = self._places.setdefault(id(part), len(self._images))
-        if place == len(self._images):
-            self._images.append(part)
-        return f"{self._mark}{place:0{_DIGITS}}"
 
 
 _UPLOADS: ContextVar[ImageUploads | None] = ContextVar("uploads", default=None)
@@ -137,7 +144,3 @@ def _json_bytes(options: dict[str, Any]) -> bytes:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-def _image_url(media_type: str, data: str) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}

@@ -76,13 +76,13 @@ def _item(message: Message, images: ImageUploads) -> dict[str, Any]:
     role = message.role.value
     if not message.parts or message.role is not Role.USER:
         return {"role": role, "content": message.content}
-    return {"role": role, "content": images.blocks(message, text=_text, image=_image)}
+    blocks = images.blocks(message, text=_text, image=lambda part: _image(images.data_url(part)))
+    return {"role": role, "content": blocks}
 
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
 
 
-def _image(media_type: str, data: str) -> dict[str, Any]:
-    url = f"data:{media_type};base64,{data}"
+def _image(url: str) -> dict[str, Any]:
     return {"type": "input_image", "image_url": url, "detail": "auto"}

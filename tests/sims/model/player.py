@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
+from tests.sims.model import anthropic
 from tests.sims.model.answers import ResolvedAnswer
 from tests.sims.model.encoder import Dialect
 from tests.sims.model.images import SentImage, sent_images
@@ -211,6 +212,7 @@ class Record:
     authorization: str | None
     peer: int  # the client's port, which identifies the connection
     streamed: bool
+    headers: dict[str, str] = field(default_factory=dict)  # in lower case
     outcome: str = "open"
     status: int | None = None
     began: float | None = None
@@ -223,7 +225,8 @@ class Record:
     @property
     def messages(self) -> list[dict[str, Any]]:
         """The request's messages in the form of the chat completions API."""
-        body = as_chat(self.body) if self.path.endswith("/responses") else self.body
+        translate = {"/v1/responses": as_chat, "/v1/messages": anthropic.as_chat}.get(self.path)
+        body = self.body if translate is None else translate(self.body)
         found = body.get("messages")
         return found if isinstance(found, list) else []
 
