@@ -99,10 +99,10 @@ def _is_error_list(chunk: Any) -> bool:
 
 
 def parse_json(data: bytes) -> Any:
-    """An event's value; raises MalformedChunk.
+    """The JSON in an event. Raises MalformedChunk.
 
-    Accepts half of a surrogate pair: some servers split an emoji between two chunks.
-    `bot.llm.reasoning_splitter` joins the halves.
+    The standard library's parser is lenient: it takes half of a surrogate pair, which servers send
+    when they split an emoji between two chunks. `bot.llm.reasoning_splitter` joins the halves.
     """
     try:
         return from_json(data)

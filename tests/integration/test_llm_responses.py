@@ -546,10 +546,14 @@ async def test_the_cache_forgets_after_some_minutes(sim: ModelSim, make: Make) -
     long = ChatRequest((Message(Role.USER, QUESTION * 80),), cache_key="k")
     model = make()
 
-    async def cached(request: ChatRequest) -> int:
+    async def read_cached(request: ChatRequest) -> int:
         return max(d.usage.cached_tokens for d in await answer(model, request) if d.usage)
 
-    assert [await cached(long), await cached(HELLO), await cached(HELLO)] == [0, 0, 0]
-    assert await cached(long) >= 1_024
+    assert [await read_cached(long), await read_cached(HELLO), await read_cached(HELLO)] == [
+        0,
+        0,
+        0,
+    ]
+    assert await read_cached(long) >= 1_024
     await sim.pass_time(301.0)
-    assert await cached(long) == 0
+    assert await read_cached(long) == 0
