@@ -6,6 +6,7 @@ Only configured platforms are imported, because imports take most of the startup
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -19,8 +20,10 @@ from pydantic import SecretStr
 
 from bot.common import descriptors, gc_tuning
 from bot.common.clock import SystemClock
-from bot.common.lifecycle import run_until, stop_signals
+from bot.common.lifecycle import on_signal, run_until, stop_signals
 from bot.common.supervisor import Component, Supervisor
+from bot.config.models import examine
+from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
 from bot.config.settings import Settings, SlackMode
 from bot.core import Core, Resources, build_core, build_models, open_resources
 from bot.doctor import check_all
@@ -55,10 +58,16 @@ HISTORY_FILE = ".threadline_history"
 
 
 # ── run ───────────────────────────────────────────────────────────────────────────────────────
-async def run(settings: Settings, *, listening: Callable[[str], None] | None = None) -> None:
+async def run(
+    settings: Settings,
+    *,
+    listening: Callable[[str], None] | None = None,
+    source: ConfigSource | None = None,
+) -> None:
     """Serve every configured platform until SIGTERM or SIGINT, then drain.
 
-    `listening` is called with the web adapter's address once it accepts requests. Raises
+    `listening` is called with the web adapter's address once it accepts requests. `source` gives
+    the settings again when their files change; without it, the models stay the same. Raises
     SettingsError before anything starts; CannotStart if every platform refuses its token, or the
     HTTP port is not available.
     """
@@ -72,6 +81,8 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
         core = build_core(settings, resources, adapters, clock, supervisor.is_down)
         for component in _components(core, adapters):
             supervisor.add(component)
+        if source is not None:
+            supervisor.add(_config_component(settings, source, resources.models, clock))
         if web is not None:
 
             def health() -> Mapping[str, Health]:
@@ -96,6 +107,28 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+
+
+def _config_component(
+    settings: Settings, source: ConfigSource, models: Reloadable, clock: Clock
+) -> Component:
+    """The watcher of the configuration files as a supervised component."""
+    watcher = ConfigWatcher(settings=settings, source=source, target=models, clock=clock)
+
+    async def run() -> None:
+        with contextlib.ExitStack() as stack:
+            # A terminal sends SIGHUP when it is closed, which should end the bot.
+            if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+                stack.enter_context(on_signal(signal.SIGHUP, watcher.ask))
+            await watcher.run()
+
+    return Component(
+        "configuration",
+        run=run,
+        has_served=lambda: True,
+        health=watcher.health,
+        is_platform=False,
+    )
 
 
 def _http_component(
@@ -213,7 +246,8 @@ async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
 def doctor(settings: Settings) -> AsyncIterator[Finding]:
     """Check everything that the settings configure; see `bot.doctor`."""
     clock = SystemClock()
-    platforms = build_platforms(settings, build_models(settings, clock), clock)
+    config, _ = examine(settings)  # `check_all` reports the problems
+    platforms = build_platforms(settings, build_models(settings, config, clock), clock)
     return check_all(settings, platforms.values(), clock)
 
 

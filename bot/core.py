@@ -12,9 +12,10 @@ from functools import partial
 
 import structlog
 
-from bot.config.bridge import config_from
 from bot.config.fields import split
-from bot.config.settings import Settings
+from bot.config.models import resolve
+from bot.config.providers import ModelsConfig
+from bot.config.settings import DEFAULT_CONTEXT_TOKENS, Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
 from bot.context.compaction import Compactor
@@ -94,14 +95,14 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         yield Resources(store, models, readers, await _read_suspects(store))
 
 
-def build_models(settings: Settings, clock: Clock) -> ModelRegistry:
+def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
     """The registry of the configured models, which `prepare` builds."""
     options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
-    return ModelRegistry(config_from(settings), options)
+    return ModelRegistry(config, options)
 
 
 def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
-    models = build_models(settings, clock)
+    models = build_models(settings, resolve(settings), clock)
     models.prepare()
     return models
 
@@ -145,7 +146,7 @@ def build_core(
         contexts=store.contexts(),
         attachments=store.attachments(),
         summarizer=lambda conversation: models.summarizer(conversation.model),
-        budget=lambda _: settings.context_tokens,
+        budget=lambda _: settings.context_tokens or DEFAULT_CONTEXT_TOKENS,
     )
     runner = TurnRunner(
         store=store,
@@ -172,9 +173,7 @@ def build_readers(settings: Settings, clock: Clock) -> Readers:
     return Readers(
         links=DeferredLinkReader(partial(_make_link_reader, settings, clock)),
         extractor=SandboxExtractor(pages=settings.attachment_pages),
-        transcriber=build_transcriber(
-            settings.transcription_model, config_from(settings).providers
-        ),
+        transcriber=build_transcriber(settings.transcription_model, resolve(settings).providers),
     )
 
 
@@ -193,7 +192,7 @@ def _turn_options(settings: Settings) -> TurnOptions:
     return TurnOptions(
         system_prompt=settings.prompt,
         zone=settings.zone,
-        context_tokens=settings.context_tokens,
+        context_tokens=settings.context_tokens or DEFAULT_CONTEXT_TOKENS,
         max_output_tokens=settings.max_output_tokens,
         temperature=settings.temperature,
         max_concurrent=settings.max_concurrent_turns,

@@ -21,6 +21,9 @@ TWO_LENGTHS = "A request has either a Content-Length or a Transfer-Encoding."
 RECEIVING_TOO_MUCH = "The server is receiving too much data: ask again soon."
 NOT_READY = "Threadline is starting or stopping: ask again in a moment."
 STOPPING = "Threadline is stopping: ask again in a moment."
+CONFIGURATION_KEPT = (
+    "A configuration file is wrong, and the log says why: the configuration from before stays."
+)
 
 
 NOT_JSON = "The body is not JSON."
