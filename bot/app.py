@@ -237,6 +237,8 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
         )
         core = build_core(settings, resources, {console.name: console}, clock)
         drain = partial(core.drain, settings.drain_seconds)
+        if terminal.piped:  # the process ends with the answer, and a summary would, too
+            core.compactor.stop()
         with stop_signals(signal.SIGTERM) as stop:
             await run_until(stop, console.run(core.inbox), drain=drain)
         if terminal.piped:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from bot.common import proxies
+from bot.config.model_names import NO_SUMMARIES
 from bot.config.models import address, examine
 from bot.config.providers import ModelsConfig
 from bot.config.settings import DEFAULT_CONTEXT_TOKENS, Settings
@@ -80,7 +81,8 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
         settings.between_tokens_seconds,
         probe_request(settings, clock.time()),
     )
-    names = dict.fromkeys((*config.chain, *config.choices))
+    summarizer = () if config.summaries in (None, NO_SUMMARIES) else (config.summaries or "",)
+    names = dict.fromkeys((*config.chain, *config.choices, *summarizer))
     for provider, url in _addresses(config, names).items():
         yield proxies.check_route(provider, url)
     async with contextlib.aclosing(ModelRegistry(config, options)) as models:

