@@ -20,6 +20,8 @@ from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
 from bot.context.requests import TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
+from bot.domain.context import ContextReport
+from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.turns import Claim, Suspect
@@ -48,6 +50,14 @@ class Resources:
     models: ModelRegistry
     readers: Readers
     suspects: Sequence[Suspect] = ()
+
+
+class NoReports:
+    """Stands in for the reporter until contexts are described."""
+
+    async def report(self, key: ConversationKey) -> ContextReport | None:
+        """None: there is no description yet."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +216,7 @@ def _build_inbox(
             store=store,
             scheduler=scheduler,
             models=models,
+            reporter=NoReports(),
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
         ),
         models=models,

@@ -123,6 +123,7 @@ class RequestBuilder:
             messages=window.messages(),
             max_tokens=self._options.max_output_tokens,
             temperature=self._options.temperature,
+            effort=self._claim.conversation.effort,
         )
 
     async def _read(self, budget: int, attached: AttachmentContext) -> ContextWindow:

@@ -27,8 +27,9 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
-from tests.support.catalog import FixedCatalog
+from tests.support.catalog import ChangingCatalog
 from tests.support.content_kit import Content, content_of
+from tests.support.reports import FixedReporter
 from tests.support.store_kit import ANN, key, look, opened, said
 from tests.support.surfaces import FakeSurface, Platform
 
@@ -151,6 +152,8 @@ class World:
     scheduler: Scheduler
     inbox: DurableInbox
     content: Content
+    models: ChangingCatalog
+    reporter: FixedReporter
 
     def shown(self, thread: str = "t1") -> list[str]:
         return self.adapter.platforms[thread].messages if thread in self.adapter.platforms else []
@@ -194,7 +197,7 @@ def world_of(
     **options: Any,
 ) -> World:
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
-    models, adapters = FixedCatalog(model, {"other": other}), {"sim": adapter}
+    models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
     runner = TurnRunner(
         store=store,
@@ -205,7 +208,8 @@ def world_of(
         clock=CLOCK,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
-    commands = Commands(store=store, scheduler=scheduler, models=models)
+    reporter = FixedReporter()
+    commands = Commands(store=store, scheduler=scheduler, models=models, reporter=reporter)
     inbox = DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -217,7 +221,7 @@ def world_of(
         adapters=adapters,
         intake=room.intake,
     )
-    return World(path, store, model, other, adapter, scheduler, inbox, room)
+    return World(path, store, model, other, adapter, scheduler, inbox, room, models, reporter)
 
 
 @asynccontextmanager

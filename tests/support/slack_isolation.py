@@ -36,6 +36,7 @@ from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.catalog import FixedCatalog, offering
 from tests.support.content_kit import content_of
+from tests.support.reports import FixedReporter
 from tests.support.store_kit import look, opened
 
 REQUEST_SECONDS = 2.0
@@ -312,7 +313,9 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
         inbox = DurableInbox(
             store=store,
             scheduler=scheduler,
-            commands=Commands(store=store, scheduler=scheduler, models=models),
+            commands=Commands(
+                store=store, scheduler=scheduler, models=models, reporter=FixedReporter()
+            ),
             models=models,
             edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
             clock=clock,

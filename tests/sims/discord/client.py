@@ -146,12 +146,17 @@ class DiscordSim(FilesClient):
         return await self._id("slash", user=user, channel=channel, name=name, options=options)
 
     async def autocomplete(
-        self, user: int, channel: int, name: str, option: str, typed: str
+        self,
+        user: int,
+        channel: int,
+        name: str,
+        option: str,
+        typed: str,
+        others: JSON | None = None,
     ) -> int:
-        """Type into an option; the interaction's `answers` contain the choices."""
-        return await self._id(
-            "autocomplete", user=user, channel=channel, name=name, option=option, typed=typed
-        )
+        """Type into an option, beside `others`; the interaction's `answers` have the choices."""
+        fields = {"name": name, "option": option, "typed": typed, "others": others}
+        return await self._id("autocomplete", user=user, channel=channel, **fields)
 
     async def context_menu(
         self, user: int, name: str, *, message: int | None = None, target: int | None = None
