@@ -25,11 +25,10 @@ from bot.common.supervisor import Component, Supervisor
 from bot.config.models import examine
 from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
 from bot.config.settings import Settings, SlackMode
-from bot.core import Core, Resources, build_core, build_models, open_resources
+from bot.core import Core, NoReports, Resources, build_core, build_models, open_resources
 from bot.doctor import check_all
 from bot.domain import texts
-from bot.domain.context import ContextReport
-from bot.domain.conversations import ConversationKey, Role
+from bot.domain.conversations import Role
 from bot.domain.errors import AnswerFailed, InUse, SettingsError, TemplateError
 from bot.domain.health import Finding, Health
 from bot.domain.model_names import DEFAULT
@@ -320,12 +319,6 @@ def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-class _NoReports:
-    async def report(self, key: ConversationKey) -> ContextReport | None:
-        """None: nothing describes contexts yet."""
-        return None
-
-
 def build_web(
     settings: Settings,
     resources: Resources,
@@ -345,7 +338,7 @@ def build_web(
         clock=clock,
         access=Access(settings.web_tokens, settings.web_admins),
         models=models or resources.models,
-        reporter=reporter or _NoReports(),
+        reporter=reporter or NoReports(),
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,

@@ -69,8 +69,9 @@ class NewCommand(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Only models have names; numbers identify everything else."""
-        if self.name != commands.MODEL and not _NUMBER.fullmatch(self.argument.strip()):
+        """Only models and efforts have names; numbers identify everything else."""
+        has_name = self.name in (commands.MODEL, commands.EFFORT)
+        if not has_name and not _NUMBER.fullmatch(self.argument.strip()):
             raise ValueError("argument: write the number of a turn or of an epoch, or nothing")
         return self
 
@@ -269,12 +270,12 @@ class Workspace:
         if receipt is Receipt.QUESTION and message is not None:
             self._chat.push_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
-            self._events.push_notice(user, thread, answer.text, incoming.message_id)
+            self._events.push_notice(user, thread, answer.whole, incoming.message_id)
         self._events.push_thread(user, thread)
         return {
             "thread": thread.record.uid if thread else None,
             "message": message,
-            "answer": (answer.text or None) if answer else None,
+            "answer": (answer.whole or None) if answer else None,
             "receipt": receipt.value,
         }
 
@@ -292,9 +293,9 @@ class Workspace:
         found = await self._library.thread(thread, user_scope(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
         if command.name != commands.STOP and answer.text:  # the reply itself shows the effect
-            self._events.push_notice(user, found, answer.text, client_id)
+            self._events.push_notice(user, found, answer.whole, client_id)
         self._events.push_thread(user, found)
-        return {"answer": answer.text}
+        return {"answer": answer.whole}
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(

@@ -313,7 +313,8 @@ class Page {
 
   #offeredModels() {
     this.models.load(); // what it changes is shown when it arrives
-    return this.models.names.map((text) => ({ text, anywhere: true }));
+    const names = this.models.names.map((text) => ({ text, anywhere: true }));
+    return names.length ? [...names, { text: "default", words: "the one that is set here", anywhere: true }] : [];
   }
 
   #modelsCame(failed) {

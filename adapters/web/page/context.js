@@ -153,7 +153,7 @@ function drawn(report) {
 function lead({ tokens: used, budget, model }) {
   const most = budget ? ` of at most ${tokens(budget)}` : "";
   const to = model ? el("bdi", {}, model) : "the model";
-  return el("p", {}, `The next question sends about ${tokens(used)}${most} tokens to `, to, ".");
+  return el("p", { dir: "auto" }, `The next question sends about ${tokens(used)}${most} tokens to `, to, ".");
 }
 
 /** The bar is a picture of the table below it. The cached part is the request's beginning. */
@@ -179,7 +179,7 @@ function table({ parts, budget, free, tokens: used, cached }) {
   const heads = ["Part", "Tokens", "Share"].map((words) => el("th", { scope: "col" }, words));
   const rows = parts.map((part) => row(part.kind, nameOf(part), part.tokens, budget || used));
   if (budget) rows.push(row("free", "Free", free, budget));
-  if (cached) rows.push(row("cached", "From the cache, last time", cached, budget || used));
+  if (cached) rows.push(row("cached", "Cached, last time", cached, budget || used));
   return el(
     "table",
     {},
@@ -206,7 +206,7 @@ function facts({ window, summarized, leftOut }) {
     leftOut && `${counted(leftOut, "older message is", "older messages are")} left out.`,
     window && `The model’s window has ${tokens(window)} tokens.`,
   ].filter(Boolean);
-  return older.length ? [el("p", { class: "words" }, older.join(" "))] : [];
+  return older.length ? [el("p", { class: "words", dir: "auto" }, older.join(" "))] : [];
 }
 
 function summaryOf({ summary }) {

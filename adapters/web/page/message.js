@@ -35,7 +35,7 @@ export class MessageView {
       when: el("time", { class: "when", id: `${key}-when` }),
       day: el("p", { class: "day", hidden: true }),
       state: el("span", { class: "state" }),
-      costs: el("span", { class: "costs" }),
+      costs: el("span", { class: "costs", dir: "auto" }),
       copy: button("copy", "Copy", { "data-copy": "message" }),
       actions: el("span", { class: "actions" }),
     };
@@ -170,8 +170,14 @@ function plainText(text) {
   return el("p", { class: "plain", dir: "auto" }, text);
 }
 
-/** The server's own text: paragraphs, `- ` lists and `code`, nothing else. */
+/** The server's own text: paragraphs, `- ` lists, `code` and fenced text, nothing else. */
 function plainBlocks(text) {
+  const parts = text.split(/^```\n([\s\S]*?)\n```$/m); // every other part is fenced
+  const blocks = parts.flatMap((part, k) => (k % 2 ? [plainText(part)] : plainLines(part)));
+  return blocks.length ? blocks : [el("p")];
+}
+
+function plainLines(text) {
   const blocks = [];
   for (const line of text.split("\n").filter((each) => each.trim())) {
     const listed = line.startsWith("- ");
@@ -180,7 +186,7 @@ function plainBlocks(text) {
     if (listed) blocks.at(-1).append(el("li", {}, ...parts));
     else blocks.push(el("p", {}, ...parts));
   }
-  return blocks.length ? blocks : [el("p")];
+  return blocks;
 }
 
 function inlineCode(line) {
