@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from bot.config.model_names import NO_SUMMARIES
 from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
@@ -177,9 +178,6 @@ class ModelRegistry:
 
 
 NO_FACTS = ModelFacts()
-
-NO_SUMMARIES = "none"
-"""The value of `ModelsConfig.summaries` that switches summaries off."""
 
 
 class CatalogModel:
