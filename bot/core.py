@@ -15,9 +15,10 @@ import structlog
 from bot.config.fields import split
 from bot.config.models import resolve
 from bot.config.providers import ModelsConfig
-from bot.config.settings import DEFAULT_CONTEXT_TOKENS, Settings
+from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
+from bot.context.budgets import ContextBudgets
 from bot.context.compaction import Compactor
 from bot.context.requests import TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
@@ -141,12 +142,15 @@ def build_core(
             raise Down(platform)
         return adapters[platform].surface(claim)
 
+    budgets = ContextBudgets(
+        context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
+    )
     compactor = Compactor(
         store=store,
         contexts=store.contexts(),
         attachments=store.attachments(),
         summarizer=lambda conversation: models.summarizer(conversation.model),
-        budget=lambda _: settings.context_tokens or DEFAULT_CONTEXT_TOKENS,
+        budget=budgets.get,
     )
     runner = TurnRunner(
         store=store,
@@ -154,7 +158,9 @@ def build_core(
         models=models,
         options=_turn_options(settings),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
+        contexts=store.contexts(),
         clock=clock,
+        budgets=budgets,
         compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
@@ -192,7 +198,7 @@ def _turn_options(settings: Settings) -> TurnOptions:
     return TurnOptions(
         system_prompt=settings.prompt,
         zone=settings.zone,
-        context_tokens=settings.context_tokens or DEFAULT_CONTEXT_TOKENS,
+        context_tokens=settings.context_tokens,
         max_output_tokens=settings.max_output_tokens,
         temperature=settings.temperature,
         max_concurrent=settings.max_concurrent_turns,

@@ -14,6 +14,7 @@ CREATE INDEX turns_counted ON turns (model, id)
     WHERE estimated_tokens IS NOT NULL AND input_tokens IS NOT NULL;
 CREATE INDEX turns_counted_here ON turns (conversation_id, model, id)
     WHERE estimated_tokens IS NOT NULL AND input_tokens IS NOT NULL;
+CREATE INDEX turns_with_usage ON turns (conversation_id, epoch, id) WHERE input_tokens IS NOT NULL;
 
 ALTER TABLE conversations ADD COLUMN effort TEXT CHECK (effort IN ('low', 'medium', 'high'));
 

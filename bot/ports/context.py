@@ -32,6 +32,19 @@ class ContextStore(Protocol):
         """
         ...
 
+    async def cached_tokens(self, conversation: int, *, epoch: int) -> int | None:
+        """The cached part of the epoch's newest counted request; None without one."""
+        ...
+
+    async def count_messages(
+        self, conversation: int, *, epoch: int, start: int, before: int
+    ) -> int:
+        """How many messages of the epoch have indexes from `start` to below `before`.
+
+        Erased messages are left out; counting stops at 100,000.
+        """
+        ...
+
     async def token_counts(self, model: str, *, limit: int) -> Sequence[TokenCount]:
         """The counts of the newest `limit` requests to `model`, newest first."""
         ...

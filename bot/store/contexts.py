@@ -11,6 +11,9 @@ import sqlite3
 from bot.domain.context import ContextState, Summary, TokenCount
 from bot.store.operations import Operations, reads, writes, writes_at
 
+MOST_COUNTED = 100_000
+"""People see no difference between this many messages and more, and counting them takes 10 ms."""
+
 
 # ── transitions ───────────────────────────────────────────────────────────────────────────────
 def move_window(
@@ -133,6 +136,26 @@ def token_counts(db: sqlite3.Connection, model: str, *, limit: int) -> list[Toke
     return [TokenCount(*row) for row in found]
 
 
+def cached_tokens(db: sqlite3.Connection, conversation: int, *, epoch: int) -> int | None:
+    row = db.execute(
+        "SELECT cached_tokens FROM turns WHERE conversation_id = ? AND epoch = ?"
+        " AND input_tokens IS NOT NULL ORDER BY id DESC LIMIT 1",
+        (conversation, epoch),
+    ).fetchone()
+    return None if row is None else row["cached_tokens"]
+
+
+def count_messages(
+    db: sqlite3.Connection, conversation: int, *, epoch: int, start: int, before: int
+) -> int:
+    (count,) = db.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM messages WHERE conversation_id = ? AND epoch = ?"
+        " AND idx >= ? AND idx < ? AND erased_at IS NULL LIMIT ?)",
+        (conversation, epoch, start, before, MOST_COUNTED),
+    ).fetchone()
+    return int(count)
+
+
 class SqliteContexts(Operations):
     """Implements `bot.ports.context.ContextStore`."""
 
@@ -140,3 +163,5 @@ class SqliteContexts(Operations):
     move_window = writes(move_window)
     save_summary = writes_at(save_summary)
     token_counts = reads(token_counts)
+    cached_tokens = reads(cached_tokens)
+    count_messages = reads(count_messages)

@@ -40,6 +40,7 @@ class ReplyDraft:
     shortened: bool = False  # the questions were too long to be sent completely
     omissions: Sequence[str] = ()  # sentences about attachments that were not, or partly, read
     summarized: bool = False  # the request has a summary, and no reply has said so yet
+    estimated_tokens: int | None = None  # of the newest request: see `TurnResult`
     unasked: bool = False  # there is only an attachment, and it cannot be read
 
     def add(self, delta: Delta, now: float) -> None:
@@ -84,6 +85,7 @@ class ReplyDraft:
             usage=self.usage,
             failure=failure,
             first_token_at=self.first_token_at,
+            estimated_tokens=self.estimated_tokens,
             tells_summary=bool(summarized),
         )
 

@@ -263,6 +263,8 @@ def _use_contexts(db: sqlite3.Connection) -> None:
     contexts.save_summary(db, 1.0, 1, epoch=2, revision=0, summary=summary)
     contexts.read_state(db, 1, epoch=2, model="m")
     contexts.token_counts(db, "m", limit=5)
+    contexts.cached_tokens(db, 1, epoch=2)
+    contexts.count_messages(db, 1, epoch=2, start=0, before=9)
     conversations.undo_reset(db, 1.0, key(), None)
 
 

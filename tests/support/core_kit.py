@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ from typing import Any
 from bot.common.clock import SystemClock
 from bot.context.compaction import Compactor
 from bot.context.requests import TurnOptions
+from bot.context.roles import UNSAID
 from bot.domain.attachments import Download, Omission
-from bot.domain.conversations import ConversationKey
+from bot.domain.conversations import ConversationKey, Message, Role
 from bot.domain.errors import AttachmentError, ContextTooLong, ModelError
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
@@ -181,9 +183,25 @@ class World:
     def outcomes(self) -> list[tuple[str, str | None]]:
         return look(self.path, "SELECT outcome, error FROM turns ORDER BY id")  # type: ignore[return-value]
 
-    def contents(self, request: int = -1) -> list[str]:
+    def named_contents(self, request: int = -1) -> list[str]:
         """The messages of a request to the model, without the system prompt."""
         return [message.content for message in self.model.requests[request].messages[1:]]
+
+    def contents(self, request: int = -1) -> list[str]:
+        """The messages of a request to the model, without the system prompt and Ann's name.
+
+        Each of her messages in a channel must have it.
+        """
+        return [without_ann(message) for message in self.model.requests[request].messages[1:]]
+
+
+def without_ann(message: Message) -> str:
+    """A message's text without Ann's name in front of her parts of it, which must be there."""
+    if message.role is not Role.USER or message.content == UNSAID:
+        return message.content
+    text = message.content.removeprefix(f"{UNSAID}\n\n")
+    assert text.startswith(("Ann: ", "Ben: ", "[Earlier messages left out", "Summary of ")), text
+    return re.sub(r"(?m)(?:^|(?<=\n\n))Ann: ", "", message.content)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -225,6 +243,7 @@ def world_of(
         models=models,
         options=TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
         attachments=room.ports,
+        contexts=store.contexts(),
         clock=CLOCK,
         compactor=compactor,
     )
