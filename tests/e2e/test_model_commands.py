@@ -29,14 +29,14 @@ async def test_words_choose_a_models_and_an_effort_for_one_thread(
         await driver.mention_in(thread, "effort low")
         await wait_command_reply(driver, thread, "for low effort")
         await driver.mention_in(thread, "second")
-        await driver.sim.until(lambda: _asked(model, "second"), 60)
+        await driver.sim.until(lambda: _requests(model, "second"), 60)
         elsewhere = await driver.mention("third")
         await whole(driver, elsewhere, "One.")
         used = {match: (await model.last(match)).body["model"] for match in ("second", "third")}
         assert used == {"second": "other", "third": "sim"}
 
 
-async def _asked(model: ModelSim, match: str) -> Any:
+async def _requests(model: ModelSim, match: str) -> Any:
     return await model.streams(match=match)
 
 
@@ -56,17 +56,17 @@ async def test_a_slash_command_chooses_a_model_by_completion_or_menu(
             await _choose_on_slack(driver)
         await wait_command_reply(driver, thread, command_texts.model_chosen(OTHER))
         await driver.mention_in(thread, "second")
-        await driver.sim.until(lambda: _asked(model, "second"), 60)
+        await driver.sim.until(lambda: _requests(model, "second"), 60)
         assert (await model.last("second")).body["model"] == "other"
 
 
 async def _choose_on_discord(driver: DiscordDriver, thread: int) -> None:
     sim = driver.sim
 
-    async def registered() -> Any:
+    async def has_commands() -> Any:
         return (await sim.state())["commands"]
 
-    await sim.until(registered)
+    await sim.until(has_commands)
     typing = await sim.autocomplete(d.ALICE, thread, "model", "name", "oth")
 
     async def answers() -> Any:
@@ -80,14 +80,14 @@ async def _choose_on_discord(driver: DiscordDriver, thread: int) -> None:
 async def _choose_on_slack(driver: SlackDriver) -> None:
     sim = driver.sim
 
-    async def shown(text: str) -> Any:
+    async def find(text: str) -> Any:
         """The private message with this text, once it is there."""
         messages = await sim.ephemeral(ids.ALICE)
         return next((each for each in messages if text in each["shown"]), None)
 
     await sim.slash(ids.ALICE, ids.GENERAL, "/model")
-    offer = await sim.until(lambda: shown("You can choose"))
+    offer = await sim.until(lambda: find("You can choose"))
     await sim.click(ids.ALICE, ids.GENERAL, offer["ts"], "threadline_model", OTHER)
-    asked = await sim.until(lambda: shown("Which conversation"))
+    asked = await sim.until(lambda: find("Which conversation"))
     value = asked["blocks"][1]["accessory"]["value"]
     await sim.click(ids.ALICE, ids.GENERAL, asked["ts"], "threadline_model", value)
