@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from bot.common import proxies
-from bot.config.model_names import is_pattern, split_name
+from bot.config.model_names import NO_SUMMARIES, is_pattern, split_name
 from bot.config.models import address, examine
 from bot.config.providers import ModelsConfig
-from bot.config.settings import DEFAULT_CONTEXT_TOKENS, Settings
+from bot.config.settings import Settings
+from bot.context.budgets import UNKNOWN_WINDOW_TOKENS
 from bot.context.window import ContextWindow, today
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
@@ -92,7 +93,8 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
         settings.between_tokens_seconds,
         probe_request(settings, clock.time()),
     )
-    names = dict.fromkeys((*config.chain, *config.choices))
+    summarizer = () if config.summaries in (None, NO_SUMMARIES) else (config.summaries or "",)
+    names = dict.fromkeys((*config.chain, *config.choices, *summarizer))
     for provider, url in _addresses(config, names).items():
         yield proxies.check_route(provider, url)
     async with contextlib.aclosing(ModelRegistry(config, options)) as models:
@@ -153,7 +155,7 @@ async def check_transcription(settings: Settings) -> Finding:
 def probe_request(settings: Settings, now: float) -> ChatRequest:
     """The request that a turn would send for a short question; `now` is in Unix seconds."""
     window = ContextWindow(
-        budget=settings.context_tokens or DEFAULT_CONTEXT_TOKENS,
+        budget=settings.context_tokens or UNKNOWN_WINDOW_TOKENS,
         system_prompt=settings.prompt,
         questions=frozenset({QUESTION.id}),
         today=today(now, settings.zone),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, SecretStr
 
-from bot.config.model_names import check_choice, check_name
+from bot.config.model_names import check_choice, check_name, check_summarizer
 
 MIN_TOKEN_CHARACTERS = 16
 """The shortest token: shorter ones are easy to guess, and too common as text to redact from the
@@ -142,6 +142,7 @@ HttpUrl = Annotated[str, AfterValidator(lambda value: _check_url(value, "http", 
 WebSocketUrl = Annotated[str, AfterValidator(lambda value: _check_url(value, "ws", "wss"))]
 ModelNames = Annotated[str, AfterValidator(_check_models)]
 ModelChoices = Annotated[str, AfterValidator(_check_choices)]
+SummaryModel = Annotated[str, AfterValidator(check_summarizer)]
 TimeZoneName = Annotated[str, AfterValidator(_check_time_zone)]
 FileMessages = Annotated[int, AfterValidator(_check_file_messages)]
 UserTokens = Annotated[SecretStr, AfterValidator(_check_user_tokens)]

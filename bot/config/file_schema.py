@@ -17,9 +17,6 @@ from bot.config.variables import referenced_name
 from bot.domain.model import ModelFacts
 from bot.domain.model import Prices as ModelPrices
 
-NO_SUMMARIES = "none"
-"""The value of `summaries` that switches summaries off."""
-
 NO_KEY_IN_FILE = (
     "write env:NAME, where NAME is a variable of the environment or .env: the key itself must not "
     "be in this file"
@@ -38,10 +35,6 @@ def _check_provider_name(name: str) -> str:
             "a provider's name consists of letters, digits, . _ and -, and is not echo"
         )
     return name
-
-
-def _check_summaries(value: str) -> str:
-    return value if value == NO_SUMMARIES else model_names.check_name(value)
 
 
 def _check_address(value: str) -> str:
@@ -106,7 +99,10 @@ Kind = Literal["openai", "openai-responses", "anthropic", "huggingface"]
 class Table(BaseModel):
     """A table of the file: its keys are the fields, and others are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    # Without a file, the validators are not needed, so a start does not spend time to build them.
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class Prices(Table):
@@ -168,11 +164,11 @@ class Provider(Table):
 
 
 class Contents(Table):
-    """The whole file."""
+    """The whole file; `Contents.model_construct()` is an empty one."""
 
     llm: Annotated[list[_Name], BeforeValidator(_split_text)] = Field(default_factory=list)
     choices: Annotated[list[_Choice], BeforeValidator(_split_text)] = Field(default_factory=list)
-    summaries: Annotated[str, AfterValidator(_check_summaries)] | None = None
+    summaries: Annotated[str, AfterValidator(model_names.check_summarizer)] | None = None
     providers: dict[Annotated[str, AfterValidator(_check_provider_name)], Provider] = Field(
         default_factory=dict
     )

@@ -12,6 +12,9 @@ ECHO = "echo"
 EVERY_MODEL = "*"
 """Stands for all models of a provider: `ollama/*`."""
 
+NO_SUMMARIES = "none"
+"""In place of the name of the model that writes summaries: there are none."""
+
 WITH_COLON = ("openai", "huggingface")
 """The providers whose models may also be written with a colon, as before there were others."""
 
@@ -48,6 +51,11 @@ def check_name(name: str) -> str:
             f"{quote(name)} is not a model: write a slash after the provider, {_EXAMPLE}"
         )
     return name
+
+
+def check_summarizer(name: str) -> str:
+    """As `check_name`; `none` is allowed, too."""
+    return name if name == NO_SUMMARIES else check_name(name)
 
 
 def check_choice(name: str) -> str:

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from bot.config import file_problems
 from bot.config.file import Problem
-from bot.config.file_schema import NO_SUMMARIES, Provider, is_sendable
-from bot.config.model_names import ECHO, other_spelling, split_name
+from bot.config.file_schema import Provider, is_sendable
+from bot.config.model_names import ECHO, NO_SUMMARIES, other_spelling, split_name
 from bot.config.presets import OTHER_NAMES, PRESETS, SERVICE_URLS, Preset
 from bot.config.problems import raise_any
 from bot.config.providers import ModelsConfig, ProviderConfig, ProviderKind
@@ -67,10 +67,19 @@ def used_names(settings: Settings) -> Iterator[Named]:
             yield Named(name, "choices", settings.file.locate("choices", name))
     else:
         yield from (Named(name, "MODELS") for name in settings.model_choices)
-    if contents.summaries not in (None, NO_SUMMARIES):
-        yield Named(contents.summaries or "", "summaries", ("summaries",))
+    yield from _summarizer(settings)
     if name := settings.transcription_model.strip():
         yield Named(name, "TRANSCRIPTION_MODEL")
+
+
+def _summarizer(settings: Settings) -> Iterator[Named]:
+    """The model that writes summaries, unless that is the one that answers, or none."""
+    in_file = settings.file.contents.summaries
+    if settings.summary_model:
+        if settings.summary_model != NO_SUMMARIES:
+            yield Named(settings.summary_model, "SUMMARY_MODEL")
+    elif in_file not in (None, NO_SUMMARIES):
+        yield Named(in_file or "", "summaries", ("summaries",))
 
 
 class _Resolver:
@@ -93,7 +102,7 @@ class _Resolver:
             choices=self._usable(settings.model_choices),
             providers={name: each for name, each in self._providers.items() if each is not None},
             facts=_facts((name, model.facts()) for name, model in contents.models.items()),
-            summaries=contents.summaries,
+            summaries=settings.summary_model or contents.summaries,
         )
 
     # ── names ─────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +151,7 @@ class _Resolver:
 
     # ── providers ─────────────────────────────────────────────────────────────────────────────
     def _provider(self, name: str, named: Named) -> ProviderConfig | None:
-        table = self._file.contents.providers.get(name, Provider())
+        table = self._file.contents.providers.get(name) or Provider.model_construct()
         preset = PRESETS.get(name)
         kind = table.kind or (preset.kind if preset is not None else None)
         if kind is None:

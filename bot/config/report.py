@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bot.config.file_schema import NO_SUMMARIES
-from bot.config.model_names import ECHO, is_pattern, split_name
+from bot.config.model_names import ECHO, NO_SUMMARIES, is_pattern, split_name
 from bot.config.models import address, used_names
 from bot.config.providers import ModelsConfig, ProviderConfig
 from bot.config.settings import Settings

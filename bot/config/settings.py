@@ -38,6 +38,7 @@ from bot.config.fields import (
     ModelNames,
     SlackAppToken,
     SlackBotToken,
+    SummaryModel,
     TimeZoneName,
     UserTokens,
     WebSocketUrl,
@@ -96,6 +97,7 @@ class Settings(BaseModel):
     hf_base_url: HttpUrl | None = None
     system_prompt: str = DEFAULT_SYSTEM_PROMPT
     context_tokens: int | None = Field(default=None, ge=256)
+    summary_model: SummaryModel = ""
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     timezone: TimeZoneName | None = None

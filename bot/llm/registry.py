@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
-from bot.config.model_names import ECHO, EVERY_MODEL, is_pattern, split_name
+from bot.config.model_names import ECHO, EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
 from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
@@ -56,6 +56,13 @@ class ModelRegistry:
         """The model `name` if people may choose it, else the default one."""
         return CatalogModel(self, name)
 
+    def summarizer(self, chosen: str | None) -> ChatModel | None:
+        """The model that summarizes a conversation with the model `chosen`; None for no model."""
+        name = self._config.summaries
+        if name is None:
+            return self.get(chosen)
+        return None if name == NO_SUMMARIES else CatalogModel(self, name)
+
     def _names(self) -> Mapping[str, None]:
         """The choices with patterns expanded, as a set in order; built again for a new list."""
         lists = {
@@ -90,7 +97,7 @@ class ModelRegistry:
 
     # ── models ────────────────────────────────────────────────────────────────────────────────
     def prepare(self) -> None:
-        """Build the default models and the choices.
+        """Build the default models, the choices, and the model that summarizes.
 
         Raises SettingsError if a provider is unknown, its key is missing, or it lists no models.
         """
@@ -99,6 +106,8 @@ class ModelRegistry:
                 self._require_list(names[0])
             else:
                 self.chain(names)
+        if self._config.summaries not in (None, NO_SUMMARIES):
+            self.chain((self._config.summaries or "",))
 
     def chain(self, names: tuple[str, ...]) -> FallbackChain:
         """The chain of the models `names`, in order of preference. Raises SettingsError."""
@@ -107,10 +116,9 @@ class ModelRegistry:
         return self._chains[names]
 
     def resolve(self, name: str | None) -> FallbackChain:
-        """The chain that answers at this moment if `name` was chosen."""
-        if name is None or not self._is_offered(name):
-            return self.chain(self._config.chain)
-        return self.chain((name,))
+        """The chain that answers at this moment if `name` was chosen, or summarizes."""
+        known = name is not None and (name == self._config.summaries or self._is_offered(name))
+        return self.chain((name,) if known and name is not None else self._config.chain)
 
     def server(self, name: str) -> ModelServer | None:
         """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""

@@ -263,3 +263,24 @@ def test_a_model_in_the_file_is_enough_for_a_platform(tmp_path: Path) -> None:
     (tmp_path / "threadline.toml").write_text("choices = ['ollama/m']")
     with pytest.raises(SettingsError, match="LLM: set a model"):
         load({"DISCORD_TOKEN": "t"}, tmp_path / ".env").require_consistent()
+
+
+# ── the model that writes summaries ───────────────────────────────────────────────────────────
+def test_the_setting_of_the_summaries_wins_over_the_file(tmp_path: Path) -> None:
+    """Both mean the same, and the model's provider is configured like the others."""
+    toml = 'summaries = "ollama/small"\n'
+    assert config({}).summaries is None
+    in_file = config({}, toml, folder=tmp_path)
+    assert in_file.summaries == "ollama/small" and "ollama" in in_file.providers
+    set_too = config({"SUMMARY_MODEL": "lmstudio/tiny"}, toml, folder=tmp_path)
+    assert set_too.summaries == "lmstudio/tiny" and set(set_too.providers) == {"lmstudio"}
+    off = config({"SUMMARY_MODEL": "none"}, toml, folder=tmp_path)
+    assert off.summaries == "none" and not off.providers
+
+
+def test_a_wrong_model_for_summaries_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"SUMMARY_MODEL.*PROVIDER/MODEL"):
+        config({"SUMMARY_MODEL": "gpt-5"})
+    with pytest.raises(SettingsError) as caught:
+        config({"SUMMARY_MODEL": "openai/gpt-5-nano"})
+    assert caught.value.setting == "OPENAI_API_KEY"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -144,3 +145,22 @@ def test_the_displayed_address_has_no_secrets() -> None:
         host_and_port("https://me:secret@gpu.example.org/key-123/v1?token=x") == "gpu.example.org"
     )
     assert host_and_port("http://[::1]:8080/v1") == "[::1]:8080"
+
+
+async def test_conversations_are_summarized_by_their_own_model_unless_one_is_named() -> None:
+    environ = {
+        "LLM": "openai:a",
+        "MODELS": "openai:b",
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    }
+    async with contextlib.aclosing(registry(load(environ, None))) as models:
+        names = [model and model.name for model in map(models.summarizer, (None, "openai:b", "x"))]
+        assert names == ["openai:a", "openai:b", "openai:a"]
+    environ["SUMMARY_MODEL"] = "openai:c"
+    async with contextlib.aclosing(registry(load(environ, None))) as models:
+        model = models.summarizer("openai:b")
+        assert model is not None and model.name == "openai:c"
+        assert models.get("openai:c").name == "openai:a"  # people cannot choose it
+    environ["SUMMARY_MODEL"] = "none"
+    async with contextlib.aclosing(registry(load(environ, None))) as models:
+        assert models.summarizer(None) is None
