@@ -7,7 +7,7 @@ connections, its circuit breakers and what was learned about its servers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from bot.config.model_names import ECHO, EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
@@ -54,14 +54,14 @@ class ModelRegistry:
 
     def get(self, name: str | None) -> ChatModel:
         """The model `name` if people may choose it, else the default one."""
-        return CatalogModel(self, name)
+        return CatalogModel(lambda: self.resolve(name))
 
     def summarizer(self, chosen: str | None) -> ChatModel | None:
         """The model that summarizes a conversation with the model `chosen`; None for no model."""
         name = self._config.summaries
         if name is None:
             return self.get(chosen)
-        return None if name == NO_SUMMARIES else CatalogModel(self, name)
+        return None if name == NO_SUMMARIES else CatalogModel(self._resolve_summarizer)
 
     def _names(self) -> Mapping[str, None]:
         """The choices with patterns expanded, as a set in order; built again for a new list."""
@@ -116,9 +116,15 @@ class ModelRegistry:
         return self._chains[names]
 
     def resolve(self, name: str | None) -> FallbackChain:
-        """The chain that answers at this moment if `name` was chosen, or summarizes."""
-        known = name is not None and (name == self._config.summaries or self._is_offered(name))
-        return self.chain((name,) if known and name is not None else self._config.chain)
+        """The chain that answers at this moment if `name` was chosen."""
+        if name is None or not self._is_offered(name):
+            return self.chain(self._config.chain)
+        return self.chain((name,))
+
+    def _resolve_summarizer(self) -> FallbackChain:
+        """The chain that summarizes at this moment; the default one if none does."""
+        name = self._config.summaries
+        return self.chain(self._config.chain if name in (None, NO_SUMMARIES) else (name or "",))
 
     def server(self, name: str) -> ModelServer | None:
         """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""
@@ -236,41 +242,41 @@ class ModelRegistry:
 
     def _breaker(self, name: str, server: ModelServer | None) -> CircuitBreaker:
         if server is not None:
-            return server.breaker(split_name(name)[1])
+            return server.breaker(name, split_name(name)[1])
         return CircuitBreaker(name, now=self._options.clock.monotonic)
 
 
 class CatalogModel:
-    """A model by name: each stream uses the registry's configuration of that moment.
+    """A model as `resolve` finds it: each stream uses the configuration of that moment.
 
     So a turn may hold the model while the configuration changes.
     """
 
-    def __init__(self, registry: ModelRegistry, name: str | None) -> None:
-        self._registry, self._name = registry, name
+    def __init__(self, resolve: Callable[[], FallbackChain]) -> None:
+        self._resolve = resolve
 
     @property
     def name(self) -> str:
         """See `ChatModel.name`."""
-        return self._registry.resolve(self._name).name
+        return self._resolve().name
 
     @property
     def facts(self) -> ModelFacts:
         """See `ChatModel.facts`."""
-        return self._registry.resolve(self._name).facts
+        return self._resolve().facts
 
     @property
     def sees(self) -> bool | None:
         """See `ChatModel.sees`."""
-        return self._registry.resolve(self._name).sees
+        return self._resolve().sees
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """See `ChatModel.stream`."""
-        return self._registry.resolve(self._name).stream(request)
+        return self._resolve().stream(request)
 
     async def check(self) -> Finding:
         """See `ChatModel.check`."""
-        return await self._registry.resolve(self._name).check()
+        return await self._resolve().check()
 
     async def aclose(self) -> None:
         """The registry closes the clients, which models share."""
