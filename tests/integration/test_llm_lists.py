@@ -28,6 +28,7 @@ from tests.support.clock import ManualClock
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may need more than the two seconds that people wait."""
     monkeypatch.setattr("bot.llm.model_list.ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr("bot.llm.openai_lists.WINDOW_SECONDS", 60.0)
 
 
 class Catalog:
@@ -96,6 +97,11 @@ async def test_facts_of_a_list_win_over_built_in_ones() -> None:
     assert facts.prices == Prices(3.0, 15.0, 0.3, 3.75)
     auto = catalog.facts("openrouter/auto")
     assert (auto.window, auto.prices, auto.tools) == (2_000_000, None, False)
+
+
+async def test_a_list_without_windows_still_counts() -> None:
+    names, catalog = await list_models_of(lists.OLLAMA, api_ps=b"no JSON")
+    assert names[0] == "llama3.1:8b" and catalog.facts("llama3.1:8b").window is None
 
 
 @pytest.mark.parametrize(

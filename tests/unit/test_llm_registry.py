@@ -27,7 +27,8 @@ from bot.llm.registry import ModelRegistry
 models = ModelRegistry(resolve(load({environ!r}, None)), ModelOptions(SystemClock()))
 models.prepare()
 print(models.default)
-print(*sorted({{"anthropic", "openai", "huggingface_hub", "aiohttp", "discord"}} & set(sys.modules)))
+heavy = {{"anthropic", "openai", "huggingface_hub", "aiohttp", "discord"}}
+print(*sorted(heavy & set(sys.modules)))
 """
 
 
