@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.domain.model import ModelFacts, Prices
-from bot.llm.token_counts import LARGEST_WINDOW, SMALLEST_WINDOW
+from bot.llm.windows import LARGEST_WINDOW, SMALLEST_WINDOW
 
 MOST_MODELS = 2_000
 """The first models of a list that are kept: OpenRouter, the longest known one, lists about 500."""

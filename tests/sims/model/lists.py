@@ -1,4 +1,4 @@
-"""A server that only lists models, in the shapes of well-known servers, at a set pace.
+"""A server that lists models and says one word, in the shapes of well-known servers, at a set pace.
 
 The shapes have the fields of real responses, as documented or recorded by their makers, with fewer
 models.
@@ -16,6 +16,9 @@ from typing import Any
 from aiohttp import web
 
 JSON = "application/json"
+READY = (
+    b'data: {"choices":[{"delta":{"content":"ready"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
 
 
 def _openai(*names: str, **fields: Any) -> dict[str, Any]:
@@ -161,6 +164,10 @@ class ListServer:
         """The paths of all requests."""
         return [path for path, _, _ in self.requests]
 
+    async def chat(self, _request: web.Request) -> web.Response:
+        """Answer with one word."""
+        return web.Response(body=READY, content_type="text/event-stream")
+
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one request."""
         self.requests.append((request.path, dict(request.headers), dict(request.query)))
@@ -181,6 +188,7 @@ async def list_server(models: Any, **others: Any) -> AsyncIterator[ListServer]:
     server.bodies |= {"/" + path.replace("_", "/"): body for path, body in others.items()}
     app = web.Application()
     app.router.add_get("/{path:.*}", server.answer)
+    app.router.add_post("/v1/chat/completions", server.chat)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
