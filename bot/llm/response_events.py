@@ -23,7 +23,7 @@ class ResponseEvents:
 
     def __init__(self) -> None:
         self._text: list[str] = []
-        self._item = 0  # the output item of the newest text
+        self._item: int | None = None  # the output item of the newest text
         self._reasoning_type = ""  # servers that send the reasoning and its summary send both
         self._handlers: Mapping[str, Callable[[dict[str, Any]], Delta]] = {
             "response.output_text.delta": self._add_text,
@@ -43,6 +43,8 @@ class ResponseEvents:
         if data.strip() == b"[DONE]":
             return EMPTY  # some compatible servers; it does not say that the answer is complete
         event = parse_json(data)
+        if not event and not isinstance(event, str | int):
+            return EMPTY  # a gateway's sign of life
         if not isinstance(event, dict):
             raise MalformedChunk(f"not an object: {data[:80]!r}")
         kind = event.get("type")
@@ -66,9 +68,10 @@ class ResponseEvents:
         if not text:
             return EMPTY
         item = event.get("output_index")
-        if self._text and isinstance(item, int) and item != self._item:
-            text = _SEPARATOR + text
-        self._item = item if isinstance(item, int) else self._item
+        if isinstance(item, int):
+            if self._item not in (None, item):
+                text = _SEPARATOR + text
+            self._item = item
         self._text.append(text)
         return Delta(text)
 

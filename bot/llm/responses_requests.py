@@ -76,14 +76,13 @@ def _item(message: Message, images: ImageUploads) -> dict[str, Any]:
     role = message.role.value
     if not message.parts or message.role is not Role.USER:
         return {"role": role, "content": message.content}
-    content = [_text(message.content)] if message.content else []
-    for number, part in enumerate(message.parts, start=1):
-        if part.label:
-            content.append(_text(f"[Image {number}: {part.label}]"))
-        image = {"type": "input_image", "image_url": images.data_url(part), "detail": "auto"}
-        content.append(image)
-    return {"role": role, "content": content}
+    blocks = images.blocks(message, text=_text, image=lambda part: _image(images.data_url(part)))
+    return {"role": role, "content": blocks}
 
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
+
+
+def _image(url: str) -> dict[str, Any]:
+    return {"type": "input_image", "image_url": url, "detail": "auto"}
