@@ -6,9 +6,10 @@ Only configured platforms are imported, because imports take most of the startup
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,18 +20,23 @@ from pydantic import SecretStr
 
 from bot.common import descriptors, gc_tuning
 from bot.common.clock import SystemClock
-from bot.common.lifecycle import run_until, stop_signals
+from bot.common.lifecycle import on_signal, run_until, stop_signals
 from bot.common.supervisor import Component, Supervisor
+from bot.config.models import examine
+from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
 from bot.config.settings import Settings, SlackMode
-from bot.core import Core, Resources, build_core, build_models, open_resources
+from bot.core import Core, Resources, build_core, build_models, build_reporter, open_resources
 from bot.doctor import check_all
 from bot.domain import texts
 from bot.domain.conversations import Role
 from bot.domain.errors import AnswerFailed, InUse, SettingsError, TemplateError
 from bot.domain.health import Finding, Health
+from bot.domain.model_names import DEFAULT
 from bot.domain.turns import Outcome
 from bot.inbox import commands
+from bot.inbox.model_commands import EFFORTS
 from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
@@ -41,7 +47,9 @@ if TYPE_CHECKING:
 
     from adapters.console.adapter import ConsoleAdapter
     from adapters.console.attachments import Attachments
-    from adapters.console.lines import LineReader
+    from adapters.console.lines import LineReader, ListWords
+
+    MakeLines = Callable[[ListWords], LineReader]
     from adapters.web.adapter import WebAdapter
     from adapters.web.limits import UploadLimits
     from adapters.web.server import HttpServer
@@ -55,10 +63,16 @@ HISTORY_FILE = ".threadline_history"
 
 
 # ── run ───────────────────────────────────────────────────────────────────────────────────────
-async def run(settings: Settings, *, listening: Callable[[str], None] | None = None) -> None:
+async def run(
+    settings: Settings,
+    *,
+    listening: Callable[[str], None] | None = None,
+    source: ConfigSource | None = None,
+) -> None:
     """Serve every configured platform until SIGTERM or SIGINT, then drain.
 
-    `listening` is called with the web adapter's address once it accepts requests. Raises
+    `listening` is called with the web adapter's address once it accepts requests. `source` gives
+    the settings again when their files change; without it, the models stay the same. Raises
     SettingsError before anything starts; CannotStart if every platform refuses its token, or the
     HTTP port is not available.
     """
@@ -72,6 +86,8 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
         core = build_core(settings, resources, adapters, clock, supervisor.is_down)
         for component in _components(core, adapters):
             supervisor.add(component)
+        if source is not None:
+            supervisor.add(_config_component(settings, source, resources.models, clock))
         if web is not None:
 
             def health() -> Mapping[str, Health]:
@@ -96,6 +112,28 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+
+
+def _config_component(
+    settings: Settings, source: ConfigSource, models: Reloadable, clock: Clock
+) -> Component:
+    """The watcher of the configuration files as a supervised component."""
+    watcher = ConfigWatcher(settings=settings, source=source, target=models, clock=clock)
+
+    async def run() -> None:
+        with contextlib.ExitStack() as stack:
+            # A terminal sends SIGHUP when it is closed, which should end the bot.
+            if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+                stack.enter_context(on_signal(signal.SIGHUP, watcher.ask))
+            await watcher.run()
+
+    return Component(
+        "configuration",
+        run=run,
+        has_served=lambda: True,
+        health=watcher.health,
+        is_platform=False,
+    )
 
 
 def _http_component(
@@ -128,20 +166,13 @@ async def chat(settings: Settings, word: str | None, conversation: str | None = 
     to that one over HTTP.
     """
     from adapters.console.attachments import Attachments, FileLimits
-    from adapters.console.lines import KeyboardLines, PipedLines, QuestionAboutInput
 
     limits = FileLimits(settings.attachments_per_message, settings.attachment_bytes)
     attachments = Attachments(limits)
     piped = not sys.stdin.isatty()
-    lines: LineReader
+    lines: MakeLines = partial(_piped_lines, word, attachments) if piped else _keyboard_lines
     if not piped:
-        words = tuple(f"/{name}" for name in commands.NAMES)
-        lines = KeyboardLines(history=Path(HISTORY_FILE), words=words)
         conversation = conversation or word
-    elif word is None:
-        lines = PipedLines()
-    else:
-        lines = QuestionAboutInput(word, attachments=attachments)
     terminal = Terminal(conversation or MAIN, lines, attachments, piped=piped)
     try:
         await _chat_here(settings, terminal)
@@ -149,12 +180,43 @@ async def chat(settings: Settings, word: str | None, conversation: str | None = 
         await _chat_remotely(settings, terminal)
 
 
+def _piped_lines(
+    question: str | None, attachments: Attachments, _list_models: ListWords
+) -> LineReader:
+    """The input as a question, or as the file that `question` is about."""
+    from adapters.console.lines import PipedLines, QuestionAboutInput
+
+    if question is None:
+        return PipedLines()
+    return QuestionAboutInput(question, attachments=attachments)
+
+
+def _keyboard_lines(list_models: ListWords) -> LineReader:
+    """Lines from the keyboard; `list_models` completes /model."""
+    from adapters.console.lines import KeyboardLines
+
+    async def list_names() -> Sequence[str]:
+        return [*await list_models(), DEFAULT]
+
+    async def list_efforts() -> Sequence[str]:
+        return EFFORTS
+
+    return KeyboardLines(
+        history=Path(HISTORY_FILE),
+        words=[f"/{name}" for name in commands.NAMES],
+        arguments={f"/{commands.MODEL}": list_names, f"/{commands.EFFORT}": list_efforts},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What a chat in the terminal needs, here or with a running bot."""
+    """What a chat in the terminal needs, here or with a running bot.
+
+    `lines` makes the reader of the person's lines; its argument lists models, for completion.
+    """
 
     conversation: str
-    lines: LineReader
+    lines: MakeLines
     attachments: Attachments
     piped: bool
 
@@ -166,7 +228,7 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
     async with open_resources(settings, clock) as resources:
         console = ConsoleAdapter(
             conversation=terminal.conversation,
-            lines=terminal.lines,
+            lines=terminal.lines(resources.models.list_names),
             clock=clock,
             piped=terminal.piped,
             attachments=terminal.attachments,
@@ -174,6 +236,8 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
         )
         core = build_core(settings, resources, {console.name: console}, clock)
         drain = partial(core.drain, settings.drain_seconds)
+        if terminal.piped:  # the process ends with the answer, and a summary would, too
+            core.compactor.stop()
         with stop_signals(signal.SIGTERM) as stop:
             await run_until(stop, console.run(core.inbox), drain=drain)
         if terminal.piped:
@@ -193,15 +257,17 @@ async def _finish_pipe(console: ConsoleAdapter, resources: Resources) -> None:
 
 
 async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
-    from adapters.console.remote import RemoteChat
+    from adapters.console.remote import RemoteChat, RemoteModels
 
     listens_everywhere = settings.http_host in ("0.0.0.0", "::")  # noqa: S104 - compared only
     host = "127.0.0.1" if listens_everywhere else settings.http_host
+    origin = f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
+    token = next(iter(settings.web_tokens.values()), None)
     await RemoteChat(
-        origin=f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}",
-        token=next(iter(settings.web_tokens.values()), None),
+        origin=origin,
+        token=token,
         name=terminal.conversation,
-        lines=terminal.lines,
+        lines=terminal.lines(RemoteModels(origin=origin, token=token).list_names),
         piped=terminal.piped,
         attachments=terminal.attachments,
     ).run()
@@ -211,7 +277,8 @@ async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
 def doctor(settings: Settings) -> AsyncIterator[Finding]:
     """Check everything that the settings configure; see `bot.doctor`."""
     clock = SystemClock()
-    platforms = build_platforms(settings, build_models(settings, clock), clock)
+    config, _ = examine(settings)  # `check_all` reports the problems
+    platforms = build_platforms(settings, build_models(settings, config, clock), clock)
     return check_all(settings, platforms.values(), clock)
 
 
@@ -252,7 +319,14 @@ def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdapter:
+def build_web(
+    settings: Settings,
+    resources: Resources,
+    clock: Clock,
+    *,
+    reporter: ContextReporter | None = None,
+    models: ModelCatalog | None = None,
+) -> WebAdapter:
     """The adapter behind the page and the API."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
@@ -263,7 +337,8 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
         library=resources.store.library(),
         clock=clock,
         access=Access(settings.web_tokens, settings.web_admins),
-        models=resources.models,
+        models=models or resources.models,
+        reporter=reporter or build_reporter(resources),
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,

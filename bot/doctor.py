@@ -10,15 +10,17 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from bot.common import proxies
-from bot.config.bridge import config_from
+from bot.config.model_names import NO_SUMMARIES
+from bot.config.models import address, examine
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
+from bot.context.budgets import UNKNOWN_WINDOW_TOKENS
 from bot.context.window import ContextWindow, today
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
 from bot.llm.check import QUESTION
-from bot.llm.model_server import OWN_ADDRESSES, ModelOptions
+from bot.llm.model_server import ModelOptions
 from bot.llm.names import split_name
 from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
@@ -71,16 +73,19 @@ async def check_database(settings: Settings) -> Finding:
 
 async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
     """Check each model separately, because a chain's first model would hide the others."""
-    config = config_from(settings)
+    config, problems = examine(settings)
+    for setting, problem in problems:
+        yield Finding(setting, Verdict.FAILED, problem)
     options = ModelOptions(
         clock,
         settings.first_token_seconds,
         settings.between_tokens_seconds,
         probe_request(settings, clock.time()),
     )
-    names = dict.fromkeys((*config.chain, *config.choices))
-    for provider, address in _addresses(config, names).items():
-        yield proxies.check_route(provider, address)
+    summarizer = () if config.summaries in (None, NO_SUMMARIES) else (config.summaries or "",)
+    names = dict.fromkeys((*config.chain, *config.choices, *summarizer))
+    for provider, url in _addresses(config, names).items():
+        yield proxies.check_route(provider, url)
     async with contextlib.aclosing(ModelRegistry(config, options)) as models:
         for name in names:
             try:
@@ -95,7 +100,7 @@ async def check_transcription(settings: Settings) -> Finding:
     """Send a second of silence to the model for speech."""
     try:
         transcriber = build_transcriber(
-            settings.transcription_model, config_from(settings).providers
+            settings.transcription_model, examine(settings)[0].providers
         )
     except SettingsError as error:
         return Finding(error.setting, Verdict.FAILED, error.problem)
@@ -108,7 +113,7 @@ async def check_transcription(settings: Settings) -> Finding:
 def probe_request(settings: Settings, now: float) -> ChatRequest:
     """The request that a turn would send for a short question; `now` is in Unix seconds."""
     window = ContextWindow(
-        budget=settings.context_tokens,
+        budget=settings.context_tokens or UNKNOWN_WINDOW_TOKENS,
         system_prompt=settings.prompt,
         questions=frozenset({QUESTION.id}),
         today=today(now, settings.zone),
@@ -125,4 +130,4 @@ def _addresses(config: ModelsConfig, names: Iterable[str]) -> Mapping[str, str]:
     """The base URL of each provider among the models `names`."""
     used = dict.fromkeys(split_name(name)[0] for name in names)
     providers = [config.providers[name] for name in used if name in config.providers]
-    return {each.name: each.base_url or OWN_ADDRESSES[each.kind] for each in providers}
+    return {each.name: address(each) for each in providers}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from bot.domain.conversations import Message, Role
+from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.model import ChatRequest
 from bot.llm.images import ImageUploads
 from bot.llm.server_quirks import ServerQuirks
@@ -76,13 +76,12 @@ def _item(message: Message, images: ImageUploads) -> dict[str, Any]:
     role = message.role.value
     if not message.parts or message.role is not Role.USER:
         return {"role": role, "content": message.content}
-    blocks = images.blocks(message, text=_text, image=lambda part: _image(images.data_url(part)))
-    return {"role": role, "content": blocks}
+
+    def image(part: ImagePart) -> dict[str, Any]:
+        return {"type": "input_image", "image_url": images.data_url(part), "detail": "auto"}
+
+    return {"role": role, "content": images.blocks(message, text=_text, image=image)}
 
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
-
-
-def _image(url: str) -> dict[str, Any]:
-    return {"type": "input_image", "image_url": url, "detail": "auto"}

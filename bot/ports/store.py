@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.attachments import IncomingAttachment
-from bot.domain.conversations import Author, Conversation, ConversationKey, Message
+from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Message
 from bot.domain.inbox import Accepted, Asked, Change, Incoming, Watermark
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
@@ -169,11 +169,28 @@ class Store(Protocol):
         """Use `model` from the next turn on (None: the default). None without a conversation."""
         ...
 
+    async def choose_effort(
+        self, key: ConversationKey, effort: Effort | None, *, source: str = ""
+    ) -> Conversation | None:
+        """Ask for `effort` from the next turn on (None: the model's default). None without a
+        conversation."""
+        ...
+
     # ── conversations ─────────────────────────────────────────────────────────────────────────
     async def history(
-        self, conversation: int, *, epoch: int, before: int, limit: int
+        self, conversation: int, *, epoch: int, before: int, limit: int, start: int = 0
     ) -> Sequence[Message]:
-        """Up to `limit` messages of the epoch with an index below `before`, newest first.
+        """Up to `limit` messages of the epoch with indexes from `start` to below `before`.
+
+        Newest first; erased messages are left out.
+        """
+        ...
+
+    async def history_from(
+        self, conversation: int, *, epoch: int, start: int, before: int, limit: int
+    ) -> Sequence[Message]:
+        """Up to `limit` messages of the epoch from index `start` on and below `before`, oldest
+        first.
 
         Erased messages are left out.
         """
