@@ -146,11 +146,10 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
 
 def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     from bot.config import report
-    from bot.domain.model import ModelFacts
+    from bot.llm.model_facts import known_facts
 
     require_all(settings.require_consistent, partial(resolve, settings))
-    lines = report.describe(settings, resolve(settings), lambda _provider, _model: ModelFacts())
-    print(*lines, sep="\n")
+    print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
 
 
 def _format(finding: Finding) -> str:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from bot.common import proxies
+from bot.config.model_names import EVERY_MODEL, is_pattern, split_name
 from bot.config.models import address, examine
 from bot.config.providers import ModelsConfig
 from bot.config.settings import DEFAULT_CONTEXT_TOKENS, Settings
@@ -19,7 +20,6 @@ from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
 from bot.llm.check import QUESTION
 from bot.llm.model_server import ModelOptions
-from bot.llm.names import split_name
 from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
 from bot.ports.clock import Clock
@@ -85,12 +85,25 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
         yield proxies.check_route(provider, url)
     async with contextlib.aclosing(ModelRegistry(config, options)) as models:
         for name in names:
+            if is_pattern(name):
+                yield await _check_list(name, models)
+                continue
             try:
                 model = models.chain((name,))
             except SettingsError as error:
                 yield Finding(error.setting, Verdict.FAILED, error.problem)
             else:
                 yield await model.check()
+
+
+async def _check_list(pattern: str, models: ModelRegistry) -> Finding:
+    """Whether the server lists models for a choice such as `ollama/*`."""
+    prefix = pattern.removesuffix(EVERY_MODEL)
+    count = sum(name.startswith(prefix) for name in await models.list_names())
+    if count:
+        return Finding(pattern, Verdict.OK, f"the server lists {count} models")
+    advice = "Check that the server runs and has models; until then, this choice offers nothing."
+    return Finding(pattern, Verdict.WARNING, "the server lists no models", advice)
 
 
 async def check_transcription(settings: Settings) -> Finding:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
+from bot.config.model_names import ECHO, expand, is_pattern, split_name
 from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
@@ -18,7 +19,6 @@ from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
 from bot.llm.model_facts import NO_FACTS, merge_facts
 from bot.llm.model_server import FIRST_TOKEN_SECONDS, ModelOptions, ModelServer
-from bot.llm.names import ECHO, expand, is_pattern, split_name
 from bot.ports.model import ChatModel
 
 
