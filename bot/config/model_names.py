@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from bot.config.problems import quote
 
@@ -66,8 +65,3 @@ def check_choice(name: str) -> str:
 def is_pattern(name: str) -> bool:
     """Whether a choice stands for all models of a provider."""
     return split_name(name)[1] == EVERY_MODEL
-
-
-def expand(pattern: str, models: Iterable[str]) -> list[str]:
-    """The names of a provider's `models`, with the separator of the pattern."""
-    return [pattern.removesuffix(EVERY_MODEL) + model for model in models]

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
-from bot.config.model_names import ECHO, expand, is_pattern, split_name
+from bot.config.model_names import ECHO, EVERY_MODEL, is_pattern, split_name
 from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
@@ -57,7 +57,7 @@ class ModelRegistry:
         return CatalogModel(self, name)
 
     def _names(self) -> Mapping[str, None]:
-        """The choices with patterns expanded, as a set in order; built anew for a new list."""
+        """The choices with patterns expanded, as a set in order; built again for a new list."""
         lists = {
             choice: server.list
             for choice in self._config.choices
@@ -67,7 +67,9 @@ class ModelRegistry:
         if self._offered is None or self._offered[0] != versions:
             names: list[str] = []
             for choice in self._config.choices:
-                names += expand(choice, lists[choice].names) if choice in lists else [choice]
+                listed = lists[choice].names if choice in lists else None
+                prefix = choice.removesuffix(EVERY_MODEL)
+                names += [choice] if listed is None else [prefix + model for model in listed]
             self._offered = versions, dict.fromkeys(names)
         return self._offered[1]
 
@@ -213,7 +215,7 @@ class ModelRegistry:
         server = self._server(pattern)
         if server is None or not server.can_list:
             raise SettingsError("MODELS", f"{pattern!r} is too many models: name those to offer")
-        server.require_access()
+        server.prepare_list()
 
     def _model(self, name: str, server: ModelServer | None) -> ChatModel:
         if server is not None:
