@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,15 +25,18 @@ from bot.common.supervisor import Component, Supervisor
 from bot.config.models import examine
 from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
 from bot.config.settings import Settings, SlackMode
-from bot.core import Core, Resources, build_core, build_models, open_resources
+from bot.core import Core, Resources, build_core, build_models, build_reporter, open_resources
 from bot.doctor import check_all
 from bot.domain import texts
 from bot.domain.conversations import Role
 from bot.domain.errors import AnswerFailed, InUse, SettingsError, TemplateError
 from bot.domain.health import Finding, Health
+from bot.domain.model_names import DEFAULT
 from bot.domain.turns import Outcome
 from bot.inbox import commands
+from bot.inbox.model_commands import EFFORTS
 from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
@@ -44,7 +47,9 @@ if TYPE_CHECKING:
 
     from adapters.console.adapter import ConsoleAdapter
     from adapters.console.attachments import Attachments
-    from adapters.console.lines import LineReader
+    from adapters.console.lines import LineReader, ListWords
+
+    MakeLines = Callable[[ListWords], LineReader]
     from adapters.web.adapter import WebAdapter
     from adapters.web.limits import UploadLimits
     from adapters.web.server import HttpServer
@@ -161,20 +166,13 @@ async def chat(settings: Settings, word: str | None, conversation: str | None = 
     to that one over HTTP.
     """
     from adapters.console.attachments import Attachments, FileLimits
-    from adapters.console.lines import KeyboardLines, PipedLines, QuestionAboutInput
 
     limits = FileLimits(settings.attachments_per_message, settings.attachment_bytes)
     attachments = Attachments(limits)
     piped = not sys.stdin.isatty()
-    lines: LineReader
+    lines: MakeLines = partial(_piped_lines, word, attachments) if piped else _keyboard_lines
     if not piped:
-        words = tuple(f"/{name}" for name in commands.NAMES)
-        lines = KeyboardLines(history=Path(HISTORY_FILE), words=words)
         conversation = conversation or word
-    elif word is None:
-        lines = PipedLines()
-    else:
-        lines = QuestionAboutInput(word, attachments=attachments)
     terminal = Terminal(conversation or MAIN, lines, attachments, piped=piped)
     try:
         await _chat_here(settings, terminal)
@@ -182,12 +180,43 @@ async def chat(settings: Settings, word: str | None, conversation: str | None = 
         await _chat_remotely(settings, terminal)
 
 
+def _piped_lines(
+    question: str | None, attachments: Attachments, _list_models: ListWords
+) -> LineReader:
+    """The input as a question, or as the file that `question` is about."""
+    from adapters.console.lines import PipedLines, QuestionAboutInput
+
+    if question is None:
+        return PipedLines()
+    return QuestionAboutInput(question, attachments=attachments)
+
+
+def _keyboard_lines(list_models: ListWords) -> LineReader:
+    """Lines from the keyboard; `list_models` completes /model."""
+    from adapters.console.lines import KeyboardLines
+
+    async def list_names() -> Sequence[str]:
+        return [*await list_models(), DEFAULT]
+
+    async def list_efforts() -> Sequence[str]:
+        return EFFORTS
+
+    return KeyboardLines(
+        history=Path(HISTORY_FILE),
+        words=[f"/{name}" for name in commands.NAMES],
+        arguments={f"/{commands.MODEL}": list_names, f"/{commands.EFFORT}": list_efforts},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What a chat in the terminal needs, here or with a running bot."""
+    """What a chat in the terminal needs, here or with a running bot.
+
+    `lines` makes the reader of the person's lines; its argument lists models, for completion.
+    """
 
     conversation: str
-    lines: LineReader
+    lines: MakeLines
     attachments: Attachments
     piped: bool
 
@@ -199,7 +228,7 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
     async with open_resources(settings, clock) as resources:
         console = ConsoleAdapter(
             conversation=terminal.conversation,
-            lines=terminal.lines,
+            lines=terminal.lines(resources.models.list_names),
             clock=clock,
             piped=terminal.piped,
             attachments=terminal.attachments,
@@ -228,15 +257,17 @@ async def _finish_pipe(console: ConsoleAdapter, resources: Resources) -> None:
 
 
 async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
-    from adapters.console.remote import RemoteChat
+    from adapters.console.remote import RemoteChat, RemoteModels
 
     listens_everywhere = settings.http_host in ("0.0.0.0", "::")  # noqa: S104 - compared only
     host = "127.0.0.1" if listens_everywhere else settings.http_host
+    origin = f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
+    token = next(iter(settings.web_tokens.values()), None)
     await RemoteChat(
-        origin=f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}",
-        token=next(iter(settings.web_tokens.values()), None),
+        origin=origin,
+        token=token,
         name=terminal.conversation,
-        lines=terminal.lines,
+        lines=terminal.lines(RemoteModels(origin=origin, token=token).list_names),
         piped=terminal.piped,
         attachments=terminal.attachments,
     ).run()
@@ -288,7 +319,14 @@ def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdapter:
+def build_web(
+    settings: Settings,
+    resources: Resources,
+    clock: Clock,
+    *,
+    reporter: ContextReporter | None = None,
+    models: ModelCatalog | None = None,
+) -> WebAdapter:
     """The adapter behind the page and the API."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
@@ -299,7 +337,8 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
         library=resources.store.library(),
         clock=clock,
         access=Access(settings.web_tokens, settings.web_admins),
-        models=resources.models,
+        models=models or resources.models,
+        reporter=reporter or build_reporter(resources),
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,

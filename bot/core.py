@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -20,7 +20,9 @@ from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
 from bot.context.budgets import ContextBudgets
 from bot.context.compaction import Compactor
-from bot.context.requests import TurnOptions
+from bot.context.estimates import TokenEstimates
+from bot.context.report import WindowReporter
+from bot.context.requests import ContextPorts, TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
 from bot.domain.errors import Down, StoreUnavailable
@@ -50,6 +52,7 @@ class Resources:
     store: SqliteStore
     models: ModelRegistry
     readers: Readers
+    context: ContextPorts
     suspects: Sequence[Suspect] = ()
 
 
@@ -93,7 +96,8 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        yield Resources(store, models, readers, await _read_suspects(store))
+        context = build_context(settings, store, clock)
+        yield Resources(store, models, readers, context, await _read_suspects(store))
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
@@ -106,6 +110,29 @@ def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
     models = build_models(settings, resolve(settings), clock)
     models.prepare()
     return models
+
+
+def build_context(settings: Settings, store: SqliteStore, clock: Clock) -> ContextPorts:
+    """What requests to models are built with."""
+    return ContextPorts(
+        store=store,
+        contexts=store.contexts(),
+        budgets=ContextBudgets(
+            context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
+        ),
+        estimates=TokenEstimates(store.contexts()),
+        clock=clock,
+        options=_turn_options(settings),
+    )
+
+
+def build_reporter(resources: Resources) -> WindowReporter:
+    """Describes contexts for commands and the page."""
+    return WindowReporter(
+        ports=resources.context,
+        models=resources.models,
+        attachments=resources.store.attachments(),
+    )
 
 
 async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
@@ -142,25 +169,19 @@ def build_core(
             raise Down(platform)
         return adapters[platform].surface(claim)
 
-    budgets = ContextBudgets(
-        context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
-    )
     compactor = Compactor(
         store=store,
         contexts=store.contexts(),
         attachments=store.attachments(),
         summarizer=lambda conversation: models.summarizer(conversation.model),
-        budget=budgets.get,
+        budget=resources.context.budgets.get,
     )
     runner = TurnRunner(
         store=store,
         surface=open_surface,
         models=models,
-        options=_turn_options(settings),
+        context=replace(resources.context, wait=compactor.wait),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
-        contexts=store.contexts(),
-        clock=clock,
-        budgets=budgets,
         compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
@@ -223,6 +244,7 @@ def _build_inbox(
             store=store,
             scheduler=scheduler,
             models=models,
+            reporter=build_reporter(resources),
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
         ),
         models=models,

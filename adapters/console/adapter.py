@@ -14,7 +14,13 @@ from typing import TextIO
 from adapters.console.attachments import Attachments
 from adapters.console.interrupt import stop_on_interrupt
 from adapters.console.lines import LineReader
-from adapters.console.surface import ConsoleSurface, PipeSurface, limits, renderer_for
+from adapters.console.surface import (
+    ConsoleRenderer,
+    ConsoleSurface,
+    PipeSurface,
+    limits,
+    renderer_for,
+)
 from bot.domain import texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey
@@ -106,7 +112,7 @@ class ConsoleAdapter:
         """Print a command's answer; one without text is followed by a reply, which is awaited."""
         if not answer.text:
             return
-        self._print(answer.text)
+        self._print(ConsoleRenderer().render(answer.whole))
         self._answered.set()
 
     def _print(self, text: str) -> None:

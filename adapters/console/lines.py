@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TextIO
 
 from adapters.console.attachments import ATTACH, DETACH, Attachments, NotAttached, from_input
-from bot.domain import terminal_texts
+from bot.domain import model_names, terminal_texts
+from bot.domain.model_names import plain
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
+    from prompt_toolkit.document import Document
+
+ListWords = Callable[[], Awaitable[Sequence[str]]]
+"""Lists the words that may follow a command; they may come from a server."""
+
+MAX_COMPLETIONS = 100
+"""Words that are offered together: more do not fit a screen."""
 
 
 class LineReader(Protocol):
@@ -57,10 +73,15 @@ class QuestionAboutInput:
 
 
 class KeyboardLines:
-    """A prompt with line editing, completion of `words`, and a history in the file `history`."""
+    """A prompt with line editing, completion, and a history in the file `history`.
 
-    def __init__(self, *, history: Path, words: tuple[str, ...]) -> None:
-        self._history, self._words = history, words
+    `words` complete a line's first word; `arguments` complete the second, by the first one.
+    """
+
+    def __init__(
+        self, *, history: Path, words: Sequence[str], arguments: Mapping[str, ListWords]
+    ) -> None:
+        self._history, self._words, self._arguments = history, words, arguments
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """Lines until Ctrl-D, or Ctrl-C on an empty line."""
@@ -70,7 +91,7 @@ class KeyboardLines:
         make_private(self._history)
         session: PromptSession[str] = PromptSession(
             history=FileHistory(str(self._history)),
-            completer=make_completer(self._words),
+            completer=make_completer(self._words, self._arguments),
             complete_while_typing=False,
         )
         while True:
@@ -83,8 +104,8 @@ class KeyboardLines:
                     return
 
 
-def make_completer(words: tuple[str, ...]) -> Completer:
-    """Completes the first word to one of `words`, and paths after `/attach`."""
+def make_completer(words: Sequence[str], arguments: Mapping[str, ListWords]) -> Completer:
+    """Completes the first word to one of `words`, paths after `/attach`, and `arguments`."""
     from prompt_toolkit.completion import Completer, PathCompleter, WordCompleter
     from prompt_toolkit.completion.base import CompleteEvent, Completion
     from prompt_toolkit.document import Document
@@ -96,15 +117,31 @@ def make_completer(words: tuple[str, ...]) -> Completer:
         def get_completions(
             self, document: Document, complete_event: CompleteEvent
         ) -> Iterator[Completion]:
-            before = document.text_before_cursor
-            word, blank, path = before.lstrip().partition(" ")
+            word, blank, path = _split(document)
             if word != ATTACH or not blank:
                 yield from commands.get_completions(document, complete_event)
                 return
-            begun = path.lstrip().lstrip("\"'")
+            begun = path.lstrip("\"'")
             yield from paths.get_completions(Document(begun, len(begun)), complete_event)
 
+        async def get_completions_async(
+            self, document: Document, complete_event: CompleteEvent
+        ) -> AsyncGenerator[Completion, None]:
+            word, blank, begun = _split(document)
+            if word in arguments and blank:
+                for found in model_names.search(begun, await arguments[word]())[:MAX_COMPLETIONS]:
+                    yield Completion(found, start_position=-len(begun), display=plain(found))
+                return
+            for completion in self.get_completions(document, complete_event):
+                yield completion
+
     return LineCompleter()
+
+
+def _split(document: Document) -> tuple[str, str, str]:
+    """A line's first word, the blank after it, and the rest, all before the cursor."""
+    word, blank, rest = document.text_before_cursor.lstrip().partition(" ")
+    return word, blank, rest.lstrip()
 
 
 def make_private(path: Path) -> None:

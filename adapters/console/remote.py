@@ -29,6 +29,9 @@ _NAMES = uuid.UUID("f1f0a1d4-3a53-4f0e-9d4b-6b6a5d0c7b11")
 UNFINISHED = frozenset({"writing", "queued"})
 REQUEST_SECONDS = 20.0
 
+COMPLETION_SECONDS = 3.0
+"""How long a completion waits: the bot asks model servers for two seconds at most."""
+
 
 class BotUnreachable(ThreadlineError):
     """The running bot listens on no port or accepts none of the configured tokens."""
@@ -58,7 +61,7 @@ class RemoteChat:
         attachments: Attachments | None = None,
     ) -> None:
         self._origin, self._lines, self._piped, self._out = origin, lines, piped, out
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers = _headers(token)
         self._attachments = attachments or Attachments()
         self._first_id = uuid.uuid5(_NAMES, name)
         self._render = ConsoleRenderer().render
@@ -109,7 +112,7 @@ class RemoteChat:
             return
         self._thread = self._thread or response["thread"]
         if response["answer"]:
-            self._print(response["answer"])
+            self._print(self._render(response["answer"]))
         elif response["receipt"] in ("question", "command"):
             await self._follow(events)
 
@@ -200,6 +203,32 @@ class RemoteChat:
         if response.status != 200:
             raise BotUnreachable(f"The running Threadline refused: {_reason(answer)}")
         return answer
+
+
+class RemoteModels:
+    """The models of the bot at `origin`, with the `token` of `RemoteChat`, for completion."""
+
+    def __init__(self, *, origin: str, token: str | None) -> None:
+        self._origin, self._headers = origin, _headers(token)
+
+    async def list_names(self) -> Sequence[str]:
+        """The names; none if the bot does not answer in time. Raises nothing."""
+        timeout = aiohttp.ClientTimeout(total=COMPLETION_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    self._origin, headers=self._headers, timeout=timeout
+                ) as session,
+                session.get("/models") as response,
+            ):
+                found = (await response.json(content_type=None))["models"]
+                return [name for name in found if isinstance(name, str)]
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError, TypeError):
+            return ()
+
+
+def _headers(token: str | None) -> Mapping[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _reason(answer: object) -> str:

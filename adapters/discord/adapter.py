@@ -122,9 +122,9 @@ class DiscordAdapter:
     async def _serve(self, inbox: Inbox, watermarks: WatermarkSaver) -> None:
         """Serve with one client until cancelled; returns if Discord cannot be reached."""
         handler = DiscordInteractionHandler(
-            rest=self._rest, renderer=self._renderer, guilds=self._guilds
+            rest=self._rest, renderer=self._renderer, guilds=self._guilds, models=self._models
         )
-        client = ThreadlineClient(rest=self._rest, handler=handler, models=self._models.names)
+        client = ThreadlineClient(rest=self._rest, handler=handler)
         listener = client.listener = MessageListener(
             rest=self._rest, inbox=inbox, say=self.say, watermarks=watermarks, guilds=self._guilds
         )

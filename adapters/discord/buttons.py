@@ -63,8 +63,7 @@ def control_view(controls: Sequence[Control], page: PageId) -> discord.ui.View:
 
 def choice_view(choices: Sequence[Choice]) -> discord.ui.View | None:
     """A button for each choice whose id is short enough; None without any."""
-    ids = [(choice, choice_id(choice)) for choice in choices]
-    valid = [(choice, id_) for choice, id_ in ids if len(id_) <= MAX_CUSTOM_ID]
+    valid = [(choice, choice_id(choice)) for choice in choices if fits_button(choice)]
     if not valid:
         return None
     return _view(
@@ -73,6 +72,11 @@ def choice_view(choices: Sequence[Choice]) -> discord.ui.View | None:
         )
         for choice, custom_id in valid[:MAX_BUTTONS]
     )
+
+
+def fits_button(choice: Choice) -> bool:
+    """Whether a button's id has room for a choice."""
+    return len(choice_id(choice)) <= MAX_CUSTOM_ID
 
 
 def choice_id(choice: Choice) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -54,11 +54,9 @@ def server_urls(api_url: str | None, gateway_url: str | None) -> Iterator[None]:
 
 
 class ThreadlineClient(discord.Client):
-    """discord.py's client with the adapter's event handlers; `models` are offered by /model."""
+    """discord.py's client with the adapter's event handlers."""
 
-    def __init__(
-        self, *, rest: RestApi, handler: DiscordInteractionHandler, models: Sequence[str]
-    ) -> None:
+    def __init__(self, *, rest: RestApi, handler: DiscordInteractionHandler) -> None:
         # Otherwise discord.py warns at every start that voice needs more packages.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
@@ -74,7 +72,7 @@ class ThreadlineClient(discord.Client):
         self.rest, self.handler = rest, handler
         self.listener: MessageListener | None = None
         self.connected = False
-        self._tree = command_tree(self, handler.handle_command, models)
+        self._tree = command_tree(self, handler.handle_command, handler.complete_model)
         self.add_dynamic_items(ControlButton, ChoiceButton)
         self._registered = False
 

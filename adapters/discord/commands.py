@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeGuard
 
 import discord
@@ -16,14 +16,16 @@ from bot.domain import texts
 from bot.domain.errors import PlatformError
 from bot.domain.replies import Priority
 from bot.inbox import commands
+from bot.inbox.model_commands import EFFORTS
 
 log = structlog.stdlib.get_logger(__name__)
 
 Interaction = discord.Interaction[Any]  # always of a ThreadlineClient
 RunCommand = Callable[[Interaction, str, str], Awaitable[None]]
 """Runs a command, by its name and argument."""
+CompleteModel = Callable[[Interaction, str], Awaitable[None]]
+"""Responds to an interaction with the models that contain what was typed."""
 
-MAX_CHOICES = 25  # documented: choices of one option
 STRING_OPTION = 3  # documented option type, the only one used here
 
 # The fields in which Discord's list is compared with ours; Discord sets the others.
@@ -31,10 +33,27 @@ _COMPARED = ("name", "description", "type", "options", "contexts", "integration_
 
 
 class CommandTree(app_commands.CommandTree[discord.Client]):
-    """discord.py's tree, which would raise in a separate task on a malformed payload."""
+    """discord.py's tree, which would raise in a separate task on a malformed payload, and responds
+    to autocomplete without a time limit.
+    """
+
+    def __init__(self, client: discord.Client, complete: CompleteModel) -> None:
+        super().__init__(
+            client,
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True),
+        )
+        self._complete = complete
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Whether discord.py can parse the command; if not, apologizes."""
+        """Whether discord.py must handle the interaction: a valid command. Completes names."""
+        if interaction.type is discord.InteractionType.autocomplete:
+            typed = typed_model(interaction.data)
+            if typed is None:
+                log.warning("cannot complete an option", structure=outline(interaction.data))
+            else:
+                await self._complete(interaction, typed)
+            return False
         if is_valid(interaction.data):
             # The commands take no users or messages, so there is nothing to resolve.
             interaction.data |= {"type": 1, "resolved": {}}
@@ -65,28 +84,47 @@ def is_valid(data: object) -> TypeGuard[dict[str, Any]]:
     )
 
 
-def command_tree(
-    client: discord.Client, run: RunCommand, models: Sequence[str]
-) -> app_commands.CommandTree[discord.Client]:
-    """The command tree of a new client; `models` are the choices of /model."""
-    tree = CommandTree(
-        client,
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
-        allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True),
-    )
-    choices = [app_commands.Choice(name=m, value=m) for m in models[:MAX_CHOICES]]
+def typed_model(data: object) -> str | None:
+    """The text in the option of /model so far; None if something else is completed."""
+    if not is_valid(data) or data["name"] != commands.MODEL:
+        return None
+    focused = [option["value"] for option in data.get("options", []) if option.get("focused")]
+    return focused[0] if len(focused) == 1 else None
 
-    @tree.command(name=commands.RESET, description=texts.SLASH_COMMANDS[commands.RESET])
+
+async def _complete_nothing(_interaction: Interaction, _typed: str) -> list[Any]:
+    """Marks an option for autocomplete; `CommandTree.interaction_check` responds."""
+    return []
+
+
+def command_tree(
+    client: discord.Client, run: RunCommand, complete: CompleteModel
+) -> app_commands.CommandTree[discord.Client]:
+    """The command tree of a new client."""
+    tree, described = CommandTree(client, complete), texts.SLASH_COMMANDS
+    efforts = [app_commands.Choice(name=str(effort), value=str(effort)) for effort in EFFORTS]
+
+    @tree.command(name=commands.RESET, description=described[commands.RESET])
     async def reset(interaction: Interaction) -> None:
         await run(interaction, commands.RESET, "")
 
-    @tree.command(name=commands.MODEL, description=texts.SLASH_COMMANDS[commands.MODEL])
+    @tree.command(name=commands.MODEL, description=described[commands.MODEL])
     @app_commands.describe(name=texts.MODEL_OPTION)
-    @app_commands.choices(name=choices)
+    @app_commands.autocomplete(name=_complete_nothing)
     async def model(interaction: Interaction, name: str = "") -> None:
-        await run(interaction, commands.MODEL, name)
+        await run(interaction, commands.MODEL, name.strip())
 
-    @tree.command(name=commands.HELP, description=texts.SLASH_COMMANDS[commands.HELP])
+    @tree.command(name=commands.EFFORT, description=described[commands.EFFORT])
+    @app_commands.describe(level=texts.EFFORT_OPTION)
+    @app_commands.choices(level=efforts)
+    async def effort(interaction: Interaction, level: str = "") -> None:
+        await run(interaction, commands.EFFORT, level)
+
+    @tree.command(name=commands.CONTEXT, description=described[commands.CONTEXT])
+    async def context(interaction: Interaction) -> None:
+        await run(interaction, commands.CONTEXT, "")
+
+    @tree.command(name=commands.HELP, description=described[commands.HELP])
     async def help_(interaction: Interaction) -> None:
         await run(interaction, commands.HELP, "")
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import discord
 import structlog
 
 from adapters.discord.access import AllowedGuilds, can_read
-from adapters.discord.buttons import CHOICE, CONTROL, choice_view, parse_choice
+from adapters.discord.buttons import CHOICE, CONTROL, choice_view, fits_button, parse_choice
 from adapters.discord.channels import (
     PLATFORM,
     ChannelContext,
@@ -23,13 +24,15 @@ from adapters.discord.channels import (
     fetch_channel_context,
 )
 from adapters.discord.commands import Interaction
+from adapters.discord.completion import ModelCompletion
 from adapters.discord.render import size
 from adapters.discord.rest import RestApi, attempt
-from bot.domain import texts
+from bot.domain import command_texts, texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable, Unsettled
 from bot.domain.inbox import Choice, Command, CommandReply
 from bot.inbox import commands
+from bot.ports.model import ModelCatalog
 from bot.ports.platform import Renderer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -40,19 +43,34 @@ Operation = Callable[[], Awaitable[CommandReply]]
 class DiscordInteractionHandler:
     """Executes interactions and responds to them."""
 
-    def __init__(self, *, rest: RestApi, renderer: Renderer, guilds: AllowedGuilds) -> None:
+    def __init__(
+        self, *, rest: RestApi, renderer: Renderer, guilds: AllowedGuilds, models: ModelCatalog
+    ) -> None:
         self._rest, self._renderer, self._guilds = rest, renderer, guilds
+        self._models = models
+        self._completion = ModelCompletion(guilds=guilds, models=models)
 
     async def handle_command(self, interaction: Interaction, command: str, argument: str) -> None:
         """Run a slash command and reply."""
 
         async def run() -> CommandReply:
             context = await self._find_context(interaction)
-            if command == commands.RESET and context.starts_conversations:
-                return await self._offer_conversations(interaction, context)
+            if context.starts_conversations and await self._needs_conversation(command, argument):
+                return await self._offer_conversations(interaction, context, command, argument)
             return await self._run(interaction, command, context.key(), argument)
 
         await self._reply(interaction, run)
+
+    async def complete_model(self, interaction: Interaction, typed: str) -> None:
+        """Respond with the models that contain what was typed."""
+        user, guild = interaction.user.id, interaction.guild_id
+        try:
+            choices = await self._completion.choices(guild, user, typed)
+        except Exception:
+            # The boundary of each interaction: without choices, the person can still type.
+            log.exception("a name could not be completed")
+            choices = []
+        await self._acknowledge(interaction.response.autocomplete(choices))
 
     async def handle_choice(self, interaction: Interaction, choice: Choice) -> None:
         """Run the command of a choice's button and reply."""
@@ -90,7 +108,7 @@ class DiscordInteractionHandler:
             self._execute(interaction, operation),
             self._acknowledge(response.defer(ephemeral=True, thinking=True)),
         )
-        text, view = clip(self._renderer, reply.text), choice_view(reply.choices)
+        text, view = clip(self._renderer, reply.whole), choice_view(reply.choices)
         await self._send(interaction.edit_original_response(content=text, view=view))
 
     async def _execute(self, interaction: Interaction, operation: Operation) -> CommandReply:
@@ -120,17 +138,30 @@ class DiscordInteractionHandler:
             log.warning("could not respond to an interaction", error=repr(error))
 
     # ── executing ─────────────────────────────────────────────────────────────────────────────
+    async def _needs_conversation(self, command: str, argument: str) -> bool:
+        asks_servers = command == commands.MODEL and argument
+        names = await self._models.list_names() if asks_servers else ()
+        return commands.needs_conversation(command, argument, names)
+
     async def _offer_conversations(
-        self, interaction: Interaction, context: ChannelContext
+        self, interaction: Interaction, context: ChannelContext, command: str, argument: str
     ) -> CommandReply:
-        """Asks which of the person's recent conversations in a channel to start over."""
+        """Asks which of the person's recent conversations in a channel the command is about."""
         inbox = self._rest.inbox
         if inbox is None:
             raise Unsettled("the adapter is not running")
         recent = await inbox.recent(context.key(), str(interaction.user.id))
         visible = await asyncio.gather(*(can_read(self._rest, interaction, c.key) for c in recent))
-        choices = tuple(choice for choice, ok in zip(recent, visible, strict=True) if ok)
-        return CommandReply(texts.WHICH_THREAD if choices else texts.NO_RECENT, choices)
+        choices = tuple(
+            replace(choice, command=command, argument=argument)
+            for choice, ok in zip(recent, visible, strict=True)
+            if ok
+        )
+        if not choices:
+            return CommandReply(texts.NO_RECENT)
+        if not all(map(fits_button, choices)):  # the name of a model may be too long
+            return CommandReply(command_texts.NEEDS_CONVERSATION[command])
+        return CommandReply(command_texts.which_conversation(command, argument), choices)
 
     async def _run(
         self, interaction: Interaction, name: str, key: ConversationKey, argument: str

@@ -13,8 +13,9 @@ from adapters.slack.markdown import BREAK
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.payloads import mapping
 from adapters.slack.render import defuse_mentions
+from bot.domain import model_names
 from bot.domain.conversations import ConversationKey
-from bot.domain.inbox import Choice, CommandReply
+from bot.domain.inbox import Choice, CommandReply, Menu
 from bot.domain.replies import Control
 
 ACTION = "threadline_"  # the prefix of our action_ids; the command's name follows
@@ -24,8 +25,20 @@ METADATA = "threadline_reply"
 # the page is complete.
 INTERIM_TEXT, COMPLETE_TEXT = 300, 3_000
 LABELS = {Control.STOP: "Stop", Control.RETRY: "Try again", Control.CONTINUE: "Go on"}
-MAX_LABEL = 75  # characters of a button's label, and of the text beside a button
-CHOOSE = {"reset": "Start over", "model": "Use it here"}
+MAX_LABEL = 75  # characters of a button's label, of the text beside a button, of a menu's entry
+CHOOSE = {
+    "reset": "Start over",
+    "model": "Use it here",
+    "effort": "Use it here",
+    "context": "Show it",
+}
+# Documented: docs.slack.dev/reference/block-kit/block-elements/select-menu-element, and
+# …/composition-objects/option-object (characters of an entry's value).
+MAX_OPTIONS, MAX_OPTION_VALUE = 100, 150
+MAX_BLOCK_ID = 255
+_MENU = "threadline_menu "  # the prefix of a menu's block_id; the conversation follows
+OTHERS = "Others"  # the label of names without a provider
+PLACEHOLDERS = {"model": "Choose a model", "effort": "Choose an effort"}
 
 Json = dict[str, Any]
 
@@ -51,8 +64,10 @@ class MessageBuilder:
 
     def command_reply(self, reply: CommandReply) -> Json:
         """The reply to a command, with each choice on a separate line."""
-        text = defuse_mentions(reply.text)
+        text = defuse_mentions(reply.whole)
         blocks = [_markdown(text), *(_choice(choice) for choice in reply.choices)]
+        if reply.menu is not None:
+            blocks += _menu(reply.menu)
         return {"text": self._mrkdwn.summarize(text), "blocks": blocks}
 
 
@@ -78,11 +93,20 @@ def parse_button_value(value: str) -> tuple[ConversationKey | None, str]:
     """
     try:
         carried = json.loads(value or "{}")
-        parts = str(carried.get("k") or "").split("/", 3)
-        key = ConversationKey(*parts) if len(parts) == 4 else None
+        key = _parse_key(str(carried.get("k") or ""))
         return key, str(carried.get("a") or carried.get("t") or "")
     except (ValueError, AttributeError, RecursionError):
         return None, ""
+
+
+def parse_menu_key(block_id: str) -> ConversationKey | None:
+    """The conversation that a menu is for, from its block's id; without a thread, the channel."""
+    return _parse_key(block_id.removeprefix(_MENU)) if block_id.startswith(_MENU) else None
+
+
+def _parse_key(text: str) -> ConversationKey | None:
+    parts = text.split("/", 3)
+    return ConversationKey(*parts) if len(parts) == 4 else None
 
 
 def _markdown(text: str) -> Json:
@@ -113,3 +137,33 @@ def _choice(choice: Choice) -> Json:
         "text": {"type": "plain_text", "text": name[:MAX_LABEL]},
         "accessory": _button(choice.command, CHOOSE[choice.command], carried),
     }
+
+
+def _menu(menu: Menu) -> list[Json]:
+    """The block of a menu; none if its entries are too many, and the text must do.
+
+    A name too long for an entry's value is left out, since the value is what is chosen.
+    """
+    options = [option for option in menu.options if 0 < len(option) <= MAX_OPTION_VALUE]
+    block_id = f"{_MENU}{menu.key}"
+    if not 0 < len(options) <= MAX_OPTIONS or len(block_id) > MAX_BLOCK_ID:
+        return []
+    element: Json = {"type": "static_select", "action_id": ACTION + menu.command}
+    element["placeholder"] = _plain(PLACEHOLDERS[menu.command])
+    groups = model_names.group(options)
+    if len(groups) == 1:
+        element["options"] = list(map(_option, options))
+    else:
+        element["option_groups"] = [
+            {"label": _plain(provider or OTHERS), "options": list(map(_option, names))}
+            for provider, names in groups.items()
+        ]
+    return [{"type": "actions", "block_id": block_id, "elements": [element]}]
+
+
+def _option(option: str) -> Json:
+    return {"text": _plain(option), "value": option}
+
+
+def _plain(text: str) -> Json:
+    return {"type": "plain_text", "text": model_names.plain(text, MAX_LABEL), "emoji": False}

@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 
 from adapters.slack import payloads
 from adapters.slack import text as slack_text
-from adapters.slack.blocks import ACTION, parse_button_value
+from adapters.slack.blocks import ACTION, parse_button_value, parse_menu_key
 from adapters.slack.payloads import Payload, ident, items, mapping, text
 from adapters.slack.workspace import Workspace
-from bot.domain import texts
+from bot.domain import command_texts, texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Choice, Command, CommandReply
+from bot.domain.inbox import Command, CommandReply
+from bot.inbox.commands import CONTEXT, EFFORT, HELP, MODEL, RESET, needs_conversation
 from bot.ports.inbox import CommandInbox
 from bot.ports.model import ModelCatalog
 
-RESET, MODEL, HELP = "reset", "model", "help"
-SLASHES = (RESET, MODEL, HELP)
+SLASHES = (RESET, MODEL, EFFORT, CONTEXT, HELP)
 SHORTCUT = "threadline_reset"
 
 
@@ -89,13 +89,18 @@ def parse_shortcut(body: Payload) -> Interaction | None:
 
 
 def parse_button(body: Payload) -> Interaction | None:
-    """A pressed button; None if it is not ours."""
+    """A pressed button, or a choice from a menu; None if it is not ours."""
     action = next(iter(items(body, "actions")), {})
     container, user = mapping(body, "container"), mapping(body, "user")
     action_id, channel = text(action, "action_id"), ident(container, "channel_id")
     if not action_id.startswith(ACTION) or not channel or not ident(user, "id"):
         return None
     key, argument = parse_button_value(text(action, "value"))
+    if "selected_option" in action:
+        key = parse_menu_key(text(action, "block_id"))
+        argument = text(mapping(action, "selected_option"), "value")
+        if key is None or not argument:
+            return None
     ts, thread = payloads.ts(container, "message_ts"), payloads.ts(container, "thread_ts")
     return Interaction(
         name=action_id.removeprefix(ACTION),
@@ -127,7 +132,7 @@ class SlackInteractionHandler:
     async def run(self, interaction: Interaction) -> CommandReply:
         """Execute `interaction`; returns the reply to the person."""
         try:
-            if interaction.message:
+            if interaction.message and not _is_for_channel(interaction):
                 return await self._run_in_conversation(interaction)
             return await self._run_in_channel(interaction)
         except StoreUnavailable:
@@ -137,6 +142,8 @@ class SlackInteractionHandler:
         key = interaction.key or await self._find_conversation(interaction)
         if key.workspace != self._workspace.me.team:
             return CommandReply(texts.NO_SUCH_COMMAND)
+        if key.channel != interaction.channel:  # the person may not see that channel
+            return CommandReply(texts.NO_ACCESS)
         return await self._send_command(interaction, key)
 
     async def _find_conversation(self, interaction: Interaction) -> ConversationKey:
@@ -148,16 +155,23 @@ class SlackInteractionHandler:
     async def _run_in_channel(self, interaction: Interaction) -> CommandReply:
         """Offer the channel's threads, since Slack allows no slash commands in threads.
 
-        Help, the list of models and the refusal of an unknown model need no thread.
+        Help, lists of what can be chosen and the refusal of an unknown choice need no thread.
         """
-        channel, name = self._workspace.key(interaction.channel), interaction.name
-        if name == HELP or (name == MODEL and interaction.argument not in self._models.names):
+        channel = self._workspace.key(interaction.channel)
+        if not await self._needs_conversation(interaction):
             return await self._send_command(interaction, channel)
         recent = await self._inbox.recent(channel, interaction.user)
         if not recent:
             return CommandReply(texts.NO_RECENT)
-        choices = tuple(_with_command(choice, interaction) for choice in recent)
-        return CommandReply(_question(interaction), choices)
+        name, argument = interaction.name, interaction.argument
+        choices = tuple(replace(choice, command=name, argument=argument) for choice in recent)
+        return CommandReply(command_texts.which_conversation(name, argument), choices)
+
+    async def _needs_conversation(self, interaction: Interaction) -> bool:
+        name, argument = interaction.name, interaction.argument
+        asks_servers = name == MODEL and argument
+        names = await self._models.list_names() if asks_servers else ()
+        return needs_conversation(name, argument, names)
 
     async def _send_command(self, interaction: Interaction, key: ConversationKey) -> CommandReply:
         author = Author(interaction.user, interaction.user_name)
@@ -166,12 +180,6 @@ class SlackInteractionHandler:
         )
 
 
-def _question(interaction: Interaction) -> str:
-    if interaction.name == MODEL:
-        return texts.which_thread_for_model(interaction.argument)
-    return texts.WHICH_THREAD
-
-
-def _with_command(choice: Choice, interaction: Interaction) -> Choice:
-    argument = interaction.argument if interaction.name == MODEL else ""
-    return replace(choice, command=interaction.name, argument=argument)
+def _is_for_channel(interaction: Interaction) -> bool:
+    """Whether a menu was offered in a channel, without a conversation."""
+    return interaction.key is not None and not interaction.key.thread

@@ -185,6 +185,7 @@ class RequestBuilder:
             messages=fitting.messages(),
             max_tokens=options.max_output_tokens,
             temperature=options.temperature,
+            effort=self._claim.conversation.effort,
         )
         self._expected = estimate.messages(self._request.messages)
         return self._request

@@ -152,8 +152,30 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Menu:
+    """A menu of a command reply: it issues `command` for `key` with one of `options` as argument.
+
+    Platforms without menus leave it out, so the reply's text says the same.
+    """
+
+    command: str
+    key: ConversationKey
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CommandReply:
-    """The reply to the person who issued a command, with buttons if there is a choice."""
+    """The reply to the person who issued a command, with buttons if there is a choice.
+
+    `private` follows the text, but only where no one else sees the reply.
+    """
 
     text: str
     choices: tuple[Choice, ...] = ()
+    private: str = ""
+    menu: Menu | None = None
+
+    @property
+    def whole(self) -> str:
+        """The text for a place that only the person sees."""
+        return f"{self.text}\n\n{self.private}" if self.private else self.text

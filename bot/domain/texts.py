@@ -11,7 +11,7 @@ Sentences are short and plain, and never contain a provider's or a library's own
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from bot.domain.errors import (
     CannotSee,
@@ -183,17 +183,18 @@ NOTHING_TO_CONTINUE = "There is no answer here that I could continue."
 STILL_WRITING = "I am still writing here: stop me first, or wait."
 NOT_THE_NEWEST = "There are newer messages: I can only do that with my newest answer."
 GO_ON = "Go on exactly where your last answer ended."
-NO_MODEL_CHOICES = "There is only one model here, chosen by the people who run this bot."
-MODEL_NEEDS_CONVERSATION = "Mention me first, then choose the model inside that conversation."
 NO_SUCH_COMMAND = "I do not know this command. `/help` lists those I know."
 
 SLASH_COMMANDS: Mapping[str, str] = {
     "reset": "Start over: forget what was said here before",
     "model": "See or choose the model of this conversation",
+    "effort": "See or choose how long the model thinks before it answers",
+    "context": "See what the model gets with the next question",
     "help": "What I can do",
 }
 """Descriptions in Discord's menu; Slack's are in its manifests."""
 MODEL_OPTION = "The model from the next answer on"
+EFFORT_OPTION = "The effort from the next answer on"
 
 PAGE_COMMANDS: Mapping[str, str] = {
     "reset": "start over in this thread",
@@ -202,6 +203,8 @@ PAGE_COMMANDS: Mapping[str, str] = {
     "retry": "write the newest answer again",
     "continue": "continue an answer that was stopped or cut off",
     "model": "see or choose the model of this thread",
+    "effort": "see or choose how long the model thinks",
+    "context": "see what the model gets with the next question",
     "help": "what I can do",
 }
 """Descriptions in the page's menu."""
@@ -220,6 +223,8 @@ _COMMAND_LIST = """\
 - `/retry`: write the newest answer again, in its place
 - `/continue`: continue an answer that was stopped or cut off
 - `/model`: see or choose the model of a conversation
+- `/effort`: see or choose how long the model thinks
+- `/context`: see what the model gets with the next question
 - `/help`: this text"""
 HELP_PAGE = f"""\
 Begin a message in the channel with `@threadline` and I answer in a thread; write in the thread to \
@@ -237,30 +242,11 @@ In a direct message just write.
 
 - `/reset`: start over (inside a thread you can also mention me with the word `reset`)
 - `/model`: see or choose the model of a conversation
+- `/effort`: see or choose how long the model thinks: low, medium or high
+- `/context`: see what the model gets with the next question
 - `stop` after a mention, or the button: stop the answer that is being written
 - `retry`, or the button “Try again”: write the newest answer again, in its place
 - `continue`, or the button “Go on”: continue an answer that was stopped or cut off
 - `undo`: take the last `reset` back
 - Edit your last question and I answer it again; delete it and I forget it.
 - `/help`: this text"""
-
-
-def model_chosen(name: str) -> str:
-    """The reply to /model with a name."""
-    return f"From the next answer on, this conversation uses `{name}`."
-
-
-def models_offered(current: str, choices: Sequence[str]) -> str:
-    """The reply to /model without a name."""
-    offered = "\n".join(f"- `{name}`" for name in choices)
-    return f"This conversation uses `{current}`. You can choose:\n{offered}"
-
-
-def model_refused(name: str, choices: Sequence[str]) -> str:
-    """The reply to /model with the name of a model that is not offered."""
-    return f"`{name}` is not offered here. Choose one of: " + ", ".join(f"`{c}`" for c in choices)
-
-
-def which_thread_for_model(name: str) -> str:
-    """The question above buttons for recent conversations, one of which is to use a model."""
-    return f"Which conversation should use `{name}`?"

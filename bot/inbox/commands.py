@@ -9,18 +9,21 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from bot.domain import texts
+from bot.domain import model_names, texts
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, Change, Choice, Command, CommandReply, Effect, Incoming
 from bot.domain.turns import Outcome
+from bot.inbox.model_commands import EFFORTS, ModelCommands
+from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
-RESET, UNDO, MODEL, HELP = "reset", "undo", "model", "help"
+RESET, UNDO, HELP = "reset", "undo", "help"
+MODEL, EFFORT, CONTEXT = "model", "effort", "context"
 STOP, RETRY, CONTINUE = "stop", "retry", "continue"
 MAX_DIGITS = 18  # fits a 64-bit integer column
-NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, HELP)
+NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, EFFORT, CONTEXT, HELP)
 
 STOP_STORE_SECONDS = 0.5
 """How long a stop waits for the database: a commit takes milliseconds, and the model's request must
@@ -31,18 +34,20 @@ SHOWN_BY_THE_REPLY = CommandReply("")
 
 
 def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
-    """The command in a message, if there is one: the word alone, or `model NAME`.
+    """The command in a message, if there is one: the word alone, `model NAME` or `effort LEVEL`.
 
     The message must address the bot, without a file: a word beside one is about it. `model NAME`
     counts if NAME is one of `models` or the word has a slash, because an ordinary direct message
-    may start with the word "model".
+    may start with the word "model"; the same is true of levels.
     """
     if incoming.address not in (Address.MENTION, Address.DIRECT) or incoming.attachments:
         return None
     word, _, argument = incoming.text.strip().partition(" ")
     name, argument = word.removeprefix("/").lower(), argument.strip()
-    plain = not argument or (name == MODEL and (argument in models or word.startswith("/")))
-    if name not in NAMES or not plain:
+    if name not in NAMES:
+        return None
+    takes_argument = word.startswith("/") and name in (MODEL, EFFORT)
+    if argument and not takes_argument and not is_choice(name, argument, models):
         return None
     return Command(
         name=name,
@@ -53,10 +58,24 @@ def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
     )
 
 
+def is_choice(name: str, argument: str, models: Sequence[str]) -> bool:
+    """Whether the command chooses one of `models`, a level of effort, or the default of either."""
+    if name == EFFORT:
+        return argument.lower() in EFFORTS
+    is_default = argument.lower() == model_names.DEFAULT
+    return name == MODEL and (is_default or model_names.resolve(argument, models) is not None)
+
+
+def needs_conversation(name: str, argument: str, models: Sequence[str]) -> bool:
+    """Whether the command is about one conversation, so that a channel must ask which one."""
+    return name in (RESET, CONTEXT) or is_choice(name, argument, models)
+
+
 class Commands:
     """Executes commands.
 
-    `models` are those that people may choose. `help_texts` replace `texts.HELP`, by platform.
+    `models` may be chosen; `reporter` describes contexts. `help_texts` replace `texts.HELP`, by
+    platform.
     """
 
     def __init__(
@@ -65,10 +84,12 @@ class Commands:
         store: Store,
         scheduler: Scheduler,
         models: ModelCatalog,
+        reporter: ContextReporter,
         help_texts: Mapping[str, str] | None = None,
     ) -> None:
         self._store, self._scheduler = store, scheduler
-        self._models = models
+        models_ = ModelCommands(store=store, catalog=models, reporter=reporter)
+        self._reply_once = models_.reply_once
         self._help_texts = dict(help_texts or {})
         self._known = {
             RESET: self._reset,
@@ -76,7 +97,9 @@ class Commands:
             STOP: self._stop,
             RETRY: self._retry,
             CONTINUE: self._continue,
-            MODEL: self._model,
+            MODEL: models_.model,
+            EFFORT: models_.effort,
+            CONTEXT: models_.context,
             HELP: self._help,
         }
 
@@ -143,32 +166,10 @@ class Commands:
             case _:
                 return CommandReply(nothing)
 
-    # ── models and help ───────────────────────────────────────────────────────────────────────
-    async def _model(self, command: Command) -> CommandReply:
-        name = command.argument
-        if name not in self._models.names:
-            return await self._reply_once(command, await self._describe_models(command))
-        chosen = await self._store.choose_model(command.key, name, source=command.source)
-        return CommandReply(texts.model_chosen(name) if chosen else texts.MODEL_NEEDS_CONVERSATION)
-
-    async def _describe_models(self, command: Command) -> str:
-        if not self._models.names:
-            return texts.NO_MODEL_CHOICES
-        if command.argument:
-            return texts.model_refused(command.argument, self._models.names)
-        conversation = await self._store.find(command.key)
-        current = (conversation and conversation.model) or self._models.default
-        return texts.models_offered(current, self._models.names)
-
+    # ── help ──────────────────────────────────────────────────────────────────────────────────
     async def _help(self, command: Command) -> CommandReply:
         text = self._help_texts.get(command.key.platform, texts.HELP)
-        return await self._reply_once(command, text)
-
-    async def _reply_once(self, command: Command, text: str) -> CommandReply:
-        """Reply to a command that changes nothing, once per message."""
-        if command.source:
-            await self._store.record_command(command.source)
-        return CommandReply(text)
+        return await self._reply_once(command, CommandReply(text))
 
 
 def _number(command: Command) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.attachments import IncomingAttachment
-from bot.domain.conversations import Author, Conversation, ConversationKey, Message
+from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Message
 from bot.domain.inbox import Accepted, Asked, Change, Incoming, Watermark
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
@@ -167,6 +167,13 @@ class Store(Protocol):
         self, key: ConversationKey, model: str | None, *, source: str = ""
     ) -> Conversation | None:
         """Use `model` from the next turn on (None: the default). None without a conversation."""
+        ...
+
+    async def choose_effort(
+        self, key: ConversationKey, effort: Effort | None, *, source: str = ""
+    ) -> Conversation | None:
+        """Ask for `effort` from the next turn on (None: the model's default). None without a
+        conversation."""
         ...
 
     # ── conversations ─────────────────────────────────────────────────────────────────────────

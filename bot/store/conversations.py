@@ -1,4 +1,4 @@
-"""Transitions of a whole conversation: reset, undo of a reset, choice of a model.
+"""Transitions of a whole conversation: reset, undo of a reset, choice of a model or an effort.
 
 Invariant: messages from before a reset keep their epoch and get indexes, so that they can be read,
 and restored, in order.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.conversations import Conversation, ConversationKey, Effort
 from bot.store import contexts, rows
 from bot.store.commands import record_command
 
@@ -80,6 +80,24 @@ def choose_model(
         return None
     db.execute(
         "UPDATE conversations SET model = ?, updated_at = ? WHERE id = ?", (model, now, row["id"])
+    )
+    return _read(db, row["id"])
+
+
+def choose_effort(
+    db: sqlite3.Connection,
+    now: float,
+    key: ConversationKey,
+    effort: Effort | None,
+    *,
+    source: str = "",
+) -> Conversation | None:
+    record_command(db, now, source)
+    row = rows.find(db, key)
+    if row is None:
+        return None
+    db.execute(
+        "UPDATE conversations SET effort = ?, updated_at = ? WHERE id = ?", (effort, now, row["id"])
     )
     return _read(db, row["id"])
 

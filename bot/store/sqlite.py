@@ -178,6 +178,7 @@ class SqliteStore(FileOperations):
     reset = writes_at(conversations.reset)
     undo_reset = writes_at(conversations.undo_reset)
     choose_model = writes_at(conversations.choose_model)
+    choose_effort = writes_at(conversations.choose_effort)
     stop = writes_at(turns.stop)
     reopen = writes_at(retries.reopen)
     continue_reply = writes_at(retries.continue_reply)

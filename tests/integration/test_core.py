@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain import texts
+from bot.domain import command_texts, texts
 from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
@@ -438,10 +438,9 @@ async def test_a_stop_keeps_the_text_shown_so_far(world: World) -> None:
 
 async def test_a_model_is_chosen_for_one_conversation(world: World) -> None:
     async def choose(argument: str) -> str:
-        command = Command(name="model", argument=argument, key=key(), author=ANN)
-        return (await world.inbox.command(command)).text
+        return (await world.command("model", argument)).text
 
-    assert await choose("other") == texts.MODEL_NEEDS_CONVERSATION
+    assert await choose("other") == command_texts.NEEDS_CONVERSATION["model"]
     await world.ask(1)
     assert "`scripted`" in await choose("")
     assert "not offered" in await choose("openai:secret")

@@ -13,16 +13,18 @@ from discord.http import Route
 from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.doctor import permissions
 from bot.common.clock import SystemClock
-from bot.domain import texts
+from bot.domain import command_texts, texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import CannotStart, StoreUnavailable
 from bot.domain.health import Verdict
 from bot.domain.inbox import Choice, CommandReply
 from bot.domain.replies import Control, Shown
+from bot.llm.echo import EchoModel
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.sims.discord.local import LocalDiscord
-from tests.support.catalog import offering
+from tests.sims.discord.raw_client import RawBot
+from tests.support.catalog import ChangingCatalog, offering
 from tests.support.discord_kit import (
     adapter_for,
     asked,
@@ -36,6 +38,7 @@ from tests.support.discord_kit import (
 from tests.support.fake_inbox import FakeInbox
 
 EPHEMERAL = 1 << 6
+AUTOCOMPLETE_RESULT = 8  # documented type of an interaction response
 IN_CHANNEL = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), "")
 
 
@@ -79,17 +82,21 @@ async def test_commands_are_available_in_guilds_and_direct_messages(
     sim: DiscordSim, adapter: DiscordAdapter
 ) -> None:
     [put] = await sim.requests("PUT /api/v10/applications")
-    assert {command["name"] for command in put["body"]} == {"reset", "model", "help"}
+    by_name = {command["name"]: command for command in put["body"]}
+    assert set(by_name) == {"reset", "model", "effort", "context", "help"}
     for command in put["body"]:
         assert (command["integration_types"], command["contexts"]) == ([0], [0, 1])
-    [model] = [command for command in put["body"] if command["name"] == "model"]
-    [option] = model["options"]
-    assert [choice["value"] for choice in option["choices"]] == ["openai:small", "openai:large"]
+    [name], [level] = by_name["model"]["options"], by_name["effort"]["options"]
+    assert (name["autocomplete"], name.get("choices", [])) == (True, [])
+    values = [choice["value"] for choice in level["choices"]]
+    assert values == ["low", "medium", "high", "default"]
 
 
 async def test_commands_are_registered_only_if_they_changed(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
+    """Other models change nothing; an earlier version's list is replaced."""
+
     async def puts(models: tuple[str, ...]) -> int:
         reads = len(await sim.requests("GET /api/v10/applications"))
         async with running(sim, inbox, models=offering(*models)):
@@ -102,7 +109,11 @@ async def test_commands_are_registered_only_if_they_changed(
             await sim.wait_idle(0.1)
         return len(await sim.requests("PUT /api/v10/applications"))
 
-    assert [await puts(m) for m in (("openai:a",), ("openai:a",), ("openai:b",))] == [1, 1, 2]
+    assert [await puts(m) for m in (("openai:a",), ("openai:a",), ("openai:b",))] == [1, 1, 1]
+    async with RawBot(sim) as earlier:
+        old = [{"name": "model", "description": "See or choose the model of this conversation"}]
+        await earlier.request("PUT", f"/applications/{c.APPLICATION}/commands", old)
+    assert [await puts(("openai:b",)) for _ in range(2)] == [3, 3]
 
 
 async def test_reset_in_a_thread_resets_its_conversation(
@@ -145,6 +156,164 @@ async def test_reset_in_a_channel_asks_which_conversation(
     assert [(command.name, command.key) for command in inbox.commands] == [("reset", thread)]
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "question"),
+    [
+        ("model", {"name": "openai:large"}, "Which conversation should use `openai:large`?"),
+        ("model", {"name": "default"}, "Which conversation should use the default model?"),
+        ("effort", {"level": "low"}, "Which conversation should use low effort?"),
+        ("context", {}, "The context of which conversation?"),
+    ],
+)
+async def test_other_commands_in_a_channel_ask_as_well(
+    sim: DiscordSim,
+    inbox: FakeInbox,
+    adapter: DiscordAdapter,
+    name: str,
+    options: dict[str, str],
+    question: str,
+) -> None:
+    made = await sim.start_thread(c.ALICE, await sim.say(content="How?"), "How?")
+    thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(made))
+    inbox.choices = [Choice("How?", "reset", thread)]
+    interaction = await sim.slash(c.ALICE, c.CHANNEL, name, options)
+    answer = await response_to(sim, interaction)
+    assert (answer["content"], answer["hidden"]) == (question, True)
+    message = (await sim.interaction(interaction))["message"]
+    await response_to(sim, await sim.click(c.ALICE, message, ids(answer)[0]))
+    [command] = inbox.commands
+    argument = "".join(options.values())
+    assert (command.name, command.argument, command.key) == (name, argument, thread)
+
+
+async def test_a_model_whose_name_fits_no_button_is_chosen_in_its_thread(
+    sim: DiscordSim, inbox: FakeInbox
+) -> None:
+    long = "openrouter/" + "x" * 60
+    made = await sim.start_thread(c.ALICE, await sim.say(content="How?"), "How?")
+    thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(made))
+    inbox.choices = [Choice("How?", "reset", thread)]
+    async with running(sim, inbox, models=offering(long)):
+        await wait_registered(sim)
+        for channel in (c.CHANNEL, made):
+            answer = await response_to(
+                sim, await sim.slash(c.ALICE, channel, "model", {"name": long})
+            )
+            if channel == c.CHANNEL:
+                assert answer["content"] == command_texts.NEEDS_CONVERSATION["model"]
+    assert [(command.argument, command.key) for command in inbox.commands] == [(long, thread)]
+
+
+async def test_a_private_threads_context_is_only_for_those_who_can_read_it(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    """Neither offered to others, nor shown for an old button once the person has left."""
+    place = await sim.private_thread(c.ALICE, "private")
+    thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(place))
+    inbox.choices = [Choice("private", "reset", thread)]
+    inbox.answer = CommandReply("numbers", private="the summary")
+    offered = await sim.slash(c.ALICE, c.CHANNEL, "context")
+    [button] = ids(await response_to(sim, offered))
+    message = (await sim.interaction(offered))["message"]
+    shown = await response_to(sim, await sim.click(c.ALICE, message, button))
+    assert (shown["content"], shown["hidden"]) == ("numbers\n\nthe summary", True)
+    other = await response_to(sim, await sim.slash(c.BOB, c.CHANNEL, "context"))
+    assert other["content"] == texts.NO_RECENT
+    await sim.leave_thread(c.ALICE, place)
+    denied = await response_to(sim, await sim.click(c.ALICE, message, button))
+    assert denied["content"] == texts.NO_ACCESS
+    assert len(inbox.commands) == 1
+
+
+async def test_a_reply_to_a_written_command_has_no_private_part(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    """Everyone in the channel sees it."""
+    message = await sim.mention("context")
+    await adapter.say(
+        await wait_received(inbox, message), CommandReply("numbers", private="the summary")
+    )
+    [said] = await sim.messages(author=c.BOT)
+    assert said["content"] == "numbers"
+
+
+# ── completing names ──────────────────────────────────────────────────────────────────────────
+async def complete(
+    sim: DiscordSim, typed: str, user: int = c.ALICE, channel: int = c.CHANNEL
+) -> list[str]:
+    """The values of the choices for what was typed after /model."""
+    interaction = await sim.autocomplete(user, channel, "model", "name", typed)
+
+    async def answer() -> Any:
+        return (await sim.interaction(interaction))["answers"]
+
+    [only] = await sim.until(answer)
+    assert only["type"] == AUTOCOMPLETE_RESULT
+    return [choice["value"] for choice in only["data"]["choices"]]
+
+
+async def test_a_models_name_is_completed_by_any_part_of_it(
+    sim: DiscordSim, adapter: DiscordAdapter
+) -> None:
+    assert await complete(sim, "") == ["openai:small", "openai:large", "default"]
+    assert await complete(sim, "LAR") == ["openai:large"]
+    assert await complete(sim, "x" * 6_000) == []
+
+
+async def test_names_that_the_server_adds_are_completed(sim: DiscordSim, inbox: FakeInbox) -> None:
+    """Ten thousand names, some of them too long, blank or with markup."""
+    models = ChangingCatalog(EchoModel(), {})
+    async with running(sim, inbox, models=models):
+        await wait_registered(sim)
+        assert await complete(sim, "") == ["default"]
+        odd = [" ", "a" * 101, "a" * 100, "`@everyone` <@1>\n**x**"]
+        models.serve(*odd, *(f"ollama/model-{n}" for n in range(10_000)))
+        found = await complete(sim, "")
+        assert len(found) == 25
+        assert found[:2] == odd[2:]
+        assert await complete(sim, "model-9999") == ["ollama/model-9999"]
+
+
+async def test_a_server_that_hangs_leaves_no_completion_hanging_but_its_own(
+    sim: DiscordSim, inbox: FakeInbox
+) -> None:
+    """Commands and messages work while it hangs; the catalog limits how long."""
+    models = ChangingCatalog(EchoModel(), {"openai:small": EchoModel()})
+    models.gate = asyncio.Event()
+    async with running(sim, inbox, models=models):
+        await wait_registered(sim)
+        waiting = asyncio.create_task(complete(sim, "sm"))
+        await until(lambda: models.asked)
+        await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
+        await wait_received(inbox, await sim.mention("still there?"))
+        assert not waiting.done()
+        models.gate.set()
+        assert await waiting == ["openai:small"]
+
+
+class FailingCatalog(ChangingCatalog):
+    """A catalog with a bug."""
+
+    async def list_names(self) -> tuple[str, ...]:
+        raise ZeroDivisionError
+
+
+async def test_a_completion_that_fails_has_no_choices(sim: DiscordSim, inbox: FakeInbox) -> None:
+    async with running(sim, inbox, models=FailingCatalog(EchoModel(), {})):
+        await wait_registered(sim)
+        assert await complete(sim, "sm") == []
+
+
+async def test_names_are_not_completed_for_strangers(sim: DiscordSim, inbox: FakeInbox) -> None:
+    """In servers that may not use the bot, and in direct messages of people outside."""
+    other = await sim.add_guild("elsewhere")
+    guilds = frozenset({str(other["guild"])})
+    async with running(sim, inbox, models=offering("openai:small"), guilds=guilds):
+        await wait_registered(sim)
+        assert await complete(sim, "") == []
+        assert await complete(sim, "", channel=other["channel"]) == ["openai:small", "default"]
+
+
 async def test_reset_in_a_channel_without_conversations_says_so(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
@@ -152,15 +321,22 @@ async def test_reset_in_a_channel_without_conversations_says_so(
     assert (answer["content"], answer["components"]) == (texts.NO_RECENT, [])
 
 
-async def test_model_and_help_reach_the_core(
+async def test_commands_without_a_choice_reach_the_core(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
+    """Lists, help, and models that are not offered need no conversation."""
     inbox.answer = CommandReply(f"`x` <@{c.BOB}> @everyone\n#### Deep")
-    options = {"name": "openai:large"}
+    options = {"name": " openai:unknown "}
     answer = await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "model", options))
-    await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
+    for name in ("model", "effort", "help"):
+        await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, name))
     found = [(command.name, command.argument, command.key) for command in inbox.commands]
-    assert found == [("model", "openai:large", IN_CHANNEL), ("help", "", IN_CHANNEL)]
+    assert found == [
+        ("model", "openai:unknown", IN_CHANNEL),
+        ("model", "", IN_CHANNEL),
+        ("effort", "", IN_CHANNEL),
+        ("help", "", IN_CHANNEL),
+    ]
     assert answer["content"].endswith("**Deep**")
     assert answer["allowed_mentions"]["parse"] == []
 

@@ -152,7 +152,10 @@ def _was_asked(sim: LocalDiscord, method: str, path: str, since: int) -> bool:
 async def test_a_press_counts_whatever_happens_to_the_responses(
     sim: LocalDiscord, route: str
 ) -> None:
-    """The command runs once, others are answered, and the next interaction works as usual."""
+    """The command runs once, others are answered, and the next interaction works as usual.
+
+    Completing a name has no effect to lose.
+    """
     method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
     inbox = FakeInbox(answer=CommandReply("Done."))
     with capture_logs() as logs:
@@ -172,12 +175,14 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
                 met = len(sim.server.record)
                 await sim.click(c.BOB, reply["id"], custom_id)
                 await sim.slash(c.ALICE, c.CHANNEL, "help")
+                await sim.autocomplete(c.ALICE, c.CHANNEL, "model", "name", "de")
                 await until(lambda: len(inbox.commands) == 2)
                 await wait_received(inbox, await sim.mention(f"during {name}"))
                 await until(partial(_was_asked, sim, method, path, met))
                 disarm(sim)
             await sim.wait_idle(0.1)
             answered = await sim.slash(c.ALICE, c.CHANNEL, "help")
+            completed = await sim.autocomplete(c.ALICE, c.CHANNEL, "model", "name", "de")
 
             async def response_to() -> bool:
                 """The response to an interaction, once it arrives."""
@@ -185,6 +190,13 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
                 return message is not None and (await sim.message(message))["content"] == "Done."
 
             await sim.until(response_to)
+
+            async def choices() -> Any:
+                """The choices for the last name, once they arrive."""
+                return (await sim.interaction(completed))["answers"]
+
+            [found] = await sim.until(choices)
+            assert [choice["value"] for choice in found["data"]["choices"]] == ["default"]
     assert clean(logs), logs
 
 

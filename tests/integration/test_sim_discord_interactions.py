@@ -1,5 +1,6 @@
 """The simulated Discord's commands, clicks and forms, with its time limits and their order."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -37,6 +38,14 @@ GROUP = {
         }
     ],
 }
+FIND = {
+    "name": "find",
+    "description": "Find a model",
+    "options": [
+        {"type": 3, "name": "name", "description": "Which", "autocomplete": True},
+        {"type": 4, "name": "count", "description": "How many"},
+    ],
+}
 MENU = {"name": "Ask about this", "type": 3}
 COMMANDS = f"/applications/{APPLICATION}/commands"
 BUTTONS = [
@@ -61,7 +70,7 @@ async def sim() -> AsyncIterator[LocalDiscord]:
 @pytest.fixture
 async def bot(sim: LocalDiscord) -> AsyncIterator[RawBot]:
     async with RawBot(sim) as raw:
-        await raw.request("PUT", COMMANDS, [RESET, MODEL, DM_ONLY, GROUP, MENU])
+        await raw.request("PUT", COMMANDS, [RESET, MODEL, FIND, DM_ONLY, GROUP, MENU])
         yield raw
 
 
@@ -133,7 +142,7 @@ async def test_an_invalid_command_is_refused(
     """The error has the field's path; the registered commands stay unchanged."""
     answer = await bot.request("PUT", COMMANDS, [command])
     assert (answer.code, answer.wrong) == (50035, wrong)
-    assert len((await bot.request("GET", COMMANDS)).body) == 5
+    assert len((await bot.request("GET", COMMANDS)).body) == 6
 
 
 async def test_commands_have_one_name_each_and_their_own_application(bot: RawBot) -> None:
@@ -345,14 +354,74 @@ async def test_a_form_is_requested_and_submitted(
     assert (await respond(bot, event, 4, content="thanks")).status == 204
 
 
+# ── autocomplete ──────────────────────────────────────────────────────────────────────────────
 async def test_typing_into_an_option_gives_choices(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """The only response to autocomplete is a list of choices, which the record shows."""
-    interaction = await sim.autocomplete(ALICE, CHANNEL, "model", "name", "sm")
+    """The only response is one list of choices, which the record shows; nothing follows it."""
+    interaction = await sim.autocomplete(ALICE, CHANNEL, "find", "name", "sm")
     event = await gateway.until("INTERACTION_CREATE")
-    assert (event["type"], event["data"]["options"][0]["focused"]) == (4, True)
+    assert event["type"] == 4
+    typed = {"name": "name", "type": 3, "value": "sm", "focused": True}
+    assert event["data"]["options"] == [typed]
     assert (await respond(bot, event, 4, content="x")).wrong == ["type"]
     choices = [{"name": "Small", "value": "small"}]
-    await respond(bot, event, 8, choices=choices)
+    assert (await respond(bot, event, 8, choices=choices)).status == 204
     assert (await sim.interaction(interaction))["answers"][0]["data"]["choices"] == choices
+    assert (await respond(bot, event, 8, choices=choices)).code == 40060
+    assert (await followup(bot, event, content="x")).code == 10015
+
+
+@pytest.mark.parametrize(
+    ("choices", "wrong"),
+    [
+        ([{"name": str(n), "value": str(n)} for n in range(26)], ["data.choices"]),
+        (None, ["data.choices"]),
+        ([{"name": "x" * 101, "value": "x"}], ["data.choices.0.name"]),
+        ([{"name": " ", "value": "x"}], ["data.choices.0.name"]),
+        ([{"value": "x"}], ["data.choices.0.name"]),
+        ([{"name": "x", "value": "x" * 101}], ["data.choices.0.value"]),
+        ([{"name": "x", "value": ""}], ["data.choices.0.value"]),
+        ([{"name": "x", "value": 7}], ["data.choices.0.value"]),
+        ([{"name": "x"}], ["data.choices.0.value"]),
+    ],
+)
+async def test_invalid_choices_are_refused(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord, choices: Any, wrong: list[str]
+) -> None:
+    """Their number, and the length and type of names and values."""
+    await sim.autocomplete(ALICE, CHANNEL, "find", "name", "", {"count": 3})
+    event = await gateway.until("INTERACTION_CREATE")
+    assert [each.get("focused") for each in event["data"]["options"]] == [None, True]
+    assert (await respond(bot, event, 8, choices=choices)).wrong == wrong
+    assert (await respond(bot, event, 8, choices=[])).status == 204
+
+
+async def test_choices_that_come_late_are_refused(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    await sim.set_limits(first_within=0.01)
+    await sim.autocomplete(ALICE, CHANNEL, "find", "name", "x")
+    event = await gateway.until("INTERACTION_CREATE")
+    await asyncio.sleep(0.02)
+    assert (await respond(bot, event, 8, choices=[])).code == 10062
+
+
+async def test_only_options_with_autocomplete_are_completed(bot: RawBot, sim: LocalDiscord) -> None:
+    """What a person types there in the end may be anything, unlike the value of a choice."""
+    with pytest.raises(AssertionError, match="no autocomplete"):
+        await sim.autocomplete(ALICE, CHANNEL, "model", "name", "sm")
+    await sim.slash(ALICE, CHANNEL, "find", {"name": "something else"})
+    with pytest.raises(AssertionError, match="at most 6000"):
+        await sim.slash(ALICE, CHANNEL, "find", {"name": "x" * 6_001})
+
+
+@pytest.mark.parametrize(
+    "option", [{"type": 5}, {"choices": [{"name": "Small", "value": "small"}]}]
+)
+async def test_autocomplete_is_for_texts_and_numbers_without_choices(
+    bot: RawBot, option: dict[str, Any]
+) -> None:
+    options = [{"type": 3, "name": "a", "description": "b", "autocomplete": True} | option]
+    refused = await bot.request("PUT", COMMANDS, [RESET | {"options": options}])
+    assert refused.wrong == ["0.options.0"]

@@ -168,9 +168,47 @@ def section(length: int) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": "x" * length}}
 
 
+def options(count: int, *, text: int = 1, value: int = 4) -> list[dict[str, Any]]:
+    """Options of a menu; `text` and `value` are lengths."""
+    return [
+        {"text": {"type": "plain_text", "text": "x" * text}, "value": str(n).zfill(value)}
+        for n in range(count)
+    ]
+
+
+def menu(**fields: Any) -> list[dict[str, Any]]:
+    select = {"type": "static_select", "action_id": "choose", **fields}
+    return [{"type": "actions", "elements": [select]}]
+
+
+def grouped(sizes: list[int], label: str = "group") -> list[dict[str, Any]]:
+    plain = {"type": "plain_text", "text": label}
+    values, groups = options(sum(sizes)), []
+    for size in sizes:
+        groups.append({"label": plain, "options": values[:size]})
+        values = values[size:]
+    return groups
+
+
 @pytest.mark.parametrize(
     ("blocks", "error"),
     [
+        (menu(options=options(100)), ""),
+        (menu(options=options(101)), "invalid_blocks"),
+        (menu(options=[]), "invalid_blocks"),
+        (menu(), "invalid_blocks"),
+        (menu(options=options(1), option_groups=grouped([1])), "invalid_blocks"),
+        (menu(option_groups=grouped([100] * 3)), ""),
+        (menu(option_groups=grouped([1] * 101)), "invalid_blocks"),
+        (menu(option_groups=grouped([101])), "invalid_blocks"),
+        (menu(option_groups=grouped([1], "x" * 76)), "invalid_blocks"),
+        (menu(options=options(1, text=75, value=150)), ""),
+        (menu(options=options(1, text=76)), "invalid_blocks"),
+        (menu(options=options(1, text=0)), "invalid_blocks"),
+        (menu(options=options(1, value=151)), "invalid_blocks"),
+        (menu(options=options(1) * 2), "invalid_blocks"),
+        (menu(options=options(1), placeholder={"type": "mrkdwn", "text": "x"}), "invalid_blocks"),
+        ([{**menu(options=options(1))[0], "block_id": "x" * 256}], "invalid_blocks"),
         ([section(3_000)], ""),
         ([section(3_001)], "invalid_blocks"),
         ([section(1)] * 50, ""),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from bot.domain import texts
-from bot.domain.inbox import Choice, CommandReply
+from bot.domain.inbox import Choice, CommandReply, Menu
 from bot.domain.replies import Control, Frame, Page, Shown
+from bot.llm.echo import EchoModel
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.support.catalog import offering
+from tests.support.catalog import ChangingCatalog, offering
 from tests.support.fake_inbox import FakeInbox
 from tests.support.slack_kit import claim, key, running, until
 
@@ -99,15 +101,156 @@ async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
     assert (last.name, last.argument, last.key) == ("model", "openai:a", key(ids.GENERAL, ROOT))
 
 
+async def click_menu(
+    sim: SlackSim, offer: dict[str, Any], action: str, value: str
+) -> dict[str, Any]:
+    result: dict[str, Any] = await sim.click(ids.ALICE, ids.GENERAL, offer["ts"], action, value)
+    return result
+
+
+def menu_of(message: dict[str, Any]) -> dict[str, Any] | None:
+    elements = [e for b in message["blocks"] for e in b.get("elements", ())]
+    return next((e for e in elements if e["type"] == "static_select"), None)
+
+
+async def test_a_model_is_chosen_from_a_menu(sim: SlackSim, inbox: FakeInbox) -> None:
+    """In a channel the conversation is asked for next; both replace the message before."""
+    names = ("openai/gpt-5", "ollama/llama3.1:8b", "echo")
+    channel = key(ids.GENERAL, "")
+    inbox.answer = CommandReply("You can choose", menu=Menu("model", channel, (*names, "default")))
+    async with running(sim, inbox, models=offering(*names)):
+        await sim.slash(ids.ALICE, ids.GENERAL, "/model")
+        (offer,) = await ephemerals(sim)
+        menu = menu_of(offer)
+        assert menu is not None
+        assert [group["label"]["text"] for group in menu["option_groups"]] == [
+            *("openai", "ollama", "Others")
+        ]
+        await click_menu(sim, offer, "threadline_model", names[1])
+
+        async def asks() -> Any:
+            (shown,) = await ephemerals(sim)
+            return shown if "should use `ollama/llama3.1:8b`" in shown["shown"] else None
+
+        asked = await sim.until(asks)
+        button = asked["blocks"][1]["accessory"]
+        await sim.click(ids.ALICE, ids.GENERAL, asked["ts"], "threadline_model", button["value"])
+        await until(lambda: len(inbox.commands) == 2)
+    last = inbox.commands[-1]
+    assert (last.name, last.argument, last.key) == ("model", names[1], key(ids.GENERAL, ROOT))
+
+
+async def test_a_menu_in_a_thread_needs_no_further_question(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """It works after a restart, since its block names the conversation."""
+    async with running(sim, inbox) as adapter:
+        root = await sim.say(ids.ALICE, ids.GENERAL, "effort", mention=True)
+        await sim.say(ids.ALICE, ids.GENERAL, "more", thread_ts=root)
+        await until(lambda: inbox.received)
+        here = key(ids.GENERAL, root)
+        menu = Menu("effort", here, ("low", "medium", "high", "default"))
+        await adapter.say(inbox.received[0], CommandReply("You can choose", menu=menu))
+        (offer,) = await ephemerals(sim)
+    restarted = FakeInbox()
+    async with running(sim, restarted):
+        await click_menu(sim, offer, "threadline_effort", "high")
+        await until(lambda: restarted.commands)
+    (command,) = restarted.commands
+    assert (command.name, command.argument, command.key) == ("effort", "high", here)
+
+
+@pytest.mark.parametrize("count", [100, 101, 10_000])
+async def test_more_than_a_hundred_names_are_only_text(
+    sim: SlackSim, inbox: FakeInbox, count: int
+) -> None:
+    """Names too long for a menu's entry are left out of it; long ones are cut when shown."""
+    names = tuple(f"p/{'x' * 90}{n}" for n in range(count))
+    inbox.answer = CommandReply("x", menu=Menu("model", key(ids.GENERAL, ""), (*names, "p" * 151)))
+    async with running(sim, inbox):
+        await sim.slash(ids.ALICE, ids.GENERAL, "/model")
+        (offer,) = await ephemerals(sim)
+    menu = menu_of(offer)
+    assert (menu is not None) == (count <= 100)
+    if menu is not None:
+        assert [option["value"] for option in menu["options"]] == list(names)
+
+
+async def test_effort_and_context_ask_for_the_conversation(sim: SlackSim, inbox: FakeInbox) -> None:
+    async with running(sim, inbox):
+        await sim.slash(ids.ALICE, ids.GENERAL, "/effort")
+        await sim.slash(ids.ALICE, ids.GENERAL, "/effort", "extreme")
+        assert [(one.name, one.argument) for one in inbox.commands] == [
+            *(("effort", ""), ("effort", "extreme"))
+        ]
+        for count, (name, argument) in enumerate((("effort", "low"), ("context", "")), 3):
+            await sim.slash(ids.ALICE, ids.GENERAL, f"/{name}", argument)
+            offer = (await ephemerals(sim, count))[-1]
+            value = offer["blocks"][1]["accessory"]["value"]
+            await sim.click(ids.ALICE, ids.GENERAL, offer["ts"], f"threadline_{name}", value)
+            await until(lambda count=count: len(inbox.commands) == count)
+            last = inbox.commands[-1]
+            assert (last.name, last.argument) == (name, argument)
+            assert last.key == key(ids.GENERAL, ROOT)
+
+
+async def test_a_context_is_shown_in_full_because_only_that_person_sees_it(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    inbox.answer = CommandReply("numbers", private="the summary <!channel>")
+    async with running(sim, inbox) as adapter:
+        await sim.say(ids.ALICE, ids.GENERAL, "context", mention=True)
+        await until(lambda: inbox.received)
+        await adapter.say(inbox.received[0], inbox.answer)
+        (shown,) = await ephemerals(sim)
+    assert "the summary" in shown["shown"]
+    assert shown["pings"] == []
+
+
+async def test_a_button_about_another_channels_conversation_is_refused(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """The person may have left that channel; the adapter never makes such a button."""
+    inbox.answer = CommandReply(
+        "Which?", (Choice("A secret", "context", key(ids.PRIVATE, ROOT), "secret"),)
+    )
+    async with running(sim, inbox):
+        await sim.slash(ids.ALICE, ids.GENERAL, "/help")
+        (offer,) = await ephemerals(sim)
+        value = offer["blocks"][1]["accessory"]["value"]
+        await sim.click(ids.ALICE, ids.GENERAL, offer["ts"], "threadline_context", value)
+
+        async def is_refused() -> bool:
+            return bool((await ephemerals(sim))[0]["shown"] == texts.NO_ACCESS)
+
+        await sim.until(is_refused)
+    assert [command.name for command in inbox.commands] == ["help"]
+
+
+async def test_a_hanging_model_server_does_not_cost_the_acknowledgement(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """The reply comes later, at the response_url."""
+    models = ChangingCatalog(EchoModel(), {"openai/gpt-5": EchoModel()})
+    models.gate = asyncio.Event()
+    async with running(sim, inbox, models=models):
+        result = await sim.slash(ids.ALICE, ids.GENERAL, "/model", "openai/gpt-5")
+        assert (result["acked"], result["payload"]) == (True, None)
+        models.gate.set()
+        (offer,) = await ephemerals(sim)
+    assert "should use `openai/gpt-5`" in offer["shown"]
+
+
 async def test_commands_can_have_a_prefix(sim: SlackSim, inbox: FakeInbox) -> None:
     """Another app in the workspace may already have /reset."""
     await sim.commands(None)
     async with running(sim, inbox, command_prefix="tl-"):
-        await sim.slash(ids.ALICE, ids.GENERAL, "/tl-help")
+        for name in ("help", "effort", "model"):
+            await sim.slash(ids.ALICE, ids.GENERAL, f"/tl-{name}")
         other = await sim.slash(ids.ALICE, ids.GENERAL, "/help")
         assert other["acked"]
         assert "do not know" in str(other["payload"])
-    assert [command.name for command in inbox.commands] == ["help"]
+    assert [command.name for command in inbox.commands] == ["help", "effort", "model"]
 
 
 async def test_the_shortcut_starts_the_thread_over(sim: SlackSim, inbox: FakeInbox) -> None:

@@ -1,7 +1,8 @@
-"""A catalog of models that does not change."""
+"""Catalogs of models: one that does not change, and one whose server a test controls."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from bot.llm.echo import EchoModel
@@ -27,6 +28,30 @@ class FixedCatalog:
 
     def get(self, name: str | None) -> ChatModel:
         return self._default if name is None else self._choices.get(name, self._default)
+
+
+class ChangingCatalog(FixedCatalog):
+    """As `FixedCatalog`, until `serve` says what the server offers from the next question on.
+
+    `asked` counts the questions to the server; `gate`, if set, holds each of them.
+    """
+
+    def __init__(self, default: ChatModel, choices: Mapping[str, ChatModel]) -> None:
+        super().__init__(default, choices)
+        self.asked = 0
+        self.gate: asyncio.Event | None = None
+        self._served: Mapping[str, ChatModel] | None = None
+
+    def serve(self, *names: str) -> None:
+        """Let the server offer `names`, which echo answers."""
+        self._served = dict.fromkeys(names, EchoModel())
+
+    async def list_names(self) -> Sequence[str]:
+        self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        self._choices = self._choices if self._served is None else self._served
+        return self.names
 
 
 def offering(*names: str) -> FixedCatalog:

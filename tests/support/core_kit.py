@@ -31,8 +31,9 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
-from tests.support.catalog import FixedCatalog
-from tests.support.content_kit import Content, content_of
+from tests.support.catalog import ChangingCatalog
+from tests.support.content_kit import Content, content_of, context_of
+from tests.support.reports import FixedReporter
 from tests.support.store_kit import ANN, key, look, opened, said
 from tests.support.surfaces import FakeSurface, Platform
 
@@ -155,6 +156,8 @@ class World:
     scheduler: Scheduler
     inbox: DurableInbox
     content: Content
+    models: ChangingCatalog
+    reporter: FixedReporter
     compactor: Compactor | None = None
 
     def shown(self, thread: str = "t1") -> list[str]:
@@ -227,7 +230,7 @@ def world_of(
     `wrap` replaces the parts of the store that the compactor uses.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
-    models, adapters = FixedCatalog(model, {"other": other}), {"sim": adapter}
+    models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
     compactor = summarizer and Compactor(
         store=wrap(store),
@@ -241,14 +244,18 @@ def world_of(
         store=store,
         surface=adapter.surface,
         models=models,
-        options=TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
+        context=context_of(
+            store,
+            CLOCK,
+            TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
+            wait=compactor and compactor.wait,
+        ),
         attachments=room.ports,
-        contexts=store.contexts(),
-        clock=CLOCK,
         compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
-    commands = Commands(store=store, scheduler=scheduler, models=models)
+    reporter = FixedReporter()
+    commands = Commands(store=store, scheduler=scheduler, models=models, reporter=reporter)
     inbox = DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -260,7 +267,9 @@ def world_of(
         adapters=adapters,
         intake=room.intake,
     )
-    return World(path, store, model, other, adapter, scheduler, inbox, room, compactor)
+    return World(
+        path, store, model, other, adapter, scheduler, inbox, room, models, reporter, compactor
+    )
 
 
 @asynccontextmanager

@@ -35,7 +35,8 @@ from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.catalog import FixedCatalog, offering
-from tests.support.content_kit import content_of
+from tests.support.content_kit import content_of, context_of
+from tests.support.reports import FixedReporter
 from tests.support.store_kit import look, opened
 
 REQUEST_SECONDS = 2.0
@@ -304,16 +305,18 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
             store=store,
             surface=surface,
             models=models,
-            options=TurnOptions(system_prompt="Be brief.", context_tokens=20_000),
+            context=context_of(
+                store, clock, TurnOptions(system_prompt="Be brief.", context_tokens=20_000)
+            ),
             attachments=content.ports,
-            contexts=store.contexts(),
-            clock=clock,
         )
         scheduler = Scheduler(store=store, work=runner.run, clock=clock)
         inbox = DurableInbox(
             store=store,
             scheduler=scheduler,
-            commands=Commands(store=store, scheduler=scheduler, models=models),
+            commands=Commands(
+                store=store, scheduler=scheduler, models=models, reporter=FixedReporter()
+            ),
             models=models,
             edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
             clock=clock,

@@ -63,7 +63,7 @@ async def test_the_chain_and_the_choices_are_built_from_names() -> None:
     )
     models = registry(settings)
     assert models.default == models.get(None).name == "openai:a,huggingface:org/b:fastest"
-    assert models.names == ["openai:ft:c:d", "echo"]
+    assert models.names == ("openai:ft:c:d", "echo")
     assert [models.get(name).name for name in models.names] == ["openai:ft:c:d", "echo"]
     assert models.get("openai:a").name == models.default, "not one of the choices"
     await models.aclose()

@@ -25,7 +25,7 @@ FOR_OPERATORS = re.compile(
     r"|adapters/(console/remote|\w+/(doctor|handshake|scopes|server))\.py"
 )
 # Where other texts stand: for the model, what the echo model answers, the API's description.
-FOR_OTHERS = re.compile(r"bot/(turns/context|llm/echo)\.py|adapters/web/(openapi|site|schemas)\.py")
+FOR_OTHERS = re.compile(r"bot/(context/\w+|llm/echo)\.py|adapters/web/(openapi|site|schemas)\.py")
 _TEXTS = re.compile(r"bot/domain/(\w+_)?(texts|labels)\.py")
 # Calls whose strings people do not see. An operator sees why an adapter cannot start.
 _UNSEEN = {"CannotStart", "HTTPBearer", "Field", "Query"}

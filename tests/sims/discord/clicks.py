@@ -9,7 +9,13 @@ from typing import Any
 
 from tests.sims.discord import constants as c
 from tests.sims.discord.actions import Actions
-from tests.sims.discord.commands import CHAT_INPUT, MESSAGE_MENU, SUB_COMMAND, USER_MENU
+from tests.sims.discord.commands import (
+    CHAT_INPUT,
+    MAX_STRING,
+    MESSAGE_MENU,
+    SUB_COMMAND,
+    USER_MENU,
+)
 from tests.sims.discord.components import walk
 from tests.sims.discord.interactions import (
     AUTOCOMPLETE,
@@ -53,13 +59,29 @@ class Clicks:
         interaction = self._new(COMMAND, name, user, place)
         return self._send(interaction, data)
 
-    def autocomplete(self, user: int, channel: int, name: str, option: str, typed: str) -> int:
-        """Type `typed` into an option of a command, without running it."""
+    def autocomplete(
+        self,
+        user: int,
+        channel: int,
+        name: str,
+        option: str,
+        typed: str,
+        others: JSON | None = None,
+    ) -> int:
+        """Type `typed` into an option of a command, without running it.
+
+        `others` are the options that are already filled; required ones may be missing. `typed` is
+        a string, even for a number.
+        """
         place = self._people.channel_of(channel)
         command = self._command(place, user, name.split()[0], CHAT_INPUT)
-        data = self._command_data(command, name, {option: typed}, partial=True)
-        data["options"][-1]["focused"] = True
-        return self._send(self._new(AUTOCOMPLETE, name, user, place), data)
+        values = {**(others or {}), option: typed}
+        data = self._command_data(command, name, values, partial=True)
+        [focused] = [each for each in leaves(data["options"]) if each["name"] == option]
+        interaction = self._new(AUTOCOMPLETE, name, user, place)
+        interaction.option_type = focused["type"]
+        focused["focused"] = True
+        return self._send(interaction, data)
 
     def context_menu(
         self, user: int, name: str, message: int | None = None, target: int | None = None
@@ -129,6 +151,10 @@ class Clicks:
             choices = [x["value"] for x in by_name[name].get("choices") or []]
             if choices and not partial and value not in choices:
                 raise refused(f"{value!r} is none of the choices {choices}")
+            if isinstance(value, str) and len(value) > MAX_STRING:
+                raise refused(f"a string has at most {MAX_STRING} characters")
+        if partial and not any(by_name[name].get("autocomplete") for name in values):
+            raise refused(f"no autocomplete for {sorted(values)}")
         return [{"name": n, "type": by_name[n]["type"], "value": v} for n, v in values.items()]
 
     def _resolved(self, options: list[JSON]) -> JSON:
@@ -203,3 +229,12 @@ class Clicks:
             payload["authorizing_integration_owners"] = {"0": str(place.guild)}
         self._actions.gateway.dispatch("INTERACTION_CREATE", payload, guild=place.guild)
         return interaction.id
+
+
+def leaves(options: list[JSON]) -> list[JSON]:
+    """The options with values, within subcommands."""
+    return [
+        leaf
+        for option in options
+        for leaf in (leaves(option["options"]) if "options" in option else [option])
+    ]

@@ -26,7 +26,7 @@ class DiscordSim(FilesClient):
 
     @property
     def gateway_url(self) -> str:
-        """Gateway: `DiscordWebSocket.DEFAULT_GATEWAY`, `DISCORD_GATEWAY_URL`."""
+        """The gateway's address, for discord.py's `DEFAULT_GATEWAY` or `DISCORD_GATEWAY_URL`."""
         return f"ws://127.0.0.1:{self.port}/gateway/"
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
@@ -146,12 +146,17 @@ class DiscordSim(FilesClient):
         return await self._id("slash", user=user, channel=channel, name=name, options=options)
 
     async def autocomplete(
-        self, user: int, channel: int, name: str, option: str, typed: str
+        self,
+        user: int,
+        channel: int,
+        name: str,
+        option: str,
+        typed: str,
+        others: JSON | None = None,
     ) -> int:
-        """Type into an option; the interaction's `answers` contain the choices."""
-        return await self._id(
-            "autocomplete", user=user, channel=channel, name=name, option=option, typed=typed
-        )
+        """Type into an option, beside `others`; the interaction's `answers` have the choices."""
+        fields = {"name": name, "option": option, "typed": typed, "others": others}
+        return await self._id("autocomplete", user=user, channel=channel, **fields)
 
     async def context_menu(
         self, user: int, name: str, *, message: int | None = None, target: int | None = None
@@ -190,7 +195,10 @@ class DiscordSim(FilesClient):
         await self.call("online")
 
     async def set_gateway(self, **settings: Any) -> None:
-        """heartbeat_ms, acknowledges, identify_seconds, max_concurrency, preview_delay."""
+        """Change the gateway's behavior.
+
+        Settings: heartbeat_ms, acknowledges, identify_seconds, max_concurrency, preview_delay.
+        """
         await self.call("set_gateway", **settings)
 
     async def dispatch(self, name: str, data: JSON, *, guild: int | None = c.GUILD) -> None:

@@ -15,6 +15,14 @@ CHAT_INPUT, USER_MENU, MESSAGE_MENU = 1, 2, 3
 MOST = {CHAT_INPUT: 100, USER_MENU: 15, MESSAGE_MENU: 15}
 SUB_COMMAND, SUB_GROUP = 1, 2
 OPTION_TYPES = tuple(range(1, 12))
+STRING, INTEGER, NUMBER = 3, 4, 10
+# The option types that take choices or autocomplete, with the types of their values.
+VALUE_TYPES: dict[int, type | tuple[type, ...]] = {
+    STRING: str,
+    INTEGER: int,
+    NUMBER: (int, float),
+}
+MAX_STRING = 6_000  # characters of a string that a person types as an option
 NAME = re.compile(r"[-_'\w]{1,32}")
 INSTALLS, CONTEXTS = (0, 1), (0, 1, 2)
 
@@ -95,6 +103,9 @@ def _check_option(path: str, option: JSON) -> None:
         for key in ("name", "value"):
             if not 1 <= len(str(choice.get(key, ""))) <= 100:
                 raise e.bad_length(f"{path}.choices.{n}.{key}", 1, 100)
+    if option.get("autocomplete") and option["type"] not in VALUE_TYPES:
+        message = "Autocomplete is only available for strings, integers and numbers"
+        raise e.InvalidForm(path, "APPLICATION_COMMAND_OPTION_AUTOCOMPLETE_INVALID", message)
     if choices and option.get("autocomplete"):
         message = "Options with choices cannot be autocompleted"
         raise e.InvalidForm(path, "APPLICATION_COMMAND_OPTION_AUTOCOMPLETE_INVALID", message)

@@ -1,6 +1,7 @@
 """Interactions: a person's command or click, and the bot's responses to it.
 
-The bot must respond once within three seconds; the token then lives for fifteen minutes.
+The bot must respond once within three seconds; the token then lives for fifteen minutes. A response
+with choices for an option (autocomplete) is the only one to its interaction.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from aiohttp import web
 from tests.sims.discord import constants as c
 from tests.sims.discord import errors as e
 from tests.sims.discord.actions import Actions, Post
+from tests.sims.discord.commands import VALUE_TYPES
 from tests.sims.discord.content import Draft, check_draft
 from tests.sims.discord.http import JSON, PREFIX, body, keep_attachments, reply, uploads_of
 from tests.sims.discord.mentions import check_allowed
@@ -30,6 +32,7 @@ ANSWERS = {
     AUTOCOMPLETE: (CHOICES,),
     MODAL_SUBMIT: (MESSAGE, DEFER, DEFER_UPDATE, UPDATE),
 }
+MAX_CHOICES, MAX_CHOICE = 25, 100  # choices, and characters of a choice's name or value
 WEBHOOK = PREFIX + r"/webhooks/{app:\d+}/{token}"
 
 
@@ -45,6 +48,7 @@ class Interaction:
     token: str
     source: Message | None = None  # the message whose component was used
     menu: bool = False
+    option_type: int = 0  # of the option that is being completed
     at: float = field(default_factory=time.time)
     answered: float | None = None
     answers: list[JSON] = field(default_factory=list)
@@ -97,6 +101,8 @@ class Interactions:
         sent = body(request)
         if sent.get("type") not in ANSWERS[interaction.kind]:
             raise e.not_a_choice("type", ANSWERS[interaction.kind])
+        if sent["type"] == CHOICES:
+            check_choices(sent.get("data") or {}, interaction.option_type)
         message = self._respond(interaction, sent, request)
         interaction.answered = time.time()
         self._note(interaction, sent["type"], sent.get("data") or {})
@@ -173,8 +179,8 @@ class Interactions:
         token = request.match_info["token"]
         for interaction in self.all.values():
             if interaction.token == token and time.time() - interaction.at <= self.token_lives:
-                if interaction.answered is None:
-                    raise e.NotFound("Webhook")
+                if interaction.answered is None or interaction.kind == AUTOCOMPLETE:
+                    raise e.NotFound("Webhook")  # choices are no message to follow up on
                 return interaction
         raise e.ApiError(401, 50027, "Invalid Webhook Token")
 
@@ -220,6 +226,24 @@ class Interactions:
         self._actions.delete(message)
         self._note(it, "delete", {"message": message.id})
         return reply()
+
+
+def check_choices(data: JSON, option_type: int) -> None:
+    """Refuse choices for an option that Discord refuses; their values have the option's type."""
+    choices = data.get("choices")
+    if not isinstance(choices, list):
+        raise e.required("data.choices")
+    if len(choices) > MAX_CHOICES:
+        raise e.too_long("data.choices", MAX_CHOICES)
+    for n, choice in enumerate(choices):
+        path = f"data.choices.{n}"
+        name, value = choice.get("name"), choice.get("value")
+        if not isinstance(name, str) or not 1 <= len(name.strip()) <= MAX_CHOICE:
+            raise e.bad_length(f"{path}.name", 1, MAX_CHOICE)
+        if not isinstance(value, VALUE_TYPES[option_type]) or isinstance(value, bool):
+            raise e.InvalidForm(f"{path}.value", "BASE_TYPE_INVALID", "The value's type is wrong.")
+        if isinstance(value, str) and not 1 <= len(value.strip()) <= MAX_CHOICE:
+            raise e.bad_length(f"{path}.value", 1, MAX_CHOICE)
 
 
 def new_token(snowflake: int) -> str:

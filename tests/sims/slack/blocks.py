@@ -25,6 +25,10 @@ _LISTS = (
     ("context_actions", "elements", 5),
 )
 _ELEMENT = (("action_id", 255), ("value", 2_000), ("url", 3_000))
+MAX_BLOCK_ID = 255
+# docs.slack.dev/reference/block-kit/block-elements/select-menu-element and
+# …/composition-objects/option-object, …/option-group-object
+MAX_OPTIONS, MAX_OPTION_TEXT, MAX_OPTION_VALUE, MAX_PLACEHOLDER = 100, 75, 150, 150
 
 
 def validate_blocks(blocks: Any) -> list[Json]:
@@ -55,6 +59,9 @@ def _errors(blocks: list[Json]) -> Iterator[tuple[str, str]]:
     if len(blocks) > MAX_BLOCKS:
         yield "/blocks", f"no more than {MAX_BLOCKS} items allowed"
     ids = [block["block_id"] for block in blocks if "block_id" in block]
+    for number, block_id in enumerate(ids):
+        if not 0 < len(str(block_id)) <= MAX_BLOCK_ID:
+            yield f"/blocks/{number}/block_id", f"must be 1 to {MAX_BLOCK_ID} characters"
     if len(ids) != len(set(ids)):
         yield "/blocks", "`block_id` must be unique"
     for number, block in enumerate(blocks):
@@ -105,7 +112,48 @@ def _element_errors(block: Json, where: str) -> Iterator[tuple[str, str]]:
         for key, most in _ELEMENT:
             if len(str(element.get(key) or "")) > most:
                 yield f"{where}/elements/{number}/{key}", f"must be less than {most + 1} characters"
+        if element.get("type") == "static_select":
+            yield from _select_errors(element, f"{where}/elements/{number}")
         if element.get("type") == "button":
             text = _at(element, ("text", "text")) or ""
             if not 0 < len(text) <= 75 or _at(element, ("text", "type")) != "plain_text":
                 yield f"{where}/elements/{number}/text", "must be plain_text of 1 to 75 characters"
+
+
+def _select_errors(select: Json, where: str) -> Iterator[tuple[str, str]]:
+    """A menu has options or groups of them, and no two options of the same value."""
+    if "placeholder" in select:
+        yield from _plain_errors(select["placeholder"], f"{where}/placeholder", MAX_PLACEHOLDER)
+    if ("options" in select) == ("option_groups" in select):
+        yield where, "must provide either `options` or `option_groups`"
+        return
+    groups = select.get("option_groups", [{"options": select.get("options")}])
+    if not isinstance(groups, list) or not 0 < len(groups) <= MAX_OPTIONS:
+        yield f"{where}/option_groups", f"must provide 1 to {MAX_OPTIONS} items"
+        return
+    for number, group in enumerate(groups):
+        there = f"{where}/option_groups/{number}" if "option_groups" in select else where
+        if "option_groups" in select:
+            yield from _plain_errors(group.get("label"), f"{there}/label", MAX_OPTION_TEXT)
+        yield from _option_errors(group.get("options"), f"{there}/options")
+    values = [option.get("value") for group in groups for option in group.get("options") or []]
+    if len(values) != len(set(values)):
+        yield where, "the values of options must be unique"
+
+
+def _option_errors(options: Any, where: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(options, list) or not 0 < len(options) <= MAX_OPTIONS:
+        yield where, f"must provide 1 to {MAX_OPTIONS} items"
+        return
+    for number, option in enumerate(options):
+        yield from _plain_errors(option.get("text"), f"{where}/{number}/text", MAX_OPTION_TEXT)
+        value = option.get("value")
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_OPTION_VALUE:
+            yield f"{where}/{number}/value", f"must be 1 to {MAX_OPTION_VALUE} characters"
+
+
+def _plain_errors(text: Any, where: str, most: int) -> Iterator[tuple[str, str]]:
+    shown = text.get("text") if isinstance(text, dict) else None
+    is_plain = isinstance(text, dict) and text.get("type") == "plain_text"
+    if not is_plain or not isinstance(shown, str) or not 0 < len(shown) <= most:
+        yield where, f"must be plain_text of 1 to {most} characters"

@@ -187,7 +187,7 @@ def _element(message: Message, action_id: str, value: str | None) -> tuple[str, 
         elements = [*(block.get("elements") or []), *filter(None, [block.get("accessory")])]
         for element in elements:
             same = element.get("value") in (None, value) or value is None
-            choice = "options" in element or element.get("type") == "feedback_buttons"
+            choice = bool(_options(element)) or element.get("type") == "feedback_buttons"
             if element.get("action_id") == action_id and (same or choice):
                 return block["block_id"], element
     raise ApiError(f"the message shows no {action_id} {value or ''}")
@@ -196,9 +196,15 @@ def _element(message: Message, action_id: str, value: str | None) -> tuple[str, 
 def _action(element: Json, block_id: str, value: str | None, ts: str) -> Json:
     action: Json = {"action_id": element["action_id"], "block_id": block_id}
     action |= {"type": element.get("type", "button"), "action_ts": ts}
-    if options := element.get("options"):
+    if options := _options(element):
         chosen: Any = next((o for o in options if o["value"] == value), None)
         if chosen is None:
             raise ApiError(f"no option {value}")
         return action | {"selected_option": chosen}
     return action | {"value": value or element.get("value", ""), "text": element.get("text")}
+
+
+def _options(element: Json) -> list[Json]:
+    """The options of a menu, or of all its groups."""
+    groups = [element, *(element.get("option_groups") or [])]
+    return [option for group in groups for option in group.get("options") or []]
