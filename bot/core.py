@@ -17,11 +17,12 @@ from bot.config.fields import split
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
+from bot.context.budgets import ContextBudgets
+from bot.context.compaction import Compactor
+from bot.context.report import WindowReporter
 from bot.context.requests import TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
-from bot.domain.context import ContextReport
-from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.turns import Claim, Suspect
@@ -34,6 +35,7 @@ from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
 from bot.ports.platform import Adapter, Surface
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -52,14 +54,6 @@ class Resources:
     suspects: Sequence[Suspect] = ()
 
 
-class NoReports:
-    """Stands in for the reporter until contexts are described."""
-
-    async def report(self, key: ConversationKey) -> ContextReport | None:
-        """None: there is no description yet."""
-        return None
-
-
 @dataclass(frozen=True, slots=True)
 class Core:
     """The inbox that adapters report to, and the scheduler behind it."""
@@ -68,6 +62,7 @@ class Core:
     inbox: DurableInbox
     scheduler: Scheduler
     fetcher: AttachmentFetcher
+    compactor: Compactor
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -82,9 +77,11 @@ class Core:
             await self.store.record_shutdown()  # a death from here on is not a turn's fault
         if self.scheduler.busy:
             log.info("draining", turns=self.scheduler.busy, seconds=seconds)
+        self.compactor.stop()
         left = await self.scheduler.drain(seconds)
         if left:
             log.warning("unfinished turns remain for the next start", turns=left)
+        await self.compactor.aclose()
         await self.fetcher.aclose()
         await self.inbox.aclose()
 
@@ -146,13 +143,27 @@ def build_core(
             raise Down(platform)
         return adapters[platform].surface(claim)
 
+    budgets = ContextBudgets(
+        context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
+    )
+    compactor = Compactor(
+        store=store,
+        contexts=store.contexts(),
+        attachments=store.attachments(),
+        summarizer=lambda conversation: models.summarizer(conversation.model),
+        budget=budgets.get,
+    )
+    attachments = AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds)
     runner = TurnRunner(
         store=store,
         surface=open_surface,
         models=models,
         options=_turn_options(settings),
-        attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
+        attachments=attachments,
+        contexts=store.contexts(),
         clock=clock,
+        budgets=budgets,
+        compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -161,8 +172,9 @@ def build_core(
         max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
         max_links=settings.links_per_message,
     )
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
-    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher)
+    reporter = WindowReporter(ports=runner.context, models=models, attachments=attachments)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, reporter, clock)
+    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher, compactor=compactor)
 
 
 def build_readers(settings: Settings, clock: Clock) -> Readers:
@@ -206,6 +218,7 @@ def _build_inbox(
     adapters: Mapping[str, Adapter],
     scheduler: Scheduler,
     intake: AttachmentIntake,
+    reporter: ContextReporter,
     clock: Clock,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
@@ -216,7 +229,7 @@ def _build_inbox(
             store=store,
             scheduler=scheduler,
             models=models,
-            reporter=NoReports(),
+            reporter=reporter,
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
         ),
         models=models,

@@ -13,6 +13,7 @@ from bot.common import proxies
 from bot.config.bridge import config_from
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
+from bot.context.budgets import UNKNOWN_WINDOW_TOKENS
 from bot.context.window import ContextWindow, today
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
@@ -108,7 +109,7 @@ async def check_transcription(settings: Settings) -> Finding:
 def probe_request(settings: Settings, now: float) -> ChatRequest:
     """The request that a turn would send for a short question; `now` is in Unix seconds."""
     window = ContextWindow(
-        budget=settings.context_tokens,
+        budget=settings.context_tokens or UNKNOWN_WINDOW_TOKENS,
         system_prompt=settings.prompt,
         questions=frozenset({QUESTION.id}),
         today=today(now, settings.zone),

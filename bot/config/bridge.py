@@ -27,5 +27,6 @@ def config_from(settings: Settings) -> ModelsConfig:
     return ModelsConfig(
         chain=settings.llm_chain,
         choices=settings.model_choices,
+        summaries=settings.summary_model or None,
         providers={provider.name: provider for provider in (openai, huggingface)},
     )

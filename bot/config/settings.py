@@ -80,7 +80,8 @@ class Settings(BaseModel):
     hf_token: SecretStr | None = None
     hf_base_url: HttpUrl | None = None
     system_prompt: str = DEFAULT_SYSTEM_PROMPT
-    context_tokens: int = Field(default=16_000, ge=256)
+    context_tokens: int | None = Field(default=None, ge=256)
+    summary_model: str = ""
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     timezone: TimeZoneName | None = None

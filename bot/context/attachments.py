@@ -1,14 +1,17 @@
 """Adds attachments to the messages of one request: complete, in part, or as a stub.
 
-A file is new to the model until a reply follows it. New files share three quarters of the context;
-files of earlier turns stay complete while they fit into a quarter, because people go on asking
-about them. See docs/decisions/2026-11-29-files-in-the-context.md.
+Invariant: what stands for an attachment depends on its message, on older messages and on the
+model's usual budget, never on newer messages or on the room that is left. So a file stays as it was
+first shown until the window moves, and providers' prompt caches keep it. See
+docs/decisions/2026-11-29-requests-keep-their-beginning.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+from cachetools import LRUCache
 
 from bot.context.window import shorten
 from bot.domain import attachment_labels as words
@@ -25,57 +28,116 @@ from bot.ports.attachments import AttachmentStore
 from bot.replies.markdown.escape import escape
 
 MIN_FILE_TOKENS = 50
-"""A shorter excerpt of a file would be useless."""
+"""A shorter excerpt of a file would be useless; a shorter file is no longer than its stub."""
+
+RECALLED_MESSAGES = 100
+"""How far above a message a file may be that it asks for again."""
+
+CACHED_CHARACTERS = 4_000_000
+"""Excerpts in memory, of all conversations together, so that a turn does not read long files again:
+about 16 MB at most."""
 
 
-@dataclass(slots=True)
-class _File:
-    """An attachment that the model gets completely, or as much of it as fits."""
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """What a model gets of a file: the extract with its text shortened, and its images."""
 
-    attachment: Attachment
     extract: Extract
-    text: str
-    images: tuple[ImagePart, ...] = ()
+    is_shortened: bool
+
+
+ExcerptCache = LRUCache[tuple[tuple[str, ...], int], Sequence[Excerpt]]
+
+
+def excerpt_cache() -> ExcerptCache:
+    """The excerpts without images of recent requests, by digests and size."""
+    return LRUCache(CACHED_CHARACTERS, getsizeof=_characters)
+
+
+def _characters(excerpts: Sequence[Excerpt]) -> int:
+    return 1_000 + sum(len(excerpt.extract.text) for excerpt in excerpts)
 
 
 @dataclass(slots=True)
 class AttachmentContext:
-    """Adds attachments to the messages of one request, newest message first."""
+    """Adds attachments to the messages of one request.
+
+    A message's attachments get at most `room` estimated tokens. `asks_again` tells whether a text
+    wants an attachment of an earlier message, `may_ask_again` whether it may want any.
+    """
 
     store: AttachmentStore
     arrive_above: Callable[[Sequence[int]], Awaitable[Mapping[int, Sequence[Attachment]]]]
     questions: frozenset[int]
-    new_tokens: int
-    earlier_tokens: int
-    asks_again: Callable[[Attachment], bool]
+    room: int
+    asks_again: Callable[[str, Attachment], bool]
+    may_ask_again: Callable[[str], bool]
     no_images: str
-    max_images: int | None = None
+    max_images: int
+    cache: ExcerptCache
     sent_images: list[Attachment] = field(default_factory=list)
     image_count: int = 0
-    _included: set[str] = field(default_factory=set)  # the digests of files in the request
-    _is_new: bool = True
+    file_count: int = 0  # attachments with their content
+    _found: dict[int, Sequence[Attachment]] = field(default_factory=dict)
+    _with_images: dict[str, Extract] = field(default_factory=dict)  # read for this request
+    _complete: set[str] = field(default_factory=set)  # digests that the request has completely
+    _indexes: dict[int, int] = field(default_factory=dict)  # of the loaded messages, by row id
+    # The files that are not in the request, with their messages' indexes.
+    _hidden: dict[str, tuple[int, Attachment]] = field(default_factory=dict)
     _not_read: list[tuple[Attachment, str]] = field(default_factory=list)
     _in_part: dict[int, tuple[Attachment, list[str]]] = field(default_factory=dict)
     _left_images: bool = False
+    _images_from: int = 0
 
-    async def expand(self, rows: Sequence[Message]) -> list[Message]:
-        """The messages with their attachments; call it with older rows each time."""
-        ids = [row.id for row in rows if row.has_attachments]
-        found = await self.store.of_messages(ids) if ids else {}
-        if late := [row.id for row in self._new_among(rows) if _is_pending(found.get(row.id, ()))]:
-            found = {**found, **await self.arrive_above(late)}
+    async def load(self, rows: Sequence[Message]) -> None:
+        """Find the attachments of messages, oldest first, and wait for those of the newest."""
+        self._indexes = {row.id: row.index for row in rows if row.has_attachments}
+        if self._indexes:
+            self._found = dict(await self.store.of_messages(list(self._indexes)))
+        late = [row.id for row in new_among(rows) if _is_pending(self._found.get(row.id, ()))]
+        if late:
+            self._found.update(await self.arrive_above(late))
+
+    def first_wanted(self, rows: Sequence[Message], stubs_before: int) -> int | None:
+        """The index from which files may be asked for again; None if none are."""
+        for row in rows:
+            is_asking = row.role is Role.USER and row.index >= stubs_before
+            if is_asking and self.may_ask_again(row.content):
+                return max(0, row.index - RECALLED_MESSAGES)
+        return None
+
+    def bodies(self, rows: Sequence[Message]) -> list[int]:
+        """The indexes of the messages whose attachments would be shorter as stubs."""
+        return [
+            row.index
+            for row in rows
+            if any(
+                each.state is AttachmentState.READY and not _is_message(each)
+                for each in self._found.get(row.id, ())
+            )
+        ]
+
+    async def expand(
+        self, rows: Sequence[Message], *, stubs_before: int, images_from: int = 0
+    ) -> list[Message]:
+        """The messages, oldest first, with their attachments.
+
+        Those of messages below the index `stubs_before` are stubs. Messages below `images_from`
+        have no images, because newer ones have as many as the model takes.
+        """
+        self.sent_images, self.image_count, self.file_count = [], 0, 0
+        self._images_from = images_from
+        self._complete, self._hidden = set(), self._find_above(rows)
+        self._not_read, self._in_part, self._left_images = [], {}, False
         expanded = []
         for row in rows:
-            if row.role is Role.ASSISTANT:
-                self._is_new = False
-            attachments = found.get(row.id, ())
-            expanded.append(await self._expand_one(row, attachments) if attachments else row)
+            attachments, is_stub = self._found.get(row.id, ()), row.index < stubs_before
+            recalled = () if is_stub else self._recall(row)
+            if attachments or recalled:
+                expanded.append(await self._expand_one(row, attachments, recalled, is_stub))
+            else:
+                expanded.append(row)
         return expanded
-
-    def _new_among(self, rows: Sequence[Message]) -> Sequence[Message]:
-        """The messages that no reply follows, of rows from the newest to older ones."""
-        ends = (n for n, row in enumerate(rows) if row.role is Role.ASSISTANT)
-        return rows[: next(ends, len(rows))] if self._is_new else ()
 
     def sentences(self) -> Sequence[str]:
         """The sentences about the questions' attachments, for the end of the reply."""
@@ -84,116 +146,136 @@ class AttachmentContext:
         return [escape(sentence) for sentence in said if sentence]
 
     # ── one message ───────────────────────────────────────────────────────────────────────────
-    async def _expand_one(self, row: Message, attachments: Sequence[Attachment]) -> Message:
-        files = [file for each in attachments if (file := await self._open(row, each)) is not None]
-        self._choose_images(row, files)
-        self._fit_texts(row, files)
-        opened = {file.attachment.id: file for file in files}
-        texts = [row.content]
-        parts: list[ImagePart] = []
-        for each in attachments:
-            file = opened.get(each.id)
-            texts.append(self._describe(row, each, file))
-            parts += file.images if file is not None else ()
+    async def _expand_one(
+        self,
+        row: Message,
+        attachments: Sequence[Attachment],
+        recalled: Sequence[Attachment],
+        is_stub: bool,
+    ) -> Message:
+        opened = await self._open(attachments, recalled, is_stub)
+        texts, parts = [row.content], list[ImagePart]()
+        room = _Room(self.room, self.max_images if row.index >= self._images_from else 0)
+        for each in (*attachments, *recalled):
+            excerpt = opened.pop(each.digest or "", None)
+            if excerpt is None:
+                texts.append(self._describe_absent(row, each))
+                continue
+            self.file_count += 1
+            images = self._choose_images(row, each, excerpt.extract.images, room)
+            texts.append(self._describe(row, each, excerpt, len(images)))
+            parts += images
         content = "\n\n".join(text for text in texts if text)
         return replace(row, content=content, parts=(*row.parts, *parts))
 
-    def _is_wanted(self, row: Message, attachment: Attachment) -> bool:
-        if attachment.state is not AttachmentState.READY:
-            return False
-        if self._is_new or row.id in self.questions or attachment.is_paste or attachment.is_voice:
-            return True
-        room = ASCII_CHARACTERS_PER_TOKEN * self.earlier_tokens
-        return (attachment.characters or 0) <= room > 0 or self.asks_again(attachment)
+    def _find_above(self, rows: Sequence[Message]) -> dict[str, tuple[int, Attachment]]:
+        """The files of loaded messages above `rows`, which are in the request only if recalled."""
+        first = rows[0].index if rows else 0
+        return {
+            each.digest: (self._indexes[message], each)
+            for message, attachments in self._found.items()
+            for each in attachments
+            if self._indexes[message] < first
+            and each.state is AttachmentState.READY
+            and each.digest
+        }
 
-    async def _open(self, row: Message, attachment: Attachment) -> _File | None:
-        """The attachment's content; None if it is not read, repeated, or too long to be repeated.
+    def _recall(self, row: Message) -> Sequence[Attachment]:
+        """The files above that are not in the request and that the message asks for again."""
+        if row.role is not Role.USER:
+            return ()
+        return [
+            each
+            for index, each in self._hidden.values()
+            if row.index - index <= RECALLED_MESSAGES and self.asks_again(row.content, each)
+        ]
 
-        People attach the same file again, and replying to a message brings its files along.
-        """
-        digest = attachment.digest or ""
-        if digest in self._included or not self._is_wanted(row, attachment):
-            return None
+    async def _open(
+        self, attachments: Sequence[Attachment], recalled: Sequence[Attachment], is_stub: bool
+    ) -> dict[str, Excerpt]:
+        """The contents to show, by digest: each file once in a request."""
+        wanted = [
+            each.digest
+            for each in (*attachments, *recalled)
+            if each.state is AttachmentState.READY
+            and each.digest
+            and each.digest not in self._complete
+            and (not is_stub or _is_message(each) or _is_short(each))
+        ]
+        opened: dict[str, Excerpt] = {}
+        for digest, excerpt in (await self._excerpts(tuple(dict.fromkeys(wanted)))).items():
+            if is_stub and excerpt.extract.images:
+                continue
+            opened[digest] = excerpt
+            self._hidden.pop(digest, None)
+            if not excerpt.is_shortened:
+                self._complete.add(digest)
+        return opened
+
+    async def _excerpts(self, digests: tuple[str, ...]) -> Mapping[str, Excerpt]:
+        """The excerpts of one message's files, which share its room."""
+        key = digests, self.room
+        if not digests:
+            return {}
+        if (cached := self.cache.get(key)) is not None:
+            return dict(zip(digests, cached, strict=True))
+        found = {digest: await self._read(digest) for digest in digests}
+        extracts = {digest: extract for digest, extract in found.items() if extract is not None}
+        excerpts = dict(zip(extracts, _fit(list(extracts.values()), self.room), strict=True))
+        shown = tuple(excerpts.values())
+        is_whole = len(shown) == len(digests) and not any(each.extract.images for each in shown)
+        if is_whole and _characters(shown) <= CACHED_CHARACTERS:
+            self.cache[key] = shown
+        return excerpts
+
+    async def _read(self, digest: str) -> Extract | None:
+        if digest in self._with_images:
+            return self._with_images[digest]
         extract = await self.store.read_extract(digest)
-        file = None if extract is None else self._choose(attachment, extract)
-        if file is not None:
-            self._included.add(digest)
-        return file
+        if extract is not None and extract.images:
+            self._with_images[digest] = extract
+        return extract
 
-    def _choose(self, attachment: Attachment, extract: Extract) -> _File | None:
-        """The file, unless it is an earlier one for which there is no room."""
-        file = _File(attachment, extract, extract.text, extract.images)
-        if self._is_new or self.asks_again(attachment):
-            return file
-        images = () if self.no_images else extract.images
-        cost = count_up_to(extract.text, self.earlier_tokens) + sum(map(image_tokens, images))
-        if cost > self.earlier_tokens:
-            return None
-        self.earlier_tokens -= cost
-        return file
+    def _choose_images(
+        self, row: Message, attachment: Attachment, images: Sequence[ImagePart], room: _Room
+    ) -> Sequence[ImagePart]:
+        """The images that the model sees and that fit into `room`."""
+        if not images:
+            return ()
+        if self.no_images:
+            self._left_images = self._left_images or row.id in self.questions
+            return ()
+        fitting = [_named(image, attachment) for image in images if room.take(image)]
+        self.image_count += len(fitting)
+        if len(fitting) < len(images):
+            self._note(row, attachment, words.images_left_out(len(images) - len(fitting)))
+        if fitting:
+            self.sent_images.append(attachment)
+        return fitting
 
-    def _choose_images(self, row: Message, files: Sequence[_File]) -> None:
-        """Keep the images that the model sees and that fit."""
-        for file in files:
-            if not file.images:
-                continue
-            if self.no_images:
-                self._left_images = self._left_images or row.id in self.questions
-                file.images = ()
-                continue
-            fitting: list[ImagePart] = []
-            for image in file.images:
-                cost = image_tokens(image)
-                if self._has_room(cost):
-                    self.new_tokens -= cost
-                    self.image_count += 1
-                    fitting.append(_named(image, file.attachment))
-            if len(fitting) < len(file.images):
-                self._note(
-                    row, file.attachment, words.images_left_out(len(file.images) - len(fitting))
-                )
-            file.images = tuple(fitting)
-            if fitting:
-                self.sent_images.append(file.attachment)
-
-    def _has_room(self, cost: int) -> bool:
-        """Whether one more image of `cost` tokens fits; the newest one always does."""
-        if self.max_images is not None and self.image_count >= self.max_images:
-            return False
-        return cost <= self.new_tokens or not self.image_count
-
-    def _fit_texts(self, row: Message, files: Sequence[_File]) -> None:
-        """Share the room for texts: short files are complete, long ones get equal parts."""
-        room = max(self.new_tokens, MIN_FILE_TOKENS * len(files))
-        costs = sorted(((count_up_to(f.text, room), f) for f in files if f.text), key=_cost)
-        for position, (cost, file) in enumerate(costs):
-            share = max(MIN_FILE_TOKENS, max(0, self.new_tokens) // (len(costs) - position))
-            if cost > share:
-                file.text = shorten(file.text, share)
-                self._note(row, file.attachment, words.SHORTENED)
-            self.new_tokens -= min(cost, share)
-
-    def _describe(self, row: Message, attachment: Attachment, file: _File | None) -> str:
+    def _describe(self, row: Message, attachment: Attachment, excerpt: Excerpt, images: int) -> str:
         """The text that stands for an attachment in its message."""
-        if file is None:
-            return self._describe_absent(row, attachment)
-        self._note(row, attachment, *file.extract.notes)
+        extract = excerpt.extract
+        self._note(row, attachment, *([words.SHORTENED] if excerpt.is_shortened else []))
+        self._note(row, attachment, *extract.notes)
         if attachment.is_paste:
-            return file.text
-        if file.extract.kind is AttachmentKind.AUDIO:
+            return extract.text
+        if extract.kind is AttachmentKind.AUDIO:
             said = words.voice_text if attachment.is_voice else words.recording_text
-            return said(attachment, file.text)
-        shown = [words.file_text(attachment, file.extract, file.text)] if file.text else []
-        if file.images:
-            shown.append(words.image_text(attachment, len(file.images)))
-        elif file.extract.images:
-            shown.append(words.missing(attachment, words.reason(Omission.MODEL_CANNOT_SEE)))
+            return said(attachment, extract.text)
+        shown = [words.file_text(attachment, extract, extract.text)] if extract.text else []
+        if images:
+            shown.append(words.image_text(attachment, images))
+        elif extract.images:
+            why = Omission.MODEL_CANNOT_SEE if self.no_images else Omission.TOO_MANY
+            shown.append(words.missing(attachment, words.reason(why)))
         return "\n\n".join(shown)
 
     def _describe_absent(self, row: Message, attachment: Attachment) -> str:
-        if attachment.digest in self._included:
+        if attachment.digest in self._complete:
             return words.repeated(attachment)
         if attachment.state is AttachmentState.READY:
+            self._hidden.setdefault(attachment.digest or "", (row.index, attachment))
             return words.stub(attachment)
         why = words.why_not(attachment)
         if row.id in self.questions:
@@ -205,12 +287,61 @@ class AttachmentContext:
             self._in_part.setdefault(attachment.id, (attachment, []))[1].extend(notes)
 
 
+@dataclass(slots=True)
+class _Room:
+    """The rest of one message's room for images: tokens, and a number."""
+
+    tokens: int
+    images: int
+    _is_empty: bool = True
+
+    def take(self, image: ImagePart) -> bool:
+        """Whether the image fits; the first one does, whatever it costs."""
+        cost = image_tokens(image)
+        fits = self.images > 0 and (cost <= self.tokens or self._is_empty)
+        if fits:
+            self.tokens, self.images, self._is_empty = self.tokens - cost, self.images - 1, False
+        return fits
+
+
+def new_among(rows: Sequence[Message]) -> Sequence[Message]:
+    """The messages, oldest first, that no reply follows."""
+    last = max((n for n, row in enumerate(rows) if row.role is Role.ASSISTANT), default=-1)
+    return rows[last + 1 :]
+
+
+def _fit(extracts: Sequence[Extract], room: int) -> list[Excerpt]:
+    """Share the room for texts: short files are complete, long ones get equal parts.
+
+    Images of the same message take at most half of it.
+    """
+    images = sum(image_tokens(image) for extract in extracts for image in extract.images)
+    room -= min(images, room // 2)
+    costs = sorted((count_up_to(each.text, room), n) for n, each in enumerate(extracts))
+    excerpts = [Excerpt(each, is_shortened=False) for each in extracts]
+    left = sum(cost > 0 for cost, _ in costs)
+    for cost, n in costs:
+        if not cost:
+            continue
+        share = max(MIN_FILE_TOKENS, max(0, room) // left)
+        if cost > share:
+            short = replace(extracts[n], text=shorten(extracts[n].text, share))
+            excerpts[n] = Excerpt(short, is_shortened=True)
+        room, left = room - min(cost, share), left - 1
+    return excerpts
+
+
+def _is_message(attachment: Attachment) -> bool:
+    """Whether the attachment is the message itself: its author's words, which stay with it."""
+    return attachment.is_paste or attachment.is_voice
+
+
+def _is_short(attachment: Attachment) -> bool:
+    return 0 < (attachment.characters or 0) <= ASCII_CHARACTERS_PER_TOKEN * MIN_FILE_TOKENS
+
+
 def _is_pending(attachments: Sequence[Attachment]) -> bool:
     return any(each.state is AttachmentState.PENDING for each in attachments)
-
-
-def _cost(pair: tuple[int, _File]) -> int:
-    return pair[0]
 
 
 def _named(image: ImagePart, attachment: Attachment) -> ImagePart:

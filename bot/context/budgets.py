@@ -1,35 +1,100 @@
-"""The token budgets that models were found to accept."""
+"""The largest request to each model, in its provider's tokens.
+
+The operator's numbers count first, then the model's window, then its refusals.
+"""
 
 from __future__ import annotations
 
-from bot.domain.errors import ContextTooLong
+from bot.domain.errors import ContextTooLong, ImageRefused
+from bot.ports.model import ChatModel
+
+MAX_UNASKED_TOKENS = 32_000
+"""The most that is sent to a model with a large window unless the operator wrote a number down:
+each turn of a conversation pays for all of it."""
+
+UNKNOWN_WINDOW_TOKENS = 16_000
+"""The budget of a model whose window is unknown: local servers often have windows of this size."""
+
+MAX_ANSWER_TOKENS = 16_384
+"""Room for the answer in a large window: the longest answer of OpenAI's GPT-4o models."""
+
+MIN_TOKENS = 256
+"""The smallest budget, as for CONTEXT_TOKENS: a question and a few sentences."""
+
+MAX_IMAGES = 20
+"""Images in one request, unless a server takes fewer. Anthropic's guide "Vision": above 20, each
+image must be smaller than ours are."""
+
+
+def room_for_answer(window: int, max_output: int | None) -> int:
+    """The part of a model's window that is left for the answer."""
+    if max_output is not None:
+        return min(max_output, window // 2)
+    return min(window // 4, MAX_ANSWER_TOKENS)
+
+
+def first_model(name: str) -> str:
+    """The name of the model of a chain that is asked first."""
+    return name.partition(",")[0]
 
 
 class ContextBudgets:
-    """The token budgets that models were found to accept, by model name; kept in memory."""
+    """The budgets of models. What refusals say about a model is kept in memory.
 
-    def __init__(self) -> None:
-        self._budgets: dict[str, int] = {}
+    `context_tokens` and `max_output_tokens` are the settings of these names; None: not set.
+    """
 
-    def get(self, model: str, tokens: int) -> int:
-        """The budget for a first request in estimated tokens; `tokens` is the setting's."""
-        return min(tokens, self._budgets.get(model, tokens))
+    def __init__(
+        self, *, context_tokens: int | None = None, max_output_tokens: int | None = None
+    ) -> None:
+        self._context_tokens, self._max_output_tokens = context_tokens, max_output_tokens
+        self._windows: dict[str, int] = {}
+        self._images: dict[str, int] = {}
 
-    def learn(self, model: str, tokens: int, max_tokens: int | None, error: ContextTooLong) -> int:
-        """The budget to try after a request of `tokens` estimated tokens was too long.
+    def get(self, model: ChatModel) -> int:
+        """The budget for a first request to `model`. A chain has its first model's."""
+        facts, learned = model.facts, self._windows.get(first_model(model.name))
+        cap = facts.context_tokens or self._context_tokens
+        budget = cap or UNKNOWN_WINDOW_TOKENS
+        if facts.window is not None:
+            budget = facts.window - room_for_answer(facts.window, self._max_output_tokens)
+            if cap is not None:
+                budget = min(budget, cap)
+            elif not facts.is_configured:
+                budget = min(budget, MAX_UNASKED_TOKENS)
+        if learned is not None:
+            budget = min(budget, learned - room_for_answer(learned, self._max_output_tokens))
+        return max(budget, MIN_TOKENS)
 
-        If the server names its window, the ratio of its token count to our estimate converts the
-        window to a budget, which is remembered; a quarter is left for the answer. Otherwise the
-        budget is half of `tokens`.
+    def learn(self, model: ChatModel, tokens: float, error: ContextTooLong) -> int:
+        """The budget to try after a request of `tokens` expected tokens was too long.
+
+        If the server names its window, the model that it belongs to keeps it. If it also counted
+        the request, the budget takes the error of our estimate into account. Otherwise it is half
+        of the request.
         """
-        half = tokens // 2
+        half = int(tokens / 2)
         if error.window is None:
             return half
-        counted = error.asked if error.asked and error.asked > error.window else None
-        ratio = tokens / counted if counted else 1.0
-        room = error.window - min(max_tokens or error.window // 4, error.window // 2)
-        budget = int(room * min(max(ratio, 0.5), 4.0))
+        name = error.model or first_model(model.name)
+        self._windows[name] = min(error.window, self._windows.get(name, error.window))
+        budget = float(error.window - room_for_answer(error.window, self._max_output_tokens))
+        if error.asked and error.asked > error.window:
+            budget *= min(max(tokens / error.asked, 0.3), 3.0)
         if budget >= tokens:  # the estimate says that the request would have fit
-            budget = half
-        self._budgets[model] = min(budget, self._budgets.get(model, budget))
-        return budget
+            return half
+        return max(int(budget), min(MIN_TOKENS, half))
+
+    @staticmethod
+    def is_of_first(model: ChatModel, refusing: str) -> bool:
+        """Whether a refusal by `refusing` ("": unknown) is one of the model that is asked first."""
+        return refusing in ("", model.name, first_model(model.name))
+
+    def max_images(self, model: ChatModel) -> int:
+        """The number of images in a request to `model`."""
+        return self._images.get(first_model(model.name), MAX_IMAGES)
+
+    def learn_images(self, model: ChatModel, error: ImageRefused) -> None:
+        """A server takes at most as many images as the error says."""
+        if error.limit is not None:
+            self._images[error.model or first_model(model.name)] = max(error.limit, 1)

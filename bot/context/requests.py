@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 import structlog
 
 from bot.context.attachments import AttachmentContext
-from bot.context.budgets import ContextBudgets
+from bot.context.budgets import ContextBudgets, first_model
+from bot.context.estimates import RequestEstimate, TokenEstimates
+from bot.context.positions import Positions, Sizes, Source, WindowReader
+from bot.context.segments import WindowUse
 from bot.context.turn_attachments import TurnAttachments
-from bot.context.window import ContextWindow, today
+from bot.context.window import ContextWindow, summary_message, system_messages, today
 from bot.domain.attachment_labels import CANNOT_SEE, IMAGE_REFUSED
 from bot.domain.attachments import Attachment
-from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused
-from bot.domain.model import ChatRequest, ReasoningDisplay
-from bot.domain.tokens import message_tokens
+from bot.domain.context import ContextState
+from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused, StoreUnavailable
+from bot.domain.model import ChatRequest, ReasoningDisplay, Usage
+from bot.domain.tokens import count_tokens, message_tokens
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
+from bot.ports.context import ContextStore
 from bot.ports.model import ChatModel
 from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
 
-HISTORY_ROWS = 50
-"""Messages per read of the history: most contexts need one read, long ones a few."""
+SUMMARY_SHARE = 0.25
+"""A summary that takes more of the budget is left out: the newest messages are worth more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class TurnOptions:
     """The settings that concern turns; see `.env.example`."""
 
     system_prompt: str
-    context_tokens: int
+    context_tokens: int | None = None
     zone: tzinfo | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -42,35 +48,46 @@ class TurnOptions:
     reasoning: ReasoningDisplay = ReasoningDisplay.HIDDEN
 
 
+@dataclass(frozen=True, slots=True)
+class ContextPorts:
+    """What all turns share to build requests. `wait` waits for a conversation's summary, if one is
+    being written."""
+
+    store: Store
+    contexts: ContextStore
+    budgets: ContextBudgets
+    estimates: TokenEstimates
+    clock: Clock
+    options: TurnOptions
+    wait: Callable[[int], Awaitable[None]] | None = None
+
+
 class RequestBuilder:
-    """The requests of one attempt at a turn, each of which replaces the one before.
+    """The requests of one attempt to answer a turn, each of which replaces the one before.
 
     `shortened`: the questions were too long to be sent completely. `omissions` are the sentences
-    about attachments that the newest request leaves out.
+    about attachments that the newest request leaves out. `estimated_tokens` is the estimate of
+    `bot.domain.tokens` for it; None if it has images, whose tokens differ too much between models.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        claim: Claim,
-        options: TurnOptions,
-        budgets: ContextBudgets,
-        attachments: TurnAttachments,
-        clock: Clock,
-    ) -> None:
-        self._store, self._claim, self._options = store, claim, options
-        self._budgets, self._attachments, self._clock = budgets, attachments, clock
-        self._budget = options.context_tokens
+    def __init__(self, *, ports: ContextPorts, claim: Claim, attachments: TurnAttachments) -> None:
+        self._ports, self._claim, self._attachments = ports, claim, attachments
+        self._budget = 0
+        self._is_kept = True  # the newest request moved the stored window, if it moved one
+        self._request = ChatRequest(messages=())
+        self._expected = 0.0
+        self._state = ContextState()
         self._sent: AttachmentContext | None = None
         self._refused: Sequence[Attachment] = ()
         self.shortened = False
+        self.has_new_summary = False  # a summary that no reply has mentioned
         self.omissions: Sequence[str] = ()
 
     async def first(self, model: ChatModel) -> ChatRequest:
         """The first request to `model`, within the budget that is known for it."""
         self._attachments.no_images = CANNOT_SEE if model.sees is False else ""
-        return await self._build(self._budgets.get(model.name, self._options.context_tokens))
+        self._attachments.max_images = self._ports.budgets.max_images(model)
+        return await self._build(model, self._ports.budgets.get(model))
 
     async def with_less(
         self,
@@ -81,72 +98,173 @@ class RequestBuilder:
         """`request` without what it was refused for; None if nothing is left to leave out."""
         if isinstance(error, ContextTooLong):
             return await self._shorter(model, request, error)
-        return await self._without_images(error)
+        return await self._without_images(model, error)
 
     async def _shorter(
         self, model: ChatModel, request: ChatRequest, error: ContextTooLong
     ) -> ChatRequest | None:
-        """With less history; None if no history is left to drop."""
-        tokens = request_tokens(request)
-        budget = self._budgets.learn(model.name, tokens, request.max_tokens, error)
+        """With less history; None if no history is left to drop.
+
+        If another model of a chain is smaller than the first one, only this turn gets less.
+        """
+        self._is_kept = self._ports.budgets.is_of_first(model, error.model)
+        tokens = self._expected
+        budget = self._ports.budgets.learn(model, tokens, error)
         while budget > 0:
-            shorter = await self._build(budget)
+            shorter = await self._build(model, budget)
             if shorter.messages != request.messages:
-                log.info("request too long: asking with less history", tokens=tokens, budget=budget)
+                log.info(
+                    "request too long: asking with less history", tokens=int(tokens), budget=budget
+                )
                 return shorter
             budget //= 2
         return None
 
-    async def _without_images(self, error: CannotSee | ImageRefused) -> ChatRequest | None:
+    async def _without_images(
+        self, model: ChatModel, error: CannotSee | ImageRefused
+    ) -> ChatRequest | None:
         """The newest request without images, or with fewer; None if it had none."""
         if self._sent is None or not self._sent.image_count:
             return None
         if isinstance(error, CannotSee):
             self._attachments.no_images = CANNOT_SEE
         elif error.limit and self._sent.image_count > error.limit:
+            self._ports.budgets.learn_images(model, error)
             self._attachments.max_images = error.limit
         else:
             self._attachments.no_images = IMAGE_REFUSED
             self._refused = self._sent.sent_images
-        return await self._build(self._budget)
+        return await self._build(model, self._budget)
 
-    async def record_answer(self) -> None:
-        """The newest request was answered: images that failed the one before are to blame."""
+    async def record_answer(self, model: str | None, usage: Usage | None) -> None:
+        """`model` answered the newest request: images that failed the one before are to blame."""
+        if model is not None and usage is not None:
+            with suppress(StoreUnavailable):  # the answer is worth more than an estimate
+                await self._ports.estimates.learn(model, self._request.messages, usage.input_tokens)
         await self._attachments.refuse_images(self._refused)
 
-    async def _build(self, budget: int) -> ChatRequest:
-        self._budget = budget
-        self._sent = attached = self._attachments.context(budget)
-        window = await self._read(budget, attached)
-        self.shortened, self.omissions = window.shortened, attached.sentences()
-        return ChatRequest(
-            messages=window.messages(),
-            max_tokens=self._options.max_output_tokens,
-            temperature=self._options.temperature,
-            effort=self._claim.conversation.effort,
+    @property
+    def estimated_tokens(self) -> int | None:
+        """See the class."""
+        return None if self._request.has_images else request_tokens(self._request)
+
+    def use(self, answer: str) -> WindowUse:
+        """How full the window is with the newest request and its `answer`.
+
+        In the tokens of `bot.domain.tokens`, so that the budget is converted to them.
+        """
+        tokens = request_tokens(self._request)
+        options = self._ports.options
+        prompts = system_messages(options.system_prompt, self._today())
+        return WindowUse(
+            budget=int(self._budget * tokens / max(self._expected, 1.0)),
+            tokens=tokens + count_tokens(answer),
+            start=self._state.start,
+            prompt_tokens=sum(map(message_tokens, prompts)),
         )
 
-    async def _read(self, budget: int, attached: AttachmentContext) -> ContextWindow:
-        """The model's context, read newest first until the budget is used up (invariant 9)."""
-        claim, before = self._claim, self._claim.reply_index
-        options = replace(self._options, context_tokens=budget)
-        window = ContextWindow(
-            budget=options.context_tokens,
+    # ── one request ───────────────────────────────────────────────────────────────────────────
+    async def _build(self, model: ChatModel, budget: int) -> ChatRequest:
+        self._budget = budget
+        estimate, window = await self._find_window(model, budget)
+        summary = summary_within(self._state, estimate, budget)
+        options = self._ports.options
+        fitting = ContextWindow(
+            budget=budget,
             system_prompt=options.system_prompt,
-            today=today(self._clock.time(), options.zone),
-            questions=frozenset(question.id for question in claim.asked if not question.late),
+            today=self._today(),
+            questions=self._source().questions,
+            summary=summary,
+            estimate=estimate.message,
         )
-        while not window.full:
-            rows = await self._store.history(
-                claim.conversation.id, epoch=claim.epoch, before=before, limit=HISTORY_ROWS
+        fitting.add(reversed(window.messages))
+        self.has_new_summary = bool(summary) and not self._state.told
+        self.shortened = fitting.shortened
+        self.omissions = self._sent.sentences() if self._sent is not None else ()
+        self._request = ChatRequest(
+            messages=fitting.messages(),
+            max_tokens=options.max_output_tokens,
+            temperature=options.temperature,
+            effort=self._claim.conversation.effort,
+        )
+        self._expected = estimate.messages(self._request.messages)
+        return self._request
+
+    async def _find_window(
+        self, model: ChatModel, budget: int
+    ) -> tuple[RequestEstimate, Positions]:
+        """The window within `budget`; where it moves, its positions are stored first.
+
+        So another attempt after a crash sends the same request.
+        """
+        estimate, window = await self._read(model, budget)
+        wait = self._ports.wait
+        if self._has_moved(window) and wait is not None:
+            before = self._state
+            await wait(self._claim.conversation.id)
+            self._state = await self._read_state(model)
+            if self._state != before:
+                estimate, window = await self._read(model, budget)
+        if self._has_moved(window) and self._is_kept:
+            await self._ports.contexts.move_window(
+                self._claim.conversation.id,
+                epoch=self._claim.epoch,
+                start=window.start,
+                stubs_before=window.stubs_before,
             )
-            window.add(await attached.expand(rows))
-            if len(rows) < HISTORY_ROWS:
-                break
-            before = rows[-1].index
-        return window
+            self._state = replace(self._state, start=window.start, stubs_before=window.stubs_before)
+        return estimate, window
+
+    def _has_moved(self, window: Positions) -> bool:
+        stored = self._state.start, self._state.stubs_before
+        return stored != (window.start, window.stubs_before)
+
+    async def _read_state(self, model: ChatModel) -> ContextState:
+        return await self._ports.contexts.read_state(
+            self._claim.conversation.id, epoch=self._claim.epoch, model=first_model(model.name)
+        )
+
+    async def _read(self, model: ChatModel, budget: int) -> tuple[RequestEstimate, Positions]:
+        self._state = await self._read_state(model)
+        usual = min(budget, self._ports.budgets.get(model))
+        weights = await self._ports.estimates.of(first_model(model.name))
+        estimate = RequestEstimate(weights, self._state.last)
+        options = self._ports.options
+        fixed = estimate.messages(system_messages(options.system_prompt, self._today()))
+        if summary := summary_within(self._state, estimate, budget):
+            fixed += estimate.message(summary_message(summary))
+        self._sent = self._attachments.context(usual)
+        reader = WindowReader(
+            store=self._ports.store,
+            source=self._source(),
+            sizes=Sizes(budget, usual, fixed),
+            attached=self._sent,
+            estimate=estimate,
+        )
+        return estimate, await reader.read(self._state)
+
+    def _source(self) -> Source:
+        claim = self._claim
+        return Source(
+            conversation=claim.conversation.id,
+            epoch=claim.epoch,
+            before=claim.reply_index,
+            questions=frozenset(question.id for question in claim.asked if not question.late),
+            shared=claim.conversation.shared,
+        )
+
+    def _today(self) -> str:
+        return today(self._ports.clock.time(), self._ports.options.zone)
+
+
+def summary_within(state: ContextState, estimate: RequestEstimate, budget: int) -> str:
+    """The summary's text; "" if there is none, or if it takes too much of the budget."""
+    if state.summary is None:
+        return ""
+    tokens = estimate.message(summary_message(state.summary.text))
+    return state.summary.text if tokens <= SUMMARY_SHARE * budget else ""
 
 
 def request_tokens(request: ChatRequest) -> int:
-    """A request's estimated tokens."""
+    """A request's tokens as `bot.domain.tokens` estimates them."""
     return sum(map(message_tokens, request.messages))

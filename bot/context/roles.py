@@ -16,10 +16,7 @@ the budget, which the estimates leave room for."""
 
 
 def add_names(messages: Sequence[Message]) -> Sequence[Message]:
-    """Prefix each person's messages with their name if several people speak."""
-    people = {message.author.id for message in messages if message.author is not None}
-    if len(people) < 2:
-        return messages
+    """Prefix each person's messages with their name."""
     return [_add_name(message) for message in messages]
 
 

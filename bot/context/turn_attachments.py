@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bot.context.attachments import AttachmentContext
+from bot.context.attachments import AttachmentContext, ExcerptCache, excerpt_cache
+from bot.context.budgets import MAX_IMAGES
 from bot.domain import attachment_labels as words
 from bot.domain.attachments import (
     Attachment,
@@ -23,6 +24,8 @@ _AGAIN = re.compile(
     re.IGNORECASE,
 )
 
+_FILE_NAME = re.compile(r"\w\.[A-Za-z]\w{1,4}\b")
+
 
 @dataclass(frozen=True, slots=True)
 class AttachmentPorts:
@@ -31,6 +34,7 @@ class AttachmentPorts:
     store: AttachmentStore
     progress: AttachmentProgress
     wait_seconds: float = 45.0
+    cache: ExcerptCache = field(default_factory=excerpt_cache)
 
 
 class TurnAttachments:
@@ -41,7 +45,7 @@ class TurnAttachments:
         self._of_questions: list[Attachment] = []
         self._patience = ports.wait_seconds  # for files above the questions
         self.no_images = ""  # the sentence that says why images are left out; "": they are sent
-        self.max_images: int | None = None  # the newest ones that the model's server takes
+        self.max_images = MAX_IMAGES  # that the model's server takes
 
     async def arrive(self) -> None:
         """Wait until the attachments are read, or too long."""
@@ -89,18 +93,18 @@ class TurnAttachments:
                 texts.append(escape(words.spoken(extract.text)))
         return " ".join(texts)
 
-    def context(self, budget: int) -> AttachmentContext:
-        """The attachments of one request with `budget` tokens."""
-        asked = " ".join(question.text for question in self._claim.asked)
+    def context(self, usual_budget: int) -> AttachmentContext:
+        """The attachments of one request; `usual_budget` is the largest one to this model."""
         return AttachmentContext(
             store=self._ports.store,
             arrive_above=self.arrive_above,
             questions=frozenset(question.id for question in self._claim.asked),
-            new_tokens=budget * 3 // 4,
-            earlier_tokens=budget // 4,
-            asks_again=lambda attachment: _asks_again(asked, attachment),
+            room=usual_budget * 3 // 4,
+            asks_again=asks_again,
+            may_ask_again=may_ask_again,
             no_images=self.no_images,
             max_images=self.max_images,
+            cache=self._ports.cache,
         )
 
     async def refuse_images(self, sent: Sequence[Attachment]) -> None:
@@ -109,9 +113,14 @@ class TurnAttachments:
             await self._ports.store.omit(each.id, Omission.MODEL_REFUSED)
 
 
-def _asks_again(asked: str, attachment: Attachment) -> bool:
-    """Whether a question wants an earlier attachment: by its name, or as "the file again"."""
+def asks_again(asked: str, attachment: Attachment) -> bool:
+    """Whether a message wants an earlier attachment: by its name, or as "the file again"."""
     name = attachment.name.lower()
     stem = name.rpartition(".")[0] or name
     text = asked.lower()
     return bool(_AGAIN.search(asked)) or name in text or (len(stem) > 3 and stem in text)
+
+
+def may_ask_again(text: str) -> bool:
+    """Whether a message may ask for a file that is above the window."""
+    return bool(_AGAIN.search(text) or _FILE_NAME.search(text))

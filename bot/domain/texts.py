@@ -48,6 +48,7 @@ STOPPED = "Stopped."
 STOPPED_EARLY = "Stopped before an answer began."
 RESET_MEANWHILE = "This conversation was started over."
 SHORTENED = "Your message was too long for me, so I read only a part of it."
+OLDER_SUMMARIZED = "Older messages are summarized."
 EMPTY_ANSWER = "The model gave an empty answer. Please ask again."
 THOUGHT_TOO_LONG = (
     "The model used up its length limit while it was still thinking, before it began to answer. "

@@ -76,6 +76,7 @@ class TurnResult:
     failure: FailureReason | None = None
     first_token_at: float | None = None  # Unix seconds
     estimated_tokens: int | None = None  # our estimate of the usage's `input_tokens`
+    tells_summary: bool = False  # the display says that older messages are summarized
 
 
 @dataclass(frozen=True, slots=True)

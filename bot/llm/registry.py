@@ -51,13 +51,22 @@ class ModelRegistry:
         """The model `name` if people may choose it, else the default one."""
         return CatalogModel(self, name if name in self.names else None)
 
+    def summarizer(self, chosen: str | None) -> ChatModel | None:
+        """The model that summarizes a conversation with the model `chosen`; None for no model."""
+        name = self._config.summaries
+        if name is None:
+            return self.get(chosen)
+        return None if name == NO_SUMMARIES else CatalogModel(self, name)
+
     def prepare(self) -> None:
-        """Build the default models and the choices.
+        """Build the default models, the choices, and the model that summarizes.
 
         Raises SettingsError if a provider is unknown, or its key is missing.
         """
         for names in (self._config.chain, *((name,) for name in self.names)):
             self.chain(names)
+        if self._config.summaries not in (None, NO_SUMMARIES):
+            self.chain((self._config.summaries or "",))
 
     def chain(self, names: tuple[str, ...]) -> FallbackChain:
         """The chain of the models `names`, in order of preference. Raises SettingsError."""
@@ -66,9 +75,9 @@ class ModelRegistry:
         return self._chains[names]
 
     def resolve(self, name: str | None) -> FallbackChain:
-        """The chain that answers at this moment if `name` was chosen."""
-        chosen = name is not None and name in self.names
-        return self.chain((name,) if chosen and name is not None else self._config.chain)
+        """The chain that answers at this moment if `name` was chosen, or summarizes."""
+        known = name is not None and name in (*self.names, self._config.summaries)
+        return self.chain((name,) if known and name is not None else self._config.chain)
 
     async def aclose(self) -> None:
         """Close all clients."""
@@ -168,6 +177,9 @@ class ModelRegistry:
 
 
 NO_FACTS = ModelFacts()
+
+NO_SUMMARIES = "none"
+"""The value of `ModelsConfig.summaries` that switches summaries off."""
 
 
 class CatalogModel:

@@ -25,15 +25,24 @@ class ContextStore(Protocol):
     async def save_summary(
         self, conversation: int, *, epoch: int, revision: int, summary: Summary
     ) -> bool:
-        """Replace the summary.
+        """Replace the summary, and begin the window behind the messages that it covers.
 
         False, without an effect, if the conversation has another epoch by now, or if a message was
         edited or erased since `revision` was read.
         """
         ...
 
-    async def record_told(self, conversation: int, *, epoch: int) -> None:
-        """A reply has said that older messages are summarized."""
+    async def cached_tokens(self, conversation: int, *, epoch: int) -> int | None:
+        """The cached part of the epoch's newest counted request; None without one."""
+        ...
+
+    async def count_messages(
+        self, conversation: int, *, epoch: int, start: int, before: int
+    ) -> int:
+        """How many messages of the epoch have indexes from `start` to below `before`.
+
+        Erased messages are left out; counting stops at 100,000.
+        """
         ...
 
     async def token_counts(self, model: str, *, limit: int) -> Sequence[TokenCount]:

@@ -178,9 +178,19 @@ class Store(Protocol):
 
     # ── conversations ─────────────────────────────────────────────────────────────────────────
     async def history(
-        self, conversation: int, *, epoch: int, before: int, limit: int
+        self, conversation: int, *, epoch: int, before: int, limit: int, start: int = 0
     ) -> Sequence[Message]:
-        """Up to `limit` messages of the epoch with an index below `before`, newest first.
+        """Up to `limit` messages of the epoch with indexes from `start` to below `before`.
+
+        Newest first; erased messages are left out.
+        """
+        ...
+
+    async def history_from(
+        self, conversation: int, *, epoch: int, start: int, before: int, limit: int
+    ) -> Sequence[Message]:
+        """Up to `limit` messages of the epoch from index `start` on and below `before`, oldest
+        first.
 
         Erased messages are left out.
         """

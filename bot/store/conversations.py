@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from bot.domain.conversations import Conversation, ConversationKey, Effort
-from bot.store import rows
+from bot.store import contexts, rows
 from bot.store.commands import record_command
 
 
@@ -61,6 +61,7 @@ def undo_reset(
             f"UPDATE {table} SET epoch = ? WHERE conversation_id = ? AND epoch = ?",  # noqa: S608
             (row["epoch"], row["id"], before),
         )
+    contexts.join_epochs(db, row["id"], older=before, present=row["epoch"])
     db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (now, row["id"]))
     return _read(db, row["id"])
 

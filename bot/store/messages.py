@@ -75,8 +75,15 @@ def _add(db: sqlite3.Connection, target: _Target, incoming: Incoming) -> Accepte
     db.execute(
         "UPDATE conversations SET updated_at = ?,"
         " name = CASE WHEN name = '' THEN ? ELSE name END,"  # created without a message, by the API
-        " visibility = CASE WHEN ? = 'private' THEN 'private' ELSE visibility END WHERE id = ?",
-        (target.now, name_of(incoming.text), incoming.visibility, target.conversation),
+        " visibility = CASE WHEN ? = 'private' THEN 'private' ELSE visibility END,"
+        " shared = max(shared, ifnull(began_by_id <> ?, 0)) WHERE id = ?",
+        (
+            target.now,
+            name_of(incoming.text),
+            incoming.visibility,
+            incoming.author.id,
+            target.conversation,
+        ),
     )
     if incoming.address is Address.ASIDE:
         _insert(db, target, incoming, kind="history", turn=None)
@@ -102,6 +109,7 @@ def _create(db: sqlite3.Connection, incoming: Incoming, now: float) -> int:
         "visibility": Visibility(incoming.visibility).value,
         "began_by_id": author.id,
         "began_by_name": rows.storable(author.name),
+        "shared": incoming.address is not Address.DIRECT,
         "created_at": now,
         "updated_at": now,
     }

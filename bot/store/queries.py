@@ -19,17 +19,30 @@ def list_unfinished(db: sqlite3.Connection, platform: str) -> list[int]:
     return [row["conversation_id"] for row in found]
 
 
+_MESSAGES = (
+    "SELECT role, content, author_id, author_name, idx, id, created_at,"
+    " EXISTS (SELECT 1 FROM attachments WHERE attachments.message_id = messages.id)"
+    " AS has_attachments"
+    " FROM messages"
+    " WHERE conversation_id = ? AND epoch = ? AND idx >= ? AND idx < ? AND erased_at IS NULL"
+)
+
+
 def history(
-    db: sqlite3.Connection, conversation: int, epoch: int, before: int, limit: int
+    db: sqlite3.Connection, conversation: int, epoch: int, before: int, limit: int, start: int = 0
 ) -> list[Message]:
     found = db.execute(
-        "SELECT role, content, author_id, author_name, idx, id, created_at,"
-        " EXISTS (SELECT 1 FROM attachments WHERE attachments.message_id = messages.id)"
-        " AS has_attachments"
-        " FROM messages"
-        " WHERE conversation_id = ? AND epoch = ? AND idx < ? AND erased_at IS NULL"
-        " ORDER BY idx DESC LIMIT ?",
-        (conversation, epoch, before, limit),
+        f"{_MESSAGES} ORDER BY idx DESC LIMIT ?", (conversation, epoch, start, before, limit)
+    )
+    return [rows.message_from(row) for row in found]
+
+
+def history_from(
+    db: sqlite3.Connection, conversation: int, epoch: int, start: int, before: int, limit: int
+) -> list[Message]:
+    found = db.execute(
+        f"{_MESSAGES} ORDER BY idx LIMIT ?",
+        (conversation, epoch, start, before, limit),
     )
     return [rows.message_from(row) for row in found]
 

@@ -35,6 +35,7 @@ from bot.store import (
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqliteAttachments
 from bot.store.connection import open_readers, open_writer
+from bot.store.contexts import SqliteContexts
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
 from bot.store.library import SqliteLibrary
@@ -85,6 +86,7 @@ class SqliteStore(FileOperations):
         super().__init__(**shared)
         self._shared, self._monitor = shared, monitor
         self._attachments = SqliteAttachments(**shared)
+        self._contexts = SqliteContexts(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -161,6 +163,10 @@ class SqliteStore(FileOperations):
         """The files and links of the messages. Always the same object."""
         return self._attachments
 
+    def contexts(self) -> SqliteContexts:
+        """The windows and summaries of the conversations. Always the same object."""
+        return self._contexts
+
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold)
     record_shutdown = writes(process.record_shutdown)
@@ -226,6 +232,7 @@ class SqliteStore(FileOperations):
     list_unfinished = reads(queries.list_unfinished)
     suspects = reads(process.suspects)
     history = reads(queries.history)
+    history_from = reads(queries.history_from)
     find = reads(queries.find)
     conversation_of = reads(queries.conversation_of)
     recent = reads(queries.recent)

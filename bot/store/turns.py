@@ -14,7 +14,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Change, Effect
 from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
-from bot.store import edits, rows
+from bot.store import contexts, edits, rows
 from bot.store.commands import record_command
 
 
@@ -172,20 +172,23 @@ def _lost(fence: Fence) -> LostOwnership:
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
 def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResult) -> None:
     values = _values(result) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
-    ended = db.execute(
+    turn = db.execute(
         "UPDATE turns SET state = 'concluded', concluded_at = :now, outcome = :outcome,"
         " error = :error, display = :display, content = :content, model = :model,"
         " finish_reason = :finish_reason, input_tokens = :input, output_tokens = :output,"
         " cached_tokens = :cached, cache_write_tokens = :cache_write,"
         " reasoning_tokens = :reasoning, estimated_tokens = :estimated,"
         " first_token_at = :first_token_at"
-        " WHERE id = :turn AND attempt = :attempt AND state = 'running'",
+        " WHERE id = :turn AND attempt = :attempt AND state = 'running'"
+        " RETURNING conversation_id, epoch",
         values,
-    ).rowcount
-    if not ended:
+    ).fetchone()
+    if turn is None:
         raise _lost(fence)
     if result.content:
         _insert_reply(db, values)
+    if result.tells_summary:
+        contexts.record_told(db, turn["conversation_id"], epoch=turn["epoch"])
     db.execute(
         "UPDATE conversations SET updated_at = :now"
         " WHERE id = (SELECT conversation_id FROM turns WHERE id = :turn)",

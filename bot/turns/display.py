@@ -49,7 +49,9 @@ class ReplyParts:
 
 def sentence_of(display: str, content: str) -> str:
     """The bot's first sentence below `content` in a composed `display`; "" if there is none."""
-    body = display.rstrip().removesuffix(texts.note(texts.SHORTENED)).rstrip()
+    body = display.rstrip()
+    for note in (texts.OLDER_SUMMARIZED, texts.SHORTENED):
+        body = body.removesuffix(texts.note(note)).rstrip()
     if content and body.endswith(close_open(content)):
         return ""
     last = body.rpartition("\n\n")[2]

@@ -39,6 +39,8 @@ class ReplyDraft:
     first_token_at: float | None = None
     shortened: bool = False  # the questions were too long to be sent completely
     omissions: Sequence[str] = ()  # sentences about attachments that were not, or partly, read
+    summarized: bool = False  # the request has a summary, and no reply has said so yet
+    estimated_tokens: int | None = None  # of the newest request: see `TurnResult`
     unasked: bool = False  # there is only an attachment, and it cannot be read
 
     def add(self, delta: Delta, now: float) -> None:
@@ -67,11 +69,12 @@ class ReplyDraft:
         late_reasoning, content = split_reasoning("".join(self.text))
         content = content.strip()
         shortened = texts.SHORTENED if self.shortened and content else ""
+        summarized = texts.OLDER_SUMMARIZED if self.summarized and content else ""
         parts = ReplyParts(
             notice=self.notice,
             reasoning=self.reasoning.text(late_reasoning, content),
             content=content,
-            sentences=tuple(filter(None, (sentence, shortened, *self.omissions))),
+            sentences=tuple(filter(None, (sentence, shortened, *self.omissions, summarized))),
         )
         return TurnResult(
             outcome=outcome,
@@ -82,6 +85,8 @@ class ReplyDraft:
             usage=self.usage,
             failure=failure,
             first_token_at=self.first_token_at,
+            estimated_tokens=self.estimated_tokens,
+            tells_summary=bool(summarized),
         )
 
 

@@ -11,7 +11,10 @@ import structlog
 
 from bot.common.retry import retry_while_unavailable
 from bot.context.budgets import ContextBudgets
-from bot.context.requests import RequestBuilder, TurnOptions
+from bot.context.compaction import Compactor
+from bot.context.estimates import TokenEstimates
+from bot.context.requests import ContextPorts, RequestBuilder, TurnOptions
+from bot.context.segments import WindowUse
 from bot.context.turn_attachments import AttachmentPorts, TurnAttachments
 from bot.domain import attachment_labels, texts
 from bot.domain.errors import (
@@ -29,6 +32,7 @@ from bot.domain.model import ChatRequest, Delta
 from bot.domain.replies import Control
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.ports.clock import Clock
+from bot.ports.context import ContextStore
 from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.store import Store
@@ -55,7 +59,7 @@ READING_NOTE_SECONDS = 1.0
 
 
 class TurnRunner:
-    """Runs turns. `surface` makes the surface of a reply."""
+    """Runs turns. `surface` makes the surface of a reply; None as `compactor`: no summaries."""
 
     def __init__(
         self,
@@ -65,13 +69,28 @@ class TurnRunner:
         models: ModelCatalog,
         options: TurnOptions,
         attachments: AttachmentPorts,
+        contexts: ContextStore,
         clock: Clock,
+        budgets: ContextBudgets | None = None,
+        compactor: Compactor | None = None,
     ) -> None:
         self.store, self.surface, self.clock = store, surface, clock
+        self.compactor = compactor
         self.options, self.attachments = options, attachments
         self.slots = TurnSlots(running=options.max_concurrent, queued=options.max_queued)
         self._models = models
-        self._budgets = ContextBudgets()
+        self.context = ContextPorts(
+            store=store,
+            contexts=contexts,
+            budgets=budgets
+            or ContextBudgets(
+                context_tokens=options.context_tokens, max_output_tokens=options.max_output_tokens
+            ),
+            estimates=TokenEstimates(contexts),
+            clock=clock,
+            options=options,
+            wait=None if compactor is None else compactor.wait,
+        )
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
         """Bring the claimed turn to exactly one outcome.
@@ -90,14 +109,7 @@ class TurnRunner:
 
     def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
         """Builds the requests of an attempt."""
-        return RequestBuilder(
-            store=self.store,
-            claim=claim,
-            options=self.options,
-            budgets=self._budgets,
-            attachments=attachments,
-            clock=self.clock,
-        )
+        return RequestBuilder(ports=self.context, claim=claim, attachments=attachments)
 
 
 class _Attempt:
@@ -109,6 +121,7 @@ class _Attempt:
         self._draft = ReplyDraft(notice_for(claim), ReasoningView(runner.options.reasoning))
         self._result = claim.result
         self._attachments = TurnAttachments(runner.attachments, claim)
+        self._use: WindowUse | None = None  # once the model has answered
 
     async def run(self) -> None:
         """Run from the claim to the last page."""
@@ -126,6 +139,8 @@ class _Attempt:
             model=result.model,
             error=result.failure and result.failure.value,
         )
+        if self._runner.compactor is not None and self._use is not None:
+            self._runner.compactor.turn_ended(self._claim, self._use)
 
     async def _show(self) -> TurnResult:
         async with Publisher(
@@ -223,9 +238,12 @@ class _Attempt:
         while True:
             self._draft.shortened = requests.shortened
             self._draft.omissions = requests.omissions
+            self._draft.summarized = requests.has_new_summary
+            self._draft.estimated_tokens = requests.estimated_tokens
             try:
                 await self._ask(request, reply)
-                return await requests.record_answer()
+                self._use = requests.use(self._draft.content)
+                return await requests.record_answer(self._draft.model, self._draft.usage)
             except (ContextTooLong, CannotSee, ImageRefused) as error:
                 if self._draft.text:
                     raise

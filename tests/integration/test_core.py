@@ -76,7 +76,7 @@ async def test_an_aside_is_history_for_the_next_question(world: World) -> None:
     assert receipt is Receipt.HISTORY
     assert len(world.model.requests) == 1
     await world.ask(3, "now you", author=BEN, address=Address.FOLLOW_UP)
-    assert world.contents() == ["Ann: first", "Hello.", "Ann: Ben, look\n\nBen: now you"]
+    assert world.named_contents() == ["Ann: first", "Hello.", "Ann: Ben, look\n\nBen: now you"]
 
 
 async def test_an_old_thread_is_read_once_and_becomes_history(world: World) -> None:
@@ -84,7 +84,7 @@ async def test_an_old_thread_is_read_once_and_becomes_history(world: World) -> N
     question = replace(said(3, "which?"), in_old_thread=True)
     await world.inbox.receive(question)
     await world.idle()
-    assert world.contents() == ["Ann: we could use cats\n\nBen: or dogs\n\nAnn: which?"]
+    assert world.named_contents() == ["Ann: we could use cats\n\nBen: or dogs\n\nAnn: which?"]
     await world.inbox.receive(replace(said(4, "again"), in_old_thread=True))
     await world.idle()
     assert world.adapter.reads == 1
@@ -94,7 +94,7 @@ async def test_the_posts_above_a_mention_become_history_and_are_no_questions(wor
     world.adapter.old = (said(1, "Disk full.", author=BEN),)
     await world.inbox.receive(replace(said(2, "what is this?"), stands_alone=True))
     await world.idle()
-    assert world.contents() == ["Ben: Disk full.\n\nAnn: what is this?"]
+    assert world.named_contents() == ["Ben: Disk full.\n\nAnn: what is this?"]
     assert len(world.model.requests) == 1
 
 

@@ -51,7 +51,7 @@ async def test_an_image_is_a_part_of_its_message(world: World) -> None:
     await world.ask(1, "what is this?", attachments=(file("shot.png"),))
     question = world.model.requests[-1].messages[-1]
     assert [(part.label, part.data) for part in question.parts] == [("shot.png", PNG + b"1")]
-    assert question.content == 'what is this?\n\n(The image of "shot.png" below.)'
+    assert question.content == 'Ann: what is this?\n\n(The image of "shot.png" below.)'
 
 
 async def test_an_image_can_be_asked_about_twice(world: World) -> None:
@@ -144,15 +144,31 @@ async def test_a_long_file_is_shortened_and_the_reply_says_so(world: World) -> N
     assert world.shown() == ["Hello.\n\n_“big.log”: Only its beginning and end fitted._"]
 
 
-async def test_a_long_file_is_a_stub_in_later_turns_until_it_is_wanted(world: World) -> None:
+async def test_a_file_stays_as_it_was_until_the_window_is_full(world: World) -> None:
+    """Then it is a stub, and a message that asks for it has it again, also in later turns."""
     world.adapter.files["big.log"] = b"word " * 1_000
     await world.ask(1, "why?", attachments=(file("big.log", size=5_000),))
     await world.ask(2, "and how?", address=Address.FOLLOW_UP)
-    assert "word word" not in world.contents()[0]
+    assert world.contents()[0] == world.contents(0)[0]
+    assert "word word" in world.contents()[0]
+    await world.ask(3, "long " * 1_140, address=Address.FOLLOW_UP)
+    await world.ask(4, "more " * 300, address=Address.FOLLOW_UP)
     assert '[Earlier file "big.log", 5 KB: its content is left out here' in world.contents()[0]
-    for number, text in ((3, "read the file again"), (4, "is big.log complete?")):
-        await world.ask(number, text, address=Address.FOLLOW_UP)
-        assert "word word" in world.contents()[0]
+    await world.ask(5, "is big.log complete?", address=Address.FOLLOW_UP)
+    recalled = world.contents()[-1]
+    assert recalled.startswith("is big.log complete?\n\nFile")
+    await world.ask(6, "and now?", address=Address.FOLLOW_UP)
+    assert recalled in world.contents()
+
+
+async def test_a_file_that_is_attached_again_leaves_the_first_copy_alone(world: World) -> None:
+    world.adapter.files["a.txt"] = b"the same text, which is longer than a stub of it " * 9
+    await world.ask(1, "why?", attachments=(file("a.txt"),))
+    await world.ask(2, "again", attachments=(file("a.txt"),), address=Address.FOLLOW_UP)
+    assert world.contents()[0] == world.contents(0)[0]
+    assert world.contents()[2] == (
+        'again\n\n[File "a.txt": the same content as elsewhere in this conversation]'
+    )
 
 
 async def test_the_same_content_is_in_a_request_once(world: World) -> None:

@@ -19,6 +19,7 @@ from bot.domain.attachments import (
     IncomingAttachment,
     Omission,
 )
+from bot.domain.context import Summary
 from bot.domain.conversations import ImagePart
 from bot.domain.errors import CommandDone
 from bot.domain.inbox import Address, Watermark
@@ -27,6 +28,7 @@ from bot.store import (
     attachment_contents,
     attachment_rows,
     commands,
+    contexts,
     conversations,
     edits,
     files,
@@ -243,6 +245,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     queries.list_unfinished(db, "sim")
     queries.history(db, 1, 1, 9, 20)
     _use_attachments(db, photo)
+    _use_contexts(db)
     queries.find(db, key())
     queries.conversation_of(db, "s")
     queries.recent(db, key(), "U1", 5)
@@ -251,6 +254,18 @@ def _use_everything(db: sqlite3.Connection) -> None:
     watermarks.active(db, "sim", 5)
     watermarks.last_questions(db, "sim", 0.0, 5)
     watermarks.has_message_after(db, key(), 0)
+
+
+def _use_contexts(db: sqlite3.Connection) -> None:
+    contexts.move_window(db, 1, epoch=1, start=1, stubs_before=1)
+    contexts.record_told(db, 1, epoch=1)
+    summary = Summary("They said hello.", 1, "m")
+    contexts.save_summary(db, 1.0, 1, epoch=2, revision=0, summary=summary)
+    contexts.read_state(db, 1, epoch=2, model="m")
+    contexts.token_counts(db, "m", limit=5)
+    contexts.cached_tokens(db, 1, epoch=2)
+    contexts.count_messages(db, 1, epoch=2, start=0, before=9)
+    conversations.undo_reset(db, 1.0, key(), None)
 
 
 def _use_attachments(db: sqlite3.Connection, photo: IncomingAttachment) -> None:
@@ -296,4 +311,6 @@ def test_history_uses_the_index_of_its_epoch(tmp_path: Path) -> None:
     assert attached[1:] == [  # the EXISTS, which reads no row of a file
         "SEARCH attachments USING COVERING INDEX sqlite_autoindex_attachments_2 (message_id=?)"
     ]
-    assert "USING INDEX messages_history (conversation_id=? AND epoch=? AND idx<?)" in plan
+    assert (
+        "USING INDEX messages_history (conversation_id=? AND epoch=? AND idx>? AND idx<?)" in plan
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bot.common.clock import SystemClock
+from bot.context.compaction import Compactor
 from bot.context.requests import TurnOptions
+from bot.context.roles import UNSAID
 from bot.domain.attachments import Download, Omission
-from bot.domain.conversations import ConversationKey
+from bot.domain.conversations import ConversationKey, Message, Role
 from bot.domain.errors import AttachmentError, ContextTooLong, ModelError
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
@@ -23,6 +26,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.ports.inbox import Inbox
+from bot.ports.model import ChatModel
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -154,12 +158,18 @@ class World:
     content: Content
     models: ChangingCatalog
     reporter: FixedReporter
+    compactor: Compactor | None = None
 
     def shown(self, thread: str = "t1") -> list[str]:
         return self.adapter.platforms[thread].messages if thread in self.adapter.platforms else []
 
     async def idle(self) -> None:
         await until(lambda: self.scheduler.busy == 0)
+
+    async def settle(self) -> None:
+        """Wait until every turn has ended, and nothing is being summarized."""
+        await self.idle()
+        await until(lambda: self.compactor is None or self.compactor.busy == 0)
 
     async def ask(self, number: int, text: str = "why?", **more: object) -> Receipt:
         """Send a message and wait until every turn has ended."""
@@ -176,9 +186,25 @@ class World:
     def outcomes(self) -> list[tuple[str, str | None]]:
         return look(self.path, "SELECT outcome, error FROM turns ORDER BY id")  # type: ignore[return-value]
 
-    def contents(self, request: int = -1) -> list[str]:
+    def named_contents(self, request: int = -1) -> list[str]:
         """The messages of a request to the model, without the system prompt."""
         return [message.content for message in self.model.requests[request].messages[1:]]
+
+    def contents(self, request: int = -1) -> list[str]:
+        """The messages of a request to the model, without the system prompt and Ann's name.
+
+        Each of her messages in a channel must have it.
+        """
+        return [without_ann(message) for message in self.model.requests[request].messages[1:]]
+
+
+def without_ann(message: Message) -> str:
+    """A message's text without Ann's name in front of her parts of it, which must be there."""
+    if message.role is not Role.USER or message.content == UNSAID:
+        return message.content
+    text = message.content.removeprefix(f"{UNSAID}\n\n")
+    assert text.startswith(("Ann: ", "Ben: ", "[Earlier messages left out", "Summary of ")), text
+    return re.sub(r"(?m)(?:^|(?<=\n\n))Ann: ", "", message.content)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -194,18 +220,31 @@ def world_of(
     with_reply: bool = False,
     content: Mapping[str, Any] | None = None,
     context_tokens: int = 4_000,
+    summarizer: ChatModel | None = None,
+    compaction: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> World:
+    """The core; it summarizes conversations only with a `summarizer`."""
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
+    compactor = summarizer and Compactor(
+        store=store,
+        contexts=store.contexts(),
+        attachments=store.attachments(),
+        summarizer=lambda _: summarizer,
+        budget=lambda _: context_tokens,
+        **(compaction or {}),
+    )
     runner = TurnRunner(
         store=store,
         surface=adapter.surface,
         models=models,
         options=TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
         attachments=room.ports,
+        contexts=store.contexts(),
         clock=CLOCK,
+        compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     reporter = FixedReporter()
@@ -221,7 +260,9 @@ def world_of(
         adapters=adapters,
         intake=room.intake,
     )
-    return World(path, store, model, other, adapter, scheduler, inbox, room, models, reporter)
+    return World(
+        path, store, model, other, adapter, scheduler, inbox, room, models, reporter, compactor
+    )
 
 
 @asynccontextmanager
@@ -231,5 +272,7 @@ async def world_at(path: Path, *, with_reply: bool = False, **options: Any) -> A
         world = world_of(path, store, with_reply=with_reply, **options)
         yield world
         await world.scheduler.drain(5)
+        if world.compactor is not None:
+            await world.compactor.aclose()
         await world.content.fetcher.aclose()
         await world.inbox.aclose()

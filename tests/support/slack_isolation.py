@@ -307,6 +307,7 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
             models=models,
             options=TurnOptions(system_prompt="Be brief.", context_tokens=20_000),
             attachments=content.ports,
+            contexts=store.contexts(),
             clock=clock,
         )
         scheduler = Scheduler(store=store, work=runner.run, clock=clock)

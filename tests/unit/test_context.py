@@ -9,11 +9,9 @@ from zoneinfo import ZoneInfo
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bot.context.budgets import ContextBudgets
-from bot.context.roles import UNSAID
+from bot.context.roles import UNSAID, add_names
 from bot.context.window import MIN_QUESTION_TOKENS, ContextWindow, shorten, today
 from bot.domain.conversations import Author, Message, Role
-from bot.domain.errors import ContextTooLong
 from bot.domain.tokens import count_tokens, message_tokens
 from tests.sims.model.validate import validate
 
@@ -35,7 +33,7 @@ def conversation(*texts: str) -> list[Message]:
 
 
 def window_over(
-    messages: list[Message], *, budget: int, questions: set[int], system: str = "Be brief."
+    messages: Sequence[Message], *, budget: int, questions: set[int], system: str = "Be brief."
 ) -> ContextWindow:
     window = ContextWindow(budget=budget, system_prompt=system, questions=frozenset(questions))
     window.add(reversed(messages))
@@ -136,18 +134,13 @@ def test_questions_are_kept_even_if_history_between_them_is_dropped() -> None:
     assert [m.content for m in window.messages()] == ["q" * 900 + "\n\n" + "q" * 900]
 
 
-def test_messages_of_a_single_person_carry_no_name() -> None:
-    got = window_over(conversation("hi", "hello", "more"), budget=999, questions={3}).messages()
-    assert got[1].content == "hi"
-
-
-def test_messages_of_several_people_carry_names_but_the_assistants_do_not() -> None:
+def test_peoples_messages_carry_names_but_the_assistants_do_not() -> None:
     messages = [
         Message(role=Role.USER, content="hi", author=ANN, index=0, id=1),
         Message(role=Role.ASSISTANT, content="hello", index=1, id=2),
         Message(role=Role.USER, content="and me?", author=BEN, index=2, id=3),
     ]
-    got = window_over(messages, budget=999, questions={3}, system="").messages()
+    got = window_over(add_names(messages), budget=999, questions={3}, system="").messages()
     assert [m.content for m in got] == ["Ann: hi", "hello", "Ben: and me?"]
 
 
@@ -203,7 +196,7 @@ def test_consecutive_messages_of_people_are_merged_with_their_names() -> None:
         Message(role=Role.USER, content="and me?", author=BEN, index=1, id=2),
         Message(role=Role.USER, content="and I?", author=ANN, index=2, id=3),
     ]
-    got = window_over(messages, budget=999, questions={2, 3}, system="").messages()
+    got = window_over(add_names(messages), budget=999, questions={2, 3}, system="").messages()
     assert [m.content for m in got] == ["Ann: hi\n\nBen: and me?\n\nAnn: and I?"]
 
 
@@ -262,24 +255,3 @@ def test_the_date_ends_the_system_message() -> None:
     assert system_of("Be kind.", more) == "Be kind.\n\nAnswer in French.\n\nToday is Sunday."
     assert system_of("Be kind.") == "Be kind.\n\nToday is Sunday."
     assert system_of("") == ""
-
-
-# ── budgets ───────────────────────────────────────────────────────────────────────────────────
-def test_an_unknown_window_halves_the_budget() -> None:
-    budgets = ContextBudgets()
-    assert budgets.learn("a", 1_000, None, ContextTooLong()) == 500
-    assert budgets.get("a", 16_000) == 16_000
-
-
-def test_a_known_window_is_remembered_in_estimated_tokens() -> None:
-    """The server counted twice our estimate; a quarter is left for the answer."""
-    budgets = ContextBudgets()
-    error = ContextTooLong(window=8_000, asked=20_000)
-    assert budgets.learn("a", 10_000, None, error) == 3_000
-    assert budgets.get("a", 16_000) == 3_000
-    assert budgets.get("b", 16_000) == 16_000
-    assert budgets.learn("c", 10_000, 500, error) == 3_750
-
-
-def test_a_window_larger_than_the_request_halves_the_budget() -> None:
-    assert ContextBudgets().learn("a", 1_000, None, ContextTooLong(window=8_000)) == 500

@@ -1,0 +1,336 @@
+"""Summarizes the oldest messages of conversations in the background, between two turns.
+
+Invariants: at most one call to a model for each turn that ended, and one at a time for each
+conversation. No answer needs a summary: without one the oldest messages are only left out. A
+summary that is being written when a message is edited or erased is not stored. See
+docs/decisions/2026-11-29-old-messages-are-summarized.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import structlog
+from cachetools import TTLCache
+
+from bot.context.segments import Segment, SegmentReader, WindowUse
+from bot.context.summary_prompt import (
+    answer_tokens,
+    build_request,
+    empty_request_tokens,
+    is_useful,
+    read_notes,
+)
+from bot.domain.context import ContextState, Summary
+from bot.domain.conversations import Conversation
+from bot.domain.errors import ContextTooLong, ModelError, StoreUnavailable
+from bot.domain.model import ChatRequest, Delta, Usage
+from bot.domain.turns import Claim
+from bot.ports.attachments import AttachmentStore
+from bot.ports.context import ContextStore
+from bot.ports.model import ChatModel
+from bot.ports.store import Store
+
+log = structlog.stdlib.get_logger(__name__)
+
+ECHO = "echo"
+"""The model that only repeats, which cannot summarize."""
+
+SUMMARY_SHARE = 0.1
+"""The share of the budget that a summary is written for."""
+
+MAX_SUMMARY_TOKENS = 1_500
+"""About a page: a longer summary costs its tokens with each turn, and models rarely write one."""
+
+MIN_SUMMARY_TOKENS = 50
+"""For a smaller one there is no summary: two sentences cannot stand for a conversation."""
+
+CALL_SECONDS = 300.0
+"""The longest call: a local model without a GPU reads 16,000 tokens in a few minutes."""
+
+WAIT_SECONDS = 5.0
+"""How long a turn whose window is full waits for a summary that is being written."""
+
+RUNNING, WAITING = 4, 200
+"""The number of calls at a time, and of conversations that wait for one. Those beyond are tried
+after their next turn."""
+
+MAX_PAUSE = 64
+"""The most turns of a conversation without another try, after failures in a row."""
+
+REMEMBERED_FAILURES = 10_000
+FORGET_FAILURES_SECONDS = 86_400.0
+
+
+def summary_tokens(budget: int) -> int:
+    """The size of a summary for requests of `budget` tokens; 0 if it would be too small."""
+    tokens = min(int(SUMMARY_SHARE * budget), MAX_SUMMARY_TOKENS)
+    return tokens if tokens >= MIN_SUMMARY_TOKENS else 0
+
+
+class Compactor:
+    """Summarizes conversations after their turns.
+
+    `summarizer` returns the model that summarizes a conversation, None to leave it as it is.
+    `budget` is the largest request to a model, in tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        contexts: ContextStore,
+        attachments: AttachmentStore,
+        summarizer: Callable[[Conversation], ChatModel | None],
+        budget: Callable[[ChatModel], int],
+        call_seconds: float = CALL_SECONDS,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._store, self._contexts, self._attachments = store, contexts, attachments
+        self._summarizer, self._budget = summarizer, budget
+        self._call_seconds, self._wait_seconds = call_seconds, wait_seconds
+        self._running = asyncio.Semaphore(RUNNING)
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._failures = _Failures()
+        # The tokens of a segment after a longer one was refused, by model.
+        self._rooms: TTLCache[str, int] = TTLCache(1_000, FORGET_FAILURES_SECONDS)
+        self._stopping = False
+
+    @property
+    def busy(self) -> int:
+        """The number of conversations that are being summarized or wait for it."""
+        return len(self._tasks)
+
+    def turn_ended(self, claim: Claim, use: WindowUse) -> None:
+        """Begin to summarize the turn's conversation, if that is due and nothing speaks against it.
+
+        Call it when the reply is shown. It returns immediately and raises nothing.
+        """
+        conversation, tokens = claim.conversation, summary_tokens(use.budget)
+        if not (use.start or use.is_full) or not tokens or self._is_taken(conversation.id):
+            return
+        model = self._summarizer(conversation)
+        if model is None or ECHO in model.name.split(","):
+            return
+        if self._failures.is_pausing(conversation.id, model.name):
+            return
+        job = _Job(claim, use, model, tokens)
+        task = asyncio.create_task(self._run(job), name=f"compaction-{conversation.id}")
+        self._tasks[conversation.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(conversation.id, None))
+
+    def _is_taken(self, conversation: int) -> bool:
+        full = len(self._tasks) >= RUNNING + WAITING
+        return self._stopping or full or conversation in self._tasks
+
+    async def wait(self, conversation: int) -> None:
+        """Wait a few seconds for the summary of this conversation, if one is being written."""
+        task = self._tasks.get(conversation)
+        if task is not None:
+            await asyncio.wait({task}, timeout=self._wait_seconds)
+
+    def stop(self) -> None:
+        """Begin no more summaries."""
+        self._stopping = True
+
+    async def aclose(self) -> None:
+        """Cancel all summaries; their conversations continue with the next turn."""
+        self.stop()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # ── one conversation ──────────────────────────────────────────────────────────────────────
+    async def _run(self, job: _Job) -> None:
+        """Summarize the next segment; failures end here."""
+        conversation, model = job.claim.conversation.id, job.model.name
+        try:
+            async with self._running, asyncio.timeout(self._call_seconds):
+                failure = await self._summarize(job)
+        except (ModelError, TimeoutError) as error:
+            failure = type(error).__name__
+        except StoreUnavailable as error:
+            log.warning("no summary: the database failed", error=str(error))
+            return
+        except Exception:
+            # The task's boundary: an unexpected error costs this summary, and a pause.
+            log.exception("no summary", conversation=conversation)
+            failure = "unexpected"
+        if failure:
+            pause = self._failures.record(conversation, model)
+            log.warning("no summary", conversation=conversation, why=failure, pause_turns=pause)
+        elif failure is not None:
+            self._failures.forget(conversation, model)
+
+    async def _summarize(self, job: _Job) -> str | None:
+        """Summarize and store: the reason if that failed, "" if not, None if nothing is due.
+
+        Raises ModelError, StoreUnavailable.
+        """
+        claim, conversation = job.claim, job.claim.conversation.id
+        # Read before the messages: it changes with each of them.
+        state = await self._contexts.read_state(
+            conversation, epoch=claim.epoch, model=job.model.name
+        )
+        segment = await self._next_segment(job, state)
+        if segment is None:
+            return None
+        answer, segment = await self._ask(job, state, segment)
+        notes = read_notes(answer.text)
+        earlier = state.summary.text if state.summary is not None else ""
+        if not answer.is_complete or not is_useful(
+            notes, earlier=earlier, source_tokens=segment.tokens, tokens=job.tokens
+        ):
+            return f"useless: {answer.describe(notes)}"
+        summary = Summary(notes, segment.before, answer.model or job.model.name)
+        if not await self._contexts.save_summary(
+            conversation, epoch=claim.epoch, revision=state.revision, summary=summary
+        ):
+            return "the conversation changed"
+        answer.log_usage(conversation, segment)
+        return ""
+
+    async def _next_segment(self, job: _Job, state: ContextState) -> Segment | None:
+        notes = state.summary.text if state.summary is not None else ""
+        budget = min(job.use.budget, self._budget(job.model))
+        facts = job.model.facts
+        if facts.window is not None:
+            budget = min(budget, facts.window - answer_tokens(job.tokens, facts))
+        room = min(budget - empty_request_tokens(notes), self._rooms.get(job.model.name, budget))
+        if room < job.tokens:  # a segment of this size would not get shorter
+            log.info("no summary: the model's window is too small", model=job.model.name)
+            return None
+        reader = SegmentReader(store=self._store, attachments=self._attachments, claim=job.claim)
+        return await reader.next_segment(state, job.use, room)
+
+    async def _ask(
+        self, job: _Job, state: ContextState, segment: Segment
+    ) -> tuple[_Answer, Segment]:
+        """The model's answer about the segment, or about half of it if all of it is too long."""
+        try:
+            return await self._call(job, state, segment), segment
+        except ContextTooLong:
+            half = segment.half()
+            if half is None:
+                raise
+        self._rooms[job.model.name] = half.tokens
+        return await self._call(job, state, half), half
+
+    async def _call(self, job: _Job, state: ContextState, segment: Segment) -> _Answer:
+        request = build_request(
+            [message.quoted() for message in segment.messages],
+            notes=state.summary.text if state.summary is not None else "",
+            tokens=job.tokens,
+            facts=job.model.facts,
+        )
+        return await _read_answer(job.model, request)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A conversation to summarize after a turn, in a summary of `tokens`."""
+
+    claim: Claim
+    use: WindowUse
+    model: ChatModel
+    tokens: int
+
+
+class _Failures:
+    """Turns to let pass after failures, for each conversation and model: 2, 4, 8 …"""
+
+    def __init__(self) -> None:
+        self._pauses: TTLCache[tuple[int, str], tuple[int, int]] = TTLCache(
+            REMEMBERED_FAILURES, FORGET_FAILURES_SECONDS
+        )
+
+    def is_pausing(self, conversation: int, model: str) -> bool:
+        """Whether to let this turn pass; counts it."""
+        failures, turns = self._pauses.get((conversation, model), (0, 0))
+        if turns:
+            self._pauses[conversation, model] = failures, turns - 1
+        return turns > 0
+
+    def record(self, conversation: int, model: str) -> int:
+        """One more failure; the number of turns to let pass."""
+        failures = self._pauses.get((conversation, model), (0, 0))[0] + 1
+        turns: int = min(2**failures, MAX_PAUSE)
+        self._pauses[conversation, model] = failures, turns
+        return turns
+
+    def forget(self, conversation: int, model: str) -> None:
+        """The model summarized the conversation."""
+        self._pauses.pop((conversation, model), None)
+
+
+# ── the model's answer ────────────────────────────────────────────────────────────────────────
+@dataclass(slots=True)
+class _Answer:
+    """What the model wrote, and why it ended; `is_endless`: it was cut off here."""
+
+    pieces: list[str] = field(default_factory=list)
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    is_endless: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.pieces)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the model wrote all that it wanted to write."""
+        return not self.is_endless and self.finish_reason not in ("length", "content_filter")
+
+    def add(self, delta: Delta) -> None:
+        """Add a piece of the stream."""
+        if delta.model and delta.model != self.model:
+            self.model = delta.model
+            self.pieces.clear()
+        self.pieces.append(delta.text)
+        self.finish_reason = delta.finish_reason or self.finish_reason
+        self.usage = delta.usage or self.usage
+
+    def describe(self, notes: str) -> str:
+        """For the log: why the answer is no summary, without its text."""
+        return (
+            f"{len(self.text)} characters, {len(notes)} of notes,"
+            f" finish reason {self.finish_reason}{', endless' if self.is_endless else ''}"
+        )
+
+    def log_usage(self, conversation: int, segment: Segment) -> None:
+        """Log the cost of the summary."""
+        log.info(
+            "old messages summarized",
+            conversation=conversation,
+            messages=len(segment.messages),
+            before=segment.before,
+            model=self.model,
+            input_tokens=self.usage.input_tokens if self.usage is not None else None,
+            output_tokens=self.usage.output_tokens if self.usage is not None else None,
+        )
+
+
+MAX_CHARACTERS_PER_TOKEN = 8
+"""An answer with more characters than this for each token of its limit ignores the limit."""
+
+
+async def _read_answer(model: ChatModel, request: ChatRequest) -> _Answer:
+    """The answer to `request`, up to its limit even if the server ignores that."""
+    answer, left = _Answer(), MAX_CHARACTERS_PER_TOKEN * (request.max_tokens or 1)
+    async with aclosing(cast(Any, model.stream(request))) as deltas:
+        async for delta in cast(AsyncIterator[Delta], deltas):
+            answer.add(delta)
+            left -= len(delta.text) + len(delta.reasoning)
+            if left < 0:
+                answer.is_endless = True
+                break
+    return answer

@@ -1,0 +1,230 @@
+"""Where the window of a conversation begins, and which messages have their attachments as stubs.
+
+Invariant: both positions move only when the request would not fit, and then far enough for many
+turns. In between, each request begins with the whole request before it, so that providers' prompt
+caches hit. See docs/decisions/2026-11-29-requests-keep-their-beginning.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bot.context.attachments import RECALLED_MESSAGES, AttachmentContext, new_among
+from bot.context.estimates import RequestEstimate
+from bot.context.roles import add_names
+from bot.context.window import shorten
+from bot.domain.context import ContextState
+from bot.domain.conversations import Message, Role
+from bot.domain.tokens import count_up_to
+from bot.ports.store import Store
+
+HISTORY_ROWS = 50
+"""Messages per read of the history: most contexts need one read, long ones a few."""
+
+KEPT_SHARE = 0.7
+"""What a full window is cut to: 30 % of a window's turns pass until the next cut."""
+
+QUESTION_SHARE = 0.5
+"""What the questions of one turn count for at most: a single long one moves no window."""
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The messages of a conversation that a request may contain: those below index `before`."""
+
+    conversation: int
+    epoch: int
+    before: int
+    questions: frozenset[int] = frozenset()
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large a request may be, in expected tokens.
+
+    `usual` is the budget that excerpts are cut for; `budget` is smaller after a refusal. `fixed`
+    are the tokens of the system prompt and of the summary.
+    """
+
+    budget: int
+    usual: int
+    fixed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """A window's messages, oldest first, as rows and with names and attachments."""
+
+    start: int
+    stubs_before: int
+    rows: Sequence[Message]
+    messages: Sequence[Message]
+
+
+class WindowReader:
+    """Reads a window, and moves its positions if it does not fit."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        source: Source,
+        sizes: Sizes,
+        attached: AttachmentContext,
+        estimate: RequestEstimate,
+    ) -> None:
+        self._store, self._source, self._sizes = store, source, sizes
+        self._attached, self._estimate = attached, estimate
+
+    async def read(self, state: ContextState) -> Positions:
+        """The window from its stored positions, or from later ones. Raises StoreUnavailable."""
+        rows, is_complete = await self._read_rows(state.start)
+        await self._attached.load([*await self._read_above(rows, state), *rows])
+        window = await self._expand(rows, state.start, state.stubs_before)
+        if is_complete and self._fits(window, 1.0):
+            return window
+        window = await self._stub(window)
+        if not is_complete or not self._fits(window, KEPT_SHARE):
+            window = await self._cut(window)
+        return window
+
+    async def _read_rows(self, start: int) -> tuple[list[Message], bool]:
+        """The rows from `start` on, oldest first, and whether these are all.
+
+        Reading stops where the texts alone are too long: cost does not grow with the history.
+        """
+        source, found, before = self._source, list[Message](), self._source.before
+        left = self._sizes.budget - self._sizes.fixed
+        while True:
+            rows = await self._store.history(
+                source.conversation,
+                epoch=source.epoch,
+                start=start,
+                before=before,
+                limit=HISTORY_ROWS,
+            )
+            fitting = [self._limit(row) for row in rows]
+            found += fitting
+            left -= sum(
+                self._estimate.message(row) for row in fitting if row.id not in source.questions
+            )
+            if len(rows) < HISTORY_ROWS or left < 0:
+                return found[::-1], len(rows) < HISTORY_ROWS
+            before = rows[-1].index
+
+    async def _read_above(self, rows: Sequence[Message], state: ContextState) -> Sequence[Message]:
+        """Messages above `rows` whose files one of them may ask for again."""
+        first = self._attached.first_wanted(rows, state.stubs_before)
+        if first is None or first >= rows[0].index:
+            return ()
+        found = await self._store.history(
+            self._source.conversation,
+            epoch=self._source.epoch,
+            start=first,
+            before=rows[0].index,
+            limit=RECALLED_MESSAGES,
+        )
+        return [row for row in reversed(found) if row.has_attachments]
+
+    def _limit(self, row: Message) -> Message:
+        """The row without its middle if it takes half of the budget and is no question."""
+        most = int(QUESTION_SHARE * self._sizes.usual)
+        if row.id in self._source.questions or count_up_to(row.content, most) <= most:
+            return row
+        return replace(row, content=shorten(row.content, most))
+
+    async def _expand(
+        self, rows: Sequence[Message], start: int, stubs_before: int, images_from: int = 0
+    ) -> Positions:
+        messages: Sequence[Message] = await self._attached.expand(
+            rows, stubs_before=stubs_before, images_from=images_from
+        )
+        if self._source.shared:
+            messages = add_names(messages)
+        return Positions(start, stubs_before, rows, messages)
+
+    def _fits(self, window: Positions, share: float) -> bool:
+        """Whether the window takes at most `share` of what a request may contain."""
+        images = max(1, int(share * self._attached.max_images))
+        tokens = self._sizes.fixed + self._questions(window) + self._history(window)
+        return tokens <= share * self._sizes.budget and self._attached.image_count <= images
+
+    def _questions(self, window: Positions) -> float:
+        asked = [each for each in window.messages if each.id in self._source.questions]
+        return min(self._estimate.messages(asked), QUESTION_SHARE * self._sizes.budget)
+
+    def _history(self, window: Positions) -> float:
+        return self._estimate.messages(
+            each for each in window.messages if each.id not in self._source.questions
+        )
+
+    # ── moving ────────────────────────────────────────────────────────────────────────────────
+    async def _stub(self, window: Positions) -> Positions:
+        """With stubs for as many old attachments as must go; those of the newest turn stay."""
+        newest = self._first_new(window.rows)
+        ends = [
+            index + 1
+            for index in self._attached.bodies(window.rows)
+            if window.stubs_before <= index < newest
+        ]
+        if not ends:
+            return window
+        low, high = 0, len(ends) - 1  # the last that is known to be enough, or all
+        while low < high:
+            middle = (low + high) // 2
+            tried = await self._expand(window.rows, window.start, ends[middle])
+            if self._fits(tried, KEPT_SHARE):
+                high = middle
+            else:
+                low = middle + 1
+        return await self._expand(window.rows, window.start, ends[high])
+
+    def _first_new(self, rows: Sequence[Message]) -> int:
+        """The index of the first message of the newest turn, or one behind all."""
+        new = [row.index for row in new_among(rows)]
+        asked = [row.index for row in rows if row.id in self._source.questions]
+        return min((*new[:1], *asked[:1], self._source.before))
+
+    async def _cut(self, window: Positions) -> Positions:
+        """Without the oldest messages, down to `KEPT_SHARE`; the questions stay."""
+        share = KEPT_SHARE
+        for _ in range(_TRIES):
+            first = self._first_kept(window, share * self._sizes.budget)
+            rows = window.rows[first:]
+            start = rows[0].index if first else window.start
+            window = await self._expand(rows, start, window.stubs_before)
+            if self._fits(window, 1.0):
+                return window
+            share *= KEPT_SHARE  # the first copy of a file is gone, and the next one is complete
+        return await self._leave_images_out(window)
+
+    def _first_kept(self, window: Positions, tokens: float) -> int:
+        """The position of the first row to keep within `tokens`: not an answer, if possible."""
+        left = tokens - self._sizes.fixed - self._questions(window)
+        rows, kept = window.rows, len(window.rows)
+        asked = [n for n, row in enumerate(rows) if row.id in self._source.questions]
+        last = min((*asked[:1], max(len(rows) - 1, 0)))
+        for position in range(len(rows) - 1, -1, -1):
+            if rows[position].id not in self._source.questions:
+                left -= self._estimate.message(window.messages[position])
+            if left < 0:
+                break
+            kept = position
+        kept = min(kept, last)
+        while kept < last and rows[kept].role is Role.ASSISTANT:
+            kept += 1
+        return kept
+
+    async def _leave_images_out(self, window: Positions) -> Positions:
+        """The newest turn has too many images: those of its last messages stay."""
+        for row in window.rows:
+            if self._attached.image_count <= self._attached.max_images:
+                break
+            window = await self._expand(
+                window.rows, window.start, window.stubs_before, images_from=row.index + 1
+            )
+        return window

@@ -1,0 +1,167 @@
+"""Where each conversation's window stands, its summary, and the counts of its requests.
+
+Invariants: a window never moves back; a summary covers a prefix of its epoch, every message of
+which the summary's model has seen as it is now (triggers of migration 0008 delete other summaries).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from bot.domain.context import ContextState, Summary, TokenCount
+from bot.store.operations import Operations, reads, writes, writes_at
+
+MOST_COUNTED = 100_000
+"""People see no difference between this many messages and more, and counting them takes 10 ms."""
+
+
+# ── transitions ───────────────────────────────────────────────────────────────────────────────
+def move_window(
+    db: sqlite3.Connection, conversation: int, *, epoch: int, start: int, stubs_before: int
+) -> None:
+    _upsert(db, conversation, epoch, (start, stubs_before, 0))
+
+
+def record_told(db: sqlite3.Connection, conversation: int, *, epoch: int) -> None:
+    """A reply that is being stored says that older messages are summarized."""
+    _upsert(db, conversation, epoch, (0, 0, 1))
+
+
+def _upsert(
+    db: sqlite3.Connection, conversation: int, epoch: int, least: tuple[int, int, int]
+) -> None:
+    """Raise start_idx, stubs_before and told to `least`; nothing if the conversation is gone."""
+    db.execute(
+        "INSERT INTO context_windows (conversation_id, epoch, start_idx, stubs_before, told)"
+        " SELECT id, ?, ?, ?, ? FROM conversations WHERE id = ?"
+        " ON CONFLICT (conversation_id, epoch) DO UPDATE SET"
+        " start_idx = max(start_idx, excluded.start_idx),"
+        " stubs_before = max(stubs_before, excluded.stubs_before),"
+        " told = max(told, excluded.told)",
+        (epoch, *least, conversation),
+    )
+
+
+def save_summary(
+    db: sqlite3.Connection,
+    now: float,
+    conversation: int,
+    *,
+    epoch: int,
+    revision: int,
+    summary: Summary,
+) -> bool:
+    saved = db.execute(
+        "INSERT INTO summaries (conversation_id, epoch, before_idx, text, model, created_at)"
+        " SELECT id, epoch, ?, ?, ?, ? FROM conversations"
+        " WHERE id = ? AND epoch = ? AND context_revision = ?"
+        " ON CONFLICT (conversation_id, epoch) DO UPDATE SET before_idx = excluded.before_idx,"
+        " text = excluded.text, model = excluded.model, created_at = excluded.created_at",
+        (summary.before, summary.text, summary.model, now, conversation, epoch, revision),
+    )
+    if not saved.rowcount:
+        return False
+    _upsert(db, conversation, epoch, (summary.before, 0, 0))
+    return True
+
+
+def join_epochs(db: sqlite3.Connection, conversation: int, *, older: int, present: int) -> None:
+    """The messages of epoch `older` have joined the present one, in front of its messages.
+
+    The window stays where it is, or is the older one's if it has not moved since the reset. The
+    older summary still covers a prefix. The present one has not seen the older messages.
+    """
+    known = db.execute(
+        "DELETE FROM context_windows WHERE conversation_id = ? AND epoch = ?"
+        " RETURNING start_idx, stubs_before, told",
+        (conversation, older),
+    ).fetchone()
+    if known is not None:
+        _upsert(db, conversation, present, tuple(known))
+    db.execute(
+        "DELETE FROM summaries WHERE conversation_id = ? AND epoch = ?", (conversation, present)
+    )
+    db.execute(
+        "UPDATE summaries SET epoch = ? WHERE conversation_id = ? AND epoch = ?",
+        (present, conversation, older),
+    )
+    db.execute(
+        "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = ?",
+        (conversation,),
+    )
+
+
+# ── queries ───────────────────────────────────────────────────────────────────────────────────
+def read_state(
+    db: sqlite3.Connection, conversation: int, *, epoch: int, model: str
+) -> ContextState:
+    row = db.execute(
+        "SELECT context_revision, start_idx, stubs_before, told, text, before_idx,"
+        " summaries.model AS author FROM conversations"
+        " LEFT JOIN context_windows ON context_windows.conversation_id = conversations.id"
+        "  AND context_windows.epoch = :epoch"
+        " LEFT JOIN summaries ON summaries.conversation_id = conversations.id"
+        "  AND summaries.epoch = :epoch"
+        " WHERE conversations.id = :conversation",
+        {"epoch": epoch, "conversation": conversation},
+    ).fetchone()
+    if row is None:  # the conversation was deleted
+        return ContextState()
+    written = row["text"] is not None
+    return ContextState(
+        start=row["start_idx"] or 0,
+        stubs_before=row["stubs_before"] or 0,
+        revision=row["context_revision"],
+        summary=Summary(row["text"], row["before_idx"], row["author"]) if written else None,
+        last=_last_count(db, conversation, model),
+        told=bool(row["told"]),
+    )
+
+
+_COUNTS = (
+    "SELECT input_tokens, estimated_tokens FROM turns"
+    " WHERE estimated_tokens IS NOT NULL AND input_tokens IS NOT NULL AND model = ?"
+)
+
+
+def _last_count(db: sqlite3.Connection, conversation: int, model: str) -> TokenCount | None:
+    row = db.execute(
+        f"{_COUNTS} AND conversation_id = ? ORDER BY id DESC LIMIT 1", (model, conversation)
+    ).fetchone()
+    return None if row is None else TokenCount(*row)
+
+
+def token_counts(db: sqlite3.Connection, model: str, *, limit: int) -> list[TokenCount]:
+    found = db.execute(f"{_COUNTS} ORDER BY id DESC LIMIT ?", (model, limit))
+    return [TokenCount(*row) for row in found]
+
+
+def cached_tokens(db: sqlite3.Connection, conversation: int, *, epoch: int) -> int | None:
+    row = db.execute(
+        "SELECT cached_tokens FROM turns WHERE conversation_id = ? AND epoch = ?"
+        " AND input_tokens IS NOT NULL ORDER BY id DESC LIMIT 1",
+        (conversation, epoch),
+    ).fetchone()
+    return None if row is None else row["cached_tokens"]
+
+
+def count_messages(
+    db: sqlite3.Connection, conversation: int, *, epoch: int, start: int, before: int
+) -> int:
+    (count,) = db.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM messages WHERE conversation_id = ? AND epoch = ?"
+        " AND idx >= ? AND idx < ? AND erased_at IS NULL LIMIT ?)",
+        (conversation, epoch, start, before, MOST_COUNTED),
+    ).fetchone()
+    return int(count)
+
+
+class SqliteContexts(Operations):
+    """Implements `bot.ports.context.ContextStore`."""
+
+    read_state = reads(read_state)
+    move_window = writes(move_window)
+    save_summary = writes_at(save_summary)
+    token_counts = reads(token_counts)
+    cached_tokens = reads(cached_tokens)
+    count_messages = reads(count_messages)

@@ -1,0 +1,86 @@
+"""Windows, summaries and counts through the store's connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.context import ContextState, Summary, TokenCount
+from bot.domain.inbox import Address
+from bot.domain.model import Usage
+from bot.store.sqlite import SqliteStore
+from tests.support.store_kit import ANSWER, answer_next, key, opened, said
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async with opened(tmp_path / "store.db") as store:
+        yield store
+
+
+async def count(store: SqliteStore, number: int, model: str, counted: int, thread: str) -> None:
+    """A turn whose request had `counted` tokens, and twice as many by our estimate."""
+    asked = await store.accept(said(number, where=key(thread)))
+    result = replace(
+        ANSWER, model=model, usage=Usage(counted, 1), estimated_tokens=2 * counted if counted else 0
+    )
+    await answer_next(store, asked.conversation, result if counted else ANSWER)
+
+
+async def test_counts_are_read_by_conversation_and_by_model(store: SqliteStore) -> None:
+    await count(store, 1, "a", 10, "t1")
+    await count(store, 2, "a", 20, "t2")
+    await count(store, 3, "b", 30, "t1")
+    await count(store, 4, "a", 0, "t1")  # no estimate
+    contexts = store.contexts()
+    state = await contexts.read_state(1, epoch=1, model="a")
+    assert state.last == TokenCount(10, 20)
+    assert (await contexts.read_state(1, epoch=1, model="c")).last is None
+    assert await contexts.token_counts("a", limit=5) == [TokenCount(20, 40), TokenCount(10, 20)]
+    assert await contexts.token_counts("a", limit=1) == [TokenCount(20, 40)]
+
+
+async def test_nothing_is_stored_for_a_conversation_that_is_gone(store: SqliteStore) -> None:
+    contexts = store.contexts()
+    await contexts.move_window(7, epoch=1, start=1, stubs_before=1)
+    assert not await contexts.save_summary(7, epoch=1, revision=0, summary=Summary("x", 1, "m"))
+    assert await contexts.read_state(7, epoch=1, model="a") == ContextState()
+
+
+async def test_a_conversations_deletion_deletes_its_window_and_its_summary(
+    store: SqliteStore,
+) -> None:
+    await store.accept(said(1))
+    await answer_next(store, 1)
+    contexts = store.contexts()
+    await contexts.move_window(1, epoch=1, start=1, stubs_before=1)
+    assert await contexts.save_summary(1, epoch=1, revision=0, summary=Summary("x", 1, "m"))
+    await store._write(lambda db: db.execute("DELETE FROM conversations").rowcount)
+    left = await store._write(
+        lambda db: db.execute(
+            "SELECT (SELECT count(*) FROM summaries) + (SELECT count(*) FROM context_windows)"
+        ).fetchone()[0]
+    )
+    assert left == 0
+
+
+async def test_a_summary_of_text_that_was_edited_meanwhile_is_refused(store: SqliteStore) -> None:
+    await store.accept(said(1))
+    await answer_next(store, 1)
+    contexts = store.contexts()
+    state = await contexts.read_state(1, epoch=1, model="a")
+    await store.edit(said(1).source, "other words", 2.0)
+    summary = Summary("x", 1, "m")
+    assert not await contexts.save_summary(1, epoch=1, revision=state.revision, summary=summary)
+    assert (await contexts.read_state(1, epoch=1, model="a")).summary is None
+
+
+async def test_history_starts_at_the_window(store: SqliteStore) -> None:
+    for number in range(4):
+        await store.accept(said(number, str(number), address=Address.MENTION))
+    await answer_next(store, 1)
+    rows = await store.history(1, epoch=1, start=2, before=9, limit=9)
+    assert [row.content for row in rows] == ["Forty-two.", "3", "2"]
