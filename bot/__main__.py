@@ -10,22 +10,37 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bot import __version__
 from bot.common import proxies
+from bot.config.models import resolve
+from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
 from bot.domain.health import Finding, Verdict
+
+if TYPE_CHECKING:
+    from bot.common.logs import Redactor
+    from bot.llm.local_servers import LocalServer, LocalServerSearch
 
 FAILURE, INVALID_SETTING = 1, 2
 LABELS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; each failure is one line on stderr."""
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    local_servers: Sequence[LocalServer] | None = None,
+) -> int:
+    """Run one command and return its exit code; each failure is one line on stderr.
+
+    `local_servers` are offered if no model is set; None is the well-known ones.
+    """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(arguments, argparse.Namespace(local_servers=local_servers))
     if options.run is None:
         parser.print_help()
         return INVALID_SETTING
@@ -52,17 +67,23 @@ def _warn_of_unknown_names() -> None:
         print(f"threadline: {name} is not a setting and is ignored: {hint}", file=sys.stderr)
 
 
-def _run(settings: Settings, _options: argparse.Namespace) -> None:
+def _run(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
+    from bot.config.reload import ConfigSource
 
-    settings.require_consistent()
-    _configure_logs(settings if settings.has_platform else _quiet(settings))
+    require_all(settings.require_consistent, partial(resolve, settings))
+    redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
+
+    search = _search_local_servers(settings, options)
 
     def listening(address: str) -> None:
         if not settings.has_platform:
             print(f"Threadline is at {address}", _connect_hint(settings), sep="\n", flush=True)
+        if search is not None and (offer := search.offer()):
+            print(offer, flush=True)
 
-    asyncio.run(app.run(settings, listening=listening))
+    source = ConfigSource(load=partial(load, os.environ), redact=redactor.add)
+    asyncio.run(app.run(settings, listening=listening, source=source))
 
 
 def _connect_hint(settings: Settings) -> str:
@@ -78,7 +99,23 @@ def _chat(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
 
     _configure_logs(_quiet(settings))
+    search = _search_local_servers(settings, options)
+    if search is not None and (offer := search.offer()):
+        print(offer, file=sys.stderr)  # the answers alone go to stdout
     asyncio.run(app.chat(settings, options.word, options.name))
+
+
+def _search_local_servers(
+    settings: Settings, options: argparse.Namespace
+) -> LocalServerSearch | None:
+    """The search for a server to offer; None if the operator has chosen a model."""
+    contents = settings.file.contents
+    if settings.llm or contents.llm or settings.model_choices:
+        return None
+    from bot.llm.local_servers import LOCAL_SERVERS, LocalServerSearch
+
+    servers = options.local_servers
+    return LocalServerSearch(LOCAL_SERVERS if servers is None else servers)
 
 
 def _quiet(settings: Settings) -> Settings:
@@ -88,11 +125,13 @@ def _quiet(settings: Settings) -> Settings:
     return settings.model_copy(update={"log_level": "WARNING"})
 
 
-def _configure_logs(settings: Settings) -> None:
-    """Log to stderr, without the secrets of the settings."""
+def _configure_logs(settings: Settings) -> Redactor:
+    """Log to stderr, without the secrets of the settings; the redactor takes further ones."""
     from bot.common import logs
 
-    logs.configure(level=settings.log_level, form=settings.log_format, secrets=settings.secrets())
+    return logs.configure(
+        level=settings.log_level, form=settings.log_format, secrets=settings.secrets()
+    )
 
 
 def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
@@ -133,6 +172,14 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     return asyncio.run(print_findings())
 
 
+def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
+    from bot.config import report
+    from bot.llm.model_facts import known_facts
+
+    require_all(settings.require_consistent, partial(resolve, settings))
+    print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
+
+
 def _format(finding: Finding) -> str:
     line = f"{LABELS[finding.verdict]}  {finding.subject}: {finding.detail}"
     return f"{line}\n      → {finding.advice}" if finding.advice else line
@@ -146,7 +193,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="threadline",
         description="A self-hosted assistant for Discord and Slack.",
-        epilog="Settings come from the environment and .env; .env.example explains each.",
+        epilog="Settings come from the environment and .env; .env.example explains each. "
+        "threadline.toml describes servers and models; docs/models.md explains it.",
     )
     parser.add_argument("--version", action="version", version=f"threadline {__version__}")
     parser.set_defaults(run=None)
@@ -177,6 +225,11 @@ def _parser() -> argparse.ArgumentParser:
     restore = add("restore", _restore, "replace the database with a backup; stop the bot first")
     restore.add_argument("file", type=Path, metavar="FILE", help="a file written by `backup`")
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
+    config = commands.add_parser("config", help="check .env and threadline.toml without starting")
+    actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
+    text = "validate the settings, and print the models in effect and where they come from"
+    check = actions.add_parser("check", help=text, description=text.capitalize() + ".")
+    check.set_defaults(run=_check_config)
     add("version", _version, "print the version")
     return parser
 

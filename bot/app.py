@@ -6,6 +6,7 @@ Only configured platforms are imported, because imports take most of the startup
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -19,10 +20,12 @@ from pydantic import SecretStr
 
 from bot.common import descriptors, gc_tuning
 from bot.common.clock import SystemClock
-from bot.common.lifecycle import run_until, stop_signals
+from bot.common.lifecycle import on_signal, run_until, stop_signals
 from bot.common.supervisor import Component, Supervisor
+from bot.config.models import examine
+from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
 from bot.config.settings import Settings, SlackMode
-from bot.core import Core, Resources, build_core, build_models, open_resources
+from bot.core import Core, Resources, build_core, build_models, build_reporter, open_resources
 from bot.doctor import check_all
 from bot.domain import texts
 from bot.domain.conversations import Role
@@ -33,6 +36,7 @@ from bot.domain.turns import Outcome
 from bot.inbox import commands
 from bot.inbox.model_commands import EFFORTS
 from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
@@ -59,10 +63,16 @@ HISTORY_FILE = ".threadline_history"
 
 
 # ── run ───────────────────────────────────────────────────────────────────────────────────────
-async def run(settings: Settings, *, listening: Callable[[str], None] | None = None) -> None:
+async def run(
+    settings: Settings,
+    *,
+    listening: Callable[[str], None] | None = None,
+    source: ConfigSource | None = None,
+) -> None:
     """Serve every configured platform until SIGTERM or SIGINT, then drain.
 
-    `listening` is called with the web adapter's address once it accepts requests. Raises
+    `listening` is called with the web adapter's address once it accepts requests. `source` gives
+    the settings again when their files change; without it, the models stay the same. Raises
     SettingsError before anything starts; CannotStart if every platform refuses its token, or the
     HTTP port is not available.
     """
@@ -76,6 +86,8 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
         core = build_core(settings, resources, adapters, clock, supervisor.is_down)
         for component in _components(core, adapters):
             supervisor.add(component)
+        if source is not None:
+            supervisor.add(_config_component(settings, source, resources.models, clock))
         if web is not None:
 
             def health() -> Mapping[str, Health]:
@@ -100,6 +112,28 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+
+
+def _config_component(
+    settings: Settings, source: ConfigSource, models: Reloadable, clock: Clock
+) -> Component:
+    """The watcher of the configuration files as a supervised component."""
+    watcher = ConfigWatcher(settings=settings, source=source, target=models, clock=clock)
+
+    async def run() -> None:
+        with contextlib.ExitStack() as stack:
+            # A terminal sends SIGHUP when it is closed, which should end the bot.
+            if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+                stack.enter_context(on_signal(signal.SIGHUP, watcher.ask))
+            await watcher.run()
+
+    return Component(
+        "configuration",
+        run=run,
+        has_served=lambda: True,
+        health=watcher.health,
+        is_platform=False,
+    )
 
 
 def _http_component(
@@ -202,6 +236,8 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
         )
         core = build_core(settings, resources, {console.name: console}, clock)
         drain = partial(core.drain, settings.drain_seconds)
+        if terminal.piped:  # the process ends with the answer, and a summary would, too
+            core.compactor.stop()
         with stop_signals(signal.SIGTERM) as stop:
             await run_until(stop, console.run(core.inbox), drain=drain)
         if terminal.piped:
@@ -241,7 +277,8 @@ async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
 def doctor(settings: Settings) -> AsyncIterator[Finding]:
     """Check everything that the settings configure; see `bot.doctor`."""
     clock = SystemClock()
-    platforms = build_platforms(settings, build_models(settings, clock), clock)
+    config, _ = examine(settings)  # `check_all` reports the problems
+    platforms = build_platforms(settings, build_models(settings, config, clock), clock)
     return check_all(settings, platforms.values(), clock)
 
 
@@ -282,7 +319,14 @@ def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdapter:
+def build_web(
+    settings: Settings,
+    resources: Resources,
+    clock: Clock,
+    *,
+    reporter: ContextReporter | None = None,
+    models: ModelCatalog | None = None,
+) -> WebAdapter:
     """The adapter behind the page and the API."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
@@ -293,7 +337,8 @@ def build_web(settings: Settings, resources: Resources, clock: Clock) -> WebAdap
         library=resources.store.library(),
         clock=clock,
         access=Access(settings.web_tokens, settings.web_admins),
-        models=resources.models,
+        models=models or resources.models,
+        reporter=reporter or build_reporter(resources),
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,

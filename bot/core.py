@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
-from bot.config.bridge import config_from
 from bot.config.fields import split
+from bot.config.models import resolve
+from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
 from bot.context.budgets import ContextBudgets
 from bot.context.compaction import Compactor
+from bot.context.estimates import TokenEstimates
 from bot.context.report import WindowReporter
-from bot.context.requests import TurnOptions
+from bot.context.requests import ContextPorts, TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
 from bot.domain.errors import Down, StoreUnavailable
@@ -35,7 +37,6 @@ from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
-from bot.ports.context import ContextReporter
 from bot.ports.platform import Adapter, Surface
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -51,6 +52,7 @@ class Resources:
     store: SqliteStore
     models: ModelRegistry
     readers: Readers
+    context: ContextPorts
     suspects: Sequence[Suspect] = ()
 
 
@@ -94,19 +96,43 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        yield Resources(store, models, readers, await _read_suspects(store))
+        context = build_context(settings, store, clock)
+        yield Resources(store, models, readers, context, await _read_suspects(store))
 
 
-def build_models(settings: Settings, clock: Clock) -> ModelRegistry:
+def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
     """The registry of the configured models, which `prepare` builds."""
     options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
-    return ModelRegistry(config_from(settings), options)
+    return ModelRegistry(config, options)
 
 
 def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
-    models = build_models(settings, clock)
+    models = build_models(settings, resolve(settings), clock)
     models.prepare()
     return models
+
+
+def build_context(settings: Settings, store: SqliteStore, clock: Clock) -> ContextPorts:
+    """What requests to models are built with."""
+    return ContextPorts(
+        store=store,
+        contexts=store.contexts(),
+        budgets=ContextBudgets(
+            context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
+        ),
+        estimates=TokenEstimates(store.contexts()),
+        clock=clock,
+        options=_turn_options(settings),
+    )
+
+
+def build_reporter(resources: Resources) -> WindowReporter:
+    """Describes contexts for commands and the page."""
+    return WindowReporter(
+        ports=resources.context,
+        models=resources.models,
+        attachments=resources.store.attachments(),
+    )
 
 
 async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
@@ -143,26 +169,19 @@ def build_core(
             raise Down(platform)
         return adapters[platform].surface(claim)
 
-    budgets = ContextBudgets(
-        context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
-    )
     compactor = Compactor(
         store=store,
         contexts=store.contexts(),
         attachments=store.attachments(),
         summarizer=lambda conversation: models.summarizer(conversation.model),
-        budget=budgets.get,
+        budget=resources.context.budgets.get,
     )
-    attachments = AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds)
     runner = TurnRunner(
         store=store,
         surface=open_surface,
         models=models,
-        options=_turn_options(settings),
-        attachments=attachments,
-        contexts=store.contexts(),
-        clock=clock,
-        budgets=budgets,
+        context=replace(resources.context, wait=compactor.wait),
+        attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
@@ -172,8 +191,7 @@ def build_core(
         max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
         max_links=settings.links_per_message,
     )
-    reporter = WindowReporter(ports=runner.context, models=models, attachments=attachments)
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, reporter, clock)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
     return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher, compactor=compactor)
 
 
@@ -182,9 +200,7 @@ def build_readers(settings: Settings, clock: Clock) -> Readers:
     return Readers(
         links=DeferredLinkReader(partial(_make_link_reader, settings, clock)),
         extractor=SandboxExtractor(pages=settings.attachment_pages),
-        transcriber=build_transcriber(
-            settings.transcription_model, config_from(settings).providers
-        ),
+        transcriber=build_transcriber(settings.transcription_model, resolve(settings).providers),
     )
 
 
@@ -218,7 +234,6 @@ def _build_inbox(
     adapters: Mapping[str, Adapter],
     scheduler: Scheduler,
     intake: AttachmentIntake,
-    reporter: ContextReporter,
     clock: Clock,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
@@ -229,7 +244,7 @@ def _build_inbox(
             store=store,
             scheduler=scheduler,
             models=models,
-            reporter=reporter,
+            reporter=build_reporter(resources),
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
         ),
         models=models,

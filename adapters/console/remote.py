@@ -219,7 +219,7 @@ class RemoteModels:
                 aiohttp.ClientSession(
                     self._origin, headers=self._headers, timeout=timeout
                 ) as session,
-                session.get("/app/session") as response,
+                session.get("/models") as response,
             ):
                 found = (await response.json(content_type=None))["models"]
                 return [name for name in found if isinstance(name, str)]

@@ -23,7 +23,7 @@ _UNSAFE = re.compile(
 
 
 def limits(_scope: str) -> Limit | None:
-    """Console limits: none."""
+    """None: the terminal has no rate limits."""
     return None
 
 

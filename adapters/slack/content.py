@@ -95,7 +95,7 @@ def _description(file: Payload) -> str:
 
 
 def _forwarded_file(file: Payload) -> str:
-    """Marks where a file belongs; its content follows elsewhere, with the same name."""
+    """A mark for the file's place in the text; its content has the same name elsewhere."""
     shown = file_name(file)
     return "\n".join(filter(None, (f"[file: {shown}]" if shown else "[file]", _description(file))))
 

@@ -59,7 +59,7 @@ class MentionFiles:
         return self._files.get(key, ())
 
     def is_unknown(self, channel: str, ts: str) -> bool:
-        """Whether the message was passed on although its files could not be found out."""
+        """Whether the message was passed on without its files, because reading them failed."""
         return (channel, ts) in self._unknown
 
     def settle(self, channel: str, ts: str) -> None:

@@ -182,7 +182,7 @@ class SocketMode:
         self._connecting.add_done_callback(_log_failure)
 
     async def _on_frame(self, _client: Any, _message: dict[str, Any], _raw: str | None) -> None:
-        """Any first frame of a connection means that events arrive."""
+        """Report the connection as working: its first frame shows that events arrive."""
         if self._establish():
             self.connected = True
             await self._on_hello()

@@ -24,6 +24,7 @@ from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
 from bot.ports.model import ModelCatalog
@@ -35,7 +36,7 @@ class WebAdapter:
     """The page and the API. `hosts` are additional host names to accept, beside loopback.
 
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
-    messages have no files.
+    messages have no files. `reporter` describes what the model will get of a conversation.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class WebAdapter:
         clock: Clock,
         access: Access,
         models: ModelCatalog,
+        reporter: ContextReporter,
         hosts: Sequence[str] = (),
         any_address: bool = False,
         most_streams: int = 100,
@@ -58,7 +60,7 @@ class WebAdapter:
             library=library, hub=self._hub, clock=clock, html_pool=self._html_pool
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
-        self._events = PageEvents(self._chat)
+        self._events = PageEvents(self._chat, models)
         workspace = Workspace(
             chat=self._chat,
             events=self._events,
@@ -74,6 +76,7 @@ class WebAdapter:
             streams=streams,
             access=access,
             models=models,
+            reporter=reporter,
             hosts=hosts,
             any_address=any_address,
             throttle=WrongTokenThrottle(clock),

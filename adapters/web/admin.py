@@ -19,6 +19,7 @@ from adapters.web.size_limit import message_size, read_newest
 from bot.domain import http_texts
 from bot.domain.conversations import Conversation
 from bot.ports.library import Library
+from bot.ports.model import ModelCatalog
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -26,8 +27,8 @@ log = structlog.stdlib.get_logger(__name__)
 class AdminRoutes:
     """The routes under /admin."""
 
-    def __init__(self, *, library: Library) -> None:
-        self._library = library
+    def __init__(self, *, library: Library, models: ModelCatalog) -> None:
+        self._library, self._models = library, models
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -74,7 +75,10 @@ class AdminRoutes:
             message_size,
             most=MOST_MESSAGES,
         )
-        return {**serializers.api_details(record, said), **_place(record.conversation)}
+        return {
+            **serializers.api_details(record, said, self._models),
+            **_place(record.conversation),
+        }
 
 
 def _place(conversation: Conversation) -> dict[str, str]:

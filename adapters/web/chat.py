@@ -20,7 +20,7 @@ from adapters.web.serializers import page_message
 from adapters.web.templates import Said
 from bot.domain import http_texts
 from bot.domain.attachments import IncomingAttachment
-from bot.domain.conversations import Author, ConversationKey
+from bot.domain.conversations import Author, ConversationKey, Effort
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
 from bot.domain.records import ConversationRecord, NewConversation, RecordScope, ReplyRecord
 from bot.ports.clock import Clock
@@ -131,7 +131,13 @@ class ChatService:
         return await self.outcome(await self.ask(record, user, text))
 
     async def begin(
-        self, user: str, *, name: str = "", model: str | None = None, opening: Said = ()
+        self,
+        user: str,
+        *,
+        name: str = "",
+        model: str | None = None,
+        effort: Effort | None = None,
+        opening: Said = (),
     ) -> ConversationRecord:
         """Create a conversation for a program, with the messages of `opening`."""
         uid = str(uuid.uuid4())
@@ -142,6 +148,7 @@ class ChatService:
                 name=name,
                 began_by=Author(id=user, name=user),
                 model=model,
+                effort=effort,
                 opening=opening,
             )
         )

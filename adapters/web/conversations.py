@@ -17,15 +17,17 @@ from adapters.web.answers import answer_events, answer_or_raise
 from adapters.web.auth import User
 from adapters.web.chat import ChatService, user_scope
 from adapters.web.limits import StreamLimit
+from adapters.web.models import require_offered
 from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.size_limit import MOST_CHARACTERS, message_size, read_newest, take_first
 from adapters.web.sse import EventStream
 from adapters.web.templates import Said, parse
 from adapters.web.uploads import Received, reads
 from bot.domain import http_texts
-from bot.domain.conversations import Author, Role
+from bot.domain.conversations import Author, Effort, Role
 from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
+from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 1_000
@@ -50,11 +52,18 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 class ConversationRoutes:
-    """The routes under /conversation. `offered` are the available models."""
+    """The routes under /conversation."""
 
-    def __init__(self, *, chat: ChatService, streams: StreamLimit, offered: ModelCatalog) -> None:
+    def __init__(
+        self,
+        *,
+        chat: ChatService,
+        streams: StreamLimit,
+        models: ModelCatalog,
+        reporter: ContextReporter,
+    ) -> None:
         self._chat, self._library, self._streams = chat, chat.library, streams
-        self._offered = offered
+        self._models, self._reporter = models, reporter
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -76,6 +85,8 @@ class ConversationRoutes:
         add_route(router, "GET", one, self.read, gives=details, refuses=(404,))
         add_route(router, "PATCH", one, self.change, gives=details, refuses=(404,))
         add_route(router, "DELETE", one, self.delete, status=204, refuses=(404,))
+        context = f"{one}/context"
+        add_route(router, "GET", context, self.context, gives=schemas.Context, refuses=(404,))
         return router
 
     # ── the routes ────────────────────────────────────────────────────────────────────────────
@@ -84,9 +95,13 @@ class ConversationRoutes:
     ) -> dict[str, Any]:
         """Start a conversation."""
         wanted = new or schemas.NewConversation()
-        self._require_offered(wanted.model)
+        await require_offered(self._models, wanted.model)
         record = await self._chat.begin(
-            user, name=wanted.name or "", model=wanted.model, opening=_opening(wanted)
+            user,
+            name=wanted.name or "",
+            model=wanted.model,
+            effort=_effort(wanted.effort),
+            opening=_opening(wanted),
         )
         return serializers.api_conversation(record, await self._messages(record))
 
@@ -135,24 +150,24 @@ class ConversationRoutes:
 
     async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
         """Return one conversation with its messages, name, model and owner."""
-        record = await self.own(user, conversation_id)
-        return serializers.api_details(record, await self._messages(record))
+        return await self._details(await self.own(user, conversation_id))
 
     async def change(
         self, user: User, conversation_id: UUID, change: schemas.ConversationChange
     ) -> dict[str, Any]:
-        """Rename the conversation, or choose its model from the next answer on."""
-        self._require_offered(change.model)
+        """Rename the conversation, or choose its model or effort from the next answer on."""
+        await require_offered(self._models, change.model)
         record = await self._library.update(
             str(conversation_id),
             user_scope(user),
             name=change.name or UNCHANGED,
             model=change.model if "model" in change.model_fields_set else UNCHANGED,
+            effort=_effort(change.effort) if "effort" in change.model_fields_set else UNCHANGED,
         )
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
         self._chat.push_refresh(user, record)
-        return serializers.api_details(record, await self._messages(record))
+        return await self._details(record)
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
         """Delete the conversation with all its messages; a running answer stops."""
@@ -162,6 +177,14 @@ class ConversationRoutes:
             await self._chat.inbox.gone(record.conversation.key)
         self._chat.hub.wake_all()
         self._chat.push_refresh(user, record)
+
+    async def context(self, user: User, conversation_id: UUID) -> dict[str, Any]:
+        """Describe what the model will get with the next question."""
+        record = await self.own(user, conversation_id)
+        report = await self._reporter.report(record.conversation.key)
+        if report is None:
+            raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
+        return serializers.api_context(report)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
@@ -182,10 +205,8 @@ class ConversationRoutes:
             left=left,
         )
 
-    def _require_offered(self, model: str | None) -> None:
-        if model is not None and model not in self._offered.names:
-            offered = self._offered.names
-            raise field_error(("body", "model"), http_texts.model_not_offered(offered))
+    async def _details(self, record: ConversationRecord) -> dict[str, Any]:
+        return serializers.api_details(record, await self._messages(record), self._models)
 
 
 class RecordRoutes:
@@ -254,6 +275,10 @@ class RecordRoutes:
             raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
         self._chat.push_refresh(user, record)
         return serializers.api_record(message, record.uid)
+
+
+def _effort(chosen: schemas.EffortName | None) -> Effort | None:
+    return None if chosen is None else Effort(chosen)
 
 
 def _opening(new: schemas.NewConversation) -> Said:

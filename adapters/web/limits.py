@@ -24,6 +24,9 @@ MESSAGE_CHARACTERS = 64_000
 NAME_CHARACTERS = 80
 """Characters of a conversation's name, which is one line in a list."""
 
+MODEL_CHARACTERS = 300
+"""Characters of a model's name: the longest ones name a file of a repository."""
+
 RETRY_SECONDS = 5
 """Seconds to wait after 429: about the time that one answer takes."""
 
@@ -100,7 +103,10 @@ class SharedBodyBudget:
 
 
 class _Counted:
-    """The app as a class instance, because Starlette takes a function for a request handler."""
+    """An ASGI app that counts request bodies.
+
+    A class, because Starlette would take a function for a request handler.
+    """
 
     def __init__(self, app: ASGIApp, bodies: SharedBodyBudget) -> None:
         self._app, self._bodies = app, bodies

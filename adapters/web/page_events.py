@@ -7,6 +7,7 @@ from adapters.web.chat import CHANNEL, ChatService, user_scope
 from adapters.web.hub import LiveReply
 from adapters.web.size_limit import message_size
 from bot.domain.records import ReplyRecord, ThreadRecord
+from bot.ports.model import ModelCatalog
 
 NEWEST_QUESTIONS = 20
 """Messages among which the questions of a running turn are searched for."""
@@ -15,8 +16,9 @@ NEWEST_QUESTIONS = 20
 class PageEvents:
     """Pushes events to the feeds of the hub."""
 
-    def __init__(self, chat: ChatService) -> None:
+    def __init__(self, chat: ChatService, models: ModelCatalog) -> None:
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
+        self._models = models
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
 
     async def push_reply(self, live: LiveReply) -> None:
@@ -65,9 +67,10 @@ class PageEvents:
     def push_thread(self, user: str, thread: ThreadRecord | None) -> None:
         """The thread's line in the channel has changed."""
         if thread is not None:
+            choices = serializers.page_choices(thread.record.conversation, self._models)
             self._hub.feed(user).push(
                 "thread",
-                lambda: serializers.page_thread(thread, self._highlight),
+                lambda: serializers.page_thread(thread, choices, self._highlight),
                 key=f"thread-{thread.record.uid}",
                 size=thread_size(thread),
             )

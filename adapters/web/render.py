@@ -60,11 +60,11 @@ class _Html(RendererHTML):
         return f'<a href="{address}" target="_blank" rel="{REL}">{text}</a>'
 
     def math_inline(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        """The exact source."""
+        """Formulas are shown as their source text."""
         return escape(tokens[idx].content)
 
     def math_block(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        """The exact source, on its own lines."""
+        """As `math_inline`, in a separate paragraph."""
         return f"<p>{escape(tokens[idx].content).replace(chr(10), '<br />' + chr(10))}</p>\n"
 
     def table_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:

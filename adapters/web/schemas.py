@@ -7,11 +7,15 @@ from uuid import UUID
 
 from pydantic import BaseModel, Discriminator, Field, StrictBool, Tag, WithJsonSchema
 
-from adapters.web.limits import MESSAGE_CHARACTERS, NAME_CHARACTERS
+from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, NAME_CHARACTERS
 
 RoleName = Literal["system", "user", "assistant"]
+EffortName = Literal["low", "medium", "high"]
 Text = Annotated[str, Field(min_length=1, max_length=MESSAGE_CHARACTERS)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
+ModelName = Annotated[
+    str, Field(max_length=MODEL_CHARACTERS, description="one of those that `GET /models` lists")
+]
 ChosenId = Annotated[str, Field(min_length=1, max_length=200)]
 MOST_OPENING = 1_000  # messages at the start of a conversation
 MOST_PARTS = 100  # texts and files of one message
@@ -128,10 +132,15 @@ class Conversation(BaseModel):
 
 
 class ConversationDetails(Conversation):
-    """A conversation with all its fields. `model` is null for the default."""
+    """A conversation with all its fields. `model` and `effort` are null for the default.
+
+    `answering_model` answers the next question: the default if `model` is not offered any more.
+    """
 
     name: str
     model: str | None
+    answering_model: str
+    effort: EffortName | None
     user_id: str
     updated_at: Annotated[str, Field(description=_AT)]
 
@@ -170,17 +179,53 @@ class NewConversation(BaseModel):
     """
 
     name: Name | None = None
-    model: str | None = None
+    model: ModelName | None = None
+    effort: EffortName | None = None
     messages: Annotated[list[NewMessage], Field(max_length=MOST_OPENING)] | None = None
     template: Text | None = None
     input: Text | None = None
 
 
 class ConversationChange(BaseModel):
-    """The fields to change; omitted ones stay. A `model` of null restores the default."""
+    """The fields to change; omitted ones stay. A `model` or `effort` of null is the default."""
 
     name: Name | None = None
-    model: str | None = None
+    model: ModelName | None = None
+    effort: EffortName | None = None
+
+
+class Models(BaseModel):
+    """The models that a conversation may choose. `default` answers if none is chosen."""
+
+    default: str
+    models: list[str]
+
+
+class ContextPart(BaseModel):
+    """One kind of text in the next request; `count` is the number of messages or files."""
+
+    kind: Literal["prompt", "summary", "messages", "files"]
+    tokens: int
+    count: int
+
+
+class Context(BaseModel):
+    """What the model will get with the next question, in estimated tokens.
+
+    `budget` is the largest request, and `window` the model's window, null if it is unknown. The
+    provider's cache had `cached_tokens` of the last request, null if it did not say.
+    `summarized` messages are in `summary` only; the model gets nothing of `left_out` ones.
+    """
+
+    model: str
+    tokens: int
+    budget: int
+    window: int | None
+    parts: list[ContextPart]
+    cached_tokens: int | None
+    summarized: int
+    left_out: int
+    summary: str
 
 
 class Question(BaseModel):
@@ -209,8 +254,26 @@ class QuestionForm(BaseModel):
 
 
 # ── messages as records ───────────────────────────────────────────────────────────────────────
+class Usage(BaseModel):
+    """The tokens of an answer, as counted by the provider.
+
+    `cached_tokens` were read from the provider's prompt cache and `cache_write_tokens` written to
+    it: both are part of `input_tokens`. `reasoning_tokens` are part of `output_tokens`.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+
+
 class Record(BaseModel):
-    """A message as a record. `index` is null until a turn takes the question."""
+    """A message as a record. `index` is null until a turn takes the question.
+
+    An answer has the `model` that wrote it and its `usage`, null if the provider counted nothing.
+    """
 
     id: UUID
     role: RoleName
@@ -219,6 +282,8 @@ class Record(BaseModel):
     conversation_id: UUID
     created_at: Annotated[str, Field(description=_AT)]
     attachments: list[Attachment]
+    model: str | None
+    usage: Usage | None
 
 
 class RecordChange(BaseModel):

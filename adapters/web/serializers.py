@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,9 @@ from adapters.web.images import RASTER_TYPES
 from adapters.web.render import html_of, html_of_person
 from bot.domain import attachment_labels
 from bot.domain.attachments import AttachmentKind
-from bot.domain.conversations import Role
+from bot.domain.context import ContextReport
+from bot.domain.conversations import Conversation, Role
+from bot.domain.model import Usage
 from bot.domain.records import (
     AttachmentRecord,
     ConversationRecord,
@@ -21,6 +23,7 @@ from bot.domain.records import (
     ThreadRecord,
 )
 from bot.domain.turns import Outcome, TurnResult
+from bot.ports.model import ModelCatalog
 from bot.turns.display import sentence_of
 from bot.turns.outcome import controls_for
 
@@ -69,13 +72,17 @@ def api_conversation(
     }
 
 
-def api_details(record: ConversationRecord, messages: Sequence[MessageRecord]) -> dict[str, Any]:
-    """A conversation with all of its fields."""
+def api_details(
+    record: ConversationRecord, messages: Sequence[MessageRecord], models: ModelCatalog
+) -> dict[str, Any]:
+    """A conversation with all of its fields; `models` knows which model answers."""
     known = record.conversation
     return {
         **api_conversation(record, messages),
         "name": known.name,
         "model": known.model,
+        "answering_model": models.get(known.model).name,
+        "effort": known.effort,
         "user_id": known.began_by.id if known.began_by else known.key.workspace,
         "updated_at": timestamp(known.updated_at),
     }
@@ -91,6 +98,42 @@ def api_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
         "conversation_id": conversation,
         "created_at": timestamp(message.created_at),
         "attachments": [api_attachment(each) for each in message.attachments],
+        "model": message.model,
+        "usage": None if message.usage is None else tokens_of(message.usage),
+    }
+
+
+def tokens_of(usage: Usage) -> dict[str, int]:
+    """The tokens of an answer by kind."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }
+
+
+NO_TOKENS: Mapping[str, None] = dict.fromkeys(tokens_of(Usage(0, 0)))
+"""The same fields for a message whose tokens are not known."""
+
+
+def api_context(report: ContextReport) -> dict[str, Any]:
+    """What the model will get with the next question."""
+    return {
+        "model": report.model,
+        "tokens": report.tokens,
+        "budget": report.budget,
+        "window": report.window,
+        "parts": [
+            {"kind": part.kind.value, "tokens": part.tokens, "count": part.count}
+            for part in report.parts
+        ],
+        "cached_tokens": report.cached_tokens,
+        "summarized": report.summarized,
+        "left_out": report.left_out,
+        "summary": report.summary,
     }
 
 
@@ -126,8 +169,7 @@ def page_message(message: MessageRecord, highlight: Highlight) -> dict[str, Any]
         "epoch": message.epoch,
         "attachments": [page_attachment(each) for each in message.attachments],
         "model": None,
-        "input_tokens": None,
-        "output_tokens": None,
+        **NO_TOKENS,
         "seconds": None,
     }
 
@@ -149,8 +191,7 @@ def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight)
         "sentence": sentence_of(reply.display, reply.content),
         "state": _STATES[reply.outcome],
         "model": reply.model,
-        "input_tokens": reply.usage.input_tokens if reply.usage else None,
-        "output_tokens": reply.usage.output_tokens if reply.usage else None,
+        **(NO_TOKENS if reply.usage is None else tokens_of(reply.usage)),
         "seconds": None if reply.seconds is None else round(reply.seconds, 3),
         "controls": _controls(reply.outcome, reply),
     }
@@ -192,19 +233,31 @@ def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
         "created_at": timestamp(begun_at),
         "state": "writing",
         "model": None,
-        "input_tokens": None,
-        "output_tokens": None,
+        **NO_TOKENS,
         "seconds": None,
     }
 
 
-def page_thread(thread: ThreadRecord, highlight: Highlight) -> dict[str, Any]:
-    """A thread as one line of the channel."""
+def page_choices(conversation: Conversation, models: ModelCatalog) -> dict[str, Any]:
+    """The thread's model and effort. `takes_effort` is null if nothing is known about the model."""
+    answering = models.get(conversation.model)
+    return {
+        "model": conversation.model,
+        "answering_model": answering.name,
+        "effort": conversation.effort,
+        "takes_effort": answering.facts.effort,
+    }
+
+
+def page_thread(
+    thread: ThreadRecord, choices: Mapping[str, Any], highlight: Highlight
+) -> dict[str, Any]:
+    """A thread as one line of the channel; `choices` are those of `page_choices`."""
     conversation = thread.record.conversation
     return {
         "id": thread.record.uid,
         "name": conversation.name,
-        "model": conversation.model,
+        **choices,
         "created_at": timestamp(conversation.created_at),
         "updated_at": timestamp(conversation.updated_at),
         "root": page_message(thread.root, highlight),

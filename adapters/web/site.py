@@ -20,6 +20,7 @@ from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
+from adapters.web.models import ModelRoutes
 from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.uploads import UploadBudget
 from adapters.web.workspace import Workspace
@@ -27,6 +28,7 @@ from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
 from bot.domain import texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
+from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
 
 WITH_FILES = (
@@ -45,6 +47,7 @@ def build_site(
     streams: StreamLimit,
     access: Access,
     models: ModelCatalog,
+    reporter: ContextReporter,
     hosts: Sequence[str],
     any_address: bool,
     throttle: WrongTokenThrottle,
@@ -63,25 +66,26 @@ def build_site(
     )
     app.state.access = access
     app.state.upload_limits, app.state.upload_budget = uploads, UploadBudget()
-    _complete_description(app, models, uploads)
+    _complete_description(app, uploads)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _report_invalid)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.add_exception_handler(RecordHeld, _conflict)
-    conversations = ConversationRoutes(chat=chat, streams=streams, offered=models)
+    conversations = ConversationRoutes(chat=chat, streams=streams, models=models, reporter=reporter)
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
     app.include_router(AttachmentRoutes(chat.library).router())
-    app.include_router(AdminRoutes(library=chat.library).router())
+    app.include_router(ModelRoutes(models).router())
+    app.include_router(AdminRoutes(library=chat.library, models=models).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
     door = TokenCheck(BodyLimit(app, uploads), access=access, throttle=throttle)
     return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
-def _complete_description(app: FastAPI, models: ModelCatalog, uploads: UploadLimits) -> None:
-    """Add the available models, and the bodies with files, to the OpenAPI description.
+def _complete_description(app: FastAPI, uploads: UploadLimits) -> None:
+    """Add the bodies with files to the OpenAPI description.
 
     It is built when it is first read.
     """
@@ -92,8 +96,6 @@ def _complete_description(app: FastAPI, models: ModelCatalog, uploads: UploadLim
             shapes.update(openapi.body_schemas(*WITH_FILES))
             for shape in ("QuestionForm", "PromptForm"):
                 shapes[shape]["properties"]["files"]["maxItems"] = uploads.files
-            for shape in ("NewConversation", "ConversationChange"):
-                shapes[shape]["properties"]["model"] = {"enum": [None, *models.names]}
         known: dict[str, Any] = app.openapi_schema or {}
         return known
 

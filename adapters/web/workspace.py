@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, model_validator
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
-from adapters.web.limits import MESSAGE_CHARACTERS, StreamLimit, UploadLimits
+from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents, reply_size, thread_size
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
@@ -64,13 +64,14 @@ class NewCommand(BaseModel):
 
     thread: uuid.UUID | None = None
     name: str = Field(pattern=f"^({'|'.join(commands.NAMES)})$")
-    argument: str = Field(default="", max_length=200)
+    argument: str = Field(default="", max_length=MODEL_CHARACTERS)
     client_id: uuid.UUID | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Only models have names; numbers identify everything else."""
-        if self.name != commands.MODEL and not _NUMBER.fullmatch(self.argument.strip()):
+        """Only models and efforts have names; numbers identify everything else."""
+        has_name = self.name in (commands.MODEL, commands.EFFORT)
+        if not has_name and not _NUMBER.fullmatch(self.argument.strip()):
             raise ValueError("argument: write the number of a turn or of an epoch, or nothing")
         return self
 
@@ -136,8 +137,15 @@ class Workspace:
         place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
         shown = take_first(found, thread_size)
+        chosen = [
+            (thread, serializers.page_choices(thread.record.conversation, self._models))
+            for thread in shown
+        ]
         lines = await self._html_pool.run(
-            lambda: [serializers.page_thread(thread, self._highlight) for thread in reversed(shown)]
+            lambda: [
+                serializers.page_thread(thread, choices, self._highlight)
+                for thread, choices in reversed(chosen)
+            ]
         )
         more = len(found) == limit or len(shown) < len(found)
         return {
@@ -155,7 +163,7 @@ class Workspace:
             "event": newest,
             "id": record.uid,
             "name": conversation.name,
-            "model": conversation.model,
+            **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "messages": await self._messages(conversation.id),
         }
@@ -262,12 +270,12 @@ class Workspace:
         if receipt is Receipt.QUESTION and message is not None:
             self._chat.push_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
-            self._events.push_notice(user, thread, answer.text, incoming.message_id)
+            self._events.push_notice(user, thread, answer.whole, incoming.message_id)
         self._events.push_thread(user, thread)
         return {
             "thread": thread.record.uid if thread else None,
             "message": message,
-            "answer": (answer.text or None) if answer else None,
+            "answer": (answer.whole or None) if answer else None,
             "receipt": receipt.value,
         }
 
@@ -285,9 +293,9 @@ class Workspace:
         found = await self._library.thread(thread, user_scope(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
         if command.name != commands.STOP and answer.text:  # the reply itself shows the effect
-            self._events.push_notice(user, found, answer.text, client_id)
+            self._events.push_notice(user, found, answer.whole, client_id)
         self._events.push_thread(user, found)
-        return {"answer": answer.text}
+        return {"answer": answer.whole}
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(

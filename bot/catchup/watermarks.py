@@ -118,7 +118,7 @@ class WatermarkTracker:
         self._dirty[ChannelRef(workspace, "")] = None
 
     def advance(self, ref: ChannelRef, position: int) -> None:
-        """Everything in a channel up to `position` was read from the platform and decided."""
+        """Record that a backfill handled everything in a channel up to `position`."""
         state = self._state(ref.workspace)
         undecided = state.undecided.get(ref.channel, set())
         self._decide(state, ref.channel, {p for p in undecided if p <= position})

@@ -34,6 +34,17 @@ async def run_until(
 
 
 @contextlib.contextmanager
+def on_signal(number: signal.Signals, handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` for each such signal, which otherwise would end the process."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
 def stop_signals(*numbers: signal.Signals) -> Iterator[asyncio.Event]:
     """An event that the first of these signals sets; a second signal ends the process as usual."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()

@@ -23,8 +23,11 @@ OWN_LOGGERS = ("bot", "adapters")
 
 def configure(
     *, level: str, form: Literal["console", "json"], secrets: Iterable[str], stream: Any = None
-) -> None:
-    """Send the bot's and the libraries' logs to `stream` (default: stderr), without `secrets`."""
+) -> Redactor:
+    """Send the bot's and the libraries' logs to `stream` (default: stderr), without `secrets`.
+
+    The returned redactor takes further secrets.
+    """
     redact = Redactor(secrets)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -58,6 +61,7 @@ def configure(
     root.setLevel(logging.WARNING)  # from libraries, only warnings and errors
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(level)
+    return redact
 
 
 def shorten_lost_connection(record: logging.LogRecord) -> bool:
@@ -90,7 +94,13 @@ class Redactor:
     """A structlog processor that redacts secrets in all values, nested ones and tracebacks."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+        self._secrets: tuple[str, ...] = ()
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Redact these values, too. The longest ones come first: one may be part of another."""
+        known = {*self._secrets, *(each for each in secrets if len(each) >= SHORTEST_SECRET)}
+        self._secrets = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(
         self, _logger: Any, _method: str, event: MutableMapping[str, Any]

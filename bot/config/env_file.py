@@ -51,6 +51,10 @@ OTHER_NAMES: Mapping[str, str] = {
     "HOST": "HTTP_HOST",
     "DATABASE": "DATABASE_URL",
     "PROMPT": "SYSTEM_PROMPT",
+    "GOOGLE_API_KEY": "GEMINI_API_KEY",
+    "CLAUDE_API_KEY": "ANTHROPIC_API_KEY",
+    "GROK_API_KEY": "XAI_API_KEY",
+    "TOGETHERAI_API_KEY": "TOGETHER_API_KEY",
 }
 # Other programs read the excluded names too, so in the environment they may not be meant for us.
 _UNSHARED = frozenset(OTHER_NAMES) - {
@@ -64,6 +68,10 @@ _UNSHARED = frozenset(OTHER_NAMES) - {
     "HOST",
     "DATABASE",
     "PROMPT",
+    "GOOGLE_API_KEY",
+    "CLAUDE_API_KEY",
+    "GROK_API_KEY",
+    "TOGETHERAI_API_KEY",
 }
 
 _COMMENT = re.compile(r"\s#.*\Z", re.DOTALL)
@@ -76,7 +84,7 @@ def read(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
-    text = _decode(path)
+    text = decode(path.read_bytes(), path)
     for binding in parse_stream(StringIO(text)):
         if binding.error:
             lead = len(binding.original.string) - len(binding.original.string.lstrip())
@@ -85,8 +93,11 @@ def read(path: Path) -> dict[str, str]:
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(text)).items()}
 
 
-def _decode(path: Path) -> str:
-    data = path.read_bytes()
+def decode(data: bytes, path: Path) -> str:
+    """The text of a file, which Windows may have written.
+
+    Raises SettingsError, with the line number, for undecodable text.
+    """
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)

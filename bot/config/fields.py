@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, SecretStr
 
-MODEL_KINDS = ("openai", "huggingface", "echo")
+from bot.config.model_names import check_choice, check_name, check_summarizer
+
 MIN_TOKEN_CHARACTERS = 16
 """The shortest token: shorter ones are easy to guess, and too common as text to redact from the
 log."""
@@ -51,12 +52,15 @@ def _check_url(value: str, *schemes: str) -> str:
 
 
 def _check_models(value: str) -> str:
+    """Only the form: which providers there are depends on `threadline.toml`, too."""
     for name in split(value):
-        kind, _, model = name.partition(":")
-        if kind not in MODEL_KINDS or (kind == "echo") == bool(model):
-            raise ValueError(
-                f"{name!r} is not a model: write openai:MODEL, huggingface:MODEL or echo"
-            )
+        check_name(name)
+    return value
+
+
+def _check_choices(value: str) -> str:
+    for name in split(value):
+        check_choice(name)
     return value
 
 
@@ -137,6 +141,8 @@ DatabaseUrl = Annotated[str, AfterValidator(_check_database)]
 HttpUrl = Annotated[str, AfterValidator(lambda value: _check_url(value, "http", "https"))]
 WebSocketUrl = Annotated[str, AfterValidator(lambda value: _check_url(value, "ws", "wss"))]
 ModelNames = Annotated[str, AfterValidator(_check_models)]
+ModelChoices = Annotated[str, AfterValidator(_check_choices)]
+SummaryModel = Annotated[str, AfterValidator(check_summarizer)]
 TimeZoneName = Annotated[str, AfterValidator(_check_time_zone)]
 FileMessages = Annotated[int, AfterValidator(_check_file_messages)]
 UserTokens = Annotated[SecretStr, AfterValidator(_check_user_tokens)]

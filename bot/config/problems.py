@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from bot.domain.errors import SettingsError
+
 # pydantic's error type → the expected value, with the limits from the error's context.
-_EXPECTED = {
+EXPECTED = {
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
     "float_parsing": "a number",
@@ -28,16 +30,45 @@ def describe_problem(
 ) -> tuple[str, str]:
     """The setting's name and its problem, without the value of a `secret` setting."""
     name = str(error["loc"][0])
-    expected = _EXPECTED.get(error["type"])
-    if expected is None:
+    wanted = expectation(error, EXPECTED)
+    if wanted is None:
         return name.upper(), str(error["msg"]).removeprefix("Value error, ")
-    wanted = expected.format_map(error.get("ctx", {}))
     if name in secret:
         return name.upper(), f"the value must be {wanted}"
-    return name.upper(), f"{_quote(values[name])} is wrong: it must be {wanted}"
+    return name.upper(), f"{quote(values[name])} is wrong: it must be {wanted}"
 
 
-def _quote(value: str) -> str:
+def expectation(error: Mapping[str, Any], texts: Mapping[str, str]) -> str | None:
+    """What the value must be; None if the error's message says it."""
+    text = texts.get(error["type"])
+    limits = {
+        name: f"{limit:g}" if isinstance(limit, float) else limit
+        for name, limit in error.get("ctx", {}).items()
+    }
+    return None if text is None else text.format_map(limits)
+
+
+def quote(value: str) -> str:
+    """The value in quotes, cut to a recognizable length."""
     return repr(
         value if len(value) <= MAX_VALUE_CHARACTERS else value[: MAX_VALUE_CHARACTERS - 1] + "…"
     )
+
+
+def require_all(*checks: Callable[[], object]) -> None:
+    """Run all checks; raises one SettingsError with the problems of all that failed."""
+    problems: dict[tuple[str, str], None] = {}
+    for check in checks:
+        try:
+            check()
+        except SettingsError as error:
+            problems.update(dict.fromkeys(error.problems))
+    raise_any(problems)
+
+
+def raise_any(problems: Iterable[tuple[str, str]]) -> None:
+    """Raise one SettingsError for all problems, if there are any."""
+    found = list(problems)
+    if found:
+        (setting, problem), *others = found
+        raise SettingsError(setting, problem, others=others)

@@ -32,8 +32,8 @@ class ProviderConfig:
     kind: ProviderKind
     base_url: str | None = None
     key: SecretStr | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may contain keys
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
     first_token_seconds: float | None = None
     key_setting: str = ""
     address_setting: str = ""

@@ -1,4 +1,4 @@
-"""Typed settings, read once from the environment and `.env`; the environment wins.
+"""Typed settings, read from the environment, `.env` and `threadline.toml`, in this order.
 
 An empty value counts as not set. An invalid value raises SettingsError with the setting's name.
 """
@@ -13,10 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 
 from bot.config import env_file
+from bot.config import file as config_file
 from bot.config.fields import (
     AdminNames,
     DatabaseUrl,
@@ -25,16 +34,21 @@ from bot.config.fields import (
     HostNames,
     HostPorts,
     HttpUrl,
+    ModelChoices,
     ModelNames,
     SlackAppToken,
     SlackBotToken,
+    SummaryModel,
     TimeZoneName,
     UserTokens,
     WebSocketUrl,
     split,
     split_pairs,
 )
-from bot.config.problems import describe_problem
+from bot.config.file import ConfigFile
+from bot.config.presets import KEY_VARIABLES
+from bot.config.problems import describe_problem, raise_any
+from bot.config.variables import Variables
 from bot.domain.errors import SettingsError
 from bot.domain.model import ReasoningDisplay
 
@@ -45,6 +59,8 @@ DEFAULT_SYSTEM_PROMPT = (
 NO_PROMPT = "none"
 """The value of SYSTEM_PROMPT that switches the prompt off; an empty value counts as not set."""
 DEFAULT_HTTP_PORT = 8080
+DEFAULT_CONTEXT_TOKENS = 16_000
+"""The largest request to a model whose window is unknown, unless CONTEXT_TOKENS is set."""
 # Settings in which ` #` does not start a comment.
 PROSE = frozenset({"system_prompt"})
 
@@ -74,14 +90,14 @@ class Settings(BaseModel):
     slack_command_prefix: str = ""
     # Models
     llm: ModelNames | None = None
-    models: ModelNames = ""
+    models: ModelChoices = ""
     openai_api_key: SecretStr | None = None
     openai_base_url: HttpUrl | None = None
     hf_token: SecretStr | None = None
     hf_base_url: HttpUrl | None = None
     system_prompt: str = DEFAULT_SYSTEM_PROMPT
     context_tokens: int | None = Field(default=None, ge=256)
-    summary_model: str = ""
+    summary_model: SummaryModel = ""
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     timezone: TimeZoneName | None = None
@@ -99,6 +115,7 @@ class Settings(BaseModel):
     link_private_hosts: HostPorts = ""
     transcription_model: str = ""
     # Running
+    threadline_config: Path | None = None
     max_concurrent_turns: int = Field(default=200, ge=1)
     max_queued_turns: int = Field(default=2_000, ge=1)
     drain_seconds: float = Field(default=25.0, ge=0)
@@ -117,6 +134,26 @@ class Settings(BaseModel):
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
     ] = "INFO"
     log_format: Literal["console", "json"] = "console"
+
+    _variables: Variables = PrivateAttr(default_factory=Variables)
+    _file: ConfigFile = PrivateAttr(default_factory=ConfigFile)
+
+    # ── the sources ───────────────────────────────────────────────────────────────────────────
+    @property
+    def variables(self) -> Variables:
+        """The environment and `.env`, for the keys that are not settings."""
+        return self._variables
+
+    @property
+    def file(self) -> ConfigFile:
+        """`threadline.toml`."""
+        return self._file
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the settings come from, whether they exist or not."""
+        paths = (self._variables.path, self._file.path)
+        return tuple(path for path in paths if path is not None)
 
     # ── derived values ────────────────────────────────────────────────────────────────────────
     @property
@@ -141,13 +178,13 @@ class Settings(BaseModel):
 
     @property
     def llm_chain(self) -> tuple[str, ...]:
-        """The models of `LLM` in order of preference; echo if it is not set."""
-        return split(self.llm or "") or ("echo",)
+        """The models in order of preference; echo if neither `LLM` nor the file names one."""
+        return split(self.llm or "") or tuple(self.file.contents.llm) or ("echo",)
 
     @property
     def model_choices(self) -> tuple[str, ...]:
         """The models that people may choose with /model."""
-        return split(self.models)
+        return split(self.models) or tuple(self.file.contents.choices)
 
     @property
     def discord_servers(self) -> frozenset[str]:
@@ -205,16 +242,18 @@ class Settings(BaseModel):
         fields = (name for name in type(self).model_fields if name != "http_tokens")
         values = (getattr(self, name) for name in fields)
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        return [*secrets, *self.web_tokens.values()]
+        names = {*KEY_VARIABLES, *self.file.variables()}
+        keys = {part for name in names for part in _secret_parts(self.variables.get(name))}
+        return [*secrets, *self.web_tokens.values(), *sorted(keys - set(secrets))]
 
     def require_consistent(self) -> None:
         """Raise SettingsError if settings contradict each other."""
         self._require_whole_slack()
         self._require_safe_web()
-        if self.has_platform and self.llm is None:
+        if self.has_platform and self.llm is None and not self.file.sets("llm"):
             raise SettingsError(
                 "LLM",
-                "set a model, such as openai:gpt-5-mini "
+                "set a model, such as openai/gpt-5-mini "
                 "(or echo, to try the connection without a model)",
             )
 
@@ -250,32 +289,58 @@ class Settings(BaseModel):
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Settings:
-    """Read the settings from `environ` and the file `dotenv`.
+    """Read the settings from `environ`, the file `dotenv`, and `threadline.toml` beside it.
 
-    Raises one SettingsError for all invalid settings.
+    Raises one SettingsError for all invalid settings. Problems of `threadline.toml` alone are kept
+    in `Settings.file`, and raised by `bot.config.models.resolve`.
     """
+    variables = read_variables(environ, dotenv)
+    file = read_file(variables, dotenv)
     values: dict[str, Any] = {}
-    file = env_file.read(dotenv) if dotenv is not None else {}
     for name in Settings.model_fields:
-        variable = name.upper()
-        given = env_file.unquote(environ.get(variable, ""), prose=name in PROSE)
-        value = given or file.get(variable, "").strip()
-        if value:
+        if value := variables.get(name.upper(), prose=name in PROSE):
             values[name] = value
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         secret = {name for name, field in Settings.model_fields.items() if _is_secret(field)}
         found = [describe_problem(each, values, secret) for each in error.errors()]
-        (setting, problem), *others = found
-        raise SettingsError(setting, problem, others=others) from None
+        raise_any([*found, *file.problems])
+        raise
+    settings._variables, settings._file = variables, file
+    return settings
+
+
+def read_variables(environ: Mapping[str, str], dotenv: Path | None) -> Variables:
+    """The environment and the file `dotenv`."""
+    file = env_file.read(dotenv) if dotenv is not None else {}
+    filled = {name: value for name, value in file.items() if value.strip()}
+    return Variables(environ, filled, dotenv)
+
+
+def read_file(variables: Variables, dotenv: Path | None) -> ConfigFile:
+    """`threadline.toml` beside the file `dotenv`, or the file that THREADLINE_CONFIG names."""
+    settings = Settings.model_fields
+    if named := variables.get("THREADLINE_CONFIG"):
+        return config_file.read(Path(named), required=True, settings=settings)
+    if dotenv is None:
+        return ConfigFile()
+    path = dotenv.with_name(config_file.DEFAULT_NAME)
+    return config_file.read(path, required=False, settings=settings)
 
 
 def unknown_names(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> dict[str, str]:
     """Unknown names that look like settings, each with the name that is probably meant."""
+    variables = read_variables(environ, dotenv)
     known = [name.upper() for name in Settings.model_fields]
+    known += sorted({*KEY_VARIABLES, *read_file(variables, dotenv).variables()} - {*known})
     file = env_file.read(dotenv) if dotenv is not None else {}
     return env_file.find_misspelled(known, file, environ)
+
+
+def _secret_parts(value: str) -> list[str]:
+    """A key, and its last word: libraries may show a token without the `Bearer` before it."""
+    return [value, value.split()[-1]] if value else []
 
 
 def _is_secret(field: FieldInfo) -> bool:

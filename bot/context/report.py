@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.context.attachments import AttachmentContext
+from bot.context.attachments import AttachmentContext, excerpt_cache
 from bot.context.budgets import first_model
 from bot.context.estimates import RequestEstimate
 from bot.context.positions import Positions, Sizes, Source, WindowReader
 from bot.context.requests import ContextPorts, summary_within
 from bot.context.roles import add_names
-from bot.context.turn_attachments import AttachmentPorts, asks_again, may_ask_again
+from bot.context.turn_attachments import asks_again, may_ask_again
 from bot.context.window import summary_message, system_messages, today
 from bot.domain.attachment_labels import CANNOT_SEE
 from bot.domain.attachments import Attachment
 from bot.domain.context import ContextPart, ContextPartKind, ContextReport, ContextState
 from bot.domain.conversations import Conversation, ConversationKey
+from bot.ports.attachments import AttachmentStore
 from bot.ports.model import ChatModel, ModelCatalog
 
 EVERYTHING = 2**62
@@ -26,9 +27,10 @@ class WindowReporter:
     """Implements `bot.ports.context.ContextReporter`. It changes nothing and waits for no file."""
 
     def __init__(
-        self, *, ports: ContextPorts, models: ModelCatalog, attachments: AttachmentPorts
+        self, *, ports: ContextPorts, models: ModelCatalog, attachments: AttachmentStore
     ) -> None:
         self._ports, self._models, self._attachments = ports, models, attachments
+        self._cache = excerpt_cache()
 
     async def report(self, key: ConversationKey) -> ContextReport | None:
         """See the port. Raises StoreUnavailable."""
@@ -73,7 +75,7 @@ class WindowReporter:
 
     def _attached(self, model: ChatModel, budget: int) -> AttachmentContext:
         return AttachmentContext(
-            store=self._attachments.store,
+            store=self._attachments,
             arrive_above=self._read_attachments,
             questions=frozenset(),
             room=budget * 3 // 4,
@@ -81,13 +83,13 @@ class WindowReporter:
             may_ask_again=may_ask_again,
             no_images=CANNOT_SEE if model.sees is False else "",
             max_images=self._ports.budgets.max_images(model),
-            cache=self._attachments.cache,
+            cache=self._cache,
         )
 
     async def _read_attachments(
         self, messages: Sequence[int]
     ) -> Mapping[int, Sequence[Attachment]]:
-        return await self._attachments.store.of_messages(messages)
+        return await self._attachments.of_messages(messages)
 
     async def _outside(
         self, conversation: Conversation, state: ContextState, start: int, summary: str

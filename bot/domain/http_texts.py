@@ -21,6 +21,9 @@ TWO_LENGTHS = "A request has either a Content-Length or a Transfer-Encoding."
 RECEIVING_TOO_MUCH = "The server is receiving too much data: ask again soon."
 NOT_READY = "Threadline is starting or stopping: ask again in a moment."
 STOPPING = "Threadline is stopping: ask again in a moment."
+CONFIGURATION_KEPT = (
+    "A configuration file is wrong, and the log says why: the configuration from before stays."
+)
 
 
 NOT_JSON = "The body is not JSON."
@@ -70,10 +73,16 @@ MESSAGE_IN_USE = "This message is being answered right now: wait for the answer,
 ROLE_FIXED = "The role of a question or an answer cannot be changed, only its content."
 
 
+NAMED_MODELS = 20
+"""The models that a sentence names; a server may offer hundreds."""
+
+
 def model_not_offered(choices: Sequence[str]) -> str:
-    """A request chooses a model that the settings do not offer."""
-    offered = ", ".join(choices) or "none: leave it out, or null"
-    return f"this model is not offered here; choose one of: {offered}"
+    """A request chooses a model that is not offered."""
+    offered = ", ".join(choices[:NAMED_MODELS]) or "none: leave it out, or null"
+    more = len(choices) - NAMED_MODELS
+    rest = f", and {more:,} more that GET /models lists" if more > 0 else ""
+    return f"this model is not offered here; choose one of: {offered}{rest}"
 
 
 # ── /healthz ──────────────────────────────────────────────────────────────────────────────────

@@ -67,12 +67,18 @@ class ReasoningDisplay(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One model call. `max_tokens`, `temperature`, `effort`: None is the provider's default."""
+    """One model call. `max_tokens`, `temperature`, `effort`: None is the provider's default.
+
+    `cache_key` is the same for all requests of a conversation, so that a provider with several
+    servers sends them to the one whose prompt cache has their beginning. It must not tell who
+    speaks: a digest, never an id. "" sends none.
+    """
 
     messages: tuple[Message, ...]
     max_tokens: int | None = None
     temperature: float | None = None
     effort: Effort | None = None
+    cache_key: str = ""
 
     @property
     def has_images(self) -> bool:

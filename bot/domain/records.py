@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from bot.domain.attachments import AttachmentKind, AttachmentState, Extract, Omission
-from bot.domain.conversations import Author, Conversation, ConversationKey, Role
+from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Role
 from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Outcome
@@ -62,7 +62,8 @@ class MessageRecord:
 
     `turn` is the turn of a question or a reply, None for other messages. `waiting`: the message is
     a question whose turn has not been claimed. The model sees the messages of the conversation's
-    current epoch only. `created_at` is in Unix seconds.
+    current epoch only. `created_at` is in Unix seconds. A reply has the `model` that wrote it and
+    its `usage`, None if the provider counted no tokens.
     """
 
     uid: str
@@ -76,6 +77,8 @@ class MessageRecord:
     is_reply: bool = False
     epoch: int = 1
     attachments: tuple[AttachmentRecord, ...] = ()
+    model: str | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class ReplyRecord:
 class NewConversation:
     """A conversation that the API creates.
 
-    `opening` has the roles and texts of its first messages; None as `model` is the default.
+    `opening` has the roles and texts of its first messages; None as `model` or `effort` is the
+    default.
     """
 
     key: ConversationKey
@@ -115,6 +119,7 @@ class NewConversation:
     name: str
     began_by: Author
     model: str | None = None
+    effort: Effort | None = None
     opening: tuple[tuple[Role, str], ...] = ()
 
 

@@ -1,10 +1,13 @@
-"""Reads a server's URL: a host that is safe to show, and whether the server is local."""
+"""Reads a server's URL: a host that is safe to show, and what is known of the server behind it."""
 
 from __future__ import annotations
 
 import ipaddress
 from urllib.parse import urlsplit
 
+# Their chat completions API documents `prompt_cache_key` ("Prompt caching" in the documentation of
+# each); others might reject it.
+_CACHE_KEY_HOSTS = ("api.openai.com", "openai.azure.com", "api.mistral.ai")
 _LOCAL_ENDINGS = (".local", ".lan", ".internal", ".localhost", ".home.arpa")
 
 
@@ -28,3 +31,9 @@ def is_local(url: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith(_LOCAL_ENDINGS)
     return address.is_loopback or address.is_private or address.is_link_local
+
+
+def takes_cache_key(url: str) -> bool:
+    """Whether the server finds its prompt cache by a key in chat completion requests."""
+    host = urlsplit(url).hostname or ""
+    return any(host == known or host.endswith(f".{known}") for known in _CACHE_KEY_HOSTS)

@@ -9,11 +9,11 @@ from jiter import from_json  # four times as fast as json on a chunk; openai par
 
 from bot.domain.model import Delta, Usage
 from bot.llm.finish_reasons import parse_finish_reason
+from bot.llm.usage import parse_usage
 
 # DeepSeek, SGLang and llama.cpp use reasoning_content; OpenRouter, Ollama and newer vLLM reasoning.
 # Servers that send several repeat the same text, so only the first one present is read.
 _REASONING = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "reasoning_details")
-_MAX_TOKEN_COUNT = 10**12
 _ERROR_FIELDS = {"message", "detail", "errors", "error_code", "error_msg", "error_message"}
 
 # Sentinels, compared by identity.
@@ -44,10 +44,7 @@ def parse_chunk(data: bytes) -> Delta:
     """
     if data.strip() == b"[DONE]":
         return DONE
-    try:
-        chunk = from_json(data)
-    except ValueError:
-        chunk = _parse_leniently(data)
+    chunk = parse_json(data)
     if not isinstance(chunk, dict):
         if chunk is None or chunk == []:
             return EMPTY
@@ -60,6 +57,22 @@ def parse_chunk(data: bytes) -> Delta:
         return _delta(chunk)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise MalformedChunk(f"not a chunk: {data[:80]!r}") from error
+
+
+class ChunkParser:
+    """Parses one response of the chat completions API."""
+
+    parse = staticmethod(parse_chunk)
+
+    def split(self, document: bytes) -> list[bytes]:
+        """One JSON value, or one per line: some bridges omit the `data:` prefix."""
+        try:
+            value = json.loads(document)
+        except (ValueError, RecursionError):
+            return [line for line in document.splitlines() if line.strip()]
+        if isinstance(value, dict) and not value.keys() & {"choices", "error"}:
+            raise ErrorEvent(value)
+        return [document]
 
 
 def _find_error(chunk: dict[str, Any]) -> Any:
@@ -85,11 +98,16 @@ def _is_error_list(chunk: Any) -> bool:
     )
 
 
-def _parse_leniently(data: bytes) -> Any:
-    """Accepts half of a surrogate pair: some servers split an emoji between two chunks.
+def parse_json(data: bytes) -> Any:
+    """The JSON in an event. Raises MalformedChunk.
 
-    `bot.llm.reasoning_splitter` joins the halves.
+    The standard library's parser is lenient: it takes half of a surrogate pair, which servers send
+    when they split an emoji between two chunks. `bot.llm.reasoning_splitter` joins the halves.
     """
+    try:
+        return from_json(data)
+    except ValueError:
+        pass
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -98,8 +116,7 @@ def _parse_leniently(data: bytes) -> Any:
 
 def _delta(chunk: dict[str, Any]) -> Delta:
     choices = chunk.get("choices")
-    counts = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
-    usage = _usage(counts) if isinstance(counts, dict) and counts else None
+    usage = _usage(chunk)
     choice = next(filter(_is_first, choices), None) if choices else None
     if choice is None:
         return Delta(usage=usage) if usage else EMPTY
@@ -110,6 +127,15 @@ def _delta(chunk: dict[str, Any]) -> Delta:
     if not (text or reasoning or finish or usage):
         return EMPTY
     return Delta(text, reasoning, finish, usage)
+
+
+def _usage(chunk: dict[str, Any]) -> Usage | None:
+    """The token counts in a chunk, if there are any."""
+    groq = chunk.get("x_groq")
+    for counts in (chunk.get("usage"), groq.get("usage") if isinstance(groq, dict) else None):
+        if isinstance(counts, dict) and counts:
+            return parse_usage({**counts, "timings": chunk.get("timings")})  # llama.cpp's cache
+    return None
 
 
 def _is_first(choice: Any) -> bool:
@@ -142,22 +168,6 @@ def _reasoning_text(reasoning: Any) -> str:
     if isinstance(reasoning, dict):
         reasoning = reasoning.get("text") or reasoning.get("summary")
     return reasoning if isinstance(reasoning, str) else ""
-
-
-def _usage(counts: dict[str, Any]) -> Usage:
-    return Usage(
-        input_tokens=_token_count(counts.get("prompt_tokens") or counts.get("input_tokens")),
-        output_tokens=_token_count(counts.get("completion_tokens") or counts.get("output_tokens")),
-    )
-
-
-def _token_count(value: Any) -> int:
-    """A number of tokens; 0 for an invalid one, which must not cost the answer."""
-    try:
-        count = int(value or 0)
-    except (OverflowError, TypeError, ValueError):
-        return 0
-    return count if 0 <= count <= _MAX_TOKEN_COUNT else 0
 
 
 def _join_parts(parts: Any) -> tuple[str, str]:

@@ -33,6 +33,7 @@ def _any_of(*patterns: str) -> re.Pattern[str]:
 
 
 _ANYTHING = _any_of("")
+_NOTHING = _any_of(r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,14 @@ RULES: tuple[ErrorRule, ...] = (
                 "insufficient_credits",
                 "credits_exhausted",
                 "payment_required",
+                "billing_error",  # Anthropic
+                "contract_spend_limit_reached",
+                "enforced_spend_limit_reached",
             }
         ),
         _any_of(
             r"insufficient (balance|credits?|funds)",  # DeepSeek, Moonshot, OpenRouter
-            r"credit balance is too low",  # Anthropic
+            r"credit balance is too low|reached your specified api usage limits",  # Anthropic
             r"budget[ _]?(has been )?exceeded|exceeded[ _]?budget",  # LiteLLM
             r"(used|exhausted|spent) (up )?all (your |of your )?(available |monthly )?credits",
             r"(out of|no (more )?|not enough|requires more) credits",
@@ -107,6 +111,8 @@ RULES: tuple[ErrorRule, ...] = (
                 "moderation_blocked",
                 "content_moderation",
                 "invalid_prompt",  # OpenAI's reasoning models
+                "bio_policy",  # the Responses API: openai 3.52, response_error.py
+                "misalignment_policy_violation",
                 "1301",  # Zhipu
             }
         ),
@@ -215,6 +221,7 @@ RULES: tuple[ErrorRule, ...] = (
                 "api_key_invalid",  # Gemini
                 "invalidapikey",  # Alibaba
                 "authentication_error",
+                "permission_error",  # Anthropic
                 "authenticationerror",
                 "unauthenticated",
                 "unauthorized",
@@ -250,7 +257,8 @@ RULES: tuple[ErrorRule, ...] = (
             r"(do(es)? not|don't) have access .{0,60}model",  # Bedrock
             r"(unknown|invalid|unsupported|no such) model|not a valid model|model_id is invalid",
             r"no endpoints found|no (healthy )?deployments? (available|found)",  # OpenRouter
-            r"model\b.{0,80}\b(is|was|has been) (deprecated|decommissioned|retired|no longer)",
+            r"model\b.{0,80}\b(is|was|has been) (deprecated|decommissioned|retired|no longer)"
+            r"(?! (supported )?(for|by|with|in) this model)",  # a parameter of it: Bedrock
             r"model\b.{0,80}\b(not (supported by|deployed)|unavailable in your region)",
             r"(model|模型).{0,10}(不存在|not exist)",
         ),
@@ -274,6 +282,9 @@ RULES: tuple[ErrorRule, ...] = (
             r"overloaded|(no|at|over|insufficient) capacity|capacity exceeded",
             r"server (is )?(too )?busy|temporarily unavailable|queue is full",
         ),
+    ),
+    ErrorRule(  # Anthropic, in a stream
+        Overloaded, frozenset({None}), frozenset({"api_error", "timeout_error"}), _NOTHING
     ),
     ErrorRule(RateLimited, frozenset({429}), frozenset(), _ANYTHING),
     ErrorRule(
@@ -302,6 +313,7 @@ RULES: tuple[ErrorRule, ...] = (
         _any_of(
             r"^\W*(404\W*)?((page|file|route|path|resource|endpoint) )?not found\W*$",
             r"(^|\W)(404 page|file|route|resource) not found\W*$",  # Ollama, llama.cpp, Azure
+            r"not_found_error · not found\W*$",  # Anthropic
             r"invalid url|unknown (request )?(url|path|route|endpoint)|cannot post /",
             r"unexpected endpoint|no static resource|no (matching )?route|not_found_error file",
         ),

@@ -19,11 +19,12 @@ from huggingface_hub import AsyncInferenceClient, constants, set_async_client_fa
 from bot.config.providers import ProviderConfig
 from bot.domain.model import ChatRequest, ModelFacts
 from bot.llm.addresses import host_and_port
-from bot.llm.chat_completions import CONNECT_SECONDS, ChatCompletionsModel, raw_body
+from bot.llm.chat_completions import ChatCompletionsModel
 from bot.llm.error_report import ErrorReport
 from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.streaming_model import CONNECT_SECONDS, raw_body
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 

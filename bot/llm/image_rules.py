@@ -64,6 +64,7 @@ REFUSED_CODES: frozenset[str] = frozenset(
         "failed_to_download_image",
         "image_file_not_found",
         "sanitizer_server_error",
+        "image_dimensions_too_large",  # Anthropic
     }
 )
 

@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -36,20 +36,43 @@ class ImageUploads:
         self._images: list[ImagePart] = []
 
     def content(self, message: Message) -> str | list[dict[str, Any]]:
-        """A message's content in OpenAI's form: a string, or an array if it has images.
+        """A message's content for chat completions: a string, or an array if it has images."""
+        if not message.parts or message.role is not Role.USER:
+            return message.content
+        return self.blocks(message, text=_text, image=self._image_url)
+
+    def blocks(
+        self,
+        message: Message,
+        *,
+        text: Callable[[str], dict[str, Any]],
+        image: Callable[[ImagePart], dict[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """A message's text and images as blocks that `text` and `image` make.
 
         Only people's messages have images, because no API takes them from others. A labelled image
         follows a line with its label, to which the text may refer.
         """
-        if not message.parts or message.role is not Role.USER:
-            return message.content
-        content = [_text(message.content)] if message.content else []
-        for number, part in enumerate(message.parts, start=1):
+        blocks = [text(message.content)] if message.content else []
+        for number, part in enumerate(message.parts if message.role is Role.USER else (), start=1):
             if part.label:
-                content.append(_text(f"[Image {number}: {part.label}]"))
-            url = f"data:{part.media_type};base64,{self._placeholder(part)}"
-            content.append({"type": "image_url", "image_url": {"url": url}})
-        return content
+                blocks.append(text(f"[Image {number}: {part.label}]"))
+            blocks.append(image(part))
+        return blocks
+
+    def data_url(self, part: ImagePart) -> str:
+        """The image as a data URL, with a placeholder for its bytes."""
+        return f"data:{part.media_type};base64,{self.placeholder(part)}"
+
+    def placeholder(self, part: ImagePart) -> str:
+        """Stands for the image's bytes in base64."""
+        place = self._places.setdefault(id(part), len(self._images))
+        if place == len(self._images):
+            self._images.append(part)
+        return f"{self._mark}{place:0{_DIGITS}}"
+
+    def _image_url(self, part: ImagePart) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": self.data_url(part)}}
 
     @contextmanager
     def uploading(self) -> Iterator[None]:
@@ -67,12 +90,6 @@ class ImageUploads:
         for piece in rest:
             pieces += (self._images[int(piece[:_DIGITS])].data, piece[_DIGITS:])
         return StreamedBody(pieces) if rest else None
-
-    def _placeholder(self, part: ImagePart) -> str:
-        place = self._places.setdefault(id(part), len(self._images))
-        if place == len(self._images):
-            self._images.append(part)
-        return f"{self._mark}{place:0{_DIGITS}}"
 
 
 _UPLOADS: ContextVar[ImageUploads | None] = ContextVar("uploads", default=None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -12,25 +13,17 @@ import openai
 
 from bot.config.providers import ProviderConfig
 from bot.domain.model import ChatRequest, ModelFacts
-from bot.llm.addresses import host_and_port
-from bot.llm.chat_completions import CONNECT_SECONDS, ChatCompletionsModel, raw_body
+from bot.llm.addresses import host_and_port, takes_cache_key
+from bot.llm.aiohttp_client import CONNECT_ERRORS, has_cause, open_stream
+from bot.llm.chat_completions import ChatCompletionsModel
 from bot.llm.error_report import ErrorReport
 from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.streaming_model import CONNECT_SECONDS
 
 OPENAI_URL = "https://api.openai.com/v1"
 NO_KEY = "no key"  # the client requires a key; requests then omit the header
-
-# No connection was established. openai's wrapper around aiohttp also reports a closed connection as
-# a connect timeout, so aiohttp's own errors decide.
-_CONNECT_ERRORS = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    ConnectionRefusedError,
-)
-_CLOSED_ERRORS = (aiohttp.ServerDisconnectedError, ConnectionResetError)
-_Errors = tuple[type[Exception], ...]
 
 
 def make_client(provider: ProviderConfig) -> openai.AsyncOpenAI:
@@ -78,42 +71,56 @@ class OpenAIModel(ChatCompletionsModel):
             facts=facts,
             probe=probe,
             limit_names=LIMIT_NAMES if is_openai else LIMIT_NAMES[::-1],
+            takes_cache_key=takes_cache_key(str(client.base_url)),
         )
 
 
 class OpenAIEndpoint:
-    """A server behind the openai client."""
+    """The chat completions API of a server behind the openai client."""
 
     # `openai.APIError` covers the request; the raw response raises the others.
-    errors: _Errors = (openai.APIError, httpx2.HTTPError, aiohttp.ClientError, OSError)
+    errors: tuple[type[Exception], ...] = (
+        openai.APIError,
+        httpx2.HTTPError,
+        aiohttp.ClientError,
+        OSError,
+    )
 
     def __init__(self, client: openai.AsyncOpenAI, provider: ProviderConfig) -> None:
         self._client = client
         self.key_setting, self.address_setting = provider.key_setting, provider.address_setting
-        # This property's import takes 20 ms; access it before the first answer needs it.
-        self._raw = client.chat.completions.with_streaming_response
+        self._raw = self.streaming_resource(client)
         self.address = host_and_port(str(client.base_url))
 
-    @asynccontextmanager
-    async def open(
+    @staticmethod
+    def streaming_resource(client: openai.AsyncOpenAI) -> Any:
+        """The client's part with the API.
+
+        Its import takes 20 ms or more; it must not wait for the first answer.
+        """
+        return client.chat.completions.with_streaming_response
+
+    def open(
         self, parameters: Mapping[str, Any], images: ImageUploads
-    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Send the request; retry it once if the server had closed the idle connection."""
-        async with AsyncExitStack() as stack:
-            with images.uploading():
-                try:
-                    response = await stack.enter_async_context(self._create(parameters))
-                except openai.APIConnectionError as error:
-                    if not _has_cause(error, _CLOSED_ERRORS):
-                        raise
-                    response = await stack.enter_async_context(self._create(parameters))
-            yield await stack.enter_async_context(aclosing(raw_body(response.http_response)))
+        return open_stream(partial(self._create, parameters), images)
 
     def _create(self, parameters: Mapping[str, Any]) -> Any:
         headers: dict[str, Any] = {"Accept-Encoding": "identity"}
         if self._client.api_key == NO_KEY:
             headers["Authorization"] = openai.Omit()
-        return self._raw.create(**parameters, extra_headers=headers)
+        return self._raw.create(**self._fields(parameters), extra_headers=headers)
+
+    @staticmethod
+    def _fields(parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The client's arguments for a request.
+
+        The messages do not pass through the client's own fields: it walks through all of them, and
+        holds the event loop for half a second if there are 1,000.
+        """
+        fields = dict(parameters)
+        return {"messages": (), "extra_body": {"messages": fields.pop("messages")}, **fields}
 
     def report(self, error: Exception) -> ErrorReport | None:
         """The whole error response; `error.body` has only the part under its `error` key."""
@@ -125,21 +132,12 @@ class OpenAIEndpoint:
 
     def is_unreachable(self, error: Exception) -> bool:
         """Whether aiohttp established no connection."""
-        return _has_cause(error, _CONNECT_ERRORS)
+        return has_cause(error, CONNECT_ERRORS)
 
     def is_redirect_loop(self, error: Exception) -> bool:
         """Whether the transport gave up on redirects."""
-        return _has_cause(error, httpx2.TooManyRedirects)
+        return has_cause(error, httpx2.TooManyRedirects)
 
     async def aclose(self) -> None:
         """Close the client."""
         await self._client.close()
-
-
-def _has_cause(error: BaseException | None, kinds: type[Exception] | _Errors) -> bool:
-    """Whether the error or one of its causes is of one of these kinds."""
-    while error is not None:
-        if isinstance(error, kinds):
-            return True
-        error = error.__cause__
-    return False

@@ -27,7 +27,7 @@ class SurrogateJoiner:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """The piece in complete characters."""
+        """The complete characters of a piece; half a surrogate pair waits for its other half."""
         if piece.isascii() and not self._held:
             return piece
         text, self._held = self._held + piece, ""

@@ -7,17 +7,18 @@ connections, its circuit breakers and what was learned about its servers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
+from bot.config.model_names import ECHO, EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
 from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
 from bot.domain.model import ChatRequest, Delta, ModelFacts
 from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
+from bot.llm.model_facts import NO_FACTS, merge_facts
 from bot.llm.model_server import FIRST_TOKEN_SECONDS, ModelOptions, ModelServer
-from bot.llm.names import ECHO, EVERY_MODEL, split_name
 from bot.ports.model import ChatModel
 
 
@@ -31,6 +32,7 @@ class ModelRegistry:
         self._removed: set[ModelServer] = set()  # until their last stream ends
         self._closing: set[asyncio.Task[None]] = set()
         self._echo: ChatModel | None = None
+        self._offered: tuple[tuple[int, ...], Mapping[str, None]] | None = None
 
     # ── the catalog ───────────────────────────────────────────────────────────────────────────
     @property
@@ -41,15 +43,18 @@ class ModelRegistry:
     @property
     def names(self) -> Sequence[str]:
         """The models that people may choose, as far as they are known without asking a server."""
-        return [name for name in self._config.choices if not is_pattern(name)]
+        return tuple(self._names())
 
     async def list_names(self) -> Sequence[str]:
         """As `names`, after asking the servers whose models are all offered."""
+        servers = [self._server(name) for name in self._config.choices if is_pattern(name)]
+        refreshes = (server.list.refresh() for server in servers if server is not None)
+        await asyncio.gather(*refreshes)
         return self.names
 
     def get(self, name: str | None) -> ChatModel:
         """The model `name` if people may choose it, else the default one."""
-        return CatalogModel(self, name if name in self.names else None)
+        return CatalogModel(self, name)
 
     def summarizer(self, chosen: str | None) -> ChatModel | None:
         """The model that summarizes a conversation with the model `chosen`; None for no model."""
@@ -58,13 +63,49 @@ class ModelRegistry:
             return self.get(chosen)
         return None if name == NO_SUMMARIES else CatalogModel(self, name)
 
+    def _names(self) -> Mapping[str, None]:
+        """The choices with patterns expanded, as a set in order; built again for a new list."""
+        lists = {
+            choice: server.list
+            for choice in self._config.choices
+            if is_pattern(choice) and (server := self._server(choice)) is not None
+        }
+        versions = tuple(each.version for each in lists.values())
+        if self._offered is None or self._offered[0] != versions:
+            names: list[str] = []
+            for choice in self._config.choices:
+                listed = lists[choice].names if choice in lists else None
+                prefix = choice.removesuffix(EVERY_MODEL)
+                names += [choice] if listed is None else [prefix + model for model in listed]
+            self._offered = versions, dict.fromkeys(names)
+        return self._offered[1]
+
+    def _is_offered(self, name: str) -> bool:
+        """Whether people may choose `name`.
+
+        After a restart, a model that was chosen from a list counts until the list is known.
+        """
+        if name in self._names():
+            return True
+        return any(
+            is_pattern(choice)
+            and split_name(choice)[0] == split_name(name)[0]
+            and (server := self._server(choice)) is not None
+            and server.list.version == 0
+            for choice in self._config.choices
+        )
+
+    # ── models ────────────────────────────────────────────────────────────────────────────────
     def prepare(self) -> None:
         """Build the default models, the choices, and the model that summarizes.
 
-        Raises SettingsError if a provider is unknown, or its key is missing.
+        Raises SettingsError if a provider is unknown, its key is missing, or it lists no models.
         """
-        for names in (self._config.chain, *((name,) for name in self.names)):
-            self.chain(names)
+        for names in (self._config.chain, *((name,) for name in self._config.choices)):
+            if is_pattern(names[0]):
+                self._require_list(names[0])
+            else:
+                self.chain(names)
         if self._config.summaries not in (None, NO_SUMMARIES):
             self.chain((self._config.summaries or "",))
 
@@ -76,8 +117,12 @@ class ModelRegistry:
 
     def resolve(self, name: str | None) -> FallbackChain:
         """The chain that answers at this moment if `name` was chosen, or summarizes."""
-        known = name is not None and name in (*self.names, self._config.summaries)
+        known = name is not None and (name == self._config.summaries or self._is_offered(name))
         return self.chain((name,) if known and name is not None else self._config.chain)
+
+    def server(self, name: str) -> ModelServer | None:
+        """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""
+        return self._server(name)
 
     async def aclose(self) -> None:
         """Close all clients."""
@@ -99,33 +144,36 @@ class ModelRegistry:
             for name, server in servers.items()
             if config.providers.get(name) == server.provider
         }
-        self._config, self._chains = config, {}
+        self._config, self._chains, self._offered = config, {}, None
         try:
             self.prepare()
         except SettingsError:
-            self._config, self._servers, self._chains = earlier, servers, {}
+            new = set(self._servers.values()) - set(servers.values())
+            self._config, self._servers, self._chains, self._offered = earlier, servers, {}, None
+            await self._remove(new)
             raise
-        kept = set(self._servers.values())
-        for server in set(servers.values()) - kept:
-            await self._remove(server)
+        await self._remove(set(servers.values()) - set(self._servers.values()))
 
-    async def _remove(self, server: ModelServer) -> None:
-        if server.in_use:
-            self._removed.add(server)
-        else:
-            await server.aclose()
+    async def _remove(self, servers: set[ModelServer]) -> None:
+        """Close the servers; those in use after their last stream."""
+        self._removed |= servers
+        self._close_removed()
+        await asyncio.gather(*self._closing)
 
     @contextmanager
-    def _using(self, servers: Sequence[ModelServer]) -> Iterator[None]:
+    def _using(self, names: tuple[str, ...]) -> Iterator[None]:
         """Keep the servers' clients open for a stream; the last stream closes a removed one."""
-        with ExitStack() as stack:
-            for server in servers:
-                stack.enter_context(server.stream())
-            try:
+        servers = {name: server for name in names if (server := self._server(name)) is not None}
+        try:
+            with ExitStack() as stack:
+                for server in servers.values():
+                    stack.enter_context(server.stream())
                 yield
-            finally:
-                stack.close()
-                self._close_removed()
+        finally:
+            self._close_removed()
+            for name, server in servers.items():
+                if server not in self._removed:
+                    server.learn_facts(self._facts(name, server))
 
     def _close_removed(self) -> None:
         for server in [server for server in self._removed if not server.in_use]:
@@ -137,16 +185,26 @@ class ModelRegistry:
     # ── building ──────────────────────────────────────────────────────────────────────────────
     def _build_chain(self, names: tuple[str, ...]) -> FallbackChain:
         servers = [self._server(name) for name in names]
-        known = [server for server in servers if server is not None]
+        limits = [server.first_token_seconds for server in servers if server is not None]
+        first, server = names[0], servers[0]
         return FallbackChain(
             [self._model(name, server) for name, server in zip(names, servers, strict=True)],
             breakers=[self._breaker(n, server) for n, server in zip(names, servers, strict=True)],
-            first_token_seconds=max(
-                (server.first_token_seconds() for server in known), default=FIRST_TOKEN_SECONDS
-            ),
+            first_token_seconds=max(limits, default=FIRST_TOKEN_SECONDS),
             clock=self._options.clock,
-            in_use=lambda: self._using(known),
+            in_use=lambda: self._using(names),
+            facts=None if server is None else lambda: self._facts(first, server),
         )
+
+    def _facts(self, name: str, server: ModelServer) -> ModelFacts:
+        """Facts about a model: the operator's, the server's, then the built-in ones."""
+        return merge_facts(self._configured_facts(name), server.facts(split_name(name)[1]))
+
+    def _configured_facts(self, name: str) -> ModelFacts:
+        provider, model = split_name(name)
+        names = (name, f"{provider}/{model}", f"{provider}:{model}")
+        found = (self._config.facts[each] for each in names if each in self._config.facts)
+        return next(found, NO_FACTS)
 
     def _server(self, name: str) -> ModelServer | None:
         """The server of a model; None for echo, which has none. Raises SettingsError."""
@@ -161,9 +219,15 @@ class ModelRegistry:
             self._servers[provider] = ModelServer(config, self._options)
         return self._servers[provider]
 
+    def _require_list(self, pattern: str) -> None:
+        server = self._server(pattern)
+        if server is None or not server.can_list:
+            raise SettingsError("MODELS", f"{pattern!r} is too many models: name those to offer")
+        server.prepare_list()
+
     def _model(self, name: str, server: ModelServer | None) -> ChatModel:
         if server is not None:
-            return server.model(name, split_name(name)[1], self._config.facts.get(name, NO_FACTS))
+            return server.model(name, split_name(name)[1], self._configured_facts(name))
         if self._echo is None:
             from bot.llm.echo import EchoModel
 
@@ -174,12 +238,6 @@ class ModelRegistry:
         if server is not None:
             return server.breaker(split_name(name)[1])
         return CircuitBreaker(name, now=self._options.clock.monotonic)
-
-
-NO_FACTS = ModelFacts()
-
-NO_SUMMARIES = "none"
-"""The value of `ModelsConfig.summaries` that switches summaries off."""
 
 
 class CatalogModel:
@@ -216,8 +274,3 @@ class CatalogModel:
 
     async def aclose(self) -> None:
         """The registry closes the clients, which models share."""
-
-
-def is_pattern(name: str) -> bool:
-    """Whether a choice stands for all models of a provider."""
-    return split_name(name)[1] == EVERY_MODEL

@@ -7,12 +7,12 @@ unreliable.
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 from bot.domain.model import Delta
-from bot.llm.chunks import DONE, EMPTY, KEEPALIVE, ErrorEvent, MalformedChunk, parse_chunk
+from bot.llm.chunks import DONE, EMPTY, KEEPALIVE, MalformedChunk
 from bot.llm.sse import EventDecoder, EventTooLong
 
 # Five times the longest answers: 128 k tokens of 0.4 kB each with their framing.
@@ -31,7 +31,27 @@ class UnexpectedBody(Exception):
         self.body = body
 
 
-async def read_body(reads: AsyncIterator[bytes]) -> AsyncGenerator[Delta, None]:
+class ResponseParser(Protocol):
+    """Parses one response of an API."""
+
+    def parse(self, data: bytes) -> Delta:
+        """The Delta in an event's data, or one of `EMPTY` and `DONE`.
+
+        Raises MalformedChunk, or ErrorEvent if the event is an error.
+        """
+        ...
+
+    def split(self, document: bytes) -> Sequence[bytes]:
+        """The parts of a body that is not an event stream, each for `parse`.
+
+        Raises ErrorEvent if the body is an error.
+        """
+        ...
+
+
+async def read_body(
+    reads: AsyncIterator[bytes], parser: ResponseParser
+) -> AsyncGenerator[Delta, None]:
     """The deltas of a response's body, including `DONE` and `KEEPALIVE`.
 
     Raises MalformedChunk, EventTooLong, ErrorEvent and UnexpectedBody, and whatever `reads` raises.
@@ -42,7 +62,8 @@ async def read_body(reads: AsyncIterator[bytes]) -> AsyncGenerator[Delta, None]:
         if head.removeprefix(_BOM).strip():
             break
         yield KEEPALIVE
-    deltas = _read_document(head, reads) if _is_document(head) else _read_events(head, reads)
+    read = _read_document if _is_document(head) else _read_events
+    deltas = read(head, reads, parser)
     async with aclosing(deltas):
         async for delta in deltas:
             yield delta
@@ -53,14 +74,16 @@ def _is_document(head: bytes) -> bool:
     return head.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[", b"<")
 
 
-async def _read_events(head: bytes, reads: AsyncIterator[bytes]) -> AsyncGenerator[Delta, None]:
+async def _read_events(
+    head: bytes, reads: AsyncIterator[bytes], parser: ResponseParser
+) -> AsyncGenerator[Delta, None]:
     decoder, size, data = EventDecoder(), 0, head
     while True:
         size += len(data)
         if size > MAX_STREAM_BYTES:
             raise EventTooLong(f"more than {MAX_STREAM_BYTES} bytes in one answer")
         has_delta = False
-        for delta in _deltas(decoder.feed(data)):
+        for delta in _deltas(parser, decoder.feed(data)):
             has_delta = True
             yield delta
         if not has_delta:
@@ -70,7 +93,7 @@ async def _read_events(head: bytes, reads: AsyncIterator[bytes]) -> AsyncGenerat
         except StopAsyncIteration:
             break
     try:
-        for delta in _deltas(decoder.flush()):
+        for delta in _deltas(parser, decoder.flush()):
             yield delta
     except MalformedChunk:
         return  # half an event: the reader reports that the answer was cut off
@@ -78,7 +101,9 @@ async def _read_events(head: bytes, reads: AsyncIterator[bytes]) -> AsyncGenerat
         raise UnexpectedBody(head)
 
 
-async def _read_document(head: bytes, reads: AsyncIterator[bytes]) -> AsyncGenerator[Delta, None]:
+async def _read_document(
+    head: bytes, reads: AsyncIterator[bytes], parser: ResponseParser
+) -> AsyncGenerator[Delta, None]:
     body = bytearray(head)
     yield KEEPALIVE
     async for data in reads:
@@ -89,21 +114,10 @@ async def _read_document(head: bytes, reads: AsyncIterator[bytes]) -> AsyncGener
     document = bytes(body).removeprefix(_BOM).strip()
     if document.startswith(b"<"):
         raise UnexpectedBody(document)
-    for delta in _deltas(_split_chunks(document)):
+    for delta in _deltas(parser, parser.split(document)):
         yield delta
     yield DONE
 
 
-def _deltas(chunks: Iterable[bytes]) -> Iterator[Delta]:
-    return (delta for delta in map(parse_chunk, chunks) if delta is not EMPTY)
-
-
-def _split_chunks(document: bytes) -> list[bytes]:
-    """One JSON value, or one per line: some bridges omit the `data:` prefix."""
-    try:
-        value = json.loads(document)
-    except (ValueError, RecursionError):
-        return [line for line in document.splitlines() if line.strip()]
-    if isinstance(value, dict) and not value.keys() & {"choices", "error"}:
-        raise ErrorEvent(value)
-    return [document]
+def _deltas(parser: ResponseParser, events: Sequence[bytes]) -> Iterator[Delta]:
+    return (delta for delta in map(parser.parse, events) if delta is not EMPTY)

@@ -6,88 +6,51 @@ once, so retries are bounded.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from bot.domain.conversations import Message, Role
-from bot.domain.errors import ContextTooLong, ModelFailed, Overloaded
+from bot.domain.errors import ContextTooLong
 from bot.domain.model import ChatRequest
-from bot.domain.tokens import message_tokens
 from bot.llm.error_report import ErrorReport
-from bot.llm.errors import classify
 from bot.llm.images import ImageUploads
-from bot.llm.token_counts import TokenCounts, parse_token_counts
-
-MAX_ATTEMPTS = 6
-"""Requests for one question, each with a new workaround."""
+from bot.llm.output_limit import OutputLimit
+from bot.llm.parameter_rules import NO_STREAM, NO_SYSTEM, REJECTED_VALUE
+from bot.llm.rejections import classify_rejection, rejected_parameter
+from bot.llm.token_counts import parse_token_counts
 
 LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
 """Names of the output limit: OpenAI's reasoning models accept only the first, older servers only
 the second."""
 
-MIN_ANSWER_TOKENS = 256
-"""If less room than this is left, a shorter history helps more than a shorter answer."""
-
-_MARGIN = 16
-"""Tokens left free in the window: servers count a few for the chat template."""
-
-_OPTIONAL = ("stream_options", "temperature")
-
-# Statuses that reject a parameter; chat templates fail with 500, errors in the stream have None.
-_REJECTING_STATUSES = (None, 400, 403, 404, 405, 415, 422, 500, 501)
-_REJECTING_ERRORS = (ModelFailed, ContextTooLong, Overloaded)
-
-_NO_STREAM = re.compile(
-    r"verified to stream|stream(ing)?['\"`]? (must be|is) (false|disabled|off)|non-streaming only"
-    r"|only (supports?|accepts?|allows?) non-stream|set ['\"`]?stream['\"`]? to false"
-    r"|\bstream(ing)?( mode)?\b(?!_).{0,40}\b(not|un)\s?"
-    r"(supported|allowed|available|enabled|implemented)|(does not|doesn't|cannot) (support )?stream"
-    r"|(unsupported|unknown|unrecognized|invalid) (value|parameter|argument)\w*:? ['\"`]?stream\b",
-    re.IGNORECASE,
-)
-# Chat templates and servers without a system role: Gemma, Mistral, OpenAI's o1, Gemini's API for
-# Gemma ("Developer instruction is not enabled").
-_NO_SYSTEM = re.compile(
-    r"system['\"`]? ?(role|message|prompt|instruction)s?.{0,60}"
-    r"(not|n't|un)\s?(be )?(support|allow|enabl|accept|permit|valid)"
-    r"|roles?['\"`\]]?.{0,80}(not|n't|un)\s?(support|allow|accept|permit).{0,30}system"
-    r"|(unexpected|unsupported|invalid|unknown|unrecognized) (message )?(role|value).{0,80}system"
-    r"|(does|do)(n't| not) (support|accept|allow) (the |a )?['\"`]?system|variant ['\"`]?system"
-    r"|role:? ['\"`]?system['\"`]?.{0,60}(not|n't|un)\s?(be )?(support|allow|accept|permit|valid)"
-    r"|role:? ['\"`]?system['\"`]? (is )?invalid|\brole\b.{0,99}permitted: ['\"`]?user"
-    r"|['\"`]system['\"`] is not one of|input should be ['\"`]user['\"`]"
-    r"|first (message|content)\b.{0,40}\buser|template[ _]error|apply_chat_template"
-    r"|only ['\"`]?user['\"`]?,? (and|or) ['\"`]?(assistant|model)|roles must alternate"
-    r"|(must|should) (start|begin) with (a |the )?['\"`]?user|first message must be"
-    r"|developer (instruction|message|role)s?.{0,40}not"
-    r"|(chat|prompt)[ _-]?template.{0,200}(error|exception|fail|raise|unable)"
-    r"|(error|exception|fail(?:ed|s|ure)?|unable).{0,80}(chat|prompt)[ _-]?template"
-    r"|jinja|templateerror|raise_exception"
-    r"|incompatible with system messages",  # Llama's vision models on Groq
-    re.IGNORECASE | re.DOTALL,
-)
-_TOO_LARGE = re.compile(
-    r"too (large|big|high|long|many)|exceed|at most|less than|lower than|maximum|range|between|"
-    r"\bmust be\b|greater than",
-    re.IGNORECASE,
-)
-
 
 class ServerQuirks:
-    """Builds requests with the workarounds that one model's server needs.
+    """Builds chat completion requests with the workarounds that one model's server needs.
 
-    `limit_names` are the names of the output limit, in order of preference.
+    `limit_names` are the names of the output limit, in order of preference. `takes_cache_key`: the
+    server finds its prompt cache by a key. An API with other requests is a subclass.
     """
 
-    def __init__(self, limit_names: Sequence[str] = LIMIT_NAMES) -> None:
+    # Parameters that a request may do without, and the one of them with the effort.
+    optional: ClassVar[tuple[str, ...]] = (
+        "stream_options",
+        "temperature",
+        "reasoning_effort",
+        "prompt_cache_key",
+    )
+    effort: ClassVar[str] = "reasoning_effort"
+
+    def __init__(
+        self, limit_names: Sequence[str] = LIMIT_NAMES, *, takes_cache_key: bool = False
+    ) -> None:
+        self._all_limit_names = tuple(limit_names)
         self._limit_names = list(limit_names)
-        self._preferred_name = limit_names[0]
+        self._takes_cache_key = takes_cache_key
         self._rejected: set[str] = set()
+        self._rejected_efforts: set[str] = set()
         self._streams = self._has_system_role = True
-        self._max_output: int | None = None
-        self._window: int | None = None
+        self._limits = OutputLimit()
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
     def parameters(self, request: ChatRequest, images: ImageUploads) -> dict[str, Any]:
@@ -95,23 +58,40 @@ class ServerQuirks:
 
         `images` holds the request's images; the fields have placeholders for them.
         """
-        optional: dict[str, Any] = {
-            "stream_options": {"include_usage": True} if self._streams else None,
-            "temperature": request.temperature,
-        }
-        parameters: dict[str, Any] = {
+        return {
             "messages": [
                 {"role": message.role.value, "content": images.content(message)}
                 for message in self._messages(request.messages)
             ],
             "stream": self._streams,
+            **self._output_limit(request),
+            **self._accepted(
+                stream_options={"include_usage": True} if self._streams else None,
+                temperature=request.temperature,
+                reasoning_effort=self._effort(request),
+                prompt_cache_key=self._cache_key(request),
+            ),
         }
-        if self._limit_names and request.max_tokens is not None:
-            parameters[self._limit_names[0]] = self._limit(request, request.max_tokens)
-        for name, value in optional.items():
-            if value is not None and name not in self._rejected:
-                parameters[name] = value
-        return parameters
+
+    def _accepted(self, **parameters: Any) -> dict[str, Any]:
+        """Those of the optional parameters that have a value and were not rejected."""
+        return {
+            name: value
+            for name, value in parameters.items()
+            if value is not None and name not in self._rejected
+        }
+
+    def _output_limit(self, request: ChatRequest) -> dict[str, int]:
+        if not self._limit_names or request.max_tokens is None:
+            return {}
+        return {self._limit_names[0]: self._limits.apply(request, request.max_tokens)}
+
+    def _effort(self, request: ChatRequest) -> str | None:
+        effort = None if request.effort is None else request.effort.value
+        return None if effort in self._rejected_efforts else effort
+
+    def _cache_key(self, request: ChatRequest) -> str | None:
+        return request.cache_key if self._takes_cache_key and request.cache_key else None
 
     @property
     def streams(self) -> bool:
@@ -126,13 +106,11 @@ class ServerQuirks:
             yield "with the system prompt in the first message"
         if not self._limit_names:
             yield "without an output limit"
-        elif self._limit_names[0] != self._preferred_name:
+        elif self._limit_names[0] != self._all_limit_names[0]:
             yield f"with {self._limit_names[0]}"
         yield from (f"without {name}" for name in sorted(self._rejected))
-        if self._max_output is not None:
-            yield f"for answers of at most {self._max_output:,} tokens"
-        if self._window is not None:
-            yield f"within a window of {self._window:,} tokens"
+        yield from (f"without {self.effort} {value}" for value in sorted(self._rejected_efforts))
+        yield from self._limits.describe()
 
     def _messages(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The messages; without a system role, the first user message begins with the prompt."""
@@ -143,14 +121,6 @@ class ServerQuirks:
             return (replace(system, role=Role.USER), *rest)
         return (replace(rest[0], content=f"{system.content}\n\n{rest[0].content}"), *rest[1:])
 
-    def _limit(self, request: ChatRequest, limit: int) -> int:
-        if self._max_output is not None:
-            limit = min(limit, self._max_output)
-        if self._window is not None:
-            room = self._window - _estimate_tokens(request) - _MARGIN
-            limit = min(limit, max(room, min(MIN_ANSWER_TOKENS, limit)))
-        return limit
-
     # ── learning from a rejection ─────────────────────────────────────────────────────────────
     def learn(
         self, report: ErrorReport, sent: Mapping[str, Any], request: ChatRequest
@@ -159,87 +129,60 @@ class ServerQuirks:
 
         Returns its name for the log, or None if there is no other way to make the request.
         """
-        error = classify(report, images=request.has_images)
-        rejected = report.status in _REJECTING_STATUSES and error in _REJECTING_ERRORS
-        if not rejected or report.is_web_page:
+        error = classify_rejection(report, images=request.has_images)
+        if error is None:
             return None
         text = f"{report.param} · {report.text}"
         return (
-            self._shrink_limit(parse_token_counts(report), text, sent, request)
+            self._shrink_limit(report, text, sent, request)
             or self._stop_streaming(report, text, sent)
             or self._drop_system_role(text, sent)
             or (None if error is ContextTooLong else self._drop_parameter(report, text, sent))
         )
 
     def _shrink_limit(
-        self, counts: TokenCounts, text: str, sent: Mapping[str, Any], request: ChatRequest
+        self, report: ErrorReport, text: str, sent: Mapping[str, Any], request: ChatRequest
     ) -> str | None:
-        limit = next((sent[name] for name in LIMIT_NAMES if name in sent), None)
+        limit = next((sent[name] for name in self._all_limit_names if name in sent), None)
         if limit is None:
             return None
-        if counts.max_output is not None and counts.max_output < limit:
-            self._max_output = min(counts.max_output, self._max_output or counts.max_output)
-        elif counts.window is not None and (counts.about_output or limit >= counts.window):
-            prompt = _prompt_tokens(counts, limit) or _estimate_tokens(request)
-            room = counts.window - prompt - _MARGIN
-            if room >= limit or room < min(limit, MIN_ANSWER_TOKENS):
-                return None
-            self._window = counts.window
-            if limit <= self._limit(request, limit):  # our estimate of the prompt is too low
-                self._max_output = room
-        elif counts.about_output and _TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
-            self._max_output = limit // 2
-        else:
-            return None
-        return "a smaller output limit"
+        learned = self._limits.learn(parse_token_counts(report), text, limit, request)
+        return "a smaller output limit" if learned else None
 
     def _stop_streaming(
         self, report: ErrorReport, text: str, sent: Mapping[str, Any]
     ) -> str | None:
-        if not sent["stream"] or not (report.param == "stream" or _NO_STREAM.search(text)):
+        if not sent["stream"] or not (report.param == "stream" or NO_STREAM.search(text)):
             return None
         self._streams = False
         return "no streaming"
 
     def _drop_system_role(self, text: str, sent: Mapping[str, Any]) -> str | None:
-        has_system = sent["messages"][0]["role"] == Role.SYSTEM.value
-        if not has_system or not _NO_SYSTEM.search(text):
+        if not self._sent_system(sent) or not NO_SYSTEM.search(text):
             return None
         self._has_system_role = False
         return "no system role"
 
+    def _sent_system(self, sent: Mapping[str, Any]) -> bool:
+        return bool(sent["messages"][0]["role"] == Role.SYSTEM.value)
+
+    def _sent_parameters(self, sent: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parameters in `sent`, by the names that errors have for them."""
+        return sent
+
     def _drop_parameter(
         self, report: ErrorReport, text: str, sent: Mapping[str, Any]
     ) -> str | None:
-        candidates = [name for name in (*LIMIT_NAMES, *_OPTIONAL) if name in sent]
-        name = _rejected_parameter(report, text, candidates)
+        values = self._sent_parameters(sent)
+        names = [name for name in (*self._all_limit_names, *self.optional) if name in values]
+        name = rejected_parameter(report, text, names)
         if name is None:
             return None
         if name in self._limit_names:
             self._limit_names.remove(name)
+        elif name == self.effort and REJECTED_VALUE.search(f"{' '.join(report.codes)} · {text}"):
+            self._rejected_efforts.add(values[name])
+            return f"no {name} {values[name]}"
         else:
             self._rejected.add(name)
         return f"no {name}"
-
-
-def _rejected_parameter(report: ErrorReport, text: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that the report names as its parameter, or mentions first."""
-    path = report.param.split(".")
-    for name in names:
-        if name in path:
-            return name
-    mentions = {name: re.search(rf"\b{name}\b", text) for name in names}
-    positions = {name: match.start() for name, match in mentions.items() if match is not None}
-    return min(positions, key=lambda name: positions[name], default=None)
-
-
-def _prompt_tokens(counts: TokenCounts, limit: int) -> int | None:
-    """The server's count for the messages alone."""
-    if counts.requested is None:
-        return None
-    includes_limit = counts.requested > limit and counts.about_output
-    return counts.requested - limit if includes_limit else counts.requested
-
-
-def _estimate_tokens(request: ChatRequest) -> int:
-    return sum(map(message_tokens, request.messages))

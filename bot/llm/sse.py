@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-# An event is one token with its framing (0.3 kB), or a usage chunk.
-MAX_EVENT_BYTES = 1 << 20
+# An event is one token with its framing (0.3 kB), or a usage chunk. The last ones of the Responses
+# API repeat the whole answer and the instructions: 128 k tokens take 1 MB in escaped Chinese.
+MAX_EVENT_BYTES = 8 << 20
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry", b":")
 

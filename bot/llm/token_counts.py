@@ -18,7 +18,7 @@ _W, _R, _O = _N.format("window"), _N.format("requested"), _N.format("max_output"
 _PATTERNS = [
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
-        rf"context limit: {_R} \+ \d+ > {_W}",  # Anthropic
+        rf"context limit: {_N.format('prompt')} \+ \d+ > {_W}",  # Anthropic
         rf"tokens \({_R}\) exceeded .{{0,40}}limit \({_W}\)",  # Cloudflare
         rf"token count of {_R} exceeds the limit of {_W}",  # GitHub
         rf"size: {_W} tokens",  # Azure's model catalog
@@ -76,12 +76,14 @@ _ABOUT_OUTPUT = re.compile(
 class TokenCounts:
     """Counts in the provider's own tokens; None where the error has none.
 
-    `requested` may include the requested output; `max_output` is the longest possible answer.
+    `requested` may include the requested output; `prompt` does not. `max_output` is the longest
+    possible answer.
     `about_output` is true if the error mentions the answer's length at all.
     """
 
     window: int | None = None
     requested: int | None = None
+    prompt: int | None = None
     max_output: int | None = None
     about_output: bool = False
 
@@ -94,7 +96,8 @@ def parse_token_counts(report: ErrorReport) -> TokenCounts:
     above = found.get("above")
     return TokenCounts(
         window=_plausible(window),
-        requested=fields.get("n_prompt_tokens") or found.get("requested"),
+        requested=fields.get("n_prompt_tokens") or found.get("requested") or found.get("prompt"),
+        prompt=found.get("prompt"),
         max_output=found.get("max_output") or (above - 1 if above else None),
         about_output=_ABOUT_OUTPUT.search(f"{report.param} {report.text}") is not None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from bot.domain.conversations import Author, Role
+from bot.domain.conversations import Author, Effort, Role
 from bot.domain.records import (
     UNCHANGED,
     AttachmentContent,
@@ -98,8 +98,12 @@ class Library(Protocol):
         *,
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
+        effort: Effort | Unchanged | None = UNCHANGED,
     ) -> ConversationRecord | None:
-        """Change the name, or the model from the next turn on. None if it does not exist."""
+        """Change the name, or the model or its effort from the next turn on.
+
+        None if the conversation does not exist.
+        """
         ...
 
     async def delete(self, uid: str, scope: RecordScope) -> int | None:

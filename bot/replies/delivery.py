@@ -55,7 +55,8 @@ class Delivery:
     """The screen of one reply: `shown`, and the requests that change it.
 
     A request is abandoned after `limit` seconds; a platform may fail for `patience` seconds without
-    one success in between. `changed` is called when an abandoned request changes the screen.
+    one success in between. `changed` is called when an abandoned request changes the screen,
+    and when the ledger cannot be written.
     """
 
     def __init__(
@@ -72,7 +73,11 @@ class Delivery:
         self.shown = Shown()
         self._surface, self._clock = surface, clock
         self.ledger = LedgerWriter(
-            ledger=ledger, fence=fence, clock=clock, shown=lambda: self.shown
+            ledger=ledger,
+            fence=fence,
+            clock=clock,
+            shown=lambda: self.shown,
+            failed=changed,
         )
         self._changed = changed
         self._limit, self._patience = limit, patience

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from bot.common.retry import retry_while_unavailable
 from bot.domain.replies import Shown
@@ -41,12 +41,22 @@ class Ledger(Protocol):
 
 
 class LedgerWriter:
-    """Writes the ledger of one reply; `shown` returns what is on the screen at that moment."""
+    """Writes the ledger of one reply; `shown` returns what is on the screen at that moment.
+
+    `failed` is called when writing in the background fails; `raise_failure` then raises.
+    """
 
     def __init__(
-        self, *, ledger: Ledger, fence: Fence, clock: Clock, shown: Callable[[], Shown]
+        self,
+        *,
+        ledger: Ledger,
+        fence: Fence,
+        clock: Clock,
+        shown: Callable[[], Shown],
+        failed: Callable[[], None],
     ) -> None:
         self._ledger, self._fence, self._clock, self._shown = ledger, fence, clock, shown
+        self._failed = failed
         self._recorded: dict[int, tuple[str, str]] = {}  # page: (channel, message id)
         self._intended: set[int] = set()
         self._removes_shown = False  # whether recorded pages not on the screen are removed …
@@ -104,6 +114,11 @@ class LedgerWriter:
         if self._writing is not None:
             await asyncio.shield(self._writing)
 
+    def raise_failure(self) -> None:
+        """Raise the error with which writing in the background ended, if it did."""
+        if self._writing is not None and self._writing.done():
+            self._writing.result()
+
     @property
     def writing(self) -> asyncio.Task[None] | None:
         """The task that catches up with the screen."""
@@ -127,13 +142,17 @@ class LedgerWriter:
         writing = asyncio.create_task(
             retry_while_unavailable(write, self._clock.sleep), name="ledger"
         )
-        writing.add_done_callback(_retrieve_error)
+        writing.add_done_callback(self._on_end)
         self._writing = writing
         with suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_WAIT):
                 await tried.wait()
         if writing.done():
             writing.result()
+
+    def _on_end(self, writing: asyncio.Task[None]) -> None:
+        if not writing.cancelled() and writing.exception() is not None:
+            self._failed()
 
     async def _write(self) -> None:
         while changes := self._changes():
@@ -156,9 +175,3 @@ class LedgerWriter:
         known = self._recorded.keys() | (self._intended if self._removes_intended else set())
         removed = known - visible.keys() if self._removes_shown else ()
         return {**new, **dict.fromkeys(removed)}
-
-
-def _retrieve_error(task: asyncio.Task[Any]) -> None:
-    """Prevent asyncio's warning about an error that no later `record` or `flush` raises."""
-    if not task.cancelled():
-        task.exception()

@@ -229,6 +229,8 @@ class Publisher:
     # ── the loop ──────────────────────────────────────────────────────────────────────────────
     async def _step(self) -> None:
         self._changed.clear()
+        # The model may be silent for long: a person who deleted the reply has ended it now.
+        self._delivery.ledger.raise_failure()
         request = await self._next_request()
         if request is not None:
             return await self._send(request)

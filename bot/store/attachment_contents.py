@@ -1,4 +1,4 @@
-"""The bytes of attachments and what was read from them: stored, read, and ended.
+"""Stores, reads and deletes the bytes of attachments and their extracts.
 
 Invariant: bytes and extracts exist as long as an attachment has them.
 """

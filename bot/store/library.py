@@ -5,7 +5,7 @@ Invariant: every change is a single transaction of the store's writer.
 
 from __future__ import annotations
 
-from bot.domain.conversations import Author, Role
+from bot.domain.conversations import Author, Effort, Role
 from bot.domain.records import (
     UNCHANGED,
     ConversationRecord,
@@ -47,8 +47,9 @@ class SqliteLibrary(FileOperations):
         *,
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
+        effort: Effort | Unchanged | None = UNCHANGED,
     ) -> ConversationRecord | None:
-        await self._update(uid, scope, name, model)
+        await self._update(uid, scope, name, model, effort)
         return await self.find(uid, scope)
 
     async def add(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from bot.domain import http_texts
-from bot.domain.conversations import Author, ConversationKey, Role, Visibility
+from bot.domain.conversations import Author, ConversationKey, Effort, Role, Visibility
 from bot.domain.errors import RecordHeld
 from bot.domain.records import NewConversation, RecordScope, Unchanged
 from bot.store import attachment_rows, rows
@@ -28,6 +28,7 @@ def create(db: sqlite3.Connection, now: float, new: NewConversation) -> Conversa
         "thread": key.thread,
         "name": name_of(new.name),
         "model": new.model,
+        "effort": new.effort.value if new.effort else None,
         "visibility": Visibility.PRIVATE.value,
         "began_by_id": new.began_by.id,
         "began_by_name": rows.storable(new.began_by.name),
@@ -48,6 +49,7 @@ def update(
     scope: RecordScope,
     name: str | Unchanged,
     model: str | Unchanged | None,
+    effort: Effort | Unchanged | None,
 ) -> bool:
     """See `Library.update`. Returns whether the conversation exists."""
     changes: dict[str, object] = {"updated_at": now}
@@ -55,6 +57,8 @@ def update(
         changes["name"] = name_of(name)
     if not isinstance(model, Unchanged):
         changes["model"] = model
+    if not isinstance(effort, Unchanged):
+        changes["effort"] = effort.value if effort else None
     assignments = ", ".join(f"{column} = :{column}" for column in changes)
     changed = db.execute(
         f"UPDATE conversations SET {assignments}"  # noqa: S608 - column names from above

@@ -29,7 +29,8 @@ _BEFORE = (
 )
 _MESSAGE = (
     "SELECT messages.id, uid, role, kind, messages.content, idx, author_id, author_name,"
-    " messages.epoch, messages.created_at, turn_id, state"
+    " messages.epoch, messages.created_at, turn_id, state, turns.model, input_tokens,"
+    " output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens"
     " FROM messages LEFT JOIN turns ON turns.id = turn_id"
 )
 _REPLY = (
@@ -215,6 +216,7 @@ def _messages(db: sqlite3.Connection, found: Sequence[sqlite3.Row]) -> list[Mess
 
 
 def _message(row: sqlite3.Row, attachments: tuple[AttachmentRecord, ...]) -> MessageRecord:
+    is_reply = row["kind"] == "reply"
     return MessageRecord(
         uid=row["uid"],
         role=Role(row["role"]),
@@ -224,9 +226,11 @@ def _message(row: sqlite3.Row, attachments: tuple[AttachmentRecord, ...]) -> Mes
         author=rows.author_from(row["author_id"], row["author_name"]),
         turn=row["turn_id"],
         waiting=row["state"] == "waiting",
-        is_reply=row["kind"] == "reply",
+        is_reply=is_reply,
         epoch=row["epoch"],
         attachments=attachments,
+        model=row["model"] if is_reply else None,
+        usage=rows.usage_from(row) if is_reply else None,
     )
 
 

@@ -10,10 +10,8 @@ from functools import partial
 import structlog
 
 from bot.common.retry import retry_while_unavailable
-from bot.context.budgets import ContextBudgets
 from bot.context.compaction import Compactor
-from bot.context.estimates import TokenEstimates
-from bot.context.requests import ContextPorts, RequestBuilder, TurnOptions
+from bot.context.requests import ContextPorts, RequestBuilder
 from bot.context.segments import WindowUse
 from bot.context.turn_attachments import AttachmentPorts, TurnAttachments
 from bot.domain import attachment_labels, texts
@@ -31,8 +29,6 @@ from bot.domain.failures import FailureReason
 from bot.domain.model import ChatRequest, Delta
 from bot.domain.replies import Control
 from bot.domain.turns import Claim, Outcome, TurnResult
-from bot.ports.clock import Clock
-from bot.ports.context import ContextStore
 from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.store import Store
@@ -67,30 +63,15 @@ class TurnRunner:
         store: Store,
         surface: Callable[[Claim], Surface],
         models: ModelCatalog,
-        options: TurnOptions,
+        context: ContextPorts,
         attachments: AttachmentPorts,
-        contexts: ContextStore,
-        clock: Clock,
-        budgets: ContextBudgets | None = None,
         compactor: Compactor | None = None,
     ) -> None:
-        self.store, self.surface, self.clock = store, surface, clock
+        self.store, self.surface, self.clock = store, surface, context.clock
+        self.options, self.attachments = context.options, attachments
+        self.slots = TurnSlots(running=self.options.max_concurrent, queued=self.options.max_queued)
         self.compactor = compactor
-        self.options, self.attachments = options, attachments
-        self.slots = TurnSlots(running=options.max_concurrent, queued=options.max_queued)
-        self._models = models
-        self.context = ContextPorts(
-            store=store,
-            contexts=contexts,
-            budgets=budgets
-            or ContextBudgets(
-                context_tokens=options.context_tokens, max_output_tokens=options.max_output_tokens
-            ),
-            estimates=TokenEstimates(contexts),
-            clock=clock,
-            options=options,
-            wait=None if compactor is None else compactor.wait,
-        )
+        self._models, self._context = models, context
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
         """Bring the claimed turn to exactly one outcome.
@@ -109,7 +90,7 @@ class TurnRunner:
 
     def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
         """Builds the requests of an attempt."""
-        return RequestBuilder(ports=self.context, claim=claim, attachments=attachments)
+        return RequestBuilder(ports=self._context, claim=claim, attachments=attachments)
 
 
 class _Attempt:

@@ -146,14 +146,14 @@ async def test_start_over_can_be_undone_and_stopped_reply_retried(
 async def test_model_is_chosen_from_the_list_and_shown_below_the_next_reply(
     visit: Visit, house: House
 ) -> None:
-    """Using only the completion list's keys; the thread's header shows the model too."""
+    """Using only the completion list's keys; the row below the message box shows the model too."""
     tab = await (await visit(house)).tab()
     await tab.mention("hello to you")
     await tab.wait_reply("hello to you")
     await tab.box.press_sequentially("/mo")
     await expect(tab.page.get_by_role("option", name="/model")).to_be_visible()
     await tab.box.press("Enter")
-    await expect(tab.page.get_by_role("option")).to_have_count(2)
+    await expect(tab.page.get_by_role("option")).to_have_count(3)  # two names and the default
     await tab.box.press("ArrowDown")
     await tab.box.press("Tab")
     await expect(tab.box).to_have_value("/model openai:sim-2")

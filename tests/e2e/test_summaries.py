@@ -21,7 +21,7 @@ ANSWER = "I see. " * 25
 @pytest.fixture
 async def small(model: ModelSim, bot: BotProcess) -> None:
     """A budget that a few turns fill, and answers without pauses."""
-    bot.set(CONTEXT_TOKENS="1000")
+    bot.set(CONTEXT_TOKENS="600")
     await model.script(
         Answer(match=WRITE_NOTES, text=SUMMARY, rate=0), Answer(match="", text=ANSWER, rate=0)
     )
@@ -41,9 +41,9 @@ async def test_a_long_conversation_says_once_that_older_messages_are_summarized(
     async with bot:
         thread = await driver.mention(f"{FACT} {LONG}")
         await whole(driver, thread, "I see.")
-        await go_on(driver, thread, 2, 9)
+        await go_on(driver, thread, 2, 7)
         await bot.wait_for_log("old messages summarized")
-        await go_on(driver, thread, 9, 11)
+        await go_on(driver, thread, 7, 11)
         assert FACT in str((await model.last("10: ")).body)
         assert f"{FACT} {LONG}" not in str((await model.last("10: ")).body)
     async with bot:
@@ -68,7 +68,7 @@ async def test_a_kill_while_a_summary_is_written_costs_only_that_call(
         while not await is_summarizing(model):
             await go_on(driver, thread, number, number + 1)
             number += 1
-            assert number < 12
+            assert number < 9
         await bot.kill()
     async with bot:
         await go_on(driver, thread, number, number + 1)
@@ -102,7 +102,7 @@ async def test_another_model_writes_the_summaries_if_the_setting_names_one(
     async with bot:
         thread = await driver.mention(f"{FACT} {LONG}")
         await whole(driver, thread, "I see.")
-        await go_on(driver, thread, 2, 9)
+        await go_on(driver, thread, 2, 7)
         await until(lambda: is_summarizing(model), driver)
         asked = {
             record.body["model"]: WRITE_NOTES in str(record.body)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from bot.domain.model import ChatRequest, Delta
 from bot.domain.tokens import message_tokens
 from tests.support.compaction_kit import Summarizer, note_facts
 from tests.support.core_kit import World, until, world_at
-from tests.support.store_kit import BEN, key, look, said
+from tests.support.store_kit import BEN, check_invariants, key, look, said
 
 BUDGET = 2_000
 FILLER = "and so on " * 8  # 27 tokens
@@ -122,7 +124,8 @@ async def test_no_answer_waits_for_a_summary_and_the_next_requests_begin_alike(p
             not after.startswith(before[: len(before) - 200])
             for before, after in itertools.pairwise(requests)
         )
-        assert 3 < len(summarizer.requests) == breaks
+        assert len(summarizer.requests) - breaks in (0, 1)  # the last turn may have begun one
+        assert breaks > 3
 
 
 async def test_the_reply_says_once_that_older_messages_are_summarized(path: Path) -> None:
@@ -182,7 +185,7 @@ async def test_an_order_in_a_message_is_quoted_and_named(path: Path) -> None:
 
 
 # ── sources that change ───────────────────────────────────────────────────────────────────────
-async def summarized_world(world: World) -> int:
+async def talk_past_window(world: World) -> int:
     """Talk until the secret of the first message is only in the summary; the next number."""
     await talk(world, 1, 1, SECRET)
     await talk(world, 2, 1, "FACT: the door is blue")
@@ -198,7 +201,7 @@ async def test_an_erased_source_takes_the_summary_with_it_and_another_is_written
     """Its text is in no request and nowhere in the database's files."""
     summarizer = Summarizer()
     async with long_world(path, summarizer=summarizer) as world:
-        number = await summarized_world(world)
+        number = await talk_past_window(world)
         asked, summaries = len(world.model.requests), len(summarizer.requests)
         await world.inbox.deleted(said(1).source)
         assert summary_of(world) == ""
@@ -212,7 +215,7 @@ async def test_an_erased_source_takes_the_summary_with_it_and_another_is_written
 
 async def test_an_edited_source_is_summarized_as_it_is_now(path: Path) -> None:
     async with long_world(path) as world:
-        number = await summarized_world(world)
+        number = await talk_past_window(world)
         edited = said(1, "1: FACT: the code is 9ZZ", address=Address.FOLLOW_UP)
         await world.inbox.edited(edited, time.time())
         assert summary_of(world) == ""
@@ -304,7 +307,7 @@ async def test_a_summary_too_large_for_a_smaller_budget_is_left_out(path: Path) 
 # ── people in control ─────────────────────────────────────────────────────────────────────────
 async def test_a_reset_leaves_the_summary_behind_and_its_undo_brings_it_back(path: Path) -> None:
     async with long_world(path) as world:
-        number = await summarized_world(world)
+        number = await talk_past_window(world)
         await world.command("reset")
         await talk(world, number, 1)
         assert "7Q4XK" not in sent(world)
@@ -328,7 +331,7 @@ async def test_a_reset_while_a_summary_is_written_voids_it(path: Path) -> None:
 
 async def test_another_model_continues_with_the_summary(path: Path) -> None:
     async with long_world(path) as world:
-        number = await summarized_world(world)
+        number = await talk_past_window(world)
         await world.command("model", "other")
         await talk(world, number, 1)
         (request,) = world.other.requests
@@ -382,6 +385,70 @@ async def test_a_shutdown_cancels_a_summary_and_the_next_start_writes_it(path: P
     async with long_world(path) as world:
         await talk(world, 100, 2)
         assert "7Q4XK" in summary_of(world)
+
+
+class Steps:
+    """Ends the task that takes step `last`; each call of the store is between two steps."""
+
+    def __init__(self, last: int) -> None:
+        self.last, self.count = last, 0
+
+    def take(self) -> None:
+        task = asyncio.current_task()
+        if self.count == self.last and task is not None:
+            task.cancel()
+        self.count += 1
+
+    def wrap(self, part: Any) -> Any:
+        return Stepping(part, self)
+
+
+class Stepping:
+    """A part of the store, each of whose calls is two steps."""
+
+    def __init__(self, part: Any, steps: Steps) -> None:
+        self._part, self._steps = part, steps
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._part, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._steps.take()
+            await asyncio.sleep(0)
+            result = await method(*args, **kwargs)
+            self._steps.take()
+            await asyncio.sleep(0)
+            return result
+
+        return call
+
+
+async def test_a_process_that_ends_between_any_two_steps_loses_at_most_the_call(
+    path: Path, tmp_path: Path
+) -> None:
+    """The next process writes the summary, and says so once."""
+    async with world_at(path, context_tokens=BUDGET) as world:
+        world.model.pieces = (Delta(ANSWER), Delta(finish_reason="stop"))
+        await talk(world, 1, 1, SECRET)
+        await talk(world, 2, 26)
+    last = 0
+    while True:
+        copy, steps = tmp_path / f"{last}.db", Steps(last)
+        shutil.copy(path, copy)
+        async with long_world(copy, wrap=steps.wrap) as world:
+            await talk(world, 28, 1)
+            replies = told(world)
+        if steps.count <= last:
+            break
+        async with long_world(copy) as world:
+            await talk(world, 29, 4)
+            assert "7Q4XK" in sent(world), f"step {last}"
+            assert replies + told(world) == 1, f"step {last}"
+        with closing(sqlite3.connect(copy)) as db:
+            db.row_factory = sqlite3.Row
+            check_invariants(db)
+        last += 1
+    assert last > 6
 
 
 async def test_many_conversations_are_summarized_a_few_at_a_time(path: Path) -> None:

@@ -21,6 +21,7 @@ from bot.domain.inbox import Address, Change, Effect, Receipt
 from bot.domain.model import Delta
 from bot.domain.replies import Control
 from bot.domain.turns import Outcome
+from bot.replies.ledger import COMMIT_WAIT
 from tests.support.core_kit import CHANNEL, World, until, world_at
 from tests.support.store_kit import BEN, claim_next, key, look, opened, said
 from tests.support.surfaces import Platform
@@ -466,8 +467,14 @@ async def test_deleting_a_growing_reply_ends_its_turn(world: World) -> None:
     assert world.contents() == ["first\n\nsecond"]
 
 
-async def test_a_deletion_before_the_page_is_stored_ends_the_turn(world: World) -> None:
-    """The message is shown and deleted before the database has stored it as a page."""
+@pytest.mark.parametrize("commit_seconds", [0.0, 3 * COMMIT_WAIT])
+async def test_a_deletion_before_the_page_is_stored_ends_the_turn(
+    world: World, commit_seconds: float
+) -> None:
+    """The message is shown and deleted before the database has stored it as a page.
+
+    A slow commit ends in the background, while the model is silent.
+    """
     stored = world.store.record_shown
     deleted = asyncio.Event()
 
@@ -475,6 +482,7 @@ async def test_a_deletion_before_the_page_is_stored_ends_the_turn(world: World) 
         if not deleted.is_set():
             await delete_message(world)
             deleted.set()
+        await asyncio.sleep(commit_seconds)
         await stored(*page, **place)  # type: ignore[arg-type]
 
     world.store.record_shown = slowly  # type: ignore[method-assign]

@@ -12,22 +12,25 @@ import pytest
 import pytest_asyncio
 
 from bot.domain import errors, texts
-from bot.domain.conversations import ImagePart, Message, Role
+from bot.domain.conversations import Effort, ImagePart, Message, Role
 from bot.domain.errors import ModelError
 from bot.domain.model import ChatRequest, Delta, ModelFacts, Usage
-from bot.llm.chat_completions import ChatCompletionsModel
-from bot.llm.chunks import DONE
+from bot.llm.anthropic import make_client as make_anthropic_client
+from bot.llm.anthropic_events import MessagesParser
+from bot.llm.chunks import DONE, ChunkParser
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
 from bot.llm.error_report import ErrorReport
 from bot.llm.errors import classify
 from bot.llm.fallback_chain import FallbackChain
 from bot.llm.openai import make_client
 from bot.llm.reasoning_splitter import ReasoningSplitter
-from bot.llm.response_body import read_body
+from bot.llm.response_body import ResponseParser, read_body
 from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.streaming_model import StreamingModel
 from bot.llm.think_tags import StreamQuirks
 from bot.ports.model import ChatModel
 from tests.sims.model.answers import plain_text
+from tests.support.anthropic_kit import anthropic_model, anthropic_provider
 from tests.support.model_kit import huggingface_model, openai_model, openai_provider
 from tests.support.provider_corpus import (
     Replay,
@@ -44,8 +47,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMITS = StreamTimeouts(first_token=30.0, between_tokens=30.0)
 SHAPES = shapes()
-Make = Callable[[str], ChatCompletionsModel]
-ABOUT_IMAGES = {"images-mentioned-without-images"}
+Make = Callable[[str], StreamingModel]
+CLIENTS: dict[str, list[tuple[str, Split]]] = {
+    "chat": [("openai", single), ("huggingface", at_random(7))],
+    "messages": [("anthropic", single), ("anthropic", at_random(7))],
+}
+PARSERS = {"chat": ChunkParser, "messages": MessagesParser}
+ABOUT_IMAGES = {"images-mentioned-without-images", "messages-too-large"}
 SYSTEM = Message(Role.SYSTEM, "Be kind.")
 IMAGE = ImagePart("image/png", b"\x89PNG", 64, 64)
 
@@ -58,16 +66,21 @@ async def replay() -> AsyncIterator[Replay]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def make(replay: Replay) -> AsyncIterator[Make]:
-    """Builds new models; the OpenAI ones share a client, which is slow to build."""
+    """Builds new models; those of OpenAI and Anthropic share a client, which is slow to build."""
     shared = make_client(openai_provider(replay.url))
+    provider = anthropic_provider(replay.url)
+    anthropic = make_anthropic_client(provider)
 
-    def build(client: str) -> ChatCompletionsModel:
+    def build(client: str) -> StreamingModel:
+        if client == "anthropic":
+            return anthropic_model("m", provider, client=anthropic, timeouts=LIMITS)
         if client == "openai":
             return openai_model("m", replay.url, client=shared, timeouts=LIMITS)
         return huggingface_model("m", replay.url, timeouts=LIMITS)
 
     yield build
     await shared.close()
+    await anthropic.close()
 
 
 def request_of(shape: Shape) -> ChatRequest:
@@ -77,6 +90,7 @@ def request_of(shape: Shape) -> ChatRequest:
         (*system, Message(Role.USER, "Hello!", parts=images)),
         max_tokens=shape.request.get("max_tokens"),
         temperature=shape.request.get("temperature"),
+        effort=Effort(shape.request["effort"]) if "effort" in shape.request else None,
     )
 
 
@@ -116,11 +130,9 @@ def check_result(shape: Shape, deltas: list[Delta], error: ModelError | None) ->
         assert error.provider_message or "finish" in str(error), "the log has the provider's words"
 
 
-def check_workaround(
-    shape: Shape, model: ChatCompletionsModel, requests: list[dict[str, Any]]
-) -> None:
+def check_workaround(shape: Shape, model: StreamingModel, requests: list[dict[str, Any]]) -> None:
     """The second request satisfies the server, and `doctor` can describe the workaround."""
-    assert shape.learned in list(model._server_quirks.describe())
+    assert shape.learned in list(model._builder.describe())
     assert len(requests) == 2
     retry = requests[1]
     assert not set(shape.then.get("absent", ())) & set(retry)
@@ -128,15 +140,24 @@ def check_workaround(
         assert retry[name] == value
     for name, value in shape.then.get("below", {}).items():
         assert 0 < retry[name] < value
+    for word in shape.then.get("nowhere", ()):
+        assert word in str(requests[0]) and word not in str(retry)
     roles = [message["role"] for message in retry["messages"]]
     assert roles == shape.then.get("roles", roles)
     if shape.request.get("system"):
-        assert plain_text(retry["messages"][0]["content"]).startswith(SYSTEM.content)
+        prompt = retry.get("system") or retry["messages"][0]["content"]
+        assert plain_text(prompt).startswith(SYSTEM.content)
         assert plain_text(retry["messages"][-1]["content"]).endswith("Hello!")
 
 
-@pytest.mark.parametrize(("client", "split"), [("openai", single), ("huggingface", at_random(7))])
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+@pytest.mark.parametrize(
+    ("shape", "client", "split"),
+    [
+        pytest.param(shape, client, split, id=f"{shape.name}-{client}-{split.__name__}")
+        for shape in SHAPES
+        for client, split in CLIENTS[shape.api]
+    ],
+)
 async def test_a_response_gives_the_documented_result(
     replay: Replay, make: Make, shape: Shape, client: str, split: Split
 ) -> None:
@@ -200,7 +221,7 @@ async def test_a_response_has_the_right_effect_on_the_chain_and_the_breaker(
 ) -> None:
     """The next model is asked only before the first text; only the model's failures count."""
     replay.arrange(shape, whole)
-    deltas, error = await collect(make("openai"), request_of(shape))
+    deltas, error = await collect(make(CLIENTS[shape.api][0][0]), request_of(shape))
 
     first = Recorded("a", deltas, error)
     second = Recorded("b", [Delta("Second."), Delta(finish_reason="stop")], None)
@@ -234,7 +255,7 @@ class StoppedClock:
 
 
 # ── without a socket: every split ─────────────────────────────────────────────────────────────
-async def read_in_two(body: bytes, cut: int) -> tuple[str, str]:
+async def read_in_two(body: bytes, cut: int, parser: ResponseParser) -> tuple[str, str]:
     """The text and reasoning of a body that arrives in two pieces."""
 
     async def reads() -> AsyncIterator[bytes]:
@@ -243,7 +264,7 @@ async def read_in_two(body: bytes, cut: int) -> tuple[str, str]:
 
     splitter, reason = ReasoningSplitter(StreamQuirks()), ""
     deltas = []
-    async for delta in read_body(reads()):
+    async for delta in read_body(reads(), parser):
         if delta is not DONE:
             deltas.append(splitter.split(delta))
             reason = delta.finish_reason or reason
@@ -258,4 +279,5 @@ async def read_in_two(body: bytes, cut: int) -> tuple[str, str]:
 )
 async def test_an_answer_does_not_depend_on_where_its_bytes_are_split(shape: Shape) -> None:
     for cut in range(0, len(shape.body) + 1, 3):
-        assert await read_in_two(shape.body, cut) == (shape.text.strip(), shape.reasoning)
+        parser = PARSERS[shape.api]()
+        assert await read_in_two(shape.body, cut, parser) == (shape.text.strip(), shape.reasoning)

@@ -173,7 +173,7 @@ async def test_openai_gets_the_new_name_of_the_limit_and_others_the_old_one() ->
     for url, name in ((None, "max_completion_tokens"), ("http://127.0.0.1:9/v1", "max_tokens")):
         model = openai_model("m", url, timeouts=WIDE)
         request = ChatRequest(HELLO.messages, max_tokens=3)
-        assert name in model._server_quirks.parameters(request, ImageUploads())
+        assert name in model._builder.parameters(request, ImageUploads())
         await model.aclose()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.config.bridge import config_from
+from bot.config.models import resolve
 from bot.config.providers import ProviderConfig
 from bot.config.settings import load
 from bot.domain.attachments import Omission
@@ -211,7 +211,7 @@ async def test_files_that_no_server_takes_are_not_sent(sim: ModelSim, make: Make
 # ── settings and doctor ───────────────────────────────────────────────────────────────────────
 def built_from(environ: dict[str, str]) -> RemoteTranscriber | None:
     settings = load(environ, None)
-    return build_transcriber(settings.transcription_model, config_from(settings).providers)
+    return build_transcriber(settings.transcription_model, resolve(settings).providers)
 
 
 async def test_the_setting_names_the_model(sim: ModelSim) -> None:

@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
+from typing import Any
 
 import pytest
 
-from bot.domain.conversations import Author, ConversationKey, Role, Visibility
+from bot.domain.conversations import Author, ConversationKey, Effort, Role, Visibility
 from bot.domain.errors import LostOwnership, RecordHeld
+from bot.domain.model import Usage
 from bot.domain.records import NewConversation, RecordScope
+from bot.domain.turns import Outcome, TurnResult
 from bot.store.library import SqliteLibrary
 from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import (
@@ -147,6 +150,38 @@ async def test_name_and_model_change_independently(world: World) -> None:
     default = await world.library.update(record.uid, MINE, model=None)
     assert default is not None
     assert (default.conversation.name, default.conversation.model) == ("a new name", None)
+
+
+async def test_effort_changes_independently_of_the_model(world: World) -> None:
+    record = await world.library.create(new(model="m", effort=Effort.HIGH))
+    assert record.conversation.effort is Effort.HIGH
+    changes: tuple[tuple[dict[str, Any], Effort | None], ...] = (
+        ({"model": None}, Effort.HIGH),
+        ({"effort": Effort.LOW}, Effort.LOW),
+        ({"name": "x"}, Effort.LOW),
+        ({"effort": None}, None),
+    )
+    for change, effort in changes:
+        changed = await world.library.update(record.uid, MINE, **change)
+        assert changed is not None
+        assert changed.conversation.effort is effort
+
+
+async def test_a_replys_message_has_its_model_and_tokens(world: World) -> None:
+    """A question of the same turn has neither, and nor has a message added as a record."""
+    record = await world.library.create(new(opening=((Role.USER, "hi"),)))
+    number = record.conversation.id
+    await world.store.accept(said(1, where=record.conversation.key))
+    claim = await claim_next(world.store, number)
+    usage = Usage(100, 20, cached_tokens=60, cache_write_tokens=30, reasoning_tokens=5)
+    result = TurnResult(
+        outcome=Outcome.ANSWERED, content="Hm.", display="Hm.", model="m", usage=usage
+    )
+    await world.store.conclude(claim.fence, result)
+    messages = await world.library.latest(number, limit=10)
+    assert [(one.is_reply, one.model, one.usage) for one in messages] == [
+        (False, None, None), (False, None, None), (True, "m", usage),
+    ]  # fmt: skip
 
 
 async def test_deleting_a_conversation_deletes_all_its_rows(world: World) -> None:

@@ -157,6 +157,7 @@ async def test_details_name_and_model_change(api: Person, model: ModelSim) -> No
     details = await api.get(f"/conversation/{conversation}")
     assert set(details) == {
         "id", "messages", "created_at", "name", "model", "user_id", "updated_at",
+        "answering_model", "effort",
     }  # fmt: skip
     assert (details["name"], details["model"], details["user_id"]) == ("", None, "local")
     change = {"name": "Days", "model": "openai:sim-2"}
@@ -428,8 +429,10 @@ async def test_records_are_added_read_in_order_changed_and_deleted(
         for role in ("system", "user", "assistant", "user")
     ]
     assert set(added[0]) == {
-        *("id", "role", "content", "index", "conversation_id", "created_at", "attachments")
+        *("id", "role", "content", "index", "conversation_id", "created_at", "attachments"),
+        *("model", "usage"),
     }
+    assert {(record["model"], record["usage"]) for record in added} == {(None, None)}
     assert [record["index"] for record in added] == [0, 1, 2, 3]
     assert {record["conversation_id"] for record in added} == {conversation}
     assert await api.get(path) == added

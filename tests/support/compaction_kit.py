@@ -62,6 +62,8 @@ class Summarizer:
                     await piece.wait()
                     continue
                 yield piece
+                if piece.finish_reason is not None:
+                    return
                 await asyncio.sleep(0)
             tokens = sum(map(message_tokens, request.messages))
             yield Delta(finish_reason=self.finish_reason, usage=Usage(tokens, 20))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.content.fetcher import AttachmentFetcher, Readers
+from bot.context.budgets import ContextBudgets
+from bot.context.estimates import TokenEstimates
+from bot.context.requests import ContextPorts, TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain.attachments import (
     AttachmentKind,
@@ -123,3 +126,25 @@ def content_of(
     )
     ports = AttachmentPorts(store.attachments(), fetcher, wait_seconds)
     return Content(fetcher, ports, AttachmentIntake(fetcher, adapters), links, extractor)
+
+
+def context_of(
+    store: SqliteStore,
+    clock: Clock,
+    options: TurnOptions,
+    *,
+    wait: Callable[[int], Awaitable[None]] | None = None,
+) -> ContextPorts:
+    """What a turn runner builds requests with."""
+    budgets = ContextBudgets(
+        context_tokens=options.context_tokens, max_output_tokens=options.max_output_tokens
+    )
+    return ContextPorts(
+        store=store,
+        contexts=store.contexts(),
+        budgets=budgets,
+        estimates=TokenEstimates(store.contexts()),
+        clock=clock,
+        options=options,
+        wait=wait,
+    )

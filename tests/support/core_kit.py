@@ -32,7 +32,7 @@ from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.support.catalog import ChangingCatalog
-from tests.support.content_kit import Content, content_of
+from tests.support.content_kit import Content, content_of, context_of
 from tests.support.reports import FixedReporter
 from tests.support.store_kit import ANN, key, look, opened, said
 from tests.support.surfaces import FakeSurface, Platform
@@ -222,16 +222,20 @@ def world_of(
     context_tokens: int = 4_000,
     summarizer: ChatModel | None = None,
     compaction: Mapping[str, Any] | None = None,
+    wrap: Callable[[Any], Any] = lambda part: part,
     **options: Any,
 ) -> World:
-    """The core; it summarizes conversations only with a `summarizer`."""
+    """The core; it summarizes conversations only with a `summarizer`.
+
+    `wrap` replaces the parts of the store that the compactor uses.
+    """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
     compactor = summarizer and Compactor(
-        store=store,
-        contexts=store.contexts(),
-        attachments=store.attachments(),
+        store=wrap(store),
+        contexts=wrap(store.contexts()),
+        attachments=wrap(store.attachments()),
         summarizer=lambda _: summarizer,
         budget=lambda _: context_tokens,
         **(compaction or {}),
@@ -240,10 +244,13 @@ def world_of(
         store=store,
         surface=adapter.surface,
         models=models,
-        options=TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
+        context=context_of(
+            store,
+            CLOCK,
+            TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
+            wait=compactor and compactor.wait,
+        ),
         attachments=room.ports,
-        contexts=store.contexts(),
-        clock=CLOCK,
         compactor=compactor,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)

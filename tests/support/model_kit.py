@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from bot.common.clock import SystemClock
-from bot.config.bridge import config_from
+from bot.config.models import resolve
 from bot.config.providers import ProviderConfig, ProviderKind
 from bot.config.settings import Settings
 from bot.domain.model import ChatRequest, ModelFacts
@@ -87,6 +87,6 @@ def registry(settings: Settings, *, probe: ChatRequest | None = None) -> ModelRe
     options = ModelOptions(
         SystemClock(), settings.first_token_seconds, settings.between_tokens_seconds, probe
     )
-    models = ModelRegistry(config_from(settings), options)
+    models = ModelRegistry(resolve(settings), options)
     models.prepare()
     return models

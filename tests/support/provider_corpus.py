@@ -4,11 +4,13 @@ Each file is one response of one provider: TOML between two `+++` lines with the
 then the response as sent over the wire. We wrote them from documentation, reports and source code;
 none is a recording. The fields:
 
-`request`: `max_tokens`, `temperature`, `system` (whether there is a system prompt) and `images`
-(their number). `text`, `reasoning`, `finish`, `usage`: the answer. `error`, `window`, `limit` (of
-images), `retry_after`: the failure.
+`request`: `max_tokens`, `temperature`, `effort`, `system` (whether there is a system prompt) and
+`images` (their number). `text`, `reasoning`, `finish`, `usage`: the answer; the counts are those of
+input, output, the cache, writes to it, and reasoning. `error`, `window`, `limit` (of images),
+`retry_after`: the failure.
 `learned`: the workaround that this rejection teaches. The next response is an answer, and its
-request must match `then`: `absent` names, `equal` values, `below` values, `roles` of the messages.
+request must match `then`: `absent` names, `nowhere` in the request, `equal` values, `below` values,
+`roles` of the messages.
 """
 
 from __future__ import annotations
@@ -26,13 +28,25 @@ from typing import Any
 CORPUS = Path(__file__).parents[1] / "fixtures" / "providers"
 Split = Callable[[bytes], Iterable[bytes]]
 
-ANSWER = b"""data: {"choices":[{"index":0,"delta":{"content":"Hello there."},"finish_reason":null}]}
+_CHAT_ANSWER = b"""data: {"choices":[{"delta":{"content":"Hello there."},"finish_reason":null}]}
 
 data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}
 
 data: [DONE]
 
 """
+_MESSAGES_ANSWER = b"""data: {"type":"message_start","message":{"type":"message","content":[]}}
+
+data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}
+
+data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello there."}}
+
+data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":4}}
+
+data: {"type":"message_stop"}
+
+"""
+_ANSWERS = {"chat": _CHAT_ANSWER, "messages": _MESSAGES_ANSWER}
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,7 @@ class Shape:
     status: str
     headers: dict[str, str]
     body: bytes
+    api: str = "chat"
     text: str = ""
     reasoning: str = ""
     finish: str | None = None
@@ -113,7 +128,8 @@ class Replay:
     def arrange(self, shape: Shape, split: Split) -> None:
         """Replay `shape`; a rejection that teaches a workaround is followed by an answer."""
         self.requests.clear()
-        answer = Shape("", "HTTP/1.1 200 OK", {"content-type": "text/event-stream"}, ANSWER)
+        body = _ANSWERS[shape.api]
+        answer = Shape("", "HTTP/1.1 200 OK", {"content-type": "text/event-stream"}, body)
         self.responses = [shape, answer] if shape.learned and not _is_answer(shape) else [shape]
         self.split = split
 

@@ -35,7 +35,7 @@ from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.catalog import FixedCatalog, offering
-from tests.support.content_kit import content_of
+from tests.support.content_kit import content_of, context_of
 from tests.support.reports import FixedReporter
 from tests.support.store_kit import look, opened
 
@@ -305,10 +305,10 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
             store=store,
             surface=surface,
             models=models,
-            options=TurnOptions(system_prompt="Be brief.", context_tokens=20_000),
+            context=context_of(
+                store, clock, TurnOptions(system_prompt="Be brief.", context_tokens=20_000)
+            ),
             attachments=content.ports,
-            contexts=store.contexts(),
-            clock=clock,
         )
         scheduler = Scheduler(store=store, work=runner.run, clock=clock)
         inbox = DurableInbox(

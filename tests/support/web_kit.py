@@ -23,6 +23,8 @@ from bot import app
 from bot.common.clock import SystemClock
 from bot.config.settings import load
 from bot.core import Core, build_core, open_resources
+from bot.ports.context import ContextReporter
+from bot.ports.model import ModelCatalog
 from tests.sims.model.client import ModelSim
 
 TOKENS = {"alice": "alice-token-of-16", "bob": "bob-token-of-16-too"}
@@ -46,9 +48,17 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, model: ModelSim | None = None, **settings: str
+    folder: Path,
+    model: ModelSim | None = None,
+    *,
+    reporter: ContextReporter | None = None,
+    models: ModelCatalog | None = None,
+    **settings: str,
 ) -> AsyncIterator[Site]:
-    """The site on the database in `folder`; answers come from `model`, or else from echo."""
+    """The site on the database in `folder`; answers come from `model`, or else from echo.
+
+    `reporter` and `models` replace the bot's own, for the web only.
+    """
     environ = {
         "HTTP_PORT": "0",
         "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}",
@@ -61,7 +71,7 @@ async def serving(
     clock = SystemClock()
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with open_resources(known, clock) as resources:
-        web = app.build_web(known, resources, clock)
+        web = app.build_web(known, resources, clock, reporter=reporter, models=models)
         core = build_core(known, resources, {"web": web}, clock)
         server = app.build_http_server(
             known, web, {}, lambda: {**core.health(), "web": web.health()}, listening.set_result

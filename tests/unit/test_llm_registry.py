@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -19,11 +20,11 @@ from tests.support.model_kit import registry
 CHECK = """
 import sys
 from bot.common.clock import SystemClock
-from bot.config.bridge import config_from
+from bot.config.models import resolve
 from bot.config.settings import load
 from bot.llm.model_server import ModelOptions
 from bot.llm.registry import ModelRegistry
-models = ModelRegistry(config_from(load({environ!r}, None)), ModelOptions(SystemClock()))
+models = ModelRegistry(resolve(load({environ!r}, None)), ModelOptions(SystemClock()))
 models.prepare()
 print(models.default)
 print(*sorted({{"openai", "huggingface_hub", "aiohttp", "discord"}} & set(sys.modules)))
@@ -62,7 +63,7 @@ async def test_the_chain_and_the_choices_are_built_from_names() -> None:
     )
     models = registry(settings)
     assert models.default == models.get(None).name == "openai:a,huggingface:org/b:fastest"
-    assert models.names == ["openai:ft:c:d", "echo"]
+    assert models.names == ("openai:ft:c:d", "echo")
     assert [models.get(name).name for name in models.names] == ["openai:ft:c:d", "echo"]
     assert models.get("openai:a").name == models.default, "not one of the choices"
     await models.aclose()
@@ -144,3 +145,22 @@ def test_the_displayed_address_has_no_secrets() -> None:
         host_and_port("https://me:secret@gpu.example.org/key-123/v1?token=x") == "gpu.example.org"
     )
     assert host_and_port("http://[::1]:8080/v1") == "[::1]:8080"
+
+
+async def test_conversations_are_summarized_by_their_own_model_unless_one_is_named() -> None:
+    environ = {
+        "LLM": "openai:a",
+        "MODELS": "openai:b",
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    }
+    async with contextlib.aclosing(registry(load(environ, None))) as models:
+        names = [model and model.name for model in map(models.summarizer, (None, "openai:b", "x"))]
+        assert names == ["openai:a", "openai:b", "openai:a"]
+    environ["SUMMARY_MODEL"] = "openai:c"
+    async with contextlib.aclosing(registry(load(environ, None))) as models:
+        model = models.summarizer("openai:b")
+        assert model is not None and model.name == "openai:c"
+        assert models.get("openai:c").name == "openai:a"  # people cannot choose it
+    environ["SUMMARY_MODEL"] = "none"
+    async with contextlib.aclosing(registry(load(environ, None))) as models:
+        assert models.summarizer(None) is None

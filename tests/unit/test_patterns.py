@@ -41,6 +41,7 @@ SIZES = {
     "bot/llm/error_report.py:_TAGS": 4_000,
     "bot/llm/error_rules.py": 4_000,
     "bot/llm/token_counts.py": 4_000,
+    "bot/llm/parameter_rules.py": 4_000,
     "bot/llm/server_quirks.py": 4_000,
     "bot/replies/markdown/fences.py:_OPENING": 2_000,  # the head of a page
 }

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.settings import Settings, SlackMode, load, unknown_names
+from bot.config.settings import (
+    DEFAULT_CONTEXT_TOKENS,
+    Settings,
+    SlackMode,
+    load,
+    unknown_names,
+)
 from bot.domain.errors import SettingsError
 from bot.domain.model import ReasoningDisplay
 from bot.llm.registry import FIRST_TOKEN_SECONDS
@@ -40,7 +46,7 @@ def test_the_example_states_the_actual_defaults() -> None:
     text = (ROOT / ".env.example").read_text()
     settings = load({}, None)
     for value in (
-        settings.context_tokens,
+        DEFAULT_CONTEXT_TOKENS,
         settings.max_concurrent_turns,
         settings.max_queued_turns,
         int(settings.drain_seconds),

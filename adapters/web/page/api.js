@@ -50,8 +50,9 @@ export class Api {
     return this.token ? { ...more, Authorization: `Bearer ${this.token}` } : more;
   }
 
-  get(path) {
-    return this.#ask(path, { headers: this.headers() });
+  /** The JSON of a response, which must arrive within `limit` milliseconds. */
+  get(path, limit = LIMIT_MS) {
+    return this.#ask(path, { headers: this.headers(), signal: AbortSignal.timeout(limit) });
   }
 
   post(path, body) {
@@ -67,7 +68,7 @@ export class Api {
   /** @param {(response: Response) => Promise<any>} [read] */
   async #ask(path, options, read = (response) => response.json()) {
     try {
-      const response = await fetch(path, { ...options, signal: AbortSignal.timeout(LIMIT_MS) });
+      const response = await fetch(path, { signal: AbortSignal.timeout(LIMIT_MS), ...options });
       const body = response.ok ? await read(response).catch(() => null) : null;
       if (body !== null) return body;
       throw this.refused(response, await response.json().catch(() => null));

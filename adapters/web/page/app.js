@@ -2,11 +2,13 @@
 import { Api, asApiError } from "./api.js";
 import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
-import { el, forget, setText, tab, uuid } from "./dom.js";
+import { ContextPanel } from "./context.js";
+import { el, forget, isolated, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
 import { isPicture } from "./files.js";
+import { ModelList } from "./models.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { State } from "./state.js";
@@ -15,6 +17,8 @@ import { Viewer } from "./viewer.js";
 
 const THREAD = /^#\/t\/([0-9a-f-]{36})$/;
 const $ = (selector) => document.querySelector(selector);
+// The choices of /effort, with what each is good for.
+const EFFORTS = { low: "answers soonest", medium: "", high: "thinks longest", default: "the model’s own choice" };
 
 class Page {
   #sentFrom = new Map(); // the open thread when a message was sent
@@ -30,7 +34,10 @@ class Page {
       onEvent: (name, data, id) => this.#apply(name, data, id),
       onChange: () => this.draw(),
       onLink: (words) => this.#link(words),
-      onBack: () => this.outbox.hurry(),
+      onBack: () => {
+        this.outbox.hurry();
+        this.context.changed();
+      },
       onMissing: () => this.missing(),
     });
     this.outbox = new Outbox({
@@ -48,6 +55,14 @@ class Page {
     this.channel = this.#pane($("#channel"), RootView, "channel");
     this.thread = this.#pane($("#thread"), MessageView, null);
     this.channel.box.keepAs("channel");
+    this.models = new ModelList({ api: this.api, onChange: (failed) => this.#modelsCame(failed) });
+    this.context = new ContextPanel({
+      api: this.api,
+      button: $("#context"),
+      panel: $("#context-panel"),
+      thread: () => this.state.openId,
+      say: (words) => this.say(words),
+    });
     this.#listen();
   }
 
@@ -81,7 +96,8 @@ class Page {
     $("#close").addEventListener("click", () => this.close());
     $("#back").addEventListener("click", () => this.close());
     $("#stop").addEventListener("click", () => this.stop());
-    $("#model").addEventListener("click", () => this.thread.box.write("/model "));
+    $("#model").addEventListener("click", () => this.thread.box.begin("/model "));
+    $("#effort").addEventListener("click", () => this.thread.box.begin("/effort "));
     $("#leave").addEventListener("click", () => this.leave());
     $(".older").addEventListener("click", () => this.#older());
     $("#login form").addEventListener("submit", (event) => {
@@ -115,7 +131,8 @@ class Page {
   async start() {
     this.state.session = await this.sync.persist(() => this.api.get("/app/session"));
     if (!this.state.session) return;
-    const { user, needs_token, default_model, version } = this.state.session;
+    const { user, needs_token, default_model, version, models = [] } = this.state.session;
+    this.models.names = models;
     setText($("#user"), needs_token ? user : "");
     $("#leave").hidden = !needs_token;
     $(".echo").hidden = default_model !== "echo";
@@ -180,6 +197,7 @@ class Page {
     const over = reply.state !== "writing" && reply.state !== "queued";
     if (over && this.#announced === reply.id) this.say(ending(reply));
     if (over) this.#announced = null;
+    if (over) this.context.changed();
   }
 
   /** Screen readers announce a reply's start and end, not every word. */
@@ -194,7 +212,9 @@ class Page {
     this.state.takeNotice(notice);
     this.say(notice.text);
     // A command may have changed the thread's model or context.
-    if (notice.thread !== null && notice.thread === this.state.openId) this.sync.readThread(notice.thread);
+    if (notice.thread === null || notice.thread !== this.state.openId) return;
+    this.sync.readThread(notice.thread);
+    this.context.changed();
   }
 
   async #older() {
@@ -265,17 +285,43 @@ class Page {
   }
 
   offers(begun, thread) {
-    const { commands = [], models = [] } = this.state.session ?? {};
+    const { commands = [] } = this.state.session ?? {};
     if (/^\/\S*$/.test(begun)) {
       const usable = commands.filter(({ name }) => thread || name === "help" || name === "model");
       return usable.map(({ name, description }) => ({
-        text: name === "model" && models.length ? "/model " : `/${name}`,
+        text: `/${name}${this.#isChoice(name) ? " " : ""}`,
         words: description,
       }));
     }
-    if (/^\/model\s+\S*$/.test(begun)) return models.map((text) => ({ text }));
+    if (/^\/model\s+\S*$/.test(begun)) return this.#offeredModels();
+    if (/^\/effort\s+\S*$/.test(begun)) {
+      return Object.entries(EFFORTS).map(([text, words]) => ({ text, words }));
+    }
     if (/(^|\s)@\S*$/.test(begun)) return [{ text: `${MENTION} `, words: "ask in a new thread" }];
     return [];
+  }
+
+  /** Whether a command is followed by one of several choices. */
+  #isChoice(name) {
+    return name === "effort" || (name === "model" && this.#mayChooseModel);
+  }
+
+  /** There may be models to choose until the server has answered that there are none. */
+  get #mayChooseModel() {
+    return this.models.names.length > 0 || !this.models.asked;
+  }
+
+  #offeredModels() {
+    this.models.load(); // what it changes is shown when it arrives
+    const names = this.models.names.map((text) => ({ text, anywhere: true }));
+    return names.length ? [...names, { text: "default", words: "the one that is set here", anywhere: true }] : [];
+  }
+
+  #modelsCame(failed) {
+    const choosing = [this.thread, this.channel].find(({ box }) => box.text.startsWith("/model "))?.box;
+    if (this.models.names.length) choosing?.refresh();
+    else choosing?.fail(failed ? "The list of models did not arrive: try again." : "There is only one model here.");
+    this.#drawChoices();
   }
 
   // ── the thread that is open ─────────────────────────────────────────────────────────────────
@@ -313,6 +359,7 @@ class Page {
   #enter(id) {
     this.thread.feed.clear();
     this.thread.box.keepAs(id);
+    this.context.reset();
     if (this.first && this.first.id === id) this.state.takeThread(this.first);
     this.first = null;
     this.sync.readThread(id);
@@ -343,9 +390,22 @@ class Page {
     const title = this.state.openId ? name : "general";
     setText($("#thread-title"), this.state.openId ? name : "Thread");
     document.title = `${title.slice(0, 60)} · Threadline`;
-    const { models = [], default_model = "" } = this.state.session ?? {};
-    setText($("#model"), this.state.open?.model ?? default_model);
-    $("#model").disabled = models.length === 0;
+    this.#drawChoices();
+  }
+
+  /** The open thread's model and effort. */
+  #drawChoices() {
+    const { commands = [], default_model = "" } = this.state.session ?? {};
+    const { model = null, answering_model = null, effort = null, takes_effort = null } = this.state.open ?? {};
+    const answering = answering_model ?? model ?? default_model;
+    setText($("#model"), answering);
+    $("#model").setAttribute("aria-label", `Model: ${isolated(answering)}`);
+    $("#model").disabled = !this.#mayChooseModel;
+    setText($("#effort"), `Effort: ${effort ?? "default"}`);
+    const known = commands.some(({ name }) => name === "effort");
+    $("#effort").hidden = !known || takes_effort === false;
+    $("#gone").hidden = model === null || model === answering;
+    $("#gone").replaceChildren(el("bdi", {}, model ?? ""), " is not offered any more: ", el("bdi", {}, answering), " answers.");
   }
 
   /** The Markdown of a message, for copying. */

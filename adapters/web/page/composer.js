@@ -15,10 +15,12 @@ export class Composer {
   #active = -1;
   #range = [0, 0];
   #draft = "";
+  #aside = ""; // what was in the box before a button wrote a command there
 
   /**
-   * `onSend(text, files)`; `offers(text)` returns suggestions; `say` announces their number. `limits`
-   * and `onView` are those of `Attach`.
+   * `onSend(text, files)`; `offers(text)` returns suggestions: `text`, perhaps `words` about it, and
+   * `anywhere` if a part of the text finds it; `say` announces their number. `limits` and `onView`
+   * are those of `Attach`.
    */
   constructor({ form, onSend, offers, say, limits, onView }) {
     this.onSend = onSend;
@@ -50,6 +52,7 @@ export class Composer {
 
   /** Store drafts under `name` from now on, and show the stored one. */
   keepAs(name) {
+    this.#aside = "";
     this.#draft = `draft.${name}`;
     this.text = tab.get(this.#draft, "");
     this.files.keepAs(name);
@@ -73,6 +76,12 @@ export class Composer {
     this.#changed();
   }
 
+  /** Write a command; the text that it replaces returns when the command is sent or deleted. */
+  begin(command) {
+    if (!this.text.startsWith("/")) this.#aside = this.text;
+    this.write(command);
+  }
+
   submit() {
     const text = this.box.value.trim();
     const files = this.files.items;
@@ -87,7 +96,7 @@ export class Composer {
     this.#fail("");
     if (this.onSend(text, files) === false) return;
     this.files.take();
-    this.text = "";
+    this.#putBack();
     this.#keep();
   }
 
@@ -97,6 +106,16 @@ export class Composer {
     if (text) this.text = [text, this.box.value].filter(Boolean).join("\n\n");
     this.#keep();
     this.#fail(sentence);
+  }
+
+  #putBack() {
+    this.text = this.#aside;
+    this.#aside = "";
+  }
+
+  /** Better suggestions have arrived. */
+  refresh() {
+    if (document.activeElement === this.box) this.#suggest();
   }
 
   get suggesting() {
@@ -112,13 +131,14 @@ export class Composer {
 
   #changed() {
     this.#fail("");
+    if (!this.box.value && this.#aside) this.#putBack();
     this.#keep();
     this.#fit();
     this.#suggest();
   }
 
   #keep() {
-    if (this.#draft) tab.set(this.#draft, this.box.value);
+    if (this.#draft) tab.set(this.#draft, this.#aside || this.box.value);
     this.#allow();
   }
 
@@ -154,12 +174,14 @@ export class Composer {
     const caret = this.box.selectionStart;
     const word = /(?:^\/model\s+|(?<=^|\s))(\S*)$/.exec(this.box.value.slice(0, caret))?.[1] ?? "";
     const begun = this.box.value.slice(0, caret);
-    const begins = ({ text }) => text.toLowerCase().startsWith(word.toLowerCase());
-    const found = this.offers(begun, word).filter(begins);
+    const at = ({ text }) => text.toLowerCase().indexOf(word.toLowerCase());
+    const fits = (offer) => (offer.anywhere ? at(offer) >= 0 : at(offer) === 0);
+    const found = this.offers(begun, word).filter(fits);
     const complete = found.length === 1 && found[0].text.trim() === word;
     if (!found.length || complete || caret !== this.box.value.length) return this.close();
-    // A completely typed name comes before longer ones that start with it.
-    found.sort((a, b) => Number(b.text.trim() === word) - Number(a.text.trim() === word));
+    // A completely typed name comes before longer ones that start with it, and those before others.
+    const rank = (offer) => (offer.text.trim() === word ? 0 : at(offer) === 0 ? 1 : 2);
+    found.sort((a, b) => rank(a) - rank(b));
     this.#range = [caret - word.length, caret];
     this.#open(found);
   }
@@ -171,7 +193,7 @@ export class Composer {
         el(
           "li",
           { role: "option", id: `${this.list.id}-${k}`, "aria-selected": "false", "data-k": k },
-          el("span", { class: "option" }, text.trim()),
+          el("bdi", { class: "option" }, text.trim()),
           words ? el("span", { class: "words" }, words) : null,
         ),
       ),

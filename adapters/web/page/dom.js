@@ -22,6 +22,12 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/**
+ * Text from elsewhere for a tooltip or an announcement, where no element can isolate it: invisible
+ * isolates keep its directions inside.
+ */
+export const isolated = (text) => `\u2068${text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "")}\u2069`;
+
 /** A random UUID; `crypto.randomUUID` is missing in insecure contexts. */
 export function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();

@@ -24,12 +24,28 @@ export function counted(count, one, many) {
   return `${number.format(count)} ${count === 1 ? one : many}`;
 }
 
-/** The line under a reply: model, tokens and time, as far as known. */
-export function costs({ model, input_tokens: asked, output_tokens: said, seconds }) {
-  const tokens = (value) => value !== null && value !== undefined;
-  return [
-    model,
-    tokens(asked) && tokens(said) && `${number.format(asked)} tokens in, ${number.format(said)} out`,
-    seconds && `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`,
-  ].filter(Boolean);
+export const tokens = (count) => number.format(count);
+
+const share = new Intl.NumberFormat(undefined, { style: "percent" });
+
+/** A part of `whole` as a rounded percentage; empty if `whole` is not known. */
+export function percent(part, whole) {
+  if (!(whole > 0)) return "";
+  return part > 0 && part / whole < 0.005 ? `under ${share.format(0.01)}` : share.format(part / whole);
+}
+
+/** Below a reply: tokens and time, as far as known. */
+export function costs(reply) {
+  const { seconds } = reply;
+  return [usage(reply), seconds && `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+/** "2,310 tokens in (1,920 cached), 412 out (300 thinking)"; empty without both numbers. */
+function usage({ input_tokens: asked, output_tokens: said, cached_tokens: cached, reasoning_tokens: thinking }) {
+  if (!Number.isFinite(asked) || !Number.isFinite(said)) return "";
+  const part = (count, word) => (count > 0 ? ` (${number.format(count)} ${word})` : "");
+  const [sent, written] = [number.format(asked), number.format(said)];
+  return `${sent} tokens in${part(cached, "cached")}, ${written} out${part(thinking, "thinking")}`;
 }

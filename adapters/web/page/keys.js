@@ -28,6 +28,7 @@ const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey;
 
 function always(page, event) {
   if (event.key === "." && (event.ctrlKey || event.metaKey)) page.stop();
+  else if (event.key === "Escape" && page.context.isOpen) page.context.close();
   else if (event.key === "Escape" && page.state.openId) page.close();
   else if (event.key === "F6" && page.state.openId) otherPane(page).box.box.focus();
   else if (event.key === "ArrowUp" && event.target.matches("textarea") && !event.target.value) {

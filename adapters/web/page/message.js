@@ -35,7 +35,7 @@ export class MessageView {
       when: el("time", { class: "when", id: `${key}-when` }),
       day: el("p", { class: "day", hidden: true }),
       state: el("span", { class: "state" }),
-      costs: el("span", { class: "costs" }),
+      costs: el("span", { class: "costs", dir: "auto" }),
       copy: button("copy", "Copy", { "data-copy": "message" }),
       actions: el("span", { class: "actions" }),
     };
@@ -100,7 +100,7 @@ export class MessageView {
       actions.dataset.of = wanted.join();
     }
     setText(state, STATES[item.state] ?? "");
-    setText(cost, costs(item).join(" · "));
+    showCosts(cost, item);
     copy.hidden = writing || !item.text || item.role !== "assistant";
     const said = state.textContent || cost.textContent || wanted.length;
     this.foot.hidden = !said && copy.hidden;
@@ -147,6 +147,14 @@ export class RootView extends MessageView {
   }
 }
 
+/** The model's name is anything: it is isolated, so that it cannot reorder the words around it. */
+function showCosts(node, item) {
+  const [model, words] = [item.model ?? "", costs(item)];
+  const parts = [model && el("bdi", {}, model), model && words && " · ", words];
+  const text = parts.map((part) => (part instanceof Node ? part.textContent : part)).join("");
+  if (node.textContent !== text) node.replaceChildren(...parts.filter(Boolean));
+}
+
 function button(sign, words, data) {
   const label = el("span", { class: "label" }, words);
   return el("button", { type: "button", class: "quiet", title: words, ...data }, icon(sign), label);
@@ -162,8 +170,14 @@ function plainText(text) {
   return el("p", { class: "plain", dir: "auto" }, text);
 }
 
-/** The server's own text: paragraphs, `- ` lists and `code`, nothing else. */
+/** The server's own text: paragraphs, `- ` lists, `code` and fenced text, nothing else. */
 function plainBlocks(text) {
+  const parts = text.split(/^```\n([\s\S]*?)\n```$/m); // every other part is fenced
+  const blocks = parts.flatMap((part, k) => (k % 2 ? [plainText(part)] : plainLines(part)));
+  return blocks.length ? blocks : [el("p")];
+}
+
+function plainLines(text) {
   const blocks = [];
   for (const line of text.split("\n").filter((each) => each.trim())) {
     const listed = line.startsWith("- ");
@@ -172,7 +186,7 @@ function plainBlocks(text) {
     if (listed) blocks.at(-1).append(el("li", {}, ...parts));
     else blocks.push(el("p", {}, ...parts));
   }
-  return blocks.length ? blocks : [el("p")];
+  return blocks;
 }
 
 function inlineCode(line) {

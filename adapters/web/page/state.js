@@ -150,13 +150,13 @@ export class State {
     if (!fresh || !above) this.older = next;
   }
 
-  takeThread({ id, name, model, epoch, messages, event = null }) {
+  takeThread({ id, name, epoch, messages, event = null, ...rest }) {
     this.#read.thread = event;
     const known = this.#details.get(id)?.messages ?? [];
     const same = new Map(known.map((message) => [message.id, message]));
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
     this.#details.clear(); // other threads are loaded again when opened
-    this.#details.set(id, { id, name, model, epoch, messages: kept });
+    this.#details.set(id, { id, name, epoch, messages: kept, ...choices(rest) });
   }
 
   forget(id) {
@@ -186,7 +186,7 @@ export class State {
     if (isIn(event, this.#read.channel)) return;
     this.#threads.set(thread.id, thread);
     const detail = this.#details.get(thread.id);
-    if (detail) Object.assign(detail, { model: thread.model, epoch: thread.epoch });
+    if (detail) Object.assign(detail, { epoch: thread.epoch, ...choices(thread) });
   }
 
   /** Take a command's reply, once. */
@@ -203,6 +203,11 @@ export class State {
   #writing({ messages }) {
     return messages.some(({ role, state }) => role === "assistant" && state === "writing");
   }
+}
+
+/** A thread's model and effort; a server that knows nothing of effort leaves its fields out. */
+function choices({ model = null, answering_model = null, effort = null, takes_effort = null }) {
+  return { model, answering_model, effort, takes_effort };
 }
 
 /** Puts a question above its reply, even if the reply's event came first. */

@@ -26,7 +26,7 @@ class DiscordSim(FilesClient):
 
     @property
     def gateway_url(self) -> str:
-        """Gateway: `DiscordWebSocket.DEFAULT_GATEWAY`, `DISCORD_GATEWAY_URL`."""
+        """The gateway's address, for discord.py's `DEFAULT_GATEWAY` or `DISCORD_GATEWAY_URL`."""
         return f"ws://127.0.0.1:{self.port}/gateway/"
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
@@ -195,7 +195,10 @@ class DiscordSim(FilesClient):
         await self.call("online")
 
     async def set_gateway(self, **settings: Any) -> None:
-        """heartbeat_ms, acknowledges, identify_seconds, max_concurrency, preview_delay."""
+        """Change the gateway's behavior.
+
+        Settings: heartbeat_ms, acknowledges, identify_seconds, max_concurrency, preview_delay.
+        """
         await self.call("set_gateway", **settings)
 
     async def dispatch(self, name: str, data: JSON, *, guild: int | None = c.GUILD) -> None:

@@ -48,7 +48,7 @@ class Answer:
     seed: int = 0
     hold: float = 0.0
     finish_reason: str = "stop"
-    usage: dict[str, int] | None = None
+    usage: dict[str, Any] | None = None
     breaks: str | None = None
     at: int = 1
     wait_at: int | None = None
@@ -166,7 +166,7 @@ def resolve(answer: Answer, body: dict[str, Any], pace: Pace) -> ResolvedAnswer:
         jitter=answer.jitter,
         seed=answer.seed,
         finish_reason=finish,
-        usage=answer.usage or _usage(count_tokens(messages), len(tokens), len(reasoning)),
+        usage=answer.usage or make_usage(count_tokens(messages), len(tokens), len(reasoning)),
         breaks=answer.breaks,
         at=answer.at,
         wait_at=answer.wait_at,
@@ -182,11 +182,12 @@ def inline_reasoning(answer: ResolvedAnswer, opening: Sequence[str]) -> Resolved
     return replace(answer, reasoning=(), tokens=tokens)
 
 
-def _usage(prompt: int, text: int, reasoning: int) -> dict[str, Any]:
+def make_usage(prompt: int, text: int, reasoning: int, cached: int = 0) -> dict[str, Any]:
+    """The counts of a chat completion."""
     return {
         "prompt_tokens": prompt,
         "completion_tokens": text + reasoning,
         "total_tokens": prompt + text + reasoning,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": 0},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.sims.kit import SimProcess
@@ -50,9 +50,9 @@ class ModelSim(SimProcess):
         """Break the next answers at token `at`; `breaks` as in `Answer`."""
         await self.script(Answer(breaks=breaks, at=at, times=times, **fields))
 
-    async def drop(self, times: int = 1) -> None:
+    async def drop(self, times: int = 1, *, path: str = "chat/completions") -> None:
         """Close the connection of the next requests without a response."""
-        await self.call("fault", match="POST /v1/chat/completions", times=times, drop=True)
+        await self.call("fault", match=f"POST /v1/{path}", times=times, drop=True)
 
     async def release(self, match: str = "") -> int:
         """Wait until answers pause at `wait_at`, and resume them; returns how many."""
@@ -82,6 +82,28 @@ class ModelSim(SimProcess):
         `strict` ones reject messages whose roles do not alternate."""
         await self.call("models", known=list(known), reasoning=list(reasoning), strict=list(strict))
 
+    async def efforts(
+        self,
+        *,
+        plain: tuple[str, ...] = (),
+        values: Mapping[str, Sequence[str]] | None = None,
+        verified: bool = True,
+    ) -> None:
+        """Set which models take no effort (`plain`), and which take only some `values` of it.
+
+        An organization that is not `verified` gets no summaries of reasoning.
+        """
+        limited = {model: list(known) for model, known in (values or {}).items()}
+        await self.call("efforts", plain=list(plain), values=limited, verified=verified)
+
+    async def tokenizer(self, tables: str | None) -> None:
+        """Count with the tables of a `tokenizer.json`; None counts cheaply, as `count_tokens`."""
+        await self.call("tokenizer", tables=tables)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the prompt caches age, without waiting."""
+        await self.call("pass_time", seconds=seconds)
+
     async def images(self, *, blind: Mapping[str, str] | None = None, limit: int = 500) -> None:
         """Set which models take no images, and how many images the others take in a request.
 
@@ -103,9 +125,9 @@ class ModelSim(SimProcess):
 
     # ── observations ──────────────────────────────────────────────────────────────────────────
     async def streams(self, since: int = 0, match: str = "") -> list[Record]:
-        """The records of completion requests whose messages contain `match`, oldest first."""
+        """The records of requests for answers whose messages contain `match`, oldest first."""
         found = [Record(**fields) for fields in await self.call("streams", since=since)]
-        return [record for record in found if match in str(record.body.get("messages"))]
+        return [record for record in found if match in str(record.messages)]
 
     async def last(self, match: str = "") -> Record:
         """The newest completion request; raises AssertionError if there is none."""

@@ -46,11 +46,40 @@ class Dialect:
     split: int = 1
 
 
-class Encoder:
-    """Encodes the events of one response to `body`, in the server's dialect."""
+class EventEncoder:
+    """Frames server-sent events in the server's dialect; every API sends the same broken ones."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def event(self, data: bytes, name: str = "") -> bytes:
+        """One server-sent event; the dialect may name those that have no name."""
+        end = self._dialect.newline.encode()
+        name = name or self._dialect.event
+        named = f"event: {name}".encode() + end if name else b""
+        field = b"data: " if self._dialect.space else b"data:"
+        return b"".join((named, field, data, end, end))
+
+    def garbage(self) -> bytes:
+        """Bytes that are neither an event nor valid UTF-8."""
+        return b"\xff\xfe\x00\x9d<html>\n\ndata: \xc3\x28\xa0\xa1\n\n"
+
+    def comment(self) -> bytes:
+        """A comment line, which every client must ignore."""
+        end = self._dialect.newline * 2
+        return f": {self._dialect.comment}{end}".encode()
+
+    def dumps(self, value: Any) -> bytes:
+        """Compact JSON."""
+        text = json.dumps(value, ensure_ascii=self._dialect.ascii, separators=(",", ":"))
+        return text.encode("utf-8", "surrogatepass")
+
+
+class Encoder(EventEncoder):
+    """Encodes the events of one response of the chat completions API to `body`."""
 
     def __init__(self, dialect: Dialect, body: dict[str, Any], usage: dict[str, Any]) -> None:
-        self._dialect = dialect
+        super().__init__(dialect)
         self._model = body["model"]
         self._usage = usage
         options = body.get("stream_options") or {}
@@ -70,12 +99,16 @@ class Encoder:
     def content(self, text: str) -> bytes:
         """A token."""
         before, after = self._content
-        return b"".join((before, self._dumps(text), after))
+        return b"".join((before, self.dumps(text), after))
 
     def reasoning(self, text: str) -> bytes:
         """A token of reasoning."""
         before, after = self._reasoning
-        return b"".join((before, self._dumps(text), after))
+        return b"".join((before, self.dumps(text), after))
+
+    def refusal(self, text: str) -> bytes:
+        """The words of a refusal, in one piece."""
+        return self.chunk({"refusal": text})
 
     def finish(self, reason: str) -> bytes:
         """The chunk with the finish reason."""
@@ -87,7 +120,7 @@ class Encoder:
         """The events after the finish reason: the usage chunk and `[DONE]`."""
         data = b""
         if self._dialect.usage in ("chunk", "every") and self._usage_requested:
-            data += self.event(self._dumps(self._chunk([], self._usage)))
+            data += self.event(self.dumps(self._chunk([], self._usage)))
         if self._dialect.done:
             data += self.event(b"[DONE]")
         return data
@@ -100,35 +133,19 @@ class Encoder:
             "param": None,
             "code": None,
         }
-        return self.event(self._dumps({"error": problem}))
+        return self.event(self.dumps({"error": problem}))
 
     def broken_json(self) -> bytes:
         """An event with truncated JSON."""
         return self.event(b'{"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"ind')
 
-    def garbage(self) -> bytes:
-        """Bytes that are neither an event nor valid UTF-8."""
-        return b"\xff\xfe\x00\x9d<html>\n\ndata: \xc3\x28\xa0\xa1\n\n"
-
-    def comment(self) -> bytes:
-        """A comment line, which every client must ignore."""
-        end = self._dialect.newline * 2
-        return f": {self._dialect.comment}{end}".encode()
-
-    # ── framing ───────────────────────────────────────────────────────────────────────────────
-    def event(self, data: bytes) -> bytes:
-        """One server-sent event."""
-        end = self._dialect.newline.encode()
-        name = f"event: {self._dialect.event}".encode() + end if self._dialect.event else b""
-        field = b"data: " if self._dialect.space else b"data:"
-        return b"".join((name, field, data, end, end))
-
+    # ── chunks ────────────────────────────────────────────────────────────────────────────────
     def chunk(
         self, delta: dict[str, Any], finish: str | None = None, usage: dict[str, Any] | None = None
     ) -> bytes:
         """One `chat.completion.chunk` as an event."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return self.event(self._dumps(self._chunk([choice], usage)))
+        return self.event(self.dumps(self._chunk([choice], usage)))
 
     def whole(self, text: str, reasoning: str, finish: str, refusal: str) -> dict[str, Any]:
         """The body of an answer that is not streamed."""
@@ -157,7 +174,3 @@ class Encoder:
         usage = self._usage if self._dialect.usage == "every" else None
         before, _, after = self.chunk({**delta, key: _MARK}, usage=usage).partition(b'"\\u0000"')
         return before, after
-
-    def _dumps(self, value: Any) -> bytes:
-        text = json.dumps(value, ensure_ascii=self._dialect.ascii, separators=(",", ":"))
-        return text.encode("utf-8", "surrogatepass")

@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.sims.model.anthropic_errors import ANTHROPIC
+
 
 class ErrorResponse(Exception):
     """Raised to answer a request with an error instead of a completion."""
@@ -201,6 +203,7 @@ _HUGGINGFACE: dict[str, tuple[int, Any]] = {
 FLAVORS: dict[str, dict[str, tuple[int, Any]]] = {
     "openai": _OPENAI,
     "huggingface": {**_OPENAI, **_HUGGINGFACE},
+    "anthropic": {**_OPENAI, **ANTHROPIC},
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.sims.model.error_responses import ErrorResponse, error_body, invalid_request
 
-_SIGNATURES = {
+SIGNATURES = {
     "image/png": (b"\x89PNG\r\n\x1a\n",),
     "image/jpeg": (b"\xff\xd8\xff",),
     "image/gif": (b"GIF87a", b"GIF89a"),
@@ -77,7 +77,7 @@ def check_image(path: str, role: str, part: Mapping[str, Any]) -> None:
         raise invalid_request(
             "Invalid base64 image_url.", param=path, code="invalid_base64_image"
         ) from None
-    if not data.startswith(_SIGNATURES.get(media_type, ())):
+    if not data.startswith(SIGNATURES.get(media_type, ())):
         raise invalid_request(
             "You uploaded an unsupported image. Please make sure your image has of one the "
             f"following formats: {_FORMATS}.",

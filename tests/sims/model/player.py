@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from tests.sims.model import anthropic
 from tests.sims.model.answers import ResolvedAnswer
-from tests.sims.model.encoder import Dialect, Encoder
+from tests.sims.model.encoder import Dialect
 from tests.sims.model.images import SentImage, sent_images
+from tests.sims.model.responses import as_chat
 
 _PIECE_GAP = 0.003  # seconds between the pieces of a split event, so that each is read separately
 _BREAK_PAUSE = 0.03  # seconds before a break after the last token, so that it is read first
@@ -45,8 +47,52 @@ class Write(NamedTuple):
     after: After = After.CONTINUE
 
 
+class StreamEncoder(Protocol):
+    """Encodes the parts of one API's stream; empty bytes are not written."""
+
+    def role(self) -> bytes:
+        """What comes before the first token."""
+        ...
+
+    def reasoning(self, text: str) -> bytes:
+        """A token of reasoning."""
+        ...
+
+    def content(self, text: str) -> bytes:
+        """A token."""
+        ...
+
+    def refusal(self, text: str) -> bytes:
+        """The words of a refusal, in one piece."""
+        ...
+
+    def finish(self, reason: str) -> bytes:
+        """The end of the text."""
+        ...
+
+    def end(self) -> bytes:
+        """What comes after that."""
+        ...
+
+    def error(self) -> bytes:
+        """An error inside the stream."""
+        ...
+
+    def broken_json(self) -> bytes:
+        """An event with truncated JSON."""
+        ...
+
+    def garbage(self) -> bytes:
+        """Bytes that are no event."""
+        ...
+
+    def comment(self) -> bytes:
+        """A comment line."""
+        ...
+
+
 # ── plans ─────────────────────────────────────────────────────────────────────────────────────
-def plan(answer: ResolvedAnswer, encoder: Encoder, dialect: Dialect) -> Iterator[Write]:
+def plan(answer: ResolvedAnswer, encoder: StreamEncoder, dialect: Dialect) -> Iterator[Write]:
     """All writes of one streamed response, in order."""
     writes = _event_writes(answer, encoder, dialect)
     if dialect.per_segment > 1:
@@ -58,7 +104,9 @@ def plan(answer: ResolvedAnswer, encoder: Encoder, dialect: Dialect) -> Iterator
     return writes
 
 
-def _event_writes(answer: ResolvedAnswer, encoder: Encoder, dialect: Dialect) -> Iterator[Write]:
+def _event_writes(
+    answer: ResolvedAnswer, encoder: StreamEncoder, dialect: Dialect
+) -> Iterator[Write]:
     if dialect.role == "early":
         yield Write(0.0, encoder.role())
     due = answer.first_delay
@@ -75,7 +123,7 @@ def _event_writes(answer: ResolvedAnswer, encoder: Encoder, dialect: Dialect) ->
     yield from _end_writes(answer, encoder, dialect, due)
 
 
-def _token_write(answer: ResolvedAnswer, encoder: Encoder, k: int, due: float) -> Write:
+def _token_write(answer: ResolvedAnswer, encoder: StreamEncoder, k: int, due: float) -> Write:
     if k < len(answer.reasoning):
         token = answer.reasoning[k]
         return Write(due, encoder.reasoning(token), reasoning=(token,))
@@ -84,17 +132,17 @@ def _token_write(answer: ResolvedAnswer, encoder: Encoder, k: int, due: float) -
 
 
 def _end_writes(
-    answer: ResolvedAnswer, encoder: Encoder, dialect: Dialect, due: float
+    answer: ResolvedAnswer, encoder: StreamEncoder, dialect: Dialect, due: float
 ) -> Iterator[Write]:
     if not answer.reasoning and not answer.tokens and dialect.role == "own":
         yield Write(due, encoder.role())
     if answer.refusal:
-        yield Write(due, encoder.chunk({"refusal": answer.refusal}))
+        yield Write(due, encoder.refusal(answer.refusal))
     yield Write(due, encoder.finish(answer.finish_reason))
     yield Write(due, encoder.end(), after=After.END)
 
 
-def _break_off(how: str, due: float, encoder: Encoder) -> Iterator[Write]:
+def _break_off(how: str, due: float, encoder: StreamEncoder) -> Iterator[Write]:
     if how == "bad_json":
         yield Write(due, encoder.broken_json())
     elif how == "garbage":
@@ -159,10 +207,12 @@ class Record:
 
     n: int
     at: float
+    path: str  # of the API
     body: dict[str, Any]
     authorization: str | None
     peer: int  # the client's port, which identifies the connection
     streamed: bool
+    headers: dict[str, str] = field(default_factory=dict)  # in lower case
     outcome: str = "open"
     status: int | None = None
     began: float | None = None
@@ -173,9 +223,17 @@ class Record:
     ended: float | None = None
 
     @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The request's messages in the form of the chat completions API."""
+        translate = {"/v1/responses": as_chat, "/v1/messages": anthropic.as_chat}.get(self.path)
+        body = self.body if translate is None else translate(self.body)
+        found = body.get("messages")
+        return found if isinstance(found, list) else []
+
+    @property
     def images(self) -> list[SentImage]:
         """The images of the request, byte for byte."""
-        return sent_images(self.body.get("messages", ()))
+        return sent_images(self.messages)
 
     def end(self, outcome: str) -> None:
         """Record the outcome; only the first call has an effect."""
@@ -264,7 +322,7 @@ class Player:
         released = [
             playback
             for playback in self._active
-            if match in str(playback.record.body["messages"][-1]) and playback.release(now)
+            if match in str(playback.record.messages[-1:]) and playback.release(now)
         ]
         for playback in released:
             self._push(playback)

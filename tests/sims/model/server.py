@@ -7,20 +7,25 @@ import base64
 import dataclasses
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 from aiohttp import web
 
 from tests.sims.kit import ENTRY, Sim
+from tests.sims.model import anthropic
 from tests.sims.model.answers import (
     Answer,
     Pace,
     ResolvedAnswer,
-    count_tokens,
     inline_reasoning,
     last_user_text,
+    make_usage,
     resolve,
 )
+from tests.sims.model.anthropic_encoder import AnthropicEncoder
+from tests.sims.model.anthropic_validate import validate_message
+from tests.sims.model.efforts import EffortRules
 from tests.sims.model.encoder import Dialect, Encoder
 from tests.sims.model.error_responses import (
     FLAVORS,
@@ -30,7 +35,10 @@ from tests.sims.model.error_responses import (
     invalid_request,
 )
 from tests.sims.model.images import BLIND, image_parts, refuse_images
+from tests.sims.model.openai_cache import OpenAICache
 from tests.sims.model.player import After, Playback, Player, Record, plan
+from tests.sims.model.response_encoder import ResponseEncoder
+from tests.sims.model.responses import as_chat, validate_response
 from tests.sims.model.speech import (
     Recording,
     Speech,
@@ -38,9 +46,31 @@ from tests.sims.model.speech import (
     read_form,
     transcript_response,
 )
+from tests.sims.model.tokens import TokenCounter
 from tests.sims.model.validate import check_key, validate
 
 MODELS = ("sim", "sim-2", "org/sim")
+
+
+AnswerEncoder: TypeAlias = Encoder | ResponseEncoder | AnthropicEncoder
+
+
+class Api(NamedTuple):
+    """One of the APIs for answers.
+
+    `as_chat` translates a valid request into a chat completion request, so that scripts, limits,
+    counts and caches are the same for all APIs.
+    """
+
+    name: str
+    validate: Callable[..., dict[str, Any]]
+    as_chat: Callable[[dict[str, Any]], dict[str, Any]]
+    encoder: Callable[..., AnswerEncoder]
+
+
+CHAT = Api("chat", validate, lambda body: body, Encoder)
+RESPONSES = Api("responses", validate_response, as_chat, ResponseEncoder)
+MESSAGES = Api("messages", validate_message, anthropic.as_chat, AnthropicEncoder)
 
 
 class ModelServer(Sim):
@@ -54,6 +84,8 @@ class ModelServer(Sim):
         self._reset()
         routes = self.app.router
         routes.add_post("/v1/chat/completions", self._chat)
+        routes.add_post("/v1/responses", self._respond)
+        routes.add_post("/v1/messages", self._message)
         routes.add_post("/v1/audio/transcriptions", self._transcribe)
         routes.add_post("/hf-inference/models/{id:.+}", self._transcribe_raw)
         routes.add_get("/v1/models", self._models)
@@ -68,6 +100,9 @@ class ModelServer(Sim):
             "context",
             "flavor",
             "images",
+            "efforts",
+            "tokenizer",
+            "pass_time",
         ):
             self.control(control, getattr(self, f"_{control}_control"))
         self.control("reset", self._reset)
@@ -102,9 +137,18 @@ class ModelServer(Sim):
 
     # ── completions ───────────────────────────────────────────────────────────────────────────
     async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer_with(request, CHAT)
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer_with(request, RESPONSES)
+
+    async def _message(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer_with(request, MESSAGES)
+
+    async def _answer_with(self, request: web.Request, api: Api) -> web.StreamResponse:
         record = self._record(request)
         try:
-            return await self._complete(request, record)
+            return await self._complete(request, record, api)
         except ErrorResponse as error:
             record.status = error.status
             record.end("refused")
@@ -119,38 +163,89 @@ class ModelServer(Sim):
         record = Record(
             n=len(self.records),
             at=time.time(),
+            path=request.path,
             body=body if isinstance(body, dict) else {},
             authorization=request.headers.get("Authorization"),
             peer=peer[1] if peer else 0,
             streamed=bool(isinstance(body, dict) and body.get("stream")),
+            headers={name.lower(): value for name, value in request.headers.items()},
         )
         self.records.append(record)
         return record
 
-    async def _complete(self, request: web.Request, record: Record) -> web.StreamResponse:
-        check_key(record.authorization, self.keys, self.flavor)
-        body = self._validate(request[ENTRY].body)
-        script = self._find_script(body)
+    async def _complete(self, request: web.Request, record: Record, api: Api) -> web.StreamResponse:
+        flavor = "anthropic" if api is MESSAGES else self.flavor
+        body = self._admit(request, api)
+        chat = api.as_chat(body)
+        script = self._find_script(chat)
         await asyncio.sleep(script.hold)
         if script.status is not None:
             raise ErrorResponse(script.status, script.body, script.headers)
         if script.fault is not None:
-            raise error_response(script.fault, self.flavor, script.retry_after)
-        self._check_length(body)
-        resolved = self._place_reasoning(resolve(script, body, self.pace))
-        encoder = Encoder(self.dialect, body, resolved.usage)
+            raise error_response(script.fault, flavor, script.retry_after)
+        self._check_length(chat, body, api)
+        resolved = self._place_reasoning(resolve(script, chat, self.pace))
+        usage = script.usage or self._count(request, body, resolved, api)
+        encoder = api.encoder(self.dialect, body, usage)
         record.status = 200
         if record.streamed:
             return await self._stream(request, record, resolved, encoder)
         return await self._whole(record, resolved, encoder)
 
-    def _validate(self, body: Any) -> dict[str, Any]:
+    def _admit(self, request: web.Request, api: Api) -> dict[str, Any]:
+        """The body of a request with a valid key; raises ErrorResponse."""
+        body = request[ENTRY].body
+        if api is not MESSAGES:
+            check_key(request.headers.get("Authorization"), self.keys, self.flavor)
+            return self._validate(body, api)
+        anthropic.check_access(request.headers, self.keys)
+        return anthropic.read_request(
+            request.headers,
+            body,
+            known=self.known,
+            reasoning=self.reasoning,
+            blind=self.blind,
+        )
+
+    def _validate(self, body: Any, api: Api) -> dict[str, Any]:
         model = body.get("model", "") if isinstance(body, dict) else ""
-        valid = validate(body, reasoning=model in self.reasoning, strict=model in self.strict)
+        strict = {"strict": model in self.strict} if api is CHAT else {}
+        valid = api.validate(body, reasoning=model in self.reasoning, **strict)
         if self._base_name(model) not in self.known:
             raise error_response("unknown_model", self.flavor, missing=model)
-        self._check_images(model, valid["messages"])
+        self.efforts.check(valid)
+        self._check_images(model, api.as_chat(valid)["messages"])
         return valid
+
+    def _count(
+        self, request: web.Request, body: dict[str, Any], answer: ResolvedAnswer, api: Api
+    ) -> dict[str, Any]:
+        """The counts of an answer; the request goes through the cache."""
+        if api is MESSAGES:
+            return self._count_message(request, body, answer)
+        chat = api.as_chat(body)
+        variant = (api.name, chat["model"], json.dumps(self.efforts.chosen(chat)))
+        tokens = self.tokens.sequence(chat["messages"])
+        key = chat.get("prompt_cache_key") or ""
+        cached = self.cache.look_up(variant, key, tokens, time.time() + self.time_passed)
+        spoken = self.tokens.count_text(answer.tokens)
+        thought = self.tokens.count_text(answer.reasoning)
+        return make_usage(len(tokens), spoken, thought, cached)
+
+    def _count_message(
+        self, request: web.Request, body: dict[str, Any], answer: ResolvedAnswer
+    ) -> dict[str, Any]:
+        """The counts of an answer of Anthropic's API; the request goes through its cache."""
+        headers = request.headers
+        return self.accounts.usage(
+            body,
+            key=headers.get("x-api-key") or headers.get("Authorization") or "",
+            model=anthropic.traits(body["model"], self.reasoning),
+            counter=self.tokens,
+            now=time.time() + self.time_passed,
+            output=self.tokens.count_text(answer.tokens),
+            thinking=self.tokens.count_text(answer.reasoning),
+        )
 
     def _check_images(self, model: str, messages: list[dict[str, Any]]) -> None:
         count = sum(1 for message in messages for _ in image_parts(message))
@@ -175,17 +270,20 @@ class ModelServer(Sim):
             return answer
         return inline_reasoning(answer, ("<think>", "\n") if form == "tags" else ())
 
-    def _check_length(self, body: dict[str, Any]) -> None:
-        if self.context is None:
+    def _check_length(self, chat: dict[str, Any], body: dict[str, Any], api: Api) -> None:
+        requested = self.tokens.count(chat["messages"])
+        if api is MESSAGES:
+            model = anthropic.traits(chat["model"], self.reasoning)
+            anthropic.check_length(body, requested, self.context or model.window, model)
+        if api is MESSAGES or self.context is None:
             return
-        requested = count_tokens(body["messages"])
         if requested > self.context:
             raise error_response(
                 "too_long", self.flavor, **{"8192": str(self.context), "9001": f"{requested}"}
             )
 
     async def _whole(
-        self, record: Record, answer: ResolvedAnswer, encoder: Encoder
+        self, record: Record, answer: ResolvedAnswer, encoder: AnswerEncoder
     ) -> web.Response:
         await asyncio.sleep(answer.duration)
         record.texts, record.times = [answer.text], [time.time()]
@@ -195,7 +293,11 @@ class ModelServer(Sim):
         return _json(body, encoder.id)
 
     async def _stream(
-        self, request: web.Request, record: Record, answer: ResolvedAnswer, encoder: Encoder
+        self,
+        request: web.Request,
+        record: Record,
+        answer: ResolvedAnswer,
+        encoder: AnswerEncoder,
     ) -> web.StreamResponse:
         await asyncio.sleep(self.rtt / 2)  # a token's time is when it reaches the client
         response = web.StreamResponse(
@@ -256,16 +358,28 @@ class ModelServer(Sim):
 
     # ── models and other paths ────────────────────────────────────────────────────────────────
     async def _models(self, request: web.Request) -> web.Response:
+        if "anthropic-version" in request.headers:
+            return self._claude_models(request, None)
         denied = self._check_key(request)
         return denied or _json({"object": "list", "data": [_card(name) for name in self.known]})
 
     async def _model(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
+        if "anthropic-version" in request.headers:
+            return self._claude_models(request, name)
         if (denied := self._check_key(request)) is not None:
             return denied
         if self._base_name(name) not in self.known:
             return error_response("unknown_model", missing=name).response()
         return _json(_card(name))
+
+    def _claude_models(self, request: web.Request, name: str | None) -> web.Response:
+        """Anthropic's list of models, or one of them."""
+        try:
+            found = anthropic.models(request.headers, name, keys=self.keys, known=self.known)
+        except ErrorResponse as error:
+            return error.response()
+        return _json(found)
 
     def _check_key(self, request: web.Request) -> web.Response | None:
         try:
@@ -292,12 +406,16 @@ class ModelServer(Sim):
         self.blind: dict[str, str] = {}
         self.max_images = 500  # OpenAI's limit
         self.flavor = "openai"
+        self.efforts = EffortRules()
+        self.tokens, self.cache, self.time_passed = TokenCounter(), OpenAICache(), 0.0
+        self.accounts = anthropic.Accounts()
         self.player = getattr(self, "player", None) or Player()
 
     def _script_control(self, answers: list[dict[str, Any]]) -> None:
         new = [Answer(**fields) for fields in answers]
         for answer in new:
-            if answer.fault is not None and answer.fault not in FLAVORS[self.flavor]:
+            known = {*FLAVORS[self.flavor], *FLAVORS["anthropic"]}
+            if answer.fault is not None and answer.fault not in known:
                 raise web.HTTPBadRequest(text=f"no such fault: {answer.fault}")
         self.answers[:0] = new  # the newest script goes before older ones
 
@@ -324,6 +442,15 @@ class ModelServer(Sim):
         if not set(blind.values()) <= set(BLIND):
             raise web.HTTPBadRequest(text=f"forms: {', '.join(BLIND)}")
         self.blind, self.max_images = blind, limit
+
+    def _efforts_control(self, **fields: Any) -> None:
+        self.efforts = EffortRules(**fields)
+
+    def _tokenizer_control(self, tables: str | None) -> None:
+        self.tokens = TokenCounter(tables)
+
+    def _pass_time_control(self, seconds: float) -> None:
+        self.time_passed += seconds
 
     def _context_control(self, tokens: int | None) -> None:
         self.context = tokens

@@ -1,0 +1,47 @@
+"""The models that people may choose, for the page and the API: they change while the bot runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from adapters.web import schemas
+from adapters.web.auth import User
+from adapters.web.openapi import add_route, field_error
+from bot.domain import http_texts
+from bot.ports.model import ModelCatalog
+
+
+class ModelRoutes:
+    """The route /models."""
+
+    def __init__(self, models: ModelCatalog) -> None:
+        self._models = models
+
+    def router(self) -> APIRouter:
+        """The route."""
+        router = APIRouter(prefix="/models", tags=["models"])
+        add_route(router, "GET", "", self.all, gives=schemas.Models)
+        return router
+
+    async def all(self, _user: User) -> dict[str, Any]:
+        """List the models that a conversation may choose, and the default.
+
+        Servers whose models are all offered are asked for them, for two seconds at most; one that
+        does not answer keeps its last list.
+        """
+        names = await self._models.list_names()
+        return {"default": self._models.default, "models": list(names)}
+
+
+async def require_offered(models: ModelCatalog, model: str | None) -> None:
+    """Raises HTTPException 422 unless `model` may be chosen; None is the default model.
+
+    A server that offers all its models is asked before a name is refused.
+    """
+    if model is None or model in models.names:
+        return
+    names = await models.list_names()
+    if model not in names:
+        raise field_error(("body", "model"), http_texts.model_not_offered(names))

@@ -1,0 +1,140 @@
+"""Reads `threadline.toml`: providers, models and their facts.
+
+A wrong file never raises: all its problems are kept, with their lines, beside the parts of it that
+are right, so that one error can report them together with those of the other settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bot.config import env_file, file_problems, toml_document
+from bot.config.file_schema import Contents
+from bot.config.toml_document import Location, TomlDocument, TomlProblem
+from bot.domain.errors import SettingsError
+
+DEFAULT_NAME = "threadline.toml"
+
+MAX_BYTES = 1_000_000
+"""Far more than any file that a person writes; larger ones are a mistake in the path."""
+
+Problem = tuple[str, str]
+"""A setting or file, and a sentence about its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """The file's contents; without a file, nothing is set. None as `path` reads no file.
+
+    `problems` are those of the file alone. `mentioned` are all providers that it describes, also
+    those whose description is wrong.
+    """
+
+    path: Path | None = field(default=None, compare=False)
+    exists: bool = False
+    contents: Contents = field(default_factory=Contents.model_construct)
+    problems: Sequence[Problem] = ()
+    mentioned: frozenset[str] = frozenset()
+    document: TomlDocument = field(default_factory=TomlDocument, repr=False)
+
+    def locate(self, key: str, element: str) -> Location:
+        """The location of an element of a list at the top, or of the text that stands for it."""
+        written = self.document.values.get(key)
+        if isinstance(written, list) and element in written:
+            return key, written.index(element)
+        return (key,)
+
+    def problem(self, location: Location, sentence: str) -> Problem:
+        """A problem of the value at `location`."""
+        line = self.document.line(location)
+        return str(self.path), sentence if line is None else f"line {line}: {sentence}"
+
+    def variables(self) -> list[str]:
+        """The environment variables that the file refers to."""
+        providers = self.contents.providers.values()
+        return [name for provider in providers for name in provider.variables()]
+
+    def sets(self, name: str) -> bool:
+        """Whether the file has this key at its top, right or wrong."""
+        return name in self.document.values
+
+
+def read(path: Path, *, required: bool, settings: Collection[str]) -> ConfigFile:
+    """The file at `path`.
+
+    `required`: a missing file is a problem. `settings` are the names that belong in `.env`.
+    """
+    try:
+        text = _read_text(path)
+        document = toml_document.parse(text)
+    except FileNotFoundError:
+        return _without_contents(path, "there is no such file" if required else "")
+    except OSError as error:
+        return _without_contents(path, f"the file cannot be read: {error.strerror or error}")
+    except SettingsError as error:
+        return _without_contents(path, error.problem)
+    except TomlProblem as error:
+        return _without_contents(path, _place(error) + error.problem)
+    contents, errors = _validate(document.values)
+    file = ConfigFile(path, True, contents, (), _mentioned(document.values), document)
+    described = [file_problems.describe(error, Contents, settings) for error in errors]
+    described.sort(key=lambda each: document.line(each[0]) or 0)
+    problems = tuple(file.problem(location, sentence) for location, sentence in described)
+    return ConfigFile(path, True, contents, problems, file.mentioned, document)
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        problem = f"the file is larger than {MAX_BYTES // 1_000_000} MB: is this the right file?"
+        raise SettingsError(str(path), problem)
+    return env_file.decode(data, path)
+
+
+def _without_contents(path: Path, problem: str) -> ConfigFile:
+    return ConfigFile(
+        path, exists=bool(problem), problems=((str(path), problem),) if problem else ()
+    )
+
+
+def _place(error: TomlProblem) -> str:
+    return "" if error.line is None else f"line {error.line}, column {error.column}: "
+
+
+def _mentioned(values: Mapping[str, Any]) -> frozenset[str]:
+    providers = values.get("providers")
+    return frozenset(providers) if isinstance(providers, dict) else frozenset()
+
+
+# ── validation ────────────────────────────────────────────────────────────────────────────────
+def _validate(values: Mapping[str, Any]) -> tuple[Contents, list[Mapping[str, Any]]]:
+    """The parts that are right, and all errors of the others."""
+    try:
+        return Contents.model_validate(values), []
+    except ValidationError as error:
+        errors: list[Mapping[str, Any]] = [*error.errors(include_url=False)]
+    wrong = {error["loc"][:2] for error in errors}
+    try:
+        return Contents.model_validate(_without(values, wrong)), errors
+    except ValidationError:
+        return Contents(), errors
+
+
+def _without(values: Mapping[str, Any], wrong: Collection[Location]) -> dict[str, Any]:
+    """The values without the wrong providers, models, list elements and top keys."""
+    tops = {location[0] for location in wrong}
+    sound: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and (name,) not in wrong:
+            sound[name] = {key: each for key, each in value.items() if (name, key) not in wrong}
+        elif isinstance(value, list) and (name,) not in wrong:
+            sound[name] = [each for k, each in enumerate(value) if (name, k) not in wrong]
+        elif name not in tops:
+            sound[name] = value
+    return sound

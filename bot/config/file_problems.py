@@ -1,0 +1,140 @@
+"""Describes the errors in `threadline.toml` in sentences; pure.
+
+Invariant: a sentence repeats names and numbers of the file, but never the value of a key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Collection, Mapping
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from bot.config.problems import EXPECTED, MAX_VALUE_CHARACTERS, expectation
+from bot.config.toml_document import Location
+
+# pydantic's error type → the expected value.
+_EXPECTED_IN_TOML = EXPECTED | {
+    "int_type": "a whole number, without quotes",
+    "float_type": "a number, without quotes",
+    "bool_type": "true or false, without quotes",
+    "string_type": "text in quotes",
+    "list_type": 'a list such as ["a", "b"]',
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+
+# Names that other programs use for these keys; most are too different for a spelling check.
+_OTHER_NAMES: Mapping[str, str] = {
+    "url": "base_url",
+    "api_base": "base_url",
+    "address": "base_url",
+    "endpoint": "base_url",
+    "api_key": "key",
+    "token": "key",
+    "type": "kind",
+    "api": "kind",
+    "timeout": "first_token_seconds",
+    "params": "query",
+    "context_window": "context",
+    "window": "context",
+    "context_length": "context",
+    "max_tokens": "max_output",
+    "max_output_tokens": "max_output",
+    "vision": "sees",
+    "images": "sees",
+    "reasoning": "effort",
+    "cost": "price",
+    "prices": "price",
+    "model": "llm",
+    "summary": "summaries",
+    "provider": "providers",
+    "cache_read": "cached",
+}
+
+
+def describe(
+    error: Mapping[str, Any], schema: type[BaseModel], settings: Collection[str]
+) -> tuple[Location, str]:
+    """The place of one of pydantic's errors, and a sentence.
+
+    `settings` are the names that belong in `.env`.
+    """
+    location = _location(error["loc"])
+    name = dotted(location)
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return location, f"{name} is not a setting{_hint(location, schema, settings)}"
+    if kind == "missing":
+        return location, f"{name} is missing"
+    wanted = expectation(error, _EXPECTED_IN_TOML)
+    if wanted is None:
+        return location, f"{name}: {str(error['msg']).removeprefix('Value error, ')}"
+    return location, f"{name} is {_show(error['input'], location)}, but must be {wanted}"
+
+
+def dotted(location: Location) -> str:
+    """The location as TOML writes it, with the position in a list as a number from 1."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        else:
+            bare = part.isascii() and part.replace("-", "").replace("_", "").isalnum()
+            text += f"{'.' if text else ''}{part if bare else json.dumps(part)}"
+    return text
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """The known name that is probably meant; "" if none is similar."""
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return near[0] if near else ""
+
+
+def _location(loc: tuple[str | int, ...]) -> Location:
+    """pydantic marks an error in a table's name with a last part that is not in the file."""
+    return loc[:-1] if loc[-1] == "[key]" and len(loc) > 1 else loc
+
+
+def _hint(location: Location, schema: type[BaseModel], settings: Collection[str]) -> str:
+    known, name = keys_at(schema, location[:-1]), str(location[-1])
+    if name in settings and len(location) == 1:
+        return f": {name.upper()} belongs in .env"
+    other = _OTHER_NAMES.get(name.lower(), "")
+    meant = other if other in known else suggestion(name, known)
+    return f": did you mean {meant}?" if meant else f"; here may be {', '.join(known)}"
+
+
+def keys_at(schema: type[BaseModel], location: Location) -> list[str]:
+    """The keys that the table at `location` may have."""
+    annotation: Any = schema
+    for part in location:
+        tables = [each for each in _alternatives(annotation) if _is_table(each)]
+        if tables:
+            field = tables[0].model_fields.get(part)
+            annotation = None if field is None else field.annotation
+        else:
+            mappings = [each for each in _alternatives(annotation) if get_origin(each) is dict]
+            annotation = get_args(mappings[0])[1] if mappings else None
+    tables = [each for each in _alternatives(annotation) if _is_table(each)]
+    return list(tables[0].model_fields) if tables else []
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    return get_args(annotation) if is_union else (annotation,)
+
+
+def _is_table(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _show(value: Any, location: Location) -> str:
+    """A value as TOML writes it, cut to a recognizable length."""
+    if {"key", "headers", "query", "base_url"} & set(location):
+        return "of the wrong type"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_VALUE_CHARACTERS else text[: MAX_VALUE_CHARACTERS - 1] + "…"

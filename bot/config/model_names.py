@@ -1,0 +1,75 @@
+"""Model names: `PROVIDER/MODEL`, such as `ollama/llama3.1:8b`; `PROVIDER:MODEL` as before; echo."""
+
+from __future__ import annotations
+
+import re
+
+from bot.config.problems import quote
+
+ECHO = "echo"
+"""The only name without a provider."""
+
+EVERY_MODEL = "*"
+"""Stands for all models of a provider: `ollama/*`."""
+
+NO_SUMMARIES = "none"
+"""In place of the name of the model that writes summaries: there are none."""
+
+WITH_COLON = ("openai", "huggingface")
+"""The providers whose models may also be written with a colon, as before there were others."""
+
+PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
+_MODEL = re.compile(r"[^\s,*]{1,200}")
+_EXAMPLE = "write PROVIDER/MODEL, such as openai/gpt-5-mini, or echo"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The provider and its model; the model keeps later separators (`org/model:tag`)."""
+    provider, *model = re.split("[/:]", name, maxsplit=1)
+    return provider, model[0] if model else ""
+
+
+def other_spelling(name: str) -> str | None:
+    """The same model with a colon in place of the slash, or the reverse; None if there is none."""
+    provider, model = split_name(name)
+    if provider not in WITH_COLON:
+        return None
+    return f"{provider}{':' if name[len(provider)] == '/' else '/'}{model}"
+
+
+def check_name(name: str) -> str:
+    """The name of one model. Raises ValueError with a sentence that says what to write."""
+    provider, model = split_name(name)
+    if name == ECHO:
+        return name
+    if model == EVERY_MODEL:
+        raise ValueError(f"{quote(name)} stands for several models: write the name of one")
+    if provider == ECHO or not PROVIDER_NAME.fullmatch(provider) or not _MODEL.fullmatch(model):
+        raise ValueError(f"{quote(name)} is not a model: {_EXAMPLE}")
+    if name[len(provider)] == ":" and provider not in WITH_COLON:
+        raise ValueError(
+            f"{quote(name)} is not a model: write a slash after the provider, {_EXAMPLE}"
+        )
+    return name
+
+
+def check_summarizer(name: str) -> str:
+    """As `check_name`; `none` is allowed, too."""
+    return name if name == NO_SUMMARIES else check_name(name)
+
+
+def check_choice(name: str) -> str:
+    """As `check_name`; PROVIDER/* is allowed, too."""
+    provider, model = split_name(name)
+    if model != EVERY_MODEL:
+        return check_name(name)
+    if provider == ECHO or not PROVIDER_NAME.fullmatch(provider) or "/" not in name:
+        raise ValueError(
+            f"{quote(name)} is not a choice: write PROVIDER/* for all models of a server"
+        )
+    return name
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a choice stands for all models of a provider."""
+    return split_name(name)[1] == EVERY_MODEL

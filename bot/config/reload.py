@@ -1,0 +1,149 @@
+"""Applies changes of `threadline.toml` and `.env` to the models while the bot runs.
+
+Invariant: only complete and right files replace the configuration. After any other change the
+configuration from before stays, and one line of the log says why.
+
+Editors replace, truncate or delete a file while they save it. So a change counts once two
+successive looks agree, and a file that is missing or empty after it had contents counts as a
+mistake: the bot continues with what it had. Only a restart runs without the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from bot.config.models import resolve
+from bot.config.problems import require_all
+from bot.config.providers import ModelsConfig
+from bot.config.settings import Settings
+from bot.domain import http_texts
+from bot.domain.errors import SettingsError
+from bot.domain.health import Health
+from bot.ports.clock import Clock
+
+log = structlog.stdlib.get_logger(__name__)
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the files. A change is in effect after one or two of them."""
+
+Fingerprint = tuple[int, int, int] | None
+"""A file's modification time in ns, size and inode; None if it is missing."""
+
+
+class Reloadable(Protocol):
+    """What uses the configuration; `bot.llm.registry.ModelRegistry` implements it."""
+
+    async def reload(self, config: ModelsConfig) -> None:
+        """Use `config` from now on. Raises SettingsError, without an effect, if that fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """Where the settings can be read again.
+
+    `load` raises SettingsError. `redact` keeps values out of the log.
+    """
+
+    load: Callable[[], Settings]
+    redact: Callable[[Iterable[str]], None]
+
+
+class ConfigWatcher:
+    """Looks at the files of `settings`, which gave `target` its present configuration."""
+
+    def __init__(
+        self, *, settings: Settings, source: ConfigSource, target: Reloadable, clock: Clock
+    ) -> None:
+        self._source, self._target, self._clock = source, target, clock
+        self._config = resolve(settings)
+        self._paths = settings.files
+        self._filled = {path for path in self._paths if _size(_fingerprint(path)) > 0}
+        # Nothing counts as seen, because the files may have changed since `settings` was loaded.
+        self._seen: Sequence[Fingerprint] | None = None
+        self._pending: Sequence[Fingerprint] | None = None
+        self._asked = False
+        self._problems: Sequence[tuple[str, str]] = ()
+
+    async def run(self) -> None:
+        """Look at the files until cancelled."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            await self.look()
+
+    def ask(self) -> None:
+        """Read the files at the next look, whether they have changed or not."""
+        self._asked = True
+
+    def health(self) -> Health:
+        """Healthy even if the files are wrong: restarting the bot would only stop it."""
+        details = {"kept": http_texts.CONFIGURATION_KEPT} if self._problems else {}
+        return Health(ok=True, details=details)
+
+    async def look(self) -> None:
+        """Read the files if they have changed, and did not change since the last look."""
+        now = [_fingerprint(path) for path in self._paths]
+        if not self._asked:
+            if now == self._seen:
+                self._pending = None
+                return
+            if now != self._pending:
+                self._pending = now
+                return
+        self._seen, self._pending, self._asked = now, None, False
+        if lost := [path for path in self._filled if _size(_fingerprint(path)) == 0]:
+            self._keep([(str(path), "the file is missing or empty") for path in sorted(lost)])
+            return
+        try:
+            await self._reload(now)
+        except SettingsError as error:
+            self._keep(error.problems)
+
+    async def _reload(self, now: Sequence[Fingerprint]) -> None:
+        settings = self._source.load()
+        self._source.redact(settings.secrets())
+        configs: list[ModelsConfig] = []
+        require_all(settings.require_consistent, lambda: configs.append(resolve(settings)))
+        if now != [_fingerprint(path) for path in self._paths]:
+            self._seen = None  # it was read while it was written: the next looks decide
+            return
+        await self._apply(configs[0])
+        self._paths = settings.files
+        self._filled = {path for path in self._paths if _size(_fingerprint(path)) > 0}
+
+    async def _apply(self, config: ModelsConfig) -> None:
+        changed, was_wrong = config != self._config, bool(self._problems)
+        if changed:
+            await self._target.reload(config)
+            self._config = config
+        self._problems = ()
+        if changed:
+            model, choices = ",".join(config.chain), ",".join(config.choices)
+            log.info("the configuration was reloaded", model=model, choices=choices)
+        elif was_wrong:
+            log.info("the configuration is right again, and the same as before")
+
+    def _keep(self, problems: Sequence[tuple[str, str]]) -> None:
+        """Report the problems, unless they are those of the last look."""
+        if tuple(problems) == tuple(self._problems):
+            return
+        self._problems = tuple(problems)
+        why = "; ".join(f"{setting}: {problem}" for setting, problem in problems)
+        log.warning("the configuration is wrong: the one from before stays", why=why)
+
+
+def _fingerprint(path: Path) -> Fingerprint:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _size(fingerprint: Fingerprint) -> int:
+    return 0 if fingerprint is None else fingerprint[1]

@@ -1,0 +1,103 @@
+"""`threadline config check`: what is in effect and where it comes from, without any key; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bot.config.model_names import ECHO, NO_SUMMARIES, is_pattern, split_name
+from bot.config.models import address, used_names
+from bot.config.providers import ModelsConfig, ProviderConfig
+from bot.config.settings import Settings
+from bot.domain.model import ModelFacts
+
+FactsOf = Callable[[str, str], ModelFacts]
+"""The built-in facts about a model, and the server at an address."""
+
+# Each list of models, with its setting in `.env`, which wins over its key in the file.
+_LISTS = (("answers", "LLM", "llm"), ("offered", "MODELS", "choices"))
+
+
+def describe(settings: Settings, config: ModelsConfig, facts_of: FactsOf) -> Iterator[str]:
+    """The lines of the report."""
+    return _Report(settings, config, facts_of).lines()
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    settings: Settings
+    config: ModelsConfig
+    facts_of: FactsOf
+
+    def lines(self) -> Iterator[str]:
+        yield from self._sources()
+        for title, setting, key in _LISTS:
+            yield from self._models(title, setting, key)
+        yield f"summaries: {_summaries(self.config)}"
+        if self.settings.transcription_model:
+            yield f"speech: {self.settings.transcription_model}"
+        if unused := sorted(self.settings.file.mentioned - self.config.providers.keys()):
+            yield f"providers that no model uses: {', '.join(unused)}"
+
+    def _sources(self) -> Iterator[str]:
+        file = self.settings.file
+        for path in self.settings.files:
+            yield f"{path}: {'read' if path.exists() else 'there is no such file'}"
+        for _, setting, key in _LISTS:
+            origin = self.settings.variables.origin(setting)
+            if origin and file.sets(key):
+                _, sentence = file.problem((key,), f"{key} is not used: {setting} in {origin} wins")
+                yield f"{file.path}: {sentence}"
+
+    def _models(self, title: str, setting: str, key: str) -> Iterator[str]:
+        used = used_names(self.settings)
+        names = dict.fromkeys(each.name for each in used if each.setting in (setting, key))
+        yield f"{title} ({setting}, from {self._origin(setting, key)}):{'' if names else ' none'}"
+        for name in names:
+            yield f"  {name}: {self._model(name)}"
+
+    def _origin(self, setting: str, key: str) -> str:
+        origin = self.settings.variables.origin(setting)
+        in_file = str(self.settings.file.path) if self.settings.file.sets(key) else "the default"
+        return origin or in_file
+
+    def _model(self, name: str) -> str:
+        if name == ECHO:
+            return "repeats the question, without a server"
+        provider, model = split_name(name)
+        server = self.config.providers[provider]
+        parts = [f"{server.kind} API at {_host(address(server))}", _key(server)]
+        if is_pattern(name):
+            return ", ".join([*parts, "all models that the server lists"])
+        facts = _describe_facts(self.config.facts.get(name), self.facts_of(model, address(server)))
+        return ", ".join([*parts, *facts])
+
+
+def _key(server: ProviderConfig) -> str:
+    if server.key is not None:
+        return f"{server.key_setting} is set"
+    return "keys in its headers" if server.headers else "no key"
+
+
+def _describe_facts(own: ModelFacts | None, known: ModelFacts) -> Iterator[str]:
+    own = own or ModelFacts()
+    window = own.window or known.window
+    if window is None:
+        yield "window unknown"
+    else:
+        yield f"window {window:,} ({'threadline.toml' if own.window else 'built in'})"
+    if own.context_tokens is not None:
+        yield f"requests up to {own.context_tokens:,}"
+
+
+def _summaries(config: ModelsConfig) -> str:
+    if config.summaries is None:
+        return "by the model that answers"
+    return "none" if config.summaries == NO_SUMMARIES else f"by {config.summaries}"
+
+
+def _host(url: str) -> str:
+    """Without user, password, path and query, which may be secret."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2]

@@ -1,0 +1,51 @@
+"""Opens raw streams through client libraries over aiohttp, and tells aiohttp's failures apart."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from bot.llm.images import ImageUploads
+from bot.llm.streaming_model import raw_body
+
+# No connection was established. The libraries' wrappers around aiohttp also report a closed
+# connection as a connect timeout, so aiohttp's own errors decide.
+CONNECT_ERRORS = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    ConnectionRefusedError,
+)
+_CLOSED_ERRORS = (aiohttp.ServerDisconnectedError, ConnectionResetError)
+
+
+def has_cause(
+    error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]
+) -> bool:
+    """Whether the error or one of its causes is of one of these kinds."""
+    while error is not None:
+        if isinstance(error, kinds):
+            return True
+        error = error.__cause__
+    return False
+
+
+@asynccontextmanager
+async def open_stream(
+    create: Callable[[], AbstractAsyncContextManager[Any]], images: ImageUploads
+) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """Send a request with `create`, a call of a library's streaming response; yields the body.
+
+    Retries once if the server had closed the idle connection.
+    """
+    async with AsyncExitStack() as stack:
+        with images.uploading():
+            try:
+                response = await stack.enter_async_context(create())
+            except Exception as error:
+                if not has_cause(error, _CLOSED_ERRORS):
+                    raise
+                response = await stack.enter_async_context(create())
+        yield await stack.enter_async_context(aclosing(raw_body(response.http_response)))

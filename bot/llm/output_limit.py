@@ -1,0 +1,76 @@
+"""The longest answer to ask for: the request's limit, within what one model's server accepts.
+
+Learned from the requests that the server rejects; kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bot.domain.model import ChatRequest
+from bot.domain.tokens import message_tokens
+from bot.llm.parameter_rules import TOO_LARGE
+from bot.llm.token_counts import TokenCounts
+
+MIN_ANSWER_TOKENS = 256
+"""If less room than this is left, a shorter history helps more than a shorter answer."""
+
+_MARGIN = 16
+"""Tokens left free in the window: servers count a few for the chat template."""
+
+
+class OutputLimit:
+    """What one model's server has shown about the length of its answers."""
+
+    def __init__(self) -> None:
+        self._max_output: int | None = None
+        self._window: int | None = None
+
+    def apply(self, request: ChatRequest, limit: int) -> int:
+        """`limit`, or less if the server would reject it for this request."""
+        if self._max_output is not None:
+            limit = min(limit, self._max_output)
+        if self._window is not None:
+            room = self._window - _estimate_tokens(request) - _MARGIN
+            limit = min(limit, max(room, min(MIN_ANSWER_TOKENS, limit)))
+        return limit
+
+    def learn(self, counts: TokenCounts, text: str, limit: int, request: ChatRequest) -> bool:
+        """Learn from the rejection `text` of a request with the limit `limit`.
+
+        Returns whether a smaller limit may help.
+        """
+        if counts.max_output is not None and counts.max_output < limit:
+            self._max_output = min(counts.max_output, self._max_output or counts.max_output)
+        elif counts.window is not None and (counts.about_output or limit >= counts.window):
+            prompt = _prompt_tokens(counts, limit) or _estimate_tokens(request)
+            room = counts.window - prompt - _MARGIN
+            if room >= limit or room < min(limit, MIN_ANSWER_TOKENS):
+                return False
+            self._window = counts.window
+            if limit <= self.apply(request, limit):  # our estimate of the prompt is too low
+                self._max_output = room
+        elif counts.about_output and TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
+            self._max_output = limit // 2
+        else:
+            return False
+        return True
+
+    def describe(self) -> Iterator[str]:
+        """The limits in words, for `doctor`."""
+        if self._max_output is not None:
+            yield f"for answers of at most {self._max_output:,} tokens"
+        if self._window is not None:
+            yield f"within a window of {self._window:,} tokens"
+
+
+def _prompt_tokens(counts: TokenCounts, limit: int) -> int | None:
+    """The server's count for the messages alone."""
+    if counts.prompt is not None or counts.requested is None:
+        return counts.prompt
+    includes_limit = counts.requested > limit and counts.about_output
+    return counts.requested - limit if includes_limit else counts.requested
+
+
+def _estimate_tokens(request: ChatRequest) -> int:
+    return sum(map(message_tokens, request.messages))
