@@ -7,8 +7,9 @@ connections, its circuit breakers and what was learned about its servers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from bot.config.model_names import ECHO, EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
 from bot.config.providers import ModelsConfig
@@ -54,14 +55,14 @@ class ModelRegistry:
 
     def get(self, name: str | None) -> ChatModel:
         """The model `name` if people may choose it, else the default one."""
-        return CatalogModel(self, name)
+        return CatalogModel(partial(self.resolve, name))
 
     def summarizer(self, chosen: str | None) -> ChatModel | None:
         """The model that summarizes a conversation with the model `chosen`; None for no model."""
         name = self._config.summaries
         if name is None:
             return self.get(chosen)
-        return None if name == NO_SUMMARIES else CatalogModel(self, name)
+        return None if name == NO_SUMMARIES else CatalogModel(self._resolve_summarizer)
 
     def _names(self) -> Mapping[str, None]:
         """The choices with patterns expanded, as a set in order; built again for a new list."""
@@ -116,9 +117,14 @@ class ModelRegistry:
         return self._chains[names]
 
     def resolve(self, name: str | None) -> FallbackChain:
-        """The chain that answers at this moment if `name` was chosen, or summarizes."""
-        known = name is not None and (name == self._config.summaries or self._is_offered(name))
+        """The chain that answers at this moment if `name` was chosen."""
+        known = name is not None and self._is_offered(name)
         return self.chain((name,) if known and name is not None else self._config.chain)
+
+    def _resolve_summarizer(self) -> FallbackChain:
+        """The chain that summarizes at this moment, even if people may not choose it."""
+        name = self._config.summaries
+        return self.resolve(None) if name in (None, NO_SUMMARIES) else self.chain((name or "",))
 
     def server(self, name: str) -> ModelServer | None:
         """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""
@@ -246,31 +252,31 @@ class CatalogModel:
     So a turn may hold the model while the configuration changes.
     """
 
-    def __init__(self, registry: ModelRegistry, name: str | None) -> None:
-        self._registry, self._name = registry, name
+    def __init__(self, resolve: Callable[[], FallbackChain]) -> None:
+        self._resolve = resolve
 
     @property
     def name(self) -> str:
         """See `ChatModel.name`."""
-        return self._registry.resolve(self._name).name
+        return self._resolve().name
 
     @property
     def facts(self) -> ModelFacts:
         """See `ChatModel.facts`."""
-        return self._registry.resolve(self._name).facts
+        return self._resolve().facts
 
     @property
     def sees(self) -> bool | None:
         """See `ChatModel.sees`."""
-        return self._registry.resolve(self._name).sees
+        return self._resolve().sees
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """See `ChatModel.stream`."""
-        return self._registry.resolve(self._name).stream(request)
+        return self._resolve().stream(request)
 
     async def check(self) -> Finding:
         """See `ChatModel.check`."""
-        return await self._registry.resolve(self._name).check()
+        return await self._resolve().check()
 
     async def aclose(self) -> None:
         """The registry closes the clients, which models share."""
