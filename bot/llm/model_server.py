@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from bot.config.presets import SERVICE_URLS
 from bot.config.providers import ProviderConfig, ProviderKind
 from bot.domain.errors import SettingsError
 from bot.domain.model import ChatRequest, ModelFacts
@@ -37,15 +38,6 @@ _MODULES = {
     ProviderKind.ANTHROPIC: ("bot.llm.anthropic", "AnthropicModel"),
     ProviderKind.HUGGINGFACE: ("bot.llm.huggingface", "HuggingFaceModel"),
 }
-
-
-OWN_ADDRESSES = {
-    ProviderKind.OPENAI: "https://api.openai.com/v1",
-    ProviderKind.OPENAI_RESPONSES: "https://api.openai.com/v1",
-    ProviderKind.ANTHROPIC: "https://api.anthropic.com",
-    ProviderKind.HUGGINGFACE: "https://router.huggingface.co/v1",
-}
-"""The address of each kind's own service, which a provider without `base_url` has."""
 
 
 class Client(Protocol):
@@ -84,7 +76,7 @@ class ModelServer:
     @property
     def address(self) -> str:
         """The server's URL."""
-        return self.provider.base_url or OWN_ADDRESSES[self.provider.kind]
+        return self.provider.base_url or SERVICE_URLS[self.provider.kind]
 
     @property
     def is_local(self) -> bool:
@@ -124,17 +116,28 @@ class ModelServer:
     def learn_facts(self, facts: ModelFacts) -> None:
         """Ask the server in the background for what `facts`, all that is known, lack.
 
-        Local servers are asked again now and then, because they may load a model with another
-        window.
+        Local servers are asked repeatedly, because they may load a model with another window.
         """
-        wanted = facts.window is None or (self.is_local and not facts.is_configured)
-        if wanted and self.can_list:
+        if self._lacks(facts):
             self.list.start_refresh()
+
+    async def refresh_facts(self, facts: ModelFacts) -> None:
+        """As `learn_facts`, and wait for the answer."""
+        if self._lacks(facts):
+            await self.list.refresh()
+
+    def _lacks(self, facts: ModelFacts) -> bool:
+        wanted = facts.window is None or (self.is_local and not facts.is_configured)
+        return wanted and self.can_list
 
     @property
     def can_list(self) -> bool:
         """Whether the server can be asked for its models; Hugging Face has thousands."""
         return self.provider.kind is not ProviderKind.HUGGINGFACE
+
+    def prepare_list(self) -> None:
+        """Import what a request for the list needs, which takes up to a second. As `client`."""
+        getattr(self.client, "models")  # noqa: B009 - a property that imports
 
     async def _request_listing(self) -> Listing:
         from bot.llm.list_requests import request_listing

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from bot.config.model_names import NO_SUMMARIES
+from bot.config.model_names import ECHO, EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
 from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
@@ -20,7 +20,6 @@ from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
 from bot.llm.model_facts import NO_FACTS, merge_facts
 from bot.llm.model_server import FIRST_TOKEN_SECONDS, ModelOptions, ModelServer
-from bot.llm.names import ECHO, expand, is_pattern, split_name
 from bot.ports.model import ChatModel
 
 
@@ -66,7 +65,7 @@ class ModelRegistry:
         return None if name == NO_SUMMARIES else CatalogModel(self._resolve_summarizer)
 
     def _names(self) -> Mapping[str, None]:
-        """The choices with patterns expanded, as a set in order; built anew for a new list."""
+        """The choices with patterns expanded, as a set in order; built again for a new list."""
         lists = {
             choice: server.list
             for choice in self._config.choices
@@ -76,7 +75,9 @@ class ModelRegistry:
         if self._offered is None or self._offered[0] != versions:
             names: list[str] = []
             for choice in self._config.choices:
-                names += expand(choice, lists[choice].names) if choice in lists else [choice]
+                listed = lists[choice].names if choice in lists else None
+                prefix = choice.removesuffix(EVERY_MODEL)
+                names += [choice] if listed is None else [prefix + model for model in listed]
             self._offered = versions, dict.fromkeys(names)
         return self._offered[1]
 
@@ -228,7 +229,7 @@ class ModelRegistry:
         server = self._server(pattern)
         if server is None or not server.can_list:
             raise SettingsError("MODELS", f"{pattern!r} is too many models: name those to offer")
-        server.require_access()
+        server.prepare_list()
 
     def _model(self, name: str, server: ModelServer | None) -> ChatModel:
         if server is not None:

@@ -163,9 +163,14 @@ async def test_panel_is_updated_after_each_reply_while_it_is_open(
     await button(tab).click()
     await panel(tab).get_by_text("Text of the summary").click()
     contexts.report = {**REPORT, "parts": [{"kind": "messages", "tokens": 12_000, "count": 43}]}
+    contexts.free.clear()
     await tab.say("more")
+    await tab.wait_reply("more")
+    summary = panel(tab).get_by_role("group", name="Summary")
+    await summary.focus()
+    contexts.free.set()
     await expect(button(tab)).to_have_text("Context 75%")
-    await expect(panel(tab).get_by_role("group", name="Summary")).to_be_visible()
+    await expect(summary).to_be_focused()
     await button(tab).click()
     await expect(panel(tab)).to_be_hidden()
     asked = contexts.asked
@@ -173,6 +178,25 @@ async def test_panel_is_updated_after_each_reply_while_it_is_open(
     await tab.wait_reply("still more")
     await expect(button(tab)).to_have_text("Context")
     assert contexts.asked == asked
+
+
+async def test_panel_is_updated_after_a_program_changed_the_thread(
+    visit: Visit, house: House, contexts: Contexts
+) -> None:
+    visitor = await visit(house)
+    tab = await opened(visitor, contexts)
+    await button(tab).click()
+    await expect(button(tab)).to_have_text("Context 62%")
+    contexts.report = {**REPORT, "parts": [{"kind": "prompt", "tokens": 4_000, "count": 1}]}
+    thread = tab.page.url.rpartition("/")[2]
+    changed = await visitor.context.request.patch(
+        f"{house.origin}/conversation/{thread}",
+        data={"effort": "high"},
+        headers={"Authorization": f"Bearer {visitor.token}"},
+    )
+    assert changed.ok
+    await expect(button(tab)).to_have_text("Context 25%")
+    await expect(tab.thread.locator("#effort")).to_have_text("Effort: high")
 
 
 async def test_another_thread_never_shows_the_first_ones_context(
