@@ -37,7 +37,7 @@ LOCAL_SERVERS = (
 
 
 class LocalServerSearch:
-    """Asks the servers, beginning at once, in threads that never hold up the program's end."""
+    """Asks the servers from its creation on, in threads that never hold up the program's end."""
 
     def __init__(self, servers: Sequence[LocalServer]) -> None:
         self._servers, self._found = servers, dict[LocalServer, str]()

@@ -144,9 +144,8 @@ class ModelServer:
 
         return await request_listing(self.client, self.provider.kind, local=self.is_local)
 
-    def breaker(self, model: str) -> CircuitBreaker:
-        """The model's circuit breaker, shared by all chains."""
-        name = f"{self.provider.name}/{model}"
+    def breaker(self, name: str, model: str) -> CircuitBreaker:
+        """The circuit breaker of the model `model`, shared by all chains and spellings."""
         now = self._options.clock.monotonic
         return self._breakers.setdefault(model, CircuitBreaker(name, now=now))
 

@@ -242,12 +242,12 @@ class ModelRegistry:
 
     def _breaker(self, name: str, server: ModelServer | None) -> CircuitBreaker:
         if server is not None:
-            return server.breaker(split_name(name)[1])
+            return server.breaker(name, split_name(name)[1])
         return CircuitBreaker(name, now=self._options.clock.monotonic)
 
 
 class CatalogModel:
-    """A model by name: each stream uses the registry's configuration of that moment.
+    """A model as `resolve` finds it: each stream uses the configuration of that moment.
 
     So a turn may hold the model while the configuration changes.
     """

@@ -48,7 +48,7 @@ class Catalog:
         return self.registry.get(f"it/{model}").facts
 
 
-async def listed(
+async def list_models_of(
     body: Any, kind: ProviderKind = ProviderKind.OPENAI, **others: Any
 ) -> tuple[list[str], Catalog]:
     """What a server with this list offers."""
@@ -77,11 +77,11 @@ async def listed(
 )
 async def test_models_that_chat_are_offered(body: Any, names: list[str]) -> None:
     """Models for embeddings, speech, images and moderation are not."""
-    assert (await listed(body))[0] == names
+    assert (await list_models_of(body))[0] == names
 
 
 async def test_anthropics_list_is_read_with_its_own_client() -> None:
-    names, catalog = await listed(lists.ANTHROPIC, ProviderKind.ANTHROPIC)
+    names, catalog = await list_models_of(lists.ANTHROPIC, ProviderKind.ANTHROPIC)
     assert names == ["claude-x"]
     facts = catalog.facts("claude-x")
     assert (facts.window, facts.max_output) == (1_000_000, 128_000)
@@ -89,7 +89,7 @@ async def test_anthropics_list_is_read_with_its_own_client() -> None:
 
 
 async def test_facts_of_a_list_win_over_built_in_ones() -> None:
-    _, catalog = await listed(lists.OPENROUTER)
+    _, catalog = await list_models_of(lists.OPENROUTER)
     facts = catalog.facts("anthropic/claude-x")
     assert facts.window == 200_000, "of the default route, although another one has more"
     assert (facts.max_output, facts.sees, facts.tools, facts.effort) == (64_000, True, True, True)
@@ -119,7 +119,7 @@ async def test_a_local_server_says_which_window_it_loaded(
     body: Any, others: dict[str, Any], model: str, window: int | None
 ) -> None:
     """The model's own window would be wrong: the server cuts requests silently."""
-    _, catalog = await listed(body, **others)
+    _, catalog = await list_models_of(body, **others)
     assert catalog.facts(model).window == window
 
 
@@ -142,12 +142,12 @@ def test_names_that_are_not_plain_text_are_dropped(name: str) -> None:
     [{}, [], None, "text", 7, {"data": None}, {"data": {"id": "x"}}, {"data": [None, 1, "x", []]}],
 )
 async def test_lists_of_other_shapes_are_empty(body: Any) -> None:
-    assert (await listed(json.dumps(body).encode()))[0] == []
+    assert (await list_models_of(json.dumps(body).encode()))[0] == []
 
 
 async def test_a_long_list_is_cut_and_each_model_is_listed_once() -> None:
     entries = [{"id": f"m{n % 40_000}", "object": "model"} for n in range(50_000)]
-    names, _ = await listed({"data": entries})
+    names, _ = await list_models_of({"data": entries})
     assert names == [f"m{n}" for n in range(MOST_MODELS)]
 
 
@@ -185,7 +185,7 @@ async def catalog(server: ListServer) -> AsyncIterator[Catalog]:
 async def test_a_list_is_asked_for_once_a_minute(server: ListServer, catalog: Catalog) -> None:
     assert await asyncio.gather(*(catalog.names() for _ in range(5))) == [["Qwen/Qwen3-8B"]] * 5
     await catalog.names()
-    assert server.paths == ["/v1/models"], "one request for all who asked meanwhile"
+    assert server.paths == ["/v1/models"], "one request for all five"
     server.bodies["/v1/models"] = {"data": [{"id": "new"}]}
     catalog.clock.jump(FRESH_SECONDS)
     assert await catalog.names() == ["new"]

@@ -63,5 +63,5 @@ def test_importing_every_module_does_nothing() -> None:
 def test_platforms_and_providers_are_imported_only_when_configured(module: str) -> None:
     """Their imports take most of the startup time."""
     loaded = run(f"import {module}, sys; print(sorted(sys.modules))")
-    for heavy in ("discord", "slack_bolt", "slack_sdk", "openai", "huggingface_hub", "fastapi"):
+    for heavy in ("discord", "slack_bolt", "slack_sdk", "openai", "anthropic", "huggingface_hub", "fastapi"):
         assert f"'{heavy}'" not in loaded, heavy
