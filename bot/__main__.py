@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bot import __version__
 from bot.common import proxies
-from bot.config.models import address, resolve
+from bot.config.models import resolve
 from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
@@ -177,10 +177,7 @@ def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     from bot.llm.model_facts import known_facts
 
     require_all(settings.require_consistent, partial(resolve, settings))
-    lines = report.describe(
-        settings, resolve(settings), lambda provider, model: known_facts(model, address(provider))
-    )
-    print(*lines, sep="\n")
+    print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
 
 
 def _format(finding: Finding) -> str:

@@ -7,6 +7,7 @@ caches hit. See docs/decisions/2026-11-29-requests-keep-their-beginning.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -56,6 +57,17 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
+class _Shares:
+    """Shares of the tokens and of the images that a request may have."""
+
+    tokens: float = 1.0
+    images: float = 1.0
+
+
+_WHOLE = _Shares()
+
+
+@dataclass(frozen=True, slots=True)
 class Positions:
     """A window's messages, oldest first, as rows and with names and attachments."""
 
@@ -85,10 +97,11 @@ class WindowReader:
         rows, is_complete = await self._read_rows(state.start)
         await self._attached.load([*await self._read_above(rows, state), *rows])
         window = await self._expand(rows, state.start, state.stubs_before)
-        if is_complete and self._fits(window, 1.0):
+        target = self._target(window, is_complete)
+        if target == _WHOLE:
             return window
-        window = await self._stub(window)
-        if not is_complete or not self._fits(window, KEPT_SHARE):
+        window = await self._stub(window, target)
+        if not is_complete or not self._fits(window, target):
             window = await self._cut(window)
         return window
 
@@ -147,11 +160,20 @@ class WindowReader:
             messages = add_names(messages)
         return Positions(start, stubs_before, rows, messages)
 
-    def _fits(self, window: Positions, share: float) -> bool:
-        """Whether the window takes at most `share` of what a request may contain."""
-        images = max(1, int(share * self._attached.max_images))
+    def _target(self, window: Positions, is_complete: bool) -> _Shares:
+        """What to move the window to: less of what it has too much of."""
+        fits = is_complete and self._fits(window, _Shares(images=math.inf))
+        return _Shares(
+            tokens=1.0 if fits else KEPT_SHARE,
+            images=1.0 if self._fits(window, _Shares(tokens=math.inf)) else KEPT_SHARE,
+        )
+
+    def _fits(self, window: Positions, shares: _Shares) -> bool:
+        """Whether the window takes at most these shares of what a request may contain."""
         tokens = self._sizes.fixed + self._questions(window) + self._history(window)
-        return tokens <= share * self._sizes.budget and self._attached.image_count <= images
+        images = max(1.0, shares.images * self._attached.max_images)
+        is_short = tokens <= shares.tokens * self._sizes.budget
+        return is_short and self._attached.image_count <= images
 
     def _questions(self, window: Positions) -> float:
         asked = [each for each in window.messages if each.id in self._source.questions]
@@ -163,7 +185,7 @@ class WindowReader:
         )
 
     # ── moving ────────────────────────────────────────────────────────────────────────────────
-    async def _stub(self, window: Positions) -> Positions:
+    async def _stub(self, window: Positions, target: _Shares) -> Positions:
         """With stubs for as many old attachments as must go; those of the newest turn stay."""
         newest = self._first_new(window.rows)
         ends = [
@@ -177,7 +199,7 @@ class WindowReader:
         while low < high:
             middle = (low + high) // 2
             tried = await self._expand(window.rows, window.start, ends[middle])
-            if self._fits(tried, KEPT_SHARE):
+            if self._fits(tried, target):
                 high = middle
             else:
                 low = middle + 1
@@ -197,7 +219,7 @@ class WindowReader:
             rows = window.rows[first:]
             start = rows[0].index if first else window.start
             window = await self._expand(rows, start, window.stubs_before)
-            if self._fits(window, 1.0):
+            if self._fits(window, _WHOLE):
                 return window
             share *= KEPT_SHARE  # the first copy of a file is gone, and the next one is complete
         return await self._leave_images_out(window)

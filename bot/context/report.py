@@ -61,7 +61,9 @@ class WindowReporter:
             budget=budget,
             window=model.facts.window,
             parts=(*parts, *_messages(window, attached, estimate, conversation.shared)),
-            cached_tokens=await contexts.cached_tokens(conversation.id, epoch=conversation.epoch),
+            cached_tokens=await contexts.read_cached_tokens(
+                conversation.id, epoch=conversation.epoch
+            ),
             summarized=summarized,
             left_out=left_out,
             summary=summary,

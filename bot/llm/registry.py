@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from bot.config.model_names import ECHO, EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
 from bot.config.providers import ModelsConfig
@@ -54,7 +55,7 @@ class ModelRegistry:
 
     def get(self, name: str | None) -> ChatModel:
         """The model `name` if people may choose it, else the default one."""
-        return CatalogModel(lambda: self.resolve(name))
+        return CatalogModel(partial(self.resolve, name))
 
     def summarizer(self, chosen: str | None) -> ChatModel | None:
         """The model that summarizes a conversation with the model `chosen`; None for no model."""
@@ -117,14 +118,13 @@ class ModelRegistry:
 
     def resolve(self, name: str | None) -> FallbackChain:
         """The chain that answers at this moment if `name` was chosen."""
-        if name is None or not self._is_offered(name):
-            return self.chain(self._config.chain)
-        return self.chain((name,))
+        known = name is not None and self._is_offered(name)
+        return self.chain((name,) if known and name is not None else self._config.chain)
 
     def _resolve_summarizer(self) -> FallbackChain:
-        """The chain that summarizes at this moment; the default one if none does."""
+        """The chain that summarizes at this moment, even if people may not choose it."""
         name = self._config.summaries
-        return self.chain(self._config.chain if name in (None, NO_SUMMARIES) else (name or "",))
+        return self.resolve(None) if name in (None, NO_SUMMARIES) else self.chain((name or "",))
 
     def server(self, name: str) -> ModelServer | None:
         """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""

@@ -32,7 +32,7 @@ class ContextStore(Protocol):
         """
         ...
 
-    async def cached_tokens(self, conversation: int, *, epoch: int) -> int | None:
+    async def read_cached_tokens(self, conversation: int, *, epoch: int) -> int | None:
         """The cached part of the epoch's newest counted request; None without one."""
         ...
 
@@ -41,7 +41,7 @@ class ContextStore(Protocol):
     ) -> int:
         """How many messages of the epoch have indexes from `start` to below `before`.
 
-        Erased messages are left out; counting stops at 100,000.
+        Erased messages are left out; only the last 100,000 indexes are counted.
         """
         ...
 

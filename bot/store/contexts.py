@@ -149,9 +149,9 @@ def count_messages(
     db: sqlite3.Connection, conversation: int, *, epoch: int, start: int, before: int
 ) -> int:
     (count,) = db.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM messages WHERE conversation_id = ? AND epoch = ?"
-        " AND idx >= ? AND idx < ? AND erased_at IS NULL LIMIT ?)",
-        (conversation, epoch, start, before, MOST_COUNTED),
+        "SELECT count(*) FROM messages WHERE conversation_id = ? AND epoch = ?"
+        " AND idx >= ? AND idx < ? AND erased_at IS NULL",
+        (conversation, epoch, max(start, before - MOST_COUNTED), before),
     ).fetchone()
     return int(count)
 
@@ -163,5 +163,5 @@ class SqliteContexts(Operations):
     move_window = writes(move_window)
     save_summary = writes_at(save_summary)
     token_counts = reads(token_counts)
-    cached_tokens = reads(cached_tokens)
+    read_cached_tokens = reads(cached_tokens)
     count_messages = reads(count_messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bot.domain import command_texts
@@ -58,6 +59,23 @@ async def test_a_slash_command_chooses_a_model_by_completion_or_menu(
         await driver.mention_in(thread, "second")
         await driver.sim.until(lambda: _requests(model, "second"), 60)
         assert (await model.last("second")).body["model"] == "other"
+
+
+async def test_the_context_counts_the_conversation(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
+) -> None:
+    """A question and its answer are two messages; the shares of all parts add up."""
+    await model.say("One.")
+    bot.set(MODELS=OTHER)
+    async with bot:
+        thread = await driver.mention("first")
+        await whole(driver, thread, "One.")
+        await driver.mention_in(thread, "context")
+        await wait_command_reply(driver, thread, "- 2 messages:")
+        here = [message.text for message in await driver.seen(thread)]
+        said = next(text for text in (*here, *await driver.whispers()) if "- 2 messages:" in text)
+        assert "`openai:sim`" in said
+        assert sum(map(int, re.findall(r"\((\d+) %\)", said))) == 100
 
 
 async def _choose_on_discord(driver: DiscordDriver, thread: int) -> None:

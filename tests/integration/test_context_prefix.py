@@ -1,0 +1,172 @@
+"""Each request begins with the whole request before it, except when the window moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.domain.errors import ContextTooLong
+from bot.domain.inbox import Address
+from bot.domain.tokens import message_tokens
+from tests.support.content_kit import PNG, file
+from tests.support.core_kit import World, world_at
+from tests.support.long_conversation import (
+    answer_with_usage,
+    converse,
+    one_message_a_turn,
+    prefix_share,
+    prose,
+    serialize,
+)
+from tests.support.store_kit import ANN, look, said
+
+BUDGET = 12_000
+TURNS = 50
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with world_at(tmp_path / "store.db", context_tokens=BUDGET) as world:
+        answer_with_usage(world)
+        yield world
+
+
+def positions(world: World) -> list[tuple[int, int]]:
+    return look(world.path, "SELECT start_idx, stubs_before FROM context_windows")  # type: ignore[return-value]
+
+
+async def fill(world: World, words: int = 60) -> int:
+    """Talk until the window has moved; the next turn's number."""
+    number = 1
+    while not positions(world):
+        await converse(world, number, 1, words=words)
+        number += 1
+    return number
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["one person", "two people and files"])
+async def test_ninety_percent_of_fifty_turns_stand_in_a_known_beginning(
+    world: World, mixed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = await fill(world)
+    asked, moves, before = len(world.model.requests), 0, positions(world)
+    for turn in range(first, first + TURNS):
+        await converse(world, turn, 1, mixed=mixed)
+        older, newer = (serialize(r.messages) for r in world.model.requests[-2:])
+        if positions(world) == before:
+            assert newer.startswith(older), f"turn {turn}"
+        moves, before = moves + (positions(world) != before), positions(world)
+    requests = world.model.requests[asked - 1 :]
+    share = prefix_share(requests)
+    old = prefix_share(one_message_a_turn(world.model.requests, int(BUDGET / 0.8))[asked - 1 :])
+    with capsys.disabled():
+        print(f"\nknown beginnings: {share:.1%}, by the older rule {old:.1%}; {moves} moves")
+    assert len(requests) == TURNS + 1
+    assert 1 <= moves <= 4
+    assert share >= 0.9
+    assert old < 0.5
+    sizes = [sum(map(message_tokens, request.messages)) for request in requests]
+    assert max(sizes) > BUDGET  # the provider counts fewer tokens than we estimate
+    assert max(sizes) <= 1.01 * BUDGET / 0.8
+
+
+async def test_a_moved_window_keeps_seventy_percent(world: World) -> None:
+    await fill(world, words=600)
+    expected = 0.8 * sum(map(message_tokens, world.model.requests[-1].messages))
+    assert 0.5 * BUDGET <= expected <= 0.72 * BUDGET
+    first = world.model.requests[-1].messages[1]
+    assert first.author == ANN  # a person's message, with its question whole
+
+
+async def test_a_crash_repeats_the_same_request(tmp_path: Path) -> None:
+    """The positions are stored before the request is sent."""
+    path = tmp_path / "store.db"
+    async with world_at(path, context_tokens=BUDGET) as world:
+        number = 1
+        while not positions(world):
+            await world.ask(number, prose(900, number), address=Address.MENTION)
+            number += 1
+        sent = serialize(world.model.requests[-1].messages)
+    async with world_at(path, context_tokens=BUDGET) as world:
+        await world.command("retry")
+        await world.idle()
+        assert serialize(world.model.requests[-1].messages) == sent
+
+
+async def test_a_smaller_model_of_a_chain_shortens_only_its_own_turn(world: World) -> None:
+    """The refusal names the fallback; the next turn has the whole window again."""
+    world.model.name = "large,small"
+    await converse(world, 1, 4, words=900)
+    usual, answers = world.model.script, iter([True])
+
+    def refuse_once() -> object:
+        if next(answers, False):
+            return (ContextTooLong(model="small", window=4_000),)
+        assert usual is not None
+        return usual()
+
+    world.model.script = refuse_once  # type: ignore[assignment]
+    await converse(world, 5, 1)
+    assert len(world.model.requests[-1].messages) < len(world.model.requests[-2].messages)
+    assert positions(world) == []
+    await converse(world, 6, 1)
+    newest = serialize(world.model.requests[-1].messages)
+    assert newest.startswith(serialize(world.model.requests[-3].messages))
+
+
+async def test_a_window_that_the_first_model_refused_stays_smaller(world: World) -> None:
+    await converse(world, 1, 4, words=900)
+    usual, answers = world.model.script, iter([True])
+
+    def refuse_once() -> object:
+        if next(answers, False):
+            return (ContextTooLong(model="scripted", window=4_000),)
+        assert usual is not None
+        return usual()
+
+    world.model.script = refuse_once  # type: ignore[assignment]
+    await converse(world, 5, 3)
+    moved = [len(request.messages) for request in world.model.requests[-3:]]
+    assert positions(world) != []
+    assert moved == sorted(moved)
+    older, newer = (serialize(r.messages) for r in world.model.requests[-2:])
+    assert newer.startswith(older)
+
+
+async def test_one_huge_question_moves_no_window(world: World) -> None:
+    """The turn has less history; the next one has all of it, and the question's ends."""
+    await converse(world, 1, 3)
+    await world.ask(900, "huge " * 12_000)
+    huge = world.model.requests[-1].messages
+    assert len(huge) == 2
+    await converse(world, 100, 1)
+    assert positions(world) == []
+    texts = [message.content for message in world.model.requests[-1].messages]
+    assert len(texts) == 10
+    assert "characters are left out here" in texts[7]
+
+
+async def test_images_leave_in_steps(world: World) -> None:
+    for number in range(1, 31):
+        name = f"{number}.png"
+        world.adapter.files[name] = PNG + name.encode()
+        await world.inbox.receive(said(number, "and this?", attachments=(file(name),)))
+        await world.idle()
+    counts = [sum(len(m.parts) for m in r.messages) for r in world.model.requests]
+    assert counts[:20] == list(range(1, 21))
+    assert counts[20:] == [14, 15, 16, 17, 18, 19, 20, 14, 15, 16]
+
+
+async def test_a_conversation_of_one_has_no_names_and_a_channels_has_them_from_the_first(
+    world: World,
+) -> None:
+    await world.ask(1, "hi", address=Address.DIRECT)
+    await world.ask(2, "more", address=Address.DIRECT)
+    assert world.named_contents()[0] == "hi"
+
+
+async def test_the_first_message_in_a_channel_has_its_authors_name(world: World) -> None:
+    await world.ask(1, "hi", address=Address.MENTION)
+    assert world.named_contents() == ["Ann: hi"]
