@@ -116,7 +116,7 @@ class ModelServer:
     def learn_facts(self, facts: ModelFacts) -> None:
         """Ask the server in the background for what `facts`, all that is known, lack.
 
-        Local servers are asked repeatedly, because they may load a model with another window.
+        Other servers are asked once; local ones may load a model again with another window.
         """
         if self._lacks(facts):
             self.list.start_refresh()
@@ -127,8 +127,9 @@ class ModelServer:
             await self.list.refresh()
 
     def _lacks(self, facts: ModelFacts) -> bool:
-        wanted = facts.window is None or (self.is_local and not facts.is_configured)
-        return wanted and self.can_list
+        if not self.can_list or facts.is_configured:
+            return False
+        return self.is_local or (facts.window is None and self.list.version == 0)
 
     @property
     def can_list(self) -> bool:
