@@ -1,8 +1,8 @@
 """Facts about well-known model families, and how facts from several sources are put together.
 
-The table is a fallback: the operator's and the server's own numbers come first, and a window from here
-is used up to 32,000 tokens only (`bot.context.budgets`). Names that move to other models over time
-(`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows.
+The table is a fallback: the operator's and the server's own numbers come first, and a window from
+here is used up to 32,000 tokens only (`bot.context.budgets`). Names that move to other models over
+time (`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _GEMINI = ModelFacts(window=1_048_576, max_output=65_536, sees=True, tools=True,
 _TEXT_128K = ModelFacts(window=131_072, sees=False, tools=True, effort=False)
 
 # Patterns in the style of file names, each with its facts. The pattern with the most characters
-# wins. The comments name the makers' pages. Anthropic's and Google's newest models were read there on
-# 2026-11-29, the other rows in public lists of models and prices.
+# wins. The comments name the makers' pages. Anthropic's and Google's newest models were read there
+# on 2026-11-29, the other rows in public lists of models and prices.
 TABLE: dict[str, ModelFacts] = {
     # Anthropic, from platform.claude.com/docs/en/models/overview, and each model's page there
     "claude-*": _CLAUDE,
