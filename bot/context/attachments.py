@@ -99,11 +99,14 @@ class AttachmentContext:
             self._found.update(await self.arrive_above(late))
 
     def first_wanted(self, rows: Sequence[Message], stubs_before: int) -> int | None:
-        """The index from which files may be asked for again; None if none are."""
+        """The index from which files above `rows` may be asked for again; None if none are."""
         for row in rows:
+            first = max(0, row.index - RECALLED_MESSAGES)
+            if first >= rows[0].index:
+                return None
             is_asking = row.role is Role.USER and row.index >= stubs_before
             if is_asking and self.may_ask_again(row.content):
-                return max(0, row.index - RECALLED_MESSAGES)
+                return first
         return None
 
     def bodies(self, rows: Sequence[Message]) -> list[int]:

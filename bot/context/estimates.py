@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from operator import mul
 
 from bot.domain.context import TokenCount
-from bot.domain.conversations import Message
+from bot.domain.conversations import Message, Role
 from bot.domain.tokens import (
     ASCII_CHARACTERS_PER_TOKEN,
     ASTRAL_TOKENS,
     TOKENS_PER_MESSAGE,
+    count_tokens,
     image_tokens,
     message_tokens,
 )
@@ -84,14 +86,14 @@ class ModelEstimate:
 
     def __init__(self, ratio: float = 1.0) -> None:
         self._prior = ratio
-        self._factors = [ratio] * len(_PRIOR)
+        self._weights = [ratio * weight for weight in _PRIOR]
         self._products = [[0.0] * len(_PRIOR) for _ in _PRIOR]  # of the requests' features
         self._sums = [0.0] * len(_PRIOR)
         self.requests = 0
 
     def tokens(self, found: Features) -> float:
         """The expected count."""
-        return sum(a * b * c for a, b, c in zip(self._factors, _PRIOR, found, strict=True))
+        return float(sum(map(mul, self._weights, found)))
 
     def learn(self, found: Features, counted: int) -> None:
         """Fit the weights to one more counted request."""
@@ -107,9 +109,10 @@ class ModelEstimate:
         ]
         right = [each + _PULL * self._prior for each in self._sums]
         solved = _solve(matrix, right)
-        self._factors = [min(max(each, MIN_RATIO / 3), 3 * MAX_RATIO) for each in solved]
-        scale = counted / self.tokens(found)  # exact for this request, which the next one repeats
-        self._factors = [scale * each for each in self._factors]
+        factors = [min(max(each, MIN_RATIO / 3), 3 * MAX_RATIO) for each in solved]
+        # Exact for this request, which the next one repeats.
+        scale = 1 / sum(map(mul, factors, shares))
+        self._weights = [scale * each * prior for each, prior in zip(factors, _PRIOR, strict=True)]
         self.requests += 1
 
 
@@ -133,15 +136,21 @@ class RequestEstimate:
 
     def __init__(self, model: ModelEstimate, last: TokenCount | None = None) -> None:
         self._model = model
+        self._known: dict[str, float] = {}  # a request's texts are estimated several times
         self._ratio = ratio_of([last]) if last is not None and model.requests < FEW else 0.0
 
     def message(self, message: Message) -> float:
         """A message's tokens, with its images."""
-        text = self._model.tokens(features((message,)))
-        images = sum(map(image_tokens, message.parts))
-        if self._ratio:
-            text = max(text, self._ratio * (message_tokens(message) - images))
-        return text + images
+        text = self._known.get(message.content)
+        if text is None:
+            text = self._known[message.content] = self._text(message.content)
+        return text + sum(map(image_tokens, message.parts)) if message.parts else text
+
+    def _text(self, content: str) -> float:
+        tokens = self._model.tokens(features([Message(Role.USER, content)]))
+        if not self._ratio:
+            return tokens
+        return max(tokens, self._ratio * (count_tokens(content) + TOKENS_PER_MESSAGE))
 
     def messages(self, messages: Iterable[Message]) -> float:
         """The tokens of several messages."""

@@ -7,7 +7,6 @@ caches hit. See docs/decisions/2026-11-29-requests-keep-their-beginning.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,7 @@ from bot.domain.conversations import Message, Role
 from bot.domain.tokens import count_up_to
 from bot.ports.store import Store
 
-HISTORY_ROWS = 50
+HISTORY_ROWS = 100
 """Messages per read of the history: most contexts need one read, long ones a few."""
 
 KEPT_SHARE = 0.7
@@ -132,7 +131,7 @@ class WindowReader:
     async def _read_above(self, rows: Sequence[Message], state: ContextState) -> Sequence[Message]:
         """Messages above `rows` whose files one of them may ask for again."""
         first = self._attached.first_wanted(rows, state.stubs_before)
-        if first is None or first >= rows[0].index:
+        if first is None:
             return ()
         found = await self._store.history(
             self._source.conversation,
@@ -162,18 +161,20 @@ class WindowReader:
 
     def _target(self, window: Positions, is_complete: bool) -> _Shares:
         """What to move the window to: less of what it has too much of."""
-        fits = is_complete and self._fits(window, _Shares(images=math.inf))
+        fits = is_complete and self._tokens(window) <= self._sizes.budget
+        has_few_images = self._attached.image_count <= self._attached.max_images
         return _Shares(
-            tokens=1.0 if fits else KEPT_SHARE,
-            images=1.0 if self._fits(window, _Shares(tokens=math.inf)) else KEPT_SHARE,
+            tokens=1.0 if fits else KEPT_SHARE, images=1.0 if has_few_images else KEPT_SHARE
         )
 
     def _fits(self, window: Positions, shares: _Shares) -> bool:
         """Whether the window takes at most these shares of what a request may contain."""
-        tokens = self._sizes.fixed + self._questions(window) + self._history(window)
         images = max(1.0, shares.images * self._attached.max_images)
-        is_short = tokens <= shares.tokens * self._sizes.budget
+        is_short = self._tokens(window) <= shares.tokens * self._sizes.budget
         return is_short and self._attached.image_count <= images
+
+    def _tokens(self, window: Positions) -> float:
+        return self._sizes.fixed + self._questions(window) + self._history(window)
 
     def _questions(self, window: Positions) -> float:
         asked = [each for each in window.messages if each.id in self._source.questions]

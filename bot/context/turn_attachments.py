@@ -24,7 +24,7 @@ _AGAIN = re.compile(
     re.IGNORECASE,
 )
 
-_FILE_NAME = re.compile(r"\w\.[A-Za-z]\w{1,4}\b")
+_FILE_NAME = re.compile(r"(?<=\w)\.[A-Za-z]\w{1,4}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +123,4 @@ def asks_again(asked: str, attachment: Attachment) -> bool:
 
 def may_ask_again(text: str) -> bool:
     """Whether a message may ask for a file that is above the window."""
-    return bool(_AGAIN.search(text) or _FILE_NAME.search(text))
+    return bool(_FILE_NAME.search(text)) or ("again" in text.lower() and bool(_AGAIN.search(text)))

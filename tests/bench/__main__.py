@@ -16,6 +16,7 @@ from collections.abc import Sequence
 BENCHES = (
     "history",
     "attachments",
+    "context",
     "frame_steps",
     "model_cost",
     "image_cost",
