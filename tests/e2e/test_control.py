@@ -402,7 +402,7 @@ async def test_another_bots_mention_is_ignored_but_a_persons_in_its_thread_is_an
         await driver.mention_in(thread, "can you help?")
         await whole(driver, thread, "Here I am.")
         assert len(await model.streams()) == 1
-        asked = (await ask_for(model, "can you help"))[-1]
+        asked = (await model.last("can you help")).body["messages"][-1]["content"]
         assert asked.endswith("can you help?")
         if driver.name == "slack":
-            assert asked.startswith("otherbot wrote:\n> @threadline are you there?\n\n")
+            assert asked.startswith("alice: otherbot wrote:\n> @threadline are you there?\n\n")

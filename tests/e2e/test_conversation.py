@@ -74,9 +74,9 @@ async def test_a_reply_in_the_thread_continues_with_the_history(
         body = (await model.last("second")).body
         assert sent(body) == [
             ("system", "Be brief."),
-            ("user", "the first question"),
+            ("user", f"{driver.speaker}: the first question"),
             ("assistant", "One."),
-            ("user", "the second question"),
+            ("user", f"{driver.speaker}: the second question"),
         ]
         assert all(set(message) == {"role", "content"} for message in body["messages"])
         assert body["stream"] is True
@@ -106,9 +106,9 @@ async def test_reasoning_is_indicated_and_neither_shown_nor_resent(
         assert not any("ponder" in message.text for message in seen)
         assert sent((await model.last("second")).body) == [
             ("system", "Be brief."),
-            ("user", "the first question"),
+            ("user", f"{driver.speaker}: the first question"),
             ("assistant", "One: `<think>`."),
-            ("user", "the second question"),
+            ("user", f"{driver.speaker}: the second question"),
         ]
         assert "ponder" not in str((await model.last("second")).body)
 

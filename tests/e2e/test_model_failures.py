@@ -205,7 +205,7 @@ async def test_a_history_too_long_for_the_model_is_shortened_silently(
         for n in range(2, 5):
             await driver.say(thread, f"tell me more {n}")
             await whole(driver, thread, "x", count=n)
-        await model.context(1_200)
+        await model.context(1_600)
         await driver.say(thread, "in short?")
         reply = await whole(driver, thread, "Short.", count=5)
         assert "too long" not in reply.text

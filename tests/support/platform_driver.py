@@ -65,6 +65,7 @@ class PlatformDriver(Protocol):
     """The operations that a scenario needs."""
 
     name: str
+    speaker: str  # the name that the model knows the first person by
     limit: int
     channels: list[Any]
 
@@ -105,6 +106,7 @@ class DiscordDriver:
     """Drives the simulated Discord."""
 
     name = "discord"
+    speaker = "Alice"
     limit = 2_000
     people: Mapping[str, int] = {"alice": d.ALICE, "bob": d.BOB}
 
@@ -304,6 +306,7 @@ class SlackDriver:
     """Drives the simulated Slack in Socket Mode."""
 
     name = "slack"
+    speaker = "alice"
     limit = 12_000
     people: Mapping[str, str] = {"alice": s.ALICE, "bob": s.BOB}
 
