@@ -24,15 +24,23 @@ from bot.domain.health import Finding, Verdict
 
 if TYPE_CHECKING:
     from bot.common.logs import Redactor
+    from bot.llm.local_servers import LocalServer, LocalServerSearch
 
 FAILURE, INVALID_SETTING = 1, 2
 LABELS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; each failure is one line on stderr."""
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    local_servers: Sequence[LocalServer] | None = None,
+) -> int:
+    """Run one command and return its exit code; each failure is one line on stderr.
+
+    `local_servers` are offered if no model is set; None is the well-known ones.
+    """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(arguments, argparse.Namespace(local_servers=local_servers))
     if options.run is None:
         parser.print_help()
         return INVALID_SETTING
@@ -59,16 +67,20 @@ def _warn_of_unknown_names() -> None:
         print(f"threadline: {name} is not a setting and is ignored: {hint}", file=sys.stderr)
 
 
-def _run(settings: Settings, _options: argparse.Namespace) -> None:
+def _run(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
     from bot.config.reload import ConfigSource
 
     require_all(settings.require_consistent, partial(resolve, settings))
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
 
+    search = _search_local_servers(settings, options)
+
     def listening(address: str) -> None:
         if not settings.has_platform:
             print(f"Threadline is at {address}", _connect_hint(settings), sep="\n", flush=True)
+        if search is not None and (offer := search.offer()):
+            print(offer, flush=True)
 
     source = ConfigSource(load=partial(load, os.environ), redact=redactor.add)
     asyncio.run(app.run(settings, listening=listening, source=source))
@@ -87,7 +99,23 @@ def _chat(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
 
     _configure_logs(_quiet(settings))
+    search = _search_local_servers(settings, options)
+    if search is not None and (offer := search.offer()):
+        print(offer, file=sys.stderr)  # the answers alone go to stdout
     asyncio.run(app.chat(settings, options.word, options.name))
+
+
+def _search_local_servers(
+    settings: Settings, options: argparse.Namespace
+) -> LocalServerSearch | None:
+    """The search for a server to offer; None if the operator has chosen a model."""
+    contents = settings.file.contents
+    if settings.llm or contents.llm or settings.model_choices:
+        return None
+    from bot.llm.local_servers import LOCAL_SERVERS, LocalServerSearch
+
+    servers = options.local_servers
+    return LocalServerSearch(LOCAL_SERVERS if servers is None else servers)
 
 
 def _quiet(settings: Settings) -> Settings:
@@ -146,11 +174,10 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
 
 def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     from bot.config import report
-    from bot.domain.model import ModelFacts
+    from bot.llm.model_facts import known_facts
 
     require_all(settings.require_consistent, partial(resolve, settings))
-    lines = report.describe(settings, resolve(settings), lambda _provider, _model: ModelFacts())
-    print(*lines, sep="\n")
+    print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
 
 
 def _format(finding: Finding) -> str:

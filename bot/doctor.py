@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 
 from bot.common import proxies
-from bot.config.model_names import NO_SUMMARIES
+from bot.config.model_names import NO_SUMMARIES, is_pattern, split_name
 from bot.config.models import address, examine
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
@@ -21,12 +22,22 @@ from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
 from bot.llm.check import QUESTION
 from bot.llm.model_server import ModelOptions
-from bot.llm.names import split_name
 from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.store.migrate import status
+
+SMALL_WINDOW = 8_192
+"""Tokens: with less, a local model forgets a conversation after a few long messages."""
+
+FIRST_NAMES = 5
+
+_LARGER_WINDOW = (
+    "The server loaded the model with a small window, and may cut longer requests without a word; "
+    "Ollama's is set by OLLAMA_CONTEXT_LENGTH."
+)
+_NAME_MODELS = "Name the models to offer in place of the asterisk."
 
 
 async def check_all(
@@ -89,11 +100,42 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
     async with contextlib.aclosing(ModelRegistry(config, options)) as models:
         for name in names:
             try:
-                model = models.chain((name,))
+                yield await (_check_list if is_pattern(name) else _check_model)(models, name)
             except SettingsError as error:
                 yield Finding(error.setting, Verdict.FAILED, error.problem)
-            else:
-                yield await model.check()
+
+
+async def _check_model(models: ModelRegistry, name: str) -> Finding:
+    """A model's answer, and its window, which a local server says only after it answered."""
+    model, server = models.chain((name,)), models.server(name)
+    finding = await model.check()
+    if server is None or finding.verdict is not Verdict.OK:
+        return finding
+    await server.refresh_facts(model.facts)
+    window = model.facts.window
+    if window is None:
+        return finding
+    small = server.is_local and window < SMALL_WINDOW
+    detail = f"{finding.detail}; its window has {window:,} tokens"
+    return replace(finding, detail=detail, advice=_LARGER_WINDOW if small else finding.advice)
+
+
+async def _check_list(models: ModelRegistry, pattern: str) -> Finding:
+    """How many models a server offers, and the first of them."""
+    server = models.server(pattern)
+    if server is None or not server.can_list:
+        return Finding(pattern, Verdict.FAILED, "its models cannot be listed", _NAME_MODELS)
+    await server.list.refresh()
+    names = server.list.names
+    if not server.list.version:
+        settings = (server.provider.key_setting, server.provider.address_setting)
+        advice = f"Check {' and '.join(filter(None, settings))}, and whether the server runs."
+        return Finding(pattern, Verdict.FAILED, "the server does not list models", advice)
+    if not names:
+        return Finding(pattern, Verdict.WARNING, "the server lists no model that chats")
+    more = ", …" if len(names) > FIRST_NAMES else ""
+    detail = f"offers {len(names)}: {', '.join(names[:FIRST_NAMES])}{more}"
+    return Finding(pattern, Verdict.OK, detail)
 
 
 async def check_transcription(settings: Settings) -> Finding:

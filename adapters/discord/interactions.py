@@ -73,12 +73,16 @@ class DiscordInteractionHandler:
         await self._acknowledge(interaction.response.autocomplete(choices))
 
     async def handle_choice(self, interaction: Interaction, choice: Choice) -> None:
-        """Run the command of a choice's button and reply."""
+        """Run the command of a choice's button and reply.
+
+        The conversation is in another place than the reply, so none of its text is shown.
+        """
 
         async def run() -> CommandReply:
             if not await can_read(self._rest, interaction, choice.key):
                 return CommandReply(texts.NO_ACCESS)
-            return await self._run(interaction, choice.command, choice.key, choice.argument)
+            reply = await self._run(interaction, choice.command, choice.key, choice.argument)
+            return replace(reply, private="")
 
         await self._reply(interaction, run)
 

@@ -144,7 +144,11 @@ def _menu(menu: Menu) -> list[Json]:
 
     A name too long for an entry's value is left out, since the value is what is chosen.
     """
-    options = [option for option in menu.options if 0 < len(option) <= MAX_OPTION_VALUE]
+    options = [
+        option
+        for option in dict.fromkeys(menu.options)
+        if option.strip() and len(option) <= MAX_OPTION_VALUE
+    ]
     block_id = f"{_MENU}{menu.key}"
     if not 0 < len(options) <= MAX_OPTIONS or len(block_id) > MAX_BLOCK_ID:
         return []

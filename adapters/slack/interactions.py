@@ -25,6 +25,10 @@ from bot.ports.model import ModelCatalog
 SLASHES = (RESET, MODEL, EFFORT, CONTEXT, HELP)
 SHORTCUT = "threadline_reset"
 
+MAX_ARGUMENT = 1_000
+"""Characters of an argument in a button, whose value may have 2,000: servers choose the names of
+their models."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
@@ -164,6 +168,8 @@ class SlackInteractionHandler:
         if not recent:
             return CommandReply(texts.NO_RECENT)
         name, argument = interaction.name, interaction.argument
+        if len(argument) > MAX_ARGUMENT:
+            return CommandReply(command_texts.NEEDS_CONVERSATION[name])
         choices = tuple(replace(choice, command=name, argument=argument) for choice in recent)
         return CommandReply(command_texts.which_conversation(name, argument), choices)
 

@@ -37,7 +37,7 @@ class ConfigFile:
 
     path: Path | None = field(default=None, compare=False)
     exists: bool = False
-    contents: Contents = field(default_factory=Contents)
+    contents: Contents = field(default_factory=Contents.model_construct)
     problems: Sequence[Problem] = ()
     mentioned: frozenset[str] = frozenset()
     document: TomlDocument = field(default_factory=TomlDocument, repr=False)

@@ -99,7 +99,10 @@ Kind = Literal["openai", "openai-responses", "anthropic", "huggingface"]
 class Table(BaseModel):
     """A table of the file: its keys are the fields, and others are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    # Without a file, the validators are not needed, so a start does not spend time to build them.
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class Prices(Table):
@@ -161,7 +164,7 @@ class Provider(Table):
 
 
 class Contents(Table):
-    """The whole file."""
+    """The whole file; `Contents.model_construct()` is an empty one."""
 
     llm: Annotated[list[_Name], BeforeValidator(_split_text)] = Field(default_factory=list)
     choices: Annotated[list[_Choice], BeforeValidator(_split_text)] = Field(default_factory=list)

@@ -151,7 +151,7 @@ class _Resolver:
 
     # ── providers ─────────────────────────────────────────────────────────────────────────────
     def _provider(self, name: str, named: Named) -> ProviderConfig | None:
-        table = self._file.contents.providers.get(name, Provider())
+        table = self._file.contents.providers.get(name) or Provider.model_construct()
         preset = PRESETS.get(name)
         kind = table.kind or (preset.kind if preset is not None else None)
         if kind is None:

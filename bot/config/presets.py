@@ -1,6 +1,6 @@
 """Well-known providers: their API, address, and the environment variable of their key.
 
-With a preset, a provider needs only its key: `LLM=groq/llama-3.3-70b-versatile` and GROQ_API_KEY.
+With a preset, a provider needs only its key: `LLM=groq/openai/gpt-oss-120b` and GROQ_API_KEY.
 The addresses and variables are those of the providers' documentation, as of November 2026.
 """
 

@@ -12,8 +12,8 @@ from bot.config.providers import ModelsConfig, ProviderConfig
 from bot.config.settings import Settings
 from bot.domain.model import ModelFacts
 
-FactsOf = Callable[[ProviderConfig, str], ModelFacts]
-"""The facts about a provider's model that the program knows without the file."""
+FactsOf = Callable[[str, str], ModelFacts]
+"""The built-in facts about a model, and the server at an address."""
 
 # Each list of models, with its setting in `.env`, which wins over its key in the file.
 _LISTS = (("answers", "LLM", "llm"), ("offered", "MODELS", "choices"))
@@ -70,7 +70,7 @@ class _Report:
         parts = [f"{server.kind} API at {_host(address(server))}", _key(server)]
         if is_pattern(name):
             return ", ".join([*parts, "all models that the server lists"])
-        facts = _describe_facts(self.config.facts.get(name), self.facts_of(server, model))
+        facts = _describe_facts(self.config.facts.get(name), self.facts_of(model, address(server)))
         return ", ".join([*parts, *facts])
 
 

@@ -9,15 +9,14 @@ docs/decisions/2026-11-29-old-messages-are-summarized.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from cachetools import TTLCache
 
 from bot.context.segments import Segment, SegmentReader, WindowUse
+from bot.context.summary_answer import SummaryAnswer, read_answer
 from bot.context.summary_prompt import (
     answer_tokens,
     build_request,
@@ -28,7 +27,6 @@ from bot.context.summary_prompt import (
 from bot.domain.context import ContextState, Summary
 from bot.domain.conversations import Conversation
 from bot.domain.errors import ContextTooLong, ModelError, StoreUnavailable
-from bot.domain.model import ChatRequest, Delta, Usage
 from bot.domain.turns import Claim
 from bot.ports.attachments import AttachmentStore
 from bot.ports.context import ContextStore
@@ -211,7 +209,7 @@ class Compactor:
 
     async def _ask(
         self, job: _Job, state: ContextState, segment: Segment
-    ) -> tuple[_Answer, Segment]:
+    ) -> tuple[SummaryAnswer, Segment]:
         """The model's answer about the segment, or about half of it if all of it is too long."""
         try:
             return await self._call(job, state, segment), segment
@@ -222,14 +220,14 @@ class Compactor:
         self._rooms[job.model.name] = half.tokens
         return await self._call(job, state, half), half
 
-    async def _call(self, job: _Job, state: ContextState, segment: Segment) -> _Answer:
+    async def _call(self, job: _Job, state: ContextState, segment: Segment) -> SummaryAnswer:
         request = build_request(
             [message.quoted() for message in segment.messages],
             notes=state.summary.text if state.summary is not None else "",
             tokens=job.tokens,
             facts=job.model.facts,
         )
-        return await _read_answer(job.model, request)
+        return await read_answer(job.model, request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,70 +265,3 @@ class _Failures:
     def forget(self, conversation: int, model: str) -> None:
         """The model summarized the conversation."""
         self._pauses.pop((conversation, model), None)
-
-
-# ── the model's answer ────────────────────────────────────────────────────────────────────────
-@dataclass(slots=True)
-class _Answer:
-    """What the model wrote, and why it ended; `is_endless`: it was cut off here."""
-
-    pieces: list[str] = field(default_factory=list)
-    finish_reason: str | None = None
-    usage: Usage | None = None
-    model: str | None = None
-    is_endless: bool = False
-
-    @property
-    def text(self) -> str:
-        """The whole text."""
-        return "".join(self.pieces)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the model wrote all that it wanted to write."""
-        return not self.is_endless and self.finish_reason not in ("length", "content_filter")
-
-    def add(self, delta: Delta) -> None:
-        """Add a piece of the stream."""
-        if delta.model and delta.model != self.model:
-            self.model = delta.model
-            self.pieces.clear()
-        self.pieces.append(delta.text)
-        self.finish_reason = delta.finish_reason or self.finish_reason
-        self.usage = delta.usage or self.usage
-
-    def describe(self, notes: str) -> str:
-        """For the log: why the answer is no summary, without its text."""
-        return (
-            f"{len(self.text)} characters, {len(notes)} of notes,"
-            f" finish reason {self.finish_reason}{', endless' if self.is_endless else ''}"
-        )
-
-    def log_usage(self, conversation: int, segment: Segment) -> None:
-        """Log the cost of the summary."""
-        log.info(
-            "old messages summarized",
-            conversation=conversation,
-            messages=len(segment.messages),
-            before=segment.before,
-            model=self.model,
-            input_tokens=self.usage.input_tokens if self.usage is not None else None,
-            output_tokens=self.usage.output_tokens if self.usage is not None else None,
-        )
-
-
-MAX_CHARACTERS_PER_TOKEN = 8
-"""An answer with more characters than this for each token of its limit ignores the limit."""
-
-
-async def _read_answer(model: ChatModel, request: ChatRequest) -> _Answer:
-    """The answer to `request`, up to its limit even if the server ignores that."""
-    answer, left = _Answer(), MAX_CHARACTERS_PER_TOKEN * (request.max_tokens or 1)
-    async with aclosing(cast(Any, model.stream(request))) as deltas:
-        async for delta in cast(AsyncIterator[Delta], deltas):
-            answer.add(delta)
-            left -= len(delta.text) + len(delta.reasoning)
-            if left < 0:
-                answer.is_endless = True
-                break
-    return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from bot.context.window import ContextWindow, summary_message, system_messages, 
 from bot.domain.attachment_labels import CANNOT_SEE, IMAGE_REFUSED
 from bot.domain.attachments import Attachment
 from bot.domain.context import ContextState
+from bot.domain.conversations import Conversation
 from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused, StoreUnavailable
 from bot.domain.model import ChatRequest, ReasoningDisplay, Usage
 from bot.domain.tokens import count_tokens, message_tokens
@@ -185,6 +187,7 @@ class RequestBuilder:
             max_tokens=options.max_output_tokens,
             temperature=options.temperature,
             effort=self._claim.conversation.effort,
+            cache_key=cache_key(self._claim.conversation),
         )
         self._tokens = sum(map(message_tokens, self._request.messages))
         self._expected = estimate.messages(self._request.messages)
@@ -263,3 +266,9 @@ def summary_within(state: ContextState, estimate: RequestEstimate, budget: int) 
         return ""
     tokens = estimate.message(summary_message(state.summary.text))
     return state.summary.text if tokens <= SUMMARY_SHARE * budget else ""
+
+
+def cache_key(conversation: Conversation) -> str:
+    """Names the conversation for a provider's prompt cache without telling where it is."""
+    source = f"{conversation.key} {conversation.created_at!r}"
+    return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()

@@ -88,8 +88,8 @@ class Commands:
         help_texts: Mapping[str, str] | None = None,
     ) -> None:
         self._store, self._scheduler = store, scheduler
-        models_ = ModelCommands(store=store, catalog=models, reporter=reporter)
-        self._reply_once = models_.reply_once
+        model_commands = ModelCommands(store=store, catalog=models, reporter=reporter)
+        self._reply_once = model_commands.reply_once
         self._help_texts = dict(help_texts or {})
         self._known = {
             RESET: self._reset,
@@ -97,9 +97,9 @@ class Commands:
             STOP: self._stop,
             RETRY: self._retry,
             CONTINUE: self._continue,
-            MODEL: models_.model,
-            EFFORT: models_.effort,
-            CONTEXT: models_.context,
+            MODEL: model_commands.model,
+            EFFORT: model_commands.effort,
+            CONTEXT: model_commands.context,
             HELP: self._help,
         }
 

@@ -1,7 +1,7 @@
 """Models behind Anthropic's Messages API, through the anthropic client's raw streaming response.
 
-Importing the client takes more than a second: only `bot.llm.registry` imports this module, and only
-if such a model is configured.
+Importing the client takes more than a second: `bot.llm.model_server` imports this module when the
+first such model is used.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class MessagesParser:
         if event.get("error") or kind == "error" or (not kind and event.keys() & _ERROR_FIELDS):
             raise ErrorEvent(event.get("error") or event)
         try:
-            handler = self._handlers.get(kind)
+            handler = self._handlers.get(kind)  # TypeError: not a string
             return EMPTY if handler is None else handler(event)
         except _MALFORMED as error:
             raise MalformedChunk(f"not an event: {data[:80]!r}") from error

@@ -257,7 +257,8 @@ RULES: tuple[ErrorRule, ...] = (
             r"(do(es)? not|don't) have access .{0,60}model",  # Bedrock
             r"(unknown|invalid|unsupported|no such) model|not a valid model|model_id is invalid",
             r"no endpoints found|no (healthy )?deployments? (available|found)",  # OpenRouter
-            r"model\b.{0,80}\b(is|was|has been) (deprecated|decommissioned|retired|no longer)",
+            r"model\b.{0,80}\b(is|was|has been) (deprecated|decommissioned|retired|no longer)"
+            r"(?! (supported )?(for|by|with|in) this model)",  # a parameter of it: Bedrock
             r"model\b.{0,80}\b(not (supported by|deployed)|unavailable in your region)",
             r"(model|模型).{0,10}(不存在|not exist)",
         ),

@@ -13,11 +13,15 @@ from typing import Any, Protocol
 
 import structlog
 
+from bot.config.presets import SERVICE_URLS
 from bot.config.providers import ProviderConfig, ProviderKind
 from bot.domain.errors import SettingsError
 from bot.domain.model import ChatRequest, ModelFacts
 from bot.llm.addresses import is_local
 from bot.llm.circuit_breaker import CircuitBreaker
+from bot.llm.list_entries import Listing
+from bot.llm.model_facts import known_facts, merge_facts
+from bot.llm.model_list import ModelList
 from bot.llm.stream_timeout import LOADING_NOTE_SECONDS, LOADING_SECONDS, StreamTimeouts
 from bot.ports.clock import Clock
 from bot.ports.model import ChatModel
@@ -34,15 +38,6 @@ _MODULES = {
     ProviderKind.ANTHROPIC: ("bot.llm.anthropic", "AnthropicModel"),
     ProviderKind.HUGGINGFACE: ("bot.llm.huggingface", "HuggingFaceModel"),
 }
-
-
-OWN_ADDRESSES = {
-    ProviderKind.OPENAI: "https://api.openai.com/v1",
-    ProviderKind.OPENAI_RESPONSES: "https://api.openai.com/v1",
-    ProviderKind.ANTHROPIC: "https://api.anthropic.com",
-    ProviderKind.HUGGINGFACE: "https://router.huggingface.co/v1",
-}
-"""The address of each kind's own service, which a provider without `base_url` has."""
 
 
 class Client(Protocol):
@@ -76,22 +71,31 @@ class ModelServer:
         self._models: dict[str, ChatModel] = {}
         self._breakers: dict[str, CircuitBreaker] = {}
         self._streams = 0
+        self.list = ModelList(provider.name, self._request_listing, clock=options.clock)
+
+    @property
+    def address(self) -> str:
+        """The server's URL."""
+        return self.provider.base_url or SERVICE_URLS[self.provider.kind]
 
     @property
     def is_local(self) -> bool:
         """Whether the server runs on this machine or its network."""
-        return self.provider.base_url is not None and is_local(self.provider.base_url)
+        return is_local(self.address)
 
     @property
     def client(self) -> Client:
         """The library's client, shared by all models. Raises SettingsError without a key."""
         if self._client is None:
-            self._require_access()
+            self.require_access()
             self._client = self._module.make_client(self.provider)
         return self._client
 
     def model(self, name: str, model: str, facts: ModelFacts) -> ChatModel:
-        """The model `model`, called `name` in the settings; made once, along with its quirks."""
+        """The model `model`, called `name` in the settings; made once, along with its quirks.
+
+        `facts` are the operator's.
+        """
         if name not in self._models:
             kind = getattr(self._module, _MODULES[self.provider.kind][1])
             self._models[name] = kind(
@@ -100,17 +104,53 @@ class ModelServer:
                 provider=self.provider,
                 client=self.client,
                 timeouts=self._timeouts(),
-                facts=facts,
+                facts=merge_facts(facts, self.facts(model)),
                 probe=self._options.probe,
             )
         return self._models[name]
 
-    def breaker(self, model: str) -> CircuitBreaker:
-        """The model's circuit breaker, shared by all chains."""
-        name = f"{self.provider.name}/{model}"
+    def facts(self, model: str) -> ModelFacts:
+        """Facts about a model: from the server's list, else known."""
+        return merge_facts(self.list.facts(model), known_facts(model, self.address))
+
+    def learn_facts(self, facts: ModelFacts) -> None:
+        """Ask the server in the background for what `facts`, all that is known, lack.
+
+        Other servers are asked once; local ones may load a model again with another window.
+        """
+        if self._lacks(facts):
+            self.list.start_refresh()
+
+    async def refresh_facts(self, facts: ModelFacts) -> None:
+        """As `learn_facts`, and wait for the answer."""
+        if self._lacks(facts):
+            await self.list.refresh()
+
+    def _lacks(self, facts: ModelFacts) -> bool:
+        if not self.can_list or facts.is_configured:
+            return False
+        return self.is_local or (facts.window is None and self.list.version == 0)
+
+    @property
+    def can_list(self) -> bool:
+        """Whether the server can be asked for its models; Hugging Face has thousands."""
+        return self.provider.kind is not ProviderKind.HUGGINGFACE
+
+    def prepare_list(self) -> None:
+        """Import what a request for the list needs, which takes up to a second. As `client`."""
+        getattr(self.client, "models")  # noqa: B009 - a property that imports
+
+    async def _request_listing(self) -> Listing:
+        from bot.llm.list_requests import request_listing
+
+        return await request_listing(self.client, self.provider.kind, local=self.is_local)
+
+    def breaker(self, name: str, model: str) -> CircuitBreaker:
+        """The circuit breaker of the model `model`, shared by all chains and spellings."""
         now = self._options.clock.monotonic
         return self._breakers.setdefault(model, CircuitBreaker(name, now=now))
 
+    @property
     def first_token_seconds(self) -> float:
         """The limit to the first token, also of all retries together."""
         return self._first_token_setting or FIRST_TOKEN_SECONDS
@@ -132,6 +172,7 @@ class ModelServer:
 
     async def aclose(self) -> None:
         """Close the client."""
+        await self.list.aclose()
         client, self._client = self._client, None
         self._models.clear()
         if client is not None:
@@ -146,7 +187,8 @@ class ModelServer:
     def _first_token_setting(self) -> float | None:
         return self.provider.first_token_seconds or self._options.first_token_seconds
 
-    def _require_access(self) -> None:
+    def require_access(self) -> None:
+        """Raises SettingsError if there is neither a key nor an address."""
         provider = self.provider
         if provider.key is not None or provider.base_url is not None:
             return

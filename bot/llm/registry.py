@@ -7,18 +7,19 @@ connections, its circuit breakers and what was learned about its servers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
-from bot.config.model_names import NO_SUMMARIES
+from bot.config.model_names import ECHO, EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
 from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
 from bot.domain.model import ChatRequest, Delta, ModelFacts
 from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
+from bot.llm.model_facts import NO_FACTS, merge_facts
 from bot.llm.model_server import FIRST_TOKEN_SECONDS, ModelOptions, ModelServer
-from bot.llm.names import ECHO, EVERY_MODEL, split_name
 from bot.ports.model import ChatModel
 
 
@@ -32,6 +33,7 @@ class ModelRegistry:
         self._removed: set[ModelServer] = set()  # until their last stream ends
         self._closing: set[asyncio.Task[None]] = set()
         self._echo: ChatModel | None = None
+        self._offered: tuple[tuple[int, ...], Mapping[str, None]] | None = None
 
     # ── the catalog ───────────────────────────────────────────────────────────────────────────
     @property
@@ -42,30 +44,69 @@ class ModelRegistry:
     @property
     def names(self) -> Sequence[str]:
         """The models that people may choose, as far as they are known without asking a server."""
-        return [name for name in self._config.choices if not is_pattern(name)]
+        return tuple(self._names())
 
     async def list_names(self) -> Sequence[str]:
         """As `names`, after asking the servers whose models are all offered."""
+        servers = [self._server(name) for name in self._config.choices if is_pattern(name)]
+        refreshes = (server.list.refresh() for server in servers if server is not None)
+        await asyncio.gather(*refreshes)
         return self.names
 
     def get(self, name: str | None) -> ChatModel:
         """The model `name` if people may choose it, else the default one."""
-        return CatalogModel(self, name if name in self.names else None)
+        return CatalogModel(partial(self.resolve, name))
 
     def summarizer(self, chosen: str | None) -> ChatModel | None:
         """The model that summarizes a conversation with the model `chosen`; None for no model."""
         name = self._config.summaries
         if name is None:
             return self.get(chosen)
-        return None if name == NO_SUMMARIES else CatalogModel(self, name)
+        return None if name == NO_SUMMARIES else CatalogModel(self._resolve_summarizer)
 
+    def _names(self) -> Mapping[str, None]:
+        """The choices with patterns expanded, as a set in order; built again for a new list."""
+        lists = {
+            choice: server.list
+            for choice in self._config.choices
+            if is_pattern(choice) and (server := self._server(choice)) is not None
+        }
+        versions = tuple(each.version for each in lists.values())
+        if self._offered is None or self._offered[0] != versions:
+            names: list[str] = []
+            for choice in self._config.choices:
+                listed = lists[choice].names if choice in lists else None
+                prefix = choice.removesuffix(EVERY_MODEL)
+                names += [choice] if listed is None else [prefix + model for model in listed]
+            self._offered = versions, dict.fromkeys(names)
+        return self._offered[1]
+
+    def _is_offered(self, name: str) -> bool:
+        """Whether people may choose `name`.
+
+        After a restart, a model that was chosen from a list counts until the list is known.
+        """
+        if name in self._names():
+            return True
+        return any(
+            is_pattern(choice)
+            and split_name(choice)[0] == split_name(name)[0]
+            and (server := self._server(choice)) is not None
+            and server.list.version == 0
+            for choice in self._config.choices
+        )
+
+    # ── models ────────────────────────────────────────────────────────────────────────────────
     def prepare(self) -> None:
         """Build the default models, the choices, and the model that summarizes.
 
-        Raises SettingsError if a provider is unknown, or its key is missing.
+        Raises SettingsError if a provider is unknown, its key is missing, or it lists no models.
         """
-        for names in (self._config.chain, *((name,) for name in self.names)):
-            self.chain(names)
+        for names in (self._config.chain, *((name,) for name in self._config.choices)):
+            if is_pattern(names[0]):
+                self._require_list(names[0])
+            else:
+                self.chain(names)
         if self._config.summaries not in (None, NO_SUMMARIES):
             self.chain((self._config.summaries or "",))
 
@@ -76,9 +117,18 @@ class ModelRegistry:
         return self._chains[names]
 
     def resolve(self, name: str | None) -> FallbackChain:
-        """The chain that answers at this moment if `name` was chosen, or summarizes."""
-        known = name is not None and name in (*self.names, self._config.summaries)
+        """The chain that answers at this moment if `name` was chosen."""
+        known = name is not None and self._is_offered(name)
         return self.chain((name,) if known and name is not None else self._config.chain)
+
+    def _resolve_summarizer(self) -> FallbackChain:
+        """The chain that summarizes at this moment, even if people may not choose it."""
+        name = self._config.summaries
+        return self.resolve(None) if name in (None, NO_SUMMARIES) else self.chain((name or "",))
+
+    def server(self, name: str) -> ModelServer | None:
+        """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""
+        return self._server(name)
 
     async def aclose(self) -> None:
         """Close all clients."""
@@ -100,33 +150,36 @@ class ModelRegistry:
             for name, server in servers.items()
             if config.providers.get(name) == server.provider
         }
-        self._config, self._chains = config, {}
+        self._config, self._chains, self._offered = config, {}, None
         try:
             self.prepare()
         except SettingsError:
-            self._config, self._servers, self._chains = earlier, servers, {}
+            new = set(self._servers.values()) - set(servers.values())
+            self._config, self._servers, self._chains, self._offered = earlier, servers, {}, None
+            await self._remove(new)
             raise
-        kept = set(self._servers.values())
-        for server in set(servers.values()) - kept:
-            await self._remove(server)
+        await self._remove(set(servers.values()) - set(self._servers.values()))
 
-    async def _remove(self, server: ModelServer) -> None:
-        if server.in_use:
-            self._removed.add(server)
-        else:
-            await server.aclose()
+    async def _remove(self, servers: set[ModelServer]) -> None:
+        """Close the servers; those in use after their last stream."""
+        self._removed |= servers
+        self._close_removed()
+        await asyncio.gather(*self._closing)
 
     @contextmanager
-    def _using(self, servers: Sequence[ModelServer]) -> Iterator[None]:
+    def _using(self, names: tuple[str, ...]) -> Iterator[None]:
         """Keep the servers' clients open for a stream; the last stream closes a removed one."""
-        with ExitStack() as stack:
-            for server in servers:
-                stack.enter_context(server.stream())
-            try:
+        servers = {name: server for name in names if (server := self._server(name)) is not None}
+        try:
+            with ExitStack() as stack:
+                for server in servers.values():
+                    stack.enter_context(server.stream())
                 yield
-            finally:
-                stack.close()
-                self._close_removed()
+        finally:
+            self._close_removed()
+            for name, server in servers.items():
+                if server not in self._removed:
+                    server.learn_facts(self._facts(name, server))
 
     def _close_removed(self) -> None:
         for server in [server for server in self._removed if not server.in_use]:
@@ -138,16 +191,26 @@ class ModelRegistry:
     # ── building ──────────────────────────────────────────────────────────────────────────────
     def _build_chain(self, names: tuple[str, ...]) -> FallbackChain:
         servers = [self._server(name) for name in names]
-        known = [server for server in servers if server is not None]
+        limits = [server.first_token_seconds for server in servers if server is not None]
+        first, server = names[0], servers[0]
         return FallbackChain(
             [self._model(name, server) for name, server in zip(names, servers, strict=True)],
             breakers=[self._breaker(n, server) for n, server in zip(names, servers, strict=True)],
-            first_token_seconds=max(
-                (server.first_token_seconds() for server in known), default=FIRST_TOKEN_SECONDS
-            ),
+            first_token_seconds=max(limits, default=FIRST_TOKEN_SECONDS),
             clock=self._options.clock,
-            in_use=lambda: self._using(known),
+            in_use=lambda: self._using(names),
+            facts=None if server is None else lambda: self._facts(first, server),
         )
+
+    def _facts(self, name: str, server: ModelServer) -> ModelFacts:
+        """Facts about a model: the operator's, the server's, then the built-in ones."""
+        return merge_facts(self._configured_facts(name), server.facts(split_name(name)[1]))
+
+    def _configured_facts(self, name: str) -> ModelFacts:
+        provider, model = split_name(name)
+        names = (name, f"{provider}/{model}", f"{provider}:{model}")
+        found = (self._config.facts[each] for each in names if each in self._config.facts)
+        return next(found, NO_FACTS)
 
     def _server(self, name: str) -> ModelServer | None:
         """The server of a model; None for echo, which has none. Raises SettingsError."""
@@ -162,9 +225,15 @@ class ModelRegistry:
             self._servers[provider] = ModelServer(config, self._options)
         return self._servers[provider]
 
+    def _require_list(self, pattern: str) -> None:
+        server = self._server(pattern)
+        if server is None or not server.can_list:
+            raise SettingsError("MODELS", f"{pattern!r} is too many models: name those to offer")
+        server.prepare_list()
+
     def _model(self, name: str, server: ModelServer | None) -> ChatModel:
         if server is not None:
-            return server.model(name, split_name(name)[1], self._config.facts.get(name, NO_FACTS))
+            return server.model(name, split_name(name)[1], self._configured_facts(name))
         if self._echo is None:
             from bot.llm.echo import EchoModel
 
@@ -173,49 +242,41 @@ class ModelRegistry:
 
     def _breaker(self, name: str, server: ModelServer | None) -> CircuitBreaker:
         if server is not None:
-            return server.breaker(split_name(name)[1])
+            return server.breaker(name, split_name(name)[1])
         return CircuitBreaker(name, now=self._options.clock.monotonic)
 
 
-NO_FACTS = ModelFacts()
-
-
 class CatalogModel:
-    """A model by name: each stream uses the registry's configuration of that moment.
+    """A model as `resolve` finds it: each stream uses the configuration of that moment.
 
     So a turn may hold the model while the configuration changes.
     """
 
-    def __init__(self, registry: ModelRegistry, name: str | None) -> None:
-        self._registry, self._name = registry, name
+    def __init__(self, resolve: Callable[[], FallbackChain]) -> None:
+        self._resolve = resolve
 
     @property
     def name(self) -> str:
         """See `ChatModel.name`."""
-        return self._registry.resolve(self._name).name
+        return self._resolve().name
 
     @property
     def facts(self) -> ModelFacts:
         """See `ChatModel.facts`."""
-        return self._registry.resolve(self._name).facts
+        return self._resolve().facts
 
     @property
     def sees(self) -> bool | None:
         """See `ChatModel.sees`."""
-        return self._registry.resolve(self._name).sees
+        return self._resolve().sees
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """See `ChatModel.stream`."""
-        return self._registry.resolve(self._name).stream(request)
+        return self._resolve().stream(request)
 
     async def check(self) -> Finding:
         """See `ChatModel.check`."""
-        return await self._registry.resolve(self._name).check()
+        return await self._resolve().check()
 
     async def aclose(self) -> None:
         """The registry closes the clients, which models share."""
-
-
-def is_pattern(name: str) -> bool:
-    """Whether a choice stands for all models of a provider."""
-    return split_name(name)[1] == EVERY_MODEL

@@ -16,7 +16,7 @@ from bot.llm.server_quirks import ServerQuirks
 
 LIMIT_NAME = "max_output_tokens"
 MIN_OUTPUT_TOKENS = 16
-"""OpenAI rejects a lower limit (API reference, `max_output_tokens`)."""
+"""OpenAI rejects a lower limit, as users report."""
 
 
 class ResponsesRequests(ServerQuirks):

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.llm.error_report import ErrorReport
-
-SMALLEST_WINDOW, LARGEST_WINDOW = 128, 100_000_000
-"""Tokens: a number outside this range is not a context window."""
+from bot.llm.windows import LARGEST_WINDOW, SMALLEST_WINDOW
 
 _N = r"(?P<{}>\d(?:[\d_]|,(?=\d)){{0,15}}+)"
 _W, _R, _O = _N.format("window"), _N.format("requested"), _N.format("max_output")

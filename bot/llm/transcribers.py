@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from bot.config.model_names import split_name
 from bot.config.providers import ProviderConfig, ProviderKind
 from bot.domain.errors import SettingsError
-from bot.llm.names import split_name
 
 if TYPE_CHECKING:
     from bot.llm.speech import RemoteTranscriber

@@ -67,7 +67,7 @@ def contexts() -> Contexts:
     return Contexts()
 
 
-async def opened(visitor: Visitor, contexts: Contexts, text: str = "hello") -> Tab:
+async def open_thread(visitor: Visitor, contexts: Contexts, text: str = "hello") -> Tab:
     """A tab with an answered thread."""
     tab = await visitor.tab()
     await tab.page.route("**/conversation/*/context", contexts.answer)
@@ -102,7 +102,7 @@ async def test_nothing_is_loaded_before_the_panel_is_opened(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
     """Then the button has the share that is used, and the panel every number in a table."""
-    tab = await opened(await visit(house), contexts)
+    tab = await open_thread(await visit(house), contexts)
     await expect(button(tab)).to_have_text("Context")
     assert contexts.asked == 0
     await button(tab).click()
@@ -129,11 +129,31 @@ async def test_nothing_is_loaded_before_the_panel_is_opened(
     await expect(tab.page.locator("#news")).to_contain_text("9,920 of 16,000 tokens")
 
 
+async def test_real_contexts_are_described_by_the_panel_and_by_the_command(
+    visit: Visit, house: House
+) -> None:
+    """Both come from the bot that will send the request: they have the same number of tokens."""
+    tab = await (await visit(house)).tab()
+    await tab.mention("what do you get")
+    await tab.wait_reply("what do you get")
+    await button(tab).click()
+    await expect(button(tab)).to_have_text(re.compile(r"^Context (under 1|\d+)%$"))
+    names = [row[0] for row in await rows(tab)]
+    assert names[:2] == ["System prompt", "Messages (2)"]
+    assert "Free" in names
+    said = await panel(tab).locator("p").first.text_content()
+    count = re.search(r"about ([\d,]+) of at most ([\d,]+) tokens to openai:sim", said or "")
+    assert count is not None, said
+    await tab.say("/context")
+    await expect(tab.notices.last).to_contain_text(f"{count[1]} tokens")
+    await expect(tab.notices.last).to_contain_text(count[2])
+
+
 async def test_bar_has_the_shares_of_the_table_and_hatches_the_cached_beginning(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
     """In both directions of writing."""
-    tab = await opened(await visit(house), contexts)
+    tab = await open_thread(await visit(house), contexts)
     await button(tab).click()
     await expect(panel(tab).locator("table")).to_be_visible()
     wanted = {"prompt": 0.75, "summary": 2.5, "messages": 56.25, "files": 2.5, "free": 38}
@@ -159,13 +179,18 @@ async def test_panel_is_updated_after_each_reply_while_it_is_open(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
     """A summary that is being read stays open; a closed panel forgets its numbers."""
-    tab = await opened(await visit(house), contexts)
+    tab = await open_thread(await visit(house), contexts)
     await button(tab).click()
     await panel(tab).get_by_text("Text of the summary").click()
     contexts.report = {**REPORT, "parts": [{"kind": "messages", "tokens": 12_000, "count": 43}]}
+    contexts.free.clear()
     await tab.say("more")
+    await tab.wait_reply("more")
+    summary = panel(tab).get_by_role("group", name="Summary")
+    await summary.focus()
+    contexts.free.set()
     await expect(button(tab)).to_have_text("Context 75%")
-    await expect(panel(tab).get_by_role("group", name="Summary")).to_be_visible()
+    await expect(summary).to_be_focused()
     await button(tab).click()
     await expect(panel(tab)).to_be_hidden()
     asked = contexts.asked
@@ -175,11 +200,30 @@ async def test_panel_is_updated_after_each_reply_while_it_is_open(
     assert contexts.asked == asked
 
 
+async def test_panel_is_updated_after_a_program_changed_the_thread(
+    visit: Visit, house: House, contexts: Contexts
+) -> None:
+    visitor = await visit(house)
+    tab = await open_thread(visitor, contexts)
+    await button(tab).click()
+    await expect(button(tab)).to_have_text("Context 62%")
+    contexts.report = {**REPORT, "parts": [{"kind": "prompt", "tokens": 4_000, "count": 1}]}
+    thread = tab.page.url.rpartition("/")[2]
+    changed = await visitor.context.request.patch(
+        f"{house.origin}/conversation/{thread}",
+        data={"effort": "high"},
+        headers={"Authorization": f"Bearer {visitor.token}"},
+    )
+    assert changed.ok
+    await expect(button(tab)).to_have_text("Context 25%")
+    await expect(tab.thread.locator("#effort")).to_have_text("Effort: high")
+
+
 async def test_another_thread_never_shows_the_first_ones_context(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    """The answer for a thread that was left meanwhile is dropped."""
-    tab = await opened(await visit(house), contexts, "the first one")
+    """The answer for a thread that the reader has left is dropped."""
+    tab = await open_thread(await visit(house), contexts, "the first one")
     contexts.free.clear()
     await button(tab).click()
     await expect(panel(tab)).to_contain_text("Loading")
@@ -218,7 +262,7 @@ async def test_another_thread_never_shows_the_first_ones_context(
 async def test_missing_and_strange_fields_are_tolerated(
     visit: Visit, house: House, report: dict[str, Any], label: str, said: str
 ) -> None:
-    tab = await opened(await visit(house), Contexts(report or {"parts": []}))
+    tab = await open_thread(await visit(house), Contexts(report or {"parts": []}))
     await button(tab).click()
     await expect(panel(tab)).to_contain_text(said)
     await expect(button(tab)).to_have_text(label)
@@ -237,7 +281,7 @@ async def test_an_error_is_one_sentence(
     visit: Visit, house: House, status: int, body: Any, said: str
 ) -> None:
     contexts = Contexts(body, status)
-    tab = await opened(await visit(house), contexts)
+    tab = await open_thread(await visit(house), contexts)
     await button(tab).click()
     await expect(panel(tab).get_by_role("alert")).to_have_text(said)
     contexts.report, contexts.status = REPORT, 200
@@ -250,7 +294,7 @@ async def test_an_error_is_one_sentence(
 async def test_without_a_connection_the_panel_says_so(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    tab = await opened(await visit(house), contexts)
+    tab = await open_thread(await visit(house), contexts)
     await tab.page.unroute("**/conversation/*/context")
     await tab.page.route("**/conversation/*/context", lambda route: route.abort())
     await button(tab).click()
@@ -265,7 +309,7 @@ async def test_hostile_text_stays_text_in_the_panel(visit: Visit, house: House) 
         "parts": [{"kind": HOSTILE, "tokens": 5, "count": 1}, {"kind": LONG, "tokens": 5}],
         "summary": f"{HOSTILE}\n{'x' * 5_000}\n\u202e{'back ' * 900}",
     }
-    tab = await opened(await visit(house, viewport=NARROW), Contexts(report))
+    tab = await open_thread(await visit(house, viewport=NARROW), Contexts(report))
     await button(tab).click()
     await panel(tab).get_by_text("Text of the summary").click()
     await expect(panel(tab).get_by_role("group", name="Summary")).to_contain_text("onerror")
@@ -279,7 +323,7 @@ async def test_hostile_text_stays_text_in_the_panel(visit: Visit, house: House) 
 # ── people ────────────────────────────────────────────────────────────────────────────────────
 async def test_panel_by_keyboard(visit: Visit, house: House, contexts: Contexts) -> None:
     """Opened from the button, read with Tab, closed with Escape, which keeps the thread open."""
-    tab = await opened(await visit(house), contexts)
+    tab = await open_thread(await visit(house), contexts)
     keys = tab.page.keyboard
     await button(tab).focus()
     await keys.press("Enter")
@@ -310,7 +354,7 @@ async def test_panel_by_keyboard(visit: Visit, house: House, contexts: Contexts)
 async def test_axe_finds_no_violations_in_the_panel(
     visit: Visit, house: House, contexts: Contexts, scheme: str
 ) -> None:
-    tab = await opened(await visit(house, color_scheme=scheme), contexts)
+    tab = await open_thread(await visit(house, color_scheme=scheme), contexts)
     await button(tab).click()
     await panel(tab).get_by_text("Text of the summary").click()
     assert await violations(tab.page) == []
@@ -322,7 +366,7 @@ async def test_panel_fits_a_narrow_screen(
 ) -> None:
     """The whole panel can be scrolled to, and its buttons are large enough to tap."""
     visitor = await visit(house, viewport=size, has_touch=True, is_mobile=True)
-    tab = await opened(visitor, contexts)
+    tab = await open_thread(visitor, contexts)
     await button(tab).tap()
     await expect(panel(tab).locator("table")).to_be_visible()
     assert not await tab.page.evaluate(WIDE)
@@ -343,7 +387,7 @@ async def test_opening_and_updating_moves_nothing_else(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
     """Not the messages, not the message box, and not the other buttons of the row."""
-    tab = await opened(await visit(house, reduced_motion="reduce"), contexts)
+    tab = await open_thread(await visit(house, reduced_motion="reduce"), contexts)
     before = await tab.page.evaluate(PLACES)
     model = await tab.thread.locator("#model").bounding_box()
     own = await button(tab).bounding_box()
@@ -358,7 +402,7 @@ async def test_an_opened_panel_asks_once_at_a_time(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
     """Replies that end while the server is slow lead to one more request, not to one each."""
-    tab = await opened(await visit(house), contexts)
+    tab = await open_thread(await visit(house), contexts)
     contexts.free.clear()
     await button(tab).click()
     for text in ("two", "three", "four"):

@@ -51,7 +51,7 @@ class Models:
 def changing(change: Change) -> Callable[[Route], Awaitable[None]]:
     """A handler that changes the JSON of the server's response.
 
-    Leaving or reloading the page cancels requests, whose responses nobody needs any more.
+    Leaving or reloading the page cancels requests, whose responses are dropped.
     """
 
     async def handle(route: Route) -> None:
@@ -84,12 +84,12 @@ def without_new_fields(value: Any) -> Any:
     return value
 
 
-async def answered(tab: Tab, text: str) -> None:
+async def ask(tab: Tab, text: str) -> None:
     await tab.mention(text)
     await tab.wait_reply(text)
 
 
-async def shown_with(tab: Tab, change: Change) -> None:
+async def reload_with(tab: Tab, change: Change) -> None:
     """Load the open thread again, as `change` makes it."""
     await tab.page.route("**/app/threads/*", changing(change))
     await tab.page.reload()
@@ -113,9 +113,9 @@ async def test_tokens_are_named_by_kind_below_a_reply(
     visit: Visit, house: House, fields: dict[str, Any], said: str
 ) -> None:
     tab = await (await visit(house)).tab()
-    await answered(tab, "what did it cost")
+    await ask(tab, "what did it cost")
     whole = {"input_tokens": 2_310, "output_tokens": 412, "seconds": 3.2, **fields}
-    await shown_with(tab, with_reply(**whole))
+    await reload_with(tab, with_reply(**whole))
     costs = " · ".join(part for part in ("openai:sim", said, "3.2 s") if part)
     await expect(tab.replies.locator(".costs")).to_have_text(costs)
 
@@ -133,7 +133,7 @@ async def test_an_old_servers_replies_and_threads_are_shown(visit: Visit, house:
     await visitor.context.route("**/app/session", changing(old_session))
     await visitor.context.route("**/models", lambda route: route.fulfill(status=404, body="{}"))
     tab = await visitor.tab()
-    await answered(tab, "still there")
+    await ask(tab, "still there")
     await tab.page.reload()
     costs = re.compile(r"^openai:sim · \d+ tokens in, \d+ out")
     await expect(tab.replies.locator(".costs")).to_have_text(costs)
@@ -152,7 +152,7 @@ async def test_list_is_loaded_when_it_opens_and_searched_by_any_part(
     models = Models(["openai:sim", "openai:sim-2", *(f"router/maker/m{n}" for n in range(400))])
     tab = await (await visit(house)).tab()
     await tab.page.route("**/models", models.answer)
-    await answered(tab, "so many models")
+    await ask(tab, "hundreds of models")
     assert models.asked == 0
     await tab.thread.locator("#model").focus()
     await tab.page.keyboard.press("Enter")
@@ -180,18 +180,18 @@ async def test_list_is_loaded_when_it_opens_and_searched_by_any_part(
 async def test_known_models_are_offered_while_the_server_is_silent(
     visit: Visit, house: House
 ) -> None:
-    """Those that arrive later join the open list; questions can be asked meanwhile."""
+    """Those that arrive later join the open list; questions can still be asked."""
     models = Models(["openai:sim", "openai:sim-2", "local/new"])
     models.free.clear()
     tab = await (await visit(house)).tab()
     await tab.page.route("**/models", models.answer)
-    await answered(tab, "a silent server")
+    await ask(tab, "a silent server")
     await tab.thread.locator("#model").click()
     options = tab.thread.get_by_role("option")
     await expect(options).to_have_text(["openai:sim", "openai:sim-2", re.compile("^default")])
-    await tab.box.fill("asked meanwhile")
+    await tab.box.fill("asked while it is silent")
     await tab.box.press("Enter")
-    await tab.wait_reply("asked meanwhile")
+    await tab.wait_reply("asked while it is silent")
     await tab.thread.locator("#model").click()
     await expect(options).to_have_count(3)
     models.free.set()
@@ -214,7 +214,7 @@ async def test_without_any_name_the_page_says_why(
     await visitor.context.route("**/app/session", changing(lambda known: {**known, "models": []}))
     await visitor.context.route("**/models", models.answer)
     tab = await visitor.tab()
-    await answered(tab, "nothing to choose")
+    await ask(tab, "nothing to choose")
     await tab.thread.locator("#model").click()
     await expect(tab.thread.locator("form").get_by_role("alert")).to_have_text(said)
     await expect(tab.thread.locator("#model")).to_be_enabled(enabled=enabled)
@@ -225,9 +225,9 @@ async def test_hostile_names_of_models_stay_text(visit: Visit, house: House) -> 
     visitor = await visit(house, viewport=NARROW)
     tab = await visitor.tab()
     await tab.page.route("**/models", Models(HOSTILE).answer)
-    await answered(tab, "who are you")
+    await ask(tab, "who are you")
     everything = "".join(HOSTILE)
-    await shown_with(
+    await reload_with(
         tab,
         lambda thread: {
             **with_reply(model=everything)(thread),
@@ -252,7 +252,7 @@ async def test_hostile_names_of_models_stay_text(visit: Visit, house: House) -> 
 async def test_a_draft_returns_after_a_model_was_chosen(visit: Visit, house: House) -> None:
     """Also if the command is deleted, and if the page is reloaded in between."""
     tab = await (await visit(house)).tab()
-    await answered(tab, "before the draft")
+    await ask(tab, "before the draft")
     await tab.box.fill("a long question")
     await tab.thread.locator("#model").click()
     await tab.box.press_sequentially("openai:sim-2")
@@ -272,9 +272,9 @@ async def test_a_draft_returns_after_a_model_was_chosen(visit: Visit, house: Hou
 async def test_default_answers_for_a_model_that_is_gone(visit: Visit, house: House) -> None:
     """One sentence above the message box; it leaves when another model is chosen."""
     tab = await (await visit(house)).tab()
-    await answered(tab, "gone by now")
+    await ask(tab, "gone by now")
     gone = {"model": "old/one", "answering_model": "openai:sim"}
-    await shown_with(tab, lambda thread: {**thread, **gone})
+    await reload_with(tab, lambda thread: {**thread, **gone})
     await expect(tab.thread.locator("#gone")).to_have_text(
         "old/one is not offered any more: openai:sim answers."
     )
@@ -289,7 +289,7 @@ async def test_default_answers_for_a_model_that_is_gone(visit: Visit, house: Hou
 async def test_effort_is_chosen_beside_the_model(visit: Visit, house: House) -> None:
     """By keyboard; the choice is still there after a reload, and `default` takes it back."""
     tab = await (await visit(house)).tab()
-    await answered(tab, "think hard")
+    await ask(tab, "think hard")
     effort = tab.thread.locator("#effort")
     await expect(effort).to_have_text("Effort: default")
     await effort.focus()
@@ -313,8 +313,8 @@ async def test_effort_is_hidden_for_a_model_that_is_known_to_take_none(
     visit: Visit, house: House, takes: bool | None, visible: bool
 ) -> None:
     tab = await (await visit(house)).tab()
-    await answered(tab, "no thinking")
-    await shown_with(tab, lambda thread: {**thread, "takes_effort": takes})
+    await ask(tab, "no thinking")
+    await reload_with(tab, lambda thread: {**thread, "takes_effort": takes})
     await expect(tab.thread.locator("#model")).to_have_text("openai:sim")
     await expect(tab.thread.locator("#effort")).to_be_visible(visible=visible)
 
@@ -322,7 +322,7 @@ async def test_effort_is_hidden_for_a_model_that_is_known_to_take_none(
 async def test_effort_chosen_in_one_tab_is_shown_in_the_other(visit: Visit, house: House) -> None:
     visitor = await visit(house)
     tab = await visitor.tab()
-    await answered(tab, "two tabs")
+    await ask(tab, "two tabs")
     other = await visitor.tab(tab.page.url.removeprefix(house.origin))
     await expect(other.replies).to_have_count(1)
     await tab.say("/effort low")
@@ -333,7 +333,7 @@ async def test_effort_chosen_in_one_tab_is_shown_in_the_other(visit: Visit, hous
 async def test_commands_about_the_model_work_as_words(visit: Visit, house: House) -> None:
     """They are in the completion list, and their replies are notices."""
     tab = await (await visit(house)).tab()
-    await answered(tab, "words for it")
+    await ask(tab, "words for it")
     await tab.box.press_sequentially("/")
     offered = tab.thread.get_by_role("option").locator(".option")
     for name in ("/model", "/effort", "/context"):
@@ -352,9 +352,9 @@ async def test_axe_finds_no_violations_in_the_row_and_the_list(
     visit: Visit, house: House, scheme: str
 ) -> None:
     tab = await (await visit(house, color_scheme=scheme)).tab()
-    await answered(tab, "for everyone")
+    await ask(tab, "for everyone")
     gone = {"model": "old/one", "answering_model": "openai:sim"}
-    await shown_with(tab, lambda thread: {**thread, **gone})
+    await reload_with(tab, lambda thread: {**thread, **gone})
     for chip in ("#model", "#effort"):
         await tab.thread.locator(chip).click()
         await expect(tab.thread.get_by_role("listbox")).to_be_visible()

@@ -185,7 +185,7 @@ async def test_an_order_in_a_message_is_quoted_and_named(path: Path) -> None:
 
 
 # ── sources that change ───────────────────────────────────────────────────────────────────────
-async def summarized_world(world: World) -> int:
+async def talk_past_window(world: World) -> int:
     """Talk until the secret of the first message is only in the summary; the next number."""
     await talk(world, 1, 1, SECRET)
     await talk(world, 2, 1, "FACT: the door is blue")
@@ -201,7 +201,7 @@ async def test_an_erased_source_takes_the_summary_with_it_and_another_is_written
     """Its text is in no request and nowhere in the database's files."""
     summarizer = Summarizer()
     async with long_world(path, summarizer=summarizer) as world:
-        number = await summarized_world(world)
+        number = await talk_past_window(world)
         asked, summaries = len(world.model.requests), len(summarizer.requests)
         await world.inbox.deleted(said(1).source)
         assert summary_of(world) == ""
@@ -215,7 +215,7 @@ async def test_an_erased_source_takes_the_summary_with_it_and_another_is_written
 
 async def test_an_edited_source_is_summarized_as_it_is_now(path: Path) -> None:
     async with long_world(path) as world:
-        number = await summarized_world(world)
+        number = await talk_past_window(world)
         edited = said(1, "1: FACT: the code is 9ZZ", address=Address.FOLLOW_UP)
         await world.inbox.edited(edited, time.time())
         assert summary_of(world) == ""
@@ -307,7 +307,7 @@ async def test_a_summary_too_large_for_a_smaller_budget_is_left_out(path: Path) 
 # ── people in control ─────────────────────────────────────────────────────────────────────────
 async def test_a_reset_leaves_the_summary_behind_and_its_undo_brings_it_back(path: Path) -> None:
     async with long_world(path) as world:
-        number = await summarized_world(world)
+        number = await talk_past_window(world)
         await world.command("reset")
         await talk(world, number, 1)
         assert "7Q4XK" not in sent(world)
@@ -331,7 +331,7 @@ async def test_a_reset_while_a_summary_is_written_voids_it(path: Path) -> None:
 
 async def test_another_model_continues_with_the_summary(path: Path) -> None:
     async with long_world(path) as world:
-        number = await summarized_world(world)
+        number = await talk_past_window(world)
         await world.command("model", "other")
         await talk(world, number, 1)
         (request,) = world.other.requests

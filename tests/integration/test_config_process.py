@@ -48,7 +48,7 @@ class Api(Person):
         await until(are_there)
 
     async def answer(self, question: str) -> str:
-        """The answer to a question in a conversation of its own."""
+        """The answer to a question in a new conversation."""
         conversation = (await self.post("/conversation"))["id"]
         async with self.completion(conversation, question) as events:
             seen = [event async for event in events]
@@ -183,3 +183,26 @@ async def test_the_check_without_any_setting(tmp_path: Path) -> None:
         "offered (MODELS, from the default): none",
         "summaries: by the model that answers",
     ]
+
+
+async def test_doctor_asks_each_model_of_the_files(tmp_path: Path, model: ModelSim) -> None:
+    """Mistakes are findings, and the other models are asked; `local/*` asks for the list."""
+    await model.models("sim", "other")
+    toml = 'llm = ["local/sim", "groq/x"]\nchoices = ["local/*", "down/*"]\nmodles = 1\n'
+    toml += (
+        f'{server(model)}[providers.down]\nkind = "openai"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
+    write(tmp_path, toml, f"LOCAL_KEY={FIRST_KEY}\n")
+    environ = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}
+    code, out, _ = await command("doctor", folder=tmp_path, environ=environ)
+    assert code == 1
+    lines = [line for line in out.splitlines() if not line.startswith(" ")]
+    found = {line[6:].split(": ")[0]: line for line in lines}
+    assert found["threadline.toml"].endswith(
+        "line 3: modles is not a setting: did you mean models?"
+    )
+    assert found["GROQ_API_KEY"].startswith("FAIL")
+    assert found["local/sim"].startswith("ok    local/sim: answers after ")
+    assert found["local/*"].startswith("ok    local/*: offers 2: ")
+    assert found["down/*"].startswith("FAIL  down/*: ")
+    assert FIRST_KEY not in out

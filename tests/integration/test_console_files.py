@@ -165,7 +165,7 @@ async def test_number_of_files_is_limited(folder: Path) -> None:
 
 
 def test_paths_and_commands_are_completed(folder: Path) -> None:
-    completer = make_completer(("/reset", "/retry"))
+    completer = make_completer(("/reset", "/retry"), {})
 
     def offered(line: str) -> list[str]:
         document = Document(line, len(line))

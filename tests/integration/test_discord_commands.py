@@ -207,7 +207,10 @@ async def test_a_model_whose_name_fits_no_button_is_chosen_in_its_thread(
 async def test_a_private_threads_context_is_only_for_those_who_can_read_it(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Neither offered to others, nor shown for an old button once the person has left."""
+    """Neither offered to others, nor shown for an old button once the person has left.
+
+    The reply is in another place than the conversation, so it has none of its text.
+    """
     place = await sim.private_thread(c.ALICE, "private")
     thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(place))
     inbox.choices = [Choice("private", "reset", thread)]
@@ -216,7 +219,7 @@ async def test_a_private_threads_context_is_only_for_those_who_can_read_it(
     [button] = ids(await response_to(sim, offered))
     message = (await sim.interaction(offered))["message"]
     shown = await response_to(sim, await sim.click(c.ALICE, message, button))
-    assert (shown["content"], shown["hidden"]) == ("numbers\n\nthe summary", True)
+    assert (shown["content"], shown["hidden"]) == ("numbers", True)
     other = await response_to(sim, await sim.slash(c.BOB, c.CHANNEL, "context"))
     assert other["content"] == texts.NO_RECENT
     await sim.leave_thread(c.ALICE, place)
@@ -238,7 +241,7 @@ async def test_a_reply_to_a_written_command_has_no_private_part(
 
 
 # ── completing names ──────────────────────────────────────────────────────────────────────────
-async def completed(
+async def complete(
     sim: DiscordSim, typed: str, user: int = c.ALICE, channel: int = c.CHANNEL
 ) -> list[str]:
     """The values of the choices for what was typed after /model."""
@@ -255,9 +258,9 @@ async def completed(
 async def test_a_models_name_is_completed_by_any_part_of_it(
     sim: DiscordSim, adapter: DiscordAdapter
 ) -> None:
-    assert await completed(sim, "") == ["openai:small", "openai:large", "default"]
-    assert await completed(sim, "LAR") == ["openai:large"]
-    assert await completed(sim, "x" * 6_000) == []
+    assert await complete(sim, "") == ["openai:small", "openai:large", "default"]
+    assert await complete(sim, "LAR") == ["openai:large"]
+    assert await complete(sim, "x" * 6_000) == []
 
 
 async def test_names_that_the_server_adds_are_completed(sim: DiscordSim, inbox: FakeInbox) -> None:
@@ -265,24 +268,24 @@ async def test_names_that_the_server_adds_are_completed(sim: DiscordSim, inbox: 
     models = ChangingCatalog(EchoModel(), {})
     async with running(sim, inbox, models=models):
         await wait_registered(sim)
-        assert await completed(sim, "") == ["default"]
+        assert await complete(sim, "") == ["default"]
         odd = [" ", "a" * 101, "a" * 100, "`@everyone` <@1>\n**x**"]
         models.serve(*odd, *(f"ollama/model-{n}" for n in range(10_000)))
-        found = await completed(sim, "")
+        found = await complete(sim, "")
         assert len(found) == 25
         assert found[:2] == odd[2:]
-        assert await completed(sim, "model-9999") == ["ollama/model-9999"]
+        assert await complete(sim, "model-9999") == ["ollama/model-9999"]
 
 
 async def test_a_server_that_hangs_leaves_no_completion_hanging_but_its_own(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """The catalog ends its questions; meanwhile commands and messages work."""
+    """Commands and messages work while it hangs; the catalog limits how long."""
     models = ChangingCatalog(EchoModel(), {"openai:small": EchoModel()})
     models.gate = asyncio.Event()
     async with running(sim, inbox, models=models):
         await wait_registered(sim)
-        waiting = asyncio.create_task(completed(sim, "sm"))
+        waiting = asyncio.create_task(complete(sim, "sm"))
         await until(lambda: models.asked)
         await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
         await wait_received(inbox, await sim.mention("still there?"))
@@ -301,7 +304,7 @@ class FailingCatalog(ChangingCatalog):
 async def test_a_completion_that_fails_has_no_choices(sim: DiscordSim, inbox: FakeInbox) -> None:
     async with running(sim, inbox, models=FailingCatalog(EchoModel(), {})):
         await wait_registered(sim)
-        assert await completed(sim, "sm") == []
+        assert await complete(sim, "sm") == []
 
 
 async def test_names_are_not_completed_for_strangers(sim: DiscordSim, inbox: FakeInbox) -> None:
@@ -310,8 +313,8 @@ async def test_names_are_not_completed_for_strangers(sim: DiscordSim, inbox: Fak
     guilds = frozenset({str(other["guild"])})
     async with running(sim, inbox, models=offering("openai:small"), guilds=guilds):
         await wait_registered(sim)
-        assert await completed(sim, "") == []
-        assert await completed(sim, "", channel=other["channel"]) == ["openai:small", "default"]
+        assert await complete(sim, "") == []
+        assert await complete(sim, "", channel=other["channel"]) == ["openai:small", "default"]
 
 
 async def test_reset_in_a_channel_without_conversations_says_so(

@@ -31,6 +31,8 @@ from bot.domain.model import ChatRequest, Delta, Usage
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
 from tests.sims.model import Answer, ModelSim, count_tokens
+from tests.sims.model.answers import plain_text
+from tests.support.anthropic_kit import anthropic_model, anthropic_provider
 from tests.support.model_kit import huggingface_model, openai_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -54,7 +56,7 @@ async def sim(server: ModelSim) -> ModelSim:
     return server
 
 
-@pytest_asyncio.fixture(loop_scope="module", params=["openai", "huggingface"])
+@pytest_asyncio.fixture(loop_scope="module", params=["openai", "huggingface", "anthropic"])
 async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[Make]:
     """Builds models of one provider for the simulated server."""
     models: list[ChatModel] = []
@@ -65,6 +67,9 @@ async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[M
         url = base_url or sim.base_url
         if request.param == "openai":
             models.append(openai_model(model, url, key="right", timeouts=timeouts))
+        elif request.param == "anthropic":
+            provider = anthropic_provider(url, "right")
+            models.append(anthropic_model(model, provider, timeouts=timeouts))
         else:
             models.append(huggingface_model(model, url, token="right", timeouts=timeouts))
         return models[-1]
@@ -104,7 +109,7 @@ async def test_an_answer_streams_with_name_finish_reason_and_usage(
     model = make()
     deltas = await answer(model)
     assert [delta.text for delta in deltas if delta.text] == TOKENS
-    assert deltas[0].model == model.name and model.name.endswith(":sim")
+    assert deltas[0].model == model.name and model.name.endswith("sim")
     assert [delta.finish_reason for delta in deltas if delta.finish_reason] == ["stop"]
     prompt = count_tokens([{"role": "user", "content": "hello"}])
     assert [delta.usage for delta in deltas if delta.usage] == [Usage(prompt, 4)]
@@ -119,15 +124,19 @@ async def test_the_request_has_roles_and_contents_in_order(sim: ModelSim, make: 
         Message(role=Role.USER, content="naïve 🙂\u2028 two"),
     )
     await answer(make(), ChatRequest(messages))
-    body = (await sim.last()).body
-    assert body["messages"] == [
-        {"role": "system", "content": "be kind"},
-        {"role": "user", "content": "one"},
-        {"role": "assistant", "content": "ok"},
-        {"role": "user", "content": "naïve 🙂\u2028 two"},
+    record = await sim.last()
+    sent = [(message["role"], plain_text(message["content"])) for message in record.messages]
+    assert sent == [
+        ("system", "be kind"),
+        ("user", "one"),
+        ("assistant", "ok"),
+        ("user", "naïve 🙂\u2028 two"),
     ]
-    assert body["model"] == "sim" and body["stream"] is True
-    assert not {"temperature", "max_tokens", "max_completion_tokens"} & set(body)
+    assert all(message.keys() == {"role", "content"} for message in record.messages)
+    assert record.body["model"] == "sim" and record.body["stream"] is True
+    required = {"max_tokens"} if record.path == "/v1/messages" else set()
+    limits = {"temperature", "max_tokens", "max_completion_tokens"}
+    assert limits & set(record.body) == required
 
 
 async def test_the_requests_limits_are_sent(sim: ModelSim, make: Make) -> None:
@@ -135,7 +144,7 @@ async def test_the_requests_limits_are_sent(sim: ModelSim, make: Make) -> None:
     await sim.say(TOKENS)
     deltas = await answer(make(), ChatRequest(HELLO.messages, max_tokens=2, temperature=0.5))
     assert text(deltas) == "The answer "
-    assert deltas[-2].finish_reason == "length"
+    assert [delta.finish_reason for delta in deltas if delta.finish_reason] == ["length"]
     body = (await sim.last()).body
     assert (body["max_tokens"], body["temperature"]) == (2, 0.5)
 
@@ -325,7 +334,7 @@ async def test_a_missing_server_is_unreachable(make: Make) -> None:
 async def test_a_server_that_closes_every_connection_is_overloaded(
     sim: ModelSim, make: Make
 ) -> None:
-    await sim.drop(times=2)
+    await sim.drop(times=2, path="")
     assert type((await fail(make()))[1]) is Overloaded
     await sim.call("clear")
 
@@ -461,7 +470,7 @@ async def test_closing_the_iterator_closes_the_connection_immediately(
 @pytest.mark.parametrize(
     ("arrange", "advice"),
     [
-        (lambda sim: sim.key("another"), ("OPENAI_API_KEY", "HF_TOKEN")),
+        (lambda sim: sim.key("another"), ("OPENAI_API_KEY", "HF_TOKEN", "ANTHROPIC_API_KEY")),
         (lambda sim: sim.models("other"), ("LLM",)),
         (lambda sim: sim.refuse("unavailable"), ("network",)),
     ],
@@ -474,7 +483,7 @@ async def test_a_failed_check_advises_what_to_do(
 ) -> None:
     """The check makes a real call; the advice names the setting, and nothing is raised."""
     finding = await make().check()
-    assert finding.verdict is Verdict.OK and finding.subject.endswith(":sim")
+    assert finding.verdict is Verdict.OK and finding.subject.endswith("sim")
     await arrange(sim)
     finding = await make().check()
     assert finding.verdict is Verdict.FAILED

@@ -21,7 +21,7 @@ from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
 from tests.support.model_kit import openai_model, registry
 from tests.support.ports import free_port
-from tests.support.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
+from tests.support.provider_corpus import CHAT_ANSWER, Replay, Shape, replaying, shapes
 
 HELLO = ChatRequest((Message(Role.USER, "Hello!"),))
 SHAPES = {shape.name: shape for shape in shapes()}
@@ -49,7 +49,7 @@ async def test_the_first_question_after_the_server_starts_is_answered() -> None:
         assert isinstance(error, Unreachable)
         sentence = texts.model_failure(error)
         assert f"cannot be reached at `127.0.0.1:{port}`: is it running?" in sentence
-    replay.arrange(Shape("", "HTTP/1.1 200 OK", EVENTS, ANSWER), lambda body: [body])
+    replay.arrange(Shape("", "HTTP/1.1 200 OK", EVENTS, CHAT_ANSWER), lambda body: [body])
     server = await asyncio.start_server(replay.serve, "127.0.0.1", port)
     try:
         assert await text(model) == "Hello there."
@@ -85,7 +85,7 @@ async def slow_server(
             for _ in range(count):
                 await asyncio.sleep(pause)
                 writer.write(filler)
-            writer.write((b"" if headers_first else head) + ANSWER)
+            writer.write((b"" if headers_first else head) + CHAT_ANSWER)
             await writer.drain()
         except ConnectionError:
             pass  # the client has left

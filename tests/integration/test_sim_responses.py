@@ -167,7 +167,7 @@ async def test_what_the_real_api_takes_is_taken(sim: ModelSim, client: openai.As
 async def test_both_apis_report_the_cached_tokens(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """Each API has a cache of its own beginnings."""
+    """The beginnings of one API are not those of the other."""
     long = "word " * 1_500
     counts = []
     for _ in range(2):

@@ -166,7 +166,9 @@ async def test_more_than_a_hundred_names_are_only_text(
 ) -> None:
     """Names too long for a menu's entry are left out of it; long ones are cut when shown."""
     names = tuple(f"p/{'x' * 90}{n}" for n in range(count))
-    inbox.answer = CommandReply("x", menu=Menu("model", key(ids.GENERAL, ""), (*names, "p" * 151)))
+    inbox.answer = CommandReply(
+        "x", menu=Menu("model", key(ids.GENERAL, ""), (*names, names[0], " ", "p" * 151))
+    )
     async with running(sim, inbox):
         await sim.slash(ids.ALICE, ids.GENERAL, "/model")
         (offer,) = await ephemerals(sim)

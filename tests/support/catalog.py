@@ -42,6 +42,10 @@ class ChangingCatalog(FixedCatalog):
         self.gate: asyncio.Event | None = None
         self._served: Mapping[str, ChatModel] | None = None
 
+    def answer_with(self, model: ChatModel) -> None:
+        """Make `model` the default."""
+        self._default = model
+
     def serve(self, *names: str) -> None:
         """Let the server offer `names`, which echo answers."""
         self._served = dict.fromkeys(names, EchoModel())

@@ -28,7 +28,7 @@ from typing import Any
 CORPUS = Path(__file__).parents[1] / "fixtures" / "providers"
 Split = Callable[[bytes], Iterable[bytes]]
 
-_CHAT_ANSWER = b"""data: {"choices":[{"delta":{"content":"Hello there."},"finish_reason":null}]}
+CHAT_ANSWER = b"""data: {"choices":[{"delta":{"content":"Hello there."},"finish_reason":null}]}
 
 data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}
 
@@ -46,7 +46,7 @@ data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"outpu
 data: {"type":"message_stop"}
 
 """
-_ANSWERS = {"chat": _CHAT_ANSWER, "messages": _MESSAGES_ANSWER}
+_ANSWERS = {"chat": CHAT_ANSWER, "messages": _MESSAGES_ANSWER}
 
 
 @dataclass(frozen=True)

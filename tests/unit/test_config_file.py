@@ -279,7 +279,7 @@ key = "env:NOT_SET_EITHER"
 [models."groq/x"]
 context = 8_000
 sees = "no"
-[models."nobody-knows/x"]
+[models."unheard-of/x"]
 context = 8_000
 """
     found = problems_of(tmp_path, toml)
@@ -292,7 +292,7 @@ context = 8_000
         "line 8: providers.azure.key:",
         "line 9: providers.azure.headers.api-key:",
         "line 2: choices[1]:",
-        'line 22: models."nobody-knows/x":',
+        'line 22: models."unheard-of/x":',
     ]
     assert "did you mean xai?" in found[4] and "did you mean mistral?" in found[7]
     assert "azure, broken, cerebras" in found[4], "the file's own providers are known"

@@ -56,7 +56,7 @@ class Bench:
         """Write in place, as a simple editor does."""
         path = path or self.toml
         path.write_text(text)
-        self._written += 1  # a clock of its own: two writes may share a tick of the system's
+        self._written += 1  # two writes may share a tick of the system's clock
         os.utime(path, ns=(self._written * 10**9, self._written * 10**9))
 
     def replace(self, text: str) -> None:

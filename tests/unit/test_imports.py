@@ -63,5 +63,6 @@ def test_importing_every_module_does_nothing() -> None:
 def test_platforms_and_providers_are_imported_only_when_configured(module: str) -> None:
     """Their imports take most of the startup time."""
     loaded = run(f"import {module}, sys; print(sorted(sys.modules))")
-    for heavy in ("discord", "slack_bolt", "slack_sdk", "openai", "huggingface_hub", "fastapi"):
+    providers = ("openai", "anthropic", "huggingface_hub")
+    for heavy in ("discord", "slack_bolt", "slack_sdk", *providers, "fastapi"):
         assert f"'{heavy}'" not in loaded, heavy

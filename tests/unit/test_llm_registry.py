@@ -27,7 +27,8 @@ from bot.llm.registry import ModelRegistry
 models = ModelRegistry(resolve(load({environ!r}, None)), ModelOptions(SystemClock()))
 models.prepare()
 print(models.default)
-print(*sorted({{"openai", "huggingface_hub", "aiohttp", "discord"}} & set(sys.modules)))
+heavy = {{"anthropic", "openai", "huggingface_hub", "aiohttp", "discord"}}
+print(*sorted(heavy & set(sys.modules)))
 """
 
 
@@ -46,6 +47,10 @@ def test_only_configured_providers_are_imported() -> None:
     assert import_in_process() == ("echo", set())
     name, libraries = import_in_process(LLM="huggingface:org/m:fastest", HF_TOKEN="hf_x")
     assert (name, libraries) == ("huggingface:org/m:fastest", {"huggingface_hub"})
+    name, libraries = import_in_process(LLM="anthropic/m", ANTHROPIC_API_KEY="k")
+    assert (name, libraries) == ("anthropic/m", {"anthropic", "aiohttp"})
+    name, libraries = import_in_process(LLM="openai-responses/m", OPENAI_API_KEY="k")
+    assert (name, libraries) == ("openai-responses/m", {"openai", "aiohttp"})
     name, libraries = import_in_process(LLM="openai:m", OPENAI_API_KEY="k")
     assert (name, libraries) == ("openai:m", {"openai", "aiohttp"})
 
@@ -63,7 +68,7 @@ async def test_the_chain_and_the_choices_are_built_from_names() -> None:
     )
     models = registry(settings)
     assert models.default == models.get(None).name == "openai:a,huggingface:org/b:fastest"
-    assert models.names == ["openai:ft:c:d", "echo"]
+    assert models.names == ("openai:ft:c:d", "echo")
     assert [models.get(name).name for name in models.names] == ["openai:ft:c:d", "echo"]
     assert models.get("openai:a").name == models.default, "not one of the choices"
     await models.aclose()

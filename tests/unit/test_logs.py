@@ -72,6 +72,19 @@ def test_other_errors_keep_their_traceback(
     assert record.exc_info is not None
 
 
+def test_secrets_that_are_added_later_are_redacted_too() -> None:
+    """Whole, even if one is a part of another; very short ones would garble the log."""
+    out = io.StringIO()
+    with restore_logging():
+        redactor = logs.configure(level="INFO", form="json", secrets=["first-key"], stream=out)
+        ours = structlog.stdlib.get_logger("bot.unit")
+        ours.info("a first-key second-key")
+        redactor.add(["second-key", "second-key-and-more", "and"])
+        ours.info("b first-key second-key second-key-and-more and")
+    first, second = out.getvalue().splitlines()
+    assert "a … second-key" in first and "b … … … and" in second
+
+
 # ── control characters ────────────────────────────────────────────────────────────────────────
 HOSTILE = (
     "\x1b[31m\x1b]0;title\x07\x9b2J\u202e\u2028\r\n2026-11-28 [info] forged\x00\x7f\u200b\ud800"

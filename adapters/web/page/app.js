@@ -34,10 +34,8 @@ class Page {
       onEvent: (name, data, id) => this.#apply(name, data, id),
       onChange: () => this.draw(),
       onLink: (words) => this.#link(words),
-      onBack: () => {
-        this.outbox.hurry();
-        this.context.changed();
-      },
+      onBack: () => this.outbox.hurry(),
+      onRefreshed: () => this.context.changed(),
       onMissing: () => this.missing(),
     });
     this.outbox = new Outbox({
@@ -351,6 +349,7 @@ class Page {
     this.state.openId = id;
     this.thread.root.hidden = id === null;
     document.body.classList.toggle("threaded", id !== null);
+    if (changed) this.context.reset();
     if (id && changed) this.#enter(id);
     if (focus) this.#focusBox(id);
     this.draw();
@@ -359,7 +358,6 @@ class Page {
   #enter(id) {
     this.thread.feed.clear();
     this.thread.box.keepAs(id);
-    this.context.reset();
     if (this.first && this.first.id === id) this.state.takeThread(this.first);
     this.first = null;
     this.sync.readThread(id);
@@ -405,7 +403,9 @@ class Page {
     const known = commands.some(({ name }) => name === "effort");
     $("#effort").hidden = !known || takes_effort === false;
     $("#gone").hidden = model === null || model === answering;
-    $("#gone").replaceChildren(el("bdi", {}, model ?? ""), " is not offered any more: ", el("bdi", {}, answering), " answers.");
+    const [chosen, instead] = $("#gone").querySelectorAll("bdi");
+    setText(chosen, model ?? "");
+    setText(instead, answering);
   }
 
   /** The Markdown of a message, for copying. */

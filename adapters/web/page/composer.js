@@ -34,6 +34,8 @@ export class Composer {
     this.box.addEventListener("keydown", (event) => this.#key(event));
     this.box.addEventListener("blur", () => this.close());
     this.list.addEventListener("pointerdown", (event) => this.#pick(event));
+    // Scrolling the list by mouse leaves the focus in the box.
+    this.list.addEventListener("mousedown", (event) => event.preventDefault());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();

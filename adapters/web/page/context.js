@@ -96,15 +96,22 @@ export class ContextPanel {
     this.content.replaceChildren(el("p", { class: "error", role: "alert" }, words));
   }
 
+  /** A summary that is open, or has the focus, is so again after `change`. */
+  #keepPlace(change) {
+    const part = (name) => /** @type {any} */ (this.content.querySelector(name));
+    const wasOpen = part("details")?.open;
+    const focused = ["summary", ".plain"].find((name) => part(name)?.matches(":focus"));
+    change();
+    if (wasOpen && part("details")) part("details").open = true;
+    if (focused) (part(focused) ?? this.button).focus();
+  }
+
   #draw(report) {
     const same = JSON.stringify(report);
     if (same === this.#shown) return report;
-    const wasOpen = this.content.querySelector("details")?.open;
     this.#shown = same;
     setText(this.label, `Context ${percent(report.tokens, report.budget)}`.trim());
-    this.content.replaceChildren(...drawn(report));
-    const summary = this.content.querySelector("details");
-    if (summary && wasOpen) summary.open = true;
+    this.#keepPlace(() => this.content.replaceChildren(...drawn(report)));
     return report;
   }
 }

@@ -14,15 +14,17 @@ export class Sync {
 
   /**
    * `onEvent(name, data, id)`; `onChange()` after a change of state; `onLink(words)` describes the
-   * connection; `onBack()` after it returns; `onMissing()` if the open thread does not exist.
+   * connection; `onBack()` after it returns; `onRefreshed()` after everything on the screen was
+   * loaded again; `onMissing()` if the open thread does not exist.
    */
-  constructor({ api, state, onEvent, onChange, onLink, onBack, onMissing }) {
+  constructor({ api, state, onEvent, onChange, onLink, onBack, onRefreshed, onMissing }) {
     this.api = api;
     this.state = state;
     this.onEvent = onEvent;
     this.onChange = onChange;
     this.onLink = onLink;
     this.onBack = onBack;
+    this.onRefreshed = onRefreshed;
     this.onMissing = onMissing;
   }
 
@@ -115,6 +117,7 @@ export class Sync {
     );
     this.loaded = true;
     if (this.state.openId) await this.readThread(this.state.openId);
+    this.onRefreshed();
     this.onChange();
   }
 

@@ -123,7 +123,7 @@ class Accounts:
         scope = f"{key}\0{body['model']}"
         use = self._cache.use(scope, blocks, minimum=model.cache_minimum, now=now)
         return {
-            "input_tokens": use.rest,
+            "input_tokens": use.rest + counter.count([]),
             "cache_creation_input_tokens": use.written,
             "cache_read_input_tokens": use.read,
             "cache_creation": {

@@ -1,8 +1,8 @@
-"""Anthropic's prompt cache, by its published rules.
+"""Anthropic's prompt cache, by the rules that Anthropic publishes.
 
 From the guide "Prompt caching" (platform.claude.com/docs/en/build-with-claude/prompt-caching): only
 exact beginnings hit; entries are written at breakpoints only, and only for beginnings of a model's
-minimum length; a breakpoint finds an entry at one of the 20 blocks that end with its own; an entry
+minimum length; a breakpoint finds an entry at one of the 20 blocks up to the breakpoint; an entry
 lives for five minutes after its last use; accounts and models share none.
 """
 

@@ -27,8 +27,10 @@ class AnthropicEncoder:
     # ── the parts of a stream, in order ───────────────────────────────────────────────────────
     def role(self) -> bytes:
         """The message without content, and a ping, as the API sends one early."""
-        usage = {**self._usage, "output_tokens": 1}
-        return self._event("message_start", message=self._message([], None, usage)) + self.comment()
+        counts = {} if self._dialect.usage == "never" else self._usage | {"output_tokens": 1}
+        return (
+            self._event("message_start", message=self._message([], None, counts)) + self.comment()
+        )
 
     def reasoning(self, text: str) -> bytes:
         """A token of a thinking block."""

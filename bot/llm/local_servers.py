@@ -1,0 +1,76 @@
+"""Looks for a model server on this machine, to offer it to an operator who has set no model.
+
+Only loopback is asked, once and for its list of models, directly even if there is a proxy. What
+does not answer in a moment is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.llm.list_entries import parse_list
+
+ANSWER_SECONDS = 0.3
+"""For all servers together. A port on which nothing listens refuses within a millisecond."""
+
+MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """A program that usually listens on `port`; `provider` is its name in model names."""
+
+    title: str
+    provider: str
+    port: int
+
+
+LOCAL_SERVERS = (
+    LocalServer("Ollama", "ollama", 11434),  # docs.ollama.com/api
+    LocalServer("LM Studio", "lmstudio", 1234),  # lmstudio.ai/docs/developer/openai-compat
+)
+
+
+class LocalServerSearch:
+    """Asks the servers from its creation on, in threads that never hold up the program's end."""
+
+    def __init__(self, servers: Sequence[LocalServer]) -> None:
+        self._servers, self._found = servers, dict[LocalServer, str]()
+        self._until = time.monotonic() + ANSWER_SECONDS
+        self._threads = [
+            threading.Thread(target=self._ask, args=(server,), daemon=True) for server in servers
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def offer(self) -> str | None:
+        """The offer of the first server that answered; None without one. Waits ANSWER_SECONDS."""
+        for thread in self._threads:
+            thread.join(max(self._until - time.monotonic(), 0))
+        server = next((server for server in self._servers if server in self._found), None)
+        if server is None:
+            return None
+        model = self._found[server]
+        return (
+            f"{server.title} answers on this machine with {model}: "
+            f"LLM={server.provider}/{model} in .env uses it."
+        )
+
+    def _ask(self, server: LocalServer) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            models = parse_list(_get_list(server.port))
+            if models:
+                self._found[server] = models[0].name
+
+
+def _get_list(port: int) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    with contextlib.closing(connection):
+        connection.request("GET", "/v1/models")
+        response = connection.getresponse()
+        return response.read(MAX_BYTES) if response.status == 200 else b"{}"
