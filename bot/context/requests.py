@@ -77,7 +77,7 @@ class RequestBuilder:
         self._budget = 0
         self._is_kept = True  # the newest request moved the stored window, if it moved one
         self._request = ChatRequest(messages=())
-        self._expected = 0.0
+        self._tokens, self._expected = 0, 0.0  # of the newest request
         self._state = ContextState()
         self._sent: AttachmentContext | None = None
         self._refused: Sequence[Attachment] = ()
@@ -148,15 +148,14 @@ class RequestBuilder:
     @property
     def estimated_tokens(self) -> int | None:
         """See the class."""
-        return None if self._request.has_images else request_tokens(self._request)
+        return None if self._request.has_images else self._tokens
 
     def use(self, answer: str) -> WindowUse:
         """How full the window is with the newest request and its `answer`.
 
         In the tokens of `bot.domain.tokens`, so that the budget is converted to them.
         """
-        tokens = request_tokens(self._request)
-        options = self._ports.options
+        tokens, options = self._tokens, self._ports.options
         prompts = system_messages(options.system_prompt, self._today())
         return WindowUse(
             budget=int(self._budget * tokens / max(self._expected, 1.0)),
@@ -190,6 +189,7 @@ class RequestBuilder:
             effort=self._claim.conversation.effort,
             cache_key=cache_key(self._claim.conversation),
         )
+        self._tokens = sum(map(message_tokens, self._request.messages))
         self._expected = estimate.messages(self._request.messages)
         return self._request
 
@@ -272,8 +272,3 @@ def cache_key(conversation: Conversation) -> str:
     """Names the conversation for a provider's prompt cache without telling where it is."""
     source = f"{conversation.key} {conversation.created_at!r}"
     return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
-
-
-def request_tokens(request: ChatRequest) -> int:
-    """A request's tokens as `bot.domain.tokens` estimates them."""
-    return sum(map(message_tokens, request.messages))
