@@ -131,7 +131,7 @@ async def test_a_mention_with_a_file_is_answered_once_and_with_it(
         thread = await driver.mention("what is in it?", files=[("a.log", PLAIN, b"disk full")])
         await whole(driver, thread, "Read.")
         (question,) = user_texts(await model.last())
-        assert question.startswith('what is in it?\n\nFile "a.log"' + LABEL)
+        assert question.startswith('alice: what is in it?\n\nFile "a.log"' + LABEL)
         assert "disk full" in question
         assert len(await model.streams()) == len(await downloads(driver)) == 1
 

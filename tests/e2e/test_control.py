@@ -280,7 +280,8 @@ async def test_a_deleted_reply_leaves_the_history(
         await bot.wait_for_log("a message was deleted")
         await driver.say(thread, "second")
         await whole(driver, thread, "Right.")
-        assert await ask_for(model, "second") == ["hello\n\nsecond"]
+        (asked,) = (await model.last("second")).body["messages"][1:]
+        assert asked["content"] == f"{driver.speaker}: hello\n\n{driver.speaker}: second"
 
 
 # ── starting over, and back ───────────────────────────────────────────────────────────────────

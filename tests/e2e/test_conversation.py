@@ -148,7 +148,7 @@ async def test_reset_word_starts_over_in_the_same_thread(
         await until(lambda: shows(driver, thread, "Two."), driver)
         assert sent((await model.last("second")).body) == [
             ("system", "Be brief."),
-            ("user", "the second question"),
+            ("user", f"{driver.speaker}: the second question"),
         ]
 
 
@@ -214,11 +214,12 @@ async def test_questions_sent_while_it_writes_are_answered_together(
         await model.release()
         seen = await whole(driver, thread, "All three.", count=2)
         assert len(seen) == 2
+        who = driver.speaker
         assert sent((await model.last("three")).body) == [
             ("system", "Be brief."),
-            ("user", "begin"),
+            ("user", f"{who}: begin"),
             ("assistant", "First answer."),
-            ("user", "one\n\ntwo\n\nand three"),
+            ("user", f"{who}: one\n\n{who}: two\n\n{who}: and three"),
         ]
 
 
@@ -282,7 +283,7 @@ async def test_files_that_cannot_be_read_are_named(
         (reply,) = await whole(driver, thread, line)
         assert reply.text.startswith("A fine cat.")
         question = (await model.last()).body["messages"][-1]["content"]
-        assert question.startswith("what is this?")
+        assert question.startswith(f"{driver.speaker}: what is this?")
         assert '[Attachment "cat.mp4": not readable' in question
 
 
@@ -340,9 +341,9 @@ async def test_a_restart_after_a_kill_completes_the_reply_in_the_same_message(
         await whole(driver, thread, "After the restart.", count=2)
         assert sent((await model.last("go on")).body) == [
             ("system", "Be brief."),
-            ("user", "tell me a story"),
+            ("user", f"{driver.speaker}: tell me a story"),
             ("assistant", "After the restart."),
-            ("user", "go on"),
+            ("user", f"{driver.speaker}: go on"),
         ]
         await at_rest(driver)
 

@@ -324,9 +324,9 @@ async def test_a_backup_while_a_reply_streams_and_its_restore(
         await until(lambda: _count(driver, first, 3), driver, "three replies")
         messages = (await model.last("what did I say")).body["messages"]
         assert [m["content"] for m in messages[1:]] == [
-            "remember the milk",
+            f"{driver.speaker}: remember the milk",
             "Noted.",
-            "what did I say?",
+            f"{driver.speaker}: what did I say?",
         ]
         assert len(await model.streams(match="bread")) == asked, "it was taken for missed"
         assert len(await driver.seen(writing)) == 1

@@ -205,7 +205,7 @@ async def test_a_history_too_long_for_the_model_is_shortened_silently(
         for n in range(2, 5):
             await driver.say(thread, f"tell me more {n}")
             await whole(driver, thread, "x", count=n)
-        await model.context(1_600)
+        await model.context(1_400)
         await driver.say(thread, "in short?")
         reply = await whole(driver, thread, "Short.", count=5)
         assert "too long" not in reply.text
@@ -250,5 +250,6 @@ async def test_a_strict_chat_template_accepts_every_history(
     requests = await model.streams()
     assert {request.status for request in requests} <= {200, 401}
     last = [message["content"] for message in requests[-1].body["messages"]]
-    assert last[1] == "this fails"
-    assert last[-1] == "one\n\ntwo\n\nthree"
+    who = driver.speaker
+    assert last[1] == f"{who}: this fails"
+    assert last[-1] == f"{who}: one\n\n{who}: two\n\n{who}: three"
