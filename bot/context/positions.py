@@ -29,6 +29,10 @@ and decides only where reading stops."""
 KEPT_SHARE = 0.7
 """What a full window is cut to: 30 % of a window's turns pass until the next cut."""
 
+MAX_OPEN_MESSAGES = 60
+"""Messages whose attachments a request has with their contents: an older conversation may have
+thousands of images, which must not be in memory together."""
+
 QUESTION_SHARE = 0.5
 """What the questions of one turn count for at most: a single long one moves no window."""
 
@@ -99,13 +103,15 @@ class WindowReader:
         """The window from its stored positions, or from later ones. Raises StoreUnavailable."""
         rows, is_complete = await self._read_rows(state.start)
         await self._attached.load([*await self._read_above(rows, state), *rows])
-        window = await self._expand(rows, state.start, state.stubs_before)
+        window = await self._expand(rows, state.start, self._first_open(rows, state.stubs_before))
         target = self._target(window, is_complete)
         if target == _WHOLE:
             return window
         window = await self._stub(window, target)
-        if not is_complete or not self._fits(window, target):
+        if not is_complete or self._tokens(window) > target.tokens * self._sizes.budget:
             window = await self._cut(window)
+        if self._attached.image_count > self._attached.max_images:
+            window = await self._leave_images_out(window)
         return window
 
     async def _read_rows(self, start: int) -> tuple[list[Message], bool]:
@@ -131,8 +137,25 @@ class WindowReader:
                 if row.id not in source.questions
             )
             if len(rows) < HISTORY_ROWS or left < 0:
-                return found[::-1], len(rows) < HISTORY_ROWS
+                break
             before = rows[-1].index
+        kept = self._drop_far_too_old(found)
+        return kept[::-1], len(rows) < HISTORY_ROWS and len(kept) == len(found)
+
+    def _drop_far_too_old(self, found: list[Message]) -> list[Message]:
+        """Rows, newest first, without those that cannot stay, before their attachments are read.
+
+        A window that was filled turn by turn has none; one from before an upgrade may.
+        """
+        if sum(len(row.content) for row in found) < 6 * self._sizes.budget:
+            return found
+        left, questions = self._sizes.budget - self._sizes.fixed, self._source.questions
+        last = max((n for n, row in enumerate(found) if row.id in questions), default=-1)
+        for position, row in enumerate(found):
+            left -= 0 if row.id in questions else self._estimate.message(row)
+            if left < 0 and position > last:
+                return found[:position]
+        return found
 
     async def _read_above(self, rows: Sequence[Message], state: ContextState) -> Sequence[Message]:
         """Messages above `rows` whose files one of them may ask for again."""
@@ -164,6 +187,15 @@ class WindowReader:
         if self._source.shared:
             messages = add_names(messages)
         return Positions(start, stubs_before, rows, messages)
+
+    def _first_open(self, rows: Sequence[Message], stubs_before: int) -> int:
+        """Where attachments with their contents may begin, before any content is read."""
+        bodies = [index for index in self._attached.bodies(rows) if index >= stubs_before]
+        if len(bodies) <= MAX_OPEN_MESSAGES:
+            return stubs_before
+        kept = bodies[-int(KEPT_SHARE * MAX_OPEN_MESSAGES)]
+        asked = [row.index for row in rows if row.id in self._source.questions]
+        return max(stubs_before, min((kept, *asked[:1])))
 
     def _target(self, window: Positions, is_complete: bool) -> _Shares:
         """What to move the window to: less of what it has too much of."""
@@ -226,10 +258,10 @@ class WindowReader:
             rows = window.rows[first:]
             start = rows[0].index if first else window.start
             window = await self._expand(rows, start, window.stubs_before)
-            if self._fits(window, _WHOLE):
-                return window
+            if self._tokens(window) <= self._sizes.budget:
+                break
             share *= KEPT_SHARE  # the first copy of a file is gone, and the next one is complete
-        return await self._leave_images_out(window)
+        return window
 
     def _first_kept(self, window: Positions, tokens: float) -> int:
         """The position of the first row to keep within `tokens`: not an answer, if possible."""
@@ -250,10 +282,12 @@ class WindowReader:
 
     async def _leave_images_out(self, window: Positions) -> Positions:
         """The newest turn has too many images: those of its last messages stay."""
-        for row in window.rows:
-            if self._attached.image_count <= self._attached.max_images:
+        left, images_from = self._attached.max_images, 0
+        for message in reversed(window.messages):
+            left -= len(message.parts)
+            if left < 0:
+                images_from = message.index + 1
                 break
-            window = await self._expand(
-                window.rows, window.start, window.stubs_before, images_from=row.index + 1
-            )
-        return window
+        return await self._expand(
+            window.rows, window.start, window.stubs_before, images_from=images_from
+        )

@@ -1,8 +1,8 @@
 """A turn's own cost in a conversation of a million messages, beside one in an empty conversation.
 
 Both run in one process on one database, between a model that answers immediately and a platform in
-memory. The long conversation has a full window, a summary, and five attachments in it. What is
-measured is the process's CPU time from the question to the end of the turn.
+memory. The long conversation has a full window, a summary, and five attachments in it. The figures
+are the process's CPU time from the question to the end of the turn.
 """
 
 from __future__ import annotations

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bot.context.budgets import MAX_IMAGES
+from bot.domain.attachments import Extract, IncomingAttachment
 from bot.domain.errors import ContextTooLong
 from bot.domain.inbox import Address
 from bot.domain.tokens import message_tokens
 from tests.support.content_kit import PNG, file
-from tests.support.core_kit import World, world_at
+from tests.support.core_kit import World, until, world_at
 from tests.support.long_conversation import (
     answer_with_usage,
     converse,
@@ -157,6 +159,31 @@ async def test_images_leave_in_steps(world: World) -> None:
     counts = [sum(len(m.parts) for m in r.messages) for r in world.model.requests]
     assert counts[:20] == list(range(1, 21))
     assert counts[20:] == [14, 15, 16, 17, 18, 19, 20, 14, 15, 16]
+
+
+async def test_an_upgraded_conversation_reads_only_its_newest_files(world: World) -> None:
+    """Its window has never moved: thousands of images must not be in memory together."""
+    await world.ask(1, "begin")
+    for number in range(2, 202):
+        name = f"{number}.png"
+        shot = IncomingAttachment(name=name, data=PNG + name.encode())
+        await world.inbox.receive(said(number, "look", address=Address.ASIDE, attachments=(shot,)))
+    pending = "SELECT count(*) FROM attachments WHERE state = 'pending'"
+    await until(lambda: look(world.path, pending) == [(0,)])
+    read, attachments = [], world.content.ports.store
+    usual = attachments.read_extract
+
+    async def record(digest: str) -> Extract | None:
+        read.append(digest)
+        return await usual(digest)
+
+    attachments.read_extract = record  # type: ignore[method-assign]
+    await world.ask(300, "which one?")
+    await world.ask(301, "sure?")
+    counts = [sum(len(m.parts) for m in r.messages) for r in world.model.requests[-2:]]
+    assert counts == [MAX_IMAGES, 14]  # the newest; then, as old ones, in a step
+    assert len(world.model.requests[-1].messages) == 6  # no message has left
+    assert len(set(read)) <= 60
 
 
 async def test_a_conversation_of_one_has_no_names_and_a_channels_has_them_from_the_first(
