@@ -88,8 +88,10 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
 
 def _connect_hint(settings: Settings) -> str:
     """One line: how to connect a platform and a model."""
+    chain = settings.llm_chain
+    model = "LLM, and " if chain == ("echo",) else ""
     return (
-        f"No platform is connected, and {','.join(settings.llm_chain)} answers. Set LLM, and "
+        f"No platform is connected, and {','.join(chain)} answers. Set {model}"
         "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env (.env.example explains "
         "them); `make chat` opens a chat in the terminal, also while the bot runs."
     )
