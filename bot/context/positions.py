@@ -16,7 +16,7 @@ from bot.context.roles import add_names
 from bot.context.window import shorten
 from bot.domain.context import ContextState
 from bot.domain.conversations import Message, Role
-from bot.domain.tokens import count_up_to
+from bot.domain.tokens import ASTRAL_TOKENS, count_up_to
 from bot.ports.store import Store
 
 HISTORY_ROWS = 100
@@ -174,7 +174,8 @@ class WindowReader:
     def _limit(self, row: Message) -> Message:
         """The row without its middle if it takes half of the budget and is no question."""
         most = int(QUESTION_SHARE * self._sizes.usual)
-        if row.id in self._source.questions or count_up_to(row.content, most) <= most:
+        is_short = len(row.content) * ASTRAL_TOKENS <= most
+        if is_short or row.id in self._source.questions or count_up_to(row.content, most) <= most:
             return row
         return replace(row, content=shorten(row.content, most))
 

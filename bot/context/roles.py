@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -17,13 +17,15 @@ the budget, which the estimates leave room for."""
 
 def add_names(messages: Sequence[Message]) -> Sequence[Message]:
     """Prefix each person's messages with their name."""
-    return [_add_name(message) for message in messages]
+    names = {message.author.name for message in messages if message.author is not None}
+    shown = {name: one_line(name) for name in names}
+    return [_add_name(message, shown) for message in messages]
 
 
-def _add_name(message: Message) -> Message:
+def _add_name(message: Message, shown: Mapping[str, str]) -> Message:
     if message.author is None or message.role is not Role.USER or not message.content:
         return message
-    return replace(message, content=f"{one_line(message.author.name)}: {message.content}")
+    return replace(message, content=f"{shown[message.author.name]}: {message.content}")
 
 
 def alternate_roles(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -24,8 +24,6 @@ _AGAIN = re.compile(
     re.IGNORECASE,
 )
 
-_FILE_NAME = re.compile(r"(?<=\w)\.[A-Za-z]\w{1,4}\b")
-
 
 @dataclass(frozen=True, slots=True)
 class AttachmentPorts:
@@ -122,5 +120,11 @@ def asks_again(asked: str, attachment: Attachment) -> bool:
 
 
 def may_ask_again(text: str) -> bool:
-    """Whether a message may ask for a file that is above the window."""
-    return bool(_FILE_NAME.search(text)) or ("again" in text.lower() and bool(_AGAIN.search(text)))
+    """Whether a message may ask for a file that is above the window.
+
+    By the word, or by a letter after a dot, as in most files' names. Every message of a window is
+    tested in every turn, so this is quick rather than exact.
+    """
+    if any(piece[:1].isalpha() for piece in text.split(".")[1:]):
+        return True
+    return "again" in text.lower() and bool(_AGAIN.search(text))

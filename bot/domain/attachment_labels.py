@@ -112,7 +112,8 @@ def file_text(attachment: Attachment, extract: Extract, text: str) -> str:
 
 def fence(text: str, language: str = "") -> str:
     """`text` in a Markdown fence that is longer than every run of backticks in it."""
-    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    runs = re.findall(r"`{3,}", text) if "```" in text else ()
+    longest = max(map(len, runs), default=2)
     marks = "`" * (longest + 1)
     return f"{marks}{language}\n{text.rstrip()}\n{marks}"
 
