@@ -7,7 +7,7 @@ caches hit. See docs/decisions/2026-11-29-requests-keep-their-beginning.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bot.context.attachments import RECALLED_MESSAGES, AttachmentContext, new_among
@@ -64,17 +64,6 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shares:
-    """Shares of the tokens and of the images that a request may have."""
-
-    tokens: float = 1.0
-    images: float = 1.0
-
-
-_WHOLE = _Shares()
-
-
-@dataclass(frozen=True, slots=True)
 class Positions:
     """A window's messages, oldest first, as rows and with names and attachments."""
 
@@ -98,20 +87,21 @@ class WindowReader:
     ) -> None:
         self._store, self._source, self._sizes = store, source, sizes
         self._attached, self._estimate = attached, estimate
+        self._images_from = 0  # messages below this index have no images in this request
 
     async def read(self, state: ContextState) -> Positions:
         """The window from its stored positions, or from later ones. Raises StoreUnavailable."""
         rows, is_complete = await self._read_rows(state.start)
         await self._attached.load([*await self._read_above(rows, state), *rows])
         window = await self._expand(rows, state.start, self._first_open(rows, state.stubs_before))
-        target = self._target(window, is_complete)
-        if target == _WHOLE:
+        if self._has_too_many_images():
+            window = await self._reduce_images(window)
+        if is_complete and self._tokens(window) <= self._sizes.budget:
             return window
-        window = await self._stub(window, target)
-        if not is_complete or self._tokens(window) > target.tokens * self._sizes.budget:
+        if not self._is_cut(window):
+            window = await self._stub(window, self._is_cut)
+        if not is_complete or not self._is_cut(window):
             window = await self._cut(window)
-        if self._attached.image_count > self._attached.max_images:
-            window = await self._leave_images_out(window)
         return window
 
     async def _read_rows(self, start: int) -> tuple[list[Message], bool]:
@@ -179,11 +169,9 @@ class WindowReader:
             return row
         return replace(row, content=shorten(row.content, most))
 
-    async def _expand(
-        self, rows: Sequence[Message], start: int, stubs_before: int, images_from: int = 0
-    ) -> Positions:
+    async def _expand(self, rows: Sequence[Message], start: int, stubs_before: int) -> Positions:
         messages: Sequence[Message] = await self._attached.expand(
-            rows, stubs_before=stubs_before, images_from=images_from
+            rows, stubs_before=stubs_before, images_from=self._images_from
         )
         if self._source.shared:
             messages = add_names(messages)
@@ -198,19 +186,14 @@ class WindowReader:
         asked = [row.index for row in rows if row.id in self._source.questions]
         return max(stubs_before, min((kept, *asked[:1])))
 
-    def _target(self, window: Positions, is_complete: bool) -> _Shares:
-        """What to move the window to: less of what it has too much of."""
-        fits = is_complete and self._tokens(window) <= self._sizes.budget
-        has_few_images = self._attached.image_count <= self._attached.max_images
-        return _Shares(
-            tokens=1.0 if fits else KEPT_SHARE, images=1.0 if has_few_images else KEPT_SHARE
-        )
+    def _has_too_many_images(self) -> bool:
+        return self._attached.image_count > self._attached.max_images
 
-    def _fits(self, window: Positions, shares: _Shares) -> bool:
-        """Whether the window takes at most these shares of what a request may contain."""
-        images = max(1.0, shares.images * self._attached.max_images)
-        is_short = self._tokens(window) <= shares.tokens * self._sizes.budget
-        return is_short and self._attached.image_count <= images
+    def _has_fewer_images(self, _window: Positions) -> bool:
+        return self._attached.image_count <= max(1, int(KEPT_SHARE * self._attached.max_images))
+
+    def _is_cut(self, window: Positions) -> bool:
+        return self._tokens(window) <= KEPT_SHARE * self._sizes.budget
 
     def _tokens(self, window: Positions) -> float:
         return self._sizes.fixed + self._questions(window) + self._history(window)
@@ -225,7 +208,7 @@ class WindowReader:
         )
 
     # ── moving ────────────────────────────────────────────────────────────────────────────────
-    async def _stub(self, window: Positions, target: _Shares) -> Positions:
+    async def _stub(self, window: Positions, is_enough: Callable[[Positions], bool]) -> Positions:
         """With stubs for as many old attachments as must go; those of the newest turn stay."""
         newest = self._first_new(window.rows)
         ends = [
@@ -239,7 +222,7 @@ class WindowReader:
         while low < high:
             middle = (low + high) // 2
             tried = await self._expand(window.rows, window.start, ends[middle])
-            if self._fits(tried, target):
+            if is_enough(tried):
                 high = middle
             else:
                 low = middle + 1
@@ -281,14 +264,18 @@ class WindowReader:
             kept += 1
         return kept
 
-    async def _leave_images_out(self, window: Positions) -> Positions:
-        """The newest turn has too many images: those of its last messages stay."""
-        left, images_from = self._attached.max_images, 0
+    async def _reduce_images(self, window: Positions) -> Positions:
+        """With fewer old images; if the newest turn alone has too many, those of its last messages.
+
+        Before the tokens are counted: too many images need not cost messages.
+        """
+        window = await self._stub(window, self._has_fewer_images)
+        if not self._has_too_many_images():
+            return window
+        left = self._attached.max_images
         for message in reversed(window.messages):
             left -= len(message.parts)
             if left < 0:
-                images_from = message.index + 1
+                self._images_from = message.index + 1
                 break
-        return await self._expand(
-            window.rows, window.start, window.stubs_before, images_from=images_from
-        )
+        return await self._expand(window.rows, window.start, window.stubs_before)
