@@ -59,8 +59,6 @@ DEFAULT_SYSTEM_PROMPT = (
 NO_PROMPT = "none"
 """The value of SYSTEM_PROMPT that switches the prompt off; an empty value counts as not set."""
 DEFAULT_HTTP_PORT = 8080
-DEFAULT_CONTEXT_TOKENS = 16_000
-"""The largest request to a model whose window is unknown, unless CONTEXT_TOKENS is set."""
 # Settings in which ` #` does not start a comment.
 PROSE = frozenset({"system_prompt"})
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from bot.config.settings import (
-    DEFAULT_CONTEXT_TOKENS,
     Settings,
     SlackMode,
     load,
     unknown_names,
 )
+from bot.context.budgets import MAX_UNASKED_TOKENS, UNKNOWN_WINDOW_TOKENS
 from bot.domain.errors import SettingsError
 from bot.domain.model import ReasoningDisplay
 from bot.llm.registry import FIRST_TOKEN_SECONDS
@@ -46,7 +46,8 @@ def test_the_example_states_the_actual_defaults() -> None:
     text = (ROOT / ".env.example").read_text()
     settings = load({}, None)
     for value in (
-        DEFAULT_CONTEXT_TOKENS,
+        UNKNOWN_WINDOW_TOKENS,
+        MAX_UNASKED_TOKENS,
         settings.max_concurrent_turns,
         settings.max_queued_turns,
         int(settings.drain_seconds),
