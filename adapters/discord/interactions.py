@@ -63,8 +63,8 @@ class DiscordInteractionHandler:
 
     async def complete_model(self, interaction: Interaction, typed: str) -> None:
         """Respond with the models that contain what was typed."""
-        user, guild = interaction.user.id, interaction.guild_id
         try:
+            user, guild = interaction.user.id, interaction.guild_id
             choices = await self._completion.choices(guild, user, typed)
         except Exception:
             # The boundary of each interaction: without choices, the person can still type.

@@ -78,7 +78,7 @@ async def test_a_screenshot_can_be_asked_about_twice(
             assert record.body["messages"][sent.message]["role"] == "user"
             original = Image.open(io.BytesIO(screenshot))
             assert opened(sent).convert("RGB").tobytes() == original.tobytes()
-        assert user_texts(records[1])[-1] == "and in the corner?"
+        assert user_texts(records[1])[-1] == f"{driver.speaker}: and in the corner?"
         assert len(await downloads(driver)) == 1
 
 
@@ -113,7 +113,7 @@ async def test_a_long_paste_is_answered_like_a_message(
     async with bot:
         thread = await driver.paste(text)
         await whole(driver, thread, "Summary.")
-        assert user_texts(await model.last()) == [text]
+        assert user_texts(await model.last()) == [f"{driver.speaker}: {text}"]
 
 
 @pytest.mark.parametrize("driver", ["slack"], indirect=True)

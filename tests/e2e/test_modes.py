@@ -144,7 +144,7 @@ async def test_reset_by_slash_in_a_discord_thread(
         await whole(discord, thread, "the second")
         messages = (await model.last("the second")).body["messages"]
         assert messages[0]["content"].startswith("Be brief.\n\nToday is ")
-        assert [m["content"] for m in messages[1:]] == ["the second"]
+        assert [m["content"] for m in messages[1:]] == ["Alice: the second"]
 
 
 async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
@@ -174,7 +174,7 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
             await slack.say(thread, "what now")
             await whole(slack, thread, "what now")
             messages = (await model.last("what now")).body["messages"]
-            return messages[1]["content"] == "what now"
+            return messages[1]["content"].endswith(": what now")
 
         await slack.sim.until(has_new_epoch)
 

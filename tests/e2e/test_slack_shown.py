@@ -44,5 +44,5 @@ async def test_an_alert_a_forwarded_message_and_a_channels_name_reach_the_model(
     assert last["role"] == "user"
     assert last["content"].endswith(
         "Alerts wrote:\n> api is down & slow\n\n"
-        "why?\n\nForwarded message from bob:\n> it began in #random"
+        "alice: why?\n\nForwarded message from bob:\n> it began in #random"
     )

@@ -8,6 +8,7 @@ and no file is downloaded again once its bytes are stored.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -82,7 +83,7 @@ class AttachmentScenario(Scenario):
                 continue
             parts = plain_text(message["content"]).split("\n\n")
             for name, wanted in self.wanted.items():
-                if any(part.startswith(name) for part in parts):
+                if any(re.match(rf"(\w+: )?{name}", part) for part in parts):
                     self._check(name, wanted, parts, len(list(image_parts(message))))
             message["content"] = "\n\n".join(p for p in parts if not p.startswith(LABELS))
         return body

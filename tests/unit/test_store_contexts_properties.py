@@ -172,9 +172,12 @@ class World:
             self.window(self.epoch()).told = True
 
     def write(self, before: int) -> None:
+        """Begin a summary. It ends at a message that its writer has read, never behind all."""
+        known = self.below(before)
+        before = max((index + 1 for index, *_ in known), default=0)
         summary = Summary(f"summary {self.now}", before, "m")
         revision = self.state().revision
-        self.writing = Writing(self.epoch(), revision, summary, self.below(before))
+        self.writing = Writing(self.epoch(), revision, summary, known)
         self.changed = False
 
     def save(self) -> None:
@@ -225,7 +228,10 @@ class World:
         )
 
     def everything(self) -> tuple[object, ...]:
-        return self.epoch(), self.below(10**6)
+        """All messages and files: a change in an earlier epoch may refuse a summary, too."""
+        rows = self.db.execute("SELECT id, epoch, idx, role, content, erased_at FROM messages")
+        files = self.db.execute("SELECT message_id, uid FROM attachments")
+        return self.epoch(), *map(tuple, rows), *map(tuple, files)
 
     def check(self) -> None:
         check_invariants(self.db)
