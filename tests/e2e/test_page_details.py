@@ -139,7 +139,7 @@ async def test_enter_that_ends_a_composition_sends_nothing(visit: Visit, house: 
 
 async def test_cut_off_answer_says_so(visit: Visit, house: House) -> None:
     await house.model.script(
-        Answer(match="break off", text="Half of it is here.", rate=0, breaks="cut", at=4)
+        Answer(match="break off", text="Half of it is here.", rate=0, breaks="fin", at=4)
     )
     tab = await (await visit(house)).tab()
     await tab.mention("break off")

@@ -91,12 +91,20 @@ def reasoning(deltas: list[Delta]) -> str:
     return "".join(delta.reasoning for delta in deltas)
 
 
-async def fail(model: ChatModel) -> tuple[list[Delta], ModelError]:
-    """The deltas before the failure, and the failure."""
+async def fail(
+    model: ChatModel, sim: ModelSim | None = None, released_at: str = ""
+) -> tuple[list[Delta], ModelError]:
+    """The deltas before the failure, and the failure.
+
+    `sim` releases the held answer once the text is `released_at`: the reset of a connection may
+    overtake text that the client has not read.
+    """
     deltas: list[Delta] = []
     with pytest.raises(ModelError) as caught:
         async for delta in model.stream(HELLO):
             deltas.append(delta)
+            if sim is not None and delta.text and text(deltas) == released_at:
+                await sim.release()
     return deltas, caught.value
 
 
@@ -348,8 +356,8 @@ async def test_a_stream_that_breaks_after_some_text_is_cut_off(
     sim: ModelSim, make: Make, how: str
 ) -> None:
     """The text so far stays, and the provider's error never becomes text."""
-    await sim.say(TOKENS, breaks=how, at=2, rate=50)
-    deltas, error = await fail(make())
+    await sim.say(TOKENS, breaks=how, at=2, wait_at=2, rate=0)
+    deltas, error = await fail(make(), sim, released_at="The answer ")
     assert (type(error), text(deltas)) == (CutOff, "The answer ")
     assert "internal-detail-42" not in f"{error} {texts.model_failure(error)}"
 
@@ -370,8 +378,9 @@ async def test_a_text_without_a_finish_reason_is_cut_off(
     sim: ModelSim, make: Make, how: str
 ) -> None:
     """All tokens arrived, but nothing says that the answer is complete."""
-    await sim.say(TOKENS, breaks=how, at=4, rate=0)
-    deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 1.0)))
+    await sim.say(TOKENS, breaks=how, at=4, wait_at=4, rate=0)
+    timeouts = StreamTimeouts(20.0, 1.0 if how == "stall" else 20.0)
+    deltas, error = await fail(make(timeouts=timeouts), sim, released_at="".join(TOKENS))
     assert text(deltas) == "".join(TOKENS)
     assert isinstance(error, TimedOut if how == "stall" else CutOff)
 

@@ -111,12 +111,23 @@ def reasoning(deltas: list[Delta]) -> str:
 
 
 async def fail(
-    model: OpenAIResponsesModel, request: ChatRequest = HELLO
+    model: OpenAIResponsesModel,
+    request: ChatRequest = HELLO,
+    *,
+    sim: ModelSim | None = None,
+    released_at: str = "",
 ) -> tuple[list[Delta], ModelError]:
+    """The deltas before the failure, and the failure.
+
+    `sim` releases the held answer once the text is `released_at`: the reset of a connection may
+    overtake text that the client has not read.
+    """
     deltas: list[Delta] = []
     with pytest.raises(ModelError) as caught:
         async for delta in model.stream(request):
             deltas.append(delta)
+            if sim is not None and delta.text and text(deltas) == released_at:
+                await sim.release()
     return deltas, caught.value
 
 
@@ -426,8 +437,8 @@ BREAKS = ["cut", "fin", "end", "error", "bad_json", "garbage"]
 @pytest.mark.parametrize("how", BREAKS)
 async def test_a_stream_that_breaks_is_cut_off(sim: ModelSim, make: Make, how: str) -> None:
     """The text so far stays; before any text, a chain can ask the next model."""
-    await sim.say(TOKENS, breaks=how, at=2, rate=50)
-    deltas, error = await fail(make())
+    await sim.say(TOKENS, breaks=how, at=2, wait_at=2, rate=0)
+    deltas, error = await fail(make(), sim=sim, released_at="The answer ")
     assert (type(error), text(deltas)) == (CutOff, "The answer ")
     assert "internal-detail-42" not in f"{error} {texts.model_failure(error)}"
     await sim.break_off(how, at=0)
@@ -439,8 +450,8 @@ async def test_a_stream_that_breaks_is_cut_off(sim: ModelSim, make: Make, how: s
 async def test_a_whole_text_without_the_last_event_is_cut_off(
     sim: ModelSim, make: Make, how: str
 ) -> None:
-    await sim.say(TOKENS, breaks=how, at=4, rate=0)
-    deltas, error = await fail(make())
+    await sim.say(TOKENS, breaks=how, at=4, wait_at=4, rate=0)
+    deltas, error = await fail(make(), sim=sim, released_at="".join(TOKENS))
     assert (type(error), text(deltas)) == (CutOff, "".join(TOKENS))
 
 

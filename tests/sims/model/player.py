@@ -119,6 +119,8 @@ def _event_writes(
             yield Write(due, encoder.role())
         yield _token_write(answer, encoder, k, due)
     if answer.breaks and answer.at >= len(answer.reasoning) + len(answer.tokens):
+        if answer.wait_at == answer.at:
+            yield Write(due, b"", after=After.WAIT)
         yield from _break_off(answer.breaks, due + _BREAK_PAUSE, encoder)
     yield from _end_writes(answer, encoder, dialect, due)
 
