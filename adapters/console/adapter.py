@@ -24,15 +24,17 @@ from adapters.console.surface import (
 from bot.domain import texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import AttachmentError, StoreUnavailable
+from bot.domain.errors import AttachmentError, StoreUnavailable, Unsettled
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.turns import Claim
 from bot.inbox import commands
+from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
+from bot.ports.policy import Directory
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 NAME = "console"
@@ -70,6 +72,14 @@ class ConsoleAdapter:
     def name(self) -> str:
         """The platform's name in conversation keys."""
         return NAME
+
+    @property
+    def directory(self) -> Directory:
+        """What the platform knows about people and places."""
+        return OpenDirectory(self._tell)
+
+    async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
+        raise Unsettled("private notices are not implemented here yet")
 
     async def run(self, inbox: Inbox) -> None:
         """Read lines until the end of input, each after the reply to the previous one."""

@@ -47,15 +47,17 @@ from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.domain.attachments import Download, Omission
-from bot.domain.conversations import ConversationKey
+from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
+from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
+from bot.ports.policy import Directory
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
@@ -124,6 +126,14 @@ class SlackAdapter:
     def name(self) -> str:
         """The platform's name in conversation keys."""
         return PLATFORM
+
+    @property
+    def directory(self) -> Directory:
+        """What the platform knows about people and places."""
+        return OpenDirectory(self._tell)
+
+    async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
+        raise Unsettled("private notices are not implemented here yet")
 
     @property
     def http_apps(self) -> Mapping[str, ASGIApp]:

@@ -18,17 +18,19 @@ from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot.domain.attachments import Download, Omission
-from bot.domain.conversations import ConversationKey, Role
-from bot.domain.errors import AttachmentError
+from bot.domain.conversations import Author, ConversationKey, Role
+from bot.domain.errors import AttachmentError, Unsettled
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.turns import Claim
+from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
 from bot.ports.context import ContextReporter
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
+from bot.ports.policy import Directory
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 
@@ -87,6 +89,14 @@ class WebAdapter:
     def name(self) -> str:
         """The platform's name in conversation keys."""
         return PLATFORM
+
+    @property
+    def directory(self) -> Directory:
+        """What the platform knows about people and places."""
+        return OpenDirectory(self._tell)
+
+    async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
+        raise Unsettled("private notices are not implemented here yet")
 
     async def run(self, inbox: Inbox) -> None:
         """Accept requests until cancelled; then end every stream."""

@@ -190,6 +190,12 @@ SLASH_COMMANDS: Mapping[str, str] = {
     "model": "See or choose the model of this conversation",
     "effort": "See or choose how long the model thinks before it answers",
     "context": "See what the model gets with the next question",
+    "why": "See which model and rules apply here, and why",
+    "whoami": "See who I think you are, and what you may do here",
+    "channel": "For administrators: set this channel's model, prompt or mode",
+    "usage": "See what you have used, and what is left",
+    "forget": "Have everything deleted that I know of you",
+    "export": "Get everything that I know of you",
     "help": "What I can do",
 }
 """Descriptions in Discord's menu; Slack's are in its manifests."""
@@ -205,6 +211,12 @@ PAGE_COMMANDS: Mapping[str, str] = {
     "model": "see or choose the model of this thread",
     "effort": "see or choose how long the model thinks",
     "context": "see what the model gets with the next question",
+    "why": "see which model and rules apply here, and why",
+    "whoami": "see who I think you are, and what you may do here",
+    "channel": "for administrators: set this channel's model, prompt or mode",
+    "usage": "see what you have used, and what is left",
+    "forget": "have everything deleted that I know of you",
+    "export": "get everything that I know of you",
     "help": "what I can do",
 }
 """Descriptions in the page's menu."""

@@ -6,7 +6,7 @@ Invariant: a command never waits for a turn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from bot.domain import model_names, texts
@@ -22,12 +22,19 @@ from bot.turns.scheduler import Scheduler
 RESET, UNDO, HELP = "reset", "undo", "help"
 MODEL, EFFORT, CONTEXT = "model", "effort", "context"
 STOP, RETRY, CONTINUE = "stop", "retry", "continue"
+WHY, WHOAMI, CHANNEL = "why", "whoami", "channel"
+USAGE, FORGET, EXPORT = "usage", "forget", "export"
 MAX_DIGITS = 18  # fits a 64-bit integer column
-NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, EFFORT, CONTEXT, HELP)
+WITH_SLASH = (WHY, WHOAMI, CHANNEL, USAGE, FORGET, EXPORT)
+"""In a message these are commands only with a slash: "why" alone is a question to the model."""
+TAKE_ARGUMENT = (MODEL, EFFORT, CHANNEL, USAGE, FORGET, EXPORT)
+NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, EFFORT, CONTEXT, *WITH_SLASH, HELP)
 
 STOP_STORE_SECONDS = 0.5
 """How long a stop waits for the database: a commit takes milliseconds, and the model's request must
 end within a second whatever the database does."""
+
+Handler = Callable[[Command], Awaitable[CommandReply]]
 
 SHOWN_BY_THE_REPLY = CommandReply("")
 """No sentence: the reply itself shows what the command did."""
@@ -44,9 +51,10 @@ def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
         return None
     word, _, argument = incoming.text.strip().partition(" ")
     name, argument = word.removeprefix("/").lower(), argument.strip()
-    if name not in NAMES:
+    has_slash = word.startswith("/")
+    if name not in NAMES or (name in WITH_SLASH and not has_slash):
         return None
-    takes_argument = word.startswith("/") and name in (MODEL, EFFORT)
+    takes_argument = has_slash and name in TAKE_ARGUMENT
     if argument and not takes_argument and not is_choice(name, argument, models):
         return None
     return Command(
@@ -75,7 +83,7 @@ class Commands:
     """Executes commands.
 
     `models` may be chosen; `reporter` describes contexts. `help_texts` replace `texts.HELP`, by
-    platform.
+    platform. `more` executes the commands of other rooms, by name.
     """
 
     def __init__(
@@ -86,6 +94,7 @@ class Commands:
         models: ModelCatalog,
         reporter: ContextReporter,
         help_texts: Mapping[str, str] | None = None,
+        more: Mapping[str, Handler] | None = None,
     ) -> None:
         self._store, self._scheduler = store, scheduler
         model_commands = ModelCommands(store=store, catalog=models, reporter=reporter)
@@ -101,6 +110,7 @@ class Commands:
             EFFORT: model_commands.effort,
             CONTEXT: model_commands.context,
             HELP: self._help,
+            **(more or {}),
         }
 
     async def run(self, command: Command) -> CommandReply:

@@ -12,6 +12,7 @@ from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules, Frame, Priority, Request, Reservation, Shown
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.inbox import Inbox
+from bot.ports.policy import Directory
 
 
 class Renderer(Protocol):
@@ -148,6 +149,11 @@ class Adapter(Protocol):
     @property
     def name(self) -> str:
         """The platform's name in conversation keys."""
+        ...
+
+    @property
+    def directory(self) -> Directory:
+        """What the platform knows about people and places."""
         ...
 
     async def run(self, inbox: Inbox) -> None:

@@ -1,0 +1,6 @@
+-- 0011: what each model request cost, and what is reserved for those that run.
+--
+-- Reason: a budget that is checked first and booked later is overshot by everything that runs at the
+-- same time. A request reserves its highest cost in the transaction that checks the budgets, and is
+-- settled with what the provider counted. A reservation belongs to a turn's attempt: the next attempt
+-- finds what a dead process left.
