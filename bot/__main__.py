@@ -98,13 +98,13 @@ def _connect_hint(settings: Settings) -> str:
 
 
 def _chat(settings: Settings, options: argparse.Namespace) -> None:
-    from bot import app
+    from bot.wiring import terminal
 
     _configure_logs(_quiet(settings))
     search = _search_local_servers(settings, options)
     if search is not None and (offer := search.offer()):
         print(offer, file=sys.stderr)  # the answers alone go to stdout
-    asyncio.run(app.chat(settings, options.word, options.name))
+    asyncio.run(terminal.chat(settings, options.word, options.name))
 
 
 def _search_local_servers(
