@@ -17,6 +17,7 @@ from bot.common import gc_tuning
 from bot.common.clock import SystemClock
 from bot.common.lifecycle import on_signal, run_until, stop_signals
 from bot.common.supervisor import Component, Supervisor
+from bot.config.consistency import require_consistent
 from bot.config.models import examine
 from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
 from bot.config.settings import Settings
@@ -44,7 +45,7 @@ async def run(
     SettingsError before anything starts; CannotStart if every platform refuses its token, or the
     HTTP port is not available.
     """
-    settings.require_consistent()
+    require_consistent(settings)
     clock = SystemClock()
     supervisor = Supervisor(clock)
     async with open_resources(settings, clock) as resources:

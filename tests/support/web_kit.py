@@ -20,6 +20,7 @@ from typing import Any, Self
 import aiohttp
 
 from bot.common.clock import SystemClock
+from bot.config.consistency import require_consistent
 from bot.config.settings import load
 from bot.core import Core, build_core, open_resources
 from bot.ports.context import ContextReporter
@@ -67,7 +68,7 @@ async def serving(
         **settings,
     }
     known = load(environ, None)
-    known.require_consistent()
+    require_consistent(known)
     clock = SystemClock()
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with open_resources(known, clock) as resources:

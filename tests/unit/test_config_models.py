@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bot.config.consistency import require_consistent
 from bot.config.model_names import other_spelling, split_name
 from bot.config.models import address, examine, resolve
 from bot.config.presets import KEY_VARIABLES, OTHER_NAMES, PRESETS, Preset
@@ -240,8 +241,9 @@ def test_what_cannot_be_used_is_left_out_for_the_checks(tmp_path: Path) -> None:
     """`doctor` reports the problems, and tries the other models."""
     (tmp_path / "threadline.toml").write_text("[providers.bad]\nkind = 'x'\n")
     environ = {"LLM": "groq/a,ollama/b,nowhere/c,bad/d", "MODELS": "echo,groq/e"}
+    environ["SUMMARY_MODEL"] = "groq/f"
     found, problems = examine(load(environ, tmp_path / ".env"))
-    assert (found.chain, found.choices) == (("ollama/b",), ("echo",))
+    assert (found.chain, found.choices, found.summaries) == (("ollama/b",), ("echo",), None)
     assert [setting for setting, _ in problems] == [
         str(tmp_path / "threadline.toml"), "GROQ_API_KEY", "LLM",
     ]  # fmt: skip
@@ -259,10 +261,10 @@ def test_the_file_may_be_elsewhere_but_must_then_exist(tmp_path: Path) -> None:
 
 def test_a_model_in_the_file_is_enough_for_a_platform(tmp_path: Path) -> None:
     (tmp_path / "threadline.toml").write_text("llm = ['ollama/m']")
-    load({"DISCORD_TOKEN": "t"}, tmp_path / ".env").require_consistent()
+    require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
     (tmp_path / "threadline.toml").write_text("choices = ['ollama/m']")
     with pytest.raises(SettingsError, match="LLM: set a model"):
-        load({"DISCORD_TOKEN": "t"}, tmp_path / ".env").require_consistent()
+        require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
 
 
 # ── the model that writes summaries ───────────────────────────────────────────────────────────
