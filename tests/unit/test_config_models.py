@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bot.config import report
 from bot.config.consistency import require_consistent
 from bot.config.model_names import other_spelling, split_name
 from bot.config.models import address, examine, resolve
@@ -265,6 +266,20 @@ def test_a_model_in_the_file_is_enough_for_a_platform(tmp_path: Path) -> None:
     (tmp_path / "threadline.toml").write_text("choices = ['ollama/m']")
     with pytest.raises(SettingsError, match="LLM: set a model"):
         require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
+
+
+def test_the_check_names_the_variables_of_all_keys(tmp_path: Path) -> None:
+    """A header without a variable is no key."""
+    (tmp_path / "threadline.toml").write_text(
+        "llm = ['a/m', 'b/m']\n"
+        "[providers.a]\nkind = 'openai'\nbase_url = 'http://a.test'\n"
+        "headers = { api-key = 'env:A_KEY', X-Team = 'red' }\nquery = { key = 'env:A_QUERY' }\n"
+        "[providers.b]\nkind = 'openai'\nbase_url = 'http://b.test'\nheaders = { X-Team = 'red' }\n"
+    )
+    settings = load({"A_KEY": "secret-a", "A_QUERY": "secret-q"}, tmp_path / ".env")
+    text = "\n".join(report.describe(settings, resolve(settings), lambda *_: ModelFacts()))
+    assert "a/m: openai API at a.test, A_KEY and A_QUERY are set" in text
+    assert "b/m: openai API at b.test, no key" in text and "secret" not in text
 
 
 # ── the model that writes summaries ───────────────────────────────────────────────────────────
