@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bot import __version__
 from bot.common import proxies
+from bot.config.consistency import require_consistent
 from bot.config.models import resolve
 from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
@@ -71,7 +72,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
     from bot.config.reload import ConfigSource
 
-    require_all(settings.require_consistent, partial(resolve, settings))
+    require_all(partial(require_consistent, settings), partial(resolve, settings))
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
 
     search = _search_local_servers(settings, options)
@@ -98,13 +99,13 @@ def _connect_hint(settings: Settings) -> str:
 
 
 def _chat(settings: Settings, options: argparse.Namespace) -> None:
-    from bot import app
+    from bot.wiring import terminal
 
     _configure_logs(_quiet(settings))
     search = _search_local_servers(settings, options)
     if search is not None and (offer := search.offer()):
         print(offer, file=sys.stderr)  # the answers alone go to stdout
-    asyncio.run(app.chat(settings, options.word, options.name))
+    asyncio.run(terminal.chat(settings, options.word, options.name))
 
 
 def _search_local_servers(
@@ -178,7 +179,7 @@ def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     from bot.config import report
     from bot.llm.model_facts import known_facts
 
-    require_all(settings.require_consistent, partial(resolve, settings))
+    require_all(partial(require_consistent, settings), partial(resolve, settings))
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
 
 

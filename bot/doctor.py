@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from bot.common import proxies
+from bot.config.consistency import require_consistent
 from bot.config.model_names import NO_SUMMARIES, is_pattern, split_name
 from bot.config.models import address, examine
 from bot.config.providers import ModelsConfig
@@ -62,7 +63,7 @@ async def check_all(
 def check_settings(settings: Settings) -> Finding:
     """Whether the settings contradict each other."""
     try:
-        settings.require_consistent()
+        require_consistent(settings)
     except SettingsError as error:
         return Finding(error.setting, Verdict.FAILED, error.problem)
     return Finding("settings", Verdict.OK, "consistent")

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from bot.config.consistency import require_consistent
 from bot.config.models import resolve
-from bot.config.problems import require_all
+from bot.config.problems import raise_any, require_all
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
 from bot.domain import http_texts
@@ -96,25 +98,31 @@ class ConfigWatcher:
                 self._pending = now
                 return
         self._seen, self._pending, self._asked = now, None, False
-        if lost := [path for path in self._filled if _size(_fingerprint(path)) == 0]:
-            self._keep([(str(path), "the file is missing or empty") for path in sorted(lost)])
-            return
         try:
             await self._reload(now)
         except SettingsError as error:
             self._keep(error.problems)
 
     async def _reload(self, now: Sequence[Fingerprint]) -> None:
+        read = self._paths
         settings = self._source.load()
         self._source.redact(settings.secrets())
+        self._paths = settings.files  # also if they are wrong, so that a correction is noticed
+        self._require_contents(self._paths)
         configs: list[ModelsConfig] = []
-        require_all(settings.require_consistent, lambda: configs.append(resolve(settings)))
-        if now != [_fingerprint(path) for path in self._paths]:
+        require_all(
+            partial(require_consistent, settings), lambda: configs.append(resolve(settings))
+        )
+        if now != [_fingerprint(path) for path in read]:
             self._seen = None  # it was read while it was written: the next looks decide
             return
         await self._apply(configs[0])
-        self._paths = settings.files
         self._filled = {path for path in self._paths if _size(_fingerprint(path)) > 0}
+
+    def _require_contents(self, paths: Sequence[Path]) -> None:
+        """Raise SettingsError for files that had contents and are missing or empty."""
+        lost = [path for path in paths if path in self._filled and _size(_fingerprint(path)) == 0]
+        raise_any((str(path), "the file is missing or empty") for path in sorted(lost))
 
     async def _apply(self, config: ModelsConfig) -> None:
         changed, was_wrong = config != self._config, bool(self._problems)

@@ -13,11 +13,11 @@ from prompt_toolkit.document import Document
 from adapters.console.adapter import ConsoleAdapter
 from adapters.console.lines import make_completer
 from adapters.console.remote import RemoteChat, RemoteModels
-from bot.app import _keyboard_lines
 from bot.common.clock import SystemClock
 from bot.domain import command_texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.inbox import Address, CommandReply, Incoming
+from bot.wiring.terminal import _keyboard_lines
 from tests.integration.test_console import Lines, chat
 from tests.support.catalog import offering
 from tests.support.web_kit import serving

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.discord.render import DiscordRenderer, size
-from bot.domain import command_texts, model_names
+from bot.domain import command_texts, http_texts, model_names
 from bot.domain.context import ContextPart, ContextPartKind, ContextReport
 from bot.domain.conversations import Effort
 from tests.support.reports import REPORT
@@ -28,6 +28,13 @@ def test_any_list_of_models_fits_a_discord_message(
     refused = command_texts.model_refused(chosen, names)
     for text in (offered, refused):
         assert size(renderer.render(text)) <= DISCORD
+
+
+def test_the_refusal_of_the_api_is_short() -> None:
+    """However many models a server offers, and however long and strange their names are."""
+    text = http_texts.model_not_offered([f"{n}{HOSTILE}" for n in range(500)])
+    assert len(text) < 2_500 and text.isprintable()
+    assert text.endswith("and 480 more that GET /models lists")
 
 
 @pytest.mark.parametrize("providers", [1, 3, 40, 10_000])
