@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.serializers import page_message
-from adapters.web.templates import Said
+from bot.domain.templates import Said
 from bot.domain import http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort

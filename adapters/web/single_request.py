@@ -13,7 +13,7 @@ from adapters.web.auth import User
 from adapters.web.chat import PLATFORM, ChatService, user_scope
 from adapters.web.limits import StreamLimit
 from adapters.web.openapi import ASKING, add_route, field_error
-from adapters.web.templates import (
+from bot.domain.templates import (
     Said,
     Template,
     parse,

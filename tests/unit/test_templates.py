@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.web.templates import (
+from bot.domain.templates import (
     Block,
     Part,
     Slot,
