@@ -1,4 +1,4 @@
-"""References to places and people in `threadline.toml`, such as `slack:T1/#ops` and `@oncall`; pure.
+"""References to places and people in `threadline.toml`: `slack:T1/#ops`, `@oncall`; pure.
 
 Names keep no capitals, because platforms find people and channels by them in any case.
 """
@@ -19,7 +19,8 @@ PLACE_EXAMPLES = (
 )
 PERSON_EXAMPLES = (
     "write @oncall, role:123456789, group:S0123ABCD, user:U0123ABCD, channel:#ops, members, "
-    "guests, strangers, everyone or workspace-admins; slack:T0123ABCD/@oncall is about one workspace"
+    "guests, strangers, everyone or workspace-admins; slack:T0123ABCD/@oncall is about one "
+    "workspace"
 )
 
 _WORKSPACE_IDS = {

@@ -142,4 +142,3 @@ class _Builder:
 
     def _add(self, location: Location, sentence: str) -> None:
         self.problems.append(self._file.problem(location, sentence))
-

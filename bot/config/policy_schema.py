@@ -1,4 +1,4 @@
-"""The tables of `threadline.toml` that are about policy: defaults, `[profiles.NAME]`, `[[rules]]`."""
+"""The tables of `threadline.toml` about policy: defaults, `[profiles.NAME]`, `[[rules]]`."""
 
 from __future__ import annotations
 

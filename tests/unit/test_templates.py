@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.domain.conversations import Role
+from bot.domain.errors import TemplateError
 from bot.domain.templates import (
     Block,
     Part,
@@ -21,8 +23,6 @@ from bot.domain.templates import (
     write_handlebars,
     write_tags,
 )
-from bot.domain.conversations import Role
-from bot.domain.errors import TemplateError
 from tests.support.growth import PART, grows_faster
 
 HANDLEBARS = """\
