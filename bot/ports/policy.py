@@ -16,6 +16,13 @@ class Directory(Protocol):
     answer; nobody is allowed anything because of that.
     """
 
+    @property
+    def has_strangers(self) -> bool:
+        """Whether people of other organizations can write here. If not, a place without rules about
+        people needs no call to `person`.
+        """
+        ...
+
     async def place(self, key: ConversationKey) -> PlaceFacts:
         """The place of a conversation, with the names that rules may use."""
         ...
@@ -25,11 +32,18 @@ class Directory(Protocol):
         ...
 
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
-        """Whether a person can read a channel (a key without thread) at this moment."""
+        """Whether a person can read a channel (a key without thread) at this moment.
+
+        The key's channel may be a name: `#ops`, without capitals. No if there is no such channel.
+        """
         ...
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """The references, as written, that name nobody and nothing here, for `doctor`."""
+        """The references, as written, that name nobody and nothing here.
+
+        For `doctor`, and for block lists, which block all people if a reference names no one. The
+        references of block lists have the workspace that they are applied in.
+        """
         ...
 
     async def tell(self, key: ConversationKey, author: Author, text: str) -> None:

@@ -70,7 +70,7 @@ def _upload_limits(settings: Settings) -> UploadLimits:
 
 def _read_opening(path: Path | None) -> tuple[tuple[Role, str], ...]:
     """The messages that open each thread of the page. Raises SettingsError for an invalid file."""
-    from adapters.web.templates import parse
+    from bot.domain.templates import parse
 
     if path is None:
         return ()
