@@ -265,6 +265,25 @@ def _any_object(value: Any) -> JSON:
     return value
 
 
+DIRECT_TYPE, THREAD_TYPES = 1, (10, 11, 12)  # documented channel types
+PARTIAL_CHANNEL: Schema = {"id": Field(snowflake, REQUIRED), "type": Field(number)}
+
+
+def _partial_channel(value: Any) -> JSON:
+    """An interaction's channel: whole if it is a thread, else its id.
+
+    discord.py would read a channel that is not cached from these fields, which are only a part
+    of the channel, and fail.
+    """
+    channel = validate(value, PARTIAL_CHANNEL)
+    if channel.get("type") in THREAD_TYPES:
+        try:
+            return validate(value, THREAD)
+        except InvalidPayload:
+            return {"id": channel["id"]}
+    return channel if channel.get("type") == DIRECT_TYPE else {"id": channel["id"]}
+
+
 INTERACTION: Schema = {
     "id": Field(snowflake, REQUIRED),
     "type": Field(number, REQUIRED),
@@ -274,7 +293,8 @@ INTERACTION: Schema = {
     "application_id": Field(snowflake, "0"),
     "attachment_size_limit": Field(number, 0),
     "guild_id": Field(snowflake),
-    "channel": Field(_any_object, {}),
+    "channel_id": Field(snowflake),
+    "channel": Field(_partial_channel, {}),
     "member": Field(object_of(GUILD_MEMBER)),
     "user": Field(object_of(USER)),
     "message": Field(object_of(MESSAGE)),
