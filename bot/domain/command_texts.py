@@ -24,9 +24,9 @@ MAX_SUMMARY = 800
 
 NO_MODEL_CHOICES = "There is only one model here, chosen by the people who run this bot."
 NEEDS_CONVERSATION: Mapping[str, str] = {
-    "model": "Mention me first, then choose the model inside that conversation.",
-    "effort": "Mention me first, then choose the effort inside that conversation.",
-    "context": "There is no conversation here yet: mention me first, then ask inside it.",
+    "model": "Ask me something first, then choose the model inside that conversation.",
+    "effort": "Ask me something first, then choose the effort inside that conversation.",
+    "context": "There is no conversation here yet: ask me something first.",
 }
 _SEARCH = "`/model` with a part of a name lists the models that contain it."
 
