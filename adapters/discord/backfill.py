@@ -164,8 +164,7 @@ class ChannelReader:
             return await self._translate(message, context)
         except (PlatformError, StoreUnavailable):
             raise  # temporary: the page is read again
-        except Exception as error:  # noqa: BLE001
-            # The boundary of one message: the rest of its page is still accepted.
+        except Exception as error:  # noqa: BLE001 - the boundary of each message of a page
             log.error("a message cannot be translated", id=message.id, error=repr(error))
             return None
 
@@ -305,7 +304,6 @@ def _parse_thread(parent: Parent, data: Any) -> discord.Thread | None:
     try:
         known: Any = validate(data, THREAD)
         return discord.Thread(guild=parent.guild, state=parent._state, data=known)
-    except Exception as error:  # noqa: BLE001
-        # The boundary of one thread: the rest of the list is still read.
+    except Exception as error:  # noqa: BLE001 - the boundary of each thread of a list
         log.error("an archived thread cannot be parsed", id=id_in(data), error=repr(error))
         return None

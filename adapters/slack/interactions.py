@@ -143,7 +143,7 @@ class SlackInteractionHandler:
             log.error("the database failed", error=str(error))
             return CommandReply(texts.STORE_DOWN)
         except Exception:
-            # The boundary of each interaction: Slack would show its own error, and never resends.
+            # The boundary of each interaction: Slack would show a code, and never resends.
             log.exception("an interaction failed")
             return CommandReply(texts.INTERNAL)
 

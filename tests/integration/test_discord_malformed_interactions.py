@@ -119,7 +119,7 @@ async def test_a_completion_that_cannot_be_read_has_no_choices(
 async def test_a_command_of_an_earlier_version_gets_an_explanation(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Discord lists it until the bot has registered its own commands."""
+    """Discord lists it until the bot has registered the present ones."""
     async with RawBot(sim) as earlier:
         option = {"type": 1, "name": "set", "description": "Choose a model"}
         old = [

@@ -305,7 +305,7 @@ async def test_the_stored_conversation_of_a_message_takes_precedence_over_its_th
 
 
 async def test_a_failed_command_gets_an_explanation(sim: SlackSim, inbox: FakeInbox) -> None:
-    """By a slash command and by the shortcut: Slack would show only its own error."""
+    """By a slash command and by the shortcut: Slack would show only a code."""
     async with running(sim, inbox):
         root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
         await until(lambda: len(inbox.receipts) == 2)
