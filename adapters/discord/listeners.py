@@ -15,10 +15,10 @@ import discord
 import structlog
 
 from adapters.discord.access import AllowedGuilds
-from adapters.discord.backfill import DiscordBackfill, ref_of
+from adapters.discord.backfill import DiscordBackfill
 from adapters.discord.channel_posts import ChannelPosts
+from adapters.discord.channel_reader import ref_at, ref_of
 from adapters.discord.channels import (
-    DIRECT_MESSAGES,
     PLATFORM,
     ChannelContext,
     ChannelKind,
@@ -50,7 +50,6 @@ from bot.domain import texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable
 from bot.domain.inbox import Address, CommandReply, Incoming
-from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
@@ -136,7 +135,7 @@ class MessageListener:
         guild, channel, message = (read_id(payload, name) for name in _IDS)
         if channel is None or (message is None and event != CREATED):
             return  # the event has been logged
-        ref = ChannelRef(str(guild or DIRECT_MESSAGES), str(channel))
+        ref = ref_at(guild, channel)
         try:
             if message is None:
                 self.backfill.reread(client, guild, channel)

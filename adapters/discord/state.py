@@ -16,7 +16,7 @@ import structlog
 from discord.state import ConnectionState
 
 from adapters.discord import payloads
-from adapters.discord.payload_schemas import SCHEMAS
+from adapters.discord.event_schemas import SCHEMAS
 from adapters.discord.payload_validation import (
     JSON,
     InvalidPayload,
