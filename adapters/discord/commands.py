@@ -9,9 +9,10 @@ import discord
 import structlog
 from discord import app_commands
 
+from adapters.discord.errors import attempt
 from adapters.discord.payload_validation import outline
 from adapters.discord.payloads import get_int
-from adapters.discord.rest import RestApi, attempt, request_scopes
+from adapters.discord.rest import RestApi, request_scopes
 from bot.domain import texts
 from bot.domain.errors import PlatformError
 from bot.domain.replies import Priority

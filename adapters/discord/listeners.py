@@ -26,6 +26,7 @@ from adapters.discord.channels import (
     fetch_channel_context,
 )
 from adapters.discord.edits import DiscordEditListener
+from adapters.discord.errors import UNKNOWN_MESSAGE
 from adapters.discord.events import (
     BotIdentity,
     address_of,
@@ -43,7 +44,7 @@ from adapters.discord.payloads import read_id
 from adapters.discord.permalinks import linked_messages
 from adapters.discord.proxied_messages import Original, ProxiedMessages
 from adapters.discord.reply_chains import find_conversation
-from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
+from adapters.discord.rest import RestApi
 from adapters.discord.state import RawMessage
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import texts
