@@ -4,9 +4,9 @@ The table is a fallback: the operator's and the server's own numbers come first,
 here is used up to 32,000 tokens only (`bot.context.budgets`). Names that move to other models over
 time (`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows.
 
-A wrong row costs little: a refusal corrects a window, a longest answer or an effort that is too
-much, and one that is too little gives a shorter context or answer, or no `/effort`. Nothing corrects
-a price, so only a row's own model has it, not every name that the pattern fits.
+A wrong row costs little. A refusal corrects what is too much: a window, an answer's length, an
+effort. What is too little gives a shorter context or answer, or no `/effort`. Nothing corrects a
+price, so only a row's own model has one, not every name that the pattern fits.
 """
 
 from __future__ import annotations

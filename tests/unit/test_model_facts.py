@@ -17,7 +17,7 @@ OPENAI, ROUTER, LOCAL = (
 @pytest.mark.parametrize("pattern", TABLE)
 def test_every_row_is_reached(pattern: str) -> None:
     """A model whose name has the pattern's characters and nothing else gets that row."""
-    found = (_look_up(pattern.replace("*", rest)) for rest in ("", "-latest", "2025-08-07", "x"))
+    found = (_look_up(pattern.replace("*", rest)) for rest in ("", "-latest", "25-08-07", "x"))
     assert TABLE[pattern] in found
 
 
