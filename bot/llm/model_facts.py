@@ -5,7 +5,7 @@ here is used up to 32,000 tokens only (`bot.context.budgets`). Names that move t
 time (`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows.
 
 A wrong row costs little. A refusal corrects what is too much: a window, an answer's length, an
-effort. What is too little gives a shorter context or answer, or no `/effort`. Nothing corrects a
+effort. Too little of one gives a shorter context or answer, or no `/effort`. Nothing corrects a
 price, so only a row's own model has one, not every name that the pattern fits.
 """
 
@@ -147,7 +147,7 @@ _PREFIXES = re.compile(r"^(ft:|([a-z]{2,6}\.)?(anthropic|meta|mistral)\.|meta-(?
 _OTHER_PURPOSES = re.compile(r"image|audio|tts|live|realtime|transcribe|embed|omni|guard")
 # The prices are those of the makers' own services.
 _PRICED_HOSTS = ("api.openai.com", "api.anthropic.com")
-# The names of one model, after that of its family.
+# What may follow the name of a family without naming another model.
 _SAME_MODEL = re.compile(r"(-latest|-20\d\d-?\d\d-?\d\d)?-?")
 
 

@@ -52,7 +52,7 @@ def test_a_prompt_that_leaves_little_room_does_not_shorten_later_answers() -> No
 
 
 def test_a_prompt_that_is_too_long_without_numbers_does_not_shorten_later_answers() -> None:
-    """Each try halves the answer, in vain; a short question still gets a long one."""
+    """Each try halves the answer without success; a short question still gets a long one."""
     limits, long = OutputLimit(), question(20_000)
     text = "The prompt plus max_tokens is too large for the context window."
     tries = 0

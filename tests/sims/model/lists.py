@@ -145,7 +145,7 @@ LLAMA_CPP_PROPS = {"default_generation_settings": {"n_ctx": 16_384}, "total_slot
 
 @dataclass
 class ListServer:
-    """Answers GET requests with `bodies` by path; other paths with that of `/*`, or with 404.
+    """Answers GET requests with `bodies` by path; other paths with the body of `/*`, or with 404.
 
     `hold` delays the next answers until it is set; a `status` other than 200 answers all.
     """

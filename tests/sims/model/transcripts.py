@@ -1,4 +1,4 @@
-"""The requests for transcripts that came, and the scripts that answer them."""
+"""Requests for transcripts, and the scripts that answer them."""
 
 from __future__ import annotations
 
