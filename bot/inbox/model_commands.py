@@ -48,7 +48,8 @@ class ModelCommands:
         names = await self._catalog.list_names()
         conversation = await self._store.find(command.key)
         chosen = conversation.model if conversation else None
-        text = command_texts.models_offered(chosen, self._catalog.default, names)
+        answering = self._catalog.get(chosen).name
+        text = command_texts.models_offered(chosen, answering, self._catalog.default, names)
         options = (*names, DEFAULT) if names else ()
         menu = Menu(command.name, command.key, options) if options else None
         return await self.reply_once(command, CommandReply(text, menu=menu))

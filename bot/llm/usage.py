@@ -23,6 +23,7 @@ _OUTPUT: _Paths = (("completion_tokens",), ("output_tokens",))
 _TOTAL: _Paths = (("total_tokens",),)
 _CACHED: _Paths = (
     ("prompt_tokens_details", "cached_tokens"),  # OpenAI and nearly all compatible servers
+    ("prompt_token_details", "cached_tokens"),  # Mistral, which also has the two other names
     ("input_tokens_details", "cached_tokens"),  # the Responses API
     ("prompt_cache_hit_tokens",),  # DeepSeek
     ("cached_tokens",),  # Moonshot
@@ -76,10 +77,11 @@ def _whole_output(counts: Mapping[str, Any], input_tokens: int) -> tuple[int, in
     """The tokens of the whole answer, and those of its reasoning.
 
     xAI and Gemini count reasoning apart; then the total is larger than its two parts. Gemini sends
-    no count of it, so the difference is the count.
+    no count of it, so the difference is the count. Without a count of the input, the total says
+    nothing: the difference is mostly the input.
     """
     output, reasoning = _count(counts, _OUTPUT), _count(counts, _REASONING)
-    hidden = _count(counts, _TOTAL) - input_tokens - output
+    hidden = _count(counts, _TOTAL) - input_tokens - output if input_tokens else 0
     if reasoning == 0:
         reasoning = max(hidden, 0)
         return _limit(output + reasoning), _limit(reasoning)

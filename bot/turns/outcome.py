@@ -45,8 +45,9 @@ class ReplyDraft:
 
     def add(self, delta: Delta, now: float) -> None:
         """Add a delta that arrived at `now`, in Unix seconds."""
-        if delta.model:
+        if delta.model:  # a new attempt, after one that failed
             self.model = delta.model
+            self.finish_reason = self.usage = None
             self.reasoning.reset()
         if delta.reasoning and not self.text:
             self.reasoning.add(delta.reasoning)

@@ -24,7 +24,7 @@ def test_any_list_of_models_fits_a_discord_message(
     names: list[str], chosen: str, default: str
 ) -> None:
     renderer = DiscordRenderer()
-    offered = command_texts.models_offered(chosen, default, names)
+    offered = command_texts.models_offered(chosen, default, default, names)
     refused = command_texts.model_refused(chosen, names)
     for text in (offered, refused):
         assert size(renderer.render(text)) <= DISCORD
@@ -41,14 +41,14 @@ def test_the_refusal_of_the_api_is_short() -> None:
 def test_thousands_of_models_are_grouped_and_counted(providers: int) -> None:
     """Every provider that is listed shows at least one name, and the hint says how to search."""
     names = [f"provider{n % providers}/model-{n}" for n in range(10_000)]
-    text = command_texts.models_offered(None, "echo", names)
+    text = command_texts.models_offered(None, "echo", "echo", names)
     assert 500 < len(text) <= DISCORD
     assert "`/model` with a part of a name" in text
     assert "more" in text
 
 
 def test_a_few_models_are_listed_one_a_line() -> None:
-    text = command_texts.models_offered("b/2", "a/1", ["a/1", "b/2"])
+    text = command_texts.models_offered("b/2", "b/2", "a/1", ["a/1", "b/2"])
     assert text == (
         "This conversation uses `b/2`. You can choose:\n- `a/1`\n- `b/2`\n\n"
         "`/model default` returns to `a/1`."
