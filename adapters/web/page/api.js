@@ -55,6 +55,13 @@ export class Api {
     return this.#ask(path, { headers: this.headers(), signal: AbortSignal.timeout(limit) });
   }
 
+  /** The session that `token` opens. The token is not kept. */
+  async probe(token) {
+    if (!/^[!-~]+$/.test(token)) throw new ApiError(401, "A token has no such characters.");
+    const signal = AbortSignal.timeout(LIMIT_MS);
+    return this.#ask("/app/session", { headers: { Authorization: `Bearer ${token}` }, signal });
+  }
+
   post(path, body) {
     const headers = this.headers({ "Content-Type": "application/json" });
     return this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) });
