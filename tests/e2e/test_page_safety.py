@@ -114,6 +114,35 @@ async def test_text_cannot_become_markup_elsewhere_in_the_page(visit: Visit, hou
     assert await tab.page.evaluate(attempt) == "TypeError"
 
 
+async def test_another_user_of_a_tab_gets_nothing_of_the_first_one(
+    visit: Visit, house: House
+) -> None:
+    """Not the drafts, not the messages; and what was not sent yet is never sent as the other."""
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await tab.mention("private matters")
+    await tab.wait_reply("private matters")
+    await tab.page.route("**/app/messages", lambda route: route.abort())
+    await tab.say("private and unsent")
+    await expect(tab.questions.last).to_contain_text("Not sent yet")
+    await tab.box.fill("private draft")
+    await tab.page.unroute("**/app/messages")
+    sent: list[str] = []
+    tab.page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+    token = house.new_token()
+    other = await visitor.tab()
+    await other.page.evaluate(
+        "(token) => { localStorage['threadline.token'] = JSON.stringify(token); }", token
+    )
+    await expect(tab.page.locator("#user")).to_have_text(f"user{str(token).rpartition('-')[2]}")
+    await expect(tab.page.locator(".empty")).to_be_visible()
+    await expect(tab.thread).to_be_hidden()
+    await tab.mention("hello from another")
+    await tab.wait_reply("hello from another")
+    assert not [each for each in sent if "unsent" in each]
+    assert "private" not in await tab.page.evaluate("JSON.stringify({ ...sessionStorage })")
+
+
 async def test_page_asks_for_a_token_once_and_forgets_it_at_sign_out(
     visit: Visit, house: House
 ) -> None:
