@@ -67,6 +67,11 @@ async def test_scrolling_up_a_little_stops_following_a_streaming_reply(
     await scroller.hover()
     await tab.page.mouse.wheel(0, -30)
     left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
+
+    async def has_scrolled() -> bool:
+        return bool(await scroller.evaluate(left) > 2)
+
+    await until(has_scrolled)  # the browser applies a turn of the wheel later
     grown = tab.replies.locator(".text > p")
     count = await grown.count()
     await house.model.release("at length")

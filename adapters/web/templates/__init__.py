@@ -7,11 +7,22 @@ Tags:  <message role="user"> … {user} … </message>   (as in Python: {{ is a 
 from __future__ import annotations
 
 from adapters.web.templates.text import parse, write_handlebars, write_tags
-from adapters.web.templates.values import MOST_FILLED, Said, Template, template_of
+from adapters.web.templates.values import (
+    MOST_FILLED,
+    Block,
+    Part,
+    Said,
+    Slot,
+    Template,
+    template_of,
+)
 
 __all__ = [
     "MOST_FILLED",
+    "Block",
+    "Part",
     "Said",
+    "Slot",
     "Template",
     "parse",
     "template_of",
