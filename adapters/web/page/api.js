@@ -38,11 +38,15 @@ export class Api {
     this.onLocked = onLocked;
   }
 
+  // Read once: after another tab signed in as another user, what this tab still sends is not theirs.
+  #token = browser.get("token");
+
   get token() {
-    return browser.get("token");
+    return this.#token;
   }
 
   set token(value) {
+    this.#token = value;
     browser.set("token", value);
   }
 

@@ -3,7 +3,7 @@ import { Api, asApiError } from "./api.js";
 import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
 import { ContextPanel } from "./context.js";
-import { el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
+import { browser, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
@@ -192,7 +192,7 @@ class Page {
 
   /** Another tab signed in or out, perhaps as another user. */
   #signedElsewhere() {
-    if (this.api.token || !$("#login").open) location.reload();
+    if (browser.get("token") || !$("#login").open) location.reload();
   }
 
   leave() {
