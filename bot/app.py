@@ -56,7 +56,9 @@ async def run(
         for component in _components(core, adapters):
             supervisor.add(component)
         if source is not None:
-            supervisor.add(_config_component(settings, source, resources.models, clock))
+            changed = web.models_changed if web is not None else lambda: None
+            watched = _config_component(settings, source, resources.models, clock, changed)
+            supervisor.add(watched)
         if web is not None:
 
             def health() -> Mapping[str, Health]:
@@ -84,10 +86,19 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
 
 
 def _config_component(
-    settings: Settings, source: ConfigSource, models: Reloadable, clock: Clock
+    settings: Settings,
+    source: ConfigSource,
+    models: Reloadable,
+    clock: Clock,
+    changed: Callable[[], None],
 ) -> Component:
-    """The watcher of the configuration files as a supervised component."""
-    watcher = ConfigWatcher(settings=settings, source=source, target=models, clock=clock)
+    """The watcher of the configuration files as a supervised component.
+
+    `changed` is called after a change of the models.
+    """
+    watcher = ConfigWatcher(
+        settings=settings, source=source, target=models, clock=clock, changed=changed
+    )
 
     async def run() -> None:
         with contextlib.ExitStack() as stack:

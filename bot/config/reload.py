@@ -57,12 +57,22 @@ class ConfigSource:
 
 
 class ConfigWatcher:
-    """Looks at the files of `settings`, which gave `target` its present configuration."""
+    """Looks at the files of `settings`, which gave `target` its present configuration.
+
+    `changed` is called after `target` has another configuration.
+    """
 
     def __init__(
-        self, *, settings: Settings, source: ConfigSource, target: Reloadable, clock: Clock
+        self,
+        *,
+        settings: Settings,
+        source: ConfigSource,
+        target: Reloadable,
+        clock: Clock,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._source, self._target, self._clock = source, target, clock
+        self._changed = changed
         self._config = resolve(settings)
         self._paths = settings.files
         self._filled = {path for path in self._paths if _size(_fingerprint(path)) > 0}
@@ -133,6 +143,7 @@ class ConfigWatcher:
         if changed:
             model, choices = ",".join(config.chain), ",".join(config.choices)
             log.info("the configuration was reloaded", model=model, choices=choices)
+            self._changed()
         elif was_wrong:
             log.info("the configuration is right again, and the same as before")
 

@@ -45,6 +45,7 @@ def body_too_long(limit: int) -> str:
 # ── files ─────────────────────────────────────────────────────────────────────────────────────
 NO_FILES = "This server takes no files."
 NOTHING_SAID = "Write a message, or attach a file."
+FAILED_UNEXPECTEDLY = "Something went wrong in Threadline, and it has been logged."
 COMMAND_WITH_FILES = "A command takes no files: remove them, or send them with a message."
 NO_SUCH_FILE = "There is no such file."
 FILE_NOT_STORED = "The content of this file is not stored here."
