@@ -13,13 +13,13 @@ class Directory(Protocol):
     """What one platform knows about people and places. Every adapter has one.
 
     Answers may be up to a minute old. Methods raise a PlatformError if the platform does not
-    answer; nobody is allowed anything because of that.
+    answer; no one is allowed anything because of that.
     """
 
     @property
     def has_strangers(self) -> bool:
         """Whether people of other organizations can write here. If not, a place without rules about
-        people needs no call to `person`.
+        people needs no facts about them.
         """
         ...
 
@@ -31,6 +31,15 @@ class Directory(Protocol):
         """A person in the workspace of `key`. Raises Gone if they are not (or no longer) there."""
         ...
 
+    async def is_stranger(self, key: ConversationKey, author: Author) -> bool:
+        """Whether a person is of another organization; raises as `person`.
+
+        Asked for each message where no rule is about people, so adapters answer from what events
+        say of their authors, and call the platform only if those did not say it. Always False
+        without `has_strangers`.
+        """
+        ...
+
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
         """Whether a person can read a channel (a key without thread) at this moment.
 
@@ -39,7 +48,7 @@ class Directory(Protocol):
         ...
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """The references, as written, that name nobody and nothing here.
+        """The references, as written, that name no one and nothing here.
 
         For `doctor`, and for block lists, which block all people if a reference names no one. The
         references of block lists have the workspace that they are applied in.
