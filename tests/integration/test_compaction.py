@@ -144,6 +144,30 @@ async def test_the_reply_says_once_that_older_messages_are_summarized(path: Path
         assert told(world) == 1
 
 
+async def test_a_reply_that_is_written_again_keeps_the_sentence(path: Path) -> None:
+    async with long_world(path) as world:
+        await fill_until(world, lambda: told(world) == 1)
+        for _ in range(2):
+            await world.command("retry")
+            await world.settle()
+            assert texts.OLDER_SUMMARIZED in world.shown()[-1]
+        await talk(world, 100, 2)
+        assert told(world) == 1
+        await world.command("retry")
+        await world.settle()
+        assert told(world) == 1
+
+
+async def fill_until(world: World, condition: Callable[[], bool]) -> int:
+    """Talk, first about the secret, until `condition`; the next number."""
+    await talk(world, 1, 1, SECRET)
+    number = 2
+    while not condition():
+        await talk(world, number, 1)
+        number += 1
+    return number
+
+
 async def test_an_answer_that_fails_does_not_use_up_the_sentence(path: Path) -> None:
     async with long_world(path) as world:
         await talk(world, 1, 1, SECRET)
