@@ -108,9 +108,12 @@ class RequestBuilder:
     ) -> ChatRequest | None:
         """With less history; None if no history is left to drop.
 
-        If another model of a chain is smaller than the first one, only this turn gets less.
+        If another model of a chain is smaller than the first one, only this turn gets less; also if
+        the question may be why the request is too long.
         """
         self._is_kept = self._ports.budgets.is_of_first(model, error.model)
+        if error.window is None and self._is_mostly_new():
+            self._is_kept = False
         tokens = self._expected
         budget = self._ports.budgets.learn(model, tokens, error)
         while budget > 0:
@@ -122,6 +125,11 @@ class RequestBuilder:
                 return shorter
             budget //= 2
         return None
+
+    def _is_mostly_new(self) -> bool:
+        """Whether the last message, with the questions, is half of the newest request."""
+        costs = list(map(message_tokens, self._request.messages))
+        return 2 * costs[-1] > sum(costs)
 
     async def _without_images(
         self, model: ChatModel, error: CannotSee | ImageRefused
