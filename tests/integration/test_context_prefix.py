@@ -149,7 +149,7 @@ async def test_a_window_that_the_first_model_refused_stays_smaller(world: World)
 async def test_one_huge_message_costs_a_full_window_no_older_message(
     world: World, form: str
 ) -> None:
-    """Its own turn may have less history; afterwards it keeps its ends."""
+    """The turn that it belongs to may have less history; afterwards it keeps its ends."""
     await converse(world, 1, 1)
     while sum(map(message_tokens, world.model.requests[-1].messages)) < 0.75 * BUDGET:
         await converse(world, len(world.model.requests) + 1, 1, words=300)
