@@ -175,12 +175,13 @@ async def test_a_turn_that_a_smaller_fallback_answers_begins_no_summary(path: Pa
     summarizer = Summarizer()
     async with long_world(path, summarizer=summarizer) as world:
         world.model.name = "large,small"
-        await talk(world, 1, 5)
-        refusals = iter([(errors.ContextTooLong(model="small", window=800),)])
-        world.model.script = lambda: next(refusals, world.model.pieces)
-        await talk(world, 6, 2)
-        refused, smaller, usual = map(tokens_of, world.model.requests[-3:])
-        assert smaller < 800 < refused < usual < 0.8 * BUDGET
+        await talk(world, 1, 7)
+        long = (Delta("I see. " * 120), Delta(finish_reason="stop"))  # fills the smaller window
+        script = iter([(errors.ContextTooLong(model="small", window=1_100),), long])
+        world.model.script = lambda: next(script, world.model.pieces)
+        await talk(world, 8, 1)
+        refused, smaller = map(tokens_of, world.model.requests[-2:])
+        assert smaller < 825 < refused
         assert summarizer.requests == [] and window_start(world) == 0
 
 

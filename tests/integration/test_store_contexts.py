@@ -11,6 +11,7 @@ import pytest
 from bot.domain.context import ContextState, Summary, TokenCount
 from bot.domain.inbox import Address
 from bot.domain.model import Usage
+from bot.store import contexts
 from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import ANSWER, answer_next, key, opened, said
 
@@ -110,3 +111,17 @@ async def test_a_server_that_counts_no_cached_tokens_is_not_one_that_counts_none
         await answer_next(store, 1, replace(ANSWER, usage=usage))
         found.append(await store.contexts().read_cached_tokens(1, epoch=1))
     assert found == [None, 0]
+
+
+async def test_the_last_count_of_a_conversation_is_found_by_an_index(store: SqliteStore) -> None:
+    """A model that never answered here, or long ago, costs no scan of its or of other turns."""
+    plan = await store._write(
+        lambda db: db.execute(
+            f"EXPLAIN QUERY PLAN {contexts._COUNTS} AND conversation_id = ?"
+            " ORDER BY id DESC LIMIT 1",
+            ("m", 1),
+        ).fetchall()
+    )
+    assert [row[3] for row in plan] == [
+        "SEARCH turns USING INDEX turns_counted_here (conversation_id=? AND model=?)"
+    ]
