@@ -202,7 +202,7 @@ def test_the_counts_of_whole_requests_are_believed(name: str) -> None:
 
 
 def test_a_counts_lower_limit_depends_on_the_script() -> None:
-    """Numbers of o200k_base and of Qwen's tokenizer for such texts are in between."""
+    """For such texts the bounds are wide: a tokenizer that was trained on them is in between."""
     shares = {
         "the deploy failed again, because the queue was full. ": (0.2, 0.11),
         "部署又失败了，因为队列已满，而且工作进程没有重新启动。": (0.6, 0.3),
