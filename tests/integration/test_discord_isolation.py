@@ -73,7 +73,7 @@ def _matches(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern, path) is not None
 
 
-pytestmark = pytest.mark.timeout(300)  # SECONDS, several times
+pytestmark = pytest.mark.timeout(900)  # SECONDS, several times
 Scenario = Callable[[Rig, Case], Awaitable[None]]
 
 
