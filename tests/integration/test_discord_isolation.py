@@ -220,11 +220,11 @@ async def reset_and_read(rig: Rig, channel: int) -> str:
         while True:
             number = await rig.sim.slash(c.ALICE, channel, "reset")
 
-            async def replied(asked: Interaction = interactions.all[number]) -> bool:
+            async def is_over(asked: Interaction = interactions.all[number]) -> bool:
                 late = time.time() - asked.at > interactions.first_within
                 return asked.original is not None or (asked.answered is None and late)
 
-            await rig.sim.until(replied, SECONDS)
+            await rig.sim.until(is_over, SECONDS)
             if (message := interactions.all[number].original) is not None:
                 return str((await rig.sim.message(message.id))["content"])
 

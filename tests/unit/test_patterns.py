@@ -141,9 +141,7 @@ def test_the_search_finds_the_patterns() -> None:
     """Every module that uses `re` or `regex` has patterns, unless it uses only their types."""
     places = {found.place for found in PATTERNS} | TRUSTED
     using = {
-        str(path.relative_to(ROOT))
-        for path in sources()
-        if USES_PATTERNS.search(path.read_text())
+        str(path.relative_to(ROOT)) for path in sources() if USES_PATTERNS.search(path.read_text())
     }
     assert using <= places
     assert len(PATTERNS) > 50
