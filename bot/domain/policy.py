@@ -22,7 +22,7 @@ class AnswerMode(StrEnum):
 
     MENTION = "mention"  # those that mention the bot, also in its threads
     THREAD = "thread"  # mentions, and all messages in a thread that the bot answers in
-    ALWAYS = "always"  # all messages of people, each answered in a separate thread
+    ALWAYS = "always"  # all messages of people, each answered in a new thread
 
 
 class Controllers(StrEnum):
@@ -170,7 +170,7 @@ class Budget:
 
 
 class Redaction(StrEnum):
-    """Kinds of text that are replaced before it goes to a model or a log."""
+    """Kinds of text that are replaced before text goes to a model or a log."""
 
     KEYS = "keys"  # always on
     EMAIL = "email"

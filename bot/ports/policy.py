@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.policy import EffectivePolicy, PersonFacts, PersonRef, PlaceFacts, PlaceRef, Verdict
+from bot.domain.policy import (
+    EffectivePolicy,
+    Override,
+    OverrideName,
+    PersonFacts,
+    PersonRef,
+    PlaceFacts,
+    PlaceRef,
+    Verdict,
+)
 
 
 class Directory(Protocol):
@@ -89,4 +98,27 @@ class Policy(Protocol):
 
     async def is_admin(self, key: ConversationKey, author: Author) -> bool:
         """Whether this person administers the bot in this workspace; no if that is unknown."""
+        ...
+
+
+class PolicyStore(Protocol):
+    """What administrators set by command. Methods raise StoreUnavailable if the database fails."""
+
+    async def list_overrides(self) -> Sequence[Override]:
+        """All values of all channels."""
+        ...
+
+    async def set_override(
+        self,
+        channel: ConversationKey,
+        name: OverrideName,
+        value: str | None,
+        *,
+        by: Author,
+        source: str = "",
+    ) -> Override | None:
+        """Set a value of a channel, or take it back with None; both are written to the audit.
+
+        `source` is as in `Store`: raises CommandDone if the command was executed before.
+        """
         ...
