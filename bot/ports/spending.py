@@ -1,0 +1,110 @@
+"""The ports of spending: the books, the prices, and the meter that every request runs through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.model import ChatRequest, Delta, Usage
+from bot.domain.policy import Budget
+from bot.domain.spending import (
+    Booking,
+    BudgetLine,
+    BudgetState,
+    NotReserved,
+    Quote,
+    Reserved,
+    Spender,
+    UsageField,
+    UsageQuery,
+    UsageRow,
+)
+from bot.ports.model import ChatModel
+
+
+class SpendingStore(Protocol):
+    """The books. All methods raise StoreUnavailable if the database fails."""
+
+    async def reserve(
+        self, spender: Spender, lines: Sequence[BudgetLine], quote: Quote, day: str
+    ) -> Reserved | NotReserved:
+        """Check the lines and reserve what the request may cost, in one transaction.
+
+        A line has room while what is spent and reserved is less than its limit, so all requests
+        together exceed it by at most one reservation. Raises LostOwnership for a stale fence.
+        """
+        ...
+
+    async def record_progress(self, reservation: int, model: str, output_tokens: int) -> None:
+        """The answer of a request that runs has this many tokens by now."""
+        ...
+
+    async def settle(
+        self, reservation: int, bookings: Sequence[Booking], lines: Sequence[BudgetLine]
+    ) -> Sequence[BudgetState]:
+        """Replace a reservation by what was used; no bookings release it.
+
+        Returns the lines of which `NEARLY_SPENT` is used and nobody was told yet; they count as
+        told. A reservation that was settled before changes nothing.
+        """
+        ...
+
+    async def states(self, lines: Sequence[BudgetLine]) -> Sequence[BudgetState]:
+        """What is spent and reserved of each line."""
+        ...
+
+    async def usage(
+        self, query: UsageQuery, by: Sequence[UsageField], *, limit: int
+    ) -> Sequence[UsageRow]:
+        """The usage of each group, sorted by the group."""
+        ...
+
+
+class BudgetSource(Protocol):
+    """Which budgets there are."""
+
+    async def budgets(self, key: ConversationKey, author: Author | None) -> Sequence[Budget]:
+        """The budgets that count a request at this place for this person. Raises nothing."""
+        ...
+
+
+class PriceList(Protocol):
+    """What models cost."""
+
+    async def quote(self, model: ChatModel, request: ChatRequest, input_tokens: int) -> Quote:
+        """The most that a request to a model, or to each model of a chain, may cost."""
+        ...
+
+    async def cost(self, model: str, usage: Usage) -> int | None:
+        """What a request cost, in billionths of a dollar; None if the price is not known."""
+        ...
+
+
+class MeteredStream(Protocol):
+    """One request that is counted.
+
+    `nearly_spent` has the budgets that people are to be told of, once the request is settled.
+    """
+
+    nearly_spent: Sequence[BudgetState]
+
+    @property
+    def deltas(self) -> AsyncIterator[Delta]:
+        """The streamed answer."""
+        ...
+
+
+class Meter(Protocol):
+    """Counts what requests cost, within the budgets."""
+
+    def stream(
+        self, spender: Spender, model: ChatModel, request: ChatRequest, input_tokens: int
+    ) -> AbstractAsyncContextManager[MeteredStream]:
+        """Reserve, then stream the answer; leaving the block ends the request and settles it.
+
+        `input_tokens` is the estimate of the request. Raises BudgetSpent or BudgetHeld before the
+        request is sent, LostOwnership for a stale fence, and StoreUnavailable.
+        """
+        ...
