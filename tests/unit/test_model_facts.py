@@ -55,14 +55,8 @@ def test_names_of_all_providers_are_recognized(model: str, window: int | None) -
 def test_a_local_servers_window_is_not_the_models() -> None:
     """Ollama cuts requests silently to the window that it loaded the model with."""
     facts = known_facts("llama3.1:8b", LOCAL)
-    assert (facts.window, facts.max_output, facts.sees, facts.prices) == (None, None, None, None)
+    assert (facts.window, facts.max_output, facts.sees) == (None, None, None)
     assert facts.tools is True
-
-
-def test_prices_are_those_of_the_makers_own_service() -> None:
-    assert known_facts("gpt-5", OPENAI).prices is not None
-    assert known_facts("gpt-5", ROUTER).prices is None
-    assert known_facts("ft:gpt-4o:acme::x", OPENAI).prices is None
 
 
 def test_the_first_source_that_has_a_fact_wins() -> None:
