@@ -33,11 +33,15 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.llm.model_server import ModelOptions
+from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
+from bot.policy.budgets import NoBudgets
+from bot.policy.meter import BudgetMeter
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
+from bot.ports.spending import BudgetSource
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
@@ -65,6 +69,7 @@ class Core:
     scheduler: Scheduler
     fetcher: AttachmentFetcher
     compactor: Compactor
+    meter: BudgetMeter
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -84,6 +89,7 @@ class Core:
         if left:
             log.warning("unfinished turns remain for the next start", turns=left)
         await self.compactor.aclose()
+        await self.meter.aclose()
         await self.fetcher.aclose()
         await self.inbox.aclose()
 
@@ -152,9 +158,20 @@ def build_core(
     adapters: Mapping[str, Adapter],
     clock: Clock,
     is_down: Callable[[str], bool] = lambda _platform: False,
+    budgets: BudgetSource | None = None,
 ) -> Core:
-    """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform."""
+    """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform.
+
+    `budgets` limit what requests to models cost.
+    """
     store, models = resources.store, resources.models
+    meter = BudgetMeter(
+        store=store.spending(),
+        prices=ModelPrices(models, now=clock.time),
+        budgets=budgets or NoBudgets(),
+        clock=clock,
+        zone=settings.zone,
+    )
     fetcher = AttachmentFetcher(
         store=store.attachments(),
         adapters=adapters,
@@ -183,6 +200,7 @@ def build_core(
         context=replace(resources.context, wait=compactor.wait),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         compactor=compactor,
+        meter=meter,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -192,7 +210,7 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
-    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher, compactor=compactor)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter)
 
 
 def build_readers(settings: Settings, clock: Clock) -> Readers:

@@ -150,6 +150,11 @@ class RequestBuilder:
         """See the class."""
         return None if self._request.has_images else self._tokens
 
+    @property
+    def expected_tokens(self) -> float:
+        """The tokens of the newest request, as its provider should count them."""
+        return self._expected
+
     def use(self, answer: str) -> WindowUse:
         """How full the window is with the newest request and its `answer`.
 

@@ -53,11 +53,16 @@ class PeriodSpan:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLine:
-    """A budget that counts a request: for which account, and in which period."""
+    """A budget that counts a request: for which account, and in which period.
+
+    `is_limit`: a request needs room in it. A cheaper model that answers once the budget is spent
+    is counted and not limited by it.
+    """
 
     budget: Budget
     account: str
     period: PeriodSpan
+    is_limit: bool = True
 
     @property
     def limit(self) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import BudgetHeld
 from bot.domain.model import ChatRequest, Delta, Usage
 from bot.domain.policy import Budget
 from bot.domain.spending import (
@@ -100,11 +101,22 @@ class Meter(Protocol):
     """Counts what requests cost, within the budgets."""
 
     def stream(
-        self, spender: Spender, model: ChatModel, request: ChatRequest, input_tokens: int
+        self,
+        spender: Spender,
+        model: ChatModel,
+        request: ChatRequest,
+        input_tokens: float,
+        *,
+        spent: Collection[str] = (),
     ) -> AbstractAsyncContextManager[MeteredStream]:
         """Reserve, then stream the answer; leaving the block ends the request and settles it.
 
-        `input_tokens` is the estimate of the request. Raises BudgetSpent or BudgetHeld before the
-        request is sent, LostOwnership for a stale fence, and StoreUnavailable.
+        `input_tokens` is the estimate of the request. The budgets named `spent` count the request
+        and do not limit it. Raises NoBudget before the request is sent, LostOwnership for a stale
+        fence, and StoreUnavailable.
         """
+        ...
+
+    async def wait_for_room(self, error: BudgetHeld) -> None:
+        """Wait until it may be worth trying again."""
         ...

@@ -50,7 +50,7 @@ def reserve(
 ) -> Reserved | NotReserved:
     _require(db, spender)
     held: NotReserved | None = None
-    for state in states(db, lines):
+    for state in states(db, [line for line in lines if line.is_limit]):
         if state.spent >= state.line.limit:
             return NotReserved(Refusal.SPENT, state.line)
         if held is None and state.spent + state.reserved >= state.line.limit:

@@ -27,6 +27,7 @@ from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.ports.inbox import Inbox
 from bot.ports.model import ChatModel
+from bot.ports.spending import Meter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -223,9 +224,10 @@ def world_of(
     summarizer: ChatModel | None = None,
     compaction: Mapping[str, Any] | None = None,
     wrap: Callable[[Any], Any] = lambda part: part,
+    meter: Meter | None = None,
     **options: Any,
 ) -> World:
-    """The core; it summarizes conversations only with a `summarizer`.
+    """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
 
     `wrap` replaces the parts of the store that the compactor uses.
     """
@@ -252,6 +254,7 @@ def world_of(
         ),
         attachments=room.ports,
         compactor=compactor,
+        meter=meter,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     reporter = FixedReporter()
