@@ -192,6 +192,7 @@ def build_core(
         attachments=store.attachments(),
         summarizer=lambda conversation: models.summarizer(conversation.model),
         budget=resources.context.budgets.get,
+        meter=meter,
     )
     runner = TurnRunner(
         store=store,

@@ -19,7 +19,7 @@ NANO = 1_000_000_000
 """Units of money in one US dollar."""
 
 NEARLY_SPENT = 0.8
-"""The share of a budget at which people are told once."""
+"""The share of a budget at which people get a notice, once."""
 
 
 class Purpose(StrEnum):
@@ -32,7 +32,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """Whom a request is for: a place, and a person unless nobody asked for it.
+    """Whom a request is for: a place, and a person if one asked for it.
 
     `fence`: the attempt at the turn that asks; None for requests outside of turns.
     """
@@ -175,7 +175,7 @@ class BudgetState:
 class UsageQuery:
     """Which usage is wanted; "" and None: any. Days are inclusive, such as 2026-11-30.
 
-    `person` None is everybody; "" are the requests that nobody asked for.
+    `person` None is all people; "" are the requests of no person, such as summaries.
     """
 
     first_day: str = ""

@@ -21,7 +21,7 @@ from bot.llm.registry import ModelRegistry
 from bot.ports.model import ChatModel
 
 DEFAULT_MAX_OUTPUT = 16_384
-"""The longest answer of a model of which nothing is known: that of OpenAI's GPT-4o models."""
+"""The longest answer of a model without known facts: as OpenAI's GPT-4o models."""
 
 _HUGGINGFACE = "router.huggingface.co"
 _NANO_PER_TOKEN = NANO // 1_000_000  # of one dollar for a million tokens
@@ -99,9 +99,9 @@ class ModelPrices:
             return None
         if known is not None or server is None:
             return known
-        return await self._listed(server.address, split_name(name)[1], input_tokens)
+        return await self._look_up(server.address, split_name(name)[1], input_tokens)
 
-    async def unpriced(self, names: Sequence[str]) -> list[str]:
+    async def find_unpriced(self, names: Sequence[str]) -> list[str]:
         """Those of these models whose price is not known."""
         return [name for name in names if await self._prices(name, 1) is None]
 
@@ -113,7 +113,7 @@ class ModelPrices:
         return known or DEFAULT_MAX_OUTPUT
 
     # ── the package ───────────────────────────────────────────────────────────────────────────
-    async def _listed(self, address: str, model: str, input_tokens: int) -> Prices | None:
+    async def _look_up(self, address: str, model: str, input_tokens: int) -> Prices | None:
         async with self._loading:
             if self._snapshot is None:
                 self._snapshot = await asyncio.to_thread(load_snapshot)

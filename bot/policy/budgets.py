@@ -64,7 +64,7 @@ class NoBudgets:
 class PolicyBudgets:
     """Implements `bot.ports.spending.BudgetSource` with the budgets of the policy.
 
-    A budget of certain people counts nobody else. If the platform does not say whether a person is
+    A budget of certain people counts no one else. If the platform does not say whether a person is
     one of them, it counts: otherwise its limit would fall away with the platform.
     """
 

@@ -223,9 +223,9 @@ class MeteredStream:
     @property
     def deltas(self) -> AsyncIterator[Delta]:
         """The streamed answer."""
-        return self._counted()
+        return self._count_all()
 
-    async def _counted(self) -> AsyncGenerator[Delta, None]:
+    async def _count_all(self) -> AsyncGenerator[Delta, None]:
         async for delta in self._stream:
             self._count(delta)
             yield delta
@@ -243,7 +243,7 @@ class MeteredStream:
         self._store_progress()
 
     def _store_progress(self) -> None:
-        """Store the answer's length now and then; a write that takes longer is not repeated."""
+        """Store the answer's length every few seconds, one write at a time."""
         now = self._clock.monotonic()
         busy = self._storing is not None and not self._storing.done()
         if now - self._stored_at < PROGRESS_SECONDS or busy:

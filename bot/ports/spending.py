@@ -47,13 +47,13 @@ class SpendingStore(Protocol):
     ) -> Sequence[BudgetState]:
         """Replace a reservation by what was used; no bookings release it.
 
-        Returns the lines of which `NEARLY_SPENT` is used and nobody was told yet; they count as
+        Returns the lines of which `NEARLY_SPENT` is used and no one was told yet; they count as
         told. A reservation that was settled before changes nothing.
         """
         ...
 
     async def states(self, lines: Sequence[BudgetLine]) -> Sequence[BudgetState]:
-        """What is spent and reserved of each line."""
+        """The amounts that are spent and reserved of each line."""
         ...
 
     async def usage(
@@ -86,7 +86,7 @@ class PriceList(Protocol):
 class MeteredStream(Protocol):
     """One request that is counted.
 
-    `nearly_spent` has the budgets that people are to be told of, once the request is settled.
+    `nearly_spent` has the budgets that people need to hear of, once the request is settled.
     """
 
     nearly_spent: Sequence[BudgetState]

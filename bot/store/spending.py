@@ -62,7 +62,7 @@ def reserve(
 
 
 def _require(db: sqlite3.Connection, spender: Spender) -> None:
-    """Raise LostOwnership if another attempt holds the turn, or nobody does any more."""
+    """Raise LostOwnership if the attempt no longer holds the turn."""
     fence = spender.fence
     if fence is None:
         return
@@ -216,7 +216,7 @@ def _count(db: sqlite3.Connection, row: sqlite3.Row, booking: Booking) -> None:
 
 
 def _tell(db: sqlite3.Connection, lines: Sequence[BudgetLine]) -> list[BudgetState]:
-    """The lines that are nearly spent and of which nobody was told; they count as told."""
+    """The lines that are nearly spent and not told yet; they count as told."""
     nearly = []
     for line in lines:
         row = _find(db, line)
@@ -271,7 +271,7 @@ def forget_old_sums(db: sqlite3.Connection, now: float) -> None:
 def forget_person(db: sqlite3.Connection, platform: str, workspace: str, person: str) -> None:
     """Erase the person's id from the books; the sums of channels and workspaces stay.
 
-    What they used counts as nobody's. Their budgets' sums have no id: see `account_of`.
+    What they used counts as no one's. Their budgets' sums have no id: see `account_of`.
     """
     place = (platform, workspace, person)
     db.execute(

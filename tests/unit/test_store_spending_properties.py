@@ -1,6 +1,6 @@
 """Random requests under random budgets: the books equal a naive reference that adds everything up.
 
-The reference keeps every request in a list and computes each sum anew. It also checks the promise:
+The reference keeps every request in a list and computes each sum again. It also checks the promise:
 what is spent of a budget exceeds it by at most one reservation, as long as no request uses more
 than it reserved.
 """
@@ -80,7 +80,7 @@ class World:
         return [entry for entry in self.entries if entry.booked is None]
 
     def spent(self, line: BudgetLine) -> tuple[int, int]:
-        """What is spent and reserved of a line, in its unit."""
+        """The amounts that are spent and reserved of a line, in its unit."""
         name = (line.budget.name, line.account, line.period.name)
         spent = reserved = 0
         for entry in self.entries:
