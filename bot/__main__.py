@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bot import __version__
 from bot.common import proxies
 from bot.config.models import resolve
+from bot.config.policy_rules import resolve_policy
 from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
@@ -71,7 +72,9 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
     from bot.config.reload import ConfigSource
 
-    require_all(settings.require_consistent, partial(resolve, settings))
+    require_all(
+        settings.require_consistent, partial(resolve, settings), partial(resolve_policy, settings)
+    )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
 
     search = _search_local_servers(settings, options)
@@ -178,7 +181,9 @@ def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     from bot.config import report
     from bot.llm.model_facts import known_facts
 
-    require_all(settings.require_consistent, partial(resolve, settings))
+    require_all(
+        settings.require_consistent, partial(resolve, settings), partial(resolve_policy, settings)
+    )
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
 
 

@@ -23,7 +23,7 @@ from bot.common.clock import SystemClock
 from bot.common.lifecycle import on_signal, run_until, stop_signals
 from bot.common.supervisor import Component, Supervisor
 from bot.config.models import examine
-from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
+from bot.config.reload import ConfigSource, ConfigWatcher
 from bot.config.settings import Settings, SlackMode
 from bot.core import Core, Resources, build_core, build_models, build_reporter, open_resources
 from bot.doctor import check_all
@@ -87,7 +87,7 @@ async def run(
         for component in _components(core, adapters):
             supervisor.add(component)
         if source is not None:
-            supervisor.add(_config_component(settings, source, resources.models, clock))
+            supervisor.add(_config_component(settings, source, resources, clock))
         if web is not None:
 
             def health() -> Mapping[str, Health]:
@@ -115,10 +115,16 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
 
 
 def _config_component(
-    settings: Settings, source: ConfigSource, models: Reloadable, clock: Clock
+    settings: Settings, source: ConfigSource, resources: Resources, clock: Clock
 ) -> Component:
     """The watcher of the configuration files as a supervised component."""
-    watcher = ConfigWatcher(settings=settings, source=source, target=models, clock=clock)
+    watcher = ConfigWatcher(
+        settings=settings,
+        source=source,
+        target=resources.models,
+        policy=resources.policy,
+        clock=clock,
+    )
 
     async def run() -> None:
         with contextlib.ExitStack() as stack:
@@ -357,7 +363,7 @@ def _upload_limits(settings: Settings) -> UploadLimits:
 
 def _read_opening(path: Path | None) -> tuple[tuple[Role, str], ...]:
     """The messages that open each thread of the page. Raises SettingsError for an invalid file."""
-    from adapters.web.templates import parse
+    from bot.domain.templates import parse
 
     if path is None:
         return ()

@@ -20,6 +20,7 @@ from bot.context.window import ContextWindow, today
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
+from bot.domain.prompts import read_prompt
 from bot.llm.check import QUESTION
 from bot.llm.model_server import ModelOptions
 from bot.llm.registry import ModelRegistry
@@ -94,7 +95,7 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
         probe_request(settings, clock.time()),
     )
     summarizer = () if config.summaries in (None, NO_SUMMARIES) else (config.summaries or "",)
-    names = dict.fromkeys((*config.chain, *config.choices, *summarizer))
+    names = dict.fromkeys((*config.chain, *config.choices, *config.assigned, *summarizer))
     for provider, url in _addresses(config, names).items():
         yield proxies.check_route(provider, url)
     async with contextlib.aclosing(ModelRegistry(config, options)) as models:
@@ -156,7 +157,7 @@ def probe_request(settings: Settings, now: float) -> ChatRequest:
     """The request that a turn would send for a short question; `now` is in Unix seconds."""
     window = ContextWindow(
         budget=settings.context_tokens or UNKNOWN_WINDOW_TOKENS,
-        system_prompt=settings.prompt,
+        prompt=read_prompt(settings.prompt),
         questions=frozenset({QUESTION.id}),
         today=today(now, settings.zone),
     )

@@ -17,12 +17,12 @@ from fastapi import HTTPException
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.serializers import page_message
-from adapters.web.templates import Said
 from bot.domain import http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
 from bot.domain.records import ConversationRecord, NewConversation, RecordScope, ReplyRecord
+from bot.domain.templates import Said
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library

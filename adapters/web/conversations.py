@@ -21,12 +21,12 @@ from adapters.web.models import require_offered
 from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.size_limit import MOST_CHARACTERS, message_size, read_newest, take_first
 from adapters.web.sse import EventStream
-from adapters.web.templates import Said, parse
 from adapters.web.uploads import Received, reads
 from bot.domain import http_texts
 from bot.domain.conversations import Author, Effort, Role
 from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
+from bot.domain.templates import Said, parse
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
 

@@ -13,7 +13,11 @@ from adapters.web.auth import User
 from adapters.web.chat import PLATFORM, ChatService, user_scope
 from adapters.web.limits import StreamLimit
 from adapters.web.openapi import ASKING, add_route, field_error
-from adapters.web.templates import (
+from adapters.web.uploads import Received, reads
+from bot.domain.conversations import Author, ConversationKey, Role
+from bot.domain.errors import TemplateError
+from bot.domain.records import ConversationRecord, NewConversation
+from bot.domain.templates import (
     Said,
     Template,
     parse,
@@ -21,10 +25,6 @@ from adapters.web.templates import (
     write_handlebars,
     write_tags,
 )
-from adapters.web.uploads import Received, reads
-from bot.domain.conversations import Author, ConversationKey, Role
-from bot.domain.errors import TemplateError
-from bot.domain.records import ConversationRecord, NewConversation
 
 Prompt = Annotated[
     Received[schemas.Prompt | schemas.PromptForm],

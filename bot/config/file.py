@@ -1,4 +1,4 @@
-"""Reads `threadline.toml`: providers, models and their facts.
+"""Reads `threadline.toml`: providers, models and their facts, profiles and rules.
 
 A wrong file never raises: all its problems are kept, with their lines, beside the parts of it that
 are right, so that one error can report them together with those of the other settings.
@@ -6,8 +6,8 @@ are right, so that one error can report them together with those of the other se
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from bot.config import env_file, file_problems, toml_document
 from bot.config.file_schema import Contents
+from bot.config.policy_schema import RuleTable
 from bot.config.toml_document import Location, TomlDocument, TomlProblem
 from bot.domain.errors import SettingsError
 
@@ -32,7 +33,8 @@ class ConfigFile:
     """The file's contents; without a file, nothing is set. None as `path` reads no file.
 
     `problems` are those of the file alone. `mentioned` are all providers that it describes, also
-    those whose description is wrong.
+    those whose description is wrong. `wrong_rules` are the positions of the [[rules]] that
+    `contents` leaves out because of their problems.
     """
 
     path: Path | None = field(default=None, compare=False)
@@ -40,7 +42,26 @@ class ConfigFile:
     contents: Contents = field(default_factory=Contents.model_construct)
     problems: Sequence[Problem] = ()
     mentioned: frozenset[str] = frozenset()
+    wrong_rules: frozenset[int] = frozenset()
     document: TomlDocument = field(default_factory=TomlDocument, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths in the file begin."""
+        return self.path.parent if self.path is not None else Path()
+
+    def numbered_rules(self) -> Iterator[tuple[int, RuleTable]]:
+        """The rules, each with its position in the file."""
+        count = len(self.contents.rules) + len(self.wrong_rules)
+        positions = (k for k in range(count) if k not in self.wrong_rules)
+        return zip(positions, self.contents.rules, strict=False)
+
+    def prompt_paths(self) -> list[Path]:
+        """The files of prompts that the file names, whether they exist or not."""
+        contents = self.contents
+        tables = (contents, *contents.profiles.values(), *contents.rules)
+        written = dict.fromkeys(table.prompt for table in tables if table.prompt is not None)
+        return [self.folder / name for name in written]
 
     def locate(self, key: str, element: str) -> Location:
         """The location of an element of a list at the top, or of the text that stands for it."""
@@ -81,11 +102,18 @@ def read(path: Path, *, required: bool, settings: Collection[str]) -> ConfigFile
     except TomlProblem as error:
         return _without_contents(path, _place(error) + error.problem)
     contents, errors = _validate(document.values)
-    file = ConfigFile(path, True, contents, (), _mentioned(document.values), document)
+    file = ConfigFile(
+        path,
+        exists=True,
+        contents=contents,
+        mentioned=_mentioned(document.values),
+        wrong_rules=_wrong_rules(errors),
+        document=document,
+    )
     described = [file_problems.describe(error, Contents, settings) for error in errors]
     described.sort(key=lambda each: document.line(each[0]) or 0)
     problems = tuple(file.problem(location, sentence) for location, sentence in described)
-    return ConfigFile(path, True, contents, problems, file.mentioned, document)
+    return replace(file, problems=problems)
 
 
 def _read_text(path: Path) -> str:
@@ -110,6 +138,11 @@ def _place(error: TomlProblem) -> str:
 def _mentioned(values: Mapping[str, Any]) -> frozenset[str]:
     providers = values.get("providers")
     return frozenset(providers) if isinstance(providers, dict) else frozenset()
+
+
+def _wrong_rules(errors: Iterable[Mapping[str, Any]]) -> frozenset[int]:
+    places = (error["loc"][:2] for error in errors)
+    return frozenset(k for top, k in (p for p in places if len(p) == 2) if top == "rules")
 
 
 # ── validation ────────────────────────────────────────────────────────────────────────────────

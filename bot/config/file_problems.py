@@ -53,6 +53,20 @@ _OTHER_NAMES: Mapping[str, str] = {
     "summary": "summaries",
     "provider": "providers",
     "cache_read": "cached",
+    "places": "where",
+    "channels": "where",
+    "mode": "answers",
+    "users": "allow",
+    "only": "allow",
+    "deny": "block",
+    "buttons": "controls",
+    "administrators": "admins",
+    "retention": "retention_days",
+    "system_prompt": "prompt",
+    "scope": "per",
+    "models": "model",
+    "usd": "dollars",
+    "budget": "budgets",
 }
 
 
@@ -114,11 +128,12 @@ def keys_at(schema: type[BaseModel], location: Location) -> list[str]:
     for part in location:
         tables = [each for each in _alternatives(annotation) if _is_table(each)]
         if tables:
-            field = tables[0].model_fields.get(part)
+            field = tables[0].model_fields.get(str(part))
             annotation = None if field is None else field.annotation
         else:
-            mappings = [each for each in _alternatives(annotation) if get_origin(each) is dict]
-            annotation = get_args(mappings[0])[1] if mappings else None
+            kind = list if isinstance(part, int) else dict
+            found = [each for each in _alternatives(annotation) if get_origin(each) is kind]
+            annotation = get_args(found[0])[-1] if found else None
     tables = [each for each in _alternatives(annotation) if _is_table(each)]
     return list(tables[0].model_fields) if tables else []
 

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bot.config import model_names
-from bot.config.fields import split
+from bot.config.policy_schema import Profile, RuleTable, Table, Values, split_text
 from bot.config.variables import referenced_name
 from bot.domain.model import ModelFacts
 from bot.domain.model import Prices as ModelPrices
@@ -24,6 +24,7 @@ NO_KEY_IN_FILE = (
 
 # Names of headers and parameters whose value is a key.
 _CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
+_PROFILE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,50}")
 # RFC 9110, section 5.6.2: the characters of a header's name.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
@@ -34,6 +35,12 @@ def _check_provider_name(name: str) -> str:
         raise ValueError(
             "a provider's name consists of letters, digits, . _ and -, and is not echo"
         )
+    return name
+
+
+def _check_profile_name(name: str) -> str:
+    if not _PROFILE_NAME.fullmatch(name):
+        raise ValueError("a profile's name consists of letters, digits, . _ and -")
     return name
 
 
@@ -83,26 +90,12 @@ def is_sendable(value: str) -> bool:
     return value.isascii() and value.isprintable()
 
 
-def _split_text(value: Any) -> Any:
-    """One text for a list, as in `.env`."""
-    return list(split(value)) if isinstance(value, str) else value
-
-
 # ── tables ────────────────────────────────────────────────────────────────────────────────────
 _Name = Annotated[str, AfterValidator(model_names.check_name)]
 _Choice = Annotated[str, AfterValidator(model_names.check_choice)]
 _Tokens = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Kind = Literal["openai", "openai-responses", "anthropic", "huggingface"]
-
-
-class Table(BaseModel):
-    """A table of the file: its keys are the fields, and others are refused."""
-
-    # Without a file, the validators are not needed, so a start does not spend time to build them.
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True
-    )
 
 
 class Prices(Table):
@@ -163,13 +156,17 @@ class Provider(Table):
         return [name for value in values if (name := referenced_name(value)) is not None]
 
 
-class Contents(Table):
+class Contents(Values):
     """The whole file; `Contents.model_construct()` is an empty one."""
 
-    llm: Annotated[list[_Name], BeforeValidator(_split_text)] = Field(default_factory=list)
-    choices: Annotated[list[_Choice], BeforeValidator(_split_text)] = Field(default_factory=list)
+    llm: Annotated[list[_Name], BeforeValidator(split_text)] = Field(default_factory=list)
+    choices: Annotated[list[_Choice], BeforeValidator(split_text)] = Field(default_factory=list)
     summaries: Annotated[str, AfterValidator(model_names.check_summarizer)] | None = None
     providers: dict[Annotated[str, AfterValidator(_check_provider_name)], Provider] = Field(
         default_factory=dict
     )
     models: dict[_Name, Model] = Field(default_factory=dict)
+    profiles: dict[Annotated[str, AfterValidator(_check_profile_name)], Profile] = Field(
+        default_factory=dict
+    )
+    rules: list[RuleTable] = Field(default_factory=list)

@@ -15,6 +15,7 @@ from bot.config import file_problems
 from bot.config.file import Problem
 from bot.config.file_schema import Provider, is_sendable
 from bot.config.model_names import ECHO, NO_SUMMARIES, other_spelling, split_name
+from bot.config.policy_schema import Values
 from bot.config.presets import OTHER_NAMES, PRESETS, SERVICE_URLS, Preset
 from bot.config.problems import raise_any
 from bot.config.providers import ModelsConfig, ProviderConfig, ProviderKind
@@ -68,8 +69,24 @@ def used_names(settings: Settings) -> Iterator[Named]:
     else:
         yield from (Named(name, "MODELS") for name in settings.model_choices)
     yield from _summarizer(settings)
+    yield from assigned_names(settings)
     if name := settings.transcription_model.strip():
         yield Named(name, "TRANSCRIPTION_MODEL")
+
+
+def assigned_names(settings: Settings) -> Iterator[Named]:
+    """The models that profiles, rules and budgets name."""
+    contents = settings.file.contents
+    tables: list[tuple[Location, Values]] = [((), contents)]
+    tables += [(("profiles", name), table) for name, table in contents.profiles.items()]
+    tables += [(("rules", k), table) for k, table in settings.file.numbered_rules()]
+    for location, table in tables:
+        top = str(location[0]) if location else "budgets"
+        for name in table.model_names:
+            yield Named(name, top, (*location, "model"))
+        for k, budget in enumerate(table.budgets):
+            if budget.then is not None:
+                yield Named(budget.then, top, (*location, "budgets", k, "then"))
 
 
 def _summarizer(settings: Settings) -> Iterator[Named]:
@@ -103,6 +120,7 @@ class _Resolver:
             providers={name: each for name, each in self._providers.items() if each is not None},
             facts=_facts((name, model.facts()) for name, model in contents.models.items()),
             summaries=settings.summary_model or contents.summaries,
+            assigned=self._usable(named.name for named in assigned_names(settings)),
         )
 
     # ── names ─────────────────────────────────────────────────────────────────────────────────

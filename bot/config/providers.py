@@ -46,6 +46,7 @@ class ModelsConfig:
     `chain` answers unless another model of `choices` is chosen; a choice such as `ollama/*` stands
     for all models that the server offers. `facts` are the operator's, by model name. `summaries` is
     the model that writes summaries, None for the one that answers; "none" for no summaries.
+    `assigned` are the models that profiles, rules and budgets name.
     """
 
     chain: tuple[str, ...]
@@ -53,3 +54,4 @@ class ModelsConfig:
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
     facts: Mapping[str, ModelFacts] = field(default_factory=dict)
     summaries: str | None = None
+    assigned: tuple[str, ...] = ()

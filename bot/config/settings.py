@@ -150,7 +150,7 @@ class Settings(BaseModel):
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that the settings come from, whether they exist or not."""
-        paths = (self._variables.path, self._file.path)
+        paths = (self._variables.path, self._file.path, *self._file.prompt_paths())
         return tuple(path for path in paths if path is not None)
 
     # ── derived values ────────────────────────────────────────────────────────────────────────

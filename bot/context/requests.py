@@ -14,9 +14,10 @@ from bot.context.attachments import AttachmentContext
 from bot.context.budgets import ContextBudgets, first_model
 from bot.context.estimates import RequestEstimate, TokenEstimates
 from bot.context.positions import Positions, Sizes, Source, WindowReader
+from bot.context.profile import RequestProfile, profile_of
 from bot.context.segments import WindowUse
 from bot.context.turn_attachments import TurnAttachments
-from bot.context.window import ContextWindow, summary_message, system_messages, today
+from bot.context.window import ContextWindow, summary_message, today
 from bot.domain.attachment_labels import CANNOT_SEE, IMAGE_REFUSED
 from bot.domain.attachments import Attachment
 from bot.domain.context import ContextState
@@ -28,6 +29,7 @@ from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.context import ContextStore
 from bot.ports.model import ChatModel
+from bot.ports.policy import Policy
 from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -53,7 +55,7 @@ class TurnOptions:
 @dataclass(frozen=True, slots=True)
 class ContextPorts:
     """What all turns share to build requests. `wait` waits for a conversation's summary, if one is
-    being written."""
+    being written. None as `policy`: the settings apply everywhere."""
 
     store: Store
     contexts: ContextStore
@@ -62,6 +64,16 @@ class ContextPorts:
     clock: Clock
     options: TurnOptions
     wait: Callable[[int], Awaitable[None]] | None = None
+    policy: Policy | None = None
+
+    async def profile(self, conversation: Conversation) -> RequestProfile:
+        """What applies to the requests of a conversation at this moment."""
+        return profile_of(
+            conversation,
+            None if self.policy is None else await self.policy.effective(conversation.key),
+            system_prompt=self.options.system_prompt,
+            temperature=self.options.temperature,
+        )
 
 
 class RequestBuilder:
@@ -72,8 +84,16 @@ class RequestBuilder:
     `bot.domain.tokens` for it; None if it has images, whose tokens differ too much between models.
     """
 
-    def __init__(self, *, ports: ContextPorts, claim: Claim, attachments: TurnAttachments) -> None:
+    def __init__(
+        self,
+        *,
+        ports: ContextPorts,
+        claim: Claim,
+        attachments: TurnAttachments,
+        profile: RequestProfile,
+    ) -> None:
         self._ports, self._claim, self._attachments = ports, claim, attachments
+        self._profile = profile
         self._budget = 0
         self._is_kept = True  # the newest request moved the stored window, if it moved one
         self._request = ChatRequest(messages=())
@@ -160,13 +180,13 @@ class RequestBuilder:
 
         In the tokens of `bot.domain.tokens`, so that the budget is converted to them.
         """
-        tokens, options = self._tokens, self._ports.options
-        prompts = system_messages(options.system_prompt, self._today())
+        tokens, prompts = self._tokens, self._profile.fixed(self._today())
         return WindowUse(
             budget=int(self._budget * tokens / max(self._expected, 1.0)),
             tokens=tokens + count_tokens(answer),
             start=self._state.start,
             prompt_tokens=sum(map(message_tokens, prompts)),
+            assigned=self._profile.assigned,
         )
 
     # ── one request ───────────────────────────────────────────────────────────────────────────
@@ -177,7 +197,7 @@ class RequestBuilder:
         options = self._ports.options
         fitting = ContextWindow(
             budget=budget,
-            system_prompt=options.system_prompt,
+            prompt=self._profile.prompt,
             today=self._today(),
             questions=self._source().questions,
             summary=summary,
@@ -190,8 +210,8 @@ class RequestBuilder:
         self._request = ChatRequest(
             messages=fitting.messages(),
             max_tokens=options.max_output_tokens,
-            temperature=options.temperature,
-            effort=self._claim.conversation.effort,
+            temperature=self._profile.temperature,
+            effort=self._profile.effort,
             cache_key=cache_key(self._claim.conversation),
         )
         self._tokens = sum(map(message_tokens, self._request.messages))
@@ -237,8 +257,7 @@ class RequestBuilder:
         usual = min(budget, self._ports.budgets.get(model))
         weights = await self._ports.estimates.of(first_model(model.name))
         estimate = RequestEstimate(weights, self._state.last)
-        options = self._ports.options
-        fixed = estimate.messages(system_messages(options.system_prompt, self._today()))
+        fixed = estimate.messages(self._profile.fixed(self._today()))
         if summary := summary_within(self._state, estimate, budget):
             fixed += estimate.message(summary_message(summary))
         self._sent = self._attachments.context(usual)

@@ -48,12 +48,14 @@ class WindowUse:
     """How full a turn left the window: `tokens` are those of its newest request and its answer.
 
     Both are estimates of `bot.domain.tokens`. `prompt_tokens` are those of the system prompt.
+    `assigned` is the model that the rules give the conversation's place.
     """
 
     budget: int
     tokens: int
     start: int
     prompt_tokens: int = 0
+    assigned: str | None = None
 
     @property
     def is_full(self) -> bool:

@@ -227,6 +227,27 @@ class PolicyConfig:
         return not self.rules and self.default == PolicyValues()
 
 
+class OverrideName(StrEnum):
+    """A value that administrators can set for a channel by command."""
+
+    MODEL = "model"
+    EFFORT = "effort"
+    PROMPT = "prompt"
+    ANSWERS = "answers"
+    CONTROLS = "controls"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A value that an administrator set by command. `channel` is a key without thread."""
+
+    channel: ConversationKey
+    name: OverrideName
+    value: str
+    set_by: Author
+    set_at: float  # Unix seconds
+
+
 # ── what applies at a place ───────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Resolved(Generic[T]):

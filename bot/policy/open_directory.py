@@ -18,6 +18,11 @@ class OpenDirectory:
     ) -> None:
         self._tell, self._is_admin = tell, is_admin
 
+    @property
+    def has_strangers(self) -> bool:
+        """Nobody is of another organization."""
+        return False
+
     async def place(self, key: ConversationKey) -> PlaceFacts:
         """The place; its channel's id is its name, too."""
         return PlaceFacts(key, channel_name=key.channel)

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.policy import EffectivePolicy, PersonFacts, PersonRef, PlaceFacts, PlaceRef, Verdict
+from bot.domain.policy import (
+    EffectivePolicy,
+    Override,
+    OverrideName,
+    PersonFacts,
+    PersonRef,
+    PlaceFacts,
+    PlaceRef,
+    Verdict,
+)
 
 
 class Directory(Protocol):
@@ -15,6 +24,13 @@ class Directory(Protocol):
     Answers may be up to a minute old. Methods raise a PlatformError if the platform does not
     answer; nobody is allowed anything because of that.
     """
+
+    @property
+    def has_strangers(self) -> bool:
+        """Whether people of other organizations can write here. If not, a place without rules about
+        people needs no call to `person`.
+        """
+        ...
 
     async def place(self, key: ConversationKey) -> PlaceFacts:
         """The place of a conversation, with the names that rules may use."""
@@ -25,11 +41,18 @@ class Directory(Protocol):
         ...
 
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
-        """Whether a person can read a channel (a key without thread) at this moment."""
+        """Whether a person can read a channel (a key without thread) at this moment.
+
+        The key's channel may be a name: `#ops`, without capitals. No if there is no such channel.
+        """
         ...
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """The references, as written, that name nobody and nothing here, for `doctor`."""
+        """The references, as written, that name nobody and nothing here.
+
+        For `doctor`, and for block lists, which block all people if a reference names no one. The
+        references of block lists have the workspace that they are applied in.
+        """
         ...
 
     async def tell(self, key: ConversationKey, author: Author, text: str) -> None:
@@ -66,4 +89,27 @@ class Policy(Protocol):
 
     async def is_admin(self, key: ConversationKey, author: Author) -> bool:
         """Whether this person administers the bot in this workspace; no if that is unknown."""
+        ...
+
+
+class PolicyStore(Protocol):
+    """What administrators set by command. Methods raise StoreUnavailable if the database fails."""
+
+    async def list_overrides(self) -> Sequence[Override]:
+        """All values of all channels."""
+        ...
+
+    async def set_override(
+        self,
+        channel: ConversationKey,
+        name: OverrideName,
+        value: str | None,
+        *,
+        by: Author,
+        source: str = "",
+    ) -> Override | None:
+        """Set a value of a channel, or take it back with None; both are written to the audit.
+
+        `source` is as in `Store`: raises CommandDone if the command was executed before.
+        """
         ...

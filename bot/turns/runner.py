@@ -94,14 +94,20 @@ class TurnRunner:
         except LostOwnership as error:
             log.info("the attempt lost its turn", reason=str(error))
 
-    def model(self, claim: Claim, instead: str | None = None) -> ChatModel:
-        """The model `instead`, or the one chosen for the conversation if it is still offered, else
-        the default."""
-        return self._models.get(instead or claim.conversation.model)
+    async def prepare(
+        self, claim: Claim, attachments: TurnAttachments, instead: str | None = None
+    ) -> tuple[ChatModel, RequestBuilder]:
+        """The model that answers an attempt, and what builds the requests to it.
 
-    def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
-        """Builds the requests of an attempt."""
-        return RequestBuilder(ports=self._context, claim=claim, attachments=attachments)
+        `instead` is the model that a budget names for when it is spent.
+        """
+        profile = await self._context.profile(claim.conversation)
+        requests = RequestBuilder(
+            ports=self._context, claim=claim, attachments=attachments, profile=profile
+        )
+        if instead is not None:
+            return self._models.get(None, instead), requests
+        return profile.model(self._models, claim.conversation), requests
 
 
 class _Attempt:
@@ -211,11 +217,9 @@ class _Attempt:
         on_wait = partial(reply.note, texts.note(texts.QUEUED), queued=True)
         async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
             instead = next(reversed(self._spent.values()), None)
-            model = self._runner.model(self._claim, instead)
+            model, requests = await self._runner.prepare(self._claim, self._attachments, instead)
             async with reply.cancel_on_failure():
-                await self._ask_with_less(
-                    model, self._runner.requests(self._claim, self._attachments), reply
-                )
+                await self._ask_with_less(model, requests, reply)
         return True
 
     def _use_cheaper_model(self, error: BudgetSpent) -> None:

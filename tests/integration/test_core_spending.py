@@ -14,12 +14,12 @@ from pathlib import Path
 from bot.common.clock import SystemClock
 from bot.config.settings import load
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import SettingsError
 from bot.domain.policy import Budget, BudgetScope, Period
 from bot.domain.spending import NANO, UsageField, UsageQuery
 from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
 from bot.policy.meter import BudgetMeter
+from bot.ports.model import ChatModel
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.model.player import Record
@@ -58,11 +58,9 @@ class Catalog:
     async def list_names(self) -> Sequence[str]:
         return self.names
 
-    def get(self, name: str | None):  # type: ignore[no-untyped-def]
-        try:
-            return self._models.chain((name,)) if name else self._models.get(None)
-        except SettingsError:
-            return self._models.get(None)
+    def get(self, name: str | None, assigned: str | None = None) -> ChatModel:
+        chosen = name or assigned
+        return self._models.chain((chosen,)) if chosen else self._models.get(None)
 
 
 @dataclass

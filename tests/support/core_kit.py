@@ -238,7 +238,7 @@ def world_of(
         store=wrap(store),
         contexts=wrap(store.contexts()),
         attachments=wrap(store.attachments()),
-        summarizer=lambda _: summarizer,
+        summarizer=lambda _conversation, _assigned: summarizer,
         budget=lambda _: context_tokens,
         **(compaction or {}),
     )

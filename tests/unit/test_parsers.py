@@ -14,10 +14,10 @@ import pytest
 from adapters.discord import text as discord_text
 from adapters.slack import text as slack_text
 from adapters.slack.render import defuse_mentions
-from adapters.web.templates import parse, template_of, write_handlebars, write_tags
 from bot.domain import excerpts
 from bot.domain.conversations import Role
 from bot.domain.errors import TemplateError
+from bot.domain.templates import parse, template_of, write_handlebars, write_tags
 from bot.llm.sse import EventDecoder
 from bot.llm.think_tags import StreamQuirks, ThinkTagParser
 from bot.replies.markdown.mend import close_open

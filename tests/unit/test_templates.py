@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.web.templates import (
+from bot.domain.conversations import Role
+from bot.domain.errors import TemplateError
+from bot.domain.templates import (
     Block,
     Part,
     Slot,
@@ -21,8 +23,6 @@ from adapters.web.templates import (
     write_handlebars,
     write_tags,
 )
-from bot.domain.conversations import Role
-from bot.domain.errors import TemplateError
 from tests.support.growth import PART, grows_faster
 
 HANDLEBARS = """\

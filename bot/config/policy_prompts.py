@@ -1,0 +1,62 @@
+"""Reads the files of system prompts that `threadline.toml` names.
+
+A file is text, or a conversation template (`bot.domain.templates`): its system messages are the
+prompt, and its other messages begin each conversation with the model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bot.config import env_file
+from bot.domain.errors import SettingsError
+from bot.domain.prompts import check_prompt
+
+MAX_BYTES = 100_000
+"""About 25,000 tokens, which each request pays for; larger files are a mistake in the path."""
+
+
+class PromptFiles:
+    """The texts of prompts by path, each read once. Paths are relative to `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._texts: dict[str, str | SettingsError] = {}
+
+    def path(self, written: str) -> Path:
+        """The file that `written` names."""
+        return self._folder / Path(written).expanduser()
+
+    def read(self, written: str) -> str:
+        """The prompt in a file. Raises SettingsError with a sentence about the file."""
+        if written not in self._texts:
+            try:
+                self._texts[written] = _read(self.path(written))
+            except SettingsError as error:
+                self._texts[written] = error
+        found = self._texts[written]
+        if isinstance(found, SettingsError):
+            raise found
+        return found
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.is_dir() or (path.exists() and not path.is_file()):
+            raise SettingsError(str(path), "this is not a file")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise SettingsError(str(path), "there is no such file") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(str(path), f"the file cannot be read: {why}") from error
+    if len(data) > MAX_BYTES:
+        problem = f"the file is larger than {MAX_BYTES // 1_000} KB: is this the right file?"
+        raise SettingsError(str(path), problem)
+    text = env_file.decode(data, path).strip()
+    if not text:
+        raise SettingsError(str(path), "the file is empty")
+    if problem := check_prompt(text):
+        raise SettingsError(str(path), problem)
+    return text

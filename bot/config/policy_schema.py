@@ -1,0 +1,181 @@
+"""The tables of `threadline.toml` about policy: defaults, `[profiles.NAME]`, `[[rules]]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bot.config import model_names
+from bot.config.fields import split
+from bot.config.policy_references import parse_person, parse_place
+from bot.domain.conversations import Effort
+from bot.domain.policy import (
+    AnswerMode,
+    Budget,
+    BudgetScope,
+    Controllers,
+    Limits,
+    Period,
+    PersonRef,
+    PolicyValues,
+    Redaction,
+)
+
+MAX_DAYS = 36_500
+
+
+class Table(BaseModel):
+    """A table of the file: its keys are the fields, and others are refused."""
+
+    # Without a file, the validators are not needed, so a start does not spend time to build them.
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True
+    )
+
+
+# ── checks ────────────────────────────────────────────────────────────────────────────────────
+def _check_place(text: str) -> str:
+    parse_place(text)
+    return text
+
+
+def _check_person(text: str) -> str:
+    parse_person(text)
+    return text
+
+
+def _as_list(value: Any) -> Any:
+    """One text for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def split_text(value: Any) -> Any:
+    """One text for a list, as in `.env`."""
+    return list(split(value)) if isinstance(value, str) else value
+
+
+_Place = Annotated[str, AfterValidator(_check_place)]
+_Person = Annotated[str, AfterValidator(_check_person)]
+_Places = Annotated[list[_Place], BeforeValidator(_as_list), Field(min_length=1)]
+_People = Annotated[list[_Person], BeforeValidator(_as_list)]
+_Name = Annotated[str, AfterValidator(model_names.check_name)]
+_Names = Annotated[list[_Name], BeforeValidator(split_text), Field(min_length=1)]
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
+# The file has text where the program has members of an enum.
+_Effort = Annotated[Effort, Field(strict=False)]
+_Mode = Annotated[AnswerMode, Field(strict=False)]
+_Controllers = Annotated[Controllers, Field(strict=False)]
+_Redactions = Annotated[list[Annotated[Redaction, Field(strict=False)]], BeforeValidator(_as_list)]
+
+
+def people(texts: list[str]) -> tuple[PersonRef, ...]:
+    """References that were checked before."""
+    return tuple(map(parse_person, texts))
+
+
+# ── tables ────────────────────────────────────────────────────────────────────────────────────
+class LimitsTable(Table):
+    """See `bot.domain.policy.Limits`."""
+
+    questions_per_minute: _Count | None = None
+    channel_questions_per_minute: _Count | None = None
+    concurrent: _Count | None = None
+    channel_concurrent: _Count | None = None
+
+
+class BudgetTable(Table):
+    """What may be spent in a period; see `bot.domain.policy.Budget`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    per: Annotated[BudgetScope, Field(strict=False)] = BudgetScope.PERSON
+    period: Annotated[Period, Field(strict=False)]
+    dollars: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None = None
+    tokens: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    who: _People = Field(default_factory=list)
+    then: _Name | None = None
+
+    @model_validator(mode="after")
+    def _require_one_amount(self) -> Self:
+        if (self.dollars is None) == (self.tokens is None):
+            raise ValueError("a budget needs dollars or tokens, one of them")
+        return self
+
+    def budget(self, place: str) -> Budget:
+        """The budget; `place` names the table around it, for a budget without a name."""
+        unit = "dollars" if self.tokens is None else "tokens"
+        who = ",".join(sorted(text.strip() for text in self.who))
+        derived = " ".join(filter(None, (place, str(self.per), str(self.period), unit, who)))
+        return Budget(
+            name=self.name or derived,
+            scope=self.per,
+            period=self.period,
+            dollars=self.dollars,
+            tokens=self.tokens,
+            who=people(self.who),
+            then=self.then or "",
+        )
+
+
+class Values(Table):
+    """What the top of the file, a profile and a rule may say; None or empty: nothing."""
+
+    effort: _Effort | None = None
+    prompt: str | None = None  # a path
+    answers: _Mode | None = None
+    controls: _Controllers | None = None
+    allow: _People | None = None
+    block: _People = Field(default_factory=list)
+    admins: _People = Field(default_factory=list)
+    limits: LimitsTable | None = None
+    budgets: list[BudgetTable] = Field(default_factory=list)
+    retention_days: Annotated[int, Field(ge=0, le=MAX_DAYS)] | None = None
+    redact: _Redactions | None = None
+    feedback: bool | None = None
+
+    @property
+    def model_names(self) -> list[str]:
+        """The models in order of preference; empty if the table names none."""
+        return []
+
+    def values(self, *, prompt: str | None, place: str) -> PolicyValues:
+        """The values, with the text of the prompt's file.
+
+        `place` names the table, for budgets without a name.
+        """
+        limits = None if self.limits is None else Limits(**self.limits.model_dump())
+        return PolicyValues(
+            model=",".join(self.model_names) or None,
+            effort=self.effort,
+            prompt=prompt,
+            temperature=getattr(self, "temperature", None),
+            answers=self.answers,
+            controls=self.controls,
+            allow=None if self.allow is None else people(self.allow),
+            block=people(self.block),
+            admins=people(self.admins),
+            limits=limits,
+            budgets=tuple(budget.budget(place) for budget in self.budgets),
+            retention_days=self.retention_days,
+            redact=None if self.redact is None else frozenset(self.redact) | {Redaction.KEYS},
+            feedback=self.feedback,
+        )
+
+
+class Profile(Values):
+    """Values under a name. At the top of the file stand `llm` and, in `.env`, TEMPERATURE."""
+
+    model: _Names | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+
+    @property
+    def model_names(self) -> list[str]:
+        """See `Values.model_names`."""
+        return self.model or []
+
+
+class RuleTable(Profile):
+    """Values in places. What the rule says wins over what its profile says."""
+
+    where: _Places
+    profile: str | None = None

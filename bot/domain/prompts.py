@@ -1,0 +1,50 @@
+"""System prompts: text, or a template whose other messages begin each conversation. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import TemplateError
+from bot.domain.templates import parse
+
+_TEMPLATE = re.compile(r"\s*+(?:\{\{\s*#message\b|<message\s+role=)")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The system message, "" for none, and the messages that stand before each conversation."""
+
+    system: str
+    opening: tuple[Message, ...] = ()
+
+
+@lru_cache(maxsize=1_000)
+def read_prompt(text: str) -> Prompt:
+    """The prompt in `text`. What looks like a template but is none is a prompt as it stands."""
+    if not _TEMPLATE.match(text):
+        return Prompt(text)
+    try:
+        return _from_template(text)
+    except TemplateError:
+        return Prompt(text)
+
+
+def check_prompt(text: str) -> str:
+    """A sentence about the error in a template; "" if there is none."""
+    if not _TEMPLATE.match(text):
+        return ""
+    try:
+        _from_template(text)
+    except TemplateError as error:
+        return str(error)
+    return ""
+
+
+def _from_template(text: str) -> Prompt:
+    messages = parse(text).opening()
+    system = "\n\n".join(said for role, said in messages if role is Role.SYSTEM and said)
+    opening = [Message(role, said) for role, said in messages if role is not Role.SYSTEM and said]
+    return Prompt(system, tuple(opening))

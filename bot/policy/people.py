@@ -1,0 +1,84 @@
+"""Whether a reference in the file means a person; pure.
+
+None stands for "the platform did not say". A person of another organization is let in by their id,
+`strangers` or `everyone` alone: someone who shares a channel with the team gets nothing by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.policy import PersonFacts, PersonKind, PersonRef, Standing
+
+_STANDINGS = {
+    PersonKind.MEMBERS: Standing.MEMBER,
+    PersonKind.GUESTS: Standing.GUEST,
+    PersonKind.STRANGERS: Standing.STRANGER,
+}
+
+Reads = Mapping[PersonRef, bool | None]
+"""For each reference to a channel, whether the person can read it."""
+
+
+class Purpose(Enum):
+    """Why a list is read: to let people in, or to keep them out."""
+
+    ALLOW = "allow"
+    BLOCK = "block"
+
+
+def applying(refs: Iterable[PersonRef], key: ConversationKey) -> list[PersonRef]:
+    """The references that can mean someone in the workspace of `key`."""
+    return [
+        ref
+        for ref in refs
+        if ref.platform in ("", key.platform) and ref.workspace in ("", key.workspace)
+    ]
+
+
+def needs_person(ref: PersonRef, purpose: Purpose) -> bool:
+    """Whether the platform must describe the person."""
+    if ref.kind is PersonKind.CHANNEL:
+        return purpose is Purpose.ALLOW  # a person of another organization may read it, too
+    return ref.kind not in (PersonKind.USER, PersonKind.EVERYONE)
+
+
+def means(
+    ref: PersonRef, author: Author, person: PersonFacts | None, reads: Reads, purpose: Purpose
+) -> bool | None:
+    """Whether `ref` means the person; `person` None is unknown."""
+    if ref.kind is PersonKind.USER:
+        return ref.value == author.id
+    if ref.kind is PersonKind.EVERYONE:
+        return True
+    if ref.kind in _STANDINGS:
+        return None if person is None else person.standing is _STANDINGS[ref.kind]
+    if ref.kind is PersonKind.CHANNEL and purpose is Purpose.BLOCK:
+        return reads.get(ref)
+    if person is None:
+        return None
+    if purpose is Purpose.ALLOW and person.standing is Standing.STRANGER:
+        return False
+    if ref.kind is PersonKind.CHANNEL:
+        return reads.get(ref)
+    if ref.kind is PersonKind.GROUP:
+        return ref.value in person.groups
+    if ref.kind is PersonKind.NAME:
+        return ref.value in person.group_names
+    return person.is_workspace_admin
+
+
+def any_means(
+    refs: Iterable[PersonRef],
+    author: Author,
+    person: PersonFacts | None,
+    reads: Reads,
+    purpose: Purpose,
+) -> bool | None:
+    """Whether one of the references means the person; None if that depends on what is unknown."""
+    answers = [means(ref, author, person, reads, purpose) for ref in refs]
+    if True in answers:
+        return True
+    return None if None in answers else False

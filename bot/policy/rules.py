@@ -1,0 +1,300 @@
+"""Applies the rules to places and people: implements `bot.ports.policy.Policy`.
+
+Invariants: platforms are asked only about what a rule needs; what they do not answer within
+`DIRECTORY_SECONDS` is unknown, and an unknown fact lets no one in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from cachetools import LRUCache
+
+from bot.domain import policy_texts
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import PlatformError
+from bot.domain.policy import (
+    ALLOWED,
+    Access,
+    AnswerMode,
+    Controllers,
+    EffectivePolicy,
+    Override,
+    OverrideName,
+    PersonFacts,
+    PersonRef,
+    PlaceFacts,
+    PolicyConfig,
+    PolicyValues,
+    Resolved,
+    Verdict,
+)
+from bot.policy.people import Purpose
+from bot.policy.person import KnownNames, PersonAt
+from bot.policy.resolver import RuleIndex, resolve
+from bot.ports.policy import Directory
+
+log = structlog.stdlib.get_logger(__name__)
+
+DIRECTORY_SECONDS = 2.0
+"""The longest wait for a platform's facts in one decision: Slack allows 3 s for an answer."""
+
+MAX_PLACES = 20_000
+"""Places whose policy is remembered, at a few hundred bytes each."""
+
+_Channel = tuple[str, str, str]
+_Place = tuple[str, str, str, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A person as the platform describes them, None if no rule asked for it, and the references of
+    rules that mean them.
+    """
+
+    facts: PersonFacts | None
+    groups: Sequence[PersonRef]
+
+
+class PolicyRules:
+    """Implements `Policy`; `connect` gives it the directories of the platforms."""
+
+    def __init__(self, config: PolicyConfig | None = None) -> None:
+        self._index = RuleIndex(config or PolicyConfig())
+        self._directory_of: Callable[[str], Directory | None] = lambda _platform: None
+        self._overrides: dict[_Channel, tuple[Override, ...]] = {}
+        self._effective: LRUCache[_Place, EffectivePolicy] = LRUCache(MAX_PLACES)
+        self._places: LRUCache[_Channel, PlaceFacts] = LRUCache(MAX_PLACES)
+        self._listens: LRUCache[tuple[_Channel, str], bool] = LRUCache(MAX_PLACES)
+        self._names = KnownNames()
+
+    # ── changes ───────────────────────────────────────────────────────────────────────────────
+    def connect(self, directory_of: Callable[[str], Directory | None]) -> None:
+        """Use these directories, by the platform's name."""
+        self._directory_of = directory_of
+
+    @property
+    def config(self) -> PolicyConfig:
+        """The rules that are in effect."""
+        return self._index.config
+
+    async def reload(self, config: PolicyConfig) -> None:
+        """Apply `config` from now on."""
+        self._index = await asyncio.to_thread(RuleIndex, config)
+        self._forget()
+
+    def set_overrides(self, overrides: Iterable[Override]) -> None:
+        """What administrators have set by command, of all channels."""
+        found: dict[_Channel, list[Override]] = defaultdict(list)
+        for override in overrides:
+            found[_channel(override.channel)].append(override)
+        self._overrides = {channel: tuple(each) for channel, each in found.items()}
+        self._forget()
+
+    def override(self, channel: ConversationKey, name: OverrideName, new: Override | None) -> None:
+        """An administrator set a value of a channel; None: they took it back."""
+        place = _channel(channel)
+        kept = [each for each in self._overrides.get(place, ()) if each.name is not name]
+        self._overrides[place] = (*kept, new) if new is not None else tuple(kept)
+        self._forget()
+
+    def overrides_of(self, channel: ConversationKey) -> Sequence[Override]:
+        """What administrators have set for a channel."""
+        return self._overrides.get(_channel(channel), ())
+
+    def _forget(self) -> None:
+        self._effective.clear()
+        self._listens.clear()
+
+    # ── places ────────────────────────────────────────────────────────────────────────────────
+    def listens(self, key: ConversationKey, category: str = "") -> bool:
+        """See the port. Yes if that depends on a name that is not known yet."""
+        place = (_channel(key), category)
+        known = self._listens.get(place)
+        if known is None:
+            known = self._listens[place] = self._may_listen(key, category)
+        return known
+
+    def _may_listen(self, key: ConversationKey, category: str) -> bool:
+        if not self._index.has_always and not self._overrides.get(_channel(key)):
+            return False
+        if self._index.named_may_be_always(key):
+            return True
+        policy = self._policy_at(PlaceFacts(replace(key, thread=""), category=category))
+        return policy.answers.value is AnswerMode.ALWAYS
+
+    async def effective(self, key: ConversationKey) -> EffectivePolicy:
+        """See the port. If the platform does not answer, the place is as it was last known."""
+        try:
+            facts = await self._facts(key)
+        except (PlatformError, TimeoutError) as error:
+            log.warning("the platform does not describe a place", error=repr(error))
+            facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
+        return self._policy_at(facts)
+
+    async def _facts(self, key: ConversationKey) -> PlaceFacts:
+        """The place, with its names if a rule needs them. Raises PlatformError or TimeoutError."""
+        if not self._index.needs_names(key):
+            return PlaceFacts(key)
+        directory = self._directory_of(key.platform)
+        if directory is None:
+            raise PlatformError(f"{key.platform} has no directory")
+        async with asyncio.timeout(DIRECTORY_SECONDS):
+            facts = await directory.place(key)
+        self._places[_channel(key)] = facts
+        return facts
+
+    def _policy_at(self, facts: PlaceFacts) -> EffectivePolicy:
+        key = facts.key
+        thread = key.thread if self._index.has_threads(key) else ""
+        names = (facts.channel_name, facts.category, facts.category_name)
+        place = (*_channel(key), thread, *names)
+        found = self._effective.get(place)
+        if found is None:
+            layers = self._index.layers(facts, self._overrides.get(_channel(key), ()))
+            found = self._effective[place] = resolve(layers)
+        return found
+
+    # ── people ────────────────────────────────────────────────────────────────────────────────
+    async def may_ask(self, key: ConversationKey, author: Author) -> Verdict:
+        """See the port."""
+        if _is_silent(self._index.config):
+            return ALLOWED
+        try:
+            facts = await self._facts(key)
+        except (PlatformError, TimeoutError) as error:
+            log.warning("the platform does not describe a place", error=repr(error))
+            return Verdict(Access.UNKNOWN, policy_texts.PLACE_UNKNOWN)
+        policy, person = self._policy_at(facts), self._person(key, author)
+        return await _within(_may_ask(policy, person))
+
+    async def may_control(
+        self, key: ConversationKey, author: Author, *, took_part: bool
+    ) -> Verdict:
+        """See the port. Administrators may, even where they may not ask."""
+        verdict = await self.may_ask(key, author)
+        controls = (await self.effective(key)).controls
+        if verdict.allowed and (
+            controls.value is Controllers.EVERYONE
+            or (controls.value is Controllers.PARTICIPANTS and took_part)
+        ):
+            return ALLOWED
+        is_admin = await self._is_admin(key, author)
+        if is_admin:
+            return ALLOWED
+        if not verdict.allowed:
+            return verdict
+        if is_admin is None:
+            return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
+        only_admins = controls.value is Controllers.ADMINS
+        return _refused(
+            policy_texts.ADMINS_ONLY if only_admins else policy_texts.NOT_YOURS, controls.source
+        )
+
+    async def is_admin(self, key: ConversationKey, author: Author) -> bool:
+        """See the port."""
+        return bool(await self._is_admin(key, author))
+
+    async def _is_admin(self, key: ConversationKey, author: Author) -> bool | None:
+        """None is unknown. Administrators belong to workspaces, so no name of a place matters."""
+        admins = self._policy_at(PlaceFacts(key)).admins
+        if not admins:
+            return False
+        person = self._person(key, author)
+        try:
+            async with asyncio.timeout(DIRECTORY_SECONDS):
+                found = await person.is_one_of(admins, Purpose.ALLOW)
+        except TimeoutError:
+            return None
+        return False if person.is_gone else found
+
+    async def describe(
+        self, key: ConversationKey, author: Author, refs: Sequence[PersonRef]
+    ) -> Description:
+        """How the person is seen here, and which of `refs` mean them."""
+        person, groups = self._person(key, author), []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DIRECTORY_SECONDS):
+                for ref in refs:
+                    if await person.is_one_of([ref], Purpose.BLOCK):  # by membership alone
+                        groups.append(ref)
+        return Description(person.facts, groups)
+
+    async def is_one_of(
+        self, key: ConversationKey, author: Author, refs: Sequence[PersonRef]
+    ) -> bool | None:
+        """Whether one of `refs` means the person, by membership alone; None if that is unknown."""
+        try:
+            async with asyncio.timeout(DIRECTORY_SECONDS):
+                return await self._person(key, author).is_one_of(refs, Purpose.BLOCK)
+        except TimeoutError:
+            return None
+
+    def _person(self, key: ConversationKey, author: Author) -> PersonAt:
+        return PersonAt(self._directory_of(key.platform), key, author, self._names)
+
+
+async def _within(judging: Coroutine[Any, Any, Verdict]) -> Verdict:
+    """The verdict, unless the platform takes too long."""
+    try:
+        async with asyncio.timeout(DIRECTORY_SECONDS):
+            return await judging
+    except TimeoutError:
+        return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
+
+
+async def _may_ask(policy: EffectivePolicy, person: PersonAt) -> Verdict:
+    """A refusal that is certain counts before what is unknown."""
+    verdicts = [await _is_blocked(each, person) for each in policy.block]
+    verdicts.append(await _is_allowed(policy.allow, person))
+    if person.is_gone:
+        verdicts.append(Verdict(Access.REFUSED, policy_texts.NOT_HERE))
+    for access in (Access.REFUSED, Access.UNKNOWN):
+        for verdict in verdicts:
+            if verdict.access is access:
+                return verdict
+    return ALLOWED
+
+
+async def _is_blocked(block: Resolved[tuple[PersonRef, ...]], person: PersonAt) -> Verdict:
+    """A list with a name that no one has blocks everyone: it may have meant this person."""
+    found = await person.is_one_of(block.value, Purpose.BLOCK)
+    if found:
+        return _refused(policy_texts.BLOCKED, block.source)
+    known = await person.are_known(block.value)
+    if known is False:
+        return _refused(policy_texts.UNKNOWN_BLOCKED, block.source)
+    if found is None or known is None:
+        return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
+    return ALLOWED
+
+
+async def _is_allowed(allow: Resolved[tuple[PersonRef, ...] | None], person: PersonAt) -> Verdict:
+    if allow.value is None:
+        stranger = await person.is_stranger()
+        if stranger is None and not person.is_gone:
+            return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
+        return _refused(policy_texts.STRANGERS_NOT_ALLOWED, "") if stranger else ALLOWED
+    found = await person.is_one_of(allow.value, Purpose.ALLOW)
+    if found is None and not person.is_gone:
+        return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
+    return ALLOWED if found else _refused(policy_texts.NOT_ALLOWED, allow.source)
+
+
+def _refused(reason: str, source: str) -> Verdict:
+    return Verdict(Access.REFUSED, policy_texts.because(reason, source) if source else reason)
+
+
+def _is_silent(config: PolicyConfig) -> bool:
+    """Whether nothing is said about anything but administrators."""
+    return not config.rules and replace(config.default, admins=()) == PolicyValues()
+
+
+def _channel(key: ConversationKey) -> _Channel:
+    return key.platform, key.workspace, key.channel

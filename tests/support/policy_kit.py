@@ -1,0 +1,91 @@
+"""Policies from the text of a file, and a directory whose facts a test controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bot.config.policy_rules import resolve_policy
+from bot.config.settings import load
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import Gone, PlatformError
+from bot.domain.policy import PersonFacts, PersonRef, PlaceFacts, PlaceRef, PolicyConfig, Standing
+from bot.policy.rules import PolicyRules
+
+
+def policy_of(folder: Path, toml: str, environ: Mapping[str, str] | None = None) -> PolicyConfig:
+    """The policy of a file. Raises SettingsError."""
+    (folder / "threadline.toml").write_text(toml)
+    return resolve_policy(load(environ or {}, folder / ".env"))
+
+
+class FixedDirectory:
+    """Implements `Directory`: what `people`, `channels` and `readers` say.
+
+    `failing` makes every method raise; `calls` names the methods that were called.
+    """
+
+    def __init__(self, *, has_strangers: bool = True) -> None:
+        self.has_strangers = has_strangers
+        self.people: dict[str, PersonFacts | None] = {}
+        self.channels: dict[str, str] = {}
+        self.categories: dict[str, tuple[str, str]] = {}
+        self.readers: dict[str, set[str]] = {}
+        self.nobody: set[str] = set()  # references as written
+        self.told: list[tuple[str, str]] = []
+        self.calls: list[str] = []
+        self.failing = False
+
+    def add(
+        self,
+        user: str,
+        *names: str,
+        standing: Standing = Standing.MEMBER,
+        admin: bool = False,
+        groups: Sequence[str] = (),
+    ) -> None:
+        """A person with the names and ids of groups."""
+        self.people[user] = PersonFacts(
+            Author(user, user), standing, frozenset(groups), frozenset(names), admin
+        )
+
+    async def place(self, key: ConversationKey) -> PlaceFacts:
+        self._call("place")
+        category, name = self.categories.get(key.channel, ("", ""))
+        return PlaceFacts(key, self.channels.get(key.channel, ""), category, name)
+
+    async def person(self, _key: ConversationKey, author: Author) -> PersonFacts:
+        self._call("person")
+        found = self.people.get(author.id, PersonFacts(author))
+        if found is None:
+            raise Gone(author.id)
+        return found
+
+    async def can_read(self, channel: ConversationKey, user: str) -> bool:
+        self._call("can_read")
+        return user in self.readers.get(channel.channel, ())
+
+    async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
+        self._call("unknown")
+        return [ref.text for ref in refs if ref.text in self.nobody]
+
+    async def tell(self, _key: ConversationKey, author: Author, text: str) -> None:
+        self._call("tell")
+        self.told.append((author.id, text))
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.failing:
+            raise PlatformError(f"{name} fails")
+
+
+def rules_of(
+    folder: Path,
+    toml: str,
+    directory: FixedDirectory | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> PolicyRules:
+    """The rules of a file, with one directory for all platforms."""
+    rules = PolicyRules(policy_of(folder, toml, environ))
+    rules.connect(lambda _platform: directory)
+    return rules
