@@ -25,7 +25,15 @@ from bot.common.supervisor import Component, Supervisor
 from bot.config.models import examine
 from bot.config.reload import ConfigSource, ConfigWatcher
 from bot.config.settings import Settings, SlackMode
-from bot.core import Core, Resources, build_core, build_models, build_reporter, open_resources
+from bot.core import (
+    Core,
+    Resources,
+    build_core,
+    build_models,
+    build_reporter,
+    build_usage_reports,
+    open_resources,
+)
 from bot.doctor import check_all
 from bot.domain import texts
 from bot.domain.conversations import Role
@@ -350,6 +358,7 @@ def build_web(
         most_streams=settings.http_max_streams,
         opening=_read_opening(settings.web_opening),
         uploads=_upload_limits(settings),
+        usage=build_usage_reports(settings, resources, clock),
     )
 
 

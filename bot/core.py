@@ -36,6 +36,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.inbox.usage_commands import UsageCommands
 from bot.llm.model_server import ModelOptions
 from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
@@ -43,6 +44,7 @@ from bot.llm.transcribers import build_transcriber
 from bot.policy.budgets import PolicyBudgets
 from bot.policy.meter import BudgetMeter
 from bot.policy.rules import PolicyRules
+from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
@@ -161,6 +163,19 @@ def build_reporter(resources: Resources) -> WindowReporter:
     )
 
 
+def build_usage_reports(
+    settings: Settings, resources: Resources, clock: Clock, budgets: BudgetSource | None = None
+) -> UsageReports:
+    """Says what was used, and what is left of the budgets (by default those of the rules)."""
+    policy = resources.policy
+    return UsageReports(
+        store=resources.store.spending(),
+        budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
 async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
     suspects: Sequence[Suspect] = ()
     with contextlib.suppress(
@@ -199,6 +214,7 @@ def build_core(
         readers=resources.readers,
         clock=clock,
         max_bytes=settings.attachment_max_mb * 1_000_000,
+        meter=meter,
     )
 
     def open_surface(claim: Claim) -> Surface:
@@ -231,7 +247,7 @@ def build_core(
         max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
         max_links=settings.links_per_message,
     )
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
     return Core(store, inbox, scheduler, fetcher, compactor, meter)
 
 
@@ -280,6 +296,7 @@ def _build_inbox(
     scheduler: Scheduler,
     intake: AttachmentIntake,
     clock: Clock,
+    budgets: BudgetSource | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
     return DurableInbox(
@@ -292,9 +309,16 @@ def _build_inbox(
             reporter=build_reporter(resources),
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
             policy=resources.policy,
-            more=PolicyCommands(
-                store=store, policies=store.policies(), policy=resources.policy, catalog=models
-            ).handlers(),
+            more={
+                **PolicyCommands(
+                    store=store, policies=store.policies(), policy=resources.policy, catalog=models
+                ).handlers(),
+                **UsageCommands(
+                    store=store,
+                    policy=resources.policy,
+                    reports=build_usage_reports(settings, resources, clock, budgets),
+                ).handlers(),
+            },
         ),
         models=models,
         adapters=adapters,

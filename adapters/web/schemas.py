@@ -272,7 +272,8 @@ class Usage(BaseModel):
 class Record(BaseModel):
     """A message as a record. `index` is null until a turn takes the question.
 
-    An answer has the `model` that wrote it and its `usage`, null if the provider counted nothing.
+    An answer has the `model` that wrote it, its `usage`, null if the provider counted nothing, and
+    the `dollars` that it cost, null if a price is not known.
     """
 
     id: UUID
@@ -284,6 +285,53 @@ class Record(BaseModel):
     attachments: list[Attachment]
     model: str | None
     usage: Usage | None
+    dollars: float | None
+
+
+# ── usage ─────────────────────────────────────────────────────────────────────────────────────
+class UsageAmounts(Usage):
+    """What requests used. The money of `requests_without_price` is missing in `dollars`; the tokens
+    of `estimated_requests` were not counted by the provider."""
+
+    requests: int
+    dollars: float
+    requests_without_price: int
+    estimated_requests: int
+
+
+class UsageOfDay(UsageAmounts):
+    """The usage of a day, such as 2026-11-30."""
+
+    day: str
+
+
+class BudgetLeft(BaseModel):
+    """A budget that counts you, in its `unit`, and when it is full again."""
+
+    scope: Literal["person", "channel", "workspace", "all"]
+    period: Literal["day", "month"]
+    unit: Literal["dollars", "tokens"]
+    limit: float
+    spent: float
+    left: float
+    full_at: Annotated[str, Field(description=_AT)]
+
+
+class OwnUsage(BaseModel):
+    """What you used. `days` has only days with usage, from `first_day` to `last_day`."""
+
+    today: UsageAmounts
+    month: UsageAmounts
+    budgets: list[BudgetLeft]
+    first_day: str
+    last_day: str
+    days: list[UsageOfDay]
+
+
+class UsageGroup(UsageAmounts):
+    """What one group used; `group` has the fields of `by`."""
+
+    group: dict[str, str]
 
 
 class RecordChange(BaseModel):

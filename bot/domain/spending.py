@@ -212,3 +212,13 @@ class UsageRow:
     cost: int
     estimates: int = 0
     unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSummary:
+    """The usage of today and of this month, and the budgets that limit it."""
+
+    today: UsageRow
+    month: UsageRow
+    budgets: tuple[BudgetState, ...] = ()
+    models: tuple[UsageRow, ...] = ()  # of the month, by model

@@ -9,7 +9,10 @@ from itertools import product
 from bot.domain.errors import BudgetSpent, NoBudget, PriceUnknown
 from bot.domain.model_names import plain
 from bot.domain.policy import BudgetScope, Period
-from bot.domain.spending import BudgetLine, BudgetState
+from bot.domain.spending import NANO, BudgetLine, BudgetState, UsageField, UsageRow, UsageSummary
+
+MAX_MODELS = 15
+"""Models that are listed one a line."""
 
 WAITING = "In the queue: other answers use the rest of the budget at the moment."
 
@@ -53,6 +56,82 @@ def notices(states: Sequence[BudgetState]) -> tuple[str, ...]:
         )
         for state in states
     )
+
+
+USAGE_IS_PRIVATE = (
+    "What you used is shown where only you see it: in a direct message, or after the slash command "
+    "`/usage`."
+)
+ADMINS_ONLY = "Only administrators may see what a channel used."
+
+
+def money(cost: int) -> str:
+    """An amount in billionths of a dollar, such as `$1.20` or `$0.0034`."""
+    dollars = cost / NANO
+    if cost == 0 or dollars >= 0.1:
+        return f"${dollars:,.2f}"
+    return f"${dollars:.4f}" if dollars >= 0.0001 else "under $0.0001"
+
+
+def usage_of_person(summary: UsageSummary, zone: tzinfo | None) -> str:
+    """The reply to /usage."""
+    return _summary("You have used", summary, zone)
+
+
+def usage_of_channel(summary: UsageSummary, zone: tzinfo | None) -> str:
+    """The reply to /usage channel."""
+    lines = [f"- `{plain(row.group[0])}`: {_used(row)}" for row in summary.models[:MAX_MODELS]]
+    text = _summary("This channel has used", summary, zone)
+    return "\n".join([text, *(["This month by model:", *lines] if lines else [])])
+
+
+def usage_table(rows: Sequence[UsageRow], by: Sequence[UsageField]) -> str:
+    """Lines in columns, for a terminal."""
+    if not rows:
+        return "nothing was used\n"
+    lines = [(*(field.value for field in by), "requests", "tokens", "cost")]
+    for row in rows:
+        group = (plain(value) if value else "-" for value in row.group)
+        cost = money(row.cost) + (" + unknown" if row.unpriced else "")
+        lines.append((*group, f"{row.requests:,}", f"{row.usage.total_tokens:,}", cost))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def _summary(begins: str, summary: UsageSummary, zone: tzinfo | None) -> str:
+    lines = [f"{begins}:", f"- today: {_used(summary.today)}"]
+    lines.append(f"- this month: {_used(summary.month)}")
+    if summary.budgets:
+        lines += ["Budgets:", *(_budget(state, zone) for state in summary.budgets)]
+    if summary.month.unpriced:
+        lines.append(
+            f"The price of {_count(summary.month.unpriced, 'request')} this month is not known: "
+            "their tokens are counted, their money is not."
+        )
+    return "\n".join(lines)
+
+
+def _used(row: UsageRow) -> str:
+    tokens = _count(row.usage.total_tokens, "token")
+    return f"{tokens} in {_count(row.requests, 'request')}, {money(row.cost)}"
+
+
+def _budget(state: BudgetState, zone: tzinfo | None) -> str:
+    line = state.line
+    amount = money if line.in_money else (lambda number: _count(number, "token"))
+    again = full_again(line, zone)
+    return (
+        f"- {whose(line.budget.scope, line.budget.period)}: {amount(state.left)} of "
+        f"{amount(line.limit)} left; full again {again}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def refused(error: NoBudget, zone: tzinfo | None) -> str:

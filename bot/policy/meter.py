@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -46,6 +54,9 @@ PROGRESS_SECONDS = 2.0
 
 SETTLE_SECONDS = 1.0
 """How long a cancelled request waits for the books; then it is settled in the background."""
+
+MAX_TRANSCRIPT_TOKENS = 8_000
+"""The longest transcript: half an hour of speech."""
 
 HELD_SECONDS = 5.0
 """The longest wait for others' reservations before the next look: a period may have ended."""
@@ -95,6 +106,26 @@ class BudgetMeter:
             settling = self._settle(reservation, bookings, lines)
             stream.nearly_spent = await self._wait_for(settling, error)
 
+    async def transcribe(
+        self, spender: Spender, model: str, work: Callable[[], Awaitable[str]]
+    ) -> str:
+        """See the port. Servers price speech by its length, which few of them tell: a transcript
+        counts with the tokens of its text, and as a request without a known price."""
+        quote, lines = Quote(model, 0, MAX_TRANSCRIPT_TOKENS), await self.lines(spender)
+        reservation = await self._reserve(spender, lines, quote, needs_price=False)
+        used: list[Booking] = []
+        error: BaseException | None = None
+        try:
+            words = await work()
+            usage = Usage(0, count_tokens(words))
+            used.append(Booking(model, usage, None, is_estimate=True))
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            await self._wait_for(self._settle(reservation, used, lines), error)
+        return words
+
     async def lines(self, spender: Spender, *, spent: Collection[str] = ()) -> list[BudgetLine]:
         """The lines of the books that count a request now."""
         key, author = spender.key, spender.author
@@ -114,9 +145,16 @@ class BudgetMeter:
             await asyncio.wait(self._settling)
 
     # ── one request ───────────────────────────────────────────────────────────────────────────
-    async def _reserve(self, spender: Spender, lines: Sequence[BudgetLine], quote: Quote) -> int:
-        for line in lines:
-            if line.in_money and line.is_limit and quote.cost is None:
+    async def _reserve(
+        self,
+        spender: Spender,
+        lines: Sequence[BudgetLine],
+        quote: Quote,
+        *,
+        needs_price: bool = True,
+    ) -> int:
+        for line in lines if needs_price and quote.cost is None else ():
+            if line.in_money and line.is_limit:
                 raise PriceUnknown(line, quote.unpriced)
         day = day_of(self._clock.time(), self._zone).isoformat()
         result = await self._store.reserve(spender, lines, quote, day)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from bot.domain.errors import BudgetHeld
@@ -39,6 +39,12 @@ class NoMeter:
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()
+
+    async def transcribe(
+        self, _spender: Spender, _model: str, work: Callable[[], Awaitable[str]]
+    ) -> str:
+        """The transcript."""
+        return await work()
 
     async def wait_for_room(self, error: BudgetHeld) -> None:
         """Never needed."""

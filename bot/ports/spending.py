@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import date, tzinfo
 from typing import Protocol
 
 from bot.domain.conversations import Author, ConversationKey
@@ -21,6 +22,7 @@ from bot.domain.spending import (
     UsageField,
     UsageQuery,
     UsageRow,
+    UsageSummary,
 )
 from bot.ports.model import ChatModel
 
@@ -60,6 +62,35 @@ class SpendingStore(Protocol):
         self, query: UsageQuery, by: Sequence[UsageField], *, limit: int
     ) -> Sequence[UsageRow]:
         """The usage of each group, sorted by the group."""
+        ...
+
+
+class UsageReporter(Protocol):
+    """Reports of usage. The methods raise StoreUnavailable if the database fails."""
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The time zone of days and months; None is the machine's."""
+        ...
+
+    def today(self) -> date:
+        """The date now."""
+        ...
+
+    def first_day(self, days: int) -> str:
+        """The first of the last `days` days, today included, such as 2026-11-30."""
+        ...
+
+    async def of_person(self, key: ConversationKey, author: Author) -> UsageSummary:
+        """What the person used in the workspace, and the budgets that count them at this place."""
+        ...
+
+    async def of_channel(self, key: ConversationKey) -> UsageSummary:
+        """What all people used in the channel, and the budgets that count it for no person."""
+        ...
+
+    async def rows(self, query: UsageQuery, by: Sequence[UsageField]) -> Sequence[UsageRow]:
+        """The usage of each group."""
         ...
 
 
@@ -115,6 +146,13 @@ class Meter(Protocol):
         and do not limit it. Raises NoBudget before the request is sent, LostOwnership for a stale
         fence, and StoreUnavailable.
         """
+        ...
+
+    async def transcribe(
+        self, spender: Spender, model: str, work: Callable[[], Awaitable[str]]
+    ) -> str:
+        """The transcript that `work` gets from a model for speech. Raises as `stream`, and as
+        `work`."""
         ...
 
     async def wait_for_room(self, error: BudgetHeld) -> None:
