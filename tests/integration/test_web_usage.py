@@ -104,6 +104,7 @@ async def test_usage_is_counted_shown_and_limited(
             (line,) = csv.DictReader(io.StringIO(await response.text()))
         assert line["day"] == own["last_day"]
 
+    capsys.readouterr()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'threadline.db'}")
     assert main(["usage", "--csv", "--by", "person,model"]) == 0
