@@ -3,6 +3,10 @@
 The table is a fallback: the operator's and the server's own numbers come first, and a window from
 here is used up to 32,000 tokens only (`bot.context.budgets`). Names that move to other models over
 time (`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows.
+
+A wrong row costs little. A refusal corrects what is too much: a window, an answer's length, an
+effort. Too little of one gives a shorter context or answer, or no `/effort`. Nothing corrects a
+price, so only a row's own model has one, not every name that the pattern fits.
 """
 
 from __future__ import annotations
@@ -49,6 +53,7 @@ TABLE: dict[str, ModelFacts] = {
     "gpt-4-0613": ModelFacts(window=8_192, max_output=8_192, sees=False, effort=False),
     "gpt-4-turbo*": replace(_CHAT, max_output=4_096, tools=True),
     "gpt-4o*": replace(_CHAT, tools=True, prices=Prices(2.5, 10, 1.25)),
+    "gpt-4o-2024-05-13": replace(_CHAT, max_output=4_096, tools=True, prices=Prices(5, 15)),
     "gpt-4o-mini*": replace(_CHAT, tools=True, prices=Prices(0.15, 0.6, 0.075)),
     "gpt-4.1*": ModelFacts(1_047_576, 32_768, True, True, False, Prices(2, 8, 0.5)),
     "gpt-4.1-mini*": ModelFacts(1_047_576, 32_768, True, True, False, Prices(0.4, 1.6, 0.1)),
@@ -142,6 +147,8 @@ _PREFIXES = re.compile(r"^(ft:|([a-z]{2,6}\.)?(anthropic|meta|mistral)\.|meta-(?
 _OTHER_PURPOSES = re.compile(r"image|audio|tts|live|realtime|transcribe|embed|omni|guard")
 # The prices are those of the makers' own services.
 _PRICED_HOSTS = ("api.openai.com", "api.anthropic.com")
+# What may follow the name of a family without naming another model.
+_SAME_MODEL = re.compile(r"(-latest|-20\d\d-?\d\d-?\d\d)?-?")
 
 
 def known_facts(model: str, address: str) -> ModelFacts:
@@ -176,8 +183,11 @@ def _look_up(model: str) -> ModelFacts:
     names = _spellings(model)
     if _OTHER_PURPOSES.search(names[0]):
         return NO_FACTS
-    rows = (facts for pattern, facts in _rows() if any(fnmatchcase(n, pattern) for n in names))
-    return next(rows, NO_FACTS)
+    rows = (row for row in _rows() if any(fnmatchcase(n, row[0]) for n in names))
+    pattern, facts = next(rows, ("", NO_FACTS))
+    family = pattern.replace("*", "").removesuffix("-20")
+    rests = (name.removeprefix(family) for name in names if name.startswith(family))
+    return facts if any(map(_SAME_MODEL.fullmatch, rests)) else replace(facts, prices=None)
 
 
 def _spellings(model: str) -> tuple[str, ...]:
