@@ -145,6 +145,7 @@ async def test_why_and_whoami_name_every_source(tmp_path: Path) -> None:
             f"- Budget: $2 a day per person for `@oncall`, then `other` answers ({here})",
             f"- Kept: 30 days ({here})",
             f"- Hidden from models: keys, email ({here})",
+            "- Profile: `ops`",
         ]
         assert await ask(world, "whoami") == (
             "You are `Ann` (id `U1`), a member of this workspace.\n"
