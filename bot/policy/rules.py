@@ -133,6 +133,13 @@ class PolicyRules:
         """See the port. If the platform does not answer, the place is as it was last known."""
         return await self._effective_until(key, _deadline())
 
+    def assigned(self, key: ConversationKey) -> str | None:
+        """The model of a place as far as it is known without asking the platform; None is the
+        default one.
+        """
+        known = self._places.get(_channel(key), PlaceFacts(key))
+        return self._policy_at(replace(known, key=key)).model.value
+
     async def _effective_until(self, key: ConversationKey, until: float) -> EffectivePolicy:
         try:
             facts = await self._facts(key, until)

@@ -109,6 +109,7 @@ async def test_a_running_bot_follows_its_files(tmp_path: Path, model: ModelSim) 
 
             await until(is_asked_with)
             assert (await model.last()).body["model"] == "sim-2"
+        assert await api.models() == ("local/sim-2", [])  # the default of the page
         assert await bot.terminate() == 0
     assert FIRST_KEY not in bot.log_text() and SECOND_KEY not in bot.log_text()
 
