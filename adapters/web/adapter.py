@@ -32,6 +32,7 @@ from bot.ports.library import Library
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.policy import Directory
+from bot.ports.spending import UsageReporter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 
@@ -39,8 +40,8 @@ class WebAdapter:
     """The page and the API. `hosts` are additional host names to accept, beside loopback.
 
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
-    messages have no files. `reporter` describes what the model will get of a conversation, and
-    `assigned` says which model the rules give a place.
+    messages have no files. `reporter` describes what the model will get of a conversation, `usage`
+    what people used, and `assigned` the model that the rules give a place.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class WebAdapter:
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits | None = None,
         assigned: Assigned = lambda _place: None,
+        usage: UsageReporter | None = None,
     ) -> None:
         placed = PlacedModels(models, assigned)
         self._clock, self._hub = clock, Hub()
@@ -87,6 +89,7 @@ class WebAdapter:
             any_address=any_address,
             throttle=WrongTokenThrottle(clock),
             uploads=uploads,
+            usage=usage,
         )
 
     @property

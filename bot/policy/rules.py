@@ -240,6 +240,16 @@ class PolicyRules:
                         groups.append(ref)
         return Description(person.facts, groups)
 
+    async def is_one_of(
+        self, key: ConversationKey, author: Author, refs: Sequence[PersonRef]
+    ) -> bool | None:
+        """Whether one of `refs` means the person, by membership alone; None if that is unknown."""
+        try:
+            async with asyncio.timeout(DIRECTORY_SECONDS):
+                return await self._person(key, author).is_one_of(refs, Purpose.BLOCK)
+        except TimeoutError:
+            return None
+
     def _person(self, key: ConversationKey, author: Author) -> PersonAt:
         return PersonAt(self._directory_of(key.platform), key, author, self._names)
 

@@ -14,7 +14,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Change, Effect
 from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
-from bot.store import contexts, edits, rows
+from bot.store import contexts, edits, rows, spending
 from bot.store.commands import record_command
 
 
@@ -29,6 +29,7 @@ def claim(db: sqlite3.Connection, now: float, conversation: int) -> Claim | None
     if turn["state"] == "waiting":
         _start(db, conversation, turn["id"], now)
     else:
+        spending.settle_turn(db, turn["id"])
         db.execute(
             # A turn that is still held: its last attempt failed without ending the process.
             "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
