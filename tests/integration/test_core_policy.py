@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.config.settings import Settings
 from bot.context.report import WindowReporter
 from bot.context.requests import TurnOptions
+from bot.core import open_resources
 from bot.domain.conversations import Author, Effort, Role
 from bot.domain.inbox import Command, Receipt
 from bot.domain.policy import (
@@ -16,6 +18,7 @@ from bot.domain.policy import (
     BudgetScope,
     Controllers,
     Limits,
+    OverrideName,
     Period,
     PersonKind,
     PersonRef,
@@ -202,6 +205,17 @@ async def test_administrators_set_values_of_their_channel(tmp_path: Path) -> Non
         policy.set_overrides(await world.store.policies().list_overrides())
         await world.ask(2)
         assert len(world.model.requests) == 1 and not world.other.requests
+
+
+async def test_a_start_reads_what_administrators_set(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'threadline.db'}")
+    async with open_resources(settings, CLOCK) as resources:
+        name, policies = OverrideName.MODEL, resources.store.policies()
+        await policies.set_override(key(thread=""), name, "other", by=ANN)
+    async with open_resources(settings, CLOCK) as resources:
+        policy = await resources.policy.effective(key())
+        assert (policy.model.value, policy.model.source) == ("other", "this channel (set by Ann)")
+        assert resources.policy.assigned(key()) == "other"
 
 
 async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
