@@ -80,7 +80,7 @@ def why(policy: EffectivePolicy, *, chosen: str | None, answering: str, default:
 
 
 def _line(title: str, text: str, source: str) -> str:
-    return f"{title}: {text} ({says_so(source)})"
+    return f"{title}: {text}, {says_so(source)}"
 
 
 def _model(value: Resolved[str | None], chosen: str | None, answering: str, default: str) -> str:

@@ -138,16 +138,16 @@ async def test_why_and_whoami_name_every_source(tmp_path: Path) -> None:
         assert (await why(world)).splitlines() == [
             "- Model: `scripted`, although channel #ops (rule in line 12) says `gone`, which is "
             "not configured",
-            f"- Prompt: 8 characters ({here})",
-            "- Questions: messages that mention me, and all in a thread that I answer in "
-            "(the default)",
-            f"- Who may ask: `@oncall` ({here})",
-            "- Who may not ask: `guests` (because this workspace says so (rule in line 3))",
-            f"- Buttons: administrators ({here})",
-            f"- Limits: 6 questions a minute per person, 8 at a time in the channel ({here})",
-            f"- Budget: $2 a day per person for `@oncall`, then `other` answers ({here})",
-            f"- Kept: 30 days ({here})",
-            f"- Hidden from models: keys, email ({here})",
+            f"- Prompt: 8 characters, {here}",
+            "- Questions: messages that mention me, and all in a thread that I answer in, "
+            "the default",
+            f"- Who may ask: `@oncall`, {here}",
+            "- Who may not ask: `guests`, because this workspace says so (rule in line 3)",
+            f"- Buttons: administrators, {here}",
+            f"- Limits: 6 questions a minute per person, 8 at a time in the channel, {here}",
+            f"- Budget: $2 a day per person for `@oncall`, then `other` answers, {here}",
+            f"- Kept: 30 days, {here}",
+            f"- Hidden from models: keys, email, {here}",
             "- Profile: `ops`",
         ]
         assert await ask(world, "whoami") == (
