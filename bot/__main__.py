@@ -197,13 +197,15 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
-    from bot.config import report
+    from bot.config import policy_report, report
     from bot.llm.model_facts import known_facts
 
     require_all(
         settings.require_consistent, partial(resolve, settings), partial(resolve_policy, settings)
     )
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
+    for line in policy_report.describe_policy(settings, resolve_policy(settings)):
+        print(line)
 
 
 def _format(finding: Finding) -> str:
@@ -262,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     config = commands.add_parser("config", help="check .env and threadline.toml without starting")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
-    text = "validate the settings, and print the models in effect and where they come from"
+    text = "validate the settings, and print the models, profiles and rules in effect"
     check = actions.add_parser("check", help=text, description=text.capitalize() + ".")
     check.set_defaults(run=_check_config)
     add("version", _version, "print the version")

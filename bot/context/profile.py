@@ -28,7 +28,7 @@ class RequestProfile:
         return fixed_messages(self.prompt, date)
 
     def model(self, models: ModelCatalog, conversation: Conversation) -> ChatModel:
-        """The model that answers: the chosen one, that of the place, or the default."""
+        """The model that answers: the chosen one, the one of the place, or the default."""
         return models.get(conversation.model, self.assigned)
 
 
@@ -39,7 +39,7 @@ def profile_of(
     system_prompt: str,
     temperature: float | None,
 ) -> RequestProfile:
-    """What applies to a conversation: its own choice, the rules, then the settings."""
+    """What applies to a conversation: what people chose, the rules, then the settings."""
     if policy is None:
         return RequestProfile(read_prompt(system_prompt), temperature, conversation.effort)
     prompt = policy.prompt.value

@@ -89,7 +89,8 @@ def _model(value: Resolved[str | None], chosen: str | None, answering: str, defa
         return f"{name(default)}, the default"
     if value.value == answering:
         return f"{name(answering)}, {says_so(value.source)}"
-    return f"{name(answering)}, because {name(value.value)} ({value.source}) is not configured"
+    said = f"{value.source} says {name(value.value)}, which is not configured"
+    return f"{name(answering)}, although {said}"
 
 
 def _prompt(policy: EffectivePolicy) -> Iterable[str]:
@@ -193,7 +194,7 @@ def whoami(
 def _may_ask(verdict: Verdict) -> str:
     if verdict.allowed:
         return "You may ask me here."
-    return f"You may not ask me here: {verdict.reason}."
+    return f"You may not ask me: {verdict.reason}."
 
 
 # ── /channel ──────────────────────────────────────────────────────────────────────────────────

@@ -49,9 +49,14 @@ def place_named(level: PlaceLevel, facts: PlaceFacts) -> str:
     return _LEVELS[level]
 
 
-def because(reason: str, source: str) -> str:
-    """A reason for a refusal, with its source."""
-    return f"{reason}: {source}"
+def refusal(reason: str, source: str) -> str:
+    """A reason for a refusal, with its source: `… (channel #ops, rule in line 12)`."""
+    return f"{reason} ({_flat(source)})"
+
+
+def _flat(source: str) -> str:
+    """A source without its brackets, for a sentence that has brackets around it."""
+    return source.replace(" (", ", ").removesuffix(")")
 
 
 def says_so(source: str) -> str:

@@ -69,9 +69,9 @@ class ModelCommands:
 
     async def _default(self, key: ConversationKey) -> str:
         """The model that answers here unless another one is chosen."""
-        return self._catalog.get(None, await self._assigned(key)).name
+        return self._catalog.get(None, await self._find_assigned(key)).name
 
-    async def _assigned(self, key: ConversationKey) -> str | None:
+    async def _find_assigned(self, key: ConversationKey) -> str | None:
         return None if self._policy is None else (await self._policy.effective(key)).model.value
 
     async def _refuse_model(self, command: Command, names: Sequence[str]) -> CommandReply:
@@ -115,7 +115,7 @@ class ModelCommands:
     ) -> tuple[str, bool | None]:
         """The name of the model that answers, and whether it takes an effort."""
         chosen = conversation.model if conversation else None
-        model = self._catalog.get(chosen, await self._assigned(command.key))
+        model = self._catalog.get(chosen, await self._find_assigned(command.key))
         return model.name, model.facts.effort
 
     # ── context ───────────────────────────────────────────────────────────────────────────────

@@ -288,7 +288,7 @@ async def _is_allowed(allow: Resolved[tuple[PersonRef, ...] | None], person: Per
 
 
 def _refused(reason: str, source: str) -> Verdict:
-    return Verdict(Access.REFUSED, policy_texts.because(reason, source) if source else reason)
+    return Verdict(Access.REFUSED, policy_texts.refusal(reason, source) if source else reason)
 
 
 def _is_silent(config: PolicyConfig) -> bool:

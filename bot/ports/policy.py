@@ -22,7 +22,7 @@ class Directory(Protocol):
     """What one platform knows about people and places. Every adapter has one.
 
     Answers may be up to a minute old. Methods raise a PlatformError if the platform does not
-    answer; nobody is allowed anything because of that.
+    answer; no one is allowed anything because of that.
     """
 
     @property
@@ -48,7 +48,7 @@ class Directory(Protocol):
         ...
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """The references, as written, that name nobody and nothing here.
+        """The references, as written, that name no one and nothing here.
 
         For `doctor`, and for block lists, which block all people if a reference names no one. The
         references of block lists have the workspace that they are applied in.

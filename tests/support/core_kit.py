@@ -25,6 +25,8 @@ from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
+from bot.inbox.policy_commands import PolicyCommands
+from bot.policy.rules import PolicyRules
 from bot.ports.inbox import Inbox
 from bot.ports.model import ChatModel
 from bot.ports.spending import Meter
@@ -225,11 +227,13 @@ def world_of(
     compaction: Mapping[str, Any] | None = None,
     wrap: Callable[[Any], Any] = lambda part: part,
     meter: Meter | None = None,
+    policy: PolicyRules | None = None,
     **options: Any,
 ) -> World:
     """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
 
-    `wrap` replaces the parts of the store that the compactor uses.
+    `wrap` replaces the parts of the store that the compactor uses. Without `policy` there are no
+    rules.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
@@ -251,6 +255,7 @@ def world_of(
             CLOCK,
             TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
             wait=compactor and compactor.wait,
+            policy=policy,
         ),
         attachments=room.ports,
         compactor=compactor,
@@ -258,7 +263,17 @@ def world_of(
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     reporter = FixedReporter()
-    commands = Commands(store=store, scheduler=scheduler, models=models, reporter=reporter)
+    policy = policy or PolicyRules()
+    commands = Commands(
+        store=store,
+        scheduler=scheduler,
+        models=models,
+        reporter=reporter,
+        policy=policy,
+        more=PolicyCommands(
+            store=store, policies=store.policies(), policy=policy, catalog=models
+        ).handlers(),
+    )
     inbox = DurableInbox(
         store=store,
         scheduler=scheduler,

@@ -82,7 +82,7 @@ async def test_a_block_at_any_level_wins(tmp_path: Path, directory: FixedDirecto
     rules = rules_of(tmp_path, toml, directory)
     assert await who_may_ask(rules) == {"oncall", "stranger", "boss"}
     verdict = await rules.may_ask(OPS, Author("guest", ""))
-    assert verdict.reason == "you are blocked here: this workspace (rule in line 3)"
+    assert verdict.reason == "you are blocked here (this workspace, rule in line 3)"
 
 
 async def test_an_empty_policy_asks_no_platform(tmp_path: Path, directory: FixedDirectory) -> None:
