@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from bot import __version__
 from bot.common import proxies
+from bot.config.consistency import require_consistent
 from bot.config.models import resolve
 from bot.config.policy_rules import resolve_policy
 from bot.config.problems import require_all
@@ -75,7 +76,9 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
     from bot.config.reload import ConfigSource
 
     require_all(
-        settings.require_consistent, partial(resolve, settings), partial(resolve_policy, settings)
+        partial(require_consistent, settings),
+        partial(resolve, settings),
+        partial(resolve_policy, settings),
     )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
 
@@ -103,13 +106,13 @@ def _connect_hint(settings: Settings) -> str:
 
 
 def _chat(settings: Settings, options: argparse.Namespace) -> None:
-    from bot import app
+    from bot.wiring import terminal
 
     _configure_logs(_quiet(settings))
     search = _search_local_servers(settings, options)
     if search is not None and (offer := search.offer()):
         print(offer, file=sys.stderr)  # the answers alone go to stdout
-    asyncio.run(app.chat(settings, options.word, options.name))
+    asyncio.run(terminal.chat(settings, options.word, options.name))
 
 
 def _search_local_servers(
@@ -201,7 +204,9 @@ def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     from bot.llm.model_facts import known_facts
 
     require_all(
-        settings.require_consistent, partial(resolve, settings), partial(resolve_policy, settings)
+        partial(require_consistent, settings),
+        partial(resolve, settings),
+        partial(resolve_policy, settings),
     )
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
     for line in policy_report.describe_policy(settings, resolve_policy(settings)):

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bot.common import proxies
+from bot.config.consistency import require_consistent
 from bot.config.model_names import NO_SUMMARIES, is_pattern, split_name
 from bot.config.models import address, examine
 from bot.config.policy_rules import examine_policy
@@ -122,7 +123,7 @@ def _people_of(values: PolicyValues) -> Iterator[PersonRef]:
 def check_settings(settings: Settings) -> Finding:
     """Whether the settings contradict each other."""
     try:
-        settings.require_consistent()
+        require_consistent(settings)
     except SettingsError as error:
         return Finding(error.setting, Verdict.FAILED, error.problem)
     return Finding("settings", Verdict.OK, "consistent")

@@ -84,9 +84,8 @@ class ConsoleAdapter:
     async def run(self, inbox: Inbox) -> None:
         """Read lines until the end of input, each after the reply to the previous one."""
         await inbox.connected(NAME)
-        stop = Command(name="stop", key=self._key, author=self._author)
         async for line in self._lines:
-            with stop_on_interrupt(lambda: inbox.command(stop)):
+            with stop_on_interrupt(lambda: self._stop(inbox)):
                 await self._handle_line(inbox, line)
 
     def surface(self, claim: Claim) -> Surface:
@@ -136,6 +135,12 @@ class ConsoleAdapter:
     def health(self) -> Health:
         """Always healthy."""
         return Health(ok=True)
+
+    async def _stop(self, inbox: Inbox) -> None:
+        try:
+            await inbox.command(Command(name="stop", key=self._key, author=self._author))
+        except StoreUnavailable:
+            self._print(texts.STORE_DOWN)
 
     async def _handle_line(self, inbox: Inbox, line: str) -> None:
         answer = None if self._piped else await self._attachments.execute(line)

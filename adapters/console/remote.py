@@ -159,8 +159,12 @@ class RemoteChat:
             raise AnswerFailed(sentence or "The answer broke off before its end.")
 
     async def _stop(self) -> None:
-        if self._thread is not None:
+        if self._thread is None:
+            return
+        try:
             await self._request("POST", "/app/commands", {"thread": self._thread, "name": "stop"})
+        except (BotUnreachable, Refused) as error:
+            self._print(str(error))
 
     async def _post(self, message: Mapping[str, Any], files: Sequence[IncomingAttachment]) -> Any:
         if not files:

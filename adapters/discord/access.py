@@ -13,6 +13,7 @@ import structlog
 from cachetools import TTLCache
 
 from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM
+from adapters.discord.errors import UNKNOWN_CHANNEL
 from adapters.discord.payload_schemas import GUILD_MEMBER
 from adapters.discord.payload_validation import (
     REQUIRED,
@@ -24,7 +25,7 @@ from adapters.discord.payload_validation import (
     validate,
 )
 from adapters.discord.payloads import read_id
-from adapters.discord.rest import UNKNOWN_CHANNEL, RestApi, request_scopes
+from adapters.discord.rest import RestApi, request_scopes
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, Unsettled
 

@@ -21,20 +21,12 @@ from adapters.discord.channels import PLATFORM
 from adapters.discord.client import ThreadlineClient, intents, server_urls
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
 from adapters.discord.downloads import Downloader
+from adapters.discord.errors import RETRY_SECONDS, as_attachment_error, attempt
 from adapters.discord.http import install_http
 from adapters.discord.interactions import DiscordInteractionHandler, clip
 from adapters.discord.listeners import MessageListener
 from adapters.discord.render import DiscordRenderer
-from adapters.discord.rest import (
-    MAX_FILE_BYTES,
-    RETRY_SECONDS,
-    RestApi,
-    Timeouts,
-    as_attachment_error,
-    attempt,
-    limits,
-    message_scopes,
-)
+from adapters.discord.rest import MAX_FILE_BYTES, RestApi, Timeouts, limits, message_scopes
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.token import TokenWatch
 from bot.catchup.watermark_saver import WatermarkSaver

@@ -8,7 +8,7 @@ reads: Discord sends the events that it missed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,27 +16,24 @@ import discord
 import structlog
 
 from adapters.discord.backfill_plan import ChannelState, group_archived, select_unread
+from adapters.discord.channel_reader import ChannelReader, Rank, Translate, ref_at, ref_in
 from adapters.discord.channels import (
     DIRECT_MESSAGES,
     PLATFORM,
     ChannelContext,
     ChannelKind,
     channel_context,
-    fetch_channel_context,
 )
 from adapters.discord.edits import DiscordEditListener
-from adapters.discord.history import PAGE_SIZE, read_page
+from adapters.discord.history import PAGE_SIZE
 from adapters.discord.payload_schemas import THREAD
 from adapters.discord.payload_validation import validate
 from adapters.discord.recheck import report_changes
-from adapters.discord.rest import RestApi, id_in, request_scopes
+from adapters.discord.rest import RestApi, id_in
 from bot.catchup.backfill import Backfill
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.catchup.watermarks import WatermarkTracker
 from bot.domain.conversations import Conversation
-from bot.domain.errors import PlatformError, StoreUnavailable, Unsettled
-from bot.domain.inbox import Incoming
-from bot.domain.replies import Priority
 from bot.ports.history import ChannelRef, History, HistoryPage
 from bot.ports.inbox import CatchUpInbox
 
@@ -50,8 +47,6 @@ ARCHIVED_SECONDS = 14 * 86_400.0
 
 GuildChannel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
 Parent = discord.TextChannel | discord.ForumChannel
-Rank = tuple[float, ...]
-Translate = Callable[[discord.Message, ChannelContext], Awaitable[Incoming | None]]
 
 
 class DiscordBackfill:
@@ -93,7 +88,7 @@ class DiscordBackfill:
     def reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
         """Read a channel again, because an event of a message in it was unreadable."""
         context = channel_context(client.get_channel(channel))
-        ref = _ref_in(context) if context is not None else _ref(guild, channel)
+        ref = ref_in(context) if context is not None else ref_at(guild, channel)
         self._tracker.hold(ref)
         self._backfill.reread(self._channels.history_at(ref), 0.0)
 
@@ -102,74 +97,7 @@ class DiscordBackfill:
         await self._backfill.aclose()
 
 
-# ── channels ──────────────────────────────────────────────────────────────────────────────────
-class ChannelReader:
-    """Reads and translates the messages of single channels."""
-
-    def __init__(self, rest: RestApi, translate: Translate) -> None:
-        self.rest, self._translate = rest, translate
-        self._limits: Any = {"priority": Priority.BACKGROUND, "within": rest.timeouts.read}
-
-    def history_of(self, context: ChannelContext, rank: Rank, until: int = 0) -> History:
-        """The messages of a channel up to the id `until`, or to its end."""
-        return History(_ref_in(context), rank, partial(self._read_page, context, until))
-
-    def history_at(self, ref: ChannelRef) -> History:
-        """All messages of a channel; if it is not cached, Discord is asked to describe it first."""
-        return History(ref, (0,), partial(self._read_unknown, ref))
-
-    async def list_archived(self, channel: int, before: str | None) -> Sequence[Any]:
-        """A page of a channel's archived threads as JSON, the latest archived first.
-
-        `before` is a time of archiving. Raises a PlatformError.
-        """
-        response: Any = await self.rest.request(
-            request_scopes("archive", channel),
-            lambda client: client.http.get_public_archived_threads(
-                channel, before=before, limit=PAGE_SIZE
-            ),
-            **self._limits,
-        )
-        threads = response.get("threads") if isinstance(response, Mapping) else None
-        if not isinstance(threads, list):
-            raise Unsettled("the archived threads are not a list")
-        return threads
-
-    async def _read_unknown(self, ref: ChannelRef, after: int) -> HistoryPage:
-        channel = int(ref.channel)
-        cached = channel_context((await self.rest.client()).get_channel(channel))
-        context = cached or await fetch_channel_context(self.rest, channel, **self._limits)
-        if context is None:
-            return HistoryPage()  # no conversation is possible there
-        return await self._read_page(context, 0, after)
-
-    async def _read_page(self, context: ChannelContext, until: int, after: int) -> HistoryPage:
-        client, channel = await self.rest.client(), int(context.id)
-        guild = None if context.guild == DIRECT_MESSAGES else int(context.guild)
-        where = client.get_partial_messageable(channel, guild_id=guild)
-        page = await read_page(self.rest, where, channel, after=after, **self._limits)
-        translated = [await self._translate_one(message, context) for message in page.messages]
-        reached = max(page.newest, 0 if page.full else until)
-        more = page.full and (not until or reached < until)
-        return HistoryPage(
-            messages=[message for message in translated if message is not None],
-            reached=reached,
-            next=partial(self._read_page, context, until, reached) if more else None,
-        )
-
-    async def _translate_one(
-        self, message: discord.Message, context: ChannelContext
-    ) -> Incoming | None:
-        try:
-            return await self._translate(message, context)
-        except (PlatformError, StoreUnavailable):
-            raise  # temporary: the page is read again
-        except Exception as error:  # noqa: BLE001
-            # The boundary of one message: the rest of its page is still accepted.
-            log.error("a message cannot be translated", id=message.id, error=repr(error))
-            return None
-
-
+# ── what may have been missed ─────────────────────────────────────────────────────────────────
 class DirectMessages:
     """A HistoryReader for known direct messages; Discord names no others."""
 
@@ -255,20 +183,6 @@ class GuildChannels:
         return self._tracker.position_of(ChannelRef(self.workspace, channel))
 
 
-def ref_of(message: discord.Message) -> ChannelRef:
-    """The channel of a message, cached or not."""
-    guild = message.guild.id if message.guild else getattr(message.channel, "guild_id", None)
-    return _ref(guild, message.channel.id)
-
-
-def _ref(guild: int | None, channel: int) -> ChannelRef:
-    return ChannelRef(str(guild or DIRECT_MESSAGES), str(channel))
-
-
-def _ref_in(context: ChannelContext) -> ChannelRef:
-    return ChannelRef(context.guild, context.id)
-
-
 def _context_of(conversation: Conversation, kind: ChannelKind) -> ChannelContext:
     key, visibility = conversation.key, conversation.visibility
     return ChannelContext(kind, key.workspace, key.channel, key.thread, visibility=visibility)
@@ -305,7 +219,6 @@ def _parse_thread(parent: Parent, data: Any) -> discord.Thread | None:
     try:
         known: Any = validate(data, THREAD)
         return discord.Thread(guild=parent.guild, state=parent._state, data=known)
-    except Exception as error:  # noqa: BLE001
-        # The boundary of one thread: the rest of the list is still read.
+    except Exception as error:  # noqa: BLE001 - the boundary of each thread of a list
         log.error("an archived thread cannot be parsed", id=id_in(data), error=repr(error))
         return None

@@ -49,7 +49,7 @@ def _translate_safely(
 ) -> Incoming | None:
     try:
         return _translate(message, context, user)
-    except Exception as error:  # noqa: BLE001 - the boundary of each message
+    except Exception as error:  # noqa: BLE001 - the boundary of each message of a page
         log.error("an old message cannot be translated", id=message.id, error=repr(error))
         return None
 

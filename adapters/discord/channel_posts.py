@@ -96,7 +96,7 @@ def _translate_safely(
 ) -> Incoming | None:
     try:
         return _translate(post, context, user, question)
-    except Exception as error:  # noqa: BLE001 - the boundary of each message
+    except Exception as error:  # noqa: BLE001 - the boundary of each post
         log.error("a bot's post cannot be translated", id=post.id, error=repr(error))
         return None
 

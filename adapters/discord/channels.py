@@ -13,7 +13,7 @@ import discord
 import structlog
 
 from adapters.discord import payloads
-from adapters.discord.payload_schemas import CHANNEL, THREAD
+from adapters.discord.payload_schemas import CHANNEL, DIRECT_TYPE, THREAD, THREAD_TYPES
 from adapters.discord.payload_validation import InvalidPayload, number, outline, validate
 from adapters.discord.rest import RestApi, request_scopes
 from bot.domain.conversations import ConversationKey, Visibility
@@ -24,8 +24,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 PLATFORM = "discord"
 DIRECT_MESSAGES = "@me"  # stands where other channels have a guild id, as in Discord's URLs
-# Documented channel types; those with messages are text, voice, announcement and stage.
-DIRECT_TYPE, THREAD_TYPES, MESSAGE_TYPES = 1, (10, 11, 12), (0, 2, 5, 13)
+MESSAGE_TYPES = (0, 2, 5, 13)  # documented channel types: text, voice, announcement and stage
 
 
 class ChannelKind(Enum):

@@ -9,9 +9,10 @@ import discord
 import structlog
 from discord import app_commands
 
+from adapters.discord.errors import attempt
 from adapters.discord.payload_validation import outline
 from adapters.discord.payloads import get_int
-from adapters.discord.rest import RestApi, attempt, request_scopes
+from adapters.discord.rest import RestApi, request_scopes
 from bot.domain import texts
 from bot.domain.errors import PlatformError
 from bot.domain.replies import Priority
@@ -27,6 +28,8 @@ CompleteModel = Callable[[Interaction, str], Awaitable[None]]
 """Responds to an interaction with the models that contain what was typed."""
 
 STRING_OPTION = 3  # documented option type, the only one used here
+
+_OTHER_VERSION = (app_commands.CommandNotFound, app_commands.CommandSignatureMismatch)
 
 # The fields in which Discord's list is compared with ours; Discord sets the others.
 _COMPARED = ("name", "description", "type", "options", "contexts", "integration_types")
@@ -51,6 +54,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
             typed = typed_model(interaction.data)
             if typed is None:
                 log.warning("cannot complete an option", structure=outline(interaction.data))
+                await _respond(interaction.response.autocomplete([]))
             else:
                 await self._complete(interaction, typed)
             return False
@@ -59,11 +63,24 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
             interaction.data |= {"type": 1, "resolved": {}}
             return True
         log.warning("a command could not be parsed", structure=outline(interaction.data))
-        try:
-            await attempt(interaction.response.send_message(texts.INTERNAL, ephemeral=True))
-        except PlatformError as error:
-            log.warning("could not respond to an interaction", error=repr(error))
+        await _respond(interaction.response.send_message(texts.INTERNAL, ephemeral=True))
         return False
+
+    async def on_error(
+        self, interaction: Interaction, error: app_commands.AppCommandError, /
+    ) -> None:
+        """Say why a command was not executed: Discord may still list an earlier version's."""
+        is_foreign = isinstance(error, _OTHER_VERSION)
+        log.warning("a command was not executed", error=repr(error), exc_info=not is_foreign)
+        text = texts.NO_SUCH_COMMAND if is_foreign else texts.INTERNAL
+        await _respond(interaction.response.send_message(text, ephemeral=True))
+
+
+async def _respond(response: Awaitable[object]) -> None:
+    try:
+        await attempt(response)
+    except PlatformError as error:
+        log.warning("could not respond to an interaction", error=repr(error))
 
 
 def is_valid(data: object) -> TypeGuard[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import discord
 
-from adapters.discord.rest import attempt
+from adapters.discord.errors import attempt
 from bot.domain import texts
 from bot.domain.errors import PlatformError
 from bot.domain.health import Finding, Verdict

@@ -19,9 +19,10 @@ import structlog
 from cachetools import LRUCache, TTLCache
 
 from adapters.discord.attachments import urls_in
+from adapters.discord.errors import RETRY_SECONDS, as_attachment_error
 from adapters.discord.history import read_raw_message
 from adapters.discord.http import MAX_RETRY_AFTER, Http, number
-from adapters.discord.rest import RETRY_SECONDS, RestApi, as_attachment_error
+from adapters.discord.rest import RestApi
 from bot.domain.attachments import Download, Omission
 from bot.domain.errors import AttachmentError, CannotStart, PlatformError
 from bot.domain.replies import Priority

@@ -20,6 +20,7 @@ from adapters.discord.channels import (
     ChannelContext,
     channel_context,
 )
+from adapters.discord.errors import NO_ACCESS, NO_PERMISSION
 from adapters.discord.events import (
     BOT_MESSAGE_TYPES,
     USER_MESSAGE_TYPES,
@@ -28,7 +29,7 @@ from adapters.discord.events import (
 )
 from adapters.discord.history import read_page
 from adapters.discord.proxied_messages import Original, ProxiedMessages
-from adapters.discord.rest import NO_ACCESS, NO_PERMISSION, RestApi, request_scopes
+from adapters.discord.rest import RestApi, request_scopes
 from adapters.discord.state import RawMessage
 from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import Author, ConversationKey

@@ -10,7 +10,7 @@ from typing import Any
 
 import discord
 
-from adapters.discord.rest import NO_PERMISSION
+from adapters.discord.errors import NO_PERMISSION
 from bot.domain.errors import Gone, Refused
 from bot.domain.replies import Request, ShownPage
 

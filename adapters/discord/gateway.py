@@ -66,7 +66,7 @@ class GatewaySocket(DiscordWebSocket):
             await super().received_message(text)
         except (ReconnectWebSocket, WebSocketClosure, discord.DiscordException, OSError):
             raise
-        except Exception as error:  # noqa: BLE001 - an envelope can fail discord.py in any way
+        except Exception as error:  # noqa: BLE001 - the boundary of each payload
             log.warning("cannot parse a gateway payload", error=error_location(error))
             await self._receive_repaired(text)
 
@@ -75,7 +75,7 @@ class GatewaySocket(DiscordWebSocket):
             return str(msg)
         try:
             return self._decompressor.decompress(msg)
-        except Exception as error:  # zlib's, or invalid UTF-8
+        except Exception as error:  # zlib's or zstandard's, or invalid UTF-8
             raise StreamBroken(repr(error)) from error
 
     async def _receive_repaired(self, text: str) -> None:
@@ -89,7 +89,7 @@ class GatewaySocket(DiscordWebSocket):
             await super().received_message(json.dumps(payload))
         except (ReconnectWebSocket, WebSocketClosure, discord.DiscordException, OSError):
             raise
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - the boundary of each payload
             structure = outline(payload)
             log.warning(
                 "dropped a gateway payload", error=error_location(error), structure=structure
@@ -203,6 +203,7 @@ class GatewayConnection:
             self._prepare_next(resume=self._can_resume_after(error))
             return error
         except Exception as error:
+            # The boundary of each connection: a bug costs it, and the next one begins a session.
             log.exception("unexpected failure of the connection to Discord")
             self._prepare_next(resume=False)
             return error

@@ -88,8 +88,7 @@ def parse_message(
         if not all(hasattr(message, name) for name in NEEDED):
             raise AttributeError(f"one of {NEEDED} is missing")
         return message
-    except Exception as error:  # noqa: BLE001
-        # The boundary of one message: the rest of its page is still read.
+    except Exception as error:  # noqa: BLE001 - the boundary of each message of a page
         error_at, shape = error_location(error), outline(data)
         log.warning("a message cannot be parsed", id=id_in(data), error=error_at, shape=shape)
         return None

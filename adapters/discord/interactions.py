@@ -25,8 +25,9 @@ from adapters.discord.channels import (
 )
 from adapters.discord.commands import Interaction
 from adapters.discord.completion import ModelCompletion
+from adapters.discord.errors import attempt
 from adapters.discord.render import size
-from adapters.discord.rest import RestApi, attempt
+from adapters.discord.rest import RestApi
 from bot.domain import command_texts, texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable, Unsettled

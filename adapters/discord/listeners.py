@@ -15,10 +15,10 @@ import discord
 import structlog
 
 from adapters.discord.access import AllowedGuilds
-from adapters.discord.backfill import DiscordBackfill, ref_of
+from adapters.discord.backfill import DiscordBackfill
 from adapters.discord.channel_posts import ChannelPosts
+from adapters.discord.channel_reader import ref_at, ref_of
 from adapters.discord.channels import (
-    DIRECT_MESSAGES,
     PLATFORM,
     ChannelContext,
     ChannelKind,
@@ -26,6 +26,7 @@ from adapters.discord.channels import (
     fetch_channel_context,
 )
 from adapters.discord.edits import DiscordEditListener
+from adapters.discord.errors import UNKNOWN_MESSAGE
 from adapters.discord.events import (
     BotIdentity,
     address_of,
@@ -43,14 +44,13 @@ from adapters.discord.payloads import read_id
 from adapters.discord.permalinks import linked_messages
 from adapters.discord.proxied_messages import Original, ProxiedMessages
 from adapters.discord.reply_chains import find_conversation
-from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
+from adapters.discord.rest import RestApi
 from adapters.discord.state import RawMessage
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable
 from bot.domain.inbox import Address, CommandReply, Incoming
-from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
@@ -136,7 +136,7 @@ class MessageListener:
         guild, channel, message = (read_id(payload, name) for name in _IDS)
         if channel is None or (message is None and event != CREATED):
             return  # the event has been logged
-        ref = ChannelRef(str(guild or DIRECT_MESSAGES), str(channel))
+        ref = ref_at(guild, channel)
         try:
             if message is None:
                 self.backfill.reread(client, guild, channel)

@@ -9,13 +9,8 @@ import contextlib
 
 import structlog
 
-from adapters.discord.rest import (
-    ARCHIVED,
-    UNKNOWN_MESSAGE,
-    RestApi,
-    attempt,
-    deletion_scopes,
-)
+from adapters.discord.errors import ARCHIVED, UNKNOWN_MESSAGE, attempt
+from adapters.discord.rest import RestApi, deletion_scopes
 from bot.domain import texts
 from bot.domain.errors import Gone, PlatformError, Throttled
 from bot.domain.replies import Priority

@@ -1,11 +1,10 @@
-"""Schemas of the payloads that the bot reads; see `payload_validation`.
+"""Schemas of the objects that the bot reads; see `payload_validation`, and `event_schemas`.
 
 From https://docs.discord.com/developers/resources and /events/gateway-events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from adapters.discord.payload_validation import (
@@ -134,6 +133,8 @@ MESSAGE: Schema = {
 }
 
 # ── channels ────────────────────────────────────────────────────────────────────────────────────
+DIRECT_TYPE, THREAD_TYPES = 1, (10, 11, 12)  # documented channel types
+
 OVERWRITE: Schema = {
     "id": Field(snowflake, REQUIRED),
     "type": Field(number, REQUIRED),
@@ -207,98 +208,3 @@ GUILD: Schema = {
     "members": Field(list_of(object_of(GUILD_MEMBER))),
     "unavailable": Field(flag),
 }
-
-GUILD_UPDATED: Schema = {**GUILD, "roles": Field(list_of(object_of(ROLE)), REQUIRED)}
-
-UNAVAILABLE: Schema = {
-    "id": Field(snowflake, REQUIRED),
-    "unavailable": Field(flag, True),
-}
-
-APPLICATION: Schema = {"id": Field(snowflake, REQUIRED), "flags": Field(number, 0)}
-
-READY: Schema = {
-    "user": Field(object_of(USER), REQUIRED),
-    "guilds": Field(list_of(object_of(UNAVAILABLE)), []),
-    "application": Field(object_of(APPLICATION)),
-}
-
-# ── events ──────────────────────────────────────────────────────────────────────────────
-MESSAGE_DELETED: Schema = {name: MESSAGE[name] for name in ("id", "channel_id", "guild_id")}
-BULK_DELETED: Schema = {
-    "ids": Field(list_of(snowflake), REQUIRED),
-    "channel_id": Field(snowflake, REQUIRED),
-    "guild_id": Field(snowflake),
-}
-GUILD_DELETED: Schema = {
-    "id": Field(snowflake, REQUIRED),
-    # Only an explicit false means that the bot was removed; anything else may be an outage.
-    "unavailable": Field(lambda value: value is not False),
-}
-CHANNEL_DELETED: Schema = {
-    "id": Field(snowflake, REQUIRED),
-    "guild_id": Field(snowflake, REQUIRED),
-}
-THREAD_DELETED: Schema = {
-    **CHANNEL_DELETED,
-    "parent_id": Field(snowflake, REQUIRED),
-    "type": Field(number, 11),
-}
-THREAD_LIST: Schema = {
-    "guild_id": Field(snowflake, REQUIRED),
-    "channel_ids": Field(list_of(snowflake)),
-    "threads": Field(list_of(object_of(THREAD)), []),
-}
-ROLE_SAVED: Schema = {
-    "guild_id": Field(snowflake, REQUIRED),
-    "role": Field(object_of(ROLE), REQUIRED),
-}
-ROLE_DELETED: Schema = {
-    "guild_id": Field(snowflake, REQUIRED),
-    "role_id": Field(snowflake, REQUIRED),
-}
-
-
-def _any_object(value: Any) -> JSON:
-    if not isinstance(value, dict):
-        raise InvalidPayload("not an object")
-    return value
-
-
-INTERACTION: Schema = {
-    "id": Field(snowflake, REQUIRED),
-    "type": Field(number, REQUIRED),
-    "token": Field(text, REQUIRED),
-    "data": Field(_any_object),
-    "version": Field(number, 1),
-    "application_id": Field(snowflake, "0"),
-    "attachment_size_limit": Field(number, 0),
-    "guild_id": Field(snowflake),
-    "channel": Field(_any_object, {}),
-    "member": Field(object_of(GUILD_MEMBER)),
-    "user": Field(object_of(USER)),
-    "message": Field(object_of(MESSAGE)),
-    "context": Field(number),
-    "locale": Field(text),
-}
-
-SCHEMAS: Mapping[str, Schema] = {
-    "READY": READY,
-    "INTERACTION_CREATE": INTERACTION,
-    "MESSAGE_DELETE": MESSAGE_DELETED,
-    "MESSAGE_DELETE_BULK": BULK_DELETED,
-    "GUILD_CREATE": GUILD,
-    "GUILD_UPDATE": GUILD_UPDATED,
-    "GUILD_DELETE": GUILD_DELETED,
-    "CHANNEL_CREATE": CHANNEL,
-    "CHANNEL_UPDATE": CHANNEL,
-    "CHANNEL_DELETE": CHANNEL_DELETED,
-    "THREAD_CREATE": THREAD,
-    "THREAD_UPDATE": THREAD,
-    "THREAD_DELETE": THREAD_DELETED,
-    "THREAD_LIST_SYNC": THREAD_LIST,
-    "GUILD_ROLE_CREATE": ROLE_SAVED,
-    "GUILD_ROLE_UPDATE": ROLE_SAVED,
-    "GUILD_ROLE_DELETE": ROLE_DELETED,
-}
-"""The events that change the cached state. Others are parsed without validation."""

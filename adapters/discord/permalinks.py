@@ -16,11 +16,12 @@ import discord
 from adapters.discord.access import AllowedGuilds, can_user_read
 from adapters.discord.channels import DIRECT_MESSAGES, ChannelContext
 from adapters.discord.content import full_text
+from adapters.discord.errors import as_attachment_error
 from adapters.discord.events import author_of, bot_identity, name_of
 from adapters.discord.history import parse_message, read_raw_message
 from adapters.discord.mention_names import names_in
 from adapters.discord.payloads import read_id
-from adapters.discord.rest import RestApi, as_attachment_error
+from adapters.discord.rest import RestApi
 from adapters.discord.state import raw_of
 from adapters.discord.text import to_model_text
 from bot.domain.attachments import Download, IncomingAttachment, Omission

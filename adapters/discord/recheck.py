@@ -6,8 +6,9 @@ from typing import Any
 
 from adapters.discord.channels import DIRECT_MESSAGES
 from adapters.discord.edits import DiscordEditListener
+from adapters.discord.errors import UNKNOWN_MESSAGE
 from adapters.discord.history import parse_message, read_raw_message
-from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
+from adapters.discord.rest import RestApi
 from bot.domain.errors import Gone
 from bot.domain.inbox import Asked
 from bot.domain.replies import Priority

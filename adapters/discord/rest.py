@@ -1,7 +1,6 @@
 """Discord's REST API: requests are rate limited, time out, and fail with a PlatformError.
 
-A response that discord.py cannot parse is Unsettled, like a missing one: the request may have been
-executed. The publisher paces the requests for a reply's pages; `RestApi.request` paces all others.
+The publisher paces the requests for a reply's pages; `RestApi.request` paces all others.
 """
 
 from __future__ import annotations
@@ -18,17 +17,13 @@ from discord.http import handle_message_parameters
 from discord.utils import MISSING
 
 from adapters.discord.background import BackgroundTasks
-from adapters.discord.http import GLOBAL, TooManyRequests, retry_after_in
+from adapters.discord.errors import attempt
+from adapters.discord.http import GLOBAL
 from adapters.discord.payloads import read_id
 from bot.catchup.backfill_queue import USUAL_PAUSES, ReadPauses
 from bot.common.retry import Backoff
-from bot.domain.attachments import Omission
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import (
-    AttachmentError,
-    Gone,
-    PlatformError,
-    Refused,
     Throttled,
     Unsettled,
 )
@@ -62,34 +57,10 @@ LIMITS = {
     GLOBAL: EVERYTHING,
 }
 
-# https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
-UNKNOWN_CHANNEL = "10003"
-UNKNOWN_GUILD = "10004"
-UNKNOWN_MESSAGE = "10008"
-NO_ACCESS = "50001"
-NO_PERMISSION = "50013"
-ARCHIVED = "50083"  # the thread is archived, or locked
-CANNOT_REFER = "160002"  # replying needs the permission to read the message history
-THREAD_EXISTS = "160004"
-# A channel, message or permission is missing.
-GONE = frozenset(
-    {
-        *(UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, NO_ACCESS, NO_PERMISSION, ARCHIVED),
-        "50007",  # the user accepts no direct messages
-        "50008",  # the channel takes no text messages
-        "160005",  # the thread is locked
-    }
-)
-# The channel or message for a new thread is missing, so a reply cannot be shown in the channel
-# either.
-NO_PLACE = frozenset({UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE})
-
 # How long a channel that refused a file gets none, in seconds.
 NO_FILES_SECONDS = 600.0
 # Ids cached of each kind, about 1 MB: far more than are in use at the same time.
 MAX_CACHED_IDS = 10_000
-# The wait before a failed download is worth another attempt, in seconds.
-RETRY_SECONDS = 5.0
 # Documented: 10 MiB per file without a subscription; this leaves room for the multipart body.
 MAX_FILE_BYTES = 10_000_000
 
@@ -141,53 +112,6 @@ def typing_scopes(channel: str) -> tuple[str, str]:
 def limits(scope: str) -> Limit | None:
     """The limit of a scope; None if only Discord's response headers contain it."""
     return LIMITS.get(scope.partition(":")[0])
-
-
-async def attempt(request: Awaitable[T], *, within: float | None = None) -> T:
-    """The result of discord.py's request, abandoned after `within` seconds.
-
-    Raises only PlatformErrors.
-    """
-    try:
-        async with asyncio.timeout(within):
-            return await request
-    except PlatformError:
-        raise
-    except discord.HTTPException as error:
-        raise translate_error(error) from error
-    except Exception as error:
-        # The edge: a network error, a session closed in the meantime, a response that is not JSON
-        # or lacks a field that discord.py reads (KeyError and the like). None of them reveals
-        # whether Discord executed the request.
-        description = _describe(error)
-        log.info("no readable response to a request to Discord", error=description)
-        raise Unsettled(description) from error
-
-
-def _describe(error: Exception) -> str:
-    """An OSError's message; any other error's type and message."""
-    return str(error) if isinstance(error, OSError) and str(error) else repr(error)
-
-
-def translate_error(error: discord.HTTPException) -> PlatformError:
-    """The PlatformError for an error response."""
-    description, code = f"{error.status}, {error.code}: {error.text}", str(error.code or "")
-    if isinstance(error, TooManyRequests):
-        return Throttled(error.retry_after, (error.scope,))
-    if error.status == 429:
-        return Throttled(retry_after_in(error.response.headers, {}))
-    if code in GONE:
-        return Gone(description, code=code)
-    # A 401 is no refusal of this request: TokenWatch checks the token.
-    if error.status in (401, 408) or error.status >= 500 or is_foreign(error):
-        return Unsettled(description, code=code)
-    return (Gone if error.status in (403, 404) else Refused)(description, code=code)
-
-
-def is_foreign(error: discord.HTTPException) -> bool:
-    """Whether an error response is not JSON, so a proxy sent it rather than Discord."""
-    kind = error.response.headers.get("Content-Type", "")
-    return bool(kind) and not kind.startswith("application/json")
 
 
 class RestApi:
@@ -297,17 +221,6 @@ class RestApi:
             previous_allowed_mentions=client.allowed_mentions, **parts
         ) as params:
             await attempt(client.http.edit_message(int(channel), int(message), params=params))
-
-
-def as_attachment_error(error: PlatformError) -> AttachmentError:
-    """The AttachmentError for a failed request that a file or a linked message needs."""
-    if isinstance(error, Gone):
-        reason = Omission.GONE if error.code in NO_PLACE else Omission.NO_ACCESS
-        return AttachmentError(reason, str(error))
-    if isinstance(error, Refused):
-        return AttachmentError(Omission.UNREACHABLE, str(error))
-    wait = error.retry_after if isinstance(error, Throttled) else RETRY_SECONDS
-    return AttachmentError(Omission.UNREACHABLE, str(error), retry_after=wait)
 
 
 def id_in(response: object) -> str | None:

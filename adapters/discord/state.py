@@ -16,7 +16,7 @@ import structlog
 from discord.state import ConnectionState
 
 from adapters.discord import payloads
-from adapters.discord.payload_schemas import SCHEMAS
+from adapters.discord.event_schemas import SCHEMAS
 from adapters.discord.payload_validation import (
     JSON,
     InvalidPayload,
@@ -35,6 +35,10 @@ PRIVATE = {
 }
 """Undocumented members of discord.py that this module uses; a test checks for them."""
 
+COMMAND_TYPES = (
+    discord.InteractionType.application_command,
+    discord.InteractionType.autocomplete,
+)
 Parser = Callable[[Any], None]
 
 
@@ -140,6 +144,29 @@ class SafeState(ConnectionState[Any]):
             return  # a preview, a pin, a thread
         payloads.require_decisive_fields(data)
         self.dispatch("message_edited", self._message(data))
+
+    def parse_interaction_create(self, data: Any) -> None:
+        """Pass on a command, a completion or a button; keep the id of a channel that is not cached,
+        so that it can be fetched.
+        """
+        interaction = discord.Interaction[Any](data=data, state=self)
+        if interaction.channel is None:
+            interaction.channel = self._uncached_channel(data)
+        if interaction.type in COMMAND_TYPES and self._command_tree is not None:
+            self._command_tree._from_interaction(interaction)
+        elif interaction.type is discord.InteractionType.component:
+            pressed = data["data"]
+            self._view_store.dispatch_view(
+                pressed["component_type"], pressed["custom_id"], interaction
+            )
+        self.dispatch("interaction", interaction)
+
+    def _uncached_channel(self, data: Any) -> Any:
+        channel = payloads.read_id(data, "channel_id") or payloads.read_id(data["channel"], "id")
+        if channel is None:
+            return None
+        guild = payloads.read_id(data, "guild_id")
+        return discord.PartialMessageable(state=self, id=channel, guild_id=guild)
 
     def _message(self, data: Any) -> RawMessage:
         return RawMessage(state=self, channel=self.channel_of(data), data=data)

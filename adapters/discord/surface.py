@@ -15,18 +15,11 @@ import discord
 
 from adapters.discord import files, threads
 from adapters.discord.buttons import PageId, control_view, to_base36
+from adapters.discord.errors import ARCHIVED, CANNOT_REFER, NO_PERMISSION
 from adapters.discord.events import ReplyMode
 from adapters.discord.page_removal import remove_message
 from adapters.discord.page_search import PageSearch
-from adapters.discord.rest import (
-    ARCHIVED,
-    CANNOT_REFER,
-    NO_PERMISSION,
-    RestApi,
-    deletion_scopes,
-    message_scopes,
-    request_scopes,
-)
+from adapters.discord.rest import RestApi, deletion_scopes, message_scopes, request_scopes
 from adapters.discord.typing_indicator import TypingIndicator
 from bot.domain.errors import FilesRefused, Gone, Refused, Throttled
 from bot.domain.replies import Action, FileRules, Frame, Priority, Request, Shown, ShownPage

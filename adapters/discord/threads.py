@@ -12,7 +12,8 @@ from typing import Literal
 import discord
 import structlog
 
-from adapters.discord.rest import NO_PLACE, THREAD_EXISTS, RestApi, request_scopes
+from adapters.discord.errors import NO_PLACE, THREAD_EXISTS
+from adapters.discord.rest import RestApi, request_scopes
 from adapters.discord.text import shorten_thread_name
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.replies import Priority

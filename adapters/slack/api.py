@@ -204,8 +204,10 @@ class WebApi:
         return await self._spend_and_send(lambda: self.read(method, **fields), (method,), priority)
 
     async def respond(self, url: str, **fields: Any) -> None:
-        """Answer an interaction at its `response_url`: no rate limit, but five uses at most."""
-        await self._post(url, (), json=fields)
+        """Answer an interaction at its `response_url`, to the person alone: no rate limit, but
+        five uses at most.
+        """
+        await self._post(url, (), json={"response_type": "ephemeral", **fields})
 
     async def _spend_and_send(
         self, send: Callable[[], Awaitable[Response]], scopes: tuple[str, ...], priority: Priority

@@ -36,6 +36,7 @@ CHOOSE = {
 # …/composition-objects/option-object (characters of an entry's value).
 MAX_OPTIONS, MAX_OPTION_VALUE = 100, 150
 MAX_BLOCK_ID = 255
+MAX_VALUE = 2_000  # documented: characters of a button's value
 _MENU = "threadline_menu "  # the prefix of a menu's block_id; the conversation follows
 OTHERS = "Others"  # the label of names without a provider
 PLACEHOLDERS = {"model": "Choose a model", "effort": "Choose an effort"}
@@ -86,6 +87,11 @@ def read_identity(message: Mapping[str, Any]) -> tuple[int, int] | None:
     return turn, page
 
 
+def fits_button(choice: Choice) -> bool:
+    """Whether a button's value has room for a choice."""
+    return len(_value(_carried(choice))) <= MAX_VALUE
+
+
 def parse_button_value(value: str) -> tuple[ConversationKey | None, str]:
     """The conversation and the argument in a button's value.
 
@@ -118,9 +124,17 @@ def _button(command: str, label: str, carried: Mapping[str, Any]) -> Json:
         "type": "button",
         "action_id": ACTION + command,
         "text": {"type": "plain_text", "text": label[:MAX_LABEL]},
-        "value": json.dumps(carried, separators=(",", ":")),
+        "value": _value(carried),
     }
     return button | ({"style": "danger"} if command == Control.STOP else {})
+
+
+def _value(carried: Mapping[str, Any]) -> str:
+    return json.dumps(carried, separators=(",", ":"))
+
+
+def _carried(choice: Choice) -> Json:
+    return {"k": str(choice.key), "a": choice.argument}
 
 
 def _choice(choice: Choice) -> Json:
@@ -129,7 +143,7 @@ def _choice(choice: Choice) -> Json:
     Each choice is a separate block, because an action_id may occur only once in a block.
     """
     name = choice.label.strip() or "A conversation"
-    carried = {"k": str(choice.key), "a": choice.argument}
+    carried = _carried(choice)
     if choice.command not in CHOOSE:
         return {"type": "actions", "elements": [_button(choice.command, name, carried)]}
     return {

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import structlog
+
 from adapters.slack import payloads
 from adapters.slack import text as slack_text
-from adapters.slack.blocks import ACTION, parse_button_value, parse_menu_key
+from adapters.slack.blocks import ACTION, fits_button, parse_button_value, parse_menu_key
 from adapters.slack.payloads import Payload, ident, items, mapping, text
 from adapters.slack.workspace import Workspace
 from bot.domain import command_texts, texts
@@ -22,12 +24,10 @@ from bot.inbox.commands import CONTEXT, EFFORT, HELP, MODEL, RESET, needs_conver
 from bot.ports.inbox import CommandInbox
 from bot.ports.model import ModelCatalog
 
+log = structlog.stdlib.get_logger(__name__)
+
 SLASHES = (RESET, MODEL, EFFORT, CONTEXT, HELP)
 SHORTCUT = "threadline_reset"
-
-MAX_ARGUMENT = 1_000
-"""Characters of an argument in a button, whose value may have 2,000: servers choose the names of
-their models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +139,13 @@ class SlackInteractionHandler:
             if interaction.message and not _is_for_channel(interaction):
                 return await self._run_in_conversation(interaction)
             return await self._run_in_channel(interaction)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            log.error("the database failed", error=str(error))
             return CommandReply(texts.STORE_DOWN)
+        except Exception:
+            # The boundary of each interaction: Slack would show a code, and never resends.
+            log.exception("an interaction failed")
+            return CommandReply(texts.INTERNAL)
 
     async def _run_in_conversation(self, interaction: Interaction) -> CommandReply:
         key = interaction.key or await self._find_conversation(interaction)
@@ -168,9 +173,9 @@ class SlackInteractionHandler:
         if not recent:
             return CommandReply(texts.NO_RECENT)
         name, argument = interaction.name, interaction.argument
-        if len(argument) > MAX_ARGUMENT:
-            return CommandReply(command_texts.NEEDS_CONVERSATION[name])
         choices = tuple(replace(choice, command=name, argument=argument) for choice in recent)
+        if not all(map(fits_button, choices)):  # the name of a model may be too long
+            return CommandReply(command_texts.NEEDS_CONVERSATION[name])
         return CommandReply(command_texts.which_conversation(name, argument), choices)
 
     async def _needs_conversation(self, interaction: Interaction) -> bool:

@@ -113,6 +113,10 @@ class WebAdapter:
             self._hub.close()
             self._html_pool.close()
 
+    def models_changed(self) -> None:
+        """Other models are offered: every open page reads its threads and choices again."""
+        self._hub.refresh_all()
+
     def surface(self, claim: Claim) -> Surface:
         """The surface of a reply in the hub; the page shows only threads of CHANNEL."""
         key = claim.conversation.key

@@ -204,6 +204,11 @@ class Hub:
         """The user's feed of events."""
         return self._feeds[user]
 
+    def refresh_all(self) -> None:
+        """Make every open page read its threads and its session again."""
+        for feed in self._feeds.values():
+            feed.push("refresh", dict, key="refresh")
+
     def newest(self, user: str) -> str:
         """The id of the newest event. A snapshot read after this call includes its effects."""
         return f"{self.epoch}-{self.feed(user).number}"

@@ -27,7 +27,7 @@ from adapters.web.usage import UsageRoutes
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
-from bot.domain import texts
+from bot.domain import http_texts, texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
@@ -74,6 +74,7 @@ def build_site(
     app.add_exception_handler(RequestValidationError, _report_invalid)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.add_exception_handler(RecordHeld, _conflict)
+    app.add_exception_handler(Exception, _report_failure)
     conversations = ConversationRoutes(chat=chat, streams=streams, models=models, reporter=reporter)
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
@@ -147,6 +148,11 @@ def _message(message: str) -> str:
 
 async def _store_unavailable(_request: Request, _error: Exception) -> Response:
     return JSONResponse({"error": texts.STORE_DOWN}, 503, {"Retry-After": "5"})
+
+
+async def _report_failure(_request: Request, _error: Exception) -> Response:
+    # Starlette raises the error again after this response, so that the server logs it.
+    return JSONResponse({"error": http_texts.FAILED_UNEXPECTEDLY}, 500)
 
 
 async def _conflict(_request: Request, error: Exception) -> Response:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
 
@@ -21,10 +20,10 @@ from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.openapi import field_error
-from adapters.web.page_events import PageEvents, reply_size, thread_size
-from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
+from adapters.web.page_events import PageEvents
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
+from adapters.web.threads import ThreadReader
 from adapters.web.uploads import Received, reads
 from bot import __version__
 from bot.domain import http_texts, texts
@@ -33,16 +32,11 @@ from bot.domain.conversations import Author, Conversation, ConversationKey, Role
 from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.records import (
     ConversationRecord,
-    MessageRecord,
     NewConversation,
-    ReplyRecord,
     thread_id,
 )
 from bot.inbox import commands
 from bot.ports.model import ModelCatalog
-
-MOST_MESSAGES = 500
-"""The newest messages of a thread that the page gets."""
 
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
@@ -94,6 +88,7 @@ class Workspace:
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
         self._streams, self._needs_token = streams, needs_token
         self._models = models
+        self._threads = ThreadReader(chat, models)
         self._opening, self._uploads = opening, uploads
         self._events = events
 
@@ -101,8 +96,8 @@ class Workspace:
         """The routes, which belong to the page and not to the API description."""
         router = APIRouter(prefix="/app", include_in_schema=False)
         router.add_api_route("/session", self.session, methods=["GET"])
-        router.add_api_route("/threads", self.threads, methods=["GET"])
-        router.add_api_route("/threads/{thread}", self.thread, methods=["GET"])
+        router.add_api_route("/threads", self._threads.threads, methods=["GET"])
+        router.add_api_route("/threads/{thread}", self._threads.thread, methods=["GET"])
         router.add_api_route("/messages", self.send, methods=["POST"])
         router.add_api_route("/commands", self.command, methods=["POST"])
         router.add_api_route("/events", self.events, methods=["GET"], response_model=None)
@@ -127,86 +122,6 @@ class Workspace:
             },
         }
 
-    async def threads(
-        self,
-        user: User,
-        before: Annotated[str | None, Query(max_length=64)] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> dict[str, Any]:
-        """The channel's threads, newest last."""
-        place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
-        found = await self._library.threads(place, before=before, limit=limit)
-        shown = take_first(found, thread_size)
-        chosen = [
-            (thread, serializers.page_choices(thread.record.conversation, self._models))
-            for thread in shown
-        ]
-        lines = await self._html_pool.run(
-            lambda: [
-                serializers.page_thread(thread, choices, self._highlight)
-                for thread, choices in reversed(chosen)
-            ]
-        )
-        more = len(found) == limit or len(shown) < len(found)
-        return {
-            "threads": lines,
-            "next": shown[-1].record.uid if more else None,
-            "event": newest,
-        }
-
-    async def thread(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """One thread with its messages and its running reply."""
-        newest = self._hub.newest(user)  # taken before reading: the data is at least as new
-        record = await self._record(user, thread)
-        conversation = record.conversation
-        return {
-            "event": newest,
-            "id": record.uid,
-            "name": conversation.name,
-            **serializers.page_choices(conversation, self._models),
-            "epoch": conversation.epoch,
-            "messages": await self._messages(conversation.id),
-        }
-
-    async def _messages(self, conversation: int) -> list[dict[str, Any]]:
-        # Replies first: one that is concluded in between appears as it was, and its event follows.
-        replies = await read_newest(
-            lambda limit: self._library.replies(conversation, limit=limit),
-            reply_size,
-            most=MOST_MESSAGES,
-        )
-        messages = await read_newest(
-            lambda limit: self._library.latest(conversation, limit=limit),
-            message_size,
-            most=MOST_MESSAGES,
-        )
-        return await self._html_pool.run(self._entries, messages, replies)
-
-    def _entries(
-        self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
-    ) -> list[dict[str, Any]]:
-        """Messages by index, rendered off the event loop."""
-        entries = [
-            *(
-                (m.index, serializers.page_message(m, self._highlight))
-                for m in messages
-                if not m.is_reply
-            ),
-            *(
-                (r.index, serializers.page_reply(r, self._hub.live(r.turn), self._highlight))
-                for r in replies
-            ),
-        ]
-        entries.sort(key=lambda entry: (entry[0] is None, entry[0] or 0))
-        shown = [shape for _, shape in entries[-MOST_MESSAGES:]]
-        return take_newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
-
-    async def _record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
-        record = await self._library.find(str(thread), user_scope(user, CHANNEL))
-        if record is None:
-            raise HTTPException(404, http_texts.NO_SUCH_THREAD)
-        return record
-
     # ── writing ───────────────────────────────────────────────────────────────────────────────
     async def send(
         self,
@@ -225,7 +140,7 @@ class Workspace:
         """The message for the inbox; begins its thread. Raises for a missing mention."""
         text, mentioned = _without_mention(message.text)
         if message.thread is not None:
-            record = await self._record(user, message.thread)
+            record = await self._threads.record(user, message.thread)
             address = Address.DIRECT
         elif mentioned or text.startswith("/"):
             record = _thread_to_be(user, message.client_id, self._chat.clock.time())

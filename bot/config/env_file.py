@@ -6,7 +6,6 @@ the same in the environment as in the file.
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -16,14 +15,8 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
+from bot.config import text_file
 from bot.domain.errors import SettingsError
-
-# Windows editors and PowerShell's `>` start a file with one of these; none writes UTF-32.
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 # Names that other programs use for these settings; most are too different for a spelling check.
 OTHER_NAMES: Mapping[str, str] = {
@@ -80,31 +73,17 @@ _COMMENT = re.compile(r"\s#.*\Z", re.DOTALL)
 def read(path: Path) -> dict[str, str]:
     """The names and values of a `.env` file; empty if the file does not exist.
 
-    Raises SettingsError, with the line number, for undecodable text or a line without NAME=VALUE.
+    Raises SettingsError for a file that cannot be read, or has a line without NAME=VALUE.
     """
-    if not path.is_file():
+    text = text_file.read(path)
+    if text is None:
         return {}
-    text = decode(path.read_bytes(), path)
     for binding in parse_stream(StringIO(text)):
         if binding.error:
             lead = len(binding.original.string) - len(binding.original.string.lstrip())
             line = binding.original.line + binding.original.string[:lead].count("\n")
             raise SettingsError(str(path), f"line {line} is not a setting: write NAME=VALUE")
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(text)).items()}
-
-
-def decode(data: bytes, path: Path) -> str:
-    """The text of a file, which Windows may have written.
-
-    Raises SettingsError, with the line number, for undecodable text.
-    """
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        problem = f"line {line} is not in UTF-8: save the file as UTF-8 in your editor"
-        raise SettingsError(str(path), problem) from None
 
 
 def unquote(value: str, *, prose: bool = False) -> str:

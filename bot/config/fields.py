@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, SecretStr
 
 from bot.config.model_names import check_choice, check_name, check_summarizer
+from bot.config.problems import quote
 
 MIN_TOKEN_CHARACTERS = 16
 """The shortest token: shorter ones are easy to guess, and too common as text to redact from the
@@ -45,14 +46,23 @@ def _check_database(value: str) -> str:
 
 
 def _check_url(value: str, *schemes: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in schemes or not parts.netloc:
-        raise ValueError(f"{value!r} is not an address: it must start with {schemes[0]}://")
+    """The message never repeats the address, which may contain a password."""
+    try:
+        parts = urlsplit(value)
+        ok = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        ok = False
+    if not ok or any(character.isspace() for character in value):
+        raise ValueError(
+            f"this is not an address: write {schemes[-1]}://HOST or {schemes[0]}://HOST"
+        )
     return value
 
 
 def _check_models(value: str) -> str:
     """Only the form: which providers there are depends on `threadline.toml`, too."""
+    if not split(value):
+        raise ValueError("it names no model: write PROVIDER/MODEL, such as openai/gpt-5-mini")
     for name in split(value):
         check_name(name)
     return value
@@ -68,7 +78,9 @@ def _check_time_zone(value: str) -> str:
     try:
         return ZoneInfo(value).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{value!r} is not a time zone: write Europe/Berlin, or UTC") from None
+        raise ValueError(
+            f"{quote(value)} is not a time zone: write Europe/Berlin, or UTC"
+        ) from None
 
 
 def _check_file_messages(value: int) -> int:
@@ -99,7 +111,7 @@ def _check_user_tokens(value: SecretStr) -> SecretStr:
 def _check_hosts(value: str) -> str:
     for name in split(value):
         if not _HOST.fullmatch(name):
-            raise ValueError(f"{name!r}: write only the name, such as chat.example.org")
+            raise ValueError(f"{quote(name)}: write only the name, such as chat.example.org")
     return value
 
 
@@ -107,7 +119,9 @@ def _check_host_ports(value: str) -> str:
     for entry in split(value):
         found = _HOST_PORT.fullmatch(entry)
         if found is None or int(found["port"] or found["port6"] or 80) not in range(1, 65_536):
-            raise ValueError(f"{entry!r}: write HOST or HOST:PORT, such as wiki.example.org:8090")
+            raise ValueError(
+                f"{quote(entry)}: write HOST or HOST:PORT, such as wiki.example.org:8090"
+            )
     return value
 
 
@@ -124,7 +138,7 @@ def _check_slack_token(value: SecretStr, expected: str) -> SecretStr:
 def _check_guilds(value: str) -> str:
     for name in split(value):
         if not name.isascii() or not name.isdigit():
-            raise ValueError(f"{name!r}: write the servers' ids, separated by commas")
+            raise ValueError(f"{quote(name)}: write the servers' ids, separated by commas")
     return value
 
 
@@ -132,7 +146,7 @@ def _check_admins(value: str) -> str:
     for name in split(value):
         parts = name.split(":")
         if (parts[0], len(parts)) not in {("discord", 2), ("slack", 3), ("web", 2)}:
-            raise ValueError(f"{name!r}: write discord:ID, slack:TEAM:USER or web:NAME")
+            raise ValueError(f"{quote(name)}: write discord:ID, slack:TEAM:USER or web:NAME")
     return value
 
 

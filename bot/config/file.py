@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bot.config import env_file, file_problems, toml_document
+from bot.config import file_problems, model_names, text_file, toml_document
 from bot.config.file_schema import Contents
 from bot.config.policy_schema import RuleTable
 from bot.config.toml_document import Location, TomlDocument, TomlProblem
@@ -21,8 +21,8 @@ from bot.domain.errors import SettingsError
 
 DEFAULT_NAME = "threadline.toml"
 
-MAX_BYTES = 1_000_000
-"""Far more than any file that a person writes; larger ones are a mistake in the path."""
+MAX_PROBLEMS = 50
+"""Mistakes that are described: a file with more is probably not meant for this program."""
 
 Problem = tuple[str, str]
 """A setting or file, and a sentence about its error."""
@@ -91,17 +91,17 @@ def read(path: Path, *, required: bool, settings: Collection[str]) -> ConfigFile
     `required`: a missing file is a problem. `settings` are the names that belong in `.env`.
     """
     try:
-        text = _read_text(path)
+        text = text_file.read(path)
+        if text is None:
+            return _without_contents(path, "there is no such file" if required else "")
         document = toml_document.parse(text)
-    except FileNotFoundError:
-        return _without_contents(path, "there is no such file" if required else "")
-    except OSError as error:
-        return _without_contents(path, f"the file cannot be read: {error.strerror or error}")
     except SettingsError as error:
         return _without_contents(path, error.problem)
     except TomlProblem as error:
         return _without_contents(path, _place(error) + error.problem)
     contents, errors = _validate(document.values)
+    errors.sort(key=lambda each: document.line(file_problems.location_of(each)) or 0)
+    described = [file_problems.describe(each, Contents, settings) for each in errors[:MAX_PROBLEMS]]
     file = ConfigFile(
         path,
         exists=True,
@@ -110,19 +110,10 @@ def read(path: Path, *, required: bool, settings: Collection[str]) -> ConfigFile
         wrong_rules=_wrong_rules(errors),
         document=document,
     )
-    described = [file_problems.describe(error, Contents, settings) for error in errors]
-    described.sort(key=lambda each: document.line(each[0]) or 0)
-    problems = tuple(file.problem(location, sentence) for location, sentence in described)
-    return replace(file, problems=problems)
-
-
-def _read_text(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        problem = f"the file is larger than {MAX_BYTES // 1_000_000} MB: is this the right file?"
-        raise SettingsError(str(path), problem)
-    return env_file.decode(data, path)
+    problems = [file.problem(location, sentence) for location, sentence in described]
+    if more := len(errors) - len(described):
+        problems.append((str(path), f"there are {more:,} further mistakes"))
+    return replace(file, problems=tuple(problems))
 
 
 def _without_contents(path: Path, problem: str) -> ConfigFile:
@@ -137,7 +128,9 @@ def _place(error: TomlProblem) -> str:
 
 def _mentioned(values: Mapping[str, Any]) -> frozenset[str]:
     providers = values.get("providers")
-    return frozenset(providers) if isinstance(providers, dict) else frozenset()
+    if not isinstance(providers, dict):
+        return frozenset()
+    return frozenset(name for name in providers if model_names.PROVIDER_NAME.fullmatch(name))
 
 
 def _wrong_rules(errors: Iterable[Mapping[str, Any]]) -> frozenset[int]:
@@ -167,7 +160,9 @@ def _without(values: Mapping[str, Any], wrong: Collection[Location]) -> dict[str
         if isinstance(value, dict) and (name,) not in wrong:
             sound[name] = {key: each for key, each in value.items() if (name, key) not in wrong}
         elif isinstance(value, list) and (name,) not in wrong:
-            sound[name] = [each for k, each in enumerate(value) if (name, k) not in wrong]
+            elements = [each for k, each in enumerate(value) if (name, k) not in wrong]
+            if elements or not value:
+                sound[name] = elements
         elif name not in tops:
             sound[name] = value
     return sound

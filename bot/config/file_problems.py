@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from bot.config.problems import EXPECTED, MAX_VALUE_CHARACTERS, expectation
+from bot.config.problems import EXPECTED, cut, expectation
 from bot.config.toml_document import Location
 
 # pydantic's error type → the expected value.
@@ -70,6 +70,9 @@ _OTHER_NAMES: Mapping[str, str] = {
 }
 
 
+_SHOWN_OF_PROVIDERS = ("kind", "first_token_seconds")
+
+
 def describe(
     error: Mapping[str, Any], schema: type[BaseModel], settings: Collection[str]
 ) -> tuple[Location, str]:
@@ -77,7 +80,7 @@ def describe(
 
     `settings` are the names that belong in `.env`.
     """
-    location = _location(error["loc"])
+    location = location_of(error)
     name = dotted(location)
     kind = error["type"]
     if kind == "extra_forbidden":
@@ -97,8 +100,9 @@ def dotted(location: Location) -> str:
         if isinstance(part, int):
             text += f"[{part + 1}]"
         else:
-            bare = part.isascii() and part.replace("-", "").replace("_", "").isalnum()
-            text += f"{'.' if text else ''}{part if bare else json.dumps(part)}"
+            name = cut(part)
+            bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+            text += f"{'.' if text else ''}{name if bare else json.dumps(name)}"
     return text
 
 
@@ -108,8 +112,10 @@ def suggestion(name: str, known: Collection[str]) -> str:
     return near[0] if near else ""
 
 
-def _location(loc: tuple[str | int, ...]) -> Location:
-    """pydantic marks an error in a table's name with a last part that is not in the file."""
+def location_of(error: Mapping[str, Any]) -> Location:
+    """The place of one of pydantic's errors."""
+    loc: Location = error["loc"]
+    # pydantic marks an error in a table's name with a last part that is not in the file.
     return loc[:-1] if loc[-1] == "[key]" and len(loc) > 1 else loc
 
 
@@ -148,8 +154,13 @@ def _is_table(annotation: Any) -> bool:
 
 
 def _show(value: Any, location: Location) -> str:
-    """A value as TOML writes it, cut to a recognizable length."""
-    if {"key", "headers", "query", "base_url"} & set(location):
+    """A value as TOML writes it, cut to a recognizable length.
+
+    Lists, tables and values about providers are not shown: a key may be among them.
+    """
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if location[0] == "providers" and location[-1] not in _SHOWN_OF_PROVIDERS:
         return "of the wrong type"
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= MAX_VALUE_CHARACTERS else text[: MAX_VALUE_CHARACTERS - 1] + "…"
+    return cut(text)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bot.config import model_names
 from bot.config.policy_schema import Profile, RuleTable, Table, Values, split_text
+from bot.config.problems import quote
 from bot.config.variables import referenced_name
 from bot.domain.model import ModelFacts
 from bot.domain.model import Prices as ModelPrices
@@ -81,13 +82,21 @@ def _check_extras(values: dict[str, str]) -> dict[str, str]:
 def _check_headers(values: dict[str, str]) -> dict[str, str]:
     for name in values:
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not the name of a header")
+            shown = quote(name.partition(":")[0])  # after a colon, there may be a key
+            raise ValueError(f"{shown} is not the name of a header: write NAME = VALUE")
     return _check_extras(values)
 
 
 def is_sendable(value: str) -> bool:
     """Whether a header may have this value."""
     return value.isascii() and value.isprintable()
+
+
+def _require_any(names: list[str]) -> list[str]:
+    """An empty list would silently mean echo."""
+    if not names:
+        raise ValueError("name a model, or delete this line")
+    return names
 
 
 # ── tables ────────────────────────────────────────────────────────────────────────────────────
@@ -159,7 +168,9 @@ class Provider(Table):
 class Contents(Values):
     """The whole file; `Contents.model_construct()` is an empty one."""
 
-    llm: Annotated[list[_Name], BeforeValidator(split_text)] = Field(default_factory=list)
+    llm: Annotated[list[_Name], BeforeValidator(split_text), AfterValidator(_require_any)] = Field(
+        default_factory=list
+    )
     choices: Annotated[list[_Choice], BeforeValidator(split_text)] = Field(default_factory=list)
     summaries: Annotated[str, AfterValidator(model_names.check_summarizer)] | None = None
     providers: dict[Annotated[str, AfterValidator(_check_provider_name)], Provider] = Field(

@@ -17,12 +17,15 @@ from bot.config.file_schema import Provider, is_sendable
 from bot.config.model_names import ECHO, NO_SUMMARIES, other_spelling, split_name
 from bot.config.policy_schema import Values
 from bot.config.presets import OTHER_NAMES, PRESETS, SERVICE_URLS, Preset
-from bot.config.problems import raise_any
+from bot.config.problems import quote, raise_any
 from bot.config.providers import ModelsConfig, ProviderConfig, ProviderKind
 from bot.config.settings import Settings
 from bot.config.toml_document import Location
 from bot.config.variables import referenced_name
 from bot.domain.model import ModelFacts
+
+MAX_NAMES = 40
+"""Providers that a sentence names: all presets, and some of the file."""
 
 
 def resolve(settings: Settings) -> ModelsConfig:
@@ -119,7 +122,7 @@ class _Resolver:
             choices=self._usable(settings.model_choices),
             providers={name: each for name, each in self._providers.items() if each is not None},
             facts=_facts((name, model.facts()) for name, model in contents.models.items()),
-            summaries=settings.summary_model or contents.summaries,
+            summaries=self._summaries(settings.summary_model or contents.summaries),
             assigned=self._usable(named.name for named in assigned_names(settings)),
         )
 
@@ -143,6 +146,12 @@ class _Resolver:
             if name == ECHO or self._providers.get(split_name(name)[0]) is not None
         )
 
+    def _summaries(self, name: str | None) -> str | None:
+        """The model for summaries; None if it cannot be used, which is reported already."""
+        if name is None or name == NO_SUMMARIES:
+            return name
+        return next(iter(self._usable((name,))), None)
+
     def _require_provider(self, named: Named) -> bool:
         provider = split_name(named.name)[0]
         if named.name == ECHO or provider in PRESETS or provider in self._file.mentioned:
@@ -151,9 +160,9 @@ class _Resolver:
         near = OTHER_NAMES.get(provider.lower()) or file_problems.suggestion(provider, known)
         self._add(
             named,
-            f"{named.name!r} has an unknown provider: "
+            f"{quote(named.name)} has an unknown provider: "
             + (f"did you mean {near}? " if near else "")
-            + f"Known are {', '.join(known)}; threadline.toml can add others",
+            + f"Known are {_enumerate(known)}; threadline.toml can add others",
         )
         return False
 
@@ -241,6 +250,11 @@ class _Resolver:
 
 
 _UNSENDABLE = "contains a line break or a character outside ASCII: copy it again"
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _facts(facts: Iterable[tuple[str, ModelFacts]]) -> dict[str, ModelFacts]:

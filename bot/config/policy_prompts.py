@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bot.config import env_file
+from bot.config import text_file
 from bot.domain.errors import SettingsError
 from bot.domain.prompts import check_prompt
 
-MAX_BYTES = 100_000
+MAX_CHARACTERS = 100_000
 """About 25,000 tokens, which each request pays for; larger files are a mistake in the path."""
 
 
@@ -41,20 +41,13 @@ class PromptFiles:
 
 
 def _read(path: Path) -> str:
-    try:
-        if path.is_dir() or (path.exists() and not path.is_file()):
-            raise SettingsError(str(path), "this is not a file")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise SettingsError(str(path), "there is no such file") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise SettingsError(str(path), f"the file cannot be read: {why}") from error
-    if len(data) > MAX_BYTES:
-        problem = f"the file is larger than {MAX_BYTES // 1_000} KB: is this the right file?"
+    text = text_file.read(path)
+    if text is None:
+        raise SettingsError(str(path), "there is no such file")
+    if len(text) > MAX_CHARACTERS:
+        problem = f"the file has more than {MAX_CHARACTERS:,} characters: is this the right file?"
         raise SettingsError(str(path), problem)
-    text = env_file.decode(data, path).strip()
+    text = text.strip()
     if not text:
         raise SettingsError(str(path), "the file is empty")
     if problem := check_prompt(text):

@@ -36,7 +36,7 @@ def describe_policy(settings: Settings, config: PolicyConfig) -> Iterator[str]:
 
 
 def _own(rule: Rule, config: PolicyConfig) -> Iterator[str]:
-    """What a rule says besides its profile."""
+    """What a rule adds to its profile."""
     profile = config.profiles.get(rule.profile, PolicyValues())
     already = set(_said(profile))
     return (text for text in _said(rule.values) if text not in already)

@@ -50,9 +50,12 @@ def expectation(error: Mapping[str, Any], texts: Mapping[str, str]) -> str | Non
 
 def quote(value: str) -> str:
     """The value in quotes, cut to a recognizable length."""
-    return repr(
-        value if len(value) <= MAX_VALUE_CHARACTERS else value[: MAX_VALUE_CHARACTERS - 1] + "…"
-    )
+    return repr(cut(value))
+
+
+def cut(value: str) -> str:
+    """The value, cut to a recognizable length."""
+    return value if len(value) <= MAX_VALUE_CHARACTERS else value[: MAX_VALUE_CHARACTERS - 1] + "…"
 
 
 def require_all(*checks: Callable[[], object]) -> None:

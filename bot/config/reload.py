@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 
+from bot.config.consistency import require_consistent
 from bot.config.models import resolve
 from bot.config.policy_rules import resolve_policy
-from bot.config.problems import require_all
+from bot.config.problems import raise_any, require_all
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
 from bot.domain import http_texts
@@ -72,7 +74,8 @@ class ConfigSource:
 class ConfigWatcher:
     """Looks at the files of `settings`, which gave `target` and `policy` what they have now.
 
-    `in_background` runs a function that takes up to a second, with thousands of rules.
+    `changed` is called after `target` has another configuration. `in_background` runs a function
+    that takes up to a second, with thousands of rules.
     """
 
     def __init__(
@@ -83,10 +86,11 @@ class ConfigWatcher:
         target: Reloadable,
         clock: Clock,
         policy: ReloadablePolicy | None = None,
+        changed: Callable[[], None] = lambda: None,
         in_background: InBackground = asyncio.to_thread,
     ) -> None:
         self._source, self._target, self._clock = source, target, clock
-        self._policy, self._in_background = policy, in_background
+        self._policy, self._in_background, self._changed = policy, in_background, changed
         self._config, self._rules = resolve(settings), resolve_policy(settings)
         self._paths = settings.files
         self._filled = _filled(settings)
@@ -122,9 +126,6 @@ class ConfigWatcher:
                 self._pending = now
                 return
         self._seen, self._pending, self._asked = now, None, False
-        if lost := [path for path in self._filled if _size(_fingerprint(path)) == 0]:
-            self._keep([(str(path), "the file is missing or empty") for path in sorted(lost)])
-            return
         try:
             await self._reload()
         except SettingsError as error:
@@ -134,6 +135,7 @@ class ConfigWatcher:
         settings: Settings = await self._in_background(self._source.load)
         self._source.redact(settings.secrets())
         self._watch(settings)
+        self._require_contents(settings.files)
         config, rules = await self._in_background(_resolve_all, settings)
         if self._seen != [_fingerprint(path) for path in self._paths]:
             self._seen = None  # it was read while it was written: the next looks decide
@@ -143,6 +145,11 @@ class ConfigWatcher:
         self._paths = settings.files
         self._seen = [seen[path] for path in self._paths]
         self._filled = _filled(settings)
+
+    def _require_contents(self, paths: Sequence[Path]) -> None:
+        """Raise SettingsError for files that had contents and are missing or empty."""
+        lost = [path for path in paths if path in self._filled and _size(_fingerprint(path)) == 0]
+        raise_any((str(path), "the file is missing or empty") for path in sorted(lost))
 
     def _watch(self, settings: Settings) -> None:
         """Look at the files that a wrong configuration names, too: one may be what is missing."""
@@ -162,6 +169,7 @@ class ConfigWatcher:
         if changed:
             model, choices = ",".join(config.chain), ",".join(config.choices)
             log.info("the configuration was reloaded", model=model, choices=choices)
+            self._changed()
         elif was_wrong:
             log.info("the configuration is right again, and the same as before")
 
@@ -187,7 +195,7 @@ def _resolve_all(settings: Settings) -> tuple[ModelsConfig, PolicyConfig]:
     configs: list[ModelsConfig] = []
     policies: list[PolicyConfig] = []
     require_all(
-        settings.require_consistent,
+        partial(require_consistent, settings),
         lambda: configs.append(resolve(settings)),
         lambda: policies.append(resolve_policy(settings)),
     )

@@ -62,22 +62,24 @@ class _Report:
         in_file = str(self.settings.file.path) if self.settings.file.sets(key) else "the default"
         return origin or in_file
 
+    def _key(self, server: ProviderConfig) -> str:
+        """The variables of the key, also of keys in headers and parameters."""
+        table = self.settings.file.contents.providers.get(server.name)
+        names = [server.key_setting] if server.key is not None else []
+        names += table.variables() if table is not None else []
+        used = list(dict.fromkeys(names))
+        return f"{' and '.join(used)} {'is' if len(used) == 1 else 'are'} set" if used else "no key"
+
     def _model(self, name: str) -> str:
         if name == ECHO:
             return "repeats the question, without a server"
         provider, model = split_name(name)
         server = self.config.providers[provider]
-        parts = [f"{server.kind} API at {_host(address(server))}", _key(server)]
+        parts = [f"{server.kind} API at {_host(address(server))}", self._key(server)]
         if is_pattern(name):
             return ", ".join([*parts, "all models that the server lists"])
         facts = _describe_facts(self.config.facts.get(name), self.facts_of(model, address(server)))
         return ", ".join([*parts, *facts])
-
-
-def _key(server: ProviderConfig) -> str:
-    if server.key is not None:
-        return f"{server.key_setting} is set"
-    return "keys in its headers" if server.headers else "no key"
 
 
 def _describe_facts(own: ModelFacts | None, known: ModelFacts) -> Iterator[str]:

@@ -52,12 +52,18 @@ _PLACE = re.compile(r" \(at (?:line (\d{1,9}), column (\d{1,9})|end of document)
 
 # The beginnings of tomllib's messages, and what to do about each error.
 _PLAIN: tuple[tuple[str, str], ...] = (
-    ("Expected '=' after a key", "an = is missing after the name"),
+    ("Expected '=' after a key", "an = is missing after the name, or the name needs quotes"),
     ("Invalid initial character for a key", "a name is missing, or needs quotes"),
     ("Invalid statement", "a line must start with a name or with a [table]"),
     ("Expected newline or end of document", "the line should end here: write one setting a line"),
-    ("Expected ']' at the end of a table", "the ] after the table's name is missing"),
-    ("Expected ']]' at the end of an array", "the ]] after the table's name is missing"),
+    (
+        "Expected ']' at the end of a table",
+        "the ] after the table's name is missing, or the name needs quotes",
+    ),
+    (
+        "Expected ']]' at the end of an array",
+        "the ]] after the table's name is missing, or the name needs quotes",
+    ),
     ("Cannot declare", "this table was written before: each table may occur only once"),
     ("Cannot overwrite a value", "this name was written before: each may occur only once"),
     ("Duplicate inline table key", "this name was written before: each may occur only once"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.context.attachments import AttachmentContext, excerpt_cache
+from bot.context.attachments import AttachmentContext
 from bot.context.budgets import first_model
 from bot.context.estimates import RequestEstimate
+from bot.context.excerpts import excerpt_cache
 from bot.context.positions import Positions, Sizes, Source, WindowReader
 from bot.context.profile import RequestProfile
 from bot.context.requests import ContextPorts, summary_within
@@ -81,7 +82,7 @@ class WindowReporter:
             store=self._attachments,
             arrive_above=self._read_attachments,
             questions=frozenset(),
-            room=budget * 3 // 4,
+            usual_budget=budget,
             asks_again=asks_again,
             may_ask_again=may_ask_again,
             no_images=CANNOT_SEE if model.sees is False else "",

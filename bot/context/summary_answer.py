@@ -35,8 +35,9 @@ class SummaryAnswer:
 
     def add(self, delta: Delta) -> None:
         """Add a piece of the stream."""
-        if delta.model and delta.model != self.model:
+        if delta.model:  # a new attempt, after one that failed
             self.model = delta.model
+            self.finish_reason = self.usage = None
             self.pieces.clear()
         self.pieces.append(delta.text)
         self.finish_reason = delta.finish_reason or self.finish_reason

@@ -24,9 +24,9 @@ MAX_SUMMARY = 800
 
 NO_MODEL_CHOICES = "There is only one model here, chosen by the people who run this bot."
 NEEDS_CONVERSATION: Mapping[str, str] = {
-    "model": "Mention me first, then choose the model inside that conversation.",
-    "effort": "Mention me first, then choose the effort inside that conversation.",
-    "context": "There is no conversation here yet: mention me first, then ask inside it.",
+    "model": "Ask me something first, then choose the model inside that conversation.",
+    "effort": "Ask me something first, then choose the effort inside that conversation.",
+    "context": "There is no conversation here yet: ask me something first.",
 }
 _SEARCH = "`/model` with a part of a name lists the models that contain it."
 
@@ -47,23 +47,25 @@ def default_model_chosen(default: str) -> str:
     return f"From the next answer on, this conversation uses the default model, {name(default)}."
 
 
-def models_offered(chosen: str | None, default: str, names: Sequence[str]) -> str:
-    """The reply to /model without a name; `chosen` is the conversation's own choice."""
-    in_use = _model_in_use(chosen, default, names)
+def models_offered(chosen: str | None, answering: str, default: str, names: Sequence[str]) -> str:
+    """The reply to /model without a name.
+
+    `chosen` is the conversation's own choice, and `answering` the model that answers: not the
+    chosen one if that is no longer offered.
+    """
+    in_use = _model_in_use(chosen, answering)
     if not names:
         return f"{in_use}\n\n{NO_MODEL_CHOICES}"
     back = f"\n\n`/model default` returns to {name(default)}." if chosen else ""
     return f"{in_use} You can choose:\n{_listed(names)}{back}"
 
 
-def _model_in_use(chosen: str | None, default: str, names: Sequence[str]) -> str:
-    if chosen is None or chosen == default:
-        return f"This conversation uses {name(default)}."
-    if chosen in names:
-        return f"This conversation uses {name(chosen)}."
+def _model_in_use(chosen: str | None, answering: str) -> str:
+    if chosen in (None, answering):
+        return f"This conversation uses {name(answering)}."
     return (
-        f"This conversation chose {name(chosen)}, which is no longer offered, so {name(default)} "
-        "answers."
+        f"This conversation chose {name(chosen or '')}, which is no longer offered, so "
+        f"{name(answering)} answers."
     )
 
 

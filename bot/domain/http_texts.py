@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.domain.model_names import plain
+
 # ── access ────────────────────────────────────────────────────────────────────────────────────
 UNKNOWN_TOKEN = "Send a token that this server knows: “Authorization: Bearer …”."  # noqa: S105
 TOO_MANY_WRONG_TOKENS = "Too many wrong tokens came from your address: wait a little."
@@ -43,6 +45,7 @@ def body_too_long(limit: int) -> str:
 # ── files ─────────────────────────────────────────────────────────────────────────────────────
 NO_FILES = "This server takes no files."
 NOTHING_SAID = "Write a message, or attach a file."
+FAILED_UNEXPECTEDLY = "Something went wrong in Threadline, and it has been logged."
 COMMAND_WITH_FILES = "A command takes no files: remove them, or send them with a message."
 NO_SUCH_FILE = "There is no such file."
 FILE_NOT_STORED = "The content of this file is not stored here."
@@ -79,7 +82,8 @@ NAMED_MODELS = 20
 
 def model_not_offered(choices: Sequence[str]) -> str:
     """A request chooses a model that is not offered."""
-    offered = ", ".join(choices[:NAMED_MODELS]) or "none: leave it out, or null"
+    named = [plain(each) for each in choices[:NAMED_MODELS]]
+    offered = ", ".join(named) or "none: leave it out, or null"
     more = len(choices) - NAMED_MODELS
     rest = f", and {more:,} more that GET /models lists" if more > 0 else ""
     return f"this model is not offered here; choose one of: {offered}{rest}"

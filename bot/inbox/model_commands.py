@@ -62,7 +62,8 @@ class ModelCommands:
         conversation = await self._store.find(command.key)
         chosen = conversation.model if conversation else None
         default = await self._default(command.key)
-        text = command_texts.models_offered(chosen, default, names)
+        answering = self._catalog.get(chosen).name if chosen else default
+        text = command_texts.models_offered(chosen, answering, default, names)
         options = (*names, DEFAULT) if names else ()
         menu = Menu(command.name, command.key, options) if options else None
         return await self.reply_once(command, CommandReply(text, menu=menu))

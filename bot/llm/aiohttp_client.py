@@ -44,7 +44,7 @@ async def open_stream(
         with images.uploading():
             try:
                 response = await stack.enter_async_context(create())
-            except Exception as error:
+            except Exception as error:  # the libraries wrap aiohttp's: the cause decides
                 if not has_cause(error, _CLOSED_ERRORS):
                     raise
                 response = await stack.enter_async_context(create())

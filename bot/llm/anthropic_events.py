@@ -1,5 +1,9 @@
 """Parses the events of Anthropic's Messages API; never mistakes other fields for answer text.
 
+Invariant: a stream is complete only if it has a stop reason. Gateways write `message_stop` when the
+stream behind them ends, in whatever way, and forget a stop reason that says "cut off"; none is
+known that sends no stop reason at all.
+
 Events and blocks of unknown kinds are ignored, because Anthropic may add some at any time
 (https://platform.claude.com/docs/en/api/versioning).
 """
@@ -24,12 +28,13 @@ class MessagesParser:
 
     def __init__(self) -> None:
         self._counts: dict[str, Any] = {}
+        self._has_stop_reason = False
         self._handlers: Mapping[Any, Callable[[dict[str, Any]], Delta]] = {
             "content_block_delta": _block_delta,
             "content_block_start": _block_start,
             "message_start": self._start,
             "message_delta": self._end,
-            "message_stop": _stop,
+            "message_stop": lambda _: self._stop(),
             "message": self._message,
         }
 
@@ -39,8 +44,10 @@ class MessagesParser:
         Raises MalformedChunk, or ErrorEvent if the event is an error.
         """
         if data.strip() == b"[DONE]":
-            return DONE  # some gateways end every kind of stream with it
+            return self._stop()  # some gateways end every kind of stream with it
         event = parse_json(data)
+        if event is None or event == []:
+            return EMPTY  # a gateway's sign of life
         if not isinstance(event, dict):
             raise MalformedChunk(f"not an object: {data[:80]!r}")
         kind = event.get("type")
@@ -73,6 +80,7 @@ class MessagesParser:
         self._count(event.get("usage"))
         delta = event.get("delta") or {}
         finish, usage = parse_finish_reason(delta.get("stop_reason")), self._usage()
+        self._has_stop_reason = self._has_stop_reason or finish is not None
         return Delta(finish_reason=finish, usage=usage) if finish or usage else EMPTY
 
     def _message(self, message: dict[str, Any]) -> Delta:
@@ -84,6 +92,9 @@ class MessagesParser:
             parse_finish_reason(message.get("stop_reason")),
             self._usage(),
         )
+
+    def _stop(self) -> Delta:
+        return DONE if self._has_stop_reason else EMPTY
 
     def _count(self, usage: Any) -> None:
         """Note the counts that are present: some gateways repeat a count as 0 or null."""
@@ -117,7 +128,3 @@ def _delta(text: Any, reasoning: Any) -> Delta:
     if not (isinstance(text, str) and isinstance(reasoning, str)):
         raise TypeError("content is a string")
     return Delta(text, reasoning) if text or reasoning else EMPTY
-
-
-def _stop(_: dict[str, Any]) -> Delta:
-    return DONE

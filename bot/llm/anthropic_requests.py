@@ -126,9 +126,10 @@ class MessagesRequests:
         if error is None:
             return None
         text, limit = f"{report.param} · {report.text}", sent["max_tokens"]
-        if self._output_limit.learn(parse_token_counts(report), text, limit, request):
+        too_long, counts = error is ContextTooLong, parse_token_counts(report)
+        if self._output_limit.learn(counts, text, limit, request, too_long=too_long):
             return "a smaller output limit"
-        if error is ContextTooLong:
+        if too_long:
             return None
         name = rejected_parameter(report, text, self._sent_options(sent))
         if name is None:

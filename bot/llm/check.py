@@ -44,6 +44,7 @@ _SIGHT = {True: "; takes images", False: "; cannot see images", None: ""}
 _QUESTION_ONLY = ChatRequest(messages=(QUESTION,))
 
 _NO_ANSWER = "The server does not answer: check the network, and {address} if it is set."
+_EMPTY = "Try another model: this one answers a plain question with nothing."
 _ADVICE: tuple[tuple[type[ModelError], str], ...] = (  # subclasses before their bases
     (NoCredit, "The account of {key} has no credit left: check it with the provider."),
     (KeyRefused, "Check {key}: it must be valid, have credit and be allowed to use the model."),
@@ -76,13 +77,17 @@ async def check_model(
     """
     began = time.monotonic()
     first_token: float | None = None
+    has_words = False
     try:
         async with aclosing(cast(Any, model.stream(probe or _QUESTION_ONLY))) as deltas:
             async for delta in deltas:
                 if first_token is None and not delta.loading:
                     first_token = time.monotonic() - began
+                has_words = has_words or bool(delta.text.strip() or delta.reasoning)
     except ModelError as error:
         return _failed(model.name, error, key, address)
+    if not has_words:
+        return Finding(model.name, Verdict.FAILED, "the answer is empty", _EMPTY)
     needed = ", ".join(workarounds())
     suffix = f"; needs requests {needed}" if needed else ""
     sight = _SIGHT[await _try_image(model)]

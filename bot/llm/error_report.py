@@ -31,6 +31,7 @@ _MAX_LENGTH = 4_000
 
 _PAGE = re.compile(r"\s*(<!doctype\s|<html|<head|<\?xml)", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*+>", re.IGNORECASE | re.DOTALL)
+_STATUS = re.compile(r"[45]\d\d", re.ASCII)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
 MAX_WAIT = 86_400.0
@@ -125,9 +126,8 @@ class _FieldCollector:
             self.codes.append(item.lower())
         if name not in ("code", "status") or self.status is not None:
             return
-        number = int(item) if isinstance(item, int | str) and str(item).isdecimal() else 0
-        if 400 <= number < 600:
-            self.status = number
+        if isinstance(item, int | str) and _STATUS.fullmatch(str(item)):
+            self.status = int(item)
 
 
 def _decode(body: Any) -> Any:
@@ -174,7 +174,7 @@ def _parse_seconds(value: Any) -> float | None:
         value = found.group(1)
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None
     return _clamp(seconds) if math.isfinite(seconds) else None
 

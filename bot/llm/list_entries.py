@@ -52,9 +52,12 @@ class Listing:
 
 
 def parse_list(body: bytes) -> tuple[ListedModel, ...]:
-    """The models of a response, in its order and each once. Raises ValueError for invalid JSON."""
+    """The models of a response, in its order and each once.
+
+    Raises ValueError if it has no list: an error with status 200 must not empty a known list.
+    """
     found: dict[str, ListedModel] = {}
-    for entry in _entries(json.loads(body)):
+    for entry in _entries(_load(body)):
         name = _name(entry)
         if name and name not in found and _chats(name, entry):
             found[name] = ListedModel(name, _facts(entry))
@@ -63,13 +66,27 @@ def parse_list(body: bytes) -> tuple[ListedModel, ...]:
     return tuple(found.values())
 
 
+def _load(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
+
+
 def _entries(body: Any) -> Iterator[Mapping[str, Any]]:
-    """The list's entries: under `data` (OpenAI), under `models` (Ollama, Gemini), or bare."""
-    listed = body
-    if isinstance(body, dict):
-        listed = body["data"] if isinstance(body.get("data"), list) else body.get("models")
-    if isinstance(listed, list):
-        yield from (entry for entry in listed if isinstance(entry, dict))
+    """The list's entries: under `data` (OpenAI), under `models` (Ollama, Gemini), or bare.
+
+    An empty list may be null (Ollama).
+    """
+    fields = [body[name] for name in ("data", "models") if name in body] if _is_dict(body) else []
+    listed = next((field for field in (body, *fields) if isinstance(field, list)), None)
+    if listed is None and None not in fields:
+        raise ValueError("the response has no list")
+    yield from filter(_is_dict, listed or ())
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _name(entry: Mapping[str, Any]) -> str:
@@ -182,7 +199,7 @@ def _prices(pricing: Any) -> Prices | None:
 def _dollars(text: Any) -> float | None:
     try:
         value = float(text) * 1_000_000
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None
     return round(value, 6) if 0 <= value < 1_000_000 else None
 
@@ -203,22 +220,19 @@ def _get(entry: Any, *path: str) -> Any:
 # ── what local servers say about the models that they have loaded ─────────────────────────────
 def parse_ollama_loaded(body: bytes) -> dict[str, int]:
     """`/api/ps` of Ollama 0.11 and later: the windows of the loaded models, by name."""
-    windows = {
-        _name(entry): _count(entry.get("context_length")) for entry in _entries(json.loads(body))
-    }
+    windows = {_name(entry): _count(entry.get("context_length")) for entry in _entries(_load(body))}
     return {name: window for name, window in windows.items() if name and window is not None}
 
 
 def parse_lm_studio(body: bytes) -> dict[str, int]:
     """`/api/v0/models` of LM Studio: the windows of the loaded models, by name."""
     windows = {
-        _name(entry): _count(entry.get("loaded_context_length"))
-        for entry in _entries(json.loads(body))
+        _name(entry): _count(entry.get("loaded_context_length")) for entry in _entries(_load(body))
     }
     return {name: window for name, window in windows.items() if name and window is not None}
 
 
 def parse_llama_cpp(body: bytes) -> int | None:
     """`/props` of llama.cpp's server: the window of its model."""
-    props = json.loads(body)
+    props = _load(body)
     return _count(_get(props, "default_generation_settings", "n_ctx"))

@@ -4,6 +4,9 @@ The table is a fallback: the operator's and the server's own numbers come first,
 here is used up to 32,000 tokens only (`bot.context.budgets`). Names that move to other models over
 time (`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows. Prices are
 in `bot.llm.prices`.
+
+A wrong row costs little. A refusal corrects what is too much: a window, an answer's length, an
+effort. Too little of one gives a shorter context or answer, or no `/effort`.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class ModelList:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 listing = await self._request()
-        except Exception as error:  # noqa: BLE001 - two clients over two transports
+        except Exception as error:  # noqa: BLE001 - the boundary of each list
             self._record_failure(error)
         else:
             self._record(listing)

@@ -68,7 +68,7 @@ class ModelServer:
     def __init__(self, provider: ProviderConfig, options: ModelOptions) -> None:
         self.provider, self._options = provider, options
         self._client: Client | None = None
-        self._models: dict[str, ChatModel] = {}
+        self._models: dict[str, tuple[ModelFacts, ChatModel]] = {}
         self._breakers: dict[str, CircuitBreaker] = {}
         self._streams = 0
         self.list = ModelList(provider.name, self._request_listing, clock=options.clock)
@@ -94,20 +94,12 @@ class ModelServer:
     def model(self, name: str, model: str, facts: ModelFacts) -> ChatModel:
         """The model `model`, called `name` in the settings; made once, along with its quirks.
 
-        `facts` are the operator's.
+        `facts` are the operator's; other facts make another model.
         """
-        if name not in self._models:
-            kind = getattr(self._module, _MODULES[self.provider.kind][1])
-            self._models[name] = kind(
-                name=name,
-                model=model,
-                provider=self.provider,
-                client=self.client,
-                timeouts=self._timeouts(),
-                facts=merge_facts(facts, self.facts(model)),
-                probe=self._options.probe,
-            )
-        return self._models[name]
+        known = self._models.get(name)
+        if known is None or known[0] != facts:
+            known = self._models[name] = facts, self._make_model(name, model, facts)
+        return known[1]
 
     def facts(self, model: str) -> ModelFacts:
         """Facts about a model: from the server's list, else known."""
@@ -179,6 +171,19 @@ class ModelServer:
             await client.close()
 
     # ── building ──────────────────────────────────────────────────────────────────────────────
+    def _make_model(self, name: str, model: str, facts: ModelFacts) -> ChatModel:
+        kind = getattr(self._module, _MODULES[self.provider.kind][1])
+        made: ChatModel = kind(
+            name=name,
+            model=model,
+            provider=self.provider,
+            client=self.client,
+            timeouts=self._timeouts(),
+            facts=merge_facts(facts, self.facts(model)),
+            probe=self._options.probe,
+        )
+        return made
+
     @property
     def _module(self) -> Any:
         return importlib.import_module(_MODULES[self.provider.kind][0])

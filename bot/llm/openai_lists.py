@@ -37,7 +37,8 @@ async def _request_windows(client: openai.AsyncOpenAI, models: Sequence[str]) ->
     for path, parse in (("/api/ps", parse_ollama_loaded), ("/api/v0/models", parse_lm_studio)):
         body = await _get(client, root + path)
         if body is not None:
-            return parse(body)
+            with contextlib.suppress(ValueError):  # LM Studio has an error with status 200
+                return parse(body)
     props = await _get(client, root + "/props") if len(models) == 1 else None
     window = parse_llama_cpp(props) if props is not None else None
     return {models[0]: window} if window is not None else {}

@@ -25,33 +25,40 @@ class OutputLimit:
     def __init__(self) -> None:
         self._max_output: int | None = None
         self._window: int | None = None
+        self._uncounted = 0  # tokens of a prompt that our estimate missed, at most so far
 
     def apply(self, request: ChatRequest, limit: int) -> int:
         """`limit`, or less if the server would reject it for this request."""
         if self._max_output is not None:
             limit = min(limit, self._max_output)
         if self._window is not None:
-            room = self._window - _estimate_tokens(request) - _MARGIN
+            room = self._window - self._prompt_tokens(request) - _MARGIN
             limit = min(limit, max(room, min(MIN_ANSWER_TOKENS, limit)))
         return limit
 
-    def learn(self, counts: TokenCounts, text: str, limit: int, request: ChatRequest) -> bool:
+    def learn(
+        self, counts: TokenCounts, text: str, limit: int, request: ChatRequest, *, too_long: bool
+    ) -> bool:
         """Learn from the rejection `text` of a request with the limit `limit`.
 
-        Returns whether a smaller limit may help.
+        `too_long`: the request and its limit together exceed the window. Returns whether a smaller
+        limit may help. What one long request left no room for must not shorten the answers to
+        short ones, so only a maximum for all answers is learned as one.
         """
-        if counts.max_output is not None and counts.max_output < limit:
-            self._max_output = min(counts.max_output, self._max_output or counts.max_output)
+        if MIN_ANSWER_TOKENS <= (counts.max_output or 0) < limit:
+            self._max_output = min(counts.max_output or limit, self._max_output or limit)
         elif counts.window is not None and (counts.about_output or limit >= counts.window):
-            prompt = _prompt_tokens(counts, limit) or _estimate_tokens(request)
+            prompt = _counted_prompt(counts, limit) or self._prompt_tokens(request)
             room = counts.window - prompt - _MARGIN
             if room >= limit or room < min(limit, MIN_ANSWER_TOKENS):
                 return False
             self._window = counts.window
-            if limit <= self.apply(request, limit):  # our estimate of the prompt is too low
-                self._max_output = room
+            self._uncounted = max(self._uncounted, prompt - _estimate_tokens(request))
         elif counts.about_output and TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
-            self._max_output = limit // 2
+            if too_long:
+                self._window = self._prompt_tokens(request) + limit // 2 + _MARGIN
+            else:
+                self._max_output = limit // 2
         else:
             return False
         return True
@@ -63,8 +70,11 @@ class OutputLimit:
         if self._window is not None:
             yield f"within a window of {self._window:,} tokens"
 
+    def _prompt_tokens(self, request: ChatRequest) -> int:
+        return _estimate_tokens(request) + self._uncounted
 
-def _prompt_tokens(counts: TokenCounts, limit: int) -> int | None:
+
+def _counted_prompt(counts: TokenCounts, limit: int) -> int | None:
     """The server's count for the messages alone."""
     if counts.prompt is not None or counts.requested is None:
         return counts.prompt

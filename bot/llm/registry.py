@@ -172,7 +172,7 @@ class ModelRegistry:
         self._config, self._chains, self._offered = config, {}, None
         try:
             self.prepare()
-        except SettingsError:
+        except Exception:  # libraries refuse addresses with various errors
             new = set(self._servers.values()) - set(servers.values())
             self._config, self._servers, self._chains, self._offered = earlier, servers, {}, None
             await self._remove(new)

@@ -53,6 +53,8 @@ class ResponseEvents:
                 raise ErrorEvent(event["error"])
             raise MalformedChunk(f"no event: {data[:80]!r}")
         handler = self._handlers.get(kind)
+        if handler is None and event.get("error"):
+            raise ErrorEvent(event["error"])  # gateways put the error's own type there
         return handler(event) if handler is not None else EMPTY
 
     def split(self, document: bytes) -> list[bytes]:
@@ -107,6 +109,7 @@ class ResponseEvents:
         """
         whole, received = _SEPARATOR.join(_output_texts(response)), "".join(self._text)
         if whole.startswith(received):
+            self._text = [whole]  # a repeated last event has nothing to add
             return whole[len(received) :]
         if len("".join(whole.split())) > len("".join(received.split())):
             raise MalformedChunk("the whole answer has more text than its pieces")

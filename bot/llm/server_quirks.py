@@ -134,19 +134,20 @@ class ServerQuirks:
             return None
         text = f"{report.param} · {report.text}"
         return (
-            self._shrink_limit(report, text, sent, request)
+            self._shrink_limit(report, sent, request, too_long=error is ContextTooLong)
             or self._stop_streaming(report, text, sent)
             or self._drop_system_role(text, sent)
             or (None if error is ContextTooLong else self._drop_parameter(report, text, sent))
         )
 
     def _shrink_limit(
-        self, report: ErrorReport, text: str, sent: Mapping[str, Any], request: ChatRequest
+        self, report: ErrorReport, sent: Mapping[str, Any], request: ChatRequest, *, too_long: bool
     ) -> str | None:
         limit = next((sent[name] for name in self._all_limit_names if name in sent), None)
         if limit is None:
             return None
-        learned = self._limits.learn(parse_token_counts(report), text, limit, request)
+        text, counts = f"{report.param} · {report.text}", parse_token_counts(report)
+        learned = self._limits.learn(counts, text, limit, request, too_long=too_long)
         return "a smaller output limit" if learned else None
 
     def _stop_streaming(

@@ -121,4 +121,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 def _number(segment: dict[str, Any], name: str, default: float) -> float:
     value = segment.get(name)
-    return float(value) if isinstance(value, int | float) else default
+    try:
+        return float(value) if isinstance(value, int | float) else default
+    except OverflowError:
+        return default

@@ -16,7 +16,7 @@ from typing import Final
 from bot.domain.errors import CutOff, ModelError, TimedOut
 from bot.domain.model import Delta
 from bot.llm.chunks import KEEPALIVE
-from bot.llm.finish_reasons import FILTERED, LENGTH, classify_finish_reason
+from bot.llm.finish_reasons import FILTERED, LENGTH, STOP, classify_finish_reason
 from bot.llm.reasoning_splitter import ReasoningSplitter
 from bot.llm.stream_timeout import StreamTimedOut, StreamTimeout, StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
@@ -149,8 +149,10 @@ class StreamReader:
     def _record_finish(self, reason: str) -> str | None:
         meaning = classify_finish_reason(reason)
         if isinstance(meaning, str):
-            self._finish_reason = meaning
-            return meaning
+            # Bridges end a shortened answer with a reason of their server, and then with "stop".
+            if meaning != STOP or self._finish_reason is None:
+                self._finish_reason = meaning
+            return self._finish_reason
         text = f"finish reason {reason[:40]!r}"
         self._failure = (CutOff if self._has_text else meaning)(text, model=self._model)
         return None

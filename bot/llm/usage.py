@@ -23,6 +23,7 @@ _OUTPUT: _Paths = (("completion_tokens",), ("output_tokens",))
 _TOTAL: _Paths = (("total_tokens",),)
 _CACHED: _Paths = (
     ("prompt_tokens_details", "cached_tokens"),  # OpenAI and nearly all compatible servers
+    ("prompt_token_details", "cached_tokens"),  # Mistral, which also has the two other names
     ("input_tokens_details", "cached_tokens"),  # the Responses API
     ("prompt_cache_hit_tokens",),  # DeepSeek
     ("cached_tokens",),  # Moonshot
@@ -56,6 +57,7 @@ def parse_usage(counts: Mapping[str, Any]) -> Usage:
         cached_tokens=cached,
         cache_write_tokens=min(written, input_tokens - cached),
         reasoning_tokens=reasoning,
+        reports_cache=_has_number(counts, _CACHED),
     )
 
 
@@ -76,10 +78,11 @@ def _whole_output(counts: Mapping[str, Any], input_tokens: int) -> tuple[int, in
     """The tokens of the whole answer, and those of its reasoning.
 
     xAI and Gemini count reasoning apart; then the total is larger than its two parts. Gemini sends
-    no count of it, so the difference is the count.
+    no count of it, so the difference is the count. Without a count of the input, the total says
+    nothing: the difference is mostly the input.
     """
     output, reasoning = _count(counts, _OUTPUT), _count(counts, _REASONING)
-    hidden = _count(counts, _TOTAL) - input_tokens - output
+    hidden = _count(counts, _TOTAL) - input_tokens - output if input_tokens else 0
     if reasoning == 0:
         reasoning = max(hidden, 0)
         return _limit(output + reasoning), _limit(reasoning)
@@ -90,13 +93,20 @@ def _whole_output(counts: Mapping[str, Any], input_tokens: int) -> tuple[int, in
 
 def _count(counts: Mapping[str, Any], paths: _Paths) -> int:
     """The first positive count at one of these paths, or 0."""
-    for path in paths:
-        value: Any = counts
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if (count := _token_count(value)) > 0:
-            return count
-    return 0
+    found = (_token_count(_value_at(counts, path)) for path in paths)
+    return next((count for count in found if count > 0), 0)
+
+
+def _has_number(counts: Mapping[str, Any], paths: _Paths) -> bool:
+    """Whether one of these paths has a number, even 0."""
+    return any(isinstance(_value_at(counts, path), int | float) for path in paths)
+
+
+def _value_at(counts: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = counts
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _token_count(value: Any) -> int:

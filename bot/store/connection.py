@@ -196,7 +196,7 @@ def _connect(path: Path, busy_timeout: float, *pragmas: str) -> sqlite3.Connecti
         db.row_factory = sqlite3.Row
         for pragma in pragmas:
             db.execute(f"PRAGMA {pragma}")
-    except BaseException:
+    except BaseException:  # raised again: nothing else would close it
         db.close()
         raise
     return db

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
 from bot.domain import spending_texts, texts
+from bot.domain.context import RequestTokens
 from bot.domain.errors import ContentRefused, ModelError, NoBudget, PriceUnknown
 from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
@@ -41,14 +42,15 @@ class ReplyDraft:
     shortened: bool = False  # the questions were too long to be sent completely
     omissions: Sequence[str] = ()  # sentences about attachments that were not, or partly, read
     summarized: bool = False  # the request has a summary, and no reply has said so yet
-    estimated_tokens: int | None = None  # of the newest request: see `TurnResult`
+    request_tokens: RequestTokens | None = None  # of the newest request; None if it has images
     budget_notices: tuple[str, ...] = ()  # about budgets that are nearly spent
     unasked: bool = False  # there is only an attachment, and it cannot be read
 
     def add(self, delta: Delta, now: float) -> None:
         """Add a delta that arrived at `now`, in Unix seconds."""
-        if delta.model:
+        if delta.model:  # a new attempt, after one that failed
             self.model = delta.model
+            self.finish_reason = self.usage = None
             self.reasoning.reset()
         if delta.reasoning and not self.text:
             self.reasoning.add(delta.reasoning)
@@ -63,6 +65,13 @@ class ReplyDraft:
     def content(self) -> str:
         """The answer so far, without text that turned out to be reasoning."""
         return split_reasoning("".join(self.text))[1].strip()
+
+    def _measured_estimate(self) -> int | None:
+        """The estimate that the provider's count is compared with; None if it is no such count."""
+        tokens, usage = self.request_tokens, self.usage
+        if tokens is None or usage is None or not tokens.measured_by(usage.input_tokens):
+            return None
+        return tokens.estimated
 
     def to_result(
         self, outcome: Outcome, sentence: str = "", failure: FailureReason | None = None
@@ -91,7 +100,7 @@ class ReplyDraft:
             usage=self.usage,
             failure=failure,
             first_token_at=self.first_token_at,
-            estimated_tokens=self.estimated_tokens,
+            estimated_tokens=self._measured_estimate(),
             tells_summary=bool(summarized),
         )
 

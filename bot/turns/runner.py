@@ -259,7 +259,7 @@ class _Attempt:
             self._draft.shortened = requests.shortened
             self._draft.omissions = requests.omissions
             self._draft.summarized = requests.has_new_summary
-            self._draft.estimated_tokens = requests.estimated_tokens
+            self._draft.request_tokens = requests.tokens
             try:
                 await self._ask(model, request, requests.expected_tokens, reply)
                 self._use = requests.use(self._draft.content)

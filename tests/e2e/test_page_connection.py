@@ -33,6 +33,28 @@ async def test_reload_in_mid_reply_catches_up(visit: Visit, house: House) -> Non
     await expect(tab.replies).to_have_count(1)
 
 
+async def test_page_follows_a_change_of_the_models(visit: Visit, own_house: House) -> None:
+    """Without a reload of the page: the chosen model is gone, and another one can be chosen."""
+    house = own_house
+    house.bot.set(MODELS="")
+    file = house.bot.folder / "threadline.toml"
+    file.write_text('choices = ["openai:sim-2"]\n')
+    async with house.bot:
+        tab = await (await visit(house)).tab()
+        await tab.mention("which models")
+        await tab.wait_reply("which models")
+        await tab.say("/model openai:sim-2")
+        await expect(tab.thread.locator("#model")).to_have_text("openai:sim-2")
+        file.write_text('choices = ["openai:sim-3", "openai:sim-4"]\n')
+        await expect(tab.thread.locator("#gone")).to_have_text(
+            "openai:sim-2 is not offered any more: openai:sim answers."
+        )
+        await tab.page.route("**/models", lambda route: route.abort())
+        await tab.thread.locator("#model").click()
+        await expect(tab.thread.get_by_role("option")).to_have_count(3)
+        await expect(tab.thread.get_by_role("option").nth(1)).to_have_text("openai:sim-4")
+
+
 async def test_page_catches_up_after_the_server_is_killed_in_mid_reply(
     visit: Visit, own_house: House
 ) -> None:

@@ -51,7 +51,7 @@ async def test_mention_opens_a_thread_where_one_message_streams_and_completes(
     await expect(tab.stop).to_be_hidden()
 
     lengths: list[int] = await tab.page.evaluate("[...new Set(lengths)]")
-    assert len(lengths) >= 3  # a busy machine paints few frames
+    assert len(lengths) >= 2  # the text while it was held, and the whole: a busy page skips states
     assert lengths == sorted(lengths)
     assert await tab.page.evaluate("nodes.size") == 1
 

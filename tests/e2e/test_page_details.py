@@ -67,6 +67,11 @@ async def test_scrolling_up_a_little_stops_following_a_streaming_reply(
     await scroller.hover()
     await tab.page.mouse.wheel(0, -30)
     left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
+
+    async def has_scrolled() -> bool:
+        return bool(await scroller.evaluate(left) > 2)
+
+    await until(has_scrolled)  # the browser applies a turn of the wheel later
     grown = tab.replies.locator(".text > p")
     count = await grown.count()
     await house.model.release("at length")
@@ -85,8 +90,7 @@ async def test_scrolling_up_a_little_stops_following_a_streaming_reply(
 async def test_model_whose_name_is_a_prefix_of_another_can_be_chosen(
     visit: Visit, house: House
 ) -> None:
-    """`openai:sim` is offered as well as `openai:sim-2`; one Enter accepts it, the next one
-    sends."""
+    """`openai:sim` is offered as well as `openai:sim-2`; Enter chooses it."""
     await house.model.say("Yes.", match="name a model")
     tab = await (await visit(house)).tab()
     await tab.mention("name a model")
@@ -94,9 +98,7 @@ async def test_model_whose_name_is_a_prefix_of_another_can_be_chosen(
     await tab.box.press_sequentially("/model OPENAI:S")
     await expect(tab.thread.get_by_role("option")).to_have_count(2)
     await tab.box.press("Enter")
-    await expect(tab.box).to_have_value("/model openai:sim")
-    await expect(tab.thread.get_by_role("option")).to_have_count(0)
-    await tab.box.press("Enter")
+    await expect(tab.box).to_have_value("")
     await expect(tab.notices.last).to_contain_text("openai:sim")
     await tab.box.press_sequentially("/model openai:sim")
     await expect(tab.thread.get_by_role("option")).to_have_count(2)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Request, expect
 
 from tests.support.browser import House, Visitor, needs_browser
 
@@ -112,6 +112,41 @@ async def test_text_cannot_become_markup_elsewhere_in_the_page(visit: Visit, hou
       catch (error) { return error.name; }
     }"""
     assert await tab.page.evaluate(attempt) == "TypeError"
+
+
+async def test_another_user_of_a_tab_gets_nothing_of_the_first_one(
+    visit: Visit, house: House
+) -> None:
+    """Not the drafts, not the messages; and what was not sent yet is never sent as the other."""
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await tab.mention("private matters")
+    await tab.wait_reply("private matters")
+    await tab.page.route("**/app/messages", lambda route: route.abort())
+    await tab.say("private and unsent")
+    await expect(tab.questions.last).to_contain_text("Not sent yet")
+    await tab.box.fill("private draft")
+    token = house.new_token()
+    sent: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.headers.get("authorization") == f"Bearer {token}":
+            sent.append(request.post_data or "")
+
+    tab.page.on("request", note)
+    other = await visitor.tab()
+    await other.page.evaluate(
+        "(token) => { localStorage['threadline.token'] = JSON.stringify(token); }", token
+    )
+    await expect(tab.page.locator("#user")).to_have_text(f"user{str(token).rpartition('-')[2]}")
+    await expect(tab.page.locator(".empty")).to_be_visible()
+    await expect(tab.thread).to_be_hidden()
+    await tab.page.unroute("**/app/messages")
+    await tab.mention("hello from another")
+    await tab.wait_reply("hello from another")
+    assert any("hello from another" in each for each in sent)
+    assert not any("unsent" in each for each in sent)
+    assert "private" not in await tab.page.evaluate("JSON.stringify({ ...sessionStorage })")
 
 
 async def test_page_asks_for_a_token_once_and_forgets_it_at_sign_out(

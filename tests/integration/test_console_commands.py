@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +17,16 @@ from prompt_toolkit.document import Document
 from adapters.console.adapter import ConsoleAdapter
 from adapters.console.lines import make_completer
 from adapters.console.remote import RemoteChat, RemoteModels
-from bot.app import _keyboard_lines
 from bot.common.clock import SystemClock
-from bot.domain import command_texts
+from bot.domain import command_texts, texts
 from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, CommandReply, Incoming
+from bot.wiring.terminal import _keyboard_lines
 from tests.integration.test_console import Lines, chat
 from tests.support.catalog import offering
+from tests.support.discord_kit import until
+from tests.support.fake_inbox import FakeInbox
 from tests.support.web_kit import serving
 
 
@@ -90,6 +97,25 @@ async def test_a_reply_cannot_control_the_terminal() -> None:
     )
     await console.say(incoming, CommandReply("numbers", private="red\x1b[31m roses"))
     assert out.getvalue() == "numbers\n\nred[31m roses\n"
+
+
+async def test_ctrl_c_says_why_an_answer_cannot_be_stopped() -> None:
+    """The database is gone: a sentence instead of a task's traceback."""
+    out, raised = io.StringIO(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+
+    async def interrupt(_incoming: Incoming) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda: texts.STORE_DOWN in out.getvalue() or raised)
+
+    inbox = FakeInbox(error=StoreUnavailable("closed"), before_receive=interrupt)
+    console = ConsoleAdapter(
+        conversation="main", lines=Lines("hello"), clock=SystemClock(), models=offering(), out=out
+    )
+    await console.run(inbox)
+    gc.collect()  # asyncio logs a task's exception when the task is collected
+    assert out.getvalue() == f"{texts.STORE_DOWN}\n" * 2
+    assert raised == []
 
 
 # ── with a running bot ────────────────────────────────────────────────────────────────────────

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from bot.domain import command_texts
-from bot.domain.conversations import Effort
+from bot.domain.conversations import Author, Effort
 from bot.domain.errors import CommandDone
-from bot.domain.inbox import Address, CommandReply, Receipt
+from bot.domain.inbox import Address, Command, CommandReply, Receipt
 from bot.domain.model import ModelFacts
+from bot.inbox.model_commands import ModelCommands
+from tests.support.catalog import FixedCatalog
 from tests.support.core_kit import World, world_at
 from tests.support.reports import REPORT
 from tests.support.store_kit import key, said
@@ -81,6 +83,21 @@ async def test_a_model_that_is_no_longer_offered_is_named_and_the_default_answer
     assert "chose `other`, which is no longer offered, so `scripted` answers" in text
     await world.ask(2)
     assert (len(world.model.requests), len(world.other.requests)) == (2, 0)
+
+
+class UnlistedCatalog(FixedCatalog):
+    """After a restart: a server has not listed its models yet, and a chosen one still answers."""
+
+    names = ()
+
+
+async def test_a_model_counts_as_offered_until_its_server_lists_others(world: World) -> None:
+    await world.ask(1)
+    await world.command("model", "other")
+    unlisted = UnlistedCatalog(world.model, {"other": world.other})
+    commands = ModelCommands(store=world.store, catalog=unlisted, reporter=world.reporter)
+    command = Command(name="model", key=key(), author=Author("u", "Ann"))
+    assert (await commands.model(command)).text.startswith("This conversation uses `other`.")
 
 
 async def test_without_other_models_the_reply_says_so(world: World) -> None:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from bot.domain.conversations import Message, Role
-from bot.domain.errors import ModelError
+from bot.domain.errors import CutOff, ModelError
 from bot.domain.model import ChatRequest, Delta
 from bot.llm.anthropic import AnthropicModel, make_client
 from bot.llm.stream_timeout import StreamTimeouts
@@ -97,6 +97,24 @@ async def test_a_stream_that_ends_early_is_never_an_answer(
         _, error = await play(replay, model, recorded[:count])
         assert error is not None, count
     assert (await play(replay, model, recorded[: end + 1]))[1] is None
+
+
+async def test_the_end_of_a_message_without_a_stop_reason_proves_nothing(
+    replay: Replay, model: AnthropicModel
+) -> None:
+    """Gateways write it when the stream behind them breaks off."""
+    recorded = [event for event in events() if event["type"] != "message_delta"]
+    assert recorded[-1]["type"] == "message_stop"
+    for found in (recorded, [*recorded[:-1], {"type": "message_delta", "delta": {}}, recorded[-1]]):
+        deltas, error = await play(replay, model, found)
+        assert isinstance(error, CutOff)
+        assert "".join(delta.text for delta in deltas) == TEXT
+
+
+async def test_empty_events_are_signs_of_life(replay: Replay, model: AnthropicModel) -> None:
+    recorded = events()
+    _, error = await play(replay, model, [recorded[0], None, [], {}, *recorded[1:]])
+    assert error is None
 
 
 @pytest.mark.parametrize("others", [OTHERS, HARSH], ids=["types", "values"])

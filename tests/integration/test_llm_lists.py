@@ -109,7 +109,12 @@ async def test_a_list_without_windows_still_counts() -> None:
     [
         (lists.OLLAMA, {"api_ps": lists.OLLAMA_LOADED}, "llama3.1:8b", 4_096),
         (lists.OLLAMA, {"api_ps": lists.OLLAMA_LOADED}, "qwen3", None),
-        (lists.LM_STUDIO, {"api_v0_models": lists.LM_STUDIO_LOADED}, "qwen2.5-7b-instruct", 8_192),
+        (
+            lists.LM_STUDIO,
+            {"api_v0_models": lists.LM_STUDIO_LOADED, "*": lists.LM_STUDIO_UNKNOWN},
+            "qwen2.5-7b-instruct",
+            8_192,
+        ),
         (
             lists.LLAMA_CPP,
             {"props": lists.LLAMA_CPP_PROPS},
@@ -166,7 +171,7 @@ def test_odd_values_of_known_fields_are_no_facts() -> None:
         "top_provider": [],
         "architecture": "x",
         "capabilities": 3,
-        "pricing": {"prompt": "free", "completion": None},
+        "pricing": {"prompt": 10**400, "completion": None},
         "supported_parameters": "tools",
         "meta": None,
     }
@@ -209,6 +214,11 @@ async def test_a_failing_server_keeps_its_list_and_is_reported_once(
             assert await catalog.names() == before
             catalog.clock.jump(RETRY_SECONDS)
         server.status = 200
+        for body in (lists.LM_STUDIO_UNKNOWN, {"detail": "x"}, "busy", {}, b"[" * 200_000):
+            server.bodies["/v1/models"] = body
+            assert await catalog.names() == before, "a response without a list is a failure"
+            catalog.clock.jump(RETRY_SECONDS)
+        server.bodies["/v1/models"] = lists.VLLM
         assert await catalog.names() == before
     events = [line["event"] for line in lines if line["log_level"] in ("warning", "info")]
     assert events == [

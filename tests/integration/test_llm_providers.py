@@ -482,6 +482,7 @@ async def test_closing_the_iterator_closes_the_connection_immediately(
         (lambda sim: sim.key("another"), ("OPENAI_API_KEY", "HF_TOKEN", "ANTHROPIC_API_KEY")),
         (lambda sim: sim.models("other"), ("LLM",)),
         (lambda sim: sim.refuse("unavailable"), ("network",)),
+        (lambda sim: sim.say([]), ("another model",)),
     ],
 )
 async def test_a_failed_check_advises_what_to_do(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 
 from bot.common.clock import SystemClock
 from bot.config.providers import ModelsConfig, ProviderConfig, ProviderKind
-from bot.domain.conversations import Message, Role
+from bot.domain.conversations import Effort, Message, Role
 from bot.domain.errors import ContextTooLong, SettingsError
 from bot.domain.model import ChatRequest, ModelFacts
 from bot.llm.model_server import ModelOptions
@@ -122,6 +123,31 @@ async def test_a_wrong_configuration_changes_nothing(sim: ModelSim, models: Mode
     assert caught.value.setting == "C_KEY"
     assert (models.default, list(models.names)) == ("a/sim", ["b/sim"])
     assert not client.is_closed() and await text(models.get("b/sim"))
+
+
+async def test_an_address_that_a_library_refuses_changes_nothing(
+    sim: ModelSim, models: ModelRegistry
+) -> None:
+    refused = ProviderConfig("c", ProviderKind.OPENAI, base_url="http://[::1:x/v1")
+    with pytest.raises(Exception, match=r"URL|port|IPv6"):
+        await models.reload(config(provider(sim, "a"), refused, chain=("a/sim", "c/sim")))
+    assert (models.default, list(models.names)) == ("a/sim", ["b/sim"])
+
+
+async def test_changed_facts_reach_a_model_whose_server_is_kept(
+    sim: ModelSim, models: ModelRegistry
+) -> None:
+    """A model that takes no effort is not asked for one."""
+    client, request = client_of(models, "a/sim"), replace(HELLO, effort=Effort.LOW)
+    for effort in (None, False):
+        facts = {"a/sim": replace(CONFIGURED, effort=effort)}
+        changed = replace(config(provider(sim, "a"), chain=("a/sim",)), facts=facts)
+        await models.reload(changed)
+        async for _ in models.get(None).stream(request):
+            pass
+        sent = (await sim.last()).body
+        assert ("reasoning_effort" in sent) is (effort is None)
+    assert client_of(models, "a/sim") is client
 
 
 async def test_closing_closes_every_client(sim: ModelSim, models: ModelRegistry) -> None:

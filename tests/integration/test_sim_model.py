@@ -81,6 +81,7 @@ def chunks(data: bytes) -> list[dict[str, Any]]:
     ("body", "param", "code"),
     [
         ({"messages": []}, "messages", "empty_array"),
+        ({"prompt_cache_key": "k" * 65}, "prompt_cache_key", "string_above_max_length"),
         ({"messages": None}, "messages", "missing_required_parameter"),
         ({"messages": "hello"}, "messages", "invalid_type"),
         ({"messages": ["hello"]}, "messages[0]", "invalid_type"),

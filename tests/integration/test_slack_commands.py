@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bot.domain import texts
+from bot.domain import command_texts, texts
+from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Choice, CommandReply, Menu
 from bot.domain.replies import Control, Frame, Page, Shown
 from bot.llm.echo import EchoModel
@@ -301,6 +302,37 @@ async def test_the_stored_conversation_of_a_message_takes_precedence_over_its_th
         inbox.conversations[f"slack/{ids.TEAM}/{ids.GENERAL}/{root}"] = elsewhere
         await sim.shortcut(ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=root)
     assert [command.key for command in inbox.commands] == [elsewhere]
+
+
+async def test_a_failed_command_gets_an_explanation(sim: SlackSim, inbox: FakeInbox) -> None:
+    """By a slash command and by the shortcut: Slack would show only a code."""
+    async with running(sim, inbox):
+        root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
+        await until(lambda: len(inbox.receipts) == 2)
+        shown: list[str] = []
+        for error, sentence in (
+            (StoreUnavailable("locked"), texts.STORE_DOWN),
+            (ZeroDivisionError(), texts.INTERNAL),
+        ):
+            inbox.error = error
+            result = await sim.slash(ids.ALICE, ids.GENERAL, "/help")
+            assert result["acked"] and sentence in str(result["payload"])
+            result = await sim.shortcut(
+                ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=root
+            )
+            assert result["acked"]
+            shown += [sentence] * 2
+            answers = await ephemerals(sim, len(shown))
+            assert [answer["shown"] for answer in answers] == shown
+
+
+async def test_a_model_whose_name_fits_no_button_is_chosen_in_its_thread(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """A button's value has room for 2,000 characters of JSON, in which each é takes six."""
+    async with running(sim, inbox, models=offering("p/" + "é" * 400)):
+        result = await sim.slash(ids.ALICE, ids.GENERAL, "/model", "p/" + "é" * 400)
+    assert command_texts.NEEDS_CONVERSATION["model"] in str(result["payload"])
 
 
 async def test_a_slow_command_is_acknowledged_and_answered_later(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bot.domain import http_texts
 from bot.domain.context import ContextPart, ContextPartKind, ContextReport
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import StoreUnavailable
@@ -299,6 +300,9 @@ async def test_a_context_that_cannot_be_described_is_an_error_with_a_sentence(
     status, answer = await house.alice.ask("GET", path)
     assert status == 503
     assert "gone" not in answer["error"]
+    house.reporter.error = RuntimeError("a mistake")
+    status, answer = await house.alice.ask("GET", path)
+    assert (status, answer["error"]) == (500, http_texts.FAILED_UNEXPECTEDLY)
 
 
 async def test_many_contexts_at_once_do_not_disturb_an_answer(house: House) -> None:

@@ -29,7 +29,7 @@ tokens = 100000
 """
 
 
-async def answered(person: Person, text: str) -> dict[str, object]:
+async def read_answer(person: Person, text: str) -> dict[str, object]:
     sent = await person.say(f"@threadline {text}")
 
     async def check() -> dict[str, object] | None:
@@ -62,7 +62,7 @@ async def test_usage_is_counted_shown_and_limited(
         await model.say("word " * 20, rate=0)
         nothing = await alice.get("/usage")
         assert (nothing["today"]["requests"], nothing["days"]) == (0, [])
-        replies = [await answered(alice, f"question {k}") for k in range(5)]
+        replies = [await read_answer(alice, f"question {k}") for k in range(5)]
         given = [reply for reply in replies if reply["state"] == "done"]
         assert 1 < len(given) < 5
         assert "Your budget for today is used up" in str(replies[-1]["html"])

@@ -226,8 +226,8 @@ def world_of(
     summarizer: ChatModel | None = None,
     compaction: Mapping[str, Any] | None = None,
     wrap: Callable[[Any], Any] = lambda part: part,
-    meter: Meter | None = None,
     policy: PolicyRules | None = None,
+    meter: Meter | None = None,
     **options: Any,
 ) -> World:
     """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.

@@ -330,6 +330,7 @@ _MODULES = (
     "adapters.web.adapter",
     "adapters.web.server",
     "bot.app",
+    "bot.wiring.terminal",
     "bot.llm.openai",
     "httpcore2",
     "openai.resources.chat.completions.completions",

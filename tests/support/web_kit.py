@@ -19,12 +19,13 @@ from typing import Any, Self
 
 import aiohttp
 
-from bot import app
 from bot.common.clock import SystemClock
+from bot.config.consistency import require_consistent
 from bot.config.settings import load
 from bot.core import Core, build_core, open_resources
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
+from bot.wiring.web import build_http_server, build_web
 from tests.sims.model.client import ModelSim
 
 TOKENS = {"alice": "alice-token-of-16", "bob": "bob-token-of-16-too"}
@@ -67,13 +68,13 @@ async def serving(
         **settings,
     }
     known = load(environ, None)
-    known.require_consistent()
+    require_consistent(known)
     clock = SystemClock()
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with open_resources(known, clock) as resources:
-        web = app.build_web(known, resources, clock, reporter=reporter, models=models)
+        web = build_web(known, resources, clock, reporter=reporter, models=models)
         core = build_core(known, resources, {"web": web}, clock)
-        server = app.build_http_server(
+        server = build_http_server(
             known, web, {}, lambda: {**core.health(), "web": web.health()}, listening.set_result
         )
         tasks = [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.discord.render import DiscordRenderer, size
-from bot.domain import command_texts, model_names
+from bot.domain import command_texts, http_texts, model_names
 from bot.domain.context import ContextPart, ContextPartKind, ContextReport
 from bot.domain.conversations import Effort
 from tests.support.reports import REPORT
@@ -24,24 +24,31 @@ def test_any_list_of_models_fits_a_discord_message(
     names: list[str], chosen: str, default: str
 ) -> None:
     renderer = DiscordRenderer()
-    offered = command_texts.models_offered(chosen, default, names)
+    offered = command_texts.models_offered(chosen, default, default, names)
     refused = command_texts.model_refused(chosen, names)
     for text in (offered, refused):
         assert size(renderer.render(text)) <= DISCORD
+
+
+def test_the_refusal_of_the_api_is_short() -> None:
+    """However many models a server offers, and however long and strange their names are."""
+    text = http_texts.model_not_offered([f"{n}{HOSTILE}" for n in range(500)])
+    assert len(text) < 2_500 and text.isprintable()
+    assert text.endswith("and 480 more that GET /models lists")
 
 
 @pytest.mark.parametrize("providers", [1, 3, 40, 10_000])
 def test_thousands_of_models_are_grouped_and_counted(providers: int) -> None:
     """Every provider that is listed shows at least one name, and the hint says how to search."""
     names = [f"provider{n % providers}/model-{n}" for n in range(10_000)]
-    text = command_texts.models_offered(None, "echo", names)
+    text = command_texts.models_offered(None, "echo", "echo", names)
     assert 500 < len(text) <= DISCORD
     assert "`/model` with a part of a name" in text
     assert "more" in text
 
 
 def test_a_few_models_are_listed_one_a_line() -> None:
-    text = command_texts.models_offered("b/2", "a/1", ["a/1", "b/2"])
+    text = command_texts.models_offered("b/2", "b/2", "a/1", ["a/1", "b/2"])
     assert text == (
         "This conversation uses `b/2`. You can choose:\n- `a/1`\n- `b/2`\n\n"
         "`/model default` returns to `a/1`."

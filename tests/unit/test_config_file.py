@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +91,8 @@ NO_KEY = (
         # ── types and limits ──
         ("llm = 3", 'line 1: llm is 3, but must be a list such as ["a", "b"]'),
         ("\nllm = [\n'echo',\ntrue,\n]", "line 4: llm[2] is true, but must be text in quotes"),
-        ("providers = 'x'", 'line 1: providers is "x", but must be a table'),
-        ("[providers]\nx = 1", "line 2: providers.x is 1, but must be a table"),
+        ("providers = 'x'", 'line 1: providers is of the wrong type, but must be a table'),
+        ("[providers]\nx = 1", "line 2: providers.x is of the wrong type, but must be a table"),
         (
             "[providers.x]\nkind = 'openia'",
             "line 2: providers.x.kind is \"openia\", but must be 'openai', 'openai-responses', "
@@ -213,7 +215,24 @@ NO_KEY = (
         ),
         (
             "[providers.x]\nkind = 'openai'\nkey = ['sk-secret']",
-            "line 3: providers.x.key is of the wrong type, but must be text in quotes",
+            "line 3: providers.x.key is a list, but must be text in quotes",
+        ),
+        (
+            "[[providers]]\nname = 'x'\nkey = 'sk-secret'",
+            "line 1: providers is a list, but must be a table",
+        ),
+        (
+            "[llm]\napi_key = 'sk-secret'",
+            'line 1: llm is a table, but must be a list such as ["a", "b"]',
+        ),
+        (
+            "[providers]\nopenai = 'sk-secret'",
+            "line 2: providers.openai is of the wrong type, but must be a table",
+        ),
+        (
+            "[providers.x.headers]\n'Authorization: Bearer sk-secret' = ''",
+            "line 1: providers.x.headers: 'Authorization' is not the name of a header: write "
+            "NAME = VALUE",
         ),
         (
             "[providers.x]\nkind = 'openai'\nheaders = { api-key = 'secret' }",
@@ -229,7 +248,7 @@ NO_KEY = (
         ),
         (
             "[providers.x]\nkind = 'openai'\nheaders = { 'X Team' = 'a' }",
-            "line 3: providers.x.headers: 'X Team' is not the name of a header",
+            "line 3: providers.x.headers: 'X Team' is not the name of a header: write NAME = VALUE",
         ),
         (
             '[providers.x]\nkind = "openai"\nheaders = { X-Team = "a\\nsecret" }',
@@ -242,7 +261,10 @@ NO_KEY = (
          "true and false do not"),
         ("llm = 'Grüße'\n".encode("latin-1"), "line 1 is not in UTF-8: save the file as UTF-8 in "
          "your editor"),
-        (b"#" * 1_000_001, "the file is larger than 1 MB: is this the right file?"),
+        (b"#" * 200_001, "the file is larger than 200 kB: is this the right file?"),
+        ("[models.openai/gpt-5]", "line 1, column 15: the ] after the table's name is missing, or "
+         "the name needs quotes"),
+        ("llm = []", "line 1: llm: name a model, or delete this line"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_reported_with_its_line_and_no_secret(
@@ -307,12 +329,38 @@ def test_problems_of_both_files_are_one_error(tmp_path: Path) -> None:
     assert names == ["HTTP_PORT", "LOG_LEVEL", str(tmp_path / "threadline.toml")]
 
 
-def test_an_unreadable_file_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "threadline.toml").mkdir()
-    settings = load({}, tmp_path / ".env")
-    assert settings.file.problems == (
-        (str(tmp_path / "threadline.toml"), "the file cannot be read: Is a directory"),
-    )
+def test_a_file_with_thousands_of_mistakes_is_reported_briefly(tmp_path: Path) -> None:
+    """The first ones by line; one sentence never lists thousands of names."""
+    found = problems_of(tmp_path, "".join(f"a{n} = 1\n" for n in range(5_000)))
+    assert len(found) == 51
+    assert found[0].startswith("line 1: a0 is not") and found[49].startswith("line 50: ")
+    assert found[50] == "there are 4,950 further mistakes"
+    tables = "".join(f"[providers.p{n}]\n" for n in range(2_000))
+    toml = f"llm = ['nonsense/x']\n[providers.\"a\\nb\"]\n{tables}"
+    (sentence,) = problems_of(tmp_path, toml)[1:]
+    assert len(sentence) < 1_000 and "\n" not in sentence and "more; threadline.toml" in sentence
+
+
+@pytest.mark.parametrize("name", [".env", "threadline.toml"])
+def test_what_is_not_a_file_is_refused_with_advice(tmp_path: Path, name: str) -> None:
+    """Opening a pipe would wait for its writer."""
+    path = tmp_path / name
+    for make, advice in (
+        (path.mkdir, "this is a folder, not a file: remove it"),
+        (partial(os.mkfifo, path), "this is a pipe or a socket"),
+        (partial(path.symlink_to, path), "the file cannot be read (Too many levels of symbolic"),
+    ):
+        make()
+        with pytest.raises(SettingsError) as caught:
+            resolve(load({}, tmp_path / ".env"))
+        ((setting, problem),) = caught.value.problems
+        assert setting == str(path) and problem.startswith(advice)
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_the_path_of_the_file_may_be_nonsense() -> None:
+    with pytest.raises(SettingsError, match="is the path right"):
+        resolve(load({"THREADLINE_CONFIG": "a\0b"}, None))
 
 
 # Values and keys that are nearly right, to reach beyond the first check.

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bot.config import report
+from bot.config.consistency import require_consistent
 from bot.config.model_names import other_spelling, split_name
 from bot.config.models import address, examine, resolve
 from bot.config.presets import KEY_VARIABLES, OTHER_NAMES, PRESETS, Preset
@@ -240,8 +242,9 @@ def test_what_cannot_be_used_is_left_out_for_the_checks(tmp_path: Path) -> None:
     """`doctor` reports the problems, and tries the other models."""
     (tmp_path / "threadline.toml").write_text("[providers.bad]\nkind = 'x'\n")
     environ = {"LLM": "groq/a,ollama/b,nowhere/c,bad/d", "MODELS": "echo,groq/e"}
+    environ["SUMMARY_MODEL"] = "groq/f"
     found, problems = examine(load(environ, tmp_path / ".env"))
-    assert (found.chain, found.choices) == (("ollama/b",), ("echo",))
+    assert (found.chain, found.choices, found.summaries) == (("ollama/b",), ("echo",), None)
     assert [setting for setting, _ in problems] == [
         str(tmp_path / "threadline.toml"), "GROQ_API_KEY", "LLM",
     ]  # fmt: skip
@@ -259,10 +262,24 @@ def test_the_file_may_be_elsewhere_but_must_then_exist(tmp_path: Path) -> None:
 
 def test_a_model_in_the_file_is_enough_for_a_platform(tmp_path: Path) -> None:
     (tmp_path / "threadline.toml").write_text("llm = ['ollama/m']")
-    load({"DISCORD_TOKEN": "t"}, tmp_path / ".env").require_consistent()
+    require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
     (tmp_path / "threadline.toml").write_text("choices = ['ollama/m']")
     with pytest.raises(SettingsError, match="LLM: set a model"):
-        load({"DISCORD_TOKEN": "t"}, tmp_path / ".env").require_consistent()
+        require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
+
+
+def test_the_check_names_the_variables_of_all_keys(tmp_path: Path) -> None:
+    """A header without a variable is no key."""
+    (tmp_path / "threadline.toml").write_text(
+        "llm = ['a/m', 'b/m']\n"
+        "[providers.a]\nkind = 'openai'\nbase_url = 'http://a.test'\n"
+        "headers = { api-key = 'env:A_KEY', X-Team = 'red' }\nquery = { key = 'env:A_QUERY' }\n"
+        "[providers.b]\nkind = 'openai'\nbase_url = 'http://b.test'\nheaders = { X-Team = 'red' }\n"
+    )
+    settings = load({"A_KEY": "secret-a", "A_QUERY": "secret-q"}, tmp_path / ".env")
+    text = "\n".join(report.describe(settings, resolve(settings), lambda *_: ModelFacts()))
+    assert "a/m: openai API at a.test, A_KEY and A_QUERY are set" in text
+    assert "b/m: openai API at b.test, no key" in text and "secret" not in text
 
 
 # ── the model that writes summaries ───────────────────────────────────────────────────────────

@@ -90,6 +90,9 @@ class Bench:
     def delete(self, path: Path) -> None:
         path.unlink()
 
+    def make_folder(self, path: Path) -> None:
+        path.mkdir()
+
     def load(self) -> Settings:
         settings = load(self.environ, self.dotenv)
         self.after_load()
@@ -272,6 +275,48 @@ async def test_models_that_refuse_a_configuration_keep_theirs(
         bench.write(SECOND + "# again\n")
         await bench.pass_looks(2)
         assert bench.models.chains == ["ollama/second"]
+
+
+async def test_a_mistake_in_a_file_that_dotenv_names_newly_can_be_corrected(
+    bench: Bench, events: list[EventDict]
+) -> None:
+    other = bench.toml.with_name("other.toml")
+    async with bench.watching():
+        bench.write(WRONG, other)
+        bench.write(f"THREADLINE_CONFIG={other}\n", bench.dotenv)
+        await bench.pass_looks(2)
+        assert said(events) == kept(
+            f"{other}: line 2: modles is not a setting: did you mean models?"
+        )
+        bench.write(SECOND, other)
+        await bench.pass_looks(2)
+        assert bench.models.chains == ["ollama/second"] and said(events) == RELOADED
+
+
+async def test_the_file_may_move(bench: Bench, events: list[EventDict]) -> None:
+    """A file that the settings no longer name is not missing."""
+    other = bench.toml.with_name("other.toml")
+    async with bench.watching():
+        bench.write(SECOND, other)
+        bench.write(f"THREADLINE_CONFIG={other}\n", bench.dotenv)
+        bench.delete(bench.toml)
+        await bench.pass_looks(2)
+        assert bench.models.chains == ["ollama/second"] and said(events) == RELOADED
+
+
+@pytest.mark.parametrize("path", ["toml", "dotenv"])
+async def test_a_folder_in_place_of_a_file_changes_nothing(
+    bench: Bench, events: list[EventDict], path: str
+) -> None:
+    bench.write("MODELS=ollama/x\n", bench.dotenv)
+    file: Path = getattr(bench, path)
+    async with bench.watching():
+        bench.delete(file)
+        bench.make_folder(file)
+        await bench.pass_looks(3)
+        assert bench.models.configs == []
+        (line,) = said(events)
+        assert f"{file}: this is a folder" in line
 
 
 # ── files that are being saved ────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ import discord
 import pytest
 from discord.http import HTTPClient, Route
 
-from adapters.discord import gateway, http, rest, state
+from adapters.discord import errors, gateway, http, rest, state
 from adapters.discord.buttons import (
     CHOICE,
     MAX_CUSTOM_ID,
@@ -106,7 +106,7 @@ async def test_discord_pys_errors_are_translated(
         raise error
 
     with pytest.raises(PlatformError) as caught:
-        await rest.attempt(fails())
+        await errors.attempt(fails())
     assert type(caught.value) is expected
     assert caught.value.__cause__ is error
 
@@ -153,7 +153,7 @@ def test_a_malformed_error_response_is_still_translated(odd: Any) -> None:
     for data in ({"code": odd}, {"message": odd}, {"errors": odd}, odd):
         error = http.to_exception(discord.NotFound, answer(404), data)
         assert isinstance(error, discord.NotFound) and isinstance(error.code, int)
-        assert isinstance(rest.translate_error(error), Gone)
+        assert isinstance(errors.translate_error(error), Gone)
 
 
 # ── budgets ───────────────────────────────────────────────────────────────────────────────────
@@ -285,7 +285,7 @@ def test_the_private_members_of_discord_py_exist() -> None:
         assert [name for name in names if not hasattr(owner, name)] == []
     socket = gateway.GatewaySocket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
     assert [name for name in gateway.PRIVATE if not hasattr(socket, name)] == []
-    for name in ("parsers", "dispatch", "user"):
+    for name in ("parsers", "dispatch", "user", "_command_tree", "_view_store"):
         assert hasattr(discord.Client(intents=discord.Intents.none())._connection, name)
 
 

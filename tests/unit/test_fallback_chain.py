@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from bot.context.summary_answer import SummaryAnswer
 from bot.domain.conversations import Message, Role
 from bot.domain.errors import (
     ContentRefused,
@@ -22,11 +23,13 @@ from bot.domain.errors import (
     UnknownModel,
 )
 from bot.domain.health import Finding, Verdict
-from bot.domain.model import ChatRequest, Delta, ModelFacts
+from bot.domain.model import ChatRequest, Delta, ModelFacts, ReasoningDisplay, Usage
 from bot.llm.circuit_breaker import FAILURE_THRESHOLD, OPEN_SECONDS, CircuitBreaker
 from bot.llm.fallback_chain import LOADING_PAUSE, MAX_ROUNDS, FallbackChain
 from bot.llm.stream_timeout import LOADING_SECONDS
 from bot.ports.model import ChatModel
+from bot.turns.outcome import ReplyDraft
+from bot.turns.reasoning import ReasoningView
 
 REQUEST = ChatRequest(messages=(Message(role=Role.USER, content="hello"),))
 ANSWER = (Delta("yes"), Delta(finish_reason="stop"))
@@ -115,6 +118,27 @@ async def test_a_model_that_fails_before_its_first_token_is_followed_by_the_next
     first, second, clock = Scripted("a:1", (error,)), Scripted("b:2", ANSWER), SleepClock()
     assert await text(chain(first, second, clock=clock)) == "yes"
     assert (first.requests, second.requests, clock.sleeps) == (1, 1, [])
+
+
+async def test_counts_of_a_failed_model_are_not_those_of_the_answer() -> None:
+    """Nor is its finish reason."""
+    failed = Delta(reasoning="hm", model="a:1", usage=Usage(9_000, 700), finish_reason="length")
+    answers = (
+        ((Delta("yes", model="b:2"),), None, None),
+        (
+            (Delta("yes", model="b:2", usage=Usage(5, 1), finish_reason="stop"),),
+            Usage(5, 1),
+            "stop",
+        ),
+    )
+    for answer, usage, finish in answers:
+        models = Scripted("a:1", (failed, Overloaded())), Scripted("b:2", answer)
+        draft, summary = ReplyDraft("", ReasoningView(ReasoningDisplay.SHOWN)), SummaryAnswer()
+        async for delta in chain(*models).stream(REQUEST):
+            draft.add(delta, 1.0)
+            summary.add(delta)
+        assert (draft.usage, draft.finish_reason) == (usage, finish)
+        assert (summary.usage, summary.finish_reason, summary.text) == (usage, finish, "yes")
 
 
 async def test_the_log_names_the_model_and_the_reason() -> None:

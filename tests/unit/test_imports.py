@@ -62,7 +62,8 @@ def test_importing_every_module_does_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["bot.__main__", "bot.app", "bot.turns.runner", "bot.store.sqlite"]
+    "module",
+    ["bot.__main__", "bot.app", "bot.wiring.terminal", "bot.turns.runner", "bot.store.sqlite"],
 )
 def test_platforms_and_providers_are_imported_only_when_configured(module: str) -> None:
     """Their imports take most of the startup time."""

@@ -143,6 +143,14 @@ def test_retry_after_is_parsed_in_every_format() -> None:
     assert retry_after({}) is None
 
 
+def test_absurd_numbers_in_an_error_are_ignored() -> None:
+    """A server that fails must not fail the code that reads its failure."""
+    for number in (10**400, "9" * 5_000, "²²²", -1, 1e999):
+        report = ErrorReport.parse(None, {"error": {"code": number, "retry_after": number}})
+        assert report.status is None and report.retry_after in (None, 0.0, 86_400.0)
+    assert ErrorReport.parse(None, {"error": {"code": "503"}}).status == 503
+
+
 def test_after_some_text_a_general_failure_is_a_cut_off_answer() -> None:
     """People then need to know that the answer is incomplete; a refusal stays a refusal."""
     server = ErrorReport.parse(None, openai(None, kind="server_error"))

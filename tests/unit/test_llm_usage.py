@@ -149,9 +149,30 @@ SHAPES: dict[str, tuple[dict[str, Any], Usage]] = {
         {"prompt_tokens": 7, "completion_tokens": 30, "total_tokens": 37, "reasoning_tokens": 25},
         Usage(7, 30, 0, 0, 25),
     ),
-    "Mistral": (
+    "Mistral (symfony/ai#2343, from its service)": (
+        {
+            "prompt_tokens": 801,
+            "completion_tokens": 2,
+            "prompt_tokens_details": {"cached_tokens": 768},
+        },
+        Usage(801, 2, 768),
+    ),
+    "Mistral, another name in its API reference (vercel/ai#14382)": (
         {"prompt_tokens": 90, "completion_tokens": 5, "total_tokens": 95, "num_cached_tokens": 64},
         Usage(90, 5, 64),
+    ),
+    "Mistral, a third name there (vercel/ai#14889)": (
+        {
+            "prompt_tokens": 90,
+            "completion_tokens": 5,
+            "total_tokens": 95,
+            "prompt_token_details": {"cached_tokens": 64},
+        },
+        Usage(90, 5, 64),
+    ),
+    "a total without a count of the input is no reasoning": (
+        {"prompt_tokens": 0, "completion_tokens": 5, "total_tokens": 900},
+        Usage(0, 5),
     ),
 }
 
@@ -217,3 +238,11 @@ def test_absurd_counts_become_consistent_ones(
     assert 0 <= usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens
     assert 0 <= usage.reasoning_tokens <= usage.output_tokens <= MAX_TOKEN_COUNT
     assert usage.input_tokens <= MAX_TOKEN_COUNT and usage.cache_write_tokens >= 0
+
+
+def test_a_server_without_cache_counts_is_told_from_one_with_a_miss() -> None:
+    tokens = {"prompt_tokens": 9, "completion_tokens": 1}
+    assert not parse_usage(tokens).reports_cache
+    assert not parse_usage({**tokens, "prompt_tokens_details": None}).reports_cache
+    assert parse_usage({**tokens, "prompt_tokens_details": {"cached_tokens": 0}}).reports_cache
+    assert parse_usage({**tokens, "cache_read_input_tokens": 0}).reports_cache

@@ -17,9 +17,8 @@ OPENAI, ROUTER, LOCAL = (
 @pytest.mark.parametrize("pattern", TABLE)
 def test_every_row_is_reached(pattern: str) -> None:
     """A model whose name has the pattern's characters and nothing else gets that row."""
-    assert _look_up(pattern.replace("*", "")) == TABLE[pattern] or (
-        _look_up(pattern.replace("*", "x")) == TABLE[pattern]
-    )
+    found = (_look_up(pattern.replace("*", rest)) for rest in ("", "-latest", "25-08-07", "x"))
+    assert TABLE[pattern] in found
 
 
 @pytest.mark.parametrize(

@@ -189,11 +189,12 @@ def test_what_is_no_event_is_malformed(data: bytes) -> None:
         b'{"type":"error","code":"server_error","message":"no","param":null}',
         b'{"type":"error","error":{"type":"server_error","message":"no"}}',
         b'{"error":{"type":"server_error","message":"no"}}',
+        b'{"type":"upstream_error","error":{"code":"server_error","message":"no"}}',
         b'{"type":"response.failed","response":{"error":{"code":"server_error","message":"no"}}}',
         b'{"type":"response.completed","response":{"status":"failed","error":{"code":"server_error"}}}',
     ],
 )
-def test_errors_have_three_forms_in_a_stream(data: bytes) -> None:
+def test_errors_have_several_forms_in_a_stream(data: bytes) -> None:
     with pytest.raises(ErrorEvent) as caught:
         ResponseEvents().parse(data)
     assert "server_error" in ErrorReport.parse(None, caught.value.error).codes
@@ -272,6 +273,14 @@ def test_a_server_that_sends_no_pieces_still_answers() -> None:
     assert end(ResponseEvents(), **response).text == "Hello."
     (document,) = ResponseEvents().split(json.dumps(response).encode())
     assert ResponseEvents().parse(document).text == "Hello."
+
+
+def test_a_repeated_last_event_adds_no_text() -> None:
+    parser = ResponseEvents()
+    parse(parser, "response.output_text.delta", delta="Hel")
+    part = {"type": "output_text", "text": "Hello."}
+    whole = {"status": "completed", "output": [{"type": "message", "content": [part]}]}
+    assert [end(parser, **whole).text for _ in range(2)] == ["lo.", ""]
 
 
 def test_trimmed_blanks_are_no_missing_text() -> None:

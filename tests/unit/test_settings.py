@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.config.consistency import require_consistent
 from bot.config.settings import (
     Settings,
     SlackMode,
@@ -109,6 +110,7 @@ def test_private_hosts_may_have_ports() -> None:
         ("LINK_PRIVATE_HOSTS", "10.0.0.0/8"),
         ("LINK_PRIVATE_HOSTS", "*.wiki.test"),
         ("LOG_LEVEL", "loud"),
+        ("LLM", ","),
     ],
 )
 def test_an_invalid_value_is_refused(name: str, value: str) -> None:
@@ -131,7 +133,7 @@ def test_an_invalid_value_is_refused(name: str, value: str) -> None:
 def test_contradictory_settings_are_refused(environ: dict[str, str], name: str) -> None:
     """The error names the setting to change."""
     with pytest.raises(SettingsError) as caught:
-        load(environ, None).require_consistent()
+        require_consistent(load(environ, None))
     assert caught.value.setting == name
 
 
@@ -161,6 +163,16 @@ def test_secrets_are_not_in_the_repr() -> None:
 def test_database_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None:
     """Three slashes are relative to the working directory, four are absolute."""
     assert load({"DATABASE_URL": url}, None).database_path == Path(path)
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    for address in ("me:secret@host/v1", "https://me:secret@host:99999/v1", "https://me:secret@["):
+        with pytest.raises(SettingsError) as caught:
+            load({"OPENAI_BASE_URL": address}, None)
+        ((setting, problem),) = caught.value.problems
+        assert setting == "OPENAI_BASE_URL" and "write https://HOST" in problem
+        assert "secret" not in problem
+    assert "secret" in load({"OPENAI_BASE_URL": "https://me:secret@host/v1"}, None).secrets()
 
 
 # ── the file, and common mistakes ─────────────────────────────────────────────────────────────

@@ -73,6 +73,10 @@ def test_a_short_courtesy_in_silence_is_a_phantom() -> None:
     assert spoken_text(heard) == "Yes. Thank you."
 
 
+def test_absurd_numbers_are_ignored() -> None:
+    assert spoken_text(body("Hello.", ("Hello.", 10**400, -(10**400)))) == "Hello."
+
+
 def test_only_silent_segments_are_dropped() -> None:
     """Whisper's own rule needs both: silence and low confidence."""
     segments = ((" One.", 0.1, -0.2), (" Noise.", 0.9, -1.4), (" Two.", 0.9, -0.3))

@@ -87,6 +87,13 @@ async def test_a_finish_reason_on_every_chunk_does_not_end_the_answer() -> None:
         await read(make_reader(quirks=quirks), [*steps[:2], OSError("reset")])
 
 
+async def test_a_shortened_answer_does_not_become_complete_later() -> None:
+    for reason in ("length", "content_filter"):
+        steps = [Delta("b", "", "stop"), Delta("c", "", reason), Delta(finish_reason="stop")]
+        got = await read(make_reader(), steps)
+        assert [delta.finish_reason for delta in got] == ["stop", reason, reason]
+
+
 async def test_done_without_a_finish_reason_completes_an_answer_with_text_only() -> None:
     for step, complete in ((Delta("b"), True), (Delta(reasoning="hm"), False)):
         reader, stream = make_reader(), source(step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.web.auth import LOCAL_USER, Access, is_loopback, is_wildcard
+from bot.config.consistency import require_consistent
 from bot.config.settings import load
 from bot.domain.errors import SettingsError
 
@@ -58,11 +59,11 @@ def test_invalid_tokens_are_refused_without_showing_them(value: str) -> None:
 def test_without_tokens_only_loopback_hosts_are_allowed(host: str, alone: bool) -> None:
     settings = load({"HTTP_HOST": host}, None)
     if alone:
-        settings.require_consistent()
+        require_consistent(settings)
     else:
         with pytest.raises(SettingsError, match="HTTP_TOKENS"):
-            settings.require_consistent()
-    load({"HTTP_HOST": host, "HTTP_TOKENS": "alice:secret-of-sixteen"}, None).require_consistent()
+            require_consistent(settings)
+    require_consistent(load({"HTTP_HOST": host, "HTTP_TOKENS": "alice:secret-of-sixteen"}, None))
 
 
 def test_the_page_is_served_alone_or_with_platforms_if_a_port_is_set() -> None:
@@ -70,7 +71,7 @@ def test_the_page_is_served_alone_or_with_platforms_if_a_port_is_set() -> None:
     assert (load({}, None).serves_web, load({}, None).web_port) == (True, 8080)
     assert not load(platform, None).serves_web
     assert load({**platform, "HTTP_PORT": "9000"}, None).serves_web
-    load({**platform, "HTTP_HOST": "0.0.0.0"}, None).require_consistent()  # nothing listens there
+    require_consistent(load({**platform, "HTTP_HOST": "0.0.0.0"}, None))  # nothing listens there
     assert load({"HTTP_PORT": "0"}, None).web_port == 0
 
 
@@ -104,7 +105,7 @@ SIGNED = {"HTTP_TOKENS": "alice:secret-of-sixteen"}
 def test_whether_the_page_and_the_api_are_served(environ: dict[str, str], site: bool) -> None:
     """Never without tokens where the port is published."""
     settings = load(environ, None)
-    settings.require_consistent()
+    require_consistent(settings)
     assert settings.serves_site == site
 
 
@@ -119,7 +120,7 @@ def test_whether_the_page_and_the_api_are_served(environ: dict[str, str], site: 
 )
 def test_a_site_open_to_everyone_refuses_to_start(environ: dict[str, str], setting: str) -> None:
     with pytest.raises(SettingsError, match=setting):
-        load(environ, None).require_consistent()
+        require_consistent(load(environ, None))
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,15 @@ export class Api {
     this.onLocked = onLocked;
   }
 
+  // Read once: after another tab signed in as another user, what this tab still sends is not theirs.
+  #token = browser.get("token");
+
   get token() {
-    return browser.get("token");
+    return this.#token;
   }
 
   set token(value) {
+    this.#token = value;
     browser.set("token", value);
   }
 
@@ -53,6 +57,13 @@ export class Api {
   /** The JSON of a response, which must arrive within `limit` milliseconds. */
   get(path, limit = LIMIT_MS) {
     return this.#ask(path, { headers: this.headers(), signal: AbortSignal.timeout(limit) });
+  }
+
+  /** The session that `token` opens. The token is not kept. */
+  async probe(token) {
+    if (!/^[!-~]+$/.test(token)) throw new ApiError(401, "A token has no such characters.");
+    const signal = AbortSignal.timeout(LIMIT_MS);
+    return this.#ask("/app/session", { headers: { Authorization: `Bearer ${token}` }, signal });
   }
 
   post(path, body) {

@@ -3,7 +3,7 @@ import { Api, asApiError } from "./api.js";
 import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
 import { ContextPanel } from "./context.js";
-import { el, forget, isolated, setText, tab, uuid } from "./dom.js";
+import { browser, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
@@ -36,6 +36,7 @@ class Page {
       onChange: () => this.draw(),
       onLink: (words) => this.#link(words),
       onBack: () => this.outbox.hurry(),
+      onRefresh: () => this.#readSession(),
       onRefreshed: () => this.context.changed(),
       onMissing: () => this.missing(),
     });
@@ -72,6 +73,7 @@ class Page {
       form: part("form.composer"),
       onSend: (text, files) => this.send(thread ? null : this.state.openId, text, files),
       offers: (begun) => this.offers(begun, thread ? null : this.state.openId),
+      isCommand: (text) => this.#isCommand(text),
       say: (words) => this.say(words),
       limits: () => this.state.session?.files ?? { most: 0, bytes: 0, total: 0 },
       onView: ({ file, pasted }, putBack) => this.view(file, pasted, putBack),
@@ -129,18 +131,39 @@ class Page {
 
   // ── the start ───────────────────────────────────────────────────────────────────────────────
   async start() {
-    this.state.session = await this.sync.persist(() => this.api.get("/app/session"));
-    if (!this.state.session) return;
-    const { user, needs_token, default_model, version, models = [] } = this.state.session;
-    this.models.names = models;
+    if (!(await this.#readSession())) return;
+    this.route({ focus: true });
+    this.sync.follow();
+    this.outbox.run();
+  }
+
+  /** Load what the server says about itself and the user. Returns whether it did. */
+  async #readSession() {
+    const session = await this.sync.persist(() => this.api.get("/app/session"));
+    if (!session || this.#isOthers(session.user)) return false;
+    this.state.session = session;
+    this.#drawSession(session);
+    this.draw();
+    return true;
+  }
+
+  /** Whether this tab has another user's drafts and messages; then they go, and the page starts again. */
+  #isOthers(user) {
+    const before = tab.get("user");
+    if (before !== null && before !== user) forgetTab();
+    tab.set("user", user);
+    if (before === null || before === user) return false;
+    location.replace("/");
+    return true;
+  }
+
+  #drawSession({ user, needs_token, default_model, version, models = [] }) {
+    this.models.reset(models);
     setText($("#user"), needs_token ? user : "");
     $("#leave").hidden = !needs_token;
     $(".echo").hidden = default_model !== "echo";
     setText($("#version"), `Threadline ${version}.`);
     for (const { box } of [this.channel, this.thread]) box.files.button.hidden = !box.files.allowed;
-    this.route({ focus: true });
-    this.sync.follow();
-    this.outbox.run();
   }
 
   lock() {
@@ -150,10 +173,10 @@ class Page {
 
   async unlock() {
     const error = $("#login .error");
-    this.api.token = $("#token").value.trim();
+    const token = $("#token").value.trim();
     error.hidden = true;
     try {
-      await this.api.get("/app/session");
+      await this.api.probe(token);
     } catch (refused) {
       const { status, message } = asApiError(refused);
       const unknown = status === 401;
@@ -163,14 +186,15 @@ class Page {
       error.hidden = false;
       return $("#token").select();
     }
+    this.api.token = token; // only now: the other tabs use it, too
     $("#token").value = "";
     $("#login").close();
     await this.start();
   }
 
-  /** Another tab signed in or out. */
+  /** Another tab signed in or out, perhaps as another user. */
   #signedElsewhere() {
-    if ($("#login").open ? this.api.token : !this.api.token) location.reload();
+    if (browser.get("token") || !$("#login").open) location.reload();
   }
 
   leave() {
@@ -301,6 +325,14 @@ class Page {
     return [];
   }
 
+  /** Whether the server takes `text` as a command, if it has no files. */
+  #isCommand(text) {
+    const [, word = "", argument = ""] = /^\/(\S+)\s*(.*)$/s.exec(text) ?? [];
+    const name = word.toLowerCase();
+    const known = (this.state.session?.commands ?? []).some((command) => command.name === name);
+    return known && (!argument || name === "model" || name === "effort");
+  }
+
   /** Whether a command is followed by one of several choices. */
   #isChoice(name) {
     return name === "effort" || (name === "model" && this.#mayChooseModel);
@@ -318,9 +350,12 @@ class Page {
   }
 
   #modelsCame(failed) {
-    const choosing = [this.thread, this.channel].find(({ box }) => box.text.startsWith("/model "))?.box;
-    if (this.models.names.length) choosing?.refresh();
-    else choosing?.fail(failed ? "The list of models did not arrive: try again." : "There is only one model here.");
+    const words = failed ? "The list of models did not arrive: try again." : "There is only one model here.";
+    for (const { box } of [this.thread, this.channel]) {
+      if (!box.text.startsWith("/model ")) continue;
+      if (this.models.names.length) box.refresh();
+      else box.fail(words);
+    }
     this.#drawChoices();
   }
 

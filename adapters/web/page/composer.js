@@ -14,17 +14,22 @@ export class Composer {
   #options = [];
   #active = -1;
   #range = [0, 0];
+  #moved = false; // whether the reader walked to the active option
+  /** @type {string | null} */
+  #settled = null; // the text whose list was closed by Escape or by a choice
   #draft = "";
-  #aside = ""; // what was in the box before a button wrote a command there
+  #begun = false; // whether a button began the command in the box
+  #aside = ""; // what was in the box before that
 
   /**
    * `onSend(text, files)`; `offers(text)` returns suggestions: `text`, perhaps `words` about it, and
-   * `anywhere` if a part of the text finds it; `say` announces their number. `limits` and `onView`
-   * are those of `Attach`.
+   * `anywhere` if a part of the text finds it; `isCommand(text)`; `say` announces the number of
+   * suggestions. `limits` and `onView` are those of `Attach`.
    */
-  constructor({ form, onSend, offers, say, limits, onView }) {
+  constructor({ form, onSend, offers, isCommand, say, limits, onView }) {
     this.onSend = onSend;
     this.offers = offers;
+    this.isCommand = isCommand;
     this.say = say;
     this.box = form.querySelector("textarea");
     this.list = form.querySelector("[role=listbox]");
@@ -54,10 +59,12 @@ export class Composer {
 
   /** Store drafts under `name` from now on, and show the stored one. */
   keepAs(name) {
+    this.#begun = false;
     this.#aside = "";
     this.#draft = `draft.${name}`;
     this.text = tab.get(this.#draft, "");
     this.files.keepAs(name);
+    this.#fail(""); // it was about another thread
   }
 
   get text() {
@@ -80,15 +87,19 @@ export class Composer {
 
   /** Write a command; the text that it replaces returns when the command is sent or deleted. */
   begin(command) {
-    if (!this.text.startsWith("/")) this.#aside = this.text;
+    const replaces = this.isCommand(this.text) || /^\/\w*$/.test(this.text);
+    if (!replaces) this.#aside = [this.#aside, this.text].filter(Boolean).join("\n\n");
+    this.#begun = true;
     this.write(command);
   }
 
   submit() {
     const text = this.box.value.trim();
-    const files = this.files.items;
+    const command = this.isCommand(text);
+    // Files that were attached before a button began the command belong to the draft.
+    const files = command && this.#begun ? [] : this.files.items;
     if (!text && !files.length) return;
-    if (files.length && text.startsWith("/")) {
+    if (files.length && command) {
       return this.#fail("A command takes no files: remove them, or send them with a message.");
     }
     if (text.length > MOST_CHARACTERS) {
@@ -97,7 +108,7 @@ export class Composer {
     }
     this.#fail("");
     if (this.onSend(text, files) === false) return;
-    this.files.take();
+    if (files.length) this.files.take();
     this.#putBack();
     this.#keep();
   }
@@ -113,11 +124,17 @@ export class Composer {
   #putBack() {
     this.text = this.#aside;
     this.#aside = "";
+    this.#begun = false;
   }
 
-  /** Better suggestions have arrived. */
+  /** Other suggestions have arrived; the option that the reader walked to stays active. */
   refresh() {
-    if (document.activeElement === this.box) this.#suggest();
+    if (document.activeElement !== this.box || this.box.value === this.#settled) return;
+    const chosen = this.#moved ? this.#options[this.#active]?.text : undefined;
+    this.#suggest();
+    const k = this.#options.findIndex(({ text }) => text === chosen);
+    this.#moved = k >= 0;
+    if (k > 0) this.#activate(k);
   }
 
   get suggesting() {
@@ -133,9 +150,11 @@ export class Composer {
 
   #changed() {
     this.#fail("");
-    if (!this.box.value && this.#aside) this.#putBack();
+    if (!this.box.value && this.#begun) this.#putBack();
     this.#keep();
     this.#fit();
+    this.#moved = false;
+    this.#settled = null;
     this.#suggest();
   }
 
@@ -223,12 +242,24 @@ export class Composer {
 
   /** Whether the open list handled the key. */
   #choose(key) {
-    if (key === "ArrowDown") this.#activate(this.#active + 1);
-    else if (key === "ArrowUp") this.#activate(this.#active - 1);
-    else if (key === "Escape") this.close();
-    else if (key === "Enter" || key === "Tab") this.#accept();
+    if (key === "ArrowDown") this.#walk(1);
+    else if (key === "ArrowUp") this.#walk(-1);
+    else if (key === "Escape") this.#settle();
+    else if (key === "Enter") this.#take(this.#moved || this.#range[0] < this.#range[1]);
+    else if (key === "Tab") this.#accept();
     else return false;
     return true;
+  }
+
+  #walk(step) {
+    this.#moved = true;
+    this.#activate(this.#active + step);
+  }
+
+  /** Close the list until the text changes. */
+  #settle() {
+    this.#settled = this.box.value;
+    this.close();
   }
 
   /** Whether the active suggestion is already typed: then Enter sends. */
@@ -241,7 +272,17 @@ export class Composer {
     const { text } = this.#options[this.#active];
     this.box.setRangeText(text, ...this.#range, "end");
     this.#changed();
-    if (!text.endsWith(" ")) this.close(); // complete, though longer names start with it
+    if (!text.endsWith(" ")) this.#settle(); // complete, though longer names start with it
+  }
+
+  /**
+   * Accept the active suggestion. A choice after a command is sent at once if the reader has
+   * `decided`; the name of a command alone never is, because a part of it may mean another one.
+   */
+  #take(decided) {
+    const isChoice = this.#range[0] > 0;
+    this.#accept();
+    if (decided && isChoice && this.isCommand(this.box.value)) this.submit();
   }
 
   #pick(event) {
@@ -249,6 +290,6 @@ export class Composer {
     if (!option) return;
     event.preventDefault(); // the box keeps the focus
     this.#active = Number(option.dataset.k);
-    this.#accept();
+    this.#take(true);
   }
 }

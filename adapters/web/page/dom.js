@@ -80,9 +80,14 @@ export class Memory {
   }
 }
 
-/** Delete everything about the signed-in user, in this tab and in the others. */
+/** Sign out in every tab, and delete everything about the user in this one. */
 export function forget() {
   browser.set("token", null);
+  forgetTab();
+}
+
+/** Delete everything about the user in this tab. */
+export function forgetTab() {
   try {
     sessionStorage.clear();
   } catch {

@@ -16,6 +16,13 @@ export class ModelList {
     this.onChange = onChange;
   }
 
+  /** Start with the names that the server knows without asking other servers. */
+  reset(names) {
+    this.names = names;
+    this.asked = false;
+    this.#due = 0;
+  }
+
   /** Load the list unless that was just done; the known names stay meanwhile. */
   async load() {
     if (this.#loading || Date.now() < this.#due) return;

@@ -14,16 +14,18 @@ export class Sync {
 
   /**
    * `onEvent(name, data, id)`; `onChange()` after a change of state; `onLink(words)` describes the
-   * connection; `onBack()` after it returns; `onRefreshed()` after everything on the screen was
-   * loaded again; `onMissing()` if the open thread does not exist.
+   * connection; `onBack()` after it returns; `onRefresh()` if the server's settings may have changed;
+   * `onRefreshed()` after everything on the screen was loaded again; `onMissing()` if the open thread
+   * does not exist.
    */
-  constructor({ api, state, onEvent, onChange, onLink, onBack, onRefreshed, onMissing }) {
+  constructor({ api, state, onEvent, onChange, onLink, onBack, onRefresh, onRefreshed, onMissing }) {
     this.api = api;
     this.state = state;
     this.onEvent = onEvent;
     this.onChange = onChange;
     this.onLink = onLink;
     this.onBack = onBack;
+    this.onRefresh = onRefresh;
     this.onRefreshed = onRefreshed;
     this.onMissing = onMissing;
   }
@@ -92,6 +94,7 @@ export class Sync {
   }
 
   #apply(name, data, id) {
+    if (name === "refresh") this.onRefresh();
     if (name === "ready" || name === "refresh") this.refresh();
     else this.onEvent(name, data, id);
   }

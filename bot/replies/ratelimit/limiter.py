@@ -190,7 +190,7 @@ class AccountRateLimiter:
             return
         try:
             request = waiter.plan()
-        except Exception as error:  # noqa: BLE001 - the waiter gets whatever its plan raises
+        except Exception as error:  # noqa: BLE001 - raised in the waiter's task
             waiter.result.set_exception(error)
             return
         waiter.planned = request

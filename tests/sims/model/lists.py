@@ -86,6 +86,8 @@ LM_STUDIO_LOADED = {
         {"id": "other", "type": "llm", "state": "not-loaded", "max_context_length": 131_072},
     ]
 }
+# https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/618: the answer to any other path
+LM_STUDIO_UNKNOWN = {"error": "Unexpected endpoint or method. (GET /api/ps)"}
 # https://console.groq.com/docs/api-reference#models-list
 GROQ = {
     "object": "list",
@@ -143,7 +145,7 @@ LLAMA_CPP_PROPS = {"default_generation_settings": {"n_ctx": 16_384}, "total_slot
 
 @dataclass
 class ListServer:
-    """Answers GET requests with `bodies` by path; 404 for other paths.
+    """Answers GET requests with `bodies` by path; other paths with the body of `/*`, or with 404.
 
     `hold` delays the next answers until it is set; a `status` other than 200 answers all.
     """
@@ -173,7 +175,7 @@ class ListServer:
         self.requests.append((request.path, dict(request.headers), dict(request.query)))
         if self.hold is not None:
             await self.hold.wait()
-        body = self.bodies.get(request.path)
+        body = self.bodies.get(request.path, self.bodies.get("/*"))
         if self.status != 200 or body is None:
             status = 404 if self.status == 200 else self.status
             return web.Response(status=status, body=b'{"error": {}}', content_type=JSON)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.sims.model.error_responses import ErrorResponse, invalid_request
 from tests.sims.model.images import check_image
+from tests.sims.model.validate import MAX_CACHE_KEY_LENGTH
 
 _KEYS = {  # openai 3.52, response_create_params.py
     "access_programs", "background", "context_management", "conversation", "image", "include",
@@ -50,7 +51,7 @@ _ITEMS = (
 _ROLES = ("assistant", "system", "developer", "user")
 _INPUT_PARTS = ("input_text", "input_image", "input_file")
 _OUTPUT_PARTS = ("output_text", "refusal")
-MIN_OUTPUT_TOKENS, MAX_KEY_LENGTH = 16, 64
+MIN_OUTPUT_TOKENS = 16
 
 
 def validate_response(body: Any, *, reasoning: bool = False) -> dict[str, Any]:
@@ -191,10 +192,10 @@ def _options(body: Mapping[str, Any]) -> None:
                 param=f"stream_options.{key}",
                 code="unknown_parameter",
             )
-    if len(body.get("prompt_cache_key") or "") > MAX_KEY_LENGTH:
+    if len(body.get("prompt_cache_key") or "") > MAX_CACHE_KEY_LENGTH:
         raise invalid_request(
             "Invalid 'prompt_cache_key': string too long. Expected a string with maximum length"
-            f" {MAX_KEY_LENGTH}.",
+            f" {MAX_CACHE_KEY_LENGTH}.",
             param="prompt_cache_key",
             code="string_above_max_length",
         )

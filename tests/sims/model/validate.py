@@ -27,6 +27,7 @@ _KEYS = {
     "service_tier", "modalities", "audio", "prediction", "web_search_options", "safety_identifier",
     "prompt_cache_key", "functions", "function_call", *_NUMBERS,
 }  # fmt: skip
+MAX_CACHE_KEY_LENGTH = 64
 _KIND = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array"}
 
 
@@ -60,8 +61,15 @@ def _parameters(body: dict[str, Any]) -> None:
             raise invalid_request(
                 f"Unknown parameter: '{key}'.", param=key, code="unknown_parameter"
             )
-    for key in ("model", "user"):
+    for key in ("model", "user", "prompt_cache_key", "reasoning_effort"):
         _typed(body, key, str)
+    if len(body.get("prompt_cache_key") or "") > MAX_CACHE_KEY_LENGTH:
+        raise invalid_request(
+            "Invalid 'prompt_cache_key': string too long. Expected a string with maximum length"
+            f" {MAX_CACHE_KEY_LENGTH}.",
+            param="prompt_cache_key",
+            code="string_above_max_length",
+        )
     _typed(body, "stream", bool)
     _typed(body, "stream_options", dict)
     if body.get("stream_options") is not None and not body.get("stream"):

@@ -1,0 +1,82 @@
+"""The schemas of the API's requests and responses, as OpenAPI describes them, by topic."""
+
+from __future__ import annotations
+
+from adapters.web.schemas.conversations import (
+    Conversation,
+    ConversationChange,
+    ConversationDetails,
+    Message,
+    NewConversation,
+    PublicConversation,
+    PublicSummary,
+)
+from adapters.web.schemas.errors import Error, Invalid
+from adapters.web.schemas.fields import EffortName
+from adapters.web.schemas.models import Context, Models
+from adapters.web.schemas.questions import (
+    FileData,
+    ImagePart,
+    Part,
+    Prompt,
+    PromptForm,
+    Question,
+    QuestionForm,
+    TextPart,
+)
+from adapters.web.schemas.records import NewMessage, Record, RecordChange
+from adapters.web.schemas.single_request import (
+    AssistantMessage,
+    ChatAnswer,
+    Conversational,
+    ConversationalAnswer,
+    ConversationalHistory,
+    ConversationalInputs,
+    ConversationalOption,
+)
+from adapters.web.schemas.templates import (
+    CompletionMessage,
+    TemplateAnswer,
+    TemplateMessages,
+    TemplateText,
+)
+from adapters.web.schemas.usage import OwnUsage, UsageGroup
+
+__all__ = [
+    "AssistantMessage",
+    "ChatAnswer",
+    "CompletionMessage",
+    "Context",
+    "Conversation",
+    "ConversationChange",
+    "ConversationDetails",
+    "Conversational",
+    "ConversationalAnswer",
+    "ConversationalHistory",
+    "ConversationalInputs",
+    "ConversationalOption",
+    "EffortName",
+    "Error",
+    "FileData",
+    "ImagePart",
+    "Invalid",
+    "Message",
+    "Models",
+    "NewConversation",
+    "NewMessage",
+    "OwnUsage",
+    "Part",
+    "Prompt",
+    "PromptForm",
+    "PublicConversation",
+    "PublicSummary",
+    "Question",
+    "QuestionForm",
+    "Record",
+    "RecordChange",
+    "TemplateAnswer",
+    "TemplateMessages",
+    "TemplateText",
+    "TextPart",
+    "UsageGroup",
+]

@@ -1,0 +1,110 @@
+"""Reads the threads of the page, each as it is at one moment."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import HTTPException, Query
+
+from adapters.web import serializers
+from adapters.web.auth import User
+from adapters.web.chat import CHANNEL, ChatService, user_scope
+from adapters.web.page_events import reply_size, thread_size
+from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
+from bot.domain import http_texts
+from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord
+from bot.ports.model import ModelCatalog
+
+MOST_MESSAGES = 500
+"""The newest messages of a thread that the page gets."""
+
+
+class ThreadReader:
+    """The channel's threads, and one thread with its messages."""
+
+    def __init__(self, chat: ChatService, models: ModelCatalog) -> None:
+        self._library, self._hub, self._models = chat.library, chat.hub, models
+        self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
+
+    async def threads(
+        self,
+        user: User,
+        before: Annotated[str | None, Query(max_length=64)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> dict[str, Any]:
+        """The channel's threads, newest last."""
+        place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
+        found = await self._library.threads(place, before=before, limit=limit)
+        shown = take_first(found, thread_size)
+        chosen = [
+            (thread, serializers.page_choices(thread.record.conversation, self._models))
+            for thread in shown
+        ]
+        lines = await self._html_pool.run(
+            lambda: [
+                serializers.page_thread(thread, choices, self._highlight)
+                for thread, choices in reversed(chosen)
+            ]
+        )
+        more = len(found) == limit or len(shown) < len(found)
+        return {
+            "threads": lines,
+            "next": shown[-1].record.uid if more else None,
+            "event": newest,
+        }
+
+    async def thread(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
+        """One thread with its messages and its running reply."""
+        newest = self._hub.newest(user)  # taken before reading: the data is at least as new
+        record = await self.record(user, thread)
+        conversation = record.conversation
+        return {
+            "event": newest,
+            "id": record.uid,
+            "name": conversation.name,
+            **serializers.page_choices(conversation, self._models),
+            "epoch": conversation.epoch,
+            "messages": await self._messages(conversation.id),
+        }
+
+    async def _messages(self, conversation: int) -> list[dict[str, Any]]:
+        # Replies first: one that is concluded in between appears as it was, and its event follows.
+        replies = await read_newest(
+            lambda limit: self._library.replies(conversation, limit=limit),
+            reply_size,
+            most=MOST_MESSAGES,
+        )
+        messages = await read_newest(
+            lambda limit: self._library.latest(conversation, limit=limit),
+            message_size,
+            most=MOST_MESSAGES,
+        )
+        return await self._html_pool.run(self._entries, messages, replies)
+
+    def _entries(
+        self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
+    ) -> list[dict[str, Any]]:
+        """Messages by index, rendered off the event loop."""
+        entries = [
+            *(
+                (m.index, serializers.page_message(m, self._highlight))
+                for m in messages
+                if not m.is_reply
+            ),
+            *(
+                (r.index, serializers.page_reply(r, self._hub.live(r.turn), self._highlight))
+                for r in replies
+            ),
+        ]
+        entries.sort(key=lambda entry: (entry[0] is None, entry[0] or 0))
+        shown = [shape for _, shape in entries[-MOST_MESSAGES:]]
+        return take_newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
+
+    async def record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
+        """The user's thread. Raises HTTPException 404 if it is missing or another user's."""
+        record = await self._library.find(str(thread), user_scope(user, CHANNEL))
+        if record is None:
+            raise HTTPException(404, http_texts.NO_SUCH_THREAD)
+        return record

@@ -1,0 +1,62 @@
+"""Whether the settings contradict each other, or open the bot to people who should not use it."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from bot.config.fields import split
+from bot.config.settings import Settings, SlackMode
+from bot.domain.errors import SettingsError
+
+
+def require_consistent(settings: Settings) -> None:
+    """Raise SettingsError if settings contradict each other."""
+    _require_whole_slack(settings)
+    _require_safe_web(settings)
+    if settings.has_platform and settings.llm is None and not settings.file.sets("llm"):
+        raise SettingsError(
+            "LLM",
+            "set a model, such as openai/gpt-5-mini "
+            "(or echo, to try the connection without a model)",
+        )
+
+
+def _require_whole_slack(settings: Settings) -> None:
+    if settings.slack_bot_token is None and (
+        settings.slack_app_token or settings.slack_signing_secret
+    ):
+        raise SettingsError(
+            "SLACK_BOT_TOKEN",
+            "set the bot token (xoxb-…), too, or remove Slack's other settings",
+        )
+    if settings.slack_bot_token and not (settings.slack_app_token or settings.slack_signing_secret):
+        raise SettingsError(
+            "SLACK_BOT_TOKEN",
+            "set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) with it",
+        )
+    if settings.slack_mode is SlackMode.HTTP and settings.http_port is None:
+        raise SettingsError(
+            "HTTP_PORT", "Slack's HTTP mode needs a port to listen on, such as 8080"
+        )
+
+
+def _require_safe_web(settings: Settings) -> None:
+    if settings.serves_site and not settings.web_tokens and not _is_loopback(settings.http_host):
+        raise SettingsError(
+            "HTTP_TOKENS",
+            f"anyone who reaches {settings.http_host} could use the bot: set NAME:TOKEN for each "
+            "user, or HTTP_HOST=127.0.0.1",
+        )
+    if settings.serves_web and not settings.web_tokens and split(settings.http_allowed_hosts):
+        raise SettingsError(
+            "HTTP_ALLOWED_HOSTS",
+            "anyone could use the bot through a proxy: set HTTP_TOKENS to a NAME:TOKEN for "
+            "each user",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,95 @@
+"""A conversation with placeholders, in no notation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from itertools import groupby
+
+from bot.domain.conversations import Role
+from bot.domain.errors import TemplateError
+
+Said = tuple[tuple[Role, str], ...]
+MOST_FILLED = 400_000
+"""Characters of all filled messages together, several times what a model reads. Otherwise a few
+placeholder bytes times a long input could use all memory."""
+
+
+class Slot(Enum):
+    """A placeholder in a message."""
+
+    INPUT = "input"
+
+
+Part = str | Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One message: text and placeholders."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    def text(self, given: str) -> str:
+        """The message with `given` as the input."""
+        return "".join(given if isinstance(part, Slot) else part for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A conversation with placeholders for the input."""
+
+    blocks: tuple[Block, ...]
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether a message has a placeholder."""
+        return any(Slot.INPUT in block.parts for block in self.blocks)
+
+    def render(self, given: str) -> Template:
+        """The same conversation with the input filled in. Raises TemplateError if that is too
+        long."""
+        self._require_room(given)
+        return template_of((block.role, block.text(given)) for block in self.blocks)
+
+    def messages(self, given: str = "") -> Said:
+        """Roles and texts with the input filled in. Raises TemplateError if that is too long."""
+        self._require_room(given)
+        return tuple((block.role, block.text(given)) for block in self.blocks)
+
+    def _require_room(self, given: str) -> None:
+        parts = [part for block in self.blocks for part in block.parts]
+        slots = sum(isinstance(part, Slot) for part in parts)
+        filled = sum(len(part) for part in parts if isinstance(part, str)) + slots * len(given)
+        if filled > MOST_FILLED:
+            problem = f"filled in, it has {filled:,} characters; {MOST_FILLED:,} is the most"
+            raise TemplateError(problem, line=1, column=1)
+
+    def opening(self) -> Said:
+        """The messages before the first question, which replaces the last block's placeholder.
+
+        Raises TemplateError if a placeholder stands anywhere else.
+        """
+        before = self.blocks[:-1] if self.blocks[-1].parts == (Slot.INPUT,) else self.blocks
+        if any(Slot.INPUT in block.parts for block in before):
+            raise TemplateError(
+                "in an opening the input must stand alone, in the last message", line=1, column=1
+            )
+        return tuple((block.role, block.text("")) for block in before)
+
+
+def template_of(messages: Iterable[tuple[Role, str]]) -> Template:
+    """Messages as a template without placeholders."""
+    return Template(tuple(Block(role, joined([text.strip()])) for role, text in messages))
+
+
+def joined(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """The parts without empty ones, and with adjacent texts joined."""
+    joined: list[Part] = []
+    for _, run in groupby(parts, key=type):
+        neighbours = list(run)
+        texts = [part for part in neighbours if isinstance(part, str)]
+        joined += ["".join(texts)] if any(texts) else [p for p in neighbours if p != ""]
+    return tuple(joined)

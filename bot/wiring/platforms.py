@@ -1,0 +1,49 @@
+"""The chat platforms' adapters, built from settings.
+
+Only configured platforms are imported, because imports take most of the startup time.
+"""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from bot.config.settings import Settings, SlackMode
+from bot.ports.clock import Clock
+from bot.ports.model import ModelCatalog
+from bot.ports.platform import Adapter
+
+
+def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> dict[str, Adapter]:
+    """The adapter of every platform whose token is set."""
+    adapters: dict[str, Adapter] = {}
+    if settings.discord_token is not None:
+        from adapters.discord.adapter import DiscordAdapter
+
+        adapters["discord"] = DiscordAdapter(
+            token=settings.discord_token.get_secret_value(),
+            api_url=settings.discord_api_url,
+            gateway_url=settings.discord_gateway_url,
+            models=models,
+            clock=clock,
+            file_from_messages=settings.file_from_messages,
+            guilds=settings.discord_servers,
+        )
+    if settings.slack_bot_token is not None:
+        from adapters.slack.adapter import SlackAdapter
+
+        socket = settings.slack_mode is SlackMode.SOCKET
+        adapters["slack"] = SlackAdapter(
+            bot_token=settings.slack_bot_token.get_secret_value(),
+            app_token=_secret(settings.slack_app_token) if socket else None,
+            signing_secret=None if socket else _secret(settings.slack_signing_secret),
+            api_url=settings.slack_api_url,
+            command_prefix=settings.slack_command_prefix,
+            models=models,
+            clock=clock,
+            file_from_messages=settings.file_from_messages,
+        )
+    return adapters
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None

@@ -1,0 +1,134 @@
+"""The page, the API and the only HTTP server, built from settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bot.common import descriptors
+from bot.common.supervisor import Component
+from bot.config.settings import Settings
+from bot.core import Resources, build_reporter, build_usage_reports
+from bot.domain.conversations import Role
+from bot.domain.errors import SettingsError, TemplateError
+from bot.domain.health import Health
+from bot.ports.clock import Clock
+from bot.ports.context import ContextReporter
+from bot.ports.http import HttpRoutes
+from bot.ports.model import ModelCatalog
+from bot.ports.platform import Adapter
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from adapters.web.adapter import WebAdapter
+    from adapters.web.limits import UploadLimits
+    from adapters.web.server import HttpServer
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def build_web(
+    settings: Settings,
+    resources: Resources,
+    clock: Clock,
+    *,
+    reporter: ContextReporter | None = None,
+    models: ModelCatalog | None = None,
+) -> WebAdapter:
+    """The adapter behind the page and the API."""
+    from adapters.web.adapter import WebAdapter
+    from adapters.web.auth import Access, is_wildcard
+
+    if not settings.serves_site:
+        log.info("the page and the API are closed: HTTP_TOKENS opens them")
+    return WebAdapter(
+        library=resources.store.library(),
+        clock=clock,
+        access=Access(settings.web_tokens, settings.web_admins),
+        models=models or resources.models,
+        reporter=reporter or build_reporter(resources),
+        hosts=settings.web_hosts,
+        any_address=is_wildcard(settings.http_host),
+        most_streams=settings.http_max_streams,
+        opening=_read_opening(settings.web_opening),
+        uploads=_upload_limits(settings),
+        usage=build_usage_reports(settings, resources, clock),
+    )
+
+
+def _upload_limits(settings: Settings) -> UploadLimits:
+    from adapters.web.limits import UploadLimits
+
+    if not settings.attachment_bytes:
+        return UploadLimits()
+    return UploadLimits(settings.attachments_per_message, settings.attachment_bytes)
+
+
+def _read_opening(path: Path | None) -> tuple[tuple[Role, str], ...]:
+    """The messages that open each thread of the page. Raises SettingsError for an invalid file."""
+    from bot.domain.templates import parse
+
+    if path is None:
+        return ()
+    try:
+        return parse(path.read_text(encoding="utf-8")).opening()
+    except (OSError, UnicodeDecodeError, TemplateError) as error:
+        raise SettingsError("WEB_OPENING", f"{path}: {error}") from error
+
+
+def build_http_server(
+    settings: Settings,
+    web: WebAdapter,
+    platforms: Mapping[str, Adapter],
+    health: Callable[[], Mapping[str, Health]],
+    listening: Callable[[str], None],
+) -> HttpServer:
+    """The only HTTP server: /healthz, the platforms' routes, and the page and API of `web`."""
+    from adapters.web.auth import refuse_all
+    from adapters.web.connections import ConnectionLimits
+    from adapters.web.server import HttpServer
+
+    apps: dict[str, ASGIApp] = {}
+    for adapter in platforms.values():
+        if isinstance(adapter, HttpRoutes):
+            apps.update(adapter.http_apps)
+    return HttpServer(
+        host=settings.http_host,
+        port=settings.web_port,
+        health=health,
+        apps=apps,
+        site=web.site if settings.serves_site else refuse_all,
+        listening=listening,
+        hosts=settings.web_hosts,
+        limits=ConnectionLimits.within(
+            descriptors.raise_limit(),
+            models=settings.max_concurrent_turns,
+            uploads=_upload_limits(settings),
+        ),
+    )
+
+
+def build_http_component(
+    settings: Settings,
+    web: WebAdapter,
+    platforms: Mapping[str, Adapter],
+    health: Callable[[], Mapping[str, Health]],
+    listening: Callable[[str], None] | None,
+) -> Component:
+    """The HTTP server as a supervised component; `listening` is called by its first start only."""
+    started = asyncio.Event()
+
+    def report(address: str) -> None:
+        if listening is not None and not started.is_set():
+            listening(address)
+        started.set()
+
+    server = build_http_server(settings, web, platforms, health, report)
+    return Component(
+        "http", run=server.run, has_served=started.is_set, is_platform=False, required=True
+    )
