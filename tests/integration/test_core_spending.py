@@ -128,10 +128,12 @@ async def bank_at(
         )
         world = world_of(tmp_path / "threadline.db", store, meter=meter, **options)
         world.scheduler._work.__self__._models = Catalog(models)  # type: ignore[attr-defined]
-        yield Bank(world, sim, meter, budgets, tmp_path / "threadline.db")
-        await world.scheduler.drain(5)
-        await meter.aclose()
-        await models.aclose()
+        try:
+            yield Bank(world, sim, meter, budgets, tmp_path / "threadline.db")
+        finally:
+            await world.scheduler.drain(5)
+            await meter.aclose()
+            await models.aclose()
 
 
 def person(dollars: float | None = None, **fields: object) -> Budget:
