@@ -130,6 +130,21 @@ class BudgetMeter:
         """Wait until a request that counts for the same budget ends, or a few seconds."""
         await self._queue.wait(error.line)
 
+    @asynccontextmanager
+    async def loading_prices(self, models: Sequence[str]) -> AsyncIterator[None]:
+        """Look up the prices of `models` in the background: the first look takes a while, which
+        the first question should not wait for."""
+        task = asyncio.create_task(self._load_prices(models), name="prices")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _load_prices(self, models: Sequence[str]) -> None:
+        for model in models:
+            await self._prices.cost(model, Usage(0, 0))
+
     async def aclose(self) -> None:
         """Give up what is not settled: the next start does it by estimate."""
         tasks = {*self._settling, *self._abandoned}
