@@ -186,6 +186,7 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
     ).fetchone()
     if turn is None:
         raise _lost(fence)
+    spending.settle_turn(db, fence.turn)  # nothing is left, unless a commit's outcome was unknown
     if result.content:
         _insert_reply(db, values)
     if result.tells_summary:
