@@ -20,7 +20,7 @@ from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey, Role
-from bot.domain.errors import AttachmentError, Unsettled
+from bot.domain.errors import AttachmentError
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.turns import Claim
@@ -69,6 +69,7 @@ class WebAdapter:
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
         self._events = PageEvents(self._chat, placed)
+        self._directory = OpenDirectory(self._tell, is_admin=access.is_admin)
         workspace = Workspace(
             chat=self._chat,
             events=self._events,
@@ -99,11 +100,12 @@ class WebAdapter:
 
     @property
     def directory(self) -> Directory:
-        """What the platform knows about people and places."""
-        return OpenDirectory(self._tell)
+        """The users: administrators are those of ADMINS, all others are members."""
+        return self._directory
 
-    async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
-        raise Unsettled("private notices are not implemented here yet")
+    async def _tell(self, key: ConversationKey, _author: Author, text: str) -> None:
+        """Show a sentence in the user's open pages."""
+        self._events.push_notice(key.workspace, None, text, None)
 
     async def run(self, inbox: Inbox) -> None:
         """Accept requests until cancelled; then end every stream."""

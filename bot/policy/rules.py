@@ -31,7 +31,6 @@ from bot.domain.policy import (
     PersonRef,
     PlaceFacts,
     PolicyConfig,
-    PolicyValues,
     Resolved,
     Verdict,
 )
@@ -177,8 +176,6 @@ class PolicyRules:
         return await self._may_ask_until(key, author, _deadline())
 
     async def _may_ask_until(self, key: ConversationKey, author: Author, until: float) -> Verdict:
-        if _is_silent(self._index.config):
-            return ALLOWED
         try:
             facts = await self._facts(key, until)
         except (PlatformError, TimeoutError) as error:
@@ -308,11 +305,6 @@ async def _is_allowed(allow: Resolved[tuple[PersonRef, ...] | None], person: Per
 
 def _refused(reason: str, source: str) -> Verdict:
     return Verdict(Access.REFUSED, policy_texts.refusal(reason, source) if source else reason)
-
-
-def _is_silent(config: PolicyConfig) -> bool:
-    """Whether nothing is said about anything but administrators."""
-    return not config.rules and replace(config.default, admins=()) == PolicyValues()
 
 
 def _channel(key: ConversationKey) -> _Channel:
