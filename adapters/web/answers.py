@@ -28,6 +28,7 @@ _STATUSES: Mapping[FailureReason | None, int] = {
     FailureReason.MODEL_LOADING: 503,
     FailureReason.UNREACHABLE: 503,
     FailureReason.QUEUE_FULL: 503,
+    FailureReason.BUDGET_SPENT: 429,
     FailureReason.ASKER_UNKNOWN: 503,
     FailureReason.NOT_ALLOWED: 403,
     FailureReason.TIMED_OUT: 504,

@@ -17,7 +17,7 @@ from adapters.web.answers import answer_events, answer_or_raise
 from adapters.web.auth import User
 from adapters.web.chat import API_CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.limits import StreamLimit
-from adapters.web.models import require_offered
+from adapters.web.models import PlacedModels, require_offered
 from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.size_limit import MOST_CHARACTERS, message_size, read_newest, take_first
 from adapters.web.sse import EventStream
@@ -28,7 +28,6 @@ from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
 from bot.domain.templates import Said, parse
 from bot.ports.context import ContextReporter
-from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 1_000
 """The newest messages returned with a conversation, up to MOST_CHARACTERS; list its messages to
@@ -59,7 +58,7 @@ class ConversationRoutes:
         *,
         chat: ChatService,
         streams: StreamLimit,
-        models: ModelCatalog,
+        models: PlacedModels,
         reporter: ContextReporter,
     ) -> None:
         self._chat, self._library, self._streams = chat, chat.library, streams

@@ -19,6 +19,7 @@ from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
+from adapters.web.models import PlacedModels
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents
 from adapters.web.sse import EventStream
@@ -36,7 +37,6 @@ from bot.domain.records import (
     thread_id,
 )
 from bot.inbox import commands
-from bot.ports.model import ModelCatalog
 
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
@@ -79,7 +79,7 @@ class Workspace:
         chat: ChatService,
         events: PageEvents,
         streams: StreamLimit,
-        models: ModelCatalog,
+        models: PlacedModels,
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits,
@@ -110,7 +110,7 @@ class Workspace:
             "user": user,
             "needs_token": self._needs_token,
             "models": list(self._models.names),
-            "default_model": self._models.default,
+            "default_model": self._models.usual(ConversationKey(PLATFORM, user, CHANNEL, "")),
             "commands": [
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
