@@ -234,6 +234,23 @@ async def test_a_turn_without_anyone_who_may_ask_ends_with_a_sentence(
         assert world.named_contents()[-1].endswith("Cid: from Cid")
 
 
+async def test_a_role_that_is_gone_when_a_queued_turn_begins(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """The questions were checked before the turn waited for others to end."""
+    async with world_with(tmp_path, directory, max_concurrent=1) as world:
+        world.model.hold = asyncio.Event()
+        await world.inbox.receive(asked(1, "first"))
+        await until(lambda: len(world.model.requests) == 1)
+        await world.inbox.receive(asked(2, "from Cid", author=CID, where=key("t2")))
+        await until(lambda: any("In the queue" in page for page in world.shown("t2")))
+        directory.add("U3")
+        world.model.hold.set()
+        await world.idle()
+        assert world.outcomes()[-1] == ("failed", FailureReason.NOT_ALLOWED.value)
+        assert len(world.model.requests) == 1
+
+
 async def test_a_platform_that_answers_late_delays_the_answer_alone(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
