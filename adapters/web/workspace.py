@@ -217,7 +217,7 @@ class Workspace:
         if answer.text and (answer.refused or command.name != commands.STOP):
             self._events.push_notice(user, found, answer.whole, client_id)
         self._events.push_thread(user, found)
-        return {"answer": answer.whole}
+        return {"answer": answer.whole, "refused": answer.refused}
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(
