@@ -14,12 +14,12 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from adapters.web import schemas, serializers
 from adapters.web.auth import Access, User
 from adapters.web.conversations import MOST_MESSAGES, Before, Limit
+from adapters.web.models import PlacedModels
 from adapters.web.openapi import add_route
 from adapters.web.size_limit import message_size, read_newest
 from bot.domain import http_texts
 from bot.domain.conversations import Conversation
 from bot.ports.library import Library
-from bot.ports.model import ModelCatalog
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger(__name__)
 class AdminRoutes:
     """The routes under /admin."""
 
-    def __init__(self, *, library: Library, models: ModelCatalog) -> None:
+    def __init__(self, *, library: Library, models: PlacedModels) -> None:
         self._library, self._models = library, models
 
     def router(self) -> APIRouter:
