@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from tests.sims.discord import constants as c
-from tests.sims.discord.files_client import FilesClient
 from tests.sims.discord.members_client import MembersClient
 
 JSON = dict[str, Any]
 
 
-class DiscordSim(FilesClient, MembersClient):
+class DiscordSim(MembersClient):
     """A running Discord simulator: `async with DiscordSim() as sim`."""
 
     def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:

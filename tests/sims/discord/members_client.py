@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.sims.discord import constants as c
-from tests.sims.kit import SimProcess
+from tests.sims.discord.files_client import FilesClient
 
 
-class MembersClient(SimProcess):
+class MembersClient(FilesClient):
     """The controls of moderators."""
 
     async def add_role(self, name: str, *allow: str, guild: int = c.GUILD) -> int:

@@ -56,7 +56,7 @@ class Overwrite:
 
 @dataclass(slots=True)
 class Channel:
-    """A channel, a category, a thread (`parent` is its channel) or a direct message (`recipient`)."""
+    """A channel or category, a thread (of `parent`) or a direct message (with `recipient`)."""
 
     id: int
     kind: int
