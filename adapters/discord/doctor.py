@@ -7,6 +7,7 @@ from typing import Any
 
 import discord
 
+from adapters.discord.access import MAX_GUILDS
 from adapters.discord.errors import attempt
 from bot.domain import texts
 from bot.domain.errors import PlatformError
@@ -33,7 +34,6 @@ PUBLIC_ADVICE = (
 )
 # Time limits for logging in and for one check, in seconds.
 LOGIN_SECONDS, CHECK_SECONDS = 30.0, 30.0
-MAX_GUILDS = 200  # documented: the most that one request returns
 
 
 def permissions() -> discord.Permissions:

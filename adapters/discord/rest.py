@@ -135,12 +135,14 @@ class RestApi:
         self.abandoned_threads: LRUCache[str, bool] = LRUCache(MAX_CACHED_IDS)
         backoff = Backoff(self.timeouts.background, self.timeouts.longest)
         self.background = BackgroundTasks(clock=clock, backoff=backoff)
+        # When the gateway's events ended, in monotonic seconds; None while they arrive.
+        self.gateway_lost: float | None = None
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 
-    def connect(self, client: discord.Client, inbox: CommandInbox) -> None:
-        """Use `client`, which has logged in, until `disconnect`."""
-        self._client, self.inbox = client, inbox
+    def connect(self, client: discord.Client, inbox: CommandInbox | None) -> None:
+        """Use `client`, which has logged in, until `disconnect`; without an inbox, for checks."""
+        self._client, self.inbox, self.gateway_lost = client, inbox, None
         self._logged_in.set()
 
     def disconnect(self) -> None:
