@@ -49,7 +49,7 @@ class AllowedGuilds:
             MAX_CACHED_MEMBERS, MEMBER_SECONDS, rest.clock.monotonic
         )
 
-    async def served(self) -> Sequence[int]:
+    async def list_served(self) -> Sequence[int]:
         """The guilds whose members may write direct messages. Raises a PlatformError."""
         if self._ids:
             return sorted(int(id_) for id_ in self._ids if id_.isdecimal())

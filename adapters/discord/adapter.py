@@ -215,8 +215,11 @@ class DiscordAdapter:
             raise AttachmentError(Omission.TIMED_OUT, retry_after=RETRY_SECONDS) from error
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Reply to the message that contained the command."""
+        """Reply to the message that contained the command; only its author sees a refusal."""
         if not answer.text:
+            return
+        if answer.refused:
+            await self._directory.tell(incoming.key, incoming.author, answer.text)
             return
         reference = discord.MessageReference(
             message_id=int(incoming.message_id),

@@ -75,7 +75,7 @@ class ThreadlineClient(discord.Client):
         self.rest, self.handler, self.members = rest, handler, members
         self.listener: MessageListener | None = None
         self.connected = False
-        self._tree = command_tree(self, handler.handle_command, handler.complete_model)
+        self._tree = command_tree(self, handler.handle_command, handler.complete)
         self.add_dynamic_items(ControlButton, ChoiceButton)
         self._registered = False
 

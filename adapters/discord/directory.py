@@ -79,6 +79,10 @@ class DiscordDirectory:
             raise Unsettled("the channel's category is unknown")
         return PlaceFacts(key, found.name, str(found.category), category.name)
 
+    async def is_stranger(self, _key: ConversationKey, _author: Author) -> bool:
+        """Discord knows members only."""
+        return False
+
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
         """See the port; in a direct message, of any guild that the person shares with the bot."""
         self._require_running()
@@ -89,7 +93,7 @@ class DiscordDirectory:
         return any(found)
 
     async def _can_read_in(self, guild: int, channel: str, user: int) -> bool:
-        cached = await self._facts.cached(guild)
+        cached = await self._facts.find_cached(guild)
         if cached is None:
             raise Unsettled("the guild's permissions are unknown")
         try:
@@ -176,7 +180,7 @@ class DiscordDirectory:
         """The guild of a key, or for direct messages all guilds. Raises a PlatformError."""
         if key.workspace != DIRECT_MESSAGES:
             return [_id(key.workspace)]
-        served = await self._guilds.served()
+        served = await self._guilds.list_served()
         if len(served) > MAX_SHARED_GUILDS:
             raise Unsettled("the bot is in too many servers to ask each about a person")
         return served
@@ -185,11 +189,11 @@ class DiscordDirectory:
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
         """See the port. Raises a PlatformError."""
         own = [ref for ref in refs if ref.platform in ("", PLATFORM)]
-        async with self._connected():
+        async with self._use_connection():
             return [ref.text for ref in own if not await self._is_known(ref)]
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[None]:
+    async def _use_connection(self) -> AsyncIterator[None]:
         if self._rest.inbox is not None:
             yield
             return
@@ -224,7 +228,7 @@ class DiscordDirectory:
         def is_meant(id_: int, role: RoleFacts) -> bool:
             return fold(role.name) == ref.value if by_name else str(id_) == ref.value
 
-        cached = await self._facts.cached(guild)
+        cached = await self._facts.find_cached(guild)
         if cached is not None and any(
             is_meant(role.id, RoleFacts(role.name, 0)) for role in cached.roles
         ):

@@ -81,7 +81,7 @@ class Listed(Generic[T]):
 
 
 class GuildFacts:
-    """What is known of the guilds of the account."""
+    """Finds the roles and channels of guilds."""
 
     def __init__(self, rest: RestApi) -> None:
         self._rest, self._requests = rest, SharedRequests()
@@ -95,7 +95,7 @@ class GuildFacts:
         """End all requests."""
         await self._requests.aclose()
 
-    async def cached(self, guild: int) -> discord.Guild | None:
+    async def find_cached(self, guild: int) -> discord.Guild | None:
         """A guild as the gateway describes it; None if that is missing or older than a minute."""
         found = (await self._rest.client()).get_guild(guild)
         lost = self._rest.gateway_lost
@@ -106,7 +106,7 @@ class GuildFacts:
     async def roles_of(self, guild: int, member: Member) -> tuple[list[RoleFacts], int | None]:
         """The roles of a member, with @everyone, and the guild's owner. Raises a PlatformError."""
         wanted = {*(member.roles or ()), guild}
-        cached = await self.cached(guild)
+        cached = await self.find_cached(guild)
         if cached is not None and cached.owner_id is not None:
             found = [cached.get_role(role) for role in wanted]
             named = [_role_of(role) for role in found if role is not None and role.name]
@@ -151,7 +151,7 @@ class GuildFacts:
 
         Raises a PlatformError.
         """
-        cached = await self.cached(guild)
+        cached = await self.find_cached(guild)
         found = cached.get_channel(channel) if cached is not None else None
         if found is not None and found.name:
             return _channel_of(found)
@@ -164,7 +164,7 @@ class GuildFacts:
         self, guild: int, is_wanted: Callable[[ChannelFacts], bool]
     ) -> list[int]:
         """The ids of the channels and categories that are wanted. Raises a PlatformError."""
-        cached = await self.cached(guild)
+        cached = await self.find_cached(guild)
         if cached is not None:
             everything = {channel.id: _channel_of(channel) for channel in cached.channels}
             found = [id_ for id_, facts in everything.items() if is_wanted(facts)]

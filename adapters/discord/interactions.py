@@ -23,8 +23,8 @@ from adapters.discord.channels import (
     channel_context,
     fetch_channel_context,
 )
-from adapters.discord.commands import Interaction
-from adapters.discord.completion import ModelCompletion
+from adapters.discord.commands import Interaction, Typed
+from adapters.discord.completion import Completion
 from adapters.discord.errors import attempt
 from adapters.discord.private_notices import collect_notes
 from adapters.discord.render import clip
@@ -50,7 +50,7 @@ class DiscordInteractionHandler:
     ) -> None:
         self._rest, self._renderer, self._guilds = rest, renderer, guilds
         self._models = models
-        self._completion = ModelCompletion(guilds=guilds, models=models)
+        self._completion = Completion(guilds=guilds, models=models)
 
     async def handle_command(self, interaction: Interaction, command: str, argument: str) -> None:
         """Run a slash command and reply."""
@@ -63,8 +63,8 @@ class DiscordInteractionHandler:
 
         await self._reply(interaction, run)
 
-    async def complete_model(self, interaction: Interaction, typed: str) -> None:
-        """Respond with the models that contain what was typed."""
+    async def complete(self, interaction: Interaction, typed: Typed) -> None:
+        """Respond with the choices for what was typed."""
         try:
             user, guild = interaction.user.id, interaction.guild_id
             choices = await self._completion.choices(guild, user, typed)

@@ -50,7 +50,7 @@ class Member:
 
 
 class Members:
-    """The members that were seen or asked about lately."""
+    """Caches members, from events and from requests."""
 
     def __init__(self, rest: RestApi) -> None:
         self._rest, self._requests = rest, SharedRequests()

@@ -28,7 +28,7 @@ MAX_WAITING = 10  # sentences of one interaction
 
 @dataclass
 class Notes:
-    """What is said to the person of an interaction, until its reply is shown."""
+    """Sentences to the person of an interaction, until its reply is shown."""
 
     user: str
     texts: list[str] = field(default_factory=list)

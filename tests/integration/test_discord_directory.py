@@ -65,7 +65,7 @@ async def test_a_place_has_the_names_that_discord_shows(
         category = await sim.add_channel("Support", "category")
         channel = await sim.add_channel("ops", category=category)
 
-        async def described(name: str, where: str, category: str) -> bool:
+        async def is_described(name: str, where: str, category: str) -> bool:
             found = await directory.place(key(channel, thread="123"))
             return (found.channel_name, found.category, found.category_name) == (
                 name,
@@ -73,18 +73,18 @@ async def test_a_place_has_the_names_that_discord_shows(
                 category,
             )
 
-        await sim.until(lambda: described("ops", str(category), "Support"))
+        await sim.until(lambda: is_described("ops", str(category), "Support"))
         await sim.move_channel(channel, name="ops-2")
-        await sim.until(lambda: described("ops-2", "", ""))
+        await sim.until(lambda: is_described("ops-2", "", ""))
         assert (await directory.place(direct(5))).channel_name == ""
         with pytest.raises(Gone):
             await directory.place(key("777"))
         await sim.offline(forget=False)
         await until(lambda: not adapter.health().ok)
         await sim.move_channel(channel, category, name="ops-3")
-        assert await described("ops-2", "", "")
+        assert await is_described("ops-2", "", "")
         clock.jump(MINUTE)
-        assert await described("ops-3", str(category), "Support")
+        assert await is_described("ops-3", str(category), "Support")
         await sim.online()
 
 
@@ -121,7 +121,7 @@ async def person(
 async def test_roles_and_membership_count_within_a_minute(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Each message brings its author's roles, so that nobody needs to be asked; replays of old
+    """Each message brings its author's roles, so no one needs to be asked; replays of old
     ones change nothing. Who may manage the server administers it."""
     clock = WarpClock()
     async with running(sim, inbox, clock=clock) as adapter:
@@ -288,10 +288,10 @@ async def test_who_can_read_a_channel(sim: LocalDiscord, inbox: FakeInbox) -> No
 KNOWN = (
     *("@team", "@Threadline", f"role:{c.TEAM_ROLE}", f"user:{c.ALICE}", "channel:#general"),
     *(f"channel:{c.VOICE}", "members", "guests", "everyone", "workspace-admins"),
-    *(f"discord:{c.GUILD}/@team", f"discord:{c.ALICE}", "slack:T1/@nobody", "slack/@nobody"),
+    *(f"discord:{c.GUILD}/@team", f"discord:{c.ALICE}", "slack:T1/@noone", "slack/@noone"),
 )
 UNKNOWN = (
-    *("@nobody", "role:123", "group:S123", "user:123", "user:U123", "channel:#nowhere"),
+    *("@noone", "role:123", "group:S123", "user:123", "user:U123", "channel:#nowhere"),
     *("channel:C123", "discord:555/@team", f"discord:{c.GUILD}/user:777"),
 )
 KNOWN_PLACES = (
@@ -311,7 +311,7 @@ async def unknown_of(directory: Directory) -> Sequence[str]:
     return await directory.unknown([*people, *places])
 
 
-async def test_names_that_nobody_has_are_found(sim: LocalDiscord, inbox: FakeInbox) -> None:
+async def test_names_that_noone_has_are_found(sim: LocalDiscord, inbox: FakeInbox) -> None:
     """By the running bot, which blocks everyone then, and by `doctor`, which runs alone."""
     await sim.add_channel("Support", "category")
     alone = adapter_for(sim)
@@ -323,7 +323,7 @@ async def test_names_that_nobody_has_are_found(sim: LocalDiscord, inbox: FakeInb
             await sim.call("fault", match=f"GET /api/v10/guilds/{c.GUILD}", times=9, **fault)
             clockless = adapter_for(sim)
             with pytest.raises(PlatformError):
-                await clockless.directory.unknown([parse_person("@nobody")])
+                await clockless.directory.unknown([parse_person("@noone")])
             with pytest.raises(PlatformError):
                 await clockless.directory.unknown([parse_place(f"discord:{c.GUILD}/#nowhere")])
             sim.server.faults.clear()
