@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import discord
 from cachetools import TTLCache
 
-from adapters.discord.members import LOOKUP_SECONDS, Member
+from adapters.discord.members import Member
 from adapters.discord.payload_validation import (
     REQUIRED,
     Field,
@@ -133,7 +133,7 @@ class GuildFacts:
         raw: Any = await self._rest.request(
             request_scopes("guild", guild),
             lambda client: client.http.get_guild(guild, with_counts=False),
-            within=LOOKUP_SECONDS,
+            within=self._rest.timeouts.lookup,
         )
         owner = read_id(raw, "owner_id")
         if read_id(raw, "id") != guild or owner is None:
@@ -188,7 +188,7 @@ class GuildFacts:
         raw: Any = await self._rest.request(
             request_scopes("guild-channels", guild),
             lambda client: client.http.get_all_guild_channels(guild),
-            within=LOOKUP_SECONDS,
+            within=self._rest.timeouts.lookup,
         )
         found, complete = _read_list(raw, CHANNEL)
         channels = {

@@ -31,9 +31,6 @@ from bot.domain.errors import Gone, Unsettled
 
 MEMBER_SECONDS, MAX_MEMBERS = 60.0, 10_000  # about 3 MB
 
-LOOKUP_SECONDS = 5.0
-"""The longest wait for one answer about a person or a guild; decisions give up earlier."""
-
 # Without one of their roles, a member could seem to have more rights.
 ROLES: Schema = {"roles": Field(strict_list_of(snowflake), REQUIRED)}
 
@@ -71,7 +68,7 @@ class Members:
             response: Any = await self._rest.request(
                 request_scopes("member", guild),
                 lambda client: client.http.get_member(guild, user),
-                within=LOOKUP_SECONDS,
+                within=self._rest.timeouts.lookup,
             )
         except Gone as error:
             if error.code not in (UNKNOWN_MEMBER, UNKNOWN_USER):

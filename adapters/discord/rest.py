@@ -72,7 +72,8 @@ class Timeouts:
     `thread` limits creating a thread, while a person waits for a first sign; `interaction` is
     Discord's documented limit for the first response. `again` is the first pause before a failed
     message is accepted again, `background` the first one before background work is retried; both
-    double up to `longest`. `reads` are the pauses of backfill. `download` limits the download of a
+    double up to `longest`. `lookup` limits an answer about a person or a guild: decisions give up
+    earlier. `reads` are the pauses of backfill. `download` limits the download of a
     file: 20 MB at 330 kB/s.
     """
 
@@ -86,6 +87,7 @@ class Timeouts:
     background: float = 30.0
     longest: float = 600.0
     download: float = 60.0
+    lookup: float = 5.0
     reads: ReadPauses = USUAL_PAUSES
 
 
