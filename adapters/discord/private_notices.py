@@ -51,7 +51,7 @@ def collect_notes(user: str) -> Iterator[Notes]:
 
 
 class PrivateNotices:
-    """Shows sentences to one person."""
+    """Shows sentences to one person; direct messages to few people an hour: see `rest.LIMITS`."""
 
     def __init__(self, *, rest: RestApi, renderer: Renderer) -> None:
         self._rest, self._renderer = rest, renderer

@@ -12,7 +12,7 @@ from adapters.discord.adapter import DiscordAdapter
 from bot.common.clock import SystemClock
 from bot.config.policy_references import parse_person, parse_place
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import Gone, PlatformError, Unsettled
+from bot.domain.errors import Gone, PlatformError, Throttled, Unsettled
 from bot.domain.inbox import Command, CommandReply
 from bot.domain.policy import PersonFacts
 from bot.ports.policy import Directory
@@ -352,6 +352,20 @@ async def test_a_person_is_told_privately_or_not_at_all(
             with pytest.raises(PlatformError):
                 await directory.tell(key(), stranger, "Not here.")
         assert await sim.messages(c.CHANNEL) == before
+
+
+async def test_few_people_an_hour_get_a_first_direct_message(
+    sim: LocalDiscord, inbox: FakeInbox
+) -> None:
+    """Discord would quarantine the bot; those who have one get more."""
+    people = [Author(str(await sim.add_person(f"p{n}")), "") for n in range(11)]
+    async with running(sim, inbox) as adapter:
+        for person_ in people[:10]:
+            await adapter.directory.tell(key(), person_, "Not here.")
+        with pytest.raises(Throttled):
+            await adapter.directory.tell(key(), people[10], "Not here.")
+        await adapter.directory.tell(key(), people[0], "Not there.")
+    assert len((await sim.state())["dms"]) == 10
 
 
 async def test_what_is_said_during_a_command_is_part_of_its_reply(
