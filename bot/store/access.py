@@ -1,6 +1,6 @@
-"""What the store keeps of people who may not ask: what is withheld, and whom the bot has told.
+"""People who may not ask: their withheld messages, and who has heard why.
 
-Invariants: no request contains a withheld message; a person is told once a day, however often the
+Invariants: no request contains a withheld message; a person hears it once a day, however often the
 process restarts.
 """
 
