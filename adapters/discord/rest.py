@@ -48,8 +48,8 @@ READS = Limit(count=5, seconds=5.0, pace=Pace.NONE)
 # Documented: 50. Four are reserved for discord.py's own requests at login and for a new session,
 # and for requests that arrive closer together than they were sent.
 EVERYTHING = Limit(count=46, seconds=1.0, pace=Pace.NONE)
-# People whom the bot writes to for the first time. Discord quarantines bots that write to some 25 to
-# 40 new people within a short time: see docs/platform-facts-discord.md.
+# People whom the bot writes to for the first time. Discord quarantines bots that write to 25 to 40
+# new people within a short time: see docs/platform-facts-discord.md.
 NEW_DIRECT_MESSAGES = Limit(count=10, seconds=3_600.0, pace=Pace.NONE)
 LIMITS = {
     "open-dm": NEW_DIRECT_MESSAGES,

@@ -70,7 +70,7 @@ class Team:
     async def answer_to(self, question: int, text: str = "Certainly.") -> dict[str, Any]:
         """The finished answer in the question's thread."""
 
-        async def found() -> Any:
+        async def find() -> Any:
             if not await self.has_thread(question):
                 return None
             shown = await self.sim.messages(question, author=d.BOT)
@@ -79,13 +79,13 @@ class Team:
             ]
             return done[-1] if done else None
 
-        result: dict[str, Any] = await self.sim.until(found)
+        result: dict[str, Any] = await self.sim.until(find)
         return result
 
     async def has_thread(self, message: int) -> bool:
         return any(x["id"] == message for x in (await self.sim.state())["threads"])
 
-    async def told(self, person: str) -> list[str]:
+    async def list_told(self, person: str) -> list[str]:
         """The direct messages of the bot to a person."""
         channel = (await self.sim.state())["dms"].get(str(self.people[person]))
         shown = await self.sim.messages(channel, author=d.BOT) if channel else []
@@ -93,32 +93,32 @@ class Team:
 
     async def wait_told(self, person: str, text: str) -> None:
         async def is_told() -> bool:
-            return any(text in sentence for sentence in await self.told(person))
+            return any(text in sentence for sentence in await self.list_told(person))
 
         await self.sim.until(is_told)
 
     async def reply_to(self, interaction: int) -> str:
         """What only the person of an interaction sees; "" if the bot acknowledged it alone."""
 
-        async def shown() -> Any:
+        async def find() -> Any:
             found = await self.sim.interaction(interaction)
             sent = [x["data"] for x in found["answers"] if x["type"] in ("followup", "edit")]
             flags = [x["data"].get("flags") or 0 for x in found["answers"]]
             assert not sent or any(each & d.EPHEMERAL for each in flags), found
             return next((x["content"] for x in sent if x.get("content")), None)
 
-        return str(await self.sim.until(shown))
+        return str(await self.sim.until(find))
 
     async def answer_to_press(self, thread: int, control: str) -> dict[str, Any]:
         """The bot's message in a thread, once it has a button for `control`."""
 
-        async def found() -> Any:
+        async def find() -> Any:
             if not await self.has_thread(thread):
                 return None
             shown = await self.sim.messages(thread, author=d.BOT)
             return next((m for m in shown if f":{control}:" in str(m["components"])), None)
 
-        result: dict[str, Any] = await self.sim.until(found)
+        result: dict[str, Any] = await self.sim.until(find)
         return result
 
     async def press(self, person: str, thread: int, control: str) -> int:
@@ -208,7 +208,7 @@ async def test_rules_decide_who_is_answered_and_by_what(team: Team) -> None:
         used, prompt = await team.model_of("hello general")
         assert used == "sim" and "Be brief." in prompt
         assert not any([await team.has_thread(message) for message in refused])
-        assert [len(await team.told(person)) for person in reasons] == [1, 1]
+        assert [len(await team.list_told(person)) for person in reasons] == [1, 1]
         assert await team.model.streams(match="asks") == []
 
         # A category answers all messages of its channels, each in a thread, but none to others.
@@ -282,7 +282,7 @@ MAY_NOT = {
 
 
 async def test_only_those_who_may_control_a_conversation(team: Team) -> None:
-    """People × controls: whoever may not gets a private reply, and nothing changes."""
+    """People × controls: those who may not get a private reply, and nothing changes."""
     sim, model = team.sim, team.model
     await model.script(
         Answer(match="tell", text="Once upon a time. " * 20, wait_at=5, times=1),
