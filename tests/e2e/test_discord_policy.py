@@ -82,6 +82,15 @@ class Team:
         result: dict[str, Any] = await self.sim.until(find)
         return result
 
+    async def wait_stored(self, message: int) -> None:
+        """Wait until the bot has stored a message."""
+
+        async def is_stored() -> bool:
+            sources = [str(entry.get("source")) for entry in self.bot.events("message")]
+            return any(source.endswith(f"/{message}") for source in sources)
+
+        await self.sim.until(is_stored)
+
     async def has_thread(self, message: int) -> bool:
         return any(x["id"] == message for x in (await self.sim.state())["threads"])
 
@@ -224,7 +233,7 @@ async def test_rules_decide_who_is_answered_and_by_what(team: Team) -> None:
         # Where only mentions count, the other messages of a thread are history.
         quiet = await sim.mention("start", user=people["bob"], channel=team.quiet)
         await team.answer_to(quiet)
-        await sim.say(people["bob"], quiet, "just talking")
+        await team.wait_stored(await sim.say(people["bob"], quiet, "just talking"))
         await sim.mention("summing up", user=people["bob"], channel=quiet)
         await sim.until(lambda: team.model.streams(match="summing up"))
         said = str((await team.model.last("summing up")).body["messages"])
@@ -255,13 +264,7 @@ async def test_a_role_that_is_gone_at_the_claim_lets_no_one_in(team: Team) -> No
         thread = await sim.mention("a long story", channel=team.ops)
         await sim.until(lambda: team.model.streams(match="long story"))
         dan = team.people["dan"]
-        await sim.mention("also mine", user=dan, channel=thread)
-
-        async def both_are_stored() -> bool:
-            stored = [x for x in team.bot.events("message") if x.get("receipt") == "question"]
-            return len(stored) == 2
-
-        await sim.until(both_are_stored)
+        await team.wait_stored(await sim.mention("also mine", user=dan, channel=thread))
         await sim.set_roles(dan)
         await team.model.release()
         await team.answer_to(thread, access_texts.NO_LONGER)
