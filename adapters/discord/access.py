@@ -51,16 +51,17 @@ class AllowedGuilds:
 
     async def list_served(self) -> Sequence[int]:
         """The guilds whose members may write direct messages. Raises a PlatformError."""
-        if self._ids:
-            return sorted(int(id_) for id_ in self._ids if id_.isdecimal())
         client = await self._rest.client()
-        if client.guilds:  # READY names all
-            return sorted(guild.id for guild in client.guilds)
-        response: Any = await self._rest.request(
-            request_scopes("guilds"), lambda c: c.http.get_guilds(limit=MAX_GUILDS)
-        )
-        found = [read_id(guild, "id") for guild in response]
-        return sorted(id_ for id_ in found if id_ is not None)
+        inside = [guild.id for guild in client.guilds]  # READY names all
+        if not inside:
+            response: Any = await self._rest.request(
+                request_scopes("guilds"), lambda c: c.http.get_guilds(limit=MAX_GUILDS)
+            )
+            if not isinstance(response, list):
+                raise Unsettled("the list of guilds cannot be read")
+            found = [read_id(guild, "id") for guild in response]
+            inside = [id_ for id_ in found if id_ is not None]
+        return sorted(id_ for id_ in inside if self.allows(id_))
 
     def allows(self, guild: object) -> bool:
         """Whether the members of this guild may use the bot."""

@@ -16,7 +16,7 @@ from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.support.harness import BotProcess
+from tests.support.harness import BotProcess, command
 from tests.support.platform_driver import DiscordDriver
 
 RULES = """
@@ -55,6 +55,7 @@ class Team:
     sim: DiscordSim
     model: ModelSim
     bot: BotProcess
+    environ: Mapping[str, str]
     ops: int
     quiet: int
     support: int
@@ -173,6 +174,7 @@ async def team(model: ModelSim, tmp_path: Path) -> AsyncIterator[Team]:
             sim=sim,
             model=model,
             bot=BotProcess(tmp_path, environ),
+            environ=environ,
             ops=await sim.add_channel("ops"),
             quiet=quiet,
             support=await sim.add_channel("help-desk", category=category),
@@ -273,6 +275,17 @@ async def test_a_role_that_is_gone_at_the_claim_lets_no_one_in(team: Team) -> No
         await sim.mention("and mine?", channel=thread)
         await team.answer_to(thread, "Certainly.")
         assert "also mine" not in str((await team.model.last("and mine?")).body)
+
+
+async def test_doctor_names_what_no_one_has(team: Team) -> None:
+    """Without the gateway, and by the same rules as the running bot."""
+    wrong = f'[[rules]]\nwhere = "discord:{d.GUILD}/#opps"\nallow = ["@on-cal", "role:5"]\n'
+    file = team.bot.folder / "threadline.toml"
+    file.write_text(file.read_text() + wrong)
+    _, out, _ = await command("doctor", folder=team.bot.folder, environ=team.environ)
+    for name in (f"discord:{d.GUILD}/#opps", "@on-cal", "role:5"):
+        assert f"'{name}' names no one" in out
+    assert out.count("names no one") == 3
 
 
 # ── buttons and commands ──────────────────────────────────────────────────────────────────────

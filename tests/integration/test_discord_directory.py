@@ -246,6 +246,10 @@ async def test_in_direct_messages_a_person_has_the_roles_of_all_shared_servers(
         await sim.call("fault", match=f"/guilds/{other['guild']}/members/{c.ALICE}", status=500)
         with pytest.raises(Unsettled):
             await directory.person(direct(9), ALICE)
+    listed = frozenset({str(c.GUILD), "555"})  # the bot is not in the second one
+    async with running(sim, inbox, guilds=listed) as adapter:
+        found = await adapter.directory.person(direct(9), BOB)
+        assert found.group_names == {"everyone", "team"}
 
 
 # ── who can read a channel ────────────────────────────────────────────────────────────────────
