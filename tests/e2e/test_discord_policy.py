@@ -328,6 +328,8 @@ async def test_only_those_who_may_control_a_conversation(team: Team) -> None:
                 reply = await team.slash(person, thread, name, **options)
                 assert reason in reply or name == "channel", (person, name)
                 assert "dministrator" in reply or name != "channel", (person, name)
+        await sim.mention("reset", user=team.people["dan"], channel=thread)
+        await team.wait_told("dan", policy_texts.NOT_YOURS)
         assert await sim.messages(thread, author=d.BOT) == [stopped]
         assert len(await model.streams()) == 1
 
