@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 
 import structlog
 
@@ -221,8 +220,15 @@ class _Attempt:
 
     async def _take_turn(self, reply: Publisher) -> bool:
         """Ask the model when there is a slot. Raises NoBudget, also when another try may help."""
-        on_wait = partial(reply.note, texts.note(texts.QUEUED), queued=True)
+        queued = asyncio.Event()
+
+        def on_wait() -> None:
+            queued.set()
+            reply.note(texts.note(texts.QUEUED), queued=True)
+
         async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
+            if queued.is_set() and await self._check_askers():  # that was a while ago
+                await self._receive_attachments(reply)
             instead = next(reversed(self._spent.values()), None)
             model, requests = await self._runner.prepare(self._claim, self._attachments, instead)
             async with reply.cancel_on_failure():
@@ -238,11 +244,17 @@ class _Attempt:
         notice = (self._draft.notice, spending_texts.cheaper(error.line))
         self._draft.notice = " ".join(filter(None, notice))
 
-    async def _check_askers(self) -> None:
-        """Go on with the questions of people who may ask. Raises NotAllowed."""
-        self._claim = await self._runner.askers.check(self._claim)
-        self._draft.notice = notice_for(self._claim)
-        self._attachments = TurnAttachments(self._runner.attachments, self._claim)
+    async def _check_askers(self) -> bool:
+        """Keep the questions of people who may ask; whether others were left out.
+
+        Raises NotAllowed.
+        """
+        left = await self._runner.askers.check(self._claim)
+        if left.questions == self._claim.questions:
+            return False
+        self._claim, self._draft.notice = left, notice_for(left)
+        self._attachments = TurnAttachments(self._runner.attachments, left)
+        return True
 
     async def _receive_attachments(self, reply: Publisher) -> None:
         """Wait for the questions' files and links, and say so if that takes long."""

@@ -178,8 +178,11 @@ async def test_an_edit_of_a_refused_person_changes_nothing(
         await receive(world, asked(1, "mine", author=CID))
         directory.add("U3")
         before = rows(world)
-        await world.inbox.edited(asked(1, "changed", author=CID), 2e9)
-        await world.inbox.edited(asked(2, "new", author=CID), SystemClock().time())
+        now = SystemClock().time()
+        await world.inbox.edited(asked(1, "read again", author=CID), now - 3_600)
+        assert look(world.path, "SELECT 1 FROM refusals_told") == []
+        await world.inbox.edited(asked(1, "changed", author=CID), now)
+        await world.inbox.edited(asked(2, "new", author=CID), now)
         await world.idle()
         assert rows(world) == before and len(world.model.requests) == 1
         await until(lambda: [person for person, _ in directory.told] == ["U3"])
@@ -232,6 +235,23 @@ async def test_a_turn_without_anyone_who_may_ask_ends_with_a_sentence(
         await world.idle()
         assert world.outcomes()[-1] == ("answered", None)
         assert world.named_contents()[-1].endswith("Cid: from Cid")
+
+
+async def test_a_role_that_is_gone_when_a_queued_turn_begins(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """The questions were checked before the turn waited for others to end."""
+    async with world_with(tmp_path, directory, max_concurrent=1) as world:
+        world.model.hold = asyncio.Event()
+        await world.inbox.receive(asked(1, "first"))
+        await until(lambda: len(world.model.requests) == 1)
+        await world.inbox.receive(asked(2, "from Cid", author=CID, where=key("t2")))
+        await until(lambda: any("In the queue" in page for page in world.shown("t2")))
+        directory.add("U3")
+        world.model.hold.set()
+        await world.idle()
+        assert world.outcomes()[-1] == ("failed", FailureReason.NOT_ALLOWED.value)
+        assert len(world.model.requests) == 1
 
 
 async def test_a_platform_that_answers_late_delays_the_answer_alone(
@@ -350,7 +370,7 @@ def may(person: Person, command: str, controls: str) -> bool:
     """What the rules promise, written down a second time."""
     if command in ("stop", "retry", "continue", "undo", "reset"):
         if person.admin:
-            return True
+            return person.asks or command != "continue"  # which asks a question
         took_part = controls == "everyone" or (controls == "participants" and person.wrote)
         return person.asks and took_part
     return person.asks if command in ("model", "effort") else True

@@ -66,7 +66,7 @@ def asking(thread: str, chat: str, message: str) -> list[tuple[str, str, Any]]:
 
 
 async def test_every_way_to_ask_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """What was written before stays readable, and can be deleted."""
+    """Earlier messages stay readable, and can be deleted."""
     async with both(tmp_path) as (_, alice, bob):
         places = {"bob": await begin(bob), "alice": await begin(alice)}
     database = tmp_path / "threadline.db"
