@@ -201,6 +201,11 @@ SLASH_COMMANDS: Mapping[str, str] = {
 """Descriptions in Discord's menu; Slack's are in its manifests."""
 MODEL_OPTION = "The model from the next answer on"
 EFFORT_OPTION = "The effort from the next answer on"
+SETTING_OPTION = "What to set; without it, you see what is set"
+VALUE_OPTION = "The new value; default returns to threadline.toml"
+USAGE_OPTION = "Yours, or for administrators this channel's"
+FORGET_OPTION = "Whose messages and data: only your own"
+EXPORT_OPTION = "Whose messages and data: only your own"
 
 PAGE_COMMANDS: Mapping[str, str] = {
     "reset": "start over in this thread",
