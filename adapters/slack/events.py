@@ -32,13 +32,17 @@ KINDS = frozenset({"channel", "group", "im", "mpim"})
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The bot's ids and name in one workspace, and the workspace's host, from auth.test."""
+    """The bot's ids and name in one workspace, and the workspace's host, from auth.test.
+
+    `enterprise` is the Enterprise Grid organization of the workspace; "" without one.
+    """
 
     team: str
     user: str
     bot: str = ""
     name: str = ""
     host: str = ""  # TEAM.slack.com
+    enterprise: str = ""
 
 
 def workspace_of(body: Payload, default: str) -> str:
