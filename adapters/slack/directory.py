@@ -15,7 +15,7 @@ import structlog
 from adapters.slack.api import POSTS
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.events import PLATFORM
-from adapters.slack.facts import ALL_GROUPS, NO_CHANNEL, ABSENT
+from adapters.slack.facts import ABSENT, ALL_GROUPS, NO_CHANNEL
 from adapters.slack.user_groups import UserGroups
 from adapters.slack.workspace import Workspace
 from bot.config.policy_references import fold
