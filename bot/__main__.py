@@ -18,6 +18,7 @@ from bot import __version__
 from bot.common import proxies
 from bot.config.consistency import require_consistent
 from bot.config.models import resolve
+from bot.config.policy_rules import resolve_policy
 from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
@@ -72,7 +73,11 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
     from bot.config.reload import ConfigSource
 
-    require_all(partial(require_consistent, settings), partial(resolve, settings))
+    require_all(
+        partial(require_consistent, settings),
+        partial(resolve, settings),
+        partial(resolve_policy, settings),
+    )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
 
     search = _search_local_servers(settings, options)
@@ -176,11 +181,17 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
-    from bot.config import report
+    from bot.config import policy_report, report
     from bot.llm.model_facts import known_facts
 
-    require_all(partial(require_consistent, settings), partial(resolve, settings))
+    require_all(
+        partial(require_consistent, settings),
+        partial(resolve, settings),
+        partial(resolve_policy, settings),
+    )
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
+    for line in policy_report.describe_policy(settings, resolve_policy(settings)):
+        print(line)
 
 
 def _format(finding: Finding) -> str:
@@ -230,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     config = commands.add_parser("config", help="check .env and threadline.toml without starting")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
-    text = "validate the settings, and print the models in effect and where they come from"
+    text = "validate the settings, and print the models, profiles and rules in effect"
     check = actions.add_parser("check", help=text, description=text.capitalize() + ".")
     check.set_defaults(run=_check_config)
     add("version", _version, "print the version")

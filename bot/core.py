@@ -12,8 +12,10 @@ from functools import partial
 
 import structlog
 
+from bot.common.retry import retry_while_unavailable
 from bot.config.fields import split
 from bot.config.models import resolve
+from bot.config.policy_rules import resolve_policy
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
@@ -27,17 +29,21 @@ from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
+from bot.domain.policy import Override
 from bot.domain.turns import Claim, Suspect
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
+from bot.inbox.policy_commands import PolicyCommands
 from bot.llm.model_server import ModelOptions
 from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
+from bot.policy.rules import PolicyRules
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
+from bot.ports.policy import Directory, Policy
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
@@ -53,6 +59,7 @@ class Resources:
     models: ModelRegistry
     readers: Readers
     context: ContextPorts
+    policy: PolicyRules
     suspects: Sequence[Suspect] = ()
 
 
@@ -96,8 +103,11 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        context = build_context(settings, store, clock)
-        yield Resources(store, models, readers, context, await _read_suspects(store))
+        policy = PolicyRules(resolve_policy(settings))
+        policy.set_overrides(await _read_overrides(store, clock))
+        context = build_context(settings, store, clock, policy)
+        suspects = await _read_suspects(store)
+        yield Resources(store, models, readers, context, policy, suspects)
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
@@ -112,7 +122,16 @@ def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
     return models
 
 
-def build_context(settings: Settings, store: SqliteStore, clock: Clock) -> ContextPorts:
+async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override]:
+    """What administrators set by command. Waits for a failing database: without it, a channel could
+    be answered by another model than the one that it was given.
+    """
+    return await retry_while_unavailable(store.policies().list_overrides, clock.sleep)
+
+
+def build_context(
+    settings: Settings, store: SqliteStore, clock: Clock, policy: Policy | None = None
+) -> ContextPorts:
     """What requests to models are built with."""
     return ContextPorts(
         store=store,
@@ -123,6 +142,7 @@ def build_context(settings: Settings, store: SqliteStore, clock: Clock) -> Conte
         estimates=TokenEstimates(store.contexts()),
         clock=clock,
         options=_turn_options(settings),
+        policy=policy,
     )
 
 
@@ -155,6 +175,7 @@ def build_core(
 ) -> Core:
     """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform."""
     store, models = resources.store, resources.models
+    resources.policy.connect(lambda platform: _directory(adapters, platform))
     fetcher = AttachmentFetcher(
         store=store.attachments(),
         adapters=adapters,
@@ -173,7 +194,7 @@ def build_core(
         store=store,
         contexts=store.contexts(),
         attachments=store.attachments(),
-        summarizer=lambda conversation: models.summarizer(conversation.model),
+        summarizer=lambda conversation, assigned: models.summarizer(conversation.model, assigned),
         budget=resources.context.budgets.get,
     )
     runner = TurnRunner(
@@ -193,6 +214,11 @@ def build_core(
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
     return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher, compactor=compactor)
+
+
+def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
+    adapter = adapters.get(platform)
+    return None if adapter is None else adapter.directory
 
 
 def build_readers(settings: Settings, clock: Clock) -> Readers:
@@ -246,6 +272,10 @@ def _build_inbox(
             models=models,
             reporter=build_reporter(resources),
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
+            policy=resources.policy,
+            more=PolicyCommands(
+                store=store, policies=store.policies(), policy=resources.policy, catalog=models
+            ).handlers(),
         ),
         models=models,
         adapters=adapters,

@@ -73,7 +73,8 @@ def summary_tokens(budget: int) -> int:
 class Compactor:
     """Summarizes conversations after their turns.
 
-    `summarizer` returns the model that summarizes a conversation, None to leave it as it is.
+    `summarizer` returns the model that summarizes a conversation, None to leave it as it is; its
+    second argument is the model that the rules give the conversation's place.
     `budget` is the largest request to a model, in tokens.
     """
 
@@ -83,7 +84,7 @@ class Compactor:
         store: Store,
         contexts: ContextStore,
         attachments: AttachmentStore,
-        summarizer: Callable[[Conversation], ChatModel | None],
+        summarizer: Callable[[Conversation, str | None], ChatModel | None],
         budget: Callable[[ChatModel], int],
         call_seconds: float = CALL_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
@@ -111,7 +112,7 @@ class Compactor:
         conversation, tokens = claim.conversation, summary_tokens(use.budget)
         if not (use.start or use.is_full) or not tokens or self._is_taken(conversation.id):
             return
-        model = self._summarizer(conversation)
+        model = self._summarizer(conversation, use.assigned)
         if model is None or ECHO in model.name.split(","):
             return
         if self._failures.is_pausing(conversation.id, model.name):

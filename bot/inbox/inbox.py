@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 
 from bot.common.retry import retry_while_unavailable
-from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.errors import CommandDone, PlatformError, StoreUnavailable
 from bot.domain.inbox import (
     Accepted,
@@ -24,6 +24,7 @@ from bot.domain.inbox import (
     Receipt,
     Watermark,
 )
+from bot.domain.policy import ALLOWED, Access
 from bot.inbox import commands
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.edits import EditHandler
@@ -31,6 +32,7 @@ from bot.inbox.notices import StorageNotices
 from bot.ports.clock import Clock
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
+from bot.ports.policy import Policy
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
@@ -70,14 +72,25 @@ class DurableInbox:
         clock: Clock,
         missed_seconds: float,
         intake: AttachmentIntake,
+        policy: Policy | None = None,
     ) -> None:
         self._store, self._scheduler, self._commands = store, scheduler, commands
         self._models, self._adapters, self._edits = models, adapters, edits
         self._clock, self._missed_seconds = clock, missed_seconds
-        self._intake = intake
+        self._intake, self._policy = intake, policy
         self._says: set[asyncio.Task[None]] = set()
         self._notices = StorageNotices(clock.monotonic)
         self._connected: set[str] = set()
+
+    # ── access ────────────────────────────────────────────────────────────────────────────────
+    def listens(self, channel: ConversationKey, category: str = "") -> bool:
+        """Whether messages that address no one may be questions in this channel."""
+        return self._policy is not None and self._policy.listens(channel, category)
+
+    async def refusal(self, key: ConversationKey, author: Author) -> str:
+        """Why a person may not ask here; "" if they may, or if that is unknown."""
+        verdict = ALLOWED if self._policy is None else await self._policy.may_ask(key, author)
+        return verdict.reason if verdict.access is Access.REFUSED else ""
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def receive(self, incoming: Incoming) -> Receipt:

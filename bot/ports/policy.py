@@ -6,20 +6,29 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.policy import EffectivePolicy, PersonFacts, PersonRef, PlaceFacts, PlaceRef, Verdict
+from bot.domain.policy import (
+    EffectivePolicy,
+    Override,
+    OverrideName,
+    PersonFacts,
+    PersonRef,
+    PlaceFacts,
+    PlaceRef,
+    Verdict,
+)
 
 
 class Directory(Protocol):
     """What one platform knows about people and places. Every adapter has one.
 
     Answers may be up to a minute old. Methods raise a PlatformError if the platform does not
-    answer; nobody is allowed anything because of that.
+    answer; no one is allowed anything because of that.
     """
 
     @property
     def has_strangers(self) -> bool:
         """Whether people of other organizations can write here. If not, a place without rules about
-        people needs no call to `person`.
+        people needs no facts about them.
         """
         ...
 
@@ -31,6 +40,15 @@ class Directory(Protocol):
         """A person in the workspace of `key`. Raises Gone if they are not (or no longer) there."""
         ...
 
+    async def is_stranger(self, key: ConversationKey, author: Author) -> bool:
+        """Whether a person is of another organization; raises as `person`.
+
+        Asked for each message where no rule is about people, so adapters answer from what events
+        say of their authors, and call the platform only if those did not say it. Always False
+        without `has_strangers`.
+        """
+        ...
+
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
         """Whether a person can read a channel (a key without thread) at this moment.
 
@@ -39,7 +57,7 @@ class Directory(Protocol):
         ...
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """The references, as written, that name nobody and nothing here.
+        """The references, as written, that name no one and nothing here.
 
         For `doctor`, and for block lists, which block all people if a reference names no one. The
         references of block lists have the workspace that they are applied in.
@@ -80,4 +98,27 @@ class Policy(Protocol):
 
     async def is_admin(self, key: ConversationKey, author: Author) -> bool:
         """Whether this person administers the bot in this workspace; no if that is unknown."""
+        ...
+
+
+class PolicyStore(Protocol):
+    """What administrators set by command. Methods raise StoreUnavailable if the database fails."""
+
+    async def list_overrides(self) -> Sequence[Override]:
+        """All values of all channels."""
+        ...
+
+    async def set_override(
+        self,
+        channel: ConversationKey,
+        name: OverrideName,
+        value: str | None,
+        *,
+        by: Author,
+        source: str = "",
+    ) -> Override | None:
+        """Set a value of a channel, or take it back with None; both are written to the audit.
+
+        `source` is as in `Store`: raises CommandDone if the command was executed before.
+        """
         ...

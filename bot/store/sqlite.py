@@ -42,6 +42,7 @@ from bot.store.library import SqliteLibrary
 from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.operations import reads, writes, writes_at
+from bot.store.policy import SqlitePolicy
 from bot.store.purge import Purger
 from bot.store.staging import FileOperations, data_of, with_digests
 
@@ -87,6 +88,7 @@ class SqliteStore(FileOperations):
         self._shared, self._monitor = shared, monitor
         self._attachments = SqliteAttachments(**shared)
         self._contexts = SqliteContexts(writer=writer, readers=readers, clock=clock)
+        self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -166,6 +168,10 @@ class SqliteStore(FileOperations):
     def contexts(self) -> SqliteContexts:
         """The windows and summaries of the conversations. Always the same object."""
         return self._contexts
+
+    def policies(self) -> SqlitePolicy:
+        """What administrators set by command. Always the same object."""
+        return self._policies
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold)

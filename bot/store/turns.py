@@ -188,7 +188,7 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
     if result.content:
         _insert_reply(db, values)
     if result.tells_summary:
-        contexts.record_told(db, turn["conversation_id"], epoch=turn["epoch"])
+        contexts.record_told(db, turn["conversation_id"], epoch=turn["epoch"], turn=fence.turn)
     db.execute(
         "UPDATE conversations SET updated_at = :now"
         " WHERE id = (SELECT conversation_id FROM turns WHERE id = :turn)",
@@ -198,6 +198,7 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
 
 def _values(result: TurnResult) -> dict[str, object]:
     usage = result.usage
+    says_cached = usage is not None and (usage.reports_cache or usage.cached_tokens > 0)
     return {
         "outcome": result.outcome.value,
         "error": None if result.failure is None else result.failure.value,
@@ -208,7 +209,7 @@ def _values(result: TurnResult) -> dict[str, object]:
         "finish_reason": result.finish_reason,
         "input": None if usage is None else usage.input_tokens,
         "output": None if usage is None else usage.output_tokens,
-        "cached": None if usage is None else usage.cached_tokens,
+        "cached": usage.cached_tokens if usage is not None and says_cached else None,
         "cache_write": None if usage is None else usage.cache_write_tokens,
         "reasoning": None if usage is None else usage.reasoning_tokens,
         "estimated": result.estimated_tokens,

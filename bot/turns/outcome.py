@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.domain import texts
+from bot.domain.context import RequestTokens
 from bot.domain.errors import ContentRefused, ModelError
 from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
@@ -40,7 +41,7 @@ class ReplyDraft:
     shortened: bool = False  # the questions were too long to be sent completely
     omissions: Sequence[str] = ()  # sentences about attachments that were not, or partly, read
     summarized: bool = False  # the request has a summary, and no reply has said so yet
-    estimated_tokens: int | None = None  # of the newest request: see `TurnResult`
+    request_tokens: RequestTokens | None = None  # of the newest request; None if it has images
     unasked: bool = False  # there is only an attachment, and it cannot be read
 
     def add(self, delta: Delta, now: float) -> None:
@@ -62,6 +63,13 @@ class ReplyDraft:
     def content(self) -> str:
         """The answer so far, without text that turned out to be reasoning."""
         return split_reasoning("".join(self.text))[1].strip()
+
+    def _measured_estimate(self) -> int | None:
+        """The estimate that the provider's count is compared with; None if it is no such count."""
+        tokens, usage = self.request_tokens, self.usage
+        if tokens is None or usage is None or not tokens.measured_by(usage.input_tokens):
+            return None
+        return tokens.estimated
 
     def to_result(
         self, outcome: Outcome, sentence: str = "", failure: FailureReason | None = None
@@ -86,7 +94,7 @@ class ReplyDraft:
             usage=self.usage,
             failure=failure,
             first_token_at=self.first_token_at,
-            estimated_tokens=self.estimated_tokens,
+            estimated_tokens=self._measured_estimate(),
             tells_summary=bool(summarized),
         )
 

@@ -84,13 +84,15 @@ class TurnRunner:
         except LostOwnership as error:
             log.info("the attempt lost its turn", reason=str(error))
 
-    def model(self, claim: Claim) -> ChatModel:
-        """The model chosen for the conversation if it is still offered, else the default."""
-        return self._models.get(claim.conversation.model)
-
-    def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
-        """Builds the requests of an attempt."""
-        return RequestBuilder(ports=self._context, claim=claim, attachments=attachments)
+    async def prepare(
+        self, claim: Claim, attachments: TurnAttachments
+    ) -> tuple[ChatModel, RequestBuilder]:
+        """The model that answers an attempt, and what builds the requests to it."""
+        profile = await self._context.profile(claim.conversation)
+        requests = RequestBuilder(
+            ports=self._context, claim=claim, attachments=attachments, profile=profile
+        )
+        return profile.model(self._models, claim.conversation), requests
 
 
 class _Attempt:
@@ -183,13 +185,11 @@ class _Attempt:
             return True
         on_wait = partial(reply.note, texts.note(texts.QUEUED), queued=True)
         async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
-            model = self._runner.model(self._claim)
+            model, requests = await self._runner.prepare(self._claim, self._attachments)
             if opening := ReplyParts(notice=self._draft.notice).opening():
                 reply.write(opening)
             async with reply.cancel_on_failure():
-                await self._ask_with_less(
-                    model, self._runner.requests(self._claim, self._attachments), reply
-                )
+                await self._ask_with_less(model, requests, reply)
         return True
 
     async def _receive_attachments(self, reply: Publisher) -> None:
@@ -220,9 +220,9 @@ class _Attempt:
             self._draft.shortened = requests.shortened
             self._draft.omissions = requests.omissions
             self._draft.summarized = requests.has_new_summary
-            self._draft.estimated_tokens = requests.estimated_tokens
+            self._draft.request_tokens = requests.tokens
             try:
-                await self._ask(request, reply)
+                await self._ask(model, request, reply)
                 self._use = requests.use(self._draft.content)
                 return await requests.record_answer(self._draft.model, self._draft.usage)
             except (ContextTooLong, CannotSee, ImageRefused) as error:
@@ -233,9 +233,9 @@ class _Attempt:
                     raise
                 request = less
 
-    async def _ask(self, request: ChatRequest, reply: Publisher) -> None:
+    async def _ask(self, model: ChatModel, request: ChatRequest, reply: Publisher) -> None:
         reasoning = self._draft.reasoning
-        async with _deltas(self._runner.model(self._claim), request) as deltas:
+        async with _deltas(model, request) as deltas:
             async for delta in deltas:
                 if delta.loading:
                     reply.note(texts.note(texts.LOADING))
