@@ -152,7 +152,7 @@ class SlackAdapter:
             session = await closing.enter_async_context(new_download_session())
             self._downloads = SlackFiles(api=api, session=session, seconds=self._download_seconds)
             closing.callback(setattr, self, "_downloads", None)
-            workspace = Workspace(me=me, api=api, clock=self._clock)
+            workspace = Workspace(me=me, api=api, clock=self._clock, listens=inbox.listens)
             self._connected_workspace = workspace
             closing.push_async_callback(workspace.aclose)
             saver = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)

@@ -74,7 +74,7 @@ class SlackDirectory:
         standing, is_admin = Standing.STRANGER, False
         groups = asyncio.create_task(self._groups(workspace))
         try:
-            if not workspace.facts.is_known_stranger(author.id):
+            if not workspace.facts.is_stranger(author.id):
                 standing, is_admin = await self._standing(workspace, author.id)
             known = await groups
         finally:
@@ -87,6 +87,15 @@ class SlackDirectory:
             is_workspace_admin=is_admin,
             groups_are_known=known.is_complete,
         )
+
+    async def is_stranger(self, _key: ConversationKey, author: Author) -> bool:
+        """See the port."""
+        workspace = self._connected()
+        known = workspace.facts.is_stranger(author.id)
+        if known is not None:
+            return known
+        standing, _ = await self._standing(workspace, author.id)
+        return standing is Standing.STRANGER
 
     async def _standing(self, workspace: Workspace, user: str) -> tuple[Standing, bool]:
         """A person's standing, and whether they administer the workspace.
@@ -131,7 +140,7 @@ class SlackDirectory:
     async def _reads(self, workspace: Workspace, channel: str, user: str) -> bool:
         facts = workspace.facts
         is_public = (await facts.channels.get(channel)).kind == "channel"
-        if is_public and not facts.is_known_stranger(user):
+        if is_public and not facts.is_stranger(user):
             try:
                 standing, _ = await self._standing(workspace, user)
             except Gone:

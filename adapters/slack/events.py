@@ -188,6 +188,14 @@ def address_of(event: Payload, kind: str, me: Identity) -> Address | None:
     return Address.ASIDE if slack_text.mentions_others(text, me.user) else Address.FOLLOW_UP
 
 
+def addresses_no_one(event: Payload, me: Identity) -> bool:
+    """Whether a message is outside threads and mentions neither the bot nor anyone else."""
+    text = content.author_text(event)
+    mentioned = me.user in slack_text.mentioned_users(text)
+    outside = thread_of(event) == message_ts(event)
+    return outside and not mentioned and not slack_text.mentions_others(text, me.user)
+
+
 def _route(event: Payload, channel: str, thread: str, kind: str) -> dict[str, str]:
     """The addressing data of a reply.
 

@@ -89,8 +89,8 @@ class WorkspaceFacts:
         if user and home:
             self._homes[user] = home
 
-    def is_known_stranger(self, user: str) -> bool:
-        """Whether an event showed that the person is of another organization."""
+    def is_stranger(self, user: str) -> bool | None:
+        """Whether events showed the person to be of another organization; None if none did."""
         return people.is_elsewhere(self._homes.get(user, ""), self._me)
 
     def channel_renamed(self, channel: str, name: str) -> None:

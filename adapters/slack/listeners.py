@@ -229,7 +229,15 @@ class Listeners:
         event_id = ident(body, "event_id") or payloads.ts(event, "event_ts")
         source = f"{key.platform}/{key.workspace}/{channel}/stop-{event_id}" if event_id else ""
         stop = Command(name="stop", key=key, author=Author(user, user), source=source)
-        await self._inbox.command(stop)
+        reply = await self._inbox.command(stop)
+        if reply.refused:  # Slack ended the stream, but the answer continues in edits
+            self._run_in_background(self._show_in_thread(user, channel, thread, reply))
+
+    async def _show_in_thread(
+        self, user: str, channel: str, thread: str, reply: CommandReply
+    ) -> None:
+        body = self._builder.command_reply(reply)
+        await self._workspace.post_ephemeral(channel=channel, user=user, thread=thread, body=body)
 
     async def _on_token_revoked(self, body: Payload) -> None:
         """Handle the app's removal or a revoked bot token; a person's token does not matter

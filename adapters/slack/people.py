@@ -8,7 +8,6 @@ organization are no strangers to each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adapters.slack import payloads
@@ -19,7 +18,6 @@ from bot.domain.policy import Standing
 
 _FLAGS = ("deleted", "is_restricted", "is_ultra_restricted", "is_stranger")
 _ADMIN_FLAGS = ("is_admin", "is_owner", "is_primary_owner")
-_HOMES = ("user_team", "source_team", "team")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +76,26 @@ def _name(user: Payload) -> str:
     return next(filter(None, map(slack_text.name, names)), "")
 
 
-def home_in(event: Mapping[str, object]) -> str:
-    """The author's workspace according to a message event; "" if it does not say."""
+def home_in(body: Payload, me: Identity) -> str:
+    """The workspace of a message's author according to its event; "" if that does not say.
+
+    In a channel of Slack Connect, `team` alone does not prove that the author is one of us.
+    """
+    event = mapping(body, "event")
     profile = ident(mapping(event, "user_profile"), "team")
-    homes = [ident(event, name) for name in _HOMES]
-    return next(filter(None, (homes[0], profile, *homes[1:])), "")
+    found = next(
+        filter(None, (ident(event, "user_team"), profile, ident(event, "source_team"))), ""
+    )
+    team = ident(event, "team")
+    is_proof = team != me.team or body.get("is_ext_shared_channel") is False
+    return found or (team if is_proof else "")
 
 
-def is_elsewhere(home: str, me: Identity) -> bool:
-    """Whether someone at home in the workspace `home` is certainly a stranger.
+def is_elsewhere(home: str, me: Identity) -> bool | None:
+    """Whether someone at home in the workspace `home` is a stranger; None if that does not tell.
 
     Within Enterprise Grid another workspace may belong to the same organization.
     """
-    return bool(home) and home != me.team and not me.enterprise
+    if home == me.team:
+        return False
+    return True if home and not me.enterprise else None

@@ -6,7 +6,7 @@ Reading an event never waits long for Slack: a name that is not known in time st
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,10 +47,20 @@ MAX_THREADS = 20_000
 
 
 class Workspace:
-    """Everything that handling one workspace's events needs."""
+    """Everything that handling one workspace's events needs.
 
-    def __init__(self, *, me: Identity, api: WebApi, clock: Clock) -> None:
-        self.me, self.api = me, api
+    `listens`: see `bot.ports.inbox.AccessLookup`.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: Identity,
+        api: WebApi,
+        clock: Clock,
+        listens: Callable[[ConversationKey], bool] = lambda _channel: False,
+    ) -> None:
+        self.me, self.api, self._listens = me, api, listens
         self.mention_files = MentionFiles(self._read_mention)
         self.posts = ChannelPosts(me=me, clock=clock, read=self._read_before)
         self.facts = WorkspaceFacts(me=me, api=api, clock=clock)
@@ -72,6 +82,7 @@ class Workspace:
         event = mapping(body, "event")
         if not events.is_from_person(event, self.me):
             return None
+        self.facts.note_home(payloads.ident(event, "user"), people.home_in(body, self.me))
         if events.is_mention(event):
             event, kind, names = await asyncio.gather(
                 self._with_files(event), self._kind(event), self._names([event], names_within)
@@ -80,7 +91,7 @@ class Workspace:
         else:
             self.mention_files.note(*_place(event), event)
             kind = await self._kind(event)
-            address = events.address_of(event, kind, self.me) or default_address
+            address = self._address_of(event, kind) or default_address
             names = {} if address is None else await self._names([event], names_within)
         if address is None:
             return None
@@ -91,13 +102,18 @@ class Workspace:
         links = linked_messages(event, self.me.host, found.author.id)
         return replace(found, attachments=(*found.attachments, *links))
 
+    def _address_of(self, event: Payload, kind: str) -> Address | None:
+        address = events.address_of(event, kind, self.me)
+        if address is None and events.addresses_no_one(event, self.me):
+            channel = self.key(payloads.ident(event, "channel"))
+            return Address.CHANNEL if self._listens(channel) else None
+        return address
+
     def note(self, event: Payload) -> None:
-        """Remember what an event about a new message tells for later."""
+        """Remember that a thread has replies."""
         channel, thread = payloads.ident(event, "channel"), events.thread_of(event)
         if thread != events.message_ts(event):
             self._threads[channel, thread] = True
-        if events.is_from_person(event, self.me):
-            self.facts.note_home(payloads.ident(event, "user"), people.home_in(event))
 
     def has_replies(self, channel: str, thread: str) -> bool:
         """Whether a reply in the thread was seen; Slack shows private messages only there."""
@@ -229,6 +245,7 @@ class Workspace:
             author=incoming.author,
             text=content.quotation(root, names),
             edited_at=None,
+            from_bot=True,
         )
 
     async def post_ephemeral(
