@@ -56,8 +56,11 @@ async def test_a_network_failure_is_not_blamed_on_the_tokens(sim: SlackSim) -> N
 
 async def test_each_missing_scope_is_named_with_its_consequence(sim: SlackSim) -> None:
     await sim.scopes(["chat:write", "channels:read", "groups:read", "app_mentions:read"])
-    failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)
+    findings = await socket_adapter(sim).check()
+    failed = by_verdict(findings, Verdict.FAILED)
     assert "Slack scope users:read" in failed
+    warned = by_verdict(findings, Verdict.WARNING)["Slack scope usergroups:read"]
+    assert "@oncall" in warned.detail  # the rules that need it; everything else works
     assert "names" in failed["Slack scope users:read"].detail
     assert "OAuth & Permissions" in failed["Slack scope users:read"].advice
     assert "Slack scope chat:write" not in failed
