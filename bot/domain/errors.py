@@ -28,6 +28,7 @@ ThreadlineError
 │   └── ModelFailed            anything else
 ├── AttachmentError            a file or link cannot be used; carries the reason, and the wait
 ├── QueueFull                  too many turns are waiting
+├── NotAllowed                 no author of a turn's questions may ask
 ├── TemplateError              a conversation template has a syntax error; carries its position
 └── PlatformError              a platform, translated at the edge of an adapter; carries the code
     ├── Throttled              429; carries the wait
@@ -91,6 +92,14 @@ class QueueFull(ThreadlineError):
     def __init__(self, *, own: bool) -> None:
         super().__init__("too many turns of one person wait" if own else "too many turns wait")
         self.own = own
+
+
+class NotAllowed(ThreadlineError):
+    """No author of a turn's questions may ask. `unknown`: the platform did not say who they are."""
+
+    def __init__(self, *, unknown: bool) -> None:
+        super().__init__("the authors are unknown" if unknown else "the authors may not ask")
+        self.unknown = unknown
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────

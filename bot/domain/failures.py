@@ -34,4 +34,6 @@ class FailureReason(StrEnum):
     QUEUE_FULL = "queue full"
     MISSED = "missed"
     TOO_MANY_ATTEMPTS = "too many attempts"
+    NOT_ALLOWED = "not allowed"
+    ASKER_UNKNOWN = "asker unknown"
     ENDS_PROCESS = "it ends the process"

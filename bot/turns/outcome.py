@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from bot.domain import texts
+from bot.domain import access_texts, texts
 from bot.domain.context import RequestTokens
-from bot.domain.errors import ContentRefused, ModelError
+from bot.domain.errors import ContentRefused, ModelError, NotAllowed
 from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
@@ -131,6 +131,15 @@ def failed_result(draft: ReplyDraft, error: ModelError) -> TurnResult:
     """The model failed: its text so far stays, with a sentence about the failure."""
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
     return draft.to_result(outcome, texts.model_failure(error), error.reason)
+
+
+def not_allowed_result(draft: ReplyDraft, error: NotAllowed) -> TurnResult:
+    """No author of the questions may ask, or the platform did not say who they are."""
+    if error.unknown:
+        return draft.to_result(
+            Outcome.FAILED, access_texts.ASKER_UNKNOWN, FailureReason.ASKER_UNKNOWN
+        )
+    return draft.to_result(Outcome.FAILED, access_texts.NO_LONGER, FailureReason.NOT_ALLOWED)
 
 
 def interrupted_result(draft: ReplyDraft, reason: Outcome) -> TurnResult:

@@ -22,6 +22,7 @@ from bot.domain.errors import (
     ImageRefused,
     LostOwnership,
     ModelError,
+    NotAllowed,
     QueueFull,
     Refused,
 )
@@ -33,6 +34,7 @@ from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.store import Store
 from bot.replies.publisher import Publisher
+from bot.turns.access import AskerCheck
 from bot.turns.display import ReplyParts
 from bot.turns.outcome import (
     ReplyDraft,
@@ -40,6 +42,7 @@ from bot.turns.outcome import (
     controls_for,
     failed_result,
     interrupted_result,
+    not_allowed_result,
     notice_for,
     result_to_show,
     result_without_model,
@@ -70,7 +73,7 @@ class TurnRunner:
         self.store, self.surface, self.clock = store, surface, context.clock
         self.options, self.attachments = context.options, attachments
         self.slots = TurnSlots(running=self.options.max_concurrent, queued=self.options.max_queued)
-        self.compactor = compactor
+        self.compactor, self.askers = compactor, AskerCheck(context.policy, store, context.clock)
         self._models, self._context = models, context
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
@@ -164,6 +167,8 @@ class _Attempt:
         except QueueFull as error:
             sentence = texts.TOO_MANY_OF_YOURS if error.own else texts.TOO_BUSY
             return draft.to_result(Outcome.FAILED, sentence, FailureReason.QUEUE_FULL)
+        except NotAllowed as error:
+            return not_allowed_result(draft, error)
         except ModelError as error:
             log.warning(
                 "the model failed",
@@ -180,6 +185,7 @@ class _Attempt:
 
     async def _stream(self, reply: Publisher) -> bool:
         """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
+        await self._check_askers()
         await self._receive_attachments(reply)
         if self._has_nothing_to_ask():
             return True
@@ -191,6 +197,12 @@ class _Attempt:
             async with reply.cancel_on_failure():
                 await self._ask_with_less(model, requests, reply)
         return True
+
+    async def _check_askers(self) -> None:
+        """Go on with the questions of people who may ask. Raises NotAllowed."""
+        self._claim = await self._runner.askers.check(self._claim)
+        self._draft.notice = notice_for(self._claim)
+        self._attachments = TurnAttachments(self._runner.attachments, self._claim)
 
     async def _receive_attachments(self, reply: Publisher) -> None:
         """Wait for the questions' files and links, and say so if that takes long."""
