@@ -318,7 +318,7 @@ async def test_a_private_sentence_is_shown_where_the_person_sees_it(
 async def test_a_channel_that_the_bot_answers_everything_in(
     sim: SlackSim, slack: SlackAdapter, inbox: FakeInbox
 ) -> None:
-    """Each message of a person in a thread of its own, and nothing else."""
+    """Each message of a person is reported with a separate thread, and nothing else."""
     team = await sim.add_channel("team")
     inbox.listening = frozenset({team})
     first = await sim.say(ids.ALICE, team, "what now?")

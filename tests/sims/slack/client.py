@@ -127,6 +127,13 @@ class SlackSim(SimProcess):
         """Make a person a guest, who sees only the channels that they are in."""
         await self.describe_person(user, guest=True)
 
+    async def add_person(
+        self, name: str, channels: Sequence[str] = (), *, team: str = ids.TEAM
+    ) -> str:
+        """Add a person who is in these channels; returns their id."""
+        added = await self.call("add_person", name=name, channels=list(channels), team=team)
+        return cast(str, added)
+
     async def describe_person(self, user: str, **changes: Any) -> None:
         """Change what Slack says about a person, without an event: `guest`, `admin`, `deleted`,
         `team` or `enterprise_user`."""

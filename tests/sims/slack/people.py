@@ -13,7 +13,7 @@ from tests.sims.slack.files import new_file, remove_file, shown_file, transcribe
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import rich_text, to_stored_text
 from tests.sims.slack.streams import clear_status
-from tests.sims.slack.values import ApiError, Channel, Group, Json, Message
+from tests.sims.slack.values import ApiError, Channel, Group, Json, Message, User
 from tests.sims.slack.workspace import bot_message, new_message_id
 
 
@@ -162,6 +162,14 @@ class People:
         letter = "C" if channel.kind == "channel" else "G"
         event: Json = {"type": kind, "user": user, "channel": channel.id, "channel_type": letter}
         return event | {"team": ids.TEAM, "event_ts": self.workspace.new_ts()}
+
+    def add_person(self, name: str, channels: Sequence[str], team: str = ids.TEAM) -> str:
+        """Add a person who is in these channels; returns their id."""
+        user = User(f"U1{len(self.workspace.users):08d}", name, team, name.title())
+        self.workspace.users[user.id] = user
+        for channel in channels:
+            self.workspace.channel(channel).members.add(user.id)
+        return user.id
 
     def describe_person(self, user: str, **changes: Any) -> None:
         """Change what Slack says about a person, without an event: `guest`, `admin`, `deleted`,
