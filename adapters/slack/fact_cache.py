@@ -42,6 +42,7 @@ class FactCache(Generic[K, V]):
         self._known: TTLCache[K, V] = TTLCache(size, FRESH_SECONDS, clock.monotonic)
         self._unscoped: TTLCache[K, bool] = TTLCache(size, FRESH_SECONDS, clock.monotonic)
         self._in_flight: dict[K, asyncio.Task[V]] = {}
+        self._tasks: set[asyncio.Task[V]] = set()  # also those whose answers no longer count
 
     async def get(self, id_: K) -> V:
         """The fact. Raises a PlatformError."""
@@ -51,7 +52,8 @@ class FactCache(Generic[K, V]):
             raise Gone(code=MISSING_SCOPE)
         if id_ not in self._in_flight:
             self._in_flight[id_] = asyncio.create_task(self._look_up(id_))
-            self._in_flight[id_].add_done_callback(_retrieve_exception)
+            self._tasks.add(self._in_flight[id_])
+            self._in_flight[id_].add_done_callback(self._end)
         return await asyncio.shield(self._in_flight[id_])
 
     def forget(self, id_: K) -> None:
@@ -67,10 +69,14 @@ class FactCache(Generic[K, V]):
 
     async def aclose(self) -> None:
         """Cancel the lookups in flight."""
-        tasks = tuple(self._in_flight.values())
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _end(self, task: asyncio.Task[V]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # all callers may have stopped waiting
 
     async def _look_up(self, id_: K) -> V:
         task = asyncio.current_task()
@@ -90,9 +96,3 @@ class FactCache(Generic[K, V]):
         finally:
             if self._in_flight.get(id_) is task:
                 del self._in_flight[id_]
-
-
-def _retrieve_exception(task: asyncio.Task[V]) -> None:
-    """The callers may have stopped waiting, and asyncio would log a traceback."""
-    if not task.cancelled():
-        task.exception()
