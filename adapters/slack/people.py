@@ -48,6 +48,8 @@ def _standing(user: Payload, me: Identity) -> Standing | None:
         return None
     if flags["is_stranger"] or not _is_ours(user, me):
         return Standing.STRANGER
+    if "is_restricted" not in user:  # only of strangers and deleted people
+        return None
     is_guest = flags["is_restricted"] or flags["is_ultra_restricted"]
     return Standing.GUEST if is_guest else Standing.MEMBER
 

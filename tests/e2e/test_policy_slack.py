@@ -163,7 +163,8 @@ async def assert_refused(
 async def test_a_right_that_is_lost_while_a_question_waits(
     sim: SlackSim, driver: SlackDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """The question is not sent to the model, and is answered once the right is back."""
+    """The question is not sent to the model, nor its edit, and is answered once the right is
+    back."""
     (ops,) = await channels_of(sim, "ops")
     await sim.group("oncall", [ids.ALICE])
     write_rules(bot, f"[[rules]]\nwhere = '{HERE}/#ops'\nallow = ['@oncall']")
@@ -183,6 +184,9 @@ async def test_a_right_that_is_lost_while_a_question_waits(
         await sim.until(lambda: has_event(sim, "subteam_members_changed"))
         await model.release()
         await whole(driver, thread, "Once there", access_texts.NO_LONGER)
+        refusals = len(bot.events("a person may not ask"))
+        await driver.edit(thread, second, "the second, changed")
+        await bot.wait_for_log("a person may not ask", refusals + 1)
         assert await model.streams(match="the second") == []
         await sim.group("oncall", [ids.ALICE, ids.BOB])
 
@@ -193,6 +197,7 @@ async def test_a_right_that_is_lost_while_a_question_waits(
         await driver.press(thread, "retry")
         await whole(driver, thread, "Once there", "Sure.")
         assert len(await model.streams(match="the second")) == 1
+        assert await model.streams(match="changed") == []
 
 
 # ── which messages are questions ──────────────────────────────────────────────────────────────
@@ -285,6 +290,8 @@ async def test_people_and_controls(
 
                 await sim.until(is_asked)
                 (reply,) = await whole(driver, thread, "Half of")
+        refused = await answer_to(sim, ids.CAROL, channels["everyone"], "/model")
+        assert "Nothing was changed: people of other organizations" in refused
         await assert_stop_is_refused(sim, driver, model, channels["participants"])
 
 

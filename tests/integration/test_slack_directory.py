@@ -53,7 +53,7 @@ async def forget(slack: SlackAdapter) -> None:
     """A minute has passed."""
     facts = slack._workspace.facts
     for cache in (facts.people, facts.groups, facts.channels, facts.members, facts._ids):
-        cache._known.clear()
+        cache.forget_where(lambda _id, _fact: True)
         cache._unscoped.clear()
     facts._homes.clear()
 
@@ -106,7 +106,7 @@ async def test_events_tell_strangers_without_a_request(
 
 
 async def forget_people(slack: SlackAdapter) -> None:
-    slack._workspace.facts.people._known.clear()
+    slack._workspace.facts.people.forget_where(lambda _id, _person: True)
 
 
 async def test_colleagues_of_one_enterprise_are_no_strangers(
@@ -260,7 +260,7 @@ async def test_a_failed_lookup_costs_one_decision(
 
 
 async def forget_groups(slack: SlackAdapter) -> None:
-    slack._workspace.facts.groups._known.clear()
+    slack._workspace.facts.groups_changed()
 
 
 async def test_missing_scopes_make_facts_unknown(
