@@ -9,7 +9,9 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,6 +167,23 @@ def _restore(settings: Settings, options: argparse.Namespace) -> None:
     print(f"restored {options.file} to {settings.database_path}{note}")
 
 
+def _usage(settings: Settings, options: argparse.Namespace) -> None:
+    from bot.domain.spending import UsageField, UsageQuery
+    from bot.domain.spending_texts import usage_table
+    from bot.domain.usage_csv import to_csv
+    from bot.policy.budgets import day_of
+    from bot.store.usage_report import read_usage
+
+    try:
+        by = tuple(UsageField(name) for name in options.by.split(","))
+    except ValueError:
+        raise SettingsError("--by", f"write some of {', '.join(UsageField)}") from None
+    first = day_of(time.time(), settings.zone) - timedelta(days=options.days - 1)
+    path = settings.database_path.absolute()
+    rows = read_usage(path, UsageQuery(first_day=first.isoformat()), by)
+    print(to_csv(rows, by) if options.csv else usage_table(rows, by), end="")
+
+
 def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     from bot import app
 
@@ -192,6 +211,24 @@ def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
     for line in policy_report.describe_policy(settings, resolve_policy(settings)):
         print(line)
+    for line in _check_prices(settings):
+        print(line)
+
+
+def _check_prices(settings: Settings) -> Iterator[str]:
+    """Lines about models that no budget of money can let through."""
+    from bot.config.policy_report import money_budgets
+
+    if not (budgets := money_budgets(resolve_policy(settings))):
+        return
+    from bot.core import find_unpriced
+
+    for name in asyncio.run(find_unpriced(settings)):
+        yield (
+            f"{name}: its price is not known, so it answers no question that counts for a budget "
+            f'of money ({", ".join(budgets)}); write [models."{name}"] price = '
+            "{ input = …, output = … } into threadline.toml, with 0 for a model that is free"
+        )
 
 
 def _format(finding: Finding) -> str:
@@ -238,6 +275,15 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
     restore = add("restore", _restore, "replace the database with a backup; stop the bot first")
     restore.add_argument("file", type=Path, metavar="FILE", help="a file written by `backup`")
+    usage = add("usage", _usage, "show what models cost, by day, person, channel and model")
+    usage.add_argument("--csv", action="store_true", help="as CSV, with every kind of token")
+    usage.add_argument("--days", type=int, default=30, help="the last days, today included (30)")
+    usage.add_argument(
+        "--by",
+        default="day,person,channel,model",
+        metavar="FIELDS",
+        help="some of day, platform, workspace, channel, person, model, purpose",
+    )
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     config = commands.add_parser("config", help="check .env and threadline.toml without starting")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)

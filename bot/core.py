@@ -12,8 +12,10 @@ from functools import partial
 
 import structlog
 
+from bot.common.clock import SystemClock
 from bot.common.retry import retry_while_unavailable
 from bot.config.fields import split
+from bot.config.model_names import is_pattern
 from bot.config.models import resolve
 from bot.config.policy_rules import resolve_policy
 from bot.config.providers import ModelsConfig
@@ -36,14 +38,20 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.inbox.usage_commands import UsageCommands
 from bot.llm.model_server import ModelOptions
+from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
+from bot.policy.budgets import PolicyBudgets
+from bot.policy.meter import BudgetMeter
 from bot.policy.rules import PolicyRules
+from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory, Policy
+from bot.ports.spending import BudgetSource
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
@@ -72,6 +80,7 @@ class Core:
     scheduler: Scheduler
     fetcher: AttachmentFetcher
     compactor: Compactor
+    meter: BudgetMeter
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -91,6 +100,7 @@ class Core:
         if left:
             log.warning("unfinished turns remain for the next start", turns=left)
         await self.compactor.aclose()
+        await self.meter.aclose()
         await self.fetcher.aclose()
         await self.inbox.aclose()
 
@@ -114,6 +124,15 @@ def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> Mode
     """The registry of the configured models, which `prepare` builds."""
     options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
     return ModelRegistry(config, options)
+
+
+async def find_unpriced(settings: Settings) -> Sequence[str]:
+    """The configured models whose price is not known, without those of whole servers."""
+    config, clock = resolve(settings), SystemClock()
+    names = dict.fromkeys((*config.chain, *config.choices, *config.assigned))
+    async with contextlib.aclosing(build_models(settings, config, clock)) as models:
+        prices = ModelPrices(models, now=clock.time)
+        return await prices.find_unpriced([name for name in names if not is_pattern(name)])
 
 
 def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
@@ -155,6 +174,19 @@ def build_reporter(resources: Resources) -> WindowReporter:
     )
 
 
+def build_usage_reports(
+    settings: Settings, resources: Resources, clock: Clock, budgets: BudgetSource | None = None
+) -> UsageReports:
+    """Says what was used, and what is left of the budgets (by default those of the rules)."""
+    policy = resources.policy
+    return UsageReports(
+        store=resources.store.spending(),
+        budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
 async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
     suspects: Sequence[Suspect] = ()
     with contextlib.suppress(
@@ -172,16 +204,28 @@ def build_core(
     adapters: Mapping[str, Adapter],
     clock: Clock,
     is_down: Callable[[str], bool] = lambda _platform: False,
+    budgets: BudgetSource | None = None,
 ) -> Core:
-    """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform."""
+    """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform.
+
+    `budgets` limit what requests to models cost; by default those of the rules.
+    """
     store, models = resources.store, resources.models
     resources.policy.connect(lambda platform: _directory(adapters, platform))
+    meter = BudgetMeter(
+        store=store.spending(),
+        prices=ModelPrices(models, now=clock.time),
+        budgets=budgets or PolicyBudgets(resources.policy, resources.policy.is_one_of),
+        clock=clock,
+        zone=settings.zone,
+    )
     fetcher = AttachmentFetcher(
         store=store.attachments(),
         adapters=adapters,
         readers=resources.readers,
         clock=clock,
         max_bytes=settings.attachment_max_mb * 1_000_000,
+        meter=meter,
     )
 
     def open_surface(claim: Claim) -> Surface:
@@ -196,6 +240,7 @@ def build_core(
         attachments=store.attachments(),
         summarizer=lambda conversation, assigned: models.summarizer(conversation.model, assigned),
         budget=resources.context.budgets.get,
+        meter=meter,
     )
     runner = TurnRunner(
         store=store,
@@ -204,6 +249,7 @@ def build_core(
         context=replace(resources.context, wait=compactor.wait),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         compactor=compactor,
+        meter=meter,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -212,8 +258,8 @@ def build_core(
         max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
         max_links=settings.links_per_message,
     )
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
-    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher, compactor=compactor)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter)
 
 
 def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
@@ -261,6 +307,7 @@ def _build_inbox(
     scheduler: Scheduler,
     intake: AttachmentIntake,
     clock: Clock,
+    budgets: BudgetSource | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
     return DurableInbox(
@@ -273,9 +320,16 @@ def _build_inbox(
             reporter=build_reporter(resources),
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
             policy=resources.policy,
-            more=PolicyCommands(
-                store=store, policies=store.policies(), policy=resources.policy, catalog=models
-            ).handlers(),
+            more={
+                **PolicyCommands(
+                    store=store, policies=store.policies(), policy=resources.policy, catalog=models
+                ).handlers(),
+                **UsageCommands(
+                    store=store,
+                    policy=resources.policy,
+                    reports=build_usage_reports(settings, resources, clock, budgets),
+                ).handlers(),
+            },
         ),
         models=models,
         adapters=adapters,

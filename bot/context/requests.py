@@ -179,6 +179,11 @@ class RequestBuilder:
         except StoreUnavailable as error:
             log.warning("nothing learned from an answer: the database failed", error=str(error))
 
+    @property
+    def expected_tokens(self) -> float:
+        """The tokens of the newest request, as its provider should count them."""
+        return self._expected
+
     def use(self, answer: str) -> WindowUse:
         """How full the stored window is with its newest request and the `answer`.
 

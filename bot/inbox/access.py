@@ -127,6 +127,8 @@ class AccessGate:
         if command.name in QUESTIONS:
             return await self._policy.may_ask(key, author)
         verdict = await self._may_control(self._policy, command)
+        if verdict.allowed and command.name == CONTINUE:  # which asks a question
+            return await self._policy.may_ask(key, author)
         if verdict.allowed and command.name == RETRY:
             return await self._may_repeat(self._policy, command)
         return verdict

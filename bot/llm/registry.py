@@ -144,6 +144,11 @@ class ModelRegistry:
         """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""
         return self._server(name)
 
+    def facts_of(self, name: str) -> ModelFacts:
+        """Facts about the single model `name`. Raises SettingsError for an unknown provider."""
+        server = self._server(name)
+        return NO_FACTS if server is None else self._facts(name, server)
+
     async def aclose(self) -> None:
         """Close all clients."""
         await asyncio.gather(*self._closing)

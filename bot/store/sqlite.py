@@ -45,6 +45,7 @@ from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.operations import reads, writes, writes_at
 from bot.store.policy import SqlitePolicy
 from bot.store.purge import Purger
+from bot.store.spending import SqliteSpending, forget_old_sums
 from bot.store.staging import FileOperations, data_of, with_digests
 
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
@@ -61,9 +62,11 @@ class _Shared(TypedDict):
 
 
 def _forget_old_state(db: sqlite3.Connection, now: float) -> None:
-    """Delete old records of commands, and files that a dead process had begun to write."""
+    """Delete old records of commands and of budgets, and files that a dead process had begun to
+    write."""
     commands.forget_old_commands(db, now)
     files.unstage_all(db)
+    forget_old_sums(db, now)
 
 
 class SqliteStore(FileOperations):
@@ -89,6 +92,7 @@ class SqliteStore(FileOperations):
         self._shared, self._monitor = shared, monitor
         self._attachments = SqliteAttachments(**shared)
         self._contexts = SqliteContexts(writer=writer, readers=readers, clock=clock)
+        self._spending = SqliteSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
@@ -169,6 +173,10 @@ class SqliteStore(FileOperations):
     def contexts(self) -> SqliteContexts:
         """The windows and summaries of the conversations. Always the same object."""
         return self._contexts
+
+    def spending(self) -> SqliteSpending:
+        """The books of what models cost. Always the same object."""
+        return self._spending
 
     def policies(self) -> SqlitePolicy:
         """What administrators set by command. Always the same object."""

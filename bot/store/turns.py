@@ -13,7 +13,7 @@ from dataclasses import replace
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Change, Effect
 from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
-from bot.store import contexts, edits, rows
+from bot.store import contexts, edits, rows, spending
 from bot.store.commands import record_command
 
 
@@ -28,6 +28,7 @@ def claim(db: sqlite3.Connection, now: float, conversation: int) -> Claim | None
     if turn["state"] == "waiting":
         _start(db, conversation, turn["id"], now)
     else:
+        spending.settle_turn(db, turn["id"])
         db.execute(
             # A turn that is still held: its last attempt failed without ending the process.
             "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
@@ -164,6 +165,7 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
     ).fetchone()
     if turn is None:
         raise rows.lost(fence)
+    spending.settle_turn(db, fence.turn)  # nothing is left, unless a commit's outcome was unknown
     if result.content:
         _insert_reply(db, values)
     if result.tells_summary:

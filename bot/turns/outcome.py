@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 
-from bot.domain import access_texts, texts
+from bot.domain import access_texts, spending_texts, texts
 from bot.domain.context import RequestTokens
-from bot.domain.errors import ContentRefused, ModelError, NotAllowed
+from bot.domain.errors import ContentRefused, ModelError, NoBudget, NotAllowed, PriceUnknown
 from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
@@ -42,6 +43,7 @@ class ReplyDraft:
     omissions: Sequence[str] = ()  # sentences about attachments that were not, or partly, read
     summarized: bool = False  # the request has a summary, and no reply has said so yet
     request_tokens: RequestTokens | None = None  # of the newest request; None if it has images
+    budget_notices: tuple[str, ...] = ()  # about budgets that are nearly spent
     unasked: bool = False  # there is only an attachment, and it cannot be read
 
     def add(self, delta: Delta, now: float) -> None:
@@ -83,7 +85,11 @@ class ReplyDraft:
             notice=self.notice,
             reasoning=self.reasoning.text(late_reasoning, content),
             content=content,
-            sentences=tuple(filter(None, (sentence, shortened, *self.omissions, summarized))),
+            sentences=tuple(
+                filter(
+                    None, (sentence, shortened, *self.omissions, summarized, *self.budget_notices)
+                )
+            ),
         )
         return TurnResult(
             outcome=outcome,
@@ -131,6 +137,14 @@ def failed_result(draft: ReplyDraft, error: ModelError) -> TurnResult:
     """The model failed: its text so far stays, with a sentence about the failure."""
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
     return draft.to_result(outcome, texts.model_failure(error), error.reason)
+
+
+def refused_result(draft: ReplyDraft, error: NoBudget, zone: tzinfo | None) -> TurnResult:
+    """A budget forbids the request; `zone` is the time zone of the sentence."""
+    is_unknown = isinstance(error, PriceUnknown)
+    reason = FailureReason.PRICE_UNKNOWN if is_unknown else FailureReason.BUDGET_SPENT
+    outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
+    return draft.to_result(outcome, spending_texts.refused(error, zone), reason)
 
 
 def not_allowed_result(draft: ReplyDraft, error: NotAllowed) -> TurnResult:

@@ -87,6 +87,7 @@ class ScriptedTranscriber:
     """Hears `words` in every recording."""
 
     words: str = "reset everything, please"
+    name: str = "openai/whisper"
 
     async def transcribe(self, name: str, media_type: str, data: bytes) -> str:
         return self.words

@@ -29,6 +29,7 @@ from bot.inbox.policy_commands import PolicyCommands
 from bot.policy.rules import PolicyRules
 from bot.ports.inbox import Inbox
 from bot.ports.model import ChatModel
+from bot.ports.spending import Meter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -228,10 +229,11 @@ def world_of(
     compaction: Mapping[str, Any] | None = None,
     wrap: Callable[[Any], Any] = lambda part: part,
     policy: PolicyRules | None = None,
+    meter: Meter | None = None,
     directory: FixedDirectory | None = None,
     **options: Any,
 ) -> World:
-    """The core; it summarizes conversations only with a `summarizer`.
+    """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
 
     `wrap` replaces the parts of the store that the compactor uses. Without `policy` there are no
     rules. `directory` knows the people and places of the fake platform.
@@ -264,6 +266,7 @@ def world_of(
         ),
         attachments=room.ports,
         compactor=compactor,
+        meter=meter,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     reporter = FixedReporter()

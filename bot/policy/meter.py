@@ -1,0 +1,240 @@
+"""The meter: every request to a model reserves its highest cost, and is settled with its usage.
+
+Invariants: a request is sent only after its reservation is in the books, and what it used is in the
+books before its turn ends. What it used is what the provider counted; if the stream ended before
+that, the input counts as sent and the answer as received. A request that failed before its first
+word costs nothing, as with the providers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from datetime import tzinfo
+from math import ceil
+
+from bot.common.retry import retry_while_unavailable
+from bot.domain.errors import (
+    BudgetHeld,
+    BudgetSpent,
+    ModelError,
+    NoBudget,
+    PriceUnknown,
+)
+from bot.domain.model import ChatRequest, Usage
+from bot.domain.spending import (
+    Booking,
+    BudgetLine,
+    BudgetState,
+    NotReserved,
+    Quote,
+    Refusal,
+    Reserved,
+    Spender,
+)
+from bot.domain.tokens import count_tokens
+from bot.policy.budgets import day_of, lines_of
+from bot.policy.metered_stream import MeteredStream, Part
+from bot.policy.room_queue import RoomQueue
+from bot.ports.clock import Clock
+from bot.ports.model import ChatModel
+from bot.ports.spending import BudgetSource, PriceList, SpendingStore
+
+SETTLE_SECONDS = 1.0
+"""How long a cancelled request waits for the books; then it is settled in the background."""
+
+MAX_TRANSCRIPT_TOKENS = 8_000
+"""The longest transcript: half an hour of speech."""
+
+
+class BudgetMeter:
+    """Implements `bot.ports.spending.Meter`. `zone` None is the machine's time zone."""
+
+    def __init__(
+        self,
+        *,
+        store: SpendingStore,
+        prices: PriceList,
+        budgets: BudgetSource,
+        clock: Clock,
+        zone: tzinfo | None = None,
+    ) -> None:
+        self._store, self._prices, self._budgets = store, prices, budgets
+        self._clock, self._zone = clock, zone
+        self._queue = RoomQueue()
+        self._settling: set[asyncio.Task[Sequence[BudgetState]]] = set()
+        self._abandoned: set[asyncio.Task[Reserved | NotReserved]] = set()
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        spender: Spender,
+        model: ChatModel,
+        request: ChatRequest,
+        input_tokens: float,
+        *,
+        spent: Collection[str] = (),
+    ) -> AsyncIterator[MeteredStream]:
+        """See the port."""
+        quote = await self._prices.quote(model, request, ceil(input_tokens))
+        lines = await self.lines(spender, spent=spent)
+        reservation = await self._reserve(spender, lines, quote)
+        stream = MeteredStream(model.stream(request), quote, self._store, reservation, self._clock)
+        error: BaseException | None = None
+        try:
+            yield stream
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            await stream.aclose()
+            bookings = await self._bookings(stream, error)
+            settling = self._settle(reservation, bookings, lines)
+            stream.nearly_spent = await self._wait_for(settling, error)
+
+    async def transcribe(
+        self, spender: Spender, model: str, work: Callable[[], Awaitable[str]]
+    ) -> str:
+        """See the port. Servers price speech by its length, which few of them tell: a transcript
+        counts with the tokens of its text, and as a request without a known price."""
+        quote, lines = Quote(model, 0, MAX_TRANSCRIPT_TOKENS), await self.lines(spender)
+        reservation = await self._reserve(spender, lines, quote, needs_price=False)
+        used: list[Booking] = []
+        error: BaseException | None = None
+        try:
+            words = await work()
+            usage = Usage(0, count_tokens(words))
+            used.append(Booking(model, usage, None, is_estimate=True))
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            await self._wait_for(self._settle(reservation, used, lines), error)
+        return words
+
+    async def lines(self, spender: Spender, *, spent: Collection[str] = ()) -> list[BudgetLine]:
+        """The lines of the books that count a request now."""
+        key, author = spender.key, spender.author
+        budgets = await self._budgets.budgets(key, author)
+        now = self._clock.time()
+        return lines_of(budgets, key, author, now=now, zone=self._zone, spent=spent)
+
+    async def wait_for_room(self, error: BudgetHeld) -> None:
+        """Wait until a request that counts for the same budget ends, or a few seconds."""
+        await self._queue.wait(error.line)
+
+    @asynccontextmanager
+    async def loading_prices(self, models: Sequence[str]) -> AsyncIterator[None]:
+        """Look up the prices of `models` in the background: the first look takes a while, which
+        the first question should not wait for."""
+        task = asyncio.create_task(self._load_prices(models), name="prices")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _load_prices(self, models: Sequence[str]) -> None:
+        for model in models:
+            await self._prices.cost(model, Usage(0, 0))
+
+    async def aclose(self) -> None:
+        """Give up what is not settled: the next start does it by estimate."""
+        tasks = {*self._settling, *self._abandoned}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # ── one request ───────────────────────────────────────────────────────────────────────────
+    async def _reserve(
+        self,
+        spender: Spender,
+        lines: Sequence[BudgetLine],
+        quote: Quote,
+        *,
+        needs_price: bool = True,
+    ) -> int:
+        for line in lines if needs_price and quote.cost is None else ():
+            if line.in_money and line.is_limit:
+                raise PriceUnknown(line, quote.unpriced)
+        day = day_of(self._clock.time(), self._zone).isoformat()
+        result = await self._undo_if_cancelled(
+            asyncio.create_task(self._reserve_in_books(spender, lines, quote, day)), lines
+        )
+        if isinstance(result, Reserved):
+            if result.has_room:
+                self._queue.wake(lines)
+            return result.id
+        raise _REFUSALS[result.refusal](result.line)
+
+    async def _reserve_in_books(
+        self, spender: Spender, lines: Sequence[BudgetLine], quote: Quote, day: str
+    ) -> Reserved | NotReserved:
+        return await retry_while_unavailable(
+            lambda: self._store.reserve(spender, lines, quote, day), self._clock.sleep
+        )
+
+    async def _undo_if_cancelled(
+        self, reserving: asyncio.Task[Reserved | NotReserved], lines: Sequence[BudgetLine]
+    ) -> Reserved | NotReserved:
+        """The result; a reservation of a caller that is cancelled while it waits is released."""
+        try:
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            self._abandoned.add(reserving)
+            reserving.add_done_callback(lambda task: self._release(task, lines))
+            raise
+
+    def _release(
+        self, reserved: asyncio.Task[Reserved | NotReserved], lines: Sequence[BudgetLine]
+    ) -> None:
+        self._abandoned.discard(reserved)
+        if reserved.cancelled() or reserved.exception() is not None:
+            return
+        result = reserved.result()
+        if isinstance(result, Reserved):
+            self._settle(result.id, [], lines)
+
+    async def _bookings(self, stream: MeteredStream, error: BaseException | None) -> list[Booking]:
+        parts = [part for part in stream.parts if part.is_begun]
+        if not parts and not isinstance(error, ModelError):
+            parts = stream.parts[-1:]  # it was sent, and stopped before its first word
+        return [await self._book(part, stream.quote) for part in parts]
+
+    async def _book(self, part: Part, quote: Quote) -> Booking:
+        model, usage = part.model or quote.model, part.used(quote)
+        cost = await self._prices.cost(model, usage)
+        return Booking(model, usage, cost, is_estimate=not part.is_counted)
+
+    def _settle(
+        self, reservation: int, bookings: Sequence[Booking], lines: Sequence[BudgetLine]
+    ) -> asyncio.Task[Sequence[BudgetState]]:
+        async def run() -> Sequence[BudgetState]:
+            told = await retry_while_unavailable(
+                lambda: self._store.settle(reservation, bookings, lines), self._clock.sleep
+            )
+            self._queue.wake(lines)
+            return told
+
+        task = asyncio.create_task(run(), name=f"settle-{reservation}")
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        return task
+
+    async def _wait_for(
+        self, settling: asyncio.Task[Sequence[BudgetState]], error: BaseException | None
+    ) -> Sequence[BudgetState]:
+        cancelled = isinstance(error, asyncio.CancelledError)
+        await asyncio.wait({settling}, timeout=SETTLE_SECONDS if cancelled else None)
+        return settling.result() if settling.done() and not settling.cancelled() else ()
+
+
+_REFUSALS: dict[Refusal, type[NoBudget]] = {Refusal.SPENT: BudgetSpent, Refusal.HELD: BudgetHeld}
