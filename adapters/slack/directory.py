@@ -15,6 +15,7 @@ import structlog
 from adapters.slack.api import POSTS
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.events import PLATFORM
+from adapters.slack.fact_cache import MISSING_SCOPE
 from adapters.slack.facts import ABSENT, ALL_GROUPS, NO_CHANNEL
 from adapters.slack.user_groups import UserGroups
 from adapters.slack.workspace import Workspace
@@ -183,7 +184,19 @@ async def _is_known(workspace: Workspace, ref: PlaceRef | PersonRef) -> bool:
     except PlatformError as error:
         if error.code in NO_CHANNEL | ABSENT:
             return False
+        if error.code == MISSING_SCOPE:
+            scopes = " and ".join(_scopes_for(ref))
+            raise Gone(f"{ref.text!r} needs the scope {scopes}", code=error.code) from error
         raise
+
+
+def _scopes_for(ref: PlaceRef | PersonRef) -> Sequence[str]:
+    """The scopes without which a reference cannot be looked up."""
+    if isinstance(ref, PersonRef) and ref.kind in (PersonKind.NAME, PersonKind.GROUP):
+        return ("usergroups:read",)
+    if isinstance(ref, PersonRef) and ref.kind is PersonKind.USER:
+        return ("users:read",)
+    return ("channels:read", "groups:read")
 
 
 async def _knows_place(workspace: Workspace, ref: PlaceRef) -> bool:

@@ -78,7 +78,8 @@ async def has_event(sim: SlackSim, kind: str) -> bool:
 async def test_who_may_ask(
     sim: SlackSim, driver: SlackDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A user group lets in; blocks, guests and strangers stay out, with one private sentence."""
+    """A user group lets in; blocks, guests and strangers stay out, with one private sentence. While
+    Slack does not list the groups, a question waits."""
     ops, team = await channels_of(sim, "ops", "team")
     dan, gil = [await sim.add_person(name, [ops, team]) for name in ("dan", "gil")]
     for guest in (dan, gil):
@@ -124,6 +125,13 @@ async def test_who_may_ask(
         refusals = len(bot.events("a person may not ask"))
         await mention(sim, dan, team, "secret of today")
         await bot.wait_for_log("a person may not ask", refusals + 1)
+
+        await sim.call("fault", match="/api/usergroups.list", status=503, body={}, times=3)
+        await sim.group("cooks", [])  # after this event the groups are listed again
+        await sim.until(lambda: has_event(sim, "subteam_created"))
+        failing = await mention(sim, ids.ALICE, ops, "is it up now?")
+        await whole(driver, failing, "Sure.")
+        assert bot.events("the user groups are unknown")
 
         why = await answer_to(sim, ids.ALICE, ops, "/why")
         assert "`openai/other`, because channel #ops says so (rule in line " in why
