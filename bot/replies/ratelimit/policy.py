@@ -1,6 +1,7 @@
 """When a request may be sent: room in its budgets, the pace, and reservations for endings.
 
-Invariant: a request that waits is never sent from what is reserved for other replies' endings.
+Invariants: a request that waits is never sent from what is reserved for other replies' endings. A
+person's further replies leave some of each budget, and half of what can be reserved, to others.
 Everything else here decides how soon, from the budgets and the forecast alone.
 """
 
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bot.domain.replies import Pace, Priority, Request, Reservation
+from bot.domain.replies import Pace, Priority, ReplyOwner, Request, Reservation
 from bot.replies.ratelimit.forecast import TYPICAL, Forecast
 from bot.replies.ratelimit.queue import BEGIN, RESERVE, Waiter
 from bot.replies.ratelimit.window import SlidingWindow
@@ -22,6 +23,11 @@ PATIENCE = 2.0
 ENOUGH = 3.0
 """A reply that can expect this many requests begins immediately. With fewer it begins when they
 are spread best: with one, in the middle of its expected time."""
+
+
+OTHERS_SHARE = 20
+"""A person's second and further replies leave one in this many requests of a budget to others;
+those that begin leave at least one, if there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class AdmissionPolicy:
     def __init__(self, window: Callable[[str], SlidingWindow], forecast: Forecast) -> None:
         self._window, self._forecast = window, forecast
         self._growing: Counter[str] = Counter()  # replies by the scope that they grow by
+        self._kept: Counter[tuple[ReplyOwner, str]] = Counter()  # reserved requests by scope
 
     def grow_by(self, reservation: Reservation, scope: str | None) -> None:
         """Note by which scope the reply grows from now on; None for no scope."""
@@ -46,6 +53,12 @@ class AdmissionPolicy:
         if scope is not None:
             self._growing[scope] += 1
         reservation.grows = scope
+
+    def keep(self, reservation: Reservation, scopes: tuple[str, ...]) -> None:
+        """Note that the reply holds one request of each of `scopes` from now on."""
+        if (owner := reservation.owner) is not None:
+            self._kept.update((owner, scope) for scope in scopes)
+            self._kept -= Counter((owner, scope) for scope in reservation.keeps)
 
     def decide(self, waiter: Waiter, now: float) -> Request | Blocked:
         """The first of the waiter's ways that may be sent now.
@@ -98,6 +111,7 @@ class AdmissionPolicy:
             return
         for scope in waiter.missing(request):
             spare = self._spare(scope, request, waiter) + (scope in request.scopes)
+            spare += self._kept_by_owner(waiter, scope)
             yield self._window(scope).open_at(now, spare), scope + RESERVE
         if priority is Priority.FIRST and request.keeps and request.grows is not None:
             yield since + self._delay(request.grows, request.keeps, now), request.grows + BEGIN
@@ -107,7 +121,7 @@ class AdmissionPolicy:
         return any(self._open_at(scope, request, waiter, now) > now + PATIENCE for scope in needed)
 
     def _open_at(self, scope: str, request: Request, waiter: Waiter, now: float) -> float:
-        if waiter.urgency[0] <= Priority.CONTROL:
+        if waiter.urgency[0] <= Priority.CONTROL and not waiter.begins_late:
             return self._window(scope).urgent_at(now)
         return self._window(scope).open_at(now, self._spare(scope, request, waiter))
 
@@ -116,7 +130,19 @@ class AdmissionPolicy:
         this scope by another may spend it.
         """
         replaces = request.keeps is not None and scope not in request.keeps
-        return self._window(scope).reserved - (replaces and scope in waiter.kept)
+        left = self._left_to_others(scope, waiter)
+        return self._window(scope).reserved - (replaces and scope in waiter.kept) + left
+
+    def _left_to_others(self, scope: str, waiter: Waiter) -> int:
+        limit = self._window(scope).limit
+        if limit is None or waiter.reservation is None or not waiter.reservation.own:
+            return 0
+        left, begins = limit.count // OTHERS_SHARE, waiter.place[0] is Priority.FIRST
+        return max(left, 1) if begins and limit.count > 1 else left
+
+    def _kept_by_owner(self, waiter: Waiter, scope: str) -> int:
+        owner = None if waiter.reservation is None else waiter.reservation.owner
+        return 0 if owner is None else self._kept[owner, scope]
 
     # ── how soon ──────────────────────────────────────────────────────────────────────────────
     def _paced_at(self, scope: str, now: float) -> float:
