@@ -331,4 +331,5 @@ def _build_inbox(
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,
+        policy=resources.policy,
     )

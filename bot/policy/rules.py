@@ -31,7 +31,6 @@ from bot.domain.policy import (
     PersonRef,
     PlaceFacts,
     PolicyConfig,
-    PolicyValues,
     Resolved,
     Verdict,
 )
@@ -164,8 +163,6 @@ class PolicyRules:
     # ── people ────────────────────────────────────────────────────────────────────────────────
     async def may_ask(self, key: ConversationKey, author: Author) -> Verdict:
         """See the port."""
-        if _is_silent(self._index.config):
-            return ALLOWED
         try:
             facts = await self._facts(key)
         except (PlatformError, TimeoutError) as error:
@@ -289,11 +286,6 @@ async def _is_allowed(allow: Resolved[tuple[PersonRef, ...] | None], person: Per
 
 def _refused(reason: str, source: str) -> Verdict:
     return Verdict(Access.REFUSED, policy_texts.refusal(reason, source) if source else reason)
-
-
-def _is_silent(config: PolicyConfig) -> bool:
-    """Whether nothing is said about anything but administrators."""
-    return not config.rules and replace(config.default, admins=()) == PolicyValues()
 
 
 def _channel(key: ConversationKey) -> _Channel:
