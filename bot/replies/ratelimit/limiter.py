@@ -18,6 +18,7 @@ import structlog
 from bot.domain.replies import Action, Limit, Priority, ReplyOwner, Request, Reservation
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.forecast import Forecast
+from bot.replies.ratelimit.owners import Owners
 from bot.replies.ratelimit.policy import AdmissionPolicy, Blocked
 from bot.replies.ratelimit.queue import RESERVE, Plan, Rank, Urgency, Waiter, WaitQueue
 from bot.replies.ratelimit.window import MARGIN, SlidingWindow
@@ -69,11 +70,11 @@ class AccountRateLimiter:
         self._sweep_at = MIN_SWEEP
         self._queue = WaitQueue()
         self._forecast = forecast or Forecast()
-        self._policy = policy(self._window, self._forecast)
+        self._owners = Owners()
+        self._policy = policy(self._window, self._forecast, self._owners)
         self._waker: asyncio.Task[None] | None = None
         self._waker_at = 0.0
         self._order = count()
-        self._replies: Counter[ReplyOwner | str] = Counter()  # by person, and by workspace
         self._silent_until = float("-inf")
         self.counters = Counters()
 
@@ -139,10 +140,7 @@ class AccountRateLimiter:
         """Announce a reply; see `ports.RateLimiter`."""
         reservation = self._forecast.expect()
         if owner is not None:
-            reservation.owner = owner
-            reservation.own = self._replies[owner]
-            reservation.neighbors = self._replies[owner.workspace] - reservation.own
-            self._replies.update((owner, owner.workspace))
+            self._owners.announce(reservation, owner)
         return reservation
 
     def begin(self, reservation: Reservation) -> None:
@@ -153,9 +151,7 @@ class AccountRateLimiter:
         """The reply is over: what it reserved is free again."""
         self._forecast.forget(reservation)
         self._reserve(reservation, (), None)
-        if (owner := reservation.owner) is not None:
-            self._replies -= Counter((owner, owner.workspace))  # also forgets those without replies
-            reservation.owner = None
+        self._owners.forget(reservation)
         self._arm()
 
     def _reserve(self, reservation: Reservation, keeps: tuple[str, ...], grows: str | None) -> None:
@@ -164,7 +160,7 @@ class AccountRateLimiter:
             self._queue.check_scope(scope, self._clock.monotonic())
         for scope in keeps:
             self._window(scope).reserved += 1
-        self._policy.keep(reservation, keeps)
+        self._owners.keep(reservation, keeps)
         reservation.keeps = keeps
         self._policy.grow_by(reservation, grows)
 

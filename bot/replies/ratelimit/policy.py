@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bot.domain.replies import Pace, Priority, ReplyOwner, Request, Reservation
+from bot.domain.replies import Pace, Priority, Request, Reservation
 from bot.replies.ratelimit.forecast import TYPICAL, Forecast
+from bot.replies.ratelimit.owners import Owners
 from bot.replies.ratelimit.queue import BEGIN, RESERVE, Waiter
 from bot.replies.ratelimit.window import SlidingWindow
 
@@ -41,10 +42,14 @@ class Blocked:
 class AdmissionPolicy:
     """Reads the windows (by scope) and the forecast; changes neither."""
 
-    def __init__(self, window: Callable[[str], SlidingWindow], forecast: Forecast) -> None:
-        self._window, self._forecast = window, forecast
+    def __init__(
+        self,
+        window: Callable[[str], SlidingWindow],
+        forecast: Forecast,
+        owners: Owners,
+    ) -> None:
+        self._window, self._forecast, self._owners = window, forecast, owners
         self._growing: Counter[str] = Counter()  # replies by the scope that they grow by
-        self._kept: Counter[tuple[ReplyOwner, str]] = Counter()  # reserved requests by scope
 
     def grow_by(self, reservation: Reservation, scope: str | None) -> None:
         """Note by which scope the reply grows from now on; None for no scope."""
@@ -53,12 +58,6 @@ class AdmissionPolicy:
         if scope is not None:
             self._growing[scope] += 1
         reservation.grows = scope
-
-    def keep(self, reservation: Reservation, scopes: tuple[str, ...]) -> None:
-        """Note that the reply holds one request of each of `scopes` from now on."""
-        if (owner := reservation.owner) is not None:
-            self._kept.update((owner, scope) for scope in scopes)
-            self._kept -= Counter((owner, scope) for scope in reservation.keeps)
 
     def decide(self, waiter: Waiter, now: float) -> Request | Blocked:
         """The first of the waiter's ways that may be sent now.
@@ -111,9 +110,11 @@ class AdmissionPolicy:
             return
         for scope in waiter.missing(request):
             spare = self._spare(scope, request, waiter) + (scope in request.scopes)
-            spare += self._kept_by_owner(waiter, scope)
+            spare += self._owners.kept(waiter.reservation, scope)
             yield self._window(scope).open_at(now, spare), scope + RESERVE
-        if priority is Priority.FIRST and request.keeps and request.grows is not None:
+        if priority is not Priority.FIRST or not request.keeps or request.grows is None:
+            return
+        if not self._is_beside_flood(request.grows, waiter):
             yield since + self._delay(request.grows, request.keeps, now), request.grows + BEGIN
 
     def _used_up(self, request: Request, waiter: Waiter, now: float) -> bool:
@@ -140,10 +141,6 @@ class AdmissionPolicy:
         left, begins = limit.count // OTHERS_SHARE, waiter.place[0] is Priority.FIRST
         return max(left, 1) if begins and limit.count > 1 else left
 
-    def _kept_by_owner(self, waiter: Waiter, scope: str) -> int:
-        owner = None if waiter.reservation is None else waiter.reservation.owner
-        return 0 if owner is None else self._kept[owner, scope]
-
     # ── how soon ──────────────────────────────────────────────────────────────────────────────
     def _paced_at(self, scope: str, now: float) -> float:
         window = self._window(scope)
@@ -168,6 +165,15 @@ class AdmissionPolicy:
         left = self._left(scope, now) + self._extra(scope, now) - admitted * (scope in keeps)
         each = 1 + max(0.0, left) / (self._growing[scope] + admitted)
         return 0.0 if each >= ENOUGH else TYPICAL / (each + 1)
+
+    def _is_beside_flood(self, scope: str, waiter: Waiter) -> bool:
+        """Whether there is little left only because others have several replies: that does not
+        delay a person's only one.
+        """
+        limit, held = self._window(scope).limit, waiter.reservation
+        if limit is None or held is None or held.owner is None or held.own:
+            return False
+        return self._owners.has_flood and limit.count >= ENOUGH * self._owners.people
 
     def _left(self, scope: str, now: float) -> float:
         window = self._window(scope)
