@@ -71,7 +71,7 @@ async def test_retries_and_continuations_count_and_are_refused(tmp_path: Path) -
             assert reply.refused and "ask again in" in reply.text
         assert len(world.model.requests) == 3
         edited = replace(said(1), text="why now?")
-        await world.inbox.edited(edited, CLOCK.time())  # an older question: nobody answers again
+        await world.inbox.edited(edited, CLOCK.time())
         assert await ask(world, 2) is Receipt.TOO_EARLY
 
 
