@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from cachetools import TTLCache
 
+from bot.context.requests import redactions
 from bot.context.segments import Segment, SegmentReader, WindowUse
 from bot.context.summary_answer import SummaryAnswer, read_answer
 from bot.context.summary_prompt import (
@@ -31,6 +32,7 @@ from bot.domain.turns import Claim
 from bot.ports.attachments import AttachmentStore
 from bot.ports.context import ContextStore
 from bot.ports.model import ChatModel
+from bot.ports.policy import Policy
 from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -74,7 +76,8 @@ class Compactor:
     """Summarizes conversations after their turns.
 
     `summarizer` returns the model that summarizes a conversation, None to leave it as it is.
-    `budget` is the largest request to a model, in tokens.
+    `budget` is the largest request to a model, in tokens. `policy` says what requests must not
+    contain.
     """
 
     def __init__(
@@ -87,9 +90,10 @@ class Compactor:
         budget: Callable[[ChatModel], int],
         call_seconds: float = CALL_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
+        policy: Policy | None = None,
     ) -> None:
         self._store, self._contexts, self._attachments = store, contexts, attachments
-        self._summarizer, self._budget = summarizer, budget
+        self._summarizer, self._budget, self._policy = summarizer, budget, policy
         self._call_seconds, self._wait_seconds = call_seconds, wait_seconds
         self._running = asyncio.Semaphore(RUNNING)
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -227,6 +231,8 @@ class Compactor:
             tokens=job.tokens,
             facts=job.model.facts,
         )
+        redact = await redactions(self._policy, job.claim.conversation.key)
+        request = replace(request, redact=redact)
         return await read_answer(job.model, request)
 
 

@@ -20,14 +20,16 @@ from bot.context.window import ContextWindow, summary_message, system_messages, 
 from bot.domain.attachment_labels import CANNOT_SEE, IMAGE_REFUSED
 from bot.domain.attachments import Attachment
 from bot.domain.context import ContextState
-from bot.domain.conversations import Conversation
+from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused, StoreUnavailable
 from bot.domain.model import ChatRequest, ReasoningDisplay, Usage
+from bot.domain.policy import Redaction
 from bot.domain.tokens import count_tokens, message_tokens
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.context import ContextStore
 from bot.ports.model import ChatModel
+from bot.ports.policy import Policy
 from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -53,7 +55,7 @@ class TurnOptions:
 @dataclass(frozen=True, slots=True)
 class ContextPorts:
     """What all turns share to build requests. `wait` waits for a conversation's summary, if one is
-    being written."""
+    being written. None as `policy`: the settings apply everywhere."""
 
     store: Store
     contexts: ContextStore
@@ -62,6 +64,7 @@ class ContextPorts:
     clock: Clock
     options: TurnOptions
     wait: Callable[[int], Awaitable[None]] | None = None
+    policy: Policy | None = None
 
 
 class RequestBuilder:
@@ -188,6 +191,7 @@ class RequestBuilder:
             temperature=options.temperature,
             effort=self._claim.conversation.effort,
             cache_key=cache_key(self._claim.conversation),
+            redact=await redactions(self._ports.policy, self._claim.conversation.key),
         )
         self._tokens = sum(map(message_tokens, self._request.messages))
         self._expected = estimate.messages(self._request.messages)
@@ -266,6 +270,11 @@ def summary_within(state: ContextState, estimate: RequestEstimate, budget: int) 
         return ""
     tokens = estimate.message(summary_message(state.summary.text))
     return state.summary.text if tokens <= SUMMARY_SHARE * budget else ""
+
+
+async def redactions(policy: Policy | None, key: ConversationKey) -> frozenset[Redaction]:
+    """What the requests of a place must not contain, beside keys."""
+    return frozenset() if policy is None else (await policy.effective(key)).redact.value
 
 
 def cache_key(conversation: Conversation) -> str:
