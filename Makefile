@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
+# Each process of the tests would compile all modules and rewrite all assertions again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # More processes than two cores have: the tests spend most of their time waiting.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 

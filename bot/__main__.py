@@ -9,7 +9,9 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from bot import __version__
 from bot.common import proxies
 from bot.config.consistency import require_consistent
 from bot.config.models import resolve
+from bot.config.policy_rules import resolve_policy
 from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
@@ -72,7 +75,11 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
     from bot.config.reload import ConfigSource
 
-    require_all(partial(require_consistent, settings), partial(resolve, settings))
+    require_all(
+        partial(require_consistent, settings),
+        partial(resolve, settings),
+        partial(resolve_policy, settings),
+    )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
 
     search = _search_local_servers(settings, options)
@@ -160,6 +167,23 @@ def _restore(settings: Settings, options: argparse.Namespace) -> None:
     print(f"restored {options.file} to {settings.database_path}{note}")
 
 
+def _usage(settings: Settings, options: argparse.Namespace) -> None:
+    from bot.domain.spending import UsageField, UsageQuery
+    from bot.domain.spending_texts import usage_table
+    from bot.domain.usage_csv import to_csv
+    from bot.policy.budgets import day_of
+    from bot.store.usage_report import read_usage
+
+    try:
+        by = tuple(UsageField(name) for name in options.by.split(","))
+    except ValueError:
+        raise SettingsError("--by", f"write some of {', '.join(UsageField)}") from None
+    first = day_of(time.time(), settings.zone) - timedelta(days=options.days - 1)
+    path = settings.database_path.absolute()
+    rows = read_usage(path, UsageQuery(first_day=first.isoformat()), by)
+    print(to_csv(rows, by) if options.csv else usage_table(rows, by), end="")
+
+
 def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     from bot import app
 
@@ -176,11 +200,17 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
-    from bot.config import report
+    from bot.config import policy_report, report
     from bot.llm.model_facts import known_facts
 
-    require_all(partial(require_consistent, settings), partial(resolve, settings))
+    require_all(
+        partial(require_consistent, settings),
+        partial(resolve, settings),
+        partial(resolve_policy, settings),
+    )
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
+    for line in policy_report.describe_policy(settings, resolve_policy(settings)):
+        print(line)
 
 
 def _format(finding: Finding) -> str:
@@ -227,10 +257,19 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
     restore = add("restore", _restore, "replace the database with a backup; stop the bot first")
     restore.add_argument("file", type=Path, metavar="FILE", help="a file written by `backup`")
+    usage = add("usage", _usage, "show what models cost, by day, person, channel and model")
+    usage.add_argument("--csv", action="store_true", help="as CSV, with every kind of token")
+    usage.add_argument("--days", type=int, default=30, help="the last days, today included (30)")
+    usage.add_argument(
+        "--by",
+        default="day,person,channel,model",
+        metavar="FIELDS",
+        help="some of day, platform, workspace, channel, person, model, purpose",
+    )
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     config = commands.add_parser("config", help="check .env and threadline.toml without starting")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
-    text = "validate the settings, and print the models in effect and where they come from"
+    text = "validate the settings, and print the models, profiles and rules in effect"
     check = actions.add_parser("check", help=text, description=text.capitalize() + ".")
     check.set_defaults(run=_check_config)
     add("version", _version, "print the version")

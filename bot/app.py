@@ -19,9 +19,9 @@ from bot.common.lifecycle import on_signal, run_until, stop_signals
 from bot.common.supervisor import Component, Supervisor
 from bot.config.consistency import require_consistent
 from bot.config.models import examine
-from bot.config.reload import ConfigSource, ConfigWatcher, Reloadable
+from bot.config.reload import ConfigSource, ConfigWatcher
 from bot.config.settings import Settings
-from bot.core import Core, build_core, build_models, open_resources
+from bot.core import Core, Resources, build_core, build_models, open_resources
 from bot.doctor import check_all
 from bot.domain.health import Finding, Health
 from bot.ports.clock import Clock
@@ -57,8 +57,7 @@ async def run(
             supervisor.add(component)
         if source is not None:
             changed = web.models_changed if web is not None else lambda: None
-            watched = _config_component(settings, source, resources.models, clock, changed)
-            supervisor.add(watched)
+            supervisor.add(_config_component(settings, source, resources, clock, changed))
         if web is not None:
 
             def health() -> Mapping[str, Health]:
@@ -88,7 +87,7 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
 def _config_component(
     settings: Settings,
     source: ConfigSource,
-    models: Reloadable,
+    resources: Resources,
     clock: Clock,
     changed: Callable[[], None],
 ) -> Component:
@@ -97,7 +96,12 @@ def _config_component(
     `changed` is called after a change of the models.
     """
     watcher = ConfigWatcher(
-        settings=settings, source=source, target=models, clock=clock, changed=changed
+        settings=settings,
+        source=source,
+        target=resources.models,
+        policy=resources.policy,
+        clock=clock,
+        changed=changed,
     )
 
     async def run() -> None:

@@ -12,8 +12,10 @@ from functools import partial
 
 import structlog
 
+from bot.common.retry import retry_while_unavailable
 from bot.config.fields import split
 from bot.config.models import resolve
+from bot.config.policy_rules import resolve_policy
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
@@ -27,17 +29,27 @@ from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
+from bot.domain.policy import Override
 from bot.domain.turns import Claim, Suspect
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
+from bot.inbox.policy_commands import PolicyCommands
+from bot.inbox.usage_commands import UsageCommands
 from bot.llm.model_server import ModelOptions
+from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
+from bot.policy.budgets import PolicyBudgets
+from bot.policy.meter import BudgetMeter
+from bot.policy.rules import PolicyRules
+from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
+from bot.ports.policy import Directory, Policy
+from bot.ports.spending import BudgetSource
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
@@ -53,6 +65,7 @@ class Resources:
     models: ModelRegistry
     readers: Readers
     context: ContextPorts
+    policy: PolicyRules
     suspects: Sequence[Suspect] = ()
 
 
@@ -65,6 +78,7 @@ class Core:
     scheduler: Scheduler
     fetcher: AttachmentFetcher
     compactor: Compactor
+    meter: BudgetMeter
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -84,6 +98,7 @@ class Core:
         if left:
             log.warning("unfinished turns remain for the next start", turns=left)
         await self.compactor.aclose()
+        await self.meter.aclose()
         await self.fetcher.aclose()
         await self.inbox.aclose()
 
@@ -96,8 +111,11 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        context = build_context(settings, store, clock)
-        yield Resources(store, models, readers, context, await _read_suspects(store))
+        policy = PolicyRules(resolve_policy(settings))
+        policy.set_overrides(await _read_overrides(store, clock))
+        context = build_context(settings, store, clock, policy)
+        suspects = await _read_suspects(store)
+        yield Resources(store, models, readers, context, policy, suspects)
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
@@ -112,7 +130,16 @@ def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
     return models
 
 
-def build_context(settings: Settings, store: SqliteStore, clock: Clock) -> ContextPorts:
+async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override]:
+    """What administrators set by command. Waits for a failing database: without it, a channel could
+    be answered by another model than the one that it was given.
+    """
+    return await retry_while_unavailable(store.policies().list_overrides, clock.sleep)
+
+
+def build_context(
+    settings: Settings, store: SqliteStore, clock: Clock, policy: Policy | None = None
+) -> ContextPorts:
     """What requests to models are built with."""
     return ContextPorts(
         store=store,
@@ -123,6 +150,7 @@ def build_context(settings: Settings, store: SqliteStore, clock: Clock) -> Conte
         estimates=TokenEstimates(store.contexts()),
         clock=clock,
         options=_turn_options(settings),
+        policy=policy,
     )
 
 
@@ -132,6 +160,19 @@ def build_reporter(resources: Resources) -> WindowReporter:
         ports=resources.context,
         models=resources.models,
         attachments=resources.store.attachments(),
+    )
+
+
+def build_usage_reports(
+    settings: Settings, resources: Resources, clock: Clock, budgets: BudgetSource | None = None
+) -> UsageReports:
+    """Says what was used, and what is left of the budgets (by default those of the rules)."""
+    policy = resources.policy
+    return UsageReports(
+        store=resources.store.spending(),
+        budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
+        clock=clock,
+        zone=settings.zone,
     )
 
 
@@ -152,15 +193,28 @@ def build_core(
     adapters: Mapping[str, Adapter],
     clock: Clock,
     is_down: Callable[[str], bool] = lambda _platform: False,
+    budgets: BudgetSource | None = None,
 ) -> Core:
-    """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform."""
+    """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform.
+
+    `budgets` limit what requests to models cost; by default those of the rules.
+    """
     store, models = resources.store, resources.models
+    resources.policy.connect(lambda platform: _directory(adapters, platform))
+    meter = BudgetMeter(
+        store=store.spending(),
+        prices=ModelPrices(models, now=clock.time),
+        budgets=budgets or PolicyBudgets(resources.policy, resources.policy.is_one_of),
+        clock=clock,
+        zone=settings.zone,
+    )
     fetcher = AttachmentFetcher(
         store=store.attachments(),
         adapters=adapters,
         readers=resources.readers,
         clock=clock,
         max_bytes=settings.attachment_max_mb * 1_000_000,
+        meter=meter,
     )
 
     def open_surface(claim: Claim) -> Surface:
@@ -173,8 +227,9 @@ def build_core(
         store=store,
         contexts=store.contexts(),
         attachments=store.attachments(),
-        summarizer=lambda conversation: models.summarizer(conversation.model),
+        summarizer=lambda conversation, assigned: models.summarizer(conversation.model, assigned),
         budget=resources.context.budgets.get,
+        meter=meter,
     )
     runner = TurnRunner(
         store=store,
@@ -183,6 +238,7 @@ def build_core(
         context=replace(resources.context, wait=compactor.wait),
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         compactor=compactor,
+        meter=meter,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -191,8 +247,13 @@ def build_core(
         max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
         max_links=settings.links_per_message,
     )
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock)
-    return Core(store=store, inbox=inbox, scheduler=scheduler, fetcher=fetcher, compactor=compactor)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter)
+
+
+def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
+    adapter = adapters.get(platform)
+    return None if adapter is None else adapter.directory
 
 
 def build_readers(settings: Settings, clock: Clock) -> Readers:
@@ -235,6 +296,7 @@ def _build_inbox(
     scheduler: Scheduler,
     intake: AttachmentIntake,
     clock: Clock,
+    budgets: BudgetSource | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
     return DurableInbox(
@@ -246,6 +308,17 @@ def _build_inbox(
             models=models,
             reporter=build_reporter(resources),
             help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
+            policy=resources.policy,
+            more={
+                **PolicyCommands(
+                    store=store, policies=store.policies(), policy=resources.policy, catalog=models
+                ).handlers(),
+                **UsageCommands(
+                    store=store,
+                    policy=resources.policy,
+                    reports=build_usage_reports(settings, resources, clock, budgets),
+                ).handlers(),
+            },
         ),
         models=models,
         adapters=adapters,

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bot.common import proxies
 from bot.config.consistency import require_consistent
 from bot.config.model_names import NO_SUMMARIES, is_pattern, split_name
 from bot.config.models import address, examine
+from bot.config.policy_rules import examine_policy
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
 from bot.context.budgets import UNKNOWN_WINDOW_TOKENS
 from bot.context.window import ContextWindow, today
-from bot.domain.errors import SettingsError, StoreError
+from bot.domain.errors import PlatformError, SettingsError, StoreError
 from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest
+from bot.domain.policy import PersonRef, PlaceRef, PolicyConfig, PolicyValues, Rule
+from bot.domain.prompts import read_prompt
 from bot.llm.check import QUESTION
 from bot.llm.model_server import ModelOptions
 from bot.llm.registry import ModelRegistry
@@ -34,9 +37,16 @@ SMALL_WINDOW = 8_192
 
 FIRST_NAMES = 5
 
+DIRECTORY_SECONDS = 30.0
+"""For the names of all rules: Slack lists a large workspace's groups and channels in pages."""
+
 _LARGER_WINDOW = (
     "The server loaded the model with a small window, and may cut longer requests without a word; "
     "Ollama's is set by OLLAMA_CONTEXT_LENGTH."
+)
+_FIX_NAME = (
+    "Correct it in threadline.toml: until then it lets no one in, and in a block list it keeps "
+    "everyone out."
 )
 _NAME_MODELS = "Name the models to offer in place of the asterisk."
 
@@ -56,8 +66,58 @@ async def check_all(
         any_platform = True
         for finding in await adapter.check():
             yield finding
+        async for finding in check_names(settings, adapter):
+            yield finding
     if not any_platform:
         yield Finding("platforms", Verdict.WARNING, "none is set", "see “Connecting” in the README")
+
+
+async def check_names(settings: Settings, adapter: Adapter) -> AsyncIterator[Finding]:
+    """The references of rules that name no one and nothing on a platform.
+
+    They let no one in: a list of allowed people is empty then, and a list of blocked people blocks
+    everyone.
+    """
+    refs = references(examine_policy(settings)[0], adapter.name)
+    if not refs:
+        return
+    subject = f"{adapter.name}: names in rules"
+    try:
+        async with asyncio.timeout(DIRECTORY_SECONDS):
+            unknown = await adapter.directory.unknown(refs)
+    except (PlatformError, TimeoutError) as error:
+        yield Finding(subject, Verdict.FAILED, f"they cannot be looked up: {error!r}")
+        return
+    for name in dict.fromkeys(unknown):
+        yield Finding(subject, Verdict.WARNING, f"{name!r} names no one and nothing", _FIX_NAME)
+    if not unknown:
+        yield Finding(subject, Verdict.OK, f"all {len(refs)} are known")
+
+
+def references(config: PolicyConfig, platform: str) -> Sequence[PlaceRef | PersonRef]:
+    """The references of a policy that may be about a platform, each once, as it was written.
+
+    References to people in a rule about one workspace are about this workspace.
+    """
+    found: dict[PlaceRef | PersonRef, None] = {}
+    for rule in (Rule((), config.default, ""), *config.rules):
+        here = [place for place in rule.where if place.platform == platform]
+        found.update(dict.fromkeys(here))
+        workspaces = {place.workspace for place in here}
+        only = workspaces.pop() if len(workspaces) == 1 else ""
+        if rule.where and not here:
+            continue
+        for ref in _people_of(rule.values):
+            workspace = ref.workspace or only
+            if ref.platform in ("", platform):
+                found[replace(ref, platform=platform, workspace=workspace)] = None
+    return tuple(found)
+
+
+def _people_of(values: PolicyValues) -> Iterator[PersonRef]:
+    yield from (*(values.allow or ()), *values.block, *values.admins)
+    for budget in values.budgets:
+        yield from budget.who
 
 
 def check_settings(settings: Settings) -> Finding:
@@ -95,7 +155,7 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
         probe_request(settings, clock.time()),
     )
     summarizer = () if config.summaries in (None, NO_SUMMARIES) else (config.summaries or "",)
-    names = dict.fromkeys((*config.chain, *config.choices, *summarizer))
+    names = dict.fromkeys((*config.chain, *config.choices, *config.assigned, *summarizer))
     for provider, url in _addresses(config, names).items():
         yield proxies.check_route(provider, url)
     async with contextlib.aclosing(ModelRegistry(config, options)) as models:
@@ -157,7 +217,7 @@ def probe_request(settings: Settings, now: float) -> ChatRequest:
     """The request that a turn would send for a short question; `now` is in Unix seconds."""
     window = ContextWindow(
         budget=settings.context_tokens or UNKNOWN_WINDOW_TOKENS,
-        system_prompt=settings.prompt,
+        prompt=read_prompt(settings.prompt),
         questions=frozenset({QUESTION.id}),
         today=today(now, settings.zone),
     )

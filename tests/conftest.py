@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -21,23 +22,50 @@ settings.load_profile("threadline")
 # worker, so they stay in one block.
 BROWSER = "test_page_"
 
+# Scenarios whose tests take the longest, the longest first. They begin early: a run ends when the
+# last of them does, while other workers wait.
+LONGEST = ("test_kills", "isolation", "test_planted_bugs", "test_database", "test_faults")
+# The part of a block over which its scenarios are spread. Workers share what remains.
+SPREAD = 0.8
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the scenarios evenly over the run: they take a hundred times as long as other
-    tests."""
-    scenarios = [item for item in items if _is_scenario(item)]
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Spread the scenarios evenly over the blocks of all workers: they take a hundred times as
+    long as other tests."""
+    scenarios = sorted((item for item in items if _is_scenario(item)), key=_rank)
     others = [item for item in items if not _is_scenario(item)]
     if not scenarios or not others:
         return
-    every = len(items) / len(scenarios)
-    mixed = [item for item in items if BROWSER in item.nodeid]
-    rest = iter([item for item in others if BROWSER not in item.nodeid])
-    for n, scenario in enumerate(scenarios):
+    others.sort(key=lambda item: BROWSER not in item.nodeid)
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    size, rest = len(items) / workers, iter(others)
+    items.clear()
+    for worker in range(workers):
+        dealt = scenarios[worker::workers]
+        room = round(size * (worker + 1)) - len(items) - len(dealt)
+        items += _mixed(dealt, [*islice(rest, room)])
+    items += rest
+
+
+def _mixed(scenarios: list[pytest.Item], others: list[pytest.Item]) -> list[pytest.Item]:
+    """A block with its scenarios at equal distances."""
+    mixed, every, done = list[pytest.Item](), SPREAD * len(others) / max(1, len(scenarios)), 0
+    for number, scenario in enumerate(scenarios):
         mixed.append(scenario)
-        room = int((n + 1) * every) - len(mixed)
-        mixed.extend(item for _, item in zip(range(room), rest, strict=False))
-    items[:] = [*mixed, *rest]
+        until = int((number + 1) * every)
+        mixed += others[done:until]
+        done = until
+    return mixed + others[done:]
+
+
+def _rank(item: pytest.Item) -> int:
+    """The place of the item's file in LONGEST."""
+    names = [number for number, part in enumerate(LONGEST) if part in Path(item.path).name]
+    return names[0] if names else len(LONGEST)
 
 
 def _is_scenario(item: pytest.Item) -> bool:
-    return Path(item.path).parent.name == "e2e" and BROWSER not in item.nodeid
+    path = Path(item.path)
+    if "isolation" in path.name:
+        return True
+    return path.parent.name == "e2e" and BROWSER not in item.nodeid

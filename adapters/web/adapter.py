@@ -31,6 +31,7 @@ from bot.ports.library import Library
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.policy import Directory
+from bot.ports.spending import UsageReporter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 
@@ -38,7 +39,8 @@ class WebAdapter:
     """The page and the API. `hosts` are additional host names to accept, beside loopback.
 
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
-    messages have no files. `reporter` describes what the model will get of a conversation.
+    messages have no files. `reporter` describes what the model will get of a conversation, `usage`
+    what people used.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class WebAdapter:
         most_streams: int = 100,
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits | None = None,
+        usage: UsageReporter | None = None,
     ) -> None:
         self._clock, self._hub = clock, Hub()
         self._rate_limiter = AccountRateLimiter(limits, clock)
@@ -83,6 +86,7 @@ class WebAdapter:
             any_address=any_address,
             throttle=WrongTokenThrottle(clock),
             uploads=uploads,
+            usage=usage,
         )
 
     @property

@@ -47,7 +47,7 @@ class AdminRoutes:
         limit: Limit = 100,
     ) -> list[dict[str, Any]]:
         """List the conversations of a platform's public channels, newest first."""
-        _require_admin(request, user)
+        require_admin(request, user)
         log.info("an administrator lists public conversations", admin=user, platform=platform)
         found = await self._library.public_conversations(
             platform, before=str(before) if before else None, limit=limit
@@ -64,7 +64,7 @@ class AdminRoutes:
 
     async def read(self, request: Request, user: User, conversation_id: UUID) -> dict[str, Any]:
         """Return one of these conversations with its messages."""
-        _require_admin(request, user)
+        require_admin(request, user)
         record = await self._library.public(str(conversation_id))
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
@@ -86,7 +86,8 @@ def _place(conversation: Conversation) -> dict[str, str]:
     return {"platform": key.platform, "workspace": key.workspace, "channel": key.channel}
 
 
-def _require_admin(request: Request, user: str) -> None:
+def require_admin(request: Request, user: str) -> None:
+    """Raise HTTPException 403 unless the user administers the page."""
     access: Access = request.app.state.access
     if not access.is_admin(user):
         raise HTTPException(403, http_texts.ADMINS_ONLY)

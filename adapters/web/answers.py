@@ -28,6 +28,7 @@ _STATUSES: Mapping[FailureReason | None, int] = {
     FailureReason.MODEL_LOADING: 503,
     FailureReason.UNREACHABLE: 503,
     FailureReason.QUEUE_FULL: 503,
+    FailureReason.BUDGET_SPENT: 429,
     FailureReason.TIMED_OUT: 504,
     FailureReason.CONTEXT_TOO_LONG: 413,
     FailureReason.CONTENT_REFUSED: 422,

@@ -22,6 +22,7 @@ from bot.domain.records import (
     ReplyRecord,
     ThreadRecord,
 )
+from bot.domain.spending import NANO
 from bot.domain.turns import Outcome, TurnResult
 from bot.ports.model import ModelCatalog
 from bot.turns.display import sentence_of
@@ -100,7 +101,12 @@ def api_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
         "attachments": [api_attachment(each) for each in message.attachments],
         "model": message.model,
         "usage": None if message.usage is None else tokens_of(message.usage),
+        "dollars": _dollars(message.cost),
     }
+
+
+def _dollars(cost: int | None) -> float | None:
+    return None if cost is None else cost / NANO
 
 
 def tokens_of(usage: Usage) -> dict[str, int]:
@@ -170,6 +176,7 @@ def page_message(message: MessageRecord, highlight: Highlight) -> dict[str, Any]
         "attachments": [page_attachment(each) for each in message.attachments],
         "model": None,
         **NO_TOKENS,
+        "dollars": None,
         "seconds": None,
     }
 
@@ -192,6 +199,7 @@ def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight)
         "state": _STATES[reply.outcome],
         "model": reply.model,
         **(NO_TOKENS if reply.usage is None else tokens_of(reply.usage)),
+        "dollars": _dollars(reply.cost),
         "seconds": None if reply.seconds is None else round(reply.seconds, 3),
         "controls": _controls(reply.outcome, reply),
     }
@@ -234,6 +242,7 @@ def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
         "state": "writing",
         "model": None,
         **NO_TOKENS,
+        "dollars": None,
         "seconds": None,
     }
 

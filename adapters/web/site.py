@@ -23,6 +23,7 @@ from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.models import ModelRoutes
 from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.uploads import UploadBudget
+from adapters.web.usage import UsageRoutes
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
@@ -30,6 +31,7 @@ from bot.domain import http_texts, texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
+from bot.ports.spending import UsageReporter
 
 WITH_FILES = (
     schemas.Question,
@@ -52,6 +54,7 @@ def build_site(
     any_address: bool,
     throttle: WrongTokenThrottle,
     uploads: UploadLimits,
+    usage: UsageReporter | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -79,6 +82,8 @@ def build_site(
     app.include_router(AttachmentRoutes(chat.library).router())
     app.include_router(ModelRoutes(models).router())
     app.include_router(AdminRoutes(library=chat.library, models=models).router())
+    if usage is not None:
+        app.include_router(UsageRoutes(usage).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
     door = TokenCheck(BodyLimit(app, uploads), access=access, throttle=throttle)

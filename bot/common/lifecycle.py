@@ -46,20 +46,25 @@ def on_signal(number: signal.Signals, handle: Callable[[], None]) -> Iterator[No
 
 @contextlib.contextmanager
 def stop_signals(*numbers: signal.Signals) -> Iterator[asyncio.Event]:
-    """An event that the first of these signals sets; a second signal ends the process as usual."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    """An event that the first of these signals sets; the kernel ends the process at a second one.
 
-    def restore() -> None:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+    Python's own handler of SIGINT would raise KeyboardInterrupt, which is lost in a destructor,
+    and afterwards waits for tasks.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def handle() -> None:
         stop.set()
-        restore()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
     for number in numbers:
         loop.add_signal_handler(number, handle)
     try:
         yield stop
     finally:
-        restore()
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Applies changes of `threadline.toml` and `.env` to the models while the bot runs.
+"""Applies changes of `threadline.toml`, `.env` and the prompts' files while the bot runs.
 
 Invariant: only complete and right files replace the configuration. After any other change the
 configuration from before stays, and one line of the log says why.
@@ -10,22 +10,25 @@ mistake: the bot continues with what it had. Only a restart runs without the fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from bot.config.consistency import require_consistent
 from bot.config.models import resolve
+from bot.config.policy_rules import resolve_policy
 from bot.config.problems import raise_any, require_all
 from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
 from bot.domain import http_texts
 from bot.domain.errors import SettingsError
 from bot.domain.health import Health
+from bot.domain.policy import PolicyConfig
 from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -35,6 +38,18 @@ LOOK_SECONDS = 2.0
 
 Fingerprint = tuple[int, int, int] | None
 """A file's modification time in ns, size and inode; None if it is missing."""
+
+
+InBackground = Callable[..., Awaitable[Any]]
+"""Calls a function with arguments without holding up the event loop, as `asyncio.to_thread`."""
+
+
+class ReloadablePolicy(Protocol):
+    """What uses the rules; `bot.policy.rules.PolicyRules` implements it."""
+
+    async def reload(self, config: PolicyConfig) -> None:
+        """Use `config` from now on."""
+        ...
 
 
 class Reloadable(Protocol):
@@ -57,9 +72,10 @@ class ConfigSource:
 
 
 class ConfigWatcher:
-    """Looks at the files of `settings`, which gave `target` its present configuration.
+    """Looks at the files of `settings`, which gave `target` and `policy` what they have now.
 
-    `changed` is called after `target` has another configuration.
+    `changed` is called after `target` has another configuration. `in_background` runs a function
+    that takes up to a second, with thousands of rules.
     """
 
     def __init__(
@@ -69,13 +85,15 @@ class ConfigWatcher:
         source: ConfigSource,
         target: Reloadable,
         clock: Clock,
+        policy: ReloadablePolicy | None = None,
         changed: Callable[[], None] = lambda: None,
+        in_background: InBackground = asyncio.to_thread,
     ) -> None:
         self._source, self._target, self._clock = source, target, clock
-        self._changed = changed
-        self._config = resolve(settings)
+        self._policy, self._in_background, self._changed = policy, in_background, changed
+        self._config, self._rules = resolve(settings), resolve_policy(settings)
         self._paths = settings.files
-        self._filled = {path for path in self._paths if _size(_fingerprint(path)) > 0}
+        self._filled = _filled(settings)
         # Nothing counts as seen, because the files may have changed since `settings` was loaded.
         self._seen: Sequence[Fingerprint] | None = None
         self._pending: Sequence[Fingerprint] | None = None
@@ -109,36 +127,44 @@ class ConfigWatcher:
                 return
         self._seen, self._pending, self._asked = now, None, False
         try:
-            await self._reload(now)
+            await self._reload()
         except SettingsError as error:
             self._keep(error.problems)
 
-    async def _reload(self, now: Sequence[Fingerprint]) -> None:
-        read = self._paths
-        settings = self._source.load()
+    async def _reload(self) -> None:
+        settings: Settings = await self._in_background(self._source.load)
         self._source.redact(settings.secrets())
-        self._paths = settings.files  # also if they are wrong, so that a correction is noticed
-        self._require_contents(self._paths)
-        configs: list[ModelsConfig] = []
-        require_all(
-            partial(require_consistent, settings), lambda: configs.append(resolve(settings))
-        )
-        if now != [_fingerprint(path) for path in read]:
+        self._watch(settings)
+        self._require_contents(settings.files)
+        config, rules = await self._in_background(_resolve_all, settings)
+        if self._seen != [_fingerprint(path) for path in self._paths]:
             self._seen = None  # it was read while it was written: the next looks decide
             return
-        await self._apply(configs[0])
-        self._filled = {path for path in self._paths if _size(_fingerprint(path)) > 0}
+        await self._apply(config, rules)
+        seen = dict(zip(self._paths, self._seen, strict=True))
+        self._paths = settings.files
+        self._seen = [seen[path] for path in self._paths]
+        self._filled = _filled(settings)
 
     def _require_contents(self, paths: Sequence[Path]) -> None:
         """Raise SettingsError for files that had contents and are missing or empty."""
         lost = [path for path in paths if path in self._filled and _size(_fingerprint(path)) == 0]
         raise_any((str(path), "the file is missing or empty") for path in sorted(lost))
 
-    async def _apply(self, config: ModelsConfig) -> None:
+    def _watch(self, settings: Settings) -> None:
+        """Look at the files that a wrong configuration names, too: one may be what is missing."""
+        new = [path for path in settings.files if path not in self._paths]
+        self._paths = (*self._paths, *new)
+        self._seen = [*(self._seen or ()), *map(_fingerprint, new)]
+
+    async def _apply(self, config: ModelsConfig, rules: PolicyConfig) -> None:
         changed, was_wrong = config != self._config, bool(self._problems)
         if changed:
             await self._target.reload(config)
             self._config = config
+        if rules != self._rules and self._policy is not None:
+            await self._policy.reload(rules)
+            self._rules, changed = rules, True
         self._problems = ()
         if changed:
             model, choices = ",".join(config.chain), ",".join(config.choices)
@@ -154,6 +180,26 @@ class ConfigWatcher:
         self._problems = tuple(problems)
         why = "; ".join(f"{setting}: {problem}" for setting, problem in problems)
         log.warning("the configuration is wrong: the one from before stays", why=why)
+
+
+def _filled(settings: Settings) -> set[Path]:
+    """The files with settings that have contents. A prompt's file may go with its profile."""
+    prompts = settings.file.prompt_paths()
+    return {
+        path for path in settings.files if path not in prompts and _size(_fingerprint(path)) > 0
+    }
+
+
+def _resolve_all(settings: Settings) -> tuple[ModelsConfig, PolicyConfig]:
+    """Both parts. Raises one SettingsError for the problems of both."""
+    configs: list[ModelsConfig] = []
+    policies: list[PolicyConfig] = []
+    require_all(
+        partial(require_consistent, settings),
+        lambda: configs.append(resolve(settings)),
+        lambda: policies.append(resolve_policy(settings)),
+    )
+    return configs[0], policies[0]
 
 
 def _fingerprint(path: Path) -> Fingerprint:

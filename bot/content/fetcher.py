@@ -23,10 +23,12 @@ from bot.domain.attachments import (
     Extract,
     Omission,
 )
-from bot.domain.errors import AttachmentError, PlatformError
+from bot.domain.errors import AttachmentError, BudgetHeld, NoBudget, PlatformError
+from bot.domain.spending import Purpose, Spender
 from bot.ports.attachments import AttachmentStore, Extractor, LinkReader, Transcriber
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
+from bot.ports.spending import Meter
 
 T = TypeVar("T")
 
@@ -83,8 +85,15 @@ class DeferredLinkReader:
             await self._reader.aclose()
 
 
+BUDGET_SECONDS = 5.0
+"""The wait for a transcript while other requests have reserved the rest of a budget."""
+
+
 class AttachmentFetcher:
-    """Implements `bot.ports.attachments.AttachmentProgress`. `max_bytes` is the largest file."""
+    """Implements `bot.ports.attachments.AttachmentProgress`. `max_bytes` is the largest file.
+
+    `meter` counts transcripts for the conversation's channel, and for no person.
+    """
 
     def __init__(
         self,
@@ -94,7 +103,9 @@ class AttachmentFetcher:
         readers: Readers,
         clock: Clock,
         max_bytes: int,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter
         self._store, self._adapters = store, adapters
         self._readers, self._clock = readers, clock
         self._max_bytes = max_bytes
@@ -259,8 +270,31 @@ class AttachmentFetcher:
             return extract
         if self._readers.transcriber is None:
             raise AttachmentError(Omission.NO_TRANSCRIPTION)
-        words = await self._readers.transcriber.transcribe(name, extract.media_type, download.data)
+        recording = Download(download.data, extract.media_type, name)
+        words = await self._transcribe(self._readers.transcriber, attachment, recording)
         return _spoken(extract.media_type, words)
+
+    async def _transcribe(
+        self, transcriber: Transcriber, attachment: Attachment, recording: Download
+    ) -> str:
+        """The spoken words, within the budgets of the conversation. Raises AttachmentError."""
+
+        async def work() -> str:
+            return await transcriber.transcribe(
+                recording.name, recording.media_type, recording.data
+            )
+
+        if self._meter is None:
+            return await work()
+        key = await self._retry(lambda: self._store.place(attachment.id))
+        if key is None:
+            raise AttachmentError(Omission.GONE, "deleted")
+        try:
+            spender = Spender(key, purpose=Purpose.TRANSCRIPT)
+            return await self._meter.transcribe(spender, transcriber.name, work)
+        except NoBudget as error:
+            wait = BUDGET_SECONDS if isinstance(error, BudgetHeld) else None
+            raise AttachmentError(Omission.NO_BUDGET, str(error), retry_after=wait) from error
 
 
 def _spoken(media_type: str, words: str) -> Extract:

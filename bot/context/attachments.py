@@ -11,65 +11,46 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cachetools import LRUCache
-
-from bot.context.window import shorten
+from bot.context.excerpts import (
+    HUGE,
+    MIN_FILE_TOKENS,
+    Excerpt,
+    ExcerptCache,
+    ExcerptReader,
+    brief_tokens,
+)
+from bot.context.omissions import Omissions
 from bot.domain import attachment_labels as words
 from bot.domain.attachments import (
     Attachment,
     AttachmentKind,
     AttachmentState,
-    Extract,
     Omission,
 )
 from bot.domain.conversations import ImagePart, Message, Role
-from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, count_up_to, image_tokens
+from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, image_tokens
 from bot.ports.attachments import AttachmentStore
-from bot.replies.markdown.escape import escape
 
-MIN_FILE_TOKENS = 50
-"""A shorter excerpt of a file would be useless; a shorter file is no longer than its stub."""
+MESSAGE_SHARE = 0.75
+"""What the attachments of one message take of the budget at most; the rest is for the words."""
 
 RECALLED_MESSAGES = 100
 """How far above a message a file may be that it asks for again."""
-
-CACHED_CHARACTERS = 4_000_000
-"""Excerpts in memory, of all conversations together, so that a turn does not read long files again:
-about 16 MB at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """What a model gets of a file: the extract with its text shortened, and its images."""
-
-    extract: Extract
-    is_shortened: bool
-
-
-ExcerptCache = LRUCache[tuple[tuple[str, ...], int], Sequence[Excerpt]]
-
-
-def excerpt_cache() -> ExcerptCache:
-    """The excerpts without images of recent requests, by digests and size."""
-    return LRUCache(CACHED_CHARACTERS, getsizeof=_characters)
-
-
-def _characters(excerpts: Sequence[Excerpt]) -> int:
-    return 1_000 + sum(len(excerpt.extract.text) for excerpt in excerpts)
 
 
 @dataclass(slots=True)
 class AttachmentContext:
     """Adds attachments to the messages of one request.
 
-    A message's attachments get at most `room` estimated tokens. `asks_again` tells whether a text
-    wants an attachment of an earlier message, `may_ask_again` whether it may want any.
+    `usual_budget` is the largest request to the model, of which a message's attachments share a
+    part. `asks_again` tells whether a text wants an attachment of an earlier message,
+    `may_ask_again` whether it may want any.
     """
 
     store: AttachmentStore
     arrive_above: Callable[[Sequence[int]], Awaitable[Mapping[int, Sequence[Attachment]]]]
     questions: frozenset[int]
-    room: int
+    usual_budget: int
     asks_again: Callable[[str, Attachment], bool]
     may_ask_again: Callable[[str], bool]
     no_images: str
@@ -79,15 +60,17 @@ class AttachmentContext:
     image_count: int = 0
     file_count: int = 0  # attachments with their content
     _found: dict[int, Sequence[Attachment]] = field(default_factory=dict)
-    _with_images: dict[str, Extract] = field(default_factory=dict)  # read for this request
     _complete: set[str] = field(default_factory=set)  # digests that the request has completely
     _indexes: dict[int, int] = field(default_factory=dict)  # of the loaded messages, by row id
     # The files that are not in the request, with their messages' indexes.
     _hidden: dict[str, tuple[int, Attachment]] = field(default_factory=dict)
-    _not_read: list[tuple[Attachment, str]] = field(default_factory=list)
-    _in_part: dict[int, tuple[Attachment, list[str]]] = field(default_factory=dict)
-    _left_images: bool = False
+    _omissions: Omissions = field(init=False)
+    _excerpts: ExcerptReader = field(init=False)
     _images_from: int = 0
+
+    def __post_init__(self) -> None:
+        self._omissions = Omissions(self.questions)
+        self._excerpts = ExcerptReader(self.store, self.cache)
 
     async def load(self, rows: Sequence[Message]) -> None:
         """Find the attachments of messages, oldest first, and wait for those of the newest."""
@@ -110,7 +93,7 @@ class AttachmentContext:
         return None
 
     def bodies(self, rows: Sequence[Message]) -> list[int]:
-        """The indexes of the messages whose attachments would be shorter as stubs."""
+        """The indexes of the messages whose files would be shorter as stubs."""
         return [
             row.index
             for row in rows
@@ -119,6 +102,14 @@ class AttachmentContext:
                 for each in self._found.get(row.id, ())
             )
         ]
+
+    def has_long_words(self, row: Message) -> bool:
+        """Whether a paste or a voice message of `row` would be shortened below `stubs_before`."""
+        long = HUGE * brief_tokens(self.usual_budget)
+        return any(
+            _is_message(each) and (each.characters or 0) > long
+            for each in self._found.get(row.id, ())
+        )
 
     async def expand(
         self, rows: Sequence[Message], *, stubs_before: int, images_from: int = 0
@@ -131,7 +122,7 @@ class AttachmentContext:
         self.sent_images, self.image_count, self.file_count = [], 0, 0
         self._images_from = images_from
         self._complete, self._hidden = set(), self._find_above(rows)
-        self._not_read, self._in_part, self._left_images = [], {}, False
+        self._omissions = Omissions(self.questions)
         expanded = []
         for row in rows:
             attachments, is_stub = self._found.get(row.id, ()), row.index < stubs_before
@@ -144,9 +135,12 @@ class AttachmentContext:
 
     def sentences(self) -> Sequence[str]:
         """The sentences about the questions' attachments, for the end of the reply."""
-        said = [words.not_read(self._not_read), words.read_in_part(self._in_part.values())]
-        said.append(self.no_images if self._left_images else "")
-        return [escape(sentence) for sentence in said if sentence]
+        return self._omissions.sentences(self.no_images)
+
+    @property
+    def _room(self) -> int:
+        """The tokens that a message's attachments share."""
+        return int(MESSAGE_SHARE * self.usual_budget)
 
     # ── one message ───────────────────────────────────────────────────────────────────────────
     async def _expand_one(
@@ -158,7 +152,7 @@ class AttachmentContext:
     ) -> Message:
         opened = await self._open(attachments, recalled, is_stub)
         texts, parts = [row.content], list[ImagePart]()
-        room = _Room(self.room, self.max_images if row.index >= self._images_from else 0)
+        room = _Room(self._room, self.max_images if row.index >= self._images_from else 0)
         for each in (*attachments, *recalled):
             excerpt = opened.pop(each.digest or "", None)
             if excerpt is None:
@@ -206,7 +200,9 @@ class AttachmentContext:
             and (not is_stub or _is_message(each) or _is_short(each))
         ]
         opened: dict[str, Excerpt] = {}
-        for digest, excerpt in (await self._excerpts(tuple(dict.fromkeys(wanted)))).items():
+        room = brief_tokens(self.usual_budget) if is_stub else self._room
+        found = await self._excerpts.read(tuple(dict.fromkeys(wanted)), room)
+        for digest, excerpt in found.items():
             if is_stub and excerpt.extract.images:
                 continue
             opened[digest] = excerpt
@@ -215,30 +211,6 @@ class AttachmentContext:
                 self._complete.add(digest)
         return opened
 
-    async def _excerpts(self, digests: tuple[str, ...]) -> Mapping[str, Excerpt]:
-        """The excerpts of one message's files, which share its room."""
-        key = digests, self.room
-        if not digests:
-            return {}
-        if (cached := self.cache.get(key)) is not None:
-            return dict(zip(digests, cached, strict=True))
-        found = {digest: await self._read(digest) for digest in digests}
-        extracts = {digest: extract for digest, extract in found.items() if extract is not None}
-        excerpts = dict(zip(extracts, _fit(list(extracts.values()), self.room), strict=True))
-        shown = tuple(excerpts.values())
-        is_whole = len(shown) == len(digests) and not any(each.extract.images for each in shown)
-        if is_whole and _characters(shown) <= CACHED_CHARACTERS:
-            self.cache[key] = shown
-        return excerpts
-
-    async def _read(self, digest: str) -> Extract | None:
-        if digest in self._with_images:
-            return self._with_images[digest]
-        extract = await self.store.read_extract(digest)
-        if extract is not None and extract.images:
-            self._with_images[digest] = extract
-        return extract
-
     def _choose_images(
         self, row: Message, attachment: Attachment, images: Sequence[ImagePart], room: _Room
     ) -> Sequence[ImagePart]:
@@ -246,12 +218,14 @@ class AttachmentContext:
         if not images:
             return ()
         if self.no_images:
-            self._left_images = self._left_images or row.id in self.questions
+            self._omissions.left_images(row)
             return ()
         fitting = [_named(image, attachment) for image in images if room.take(image)]
         self.image_count += len(fitting)
         if len(fitting) < len(images):
-            self._note(row, attachment, words.images_left_out(len(images) - len(fitting)))
+            self._omissions.in_part(
+                row, attachment, words.images_left_out(len(images) - len(fitting))
+            )
         if fitting:
             self.sent_images.append(attachment)
         return fitting
@@ -259,8 +233,10 @@ class AttachmentContext:
     def _describe(self, row: Message, attachment: Attachment, excerpt: Excerpt, images: int) -> str:
         """The text that stands for an attachment in its message."""
         extract = excerpt.extract
-        self._note(row, attachment, *([words.SHORTENED] if excerpt.is_shortened else []))
-        self._note(row, attachment, *extract.notes)
+        self._omissions.in_part(
+            row, attachment, *([words.SHORTENED] if excerpt.is_shortened else [])
+        )
+        self._omissions.in_part(row, attachment, *extract.notes)
         if attachment.is_paste:
             return extract.text
         if extract.kind is AttachmentKind.AUDIO:
@@ -281,13 +257,8 @@ class AttachmentContext:
             self._hidden.setdefault(attachment.digest or "", (row.index, attachment))
             return words.stub(attachment)
         why = words.why_not(attachment)
-        if row.id in self.questions:
-            self._not_read.append((attachment, why))
+        self._omissions.not_read(row, attachment, why)
         return words.missing(attachment, why)
-
-    def _note(self, row: Message, attachment: Attachment, *notes: str) -> None:
-        if notes and row.id in self.questions:
-            self._in_part.setdefault(attachment.id, (attachment, []))[1].extend(notes)
 
 
 @dataclass(slots=True)
@@ -311,27 +282,6 @@ def new_among(rows: Sequence[Message]) -> Sequence[Message]:
     """The messages, oldest first, that no reply follows."""
     last = max((n for n, row in enumerate(rows) if row.role is Role.ASSISTANT), default=-1)
     return rows[last + 1 :]
-
-
-def _fit(extracts: Sequence[Extract], room: int) -> list[Excerpt]:
-    """Share the room for texts: short files are complete, long ones get equal parts.
-
-    Images of the same message take at most half of it.
-    """
-    images = sum(image_tokens(image) for extract in extracts for image in extract.images)
-    room -= min(images, room // 2)
-    costs = sorted((count_up_to(each.text, room), n) for n, each in enumerate(extracts))
-    excerpts = [Excerpt(each, is_shortened=False) for each in extracts]
-    left = sum(cost > 0 for cost, _ in costs)
-    for cost, n in costs:
-        if not cost:
-            continue
-        share = max(MIN_FILE_TOKENS, max(0, room) // left)
-        if cost > share:
-            short = replace(extracts[n], text=shorten(extracts[n].text, share))
-            excerpts[n] = Excerpt(short, is_shortened=True)
-        room, left = room - min(cost, share), left - 1
-    return excerpts
 
 
 def _is_message(attachment: Attachment) -> bool:

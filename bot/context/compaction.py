@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import structlog
 from cachetools import TTLCache
 
-from bot.context.requests import redactions
 from bot.context.segments import Segment, SegmentReader, WindowUse
 from bot.context.summary_answer import SummaryAnswer, read_answer
 from bot.context.summary_prompt import (
@@ -27,12 +26,15 @@ from bot.context.summary_prompt import (
 )
 from bot.domain.context import ContextState, Summary
 from bot.domain.conversations import Conversation
-from bot.domain.errors import ContextTooLong, ModelError, StoreUnavailable
+from bot.domain.errors import ContextTooLong, ModelError, NoBudget, StoreUnavailable
+from bot.domain.spending import Purpose, Spender
+from bot.domain.tokens import message_tokens
 from bot.domain.turns import Claim
+from bot.policy.no_meter import NoMeter
 from bot.ports.attachments import AttachmentStore
 from bot.ports.context import ContextStore
 from bot.ports.model import ChatModel
-from bot.ports.policy import Policy
+from bot.ports.spending import Meter
 from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -75,9 +77,10 @@ def summary_tokens(budget: int) -> int:
 class Compactor:
     """Summarizes conversations after their turns.
 
-    `summarizer` returns the model that summarizes a conversation, None to leave it as it is.
-    `budget` is the largest request to a model, in tokens. `policy` says what requests must not
-    contain.
+    `summarizer` returns the model that summarizes a conversation, None to leave it as it is; its
+    second argument is the model that the rules give the conversation's place. `budget` is the
+    largest request to a model, in tokens. `meter` counts the requests for the conversation's
+    channel, and for no person.
     """
 
     def __init__(
@@ -86,15 +89,16 @@ class Compactor:
         store: Store,
         contexts: ContextStore,
         attachments: AttachmentStore,
-        summarizer: Callable[[Conversation], ChatModel | None],
+        summarizer: Callable[[Conversation, str | None], ChatModel | None],
         budget: Callable[[ChatModel], int],
         call_seconds: float = CALL_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
-        policy: Policy | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._store, self._contexts, self._attachments = store, contexts, attachments
-        self._summarizer, self._budget, self._policy = summarizer, budget, policy
+        self._summarizer, self._budget = summarizer, budget
         self._call_seconds, self._wait_seconds = call_seconds, wait_seconds
+        self._meter = meter or NoMeter()
         self._running = asyncio.Semaphore(RUNNING)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._failures = _Failures()
@@ -115,7 +119,7 @@ class Compactor:
         conversation, tokens = claim.conversation, summary_tokens(use.budget)
         if not (use.start or use.is_full) or not tokens or self._is_taken(conversation.id):
             return
-        model = self._summarizer(conversation)
+        model = self._summarizer(conversation, use.assigned)
         if model is None or ECHO in model.name.split(","):
             return
         if self._failures.is_pausing(conversation.id, model.name):
@@ -155,7 +159,7 @@ class Compactor:
         try:
             async with self._running, asyncio.timeout(self._call_seconds):
                 failure = await self._summarize(job)
-        except (ModelError, TimeoutError) as error:
+        except (ModelError, NoBudget, TimeoutError) as error:
             failure = type(error).__name__
         except StoreUnavailable as error:
             log.warning("no summary: the database failed", error=str(error))
@@ -173,7 +177,7 @@ class Compactor:
     async def _summarize(self, job: _Job) -> str | None:
         """Summarize and store: the reason if that failed, "" if not, None if nothing is due.
 
-        Raises ModelError, StoreUnavailable.
+        Raises ModelError, NoBudget, StoreUnavailable.
         """
         claim, conversation = job.claim, job.claim.conversation.id
         # Read before the messages: it changes with each of them.
@@ -231,9 +235,11 @@ class Compactor:
             tokens=job.tokens,
             facts=job.model.facts,
         )
-        redact = await redactions(self._policy, job.claim.conversation.key)
-        request = replace(request, redact=redact)
-        return await read_answer(job.model, request)
+        request = replace(request, redact=job.use.redact)
+        spender = Spender(job.claim.conversation.key, purpose=Purpose.SUMMARY)
+        tokens = sum(map(message_tokens, request.messages))
+        async with self._meter.stream(spender, job.model, request, tokens) as stream:
+            return await read_answer(stream.deltas, request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from operator import mul
 
-from bot.domain.context import TokenCount
+from bot.domain.context import RequestTokens, TokenCount
 from bot.domain.conversations import Message, Role
 from bot.domain.tokens import (
     ASCII_CHARACTERS_PER_TOKEN,
@@ -36,6 +36,7 @@ _PRIOR = (_ASCII, _ASCII, _ASCII, 1.0, 1.0, float(ASTRAL_TOKENS), float(TOKENS_P
 _LETTERS = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1)) + b" "
 _ASCII_BYTES, _CONTINUING_BYTES = bytes(range(0x80)), bytes(range(0x80, 0xC0))
 _FIRST_OF_TWO, _FIRST_OF_THREE = bytes(range(0xC0, 0xE0)), bytes(range(0xE0, 0xF0))
+_FIRST_OF_IDEOGRAPHS = bytes(range(0xE4, 0xEA))  # U+4000 to U+9FFF
 
 COUNTS = 20
 """Stored counts of a model from which a new process begins."""
@@ -44,7 +45,14 @@ FEW = 10
 """A conversation's last count is the lower limit until a model has as many counted requests."""
 
 MIN_RATIO, MAX_RATIO = 0.3, 3.0
-"""Tokenizers are within these: a count beyond them is not one of the whole request."""
+"""A model's ratio of counted to estimated tokens is within these."""
+
+_LEAST = (1 / 6, 0.0, 1 / 8, 1 / 6, 1 / 6, 1 / 3, 1.0)
+"""The fewest tokens for each feature, in any language that has such characters: the tokenizers with
+the largest tables put 4.5 English letters, 4 Cyrillic or 4 Hindi ones into a token of prose."""
+
+_LEAST_PER_IDEOGRAPH = 0.4
+"""Chinese: 1.4 to 1.8 characters a token. An English limit would believe a third of a request."""
 
 _PULL = 0.001
 """How strongly a factor is held where it began, compared with one request's square."""
@@ -74,6 +82,23 @@ def features(messages: Iterable[Message]) -> Features:
                 four + len(firsts) - of_two - of_three,
             )
     return letters, runs, ascii_count - letters - runs, two, three, four, count
+
+
+def request_tokens(messages: Sequence[Message]) -> RequestTokens | None:
+    """A request's estimate and the limits of its count; None with images.
+
+    Images are counted differently by each provider.
+    """
+    if any(message.parts for message in messages):
+        return None
+    estimated, least = sum(map(message_tokens, messages)), sum(map(mul, _LEAST, features(messages)))
+    least += (_LEAST_PER_IDEOGRAPH - _LEAST[4]) * sum(map(_ideographs, messages))
+    return RequestTokens(estimated, int(least), int(MAX_RATIO * estimated))
+
+
+def _ideographs(message: Message) -> int:
+    data = message.content.encode("utf-8", "replace")
+    return len(data) - len(data.translate(None, _FIRST_OF_IDEOGRAPHS))
 
 
 class ModelEstimate:
@@ -172,13 +197,12 @@ class TokenEstimates:
         return self._models[model]
 
     async def learn(self, model: str, messages: Sequence[Message], counted: int) -> None:
-        """The provider counted `counted` tokens in a request; one with images tells nothing.
+        """The provider counted `counted` tokens in a request.
 
-        Raises StoreUnavailable.
+        One with images tells nothing, nor does a count of something else. Raises StoreUnavailable.
         """
-        estimated = sum(map(message_tokens, messages))
-        sane = MIN_RATIO * estimated <= counted <= MAX_RATIO * estimated
-        if sane and not any(message.parts for message in messages):
+        tokens = request_tokens(messages)
+        if tokens is not None and tokens.measured_by(counted):
             (await self.of(model)).learn(features(messages), counted)
 
 

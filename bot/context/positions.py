@@ -7,11 +7,12 @@ caches hit. See docs/decisions/2026-11-29-requests-keep-their-beginning.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.context.attachments import RECALLED_MESSAGES, AttachmentContext, new_among
 from bot.context.estimates import RequestEstimate
+from bot.context.excerpts import HUGE, brief_tokens, lasting_tokens
 from bot.context.roles import add_names
 from bot.context.window import shorten
 from bot.domain.context import ContextState
@@ -29,12 +30,16 @@ and decides only where reading stops."""
 KEPT_SHARE = 0.7
 """What a full window is cut to: 30 % of a window's turns pass until the next cut."""
 
+ROOMY_SHARE = 0.85
+"""No message leaves a full window if stubs and excerpts bring it down to this."""
+
 MAX_OPEN_MESSAGES = 60
 """Messages whose attachments a request has with their contents: an older conversation may have
 thousands of images, which must not be in memory together."""
 
 QUESTION_SHARE = 0.5
-"""What the questions of one turn count for at most: a single long one moves no window."""
+"""What a message has of the budget at most once it is no question any more, and what the questions
+of one turn count for together."""
 
 _TRIES = 8
 
@@ -88,6 +93,7 @@ class WindowReader:
         self._store, self._source, self._sizes = store, source, sizes
         self._attached, self._estimate = attached, estimate
         self._images_from = 0  # messages below this index have no images in this request
+        self._brief = brief_tokens(sizes.usual)
 
     async def read(self, state: ContextState) -> Positions:
         """The window from its stored positions, or from later ones. Raises StoreUnavailable."""
@@ -100,7 +106,7 @@ class WindowReader:
             return window
         if not self._is_cut(window):
             window = await self._stub(window, self._is_cut)
-        if not is_complete or not self._is_cut(window):
+        if not is_complete or self._tokens(window) > ROOMY_SHARE * self._sizes.budget:
             window = await self._cut(window)
         return window
 
@@ -142,7 +148,7 @@ class WindowReader:
         left, questions = self._sizes.budget - self._sizes.fixed, self._source.questions
         last = max((n for n, row in enumerate(found) if row.id in questions), default=-1)
         for position, row in enumerate(found):
-            left -= 0 if row.id in questions else self._estimate.message(row)
+            left -= 0 if row.id in questions else self._lasting(self._estimate.message(row))
             if left < 0 and position > last:
                 return found[:position]
         return found
@@ -163,15 +169,24 @@ class WindowReader:
 
     def _limit(self, row: Message) -> Message:
         """The row without its middle if it takes half of the budget and is no question."""
-        most = int(QUESTION_SHARE * self._sizes.usual)
-        is_short = len(row.content) * ASTRAL_TOKENS <= most
-        if is_short or row.id in self._source.questions or count_up_to(row.content, most) <= most:
+        return self._shorten(row, int(QUESTION_SHARE * self._sizes.usual))
+
+    def _shorten(self, row: Message, most: int) -> Message:
+        """The row within `most` tokens, if it is no question."""
+        if not _is_longer(row, most) or row.id in self._source.questions:
             return row
         return replace(row, content=shorten(row.content, most))
 
     async def _expand(self, rows: Sequence[Message], start: int, stubs_before: int) -> Positions:
         messages: Sequence[Message] = await self._attached.expand(
-            rows, stubs_before=stubs_before, images_from=self._images_from
+            [
+                self._shorten(row, self._brief)
+                if row.index < stubs_before and self._is_huge(row)
+                else row
+                for row in rows
+            ],
+            stubs_before=stubs_before,
+            images_from=self._images_from,
         )
         if self._source.shared:
             messages = add_names(messages)
@@ -196,25 +211,40 @@ class WindowReader:
         return self._tokens(window) <= KEPT_SHARE * self._sizes.budget
 
     def _tokens(self, window: Positions) -> float:
-        return self._sizes.fixed + self._questions(window) + self._history(window)
+        costs = self._costs(window)
+        history = sum(cost for each, cost in costs.items() if each not in self._source.questions)
+        return self._sizes.fixed + self._questions(costs) + history
 
-    def _questions(self, window: Positions) -> float:
-        asked = [each for each in window.messages if each.id in self._source.questions]
-        return min(self._estimate.messages(asked), QUESTION_SHARE * self._sizes.budget)
+    def _questions(self, costs: Mapping[int, float]) -> float:
+        asked = sum(cost for each, cost in costs.items() if each in self._source.questions)
+        return min(asked, QUESTION_SHARE * self._sizes.budget)
 
-    def _history(self, window: Positions) -> float:
-        return self._estimate.messages(
-            each for each in window.messages if each.id not in self._source.questions
-        )
+    def _costs(self, window: Positions) -> dict[int, float]:
+        """What each message counts for, by its id.
+
+        One of the newest turn counts for what it will have later: if it is huge, this turn has less
+        history, but no message leaves the window for it.
+        """
+        newest = self._first_new(window.rows)
+        return {
+            each.id: self._lasting(cost) if each.index >= newest else cost
+            for each in window.messages
+            for cost in (self._estimate.message(each),)
+        }
 
     # ── moving ────────────────────────────────────────────────────────────────────────────────
     async def _stub(self, window: Positions, is_enough: Callable[[Positions], bool]) -> Positions:
-        """With stubs for as many old attachments as must go; those of the newest turn stay."""
+        """With less of as many old messages as must go; those of the newest turn stay as they are.
+
+        Files become stubs, huge texts excerpts.
+        """
         newest = self._first_new(window.rows)
+        bodies = set(self._attached.bodies(window.rows))
         ends = [
-            index + 1
-            for index in self._attached.bodies(window.rows)
-            if window.stubs_before <= index < newest
+            row.index + 1
+            for row in window.rows
+            if window.stubs_before <= row.index < newest
+            and (row.index in bodies or self._is_huge(row) or self._attached.has_long_words(row))
         ]
         if not ends:
             return window
@@ -227,6 +257,12 @@ class WindowReader:
             else:
                 low = middle + 1
         return await self._expand(window.rows, window.start, ends[high])
+
+    def _is_huge(self, row: Message) -> bool:
+        return _is_longer(row, HUGE * self._brief)
+
+    def _lasting(self, tokens: float) -> float:
+        return lasting_tokens(tokens, self._sizes.usual)
 
     def _first_new(self, rows: Sequence[Message]) -> int:
         """The index of the first message of the newest turn, or one behind all."""
@@ -249,13 +285,13 @@ class WindowReader:
 
     def _first_kept(self, window: Positions, tokens: float) -> int:
         """The position of the first row to keep within `tokens`: not an answer, if possible."""
-        left = tokens - self._sizes.fixed - self._questions(window)
-        rows, kept = window.rows, len(window.rows)
+        rows, kept, costs = window.rows, len(window.rows), self._costs(window)
+        left = tokens - self._sizes.fixed - self._questions(costs)
         asked = [n for n, row in enumerate(rows) if row.id in self._source.questions]
         last = min((*asked[:1], max(len(rows) - 1, 0)))
         for position in range(len(rows) - 1, -1, -1):
             if rows[position].id not in self._source.questions:
-                left -= self._estimate.message(window.messages[position])
+                left -= costs[rows[position].id]
             if left < 0:
                 break
             kept = position
@@ -279,3 +315,9 @@ class WindowReader:
                 self._images_from = message.index + 1
                 break
         return await self._expand(window.rows, window.start, window.stubs_before)
+
+
+def _is_longer(row: Message, tokens: int) -> bool:
+    """Whether the text has more tokens than this; quick for short and for very long texts."""
+    is_short = len(row.content) * ASTRAL_TOKENS <= tokens
+    return not is_short and count_up_to(row.content, tokens) > tokens

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.context.attachments import AttachmentContext, excerpt_cache
+from bot.context.attachments import AttachmentContext
 from bot.context.budgets import first_model
 from bot.context.estimates import RequestEstimate
+from bot.context.excerpts import excerpt_cache
 from bot.context.positions import Positions, Sizes, Source, WindowReader
+from bot.context.profile import RequestProfile
 from bot.context.requests import ContextPorts, summary_within
 from bot.context.roles import add_names
 from bot.context.turn_attachments import asks_again, may_ask_again
-from bot.context.window import summary_message, system_messages, today
+from bot.context.window import summary_message, today
 from bot.domain.attachment_labels import CANNOT_SEE
 from bot.domain.attachments import Attachment
 from bot.domain.context import ContextPart, ContextPartKind, ContextReport, ContextState
@@ -37,13 +39,14 @@ class WindowReporter:
         conversation = await self._ports.store.find(key)
         if conversation is None:
             return None
-        model = self._models.get(conversation.model)
+        profile = await self._ports.profile(conversation)
+        model = profile.model(self._models, conversation)
         name, contexts = first_model(model.name), self._ports.contexts
         state = await contexts.read_state(conversation.id, epoch=conversation.epoch, model=name)
         estimate = RequestEstimate(await self._ports.estimates.of(name), state.last)
         budget = self._ports.budgets.get(model)
         summary = summary_within(state, estimate, budget)
-        parts = [self._prompt(estimate), *_summary(summary, estimate)]
+        parts = [self._prompt(profile, estimate), *_summary(summary, estimate)]
         attached = self._attached(model, budget)
         fixed = sum(part.tokens for part in parts)
         window = await WindowReader(
@@ -69,10 +72,9 @@ class WindowReporter:
             summary=summary,
         )
 
-    def _prompt(self, estimate: RequestEstimate) -> ContextPart:
-        options = self._ports.options
-        date = today(self._ports.clock.time(), options.zone)
-        tokens = estimate.messages(system_messages(options.system_prompt, date))
+    def _prompt(self, profile: RequestProfile, estimate: RequestEstimate) -> ContextPart:
+        date = today(self._ports.clock.time(), self._ports.options.zone)
+        tokens = estimate.messages(profile.fixed(date))
         return ContextPart(ContextPartKind.PROMPT, round(tokens))
 
     def _attached(self, model: ChatModel, budget: int) -> AttachmentContext:
@@ -80,7 +82,7 @@ class WindowReporter:
             store=self._attachments,
             arrive_above=self._read_attachments,
             questions=frozenset(),
-            room=budget * 3 // 4,
+            usual_budget=budget,
             asks_again=asks_again,
             may_ask_again=may_ask_again,
             no_images=CANNOT_SEE if model.sees is False else "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
@@ -12,18 +11,18 @@ import structlog
 
 from bot.context.attachments import AttachmentContext
 from bot.context.budgets import ContextBudgets, first_model
-from bot.context.estimates import RequestEstimate, TokenEstimates
+from bot.context.estimates import RequestEstimate, TokenEstimates, request_tokens
 from bot.context.positions import Positions, Sizes, Source, WindowReader
+from bot.context.profile import RequestProfile, profile_of
 from bot.context.segments import WindowUse
 from bot.context.turn_attachments import TurnAttachments
-from bot.context.window import ContextWindow, summary_message, system_messages, today
+from bot.context.window import ContextWindow, summary_message, today
 from bot.domain.attachment_labels import CANNOT_SEE, IMAGE_REFUSED
 from bot.domain.attachments import Attachment
-from bot.domain.context import ContextState
-from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.context import ContextState, RequestTokens
+from bot.domain.conversations import Conversation
 from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused, StoreUnavailable
 from bot.domain.model import ChatRequest, ReasoningDisplay, Usage
-from bot.domain.policy import Redaction
 from bot.domain.tokens import count_tokens, message_tokens
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
@@ -66,27 +65,46 @@ class ContextPorts:
     wait: Callable[[int], Awaitable[None]] | None = None
     policy: Policy | None = None
 
+    async def profile(self, conversation: Conversation) -> RequestProfile:
+        """What applies to the requests of a conversation at this moment."""
+        return profile_of(
+            conversation,
+            None if self.policy is None else await self.policy.effective(conversation.key),
+            system_prompt=self.options.system_prompt,
+            temperature=self.options.temperature,
+        )
+
 
 class RequestBuilder:
     """The requests of one attempt to answer a turn, each of which replaces the one before.
 
     `shortened`: the questions were too long to be sent completely. `omissions` are the sentences
-    about attachments that the newest request leaves out. `estimated_tokens` is the estimate of
-    `bot.domain.tokens` for it; None if it has images, whose tokens differ too much between models.
+    about attachments that the newest request leaves out. `tokens` are its estimated tokens; None if
+    it has images, whose tokens differ too much between models.
     """
 
-    def __init__(self, *, ports: ContextPorts, claim: Claim, attachments: TurnAttachments) -> None:
+    def __init__(
+        self,
+        *,
+        ports: ContextPorts,
+        claim: Claim,
+        attachments: TurnAttachments,
+        profile: RequestProfile,
+    ) -> None:
         self._ports, self._claim, self._attachments = ports, claim, attachments
+        self._profile = profile
         self._budget = 0
         self._is_kept = True  # the newest request moved the stored window, if it moved one
         self._request = ChatRequest(messages=())
-        self._tokens, self._expected = 0, 0.0  # of the newest request
+        self._expected = 0.0  # tokens of the newest request
+        self._use = WindowUse(budget=0, tokens=0, start=0)
         self._state = ContextState()
         self._sent: AttachmentContext | None = None
         self._refused: Sequence[Attachment] = ()
         self.shortened = False
         self.has_new_summary = False  # a summary that no reply has mentioned
         self.omissions: Sequence[str] = ()
+        self.tokens: RequestTokens | None = None
 
     async def first(self, model: ChatModel) -> ChatRequest:
         """The first request to `model`, within the budget that is known for it."""
@@ -110,9 +128,12 @@ class RequestBuilder:
     ) -> ChatRequest | None:
         """With less history; None if no history is left to drop.
 
-        If another model of a chain is smaller than the first one, only this turn gets less.
+        If another model of a chain is smaller than the first one, only this turn gets less; also if
+        the question may be why the request is too long.
         """
         self._is_kept = self._ports.budgets.is_of_first(model, error.model)
+        if error.window is None and self._is_mostly_new():
+            self._is_kept = False
         tokens = self._expected
         budget = self._ports.budgets.learn(model, tokens, error)
         while budget > 0:
@@ -124,6 +145,11 @@ class RequestBuilder:
                 return shorter
             budget //= 2
         return None
+
+    def _is_mostly_new(self) -> bool:
+        """Whether the last message, with the questions, is half of the newest request."""
+        costs = list(map(message_tokens, self._request.messages))
+        return 2 * costs[-1] > sum(costs)
 
     async def _without_images(
         self, model: ChatModel, error: CannotSee | ImageRefused
@@ -142,30 +168,28 @@ class RequestBuilder:
         return await self._build(model, self._budget)
 
     async def record_answer(self, model: str | None, usage: Usage | None) -> None:
-        """`model` answered the newest request: images that failed the one before are to blame."""
-        if model is not None and usage is not None:
-            with suppress(StoreUnavailable):  # the answer is worth more than an estimate
+        """`model` answered the newest request: images that failed the one before are to blame.
+
+        A database that fails costs what could be learned, never the answer, which is shown already.
+        """
+        try:
+            if model is not None and usage is not None:
                 await self._ports.estimates.learn(model, self._request.messages, usage.input_tokens)
-        await self._attachments.refuse_images(self._refused)
+            await self._attachments.refuse_images(self._refused)
+        except StoreUnavailable as error:
+            log.warning("nothing learned from an answer: the database failed", error=str(error))
 
     @property
-    def estimated_tokens(self) -> int | None:
-        """See the class."""
-        return None if self._request.has_images else self._tokens
+    def expected_tokens(self) -> float:
+        """The tokens of the newest request, as its provider should count them."""
+        return self._expected
 
     def use(self, answer: str) -> WindowUse:
-        """How full the window is with the newest request and its `answer`.
+        """How full the stored window is with its newest request and the `answer`.
 
-        In the tokens of `bot.domain.tokens`, so that the budget is converted to them.
+        A request that was made smaller for this turn only says nothing about the window.
         """
-        tokens, options = self._tokens, self._ports.options
-        prompts = system_messages(options.system_prompt, self._today())
-        return WindowUse(
-            budget=int(self._budget * tokens / max(self._expected, 1.0)),
-            tokens=tokens + count_tokens(answer),
-            start=self._state.start,
-            prompt_tokens=sum(map(message_tokens, prompts)),
-        )
+        return replace(self._use, tokens=self._use.tokens + count_tokens(answer))
 
     # ── one request ───────────────────────────────────────────────────────────────────────────
     async def _build(self, model: ChatModel, budget: int) -> ChatRequest:
@@ -175,7 +199,7 @@ class RequestBuilder:
         options = self._ports.options
         fitting = ContextWindow(
             budget=budget,
-            system_prompt=options.system_prompt,
+            prompt=self._profile.prompt,
             today=self._today(),
             questions=self._source().questions,
             summary=summary,
@@ -188,14 +212,29 @@ class RequestBuilder:
         self._request = ChatRequest(
             messages=fitting.messages(),
             max_tokens=options.max_output_tokens,
-            temperature=options.temperature,
-            effort=self._claim.conversation.effort,
+            temperature=self._profile.temperature,
+            effort=self._profile.effort,
             cache_key=cache_key(self._claim.conversation),
-            redact=await redactions(self._ports.policy, self._claim.conversation.key),
+            redact=self._profile.redact,
         )
-        self._tokens = sum(map(message_tokens, self._request.messages))
+        self.tokens = request_tokens(self._request.messages)
         self._expected = estimate.messages(self._request.messages)
+        if self._is_kept:
+            self._use = self._measure_use()
         return self._request
+
+    def _measure_use(self) -> WindowUse:
+        """In the tokens of `bot.domain.tokens`, so that the budget is converted to them."""
+        tokens = sum(map(message_tokens, self._request.messages))
+        prompts = self._profile.fixed(self._today())
+        return WindowUse(
+            budget=int(self._budget * tokens / max(self._expected, 1.0)),
+            tokens=tokens,
+            start=self._state.start,
+            prompt_tokens=sum(map(message_tokens, prompts)),
+            assigned=self._profile.assigned,
+            redact=self._profile.redact,
+        )
 
     async def _find_window(
         self, model: ChatModel, budget: int
@@ -236,8 +275,7 @@ class RequestBuilder:
         usual = min(budget, self._ports.budgets.get(model))
         weights = await self._ports.estimates.of(first_model(model.name))
         estimate = RequestEstimate(weights, self._state.last)
-        options = self._ports.options
-        fixed = estimate.messages(system_messages(options.system_prompt, self._today()))
+        fixed = estimate.messages(self._profile.fixed(self._today()))
         if summary := summary_within(self._state, estimate, budget):
             fixed += estimate.message(summary_message(summary))
         self._sent = self._attachments.context(usual)
@@ -270,11 +308,6 @@ def summary_within(state: ContextState, estimate: RequestEstimate, budget: int) 
         return ""
     tokens = estimate.message(summary_message(state.summary.text))
     return state.summary.text if tokens <= SUMMARY_SHARE * budget else ""
-
-
-async def redactions(policy: Policy | None, key: ConversationKey) -> frozenset[Redaction]:
-    """What the requests of a place must not contain, beside keys."""
-    return frozenset() if policy is None else (await policy.effective(key)).redact.value
 
 
 def cache_key(conversation: Conversation) -> str:

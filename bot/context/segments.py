@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from bot.context.excerpts import lasting_tokens
+from bot.context.positions import ROOMY_SHARE
 from bot.context.summary_prompt import quote_message
 from bot.context.window import shorten
 from bot.domain.attachment_labels import shown_name
 from bot.domain.attachments import Attachment
 from bot.domain.context import ContextState
 from bot.domain.conversations import Message, Role
+from bot.domain.policy import Redaction
 from bot.domain.tokens import count_tokens, count_up_to
 from bot.domain.turns import Claim
 from bot.ports.attachments import AttachmentStore
@@ -27,10 +30,6 @@ turns that pass until the summary is there."""
 KEPT = 0.55
 """The share of the budget that stays in the window then. The window moves by as much as a cut
 moves it (from all of the budget to 70 %), so that there are as few new beginnings of requests."""
-
-CUT = 0.7
-"""A cut leaves this much of the budget; if attachments as stubs make enough room, it cuts no
-messages, and no summary is needed."""
 
 CATCH_UP_MESSAGES = 2_000
 """How far below the window the summary begins, so that its cost does not grow with the history:
@@ -48,12 +47,15 @@ class WindowUse:
     """How full a turn left the window: `tokens` are those of its newest request and its answer.
 
     Both are estimates of `bot.domain.tokens`. `prompt_tokens` are those of the system prompt.
+    `assigned` is the model that the rules give the conversation's place. `redact`: see `ChatRequest`.
     """
 
     budget: int
     tokens: int
     start: int
     prompt_tokens: int = 0
+    assigned: str | None = None
+    redact: frozenset[Redaction] = frozenset()
 
     @property
     def is_full(self) -> bool:
@@ -140,26 +142,27 @@ class SegmentReader:
         """The first index that stays if the window keeps `KEPT` of its budget."""
         summary = count_tokens(state.summary.text) if state.summary is not None else 0
         messages = [message async for message in self._read(start, self._claim.reply_index)]
-        left = use.prompt_tokens + summary + sum(message.tokens for message in messages)
-        left += await self._newest_tokens()
-        if left <= CUT * use.budget:
+        # The window shortens huge messages before it drops any.
+        costs = [lasting_tokens(message.tokens, use.budget) for message in messages]
+        left = use.prompt_tokens + summary + sum(costs) + await self._newest_tokens(use.budget)
+        if left <= ROOMY_SHARE * use.budget:
             return start
-        for message in messages:
+        for message, cost in zip(messages, costs, strict=True):
             # An answer never begins the window: its question would be missing.
             if left <= KEPT * use.budget and message.row.role is Role.USER:
                 return message.row.index
-            left -= message.tokens
+            left -= cost
         return messages[-1].row.index + 1 if messages else start
 
-    async def _newest_tokens(self) -> int:
-        """The tokens of the newest turn's questions and answer, without attachments."""
+    async def _newest_tokens(self, budget: int) -> float:
+        """What the newest turn's questions and answer will need, without attachments."""
         rows = await self._store.history(
             self._claim.conversation.id,
             epoch=self._claim.epoch,
             before=self._claim.reply_index + 1,
             limit=len(self._questions) + 1,
         )
-        return sum(count_tokens(row.content) for row in rows)
+        return sum(lasting_tokens(count_up_to(row.content, budget), budget) for row in rows)
 
     async def _read(self, start: int, before: int) -> AsyncIterator[SourceMessage]:
         """The messages from index `start` on, oldest first, up to the turn's questions."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import structlog
 
 from bot.context.segments import Segment
 from bot.domain.model import ChatRequest, Delta, Usage
-from bot.ports.model import ChatModel
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -70,14 +67,13 @@ MAX_CHARACTERS_PER_TOKEN = 8
 """An answer with more characters than this for each token of its limit ignores the limit."""
 
 
-async def read_answer(model: ChatModel, request: ChatRequest) -> SummaryAnswer:
+async def read_answer(deltas: AsyncIterator[Delta], request: ChatRequest) -> SummaryAnswer:
     """The answer to `request`, up to its limit even if the server ignores that."""
     answer, left = SummaryAnswer(), MAX_CHARACTERS_PER_TOKEN * (request.max_tokens or 1)
-    async with aclosing(cast(Any, model.stream(request))) as deltas:
-        async for delta in cast(AsyncIterator[Delta], deltas):
-            answer.add(delta)
-            left -= len(delta.text) + len(delta.reasoning)
-            if left < 0:
-                answer.is_endless = True
-                break
+    async for delta in deltas:
+        answer.add(delta)
+        left -= len(delta.text) + len(delta.reasoning)
+        if left < 0:
+            answer.is_endless = True
+            break
     return answer

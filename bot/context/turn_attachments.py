@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bot.context.attachments import AttachmentContext, ExcerptCache, excerpt_cache
+from bot.context.attachments import AttachmentContext
 from bot.context.budgets import MAX_IMAGES
+from bot.context.excerpts import ExcerptCache, excerpt_cache
 from bot.domain import attachment_labels as words
 from bot.domain.attachments import (
     Attachment,
@@ -97,7 +98,7 @@ class TurnAttachments:
             store=self._ports.store,
             arrive_above=self.arrive_above,
             questions=frozenset(question.id for question in self._claim.asked),
-            room=usual_budget * 3 // 4,
+            usual_budget=usual_budget,
             asks_again=asks_again,
             may_ask_again=may_ask_again,
             no_images=self.no_images,

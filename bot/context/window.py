@@ -15,6 +15,7 @@ from datetime import UTC, datetime, tzinfo
 from bot.context.roles import alternate_roles
 from bot.domain.conversations import Message, Role
 from bot.domain.excerpts import quote
+from bot.domain.prompts import Prompt
 from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, count_tokens, message_tokens
 
 LONGEST_WORD = 300
@@ -75,16 +76,16 @@ def summary_message(text: str) -> Message:
     return Message(Role.USER, f"{label}\n{quote(text)}")
 
 
-def system_messages(system_prompt: str, date: str) -> list[Message]:
-    """The system prompt and the date, which follows it unless it is empty."""
-    prompts = [text for text in (system_prompt, date if system_prompt else "") if text]
-    return [Message(role=Role.SYSTEM, content=text) for text in prompts]
+def fixed_messages(prompt: Prompt, date: str) -> list[Message]:
+    """The prompt's messages, and the date, which counts unless the system message is empty."""
+    texts = [text for text in (prompt.system, date if prompt.system else "") if text]
+    return [*(Message(role=Role.SYSTEM, content=text) for text in texts), *prompt.opening]
 
 
 class ContextWindow:
     """Takes messages newest first until the budget is used up.
 
-    `budget` is in tokens as `estimate` counts them and includes the system prompt and the summary.
+    `budget` is in tokens as `estimate` counts them and includes the prompt and the summary.
     `questions` are the ids of the messages that may be shortened.
     """
 
@@ -92,16 +93,18 @@ class ContextWindow:
         self,
         *,
         budget: int,
-        system_prompt: str,
+        prompt: Prompt,
         questions: frozenset[int],
         today: str = "",
         summary: str = "",
         estimate: Callable[[Message], float] = message_tokens,
     ) -> None:
-        self._system = system_messages(system_prompt, today)
+        fixed = fixed_messages(prompt, today)
+        self._system = [message for message in fixed if message.role is Role.SYSTEM]
+        self._opening = prompt.opening
         self._summary = [summary_message(summary)] if summary else []
         self._estimate = estimate
-        self._left = budget - sum(map(estimate, (*self._system, *self._summary)))
+        self._left = budget - sum(map(estimate, (*fixed, *self._summary)))
         self._questions = questions
         self._newest_first: list[Message] = []
         self._missing = set(questions)
@@ -162,9 +165,10 @@ class ContextWindow:
         return self._has_shortened or bool(self._missing)
 
     def messages(self) -> tuple[Message, ...]:
-        """The system prompt, the summary, then the messages by index."""
+        """The prompt, the summary, then the messages by index."""
         kept = self._newest_first[::-1]
         if self._missing:
             note = f"[Earlier messages left out, as they are too long: {len(self._missing)}]"
             kept = [Message(Role.USER, note), *kept]
-        return alternate_roles((*self._system[:1], *self._summary, *kept, *self._system[1:]))
+        before = (*self._system[:1], *self._opening, *self._summary)
+        return alternate_roles((*before, *kept, *self._system[1:]))

@@ -38,6 +38,7 @@ _REASONS: dict[Omission, str] = {
     Omission.FORBIDDEN_ADDRESS: "I may not open this address",
     Omission.NO_SPEECH: "it contains no speech",
     Omission.NO_TRANSCRIPTION: "I cannot listen to recordings",
+    Omission.NO_BUDGET: "the budget for recordings is used up",
     Omission.MODEL_CANNOT_SEE: "this model cannot see images",
     Omission.MODEL_REFUSED: "the model's server refused it",
 }

@@ -56,6 +56,7 @@ class Omission(StrEnum):
     FORBIDDEN_ADDRESS = "forbidden_address"  # a private network, or a host that settings exclude
     NO_SPEECH = "no_speech"
     NO_TRANSCRIPTION = "no_transcription"  # no model for speech is configured
+    NO_BUDGET = "no_budget"  # nothing may be spent on a transcript at the moment
     MODEL_CANNOT_SEE = "model_cannot_see"
     MODEL_REFUSED = "model_refused"  # the model's server rejected this very image
 
@@ -72,6 +73,7 @@ _STATES: Mapping[Omission, AttachmentState] = {
     Omission.UNSUPPORTED: AttachmentState.REFUSED,
     Omission.FORBIDDEN_ADDRESS: AttachmentState.REFUSED,
     Omission.NO_TRANSCRIPTION: AttachmentState.REFUSED,
+    Omission.NO_BUDGET: AttachmentState.REFUSED,
     Omission.MODEL_CANNOT_SEE: AttachmentState.REFUSED,
     Omission.MODEL_REFUSED: AttachmentState.REFUSED,
     Omission.GONE: AttachmentState.UNAVAILABLE,

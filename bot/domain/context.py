@@ -26,6 +26,23 @@ class TokenCount:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestTokens:
+    """A request's tokens: `estimated` by `bot.domain.tokens`, and the range of credible counts.
+
+    A server that silently cuts its input, or that leaves out what it had in its cache, counts fewer
+    than `least`.
+    """
+
+    estimated: int
+    least: int
+    most: int
+
+    def measured_by(self, counted: int) -> bool:
+        """Whether a provider's count can be one of the whole request."""
+        return self.least <= counted <= self.most
+
+
+@dataclass(frozen=True, slots=True)
 class ContextState:
     """Where a conversation's window stands; it only moves when the window is full.
 

@@ -28,6 +28,10 @@ ThreadlineError
 │   └── ModelFailed            anything else
 ├── AttachmentError            a file or link cannot be used; carries the reason, and the wait
 ├── QueueFull                  too many turns are waiting
+├── NoBudget                   a request must not be sent; carries the budget
+│   ├── BudgetSpent            the budget is used up until its period ends
+│   ├── BudgetHeld             the rest is reserved by requests that run: wait for them
+│   └── PriceUnknown           the budget is one of money, and a model has no known price
 ├── TemplateError              a conversation template has a syntax error; carries its position
 └── PlatformError              a platform, translated at the edge of an adapter; carries the code
     ├── Throttled              429; carries the wait
@@ -47,6 +51,7 @@ from typing import ClassVar
 
 from bot.domain.attachments import Omission
 from bot.domain.failures import FailureReason
+from bot.domain.spending import BudgetLine
 
 
 class ThreadlineError(Exception):
@@ -91,6 +96,30 @@ class QueueFull(ThreadlineError):
     def __init__(self, *, own: bool) -> None:
         super().__init__("too many turns of one person wait" if own else "too many turns wait")
         self.own = own
+
+
+class NoBudget(ThreadlineError):
+    """A request must not be sent, because of the budget of `line`."""
+
+    def __init__(self, line: BudgetLine) -> None:
+        super().__init__(f"budget {line.budget.name} of {line.account} in {line.period.name}")
+        self.line = line
+
+
+class BudgetSpent(NoBudget):
+    """The budget is used up until its period ends."""
+
+
+class BudgetHeld(NoBudget):
+    """The rest of the budget is reserved by requests that run at the moment."""
+
+
+class PriceUnknown(NoBudget):
+    """The budget is one of money, and the prices of `models` are not known."""
+
+    def __init__(self, line: BudgetLine, models: Sequence[str]) -> None:
+        super().__init__(line)
+        self.models = models
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────

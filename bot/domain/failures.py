@@ -32,6 +32,8 @@ class FailureReason(StrEnum):
     EMPTY_ANSWER = "empty answer"
     # Threadline did not ask the model, or gave up:
     QUEUE_FULL = "queue full"
+    BUDGET_SPENT = "budget spent"
+    PRICE_UNKNOWN = "price unknown"
     MISSED = "missed"
     TOO_MANY_ATTEMPTS = "too many attempts"
     ENDS_PROCESS = "it ends the process"

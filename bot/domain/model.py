@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.domain.conversations import Effort, Message
@@ -16,6 +16,7 @@ class Usage:
     `input_tokens` is the whole request, also for providers that report cached tokens apart: the
     tokens read from the provider's prompt cache (`cached_tokens`) and those written to it
     (`cache_write_tokens`) are part of it. `reasoning_tokens` are part of `output_tokens`.
+    `reports_cache`: the provider counts cached tokens, so that 0 of them means a miss.
     """
 
     input_tokens: int
@@ -23,6 +24,7 @@ class Usage:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    reports_cache: bool = field(default=False, compare=False)
 
     @property
     def total_tokens(self) -> int:

@@ -22,7 +22,7 @@ class AnswerMode(StrEnum):
 
     MENTION = "mention"  # those that mention the bot, also in its threads
     THREAD = "thread"  # mentions, and all messages in a thread that the bot answers in
-    ALWAYS = "always"  # all messages of people, each answered in a thread of its own
+    ALWAYS = "always"  # all messages of people, each answered in a new thread
 
 
 class Controllers(StrEnum):
@@ -156,7 +156,7 @@ class Budget:
     """What may be spent in a period: US dollars or tokens, one of them.
 
     `who` limits it to these people, each with a budget of their own if `scope` is PERSON; empty is
-    everybody. `then` is the model that answers once it is spent; "" refuses. `name` identifies the
+    everyone. `then` is the model that answers once it is spent; "" refuses. `name` identifies the
     budget in the ledger: it stays the same when the amount changes.
     """
 
@@ -170,7 +170,7 @@ class Budget:
 
 
 class Redaction(StrEnum):
-    """What is replaced before text goes to a model or a log."""
+    """Kinds of text that are replaced before text goes to a model or a log."""
 
     KEYS = "keys"  # always on
     EMAIL = "email"

@@ -42,12 +42,26 @@ def from_command(facts: PlaceFacts, person: str) -> str:
 def place_named(level: PlaceLevel, facts: PlaceFacts) -> str:
     """The part of the place that has this level."""
     if level is PlaceLevel.CHANNEL:
-        return f"channel #{plain(facts.channel_name, MAX_NAME)}" if facts.channel_name else "here"
+        name = plain(facts.channel_name, MAX_NAME)
+        return f"channel #{name}" if facts.channel_name else "this channel"
     if level is PlaceLevel.CATEGORY:
         return f"category {plain(facts.category_name or facts.category, MAX_NAME)}"
     return _LEVELS[level]
 
 
-def because(reason: str, source: str) -> str:
-    """A reason for a refusal, with its source."""
-    return f"{reason}: {source}"
+def refusal(reason: str, source: str) -> str:
+    """A reason for a refusal, with its source: `… (channel #ops, rule in line 12)`."""
+    return f"{reason} ({_flat(source)})"
+
+
+def _flat(source: str) -> str:
+    """A source without its brackets, for a sentence that has brackets around it."""
+    return source.replace(" (", ", ").removesuffix(")")
+
+
+def says_so(source: str) -> str:
+    """Why a value applies: `because channel #ops says so (rule in line 12)`."""
+    if source == BUILT_IN:
+        return "the default"
+    place, bracket, detail = source.rpartition(" (")
+    return f"because {place} says so ({detail}" if bracket else f"because {source} says so"

@@ -62,8 +62,9 @@ class MessageRecord:
 
     `turn` is the turn of a question or a reply, None for other messages. `waiting`: the message is
     a question whose turn has not been claimed. The model sees the messages of the conversation's
-    current epoch only. `created_at` is in Unix seconds. A reply has the `model` that wrote it and
-    its `usage`, None if the provider counted no tokens.
+    current epoch only. `created_at` is in Unix seconds. A reply has the `model` that wrote it, its
+    `usage`, None if the provider counted no tokens, and its `cost` in billionths of a US dollar,
+    None if a price is not known.
     """
 
     uid: str
@@ -79,6 +80,7 @@ class MessageRecord:
     attachments: tuple[AttachmentRecord, ...] = ()
     model: str | None = None
     usage: Usage | None = None
+    cost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class ReplyRecord:
     content: str = ""
     model: str | None = None
     usage: Usage | None = None
+    cost: int | None = None  # in billionths of a US dollar
     finish_reason: str | None = None
     seconds: float | None = None
     concluded_at: float | None = None

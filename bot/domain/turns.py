@@ -75,7 +75,8 @@ class TurnResult:
     usage: Usage | None = None
     failure: FailureReason | None = None
     first_token_at: float | None = None  # Unix seconds
-    estimated_tokens: int | None = None  # our estimate of the usage's `input_tokens`
+    # Our estimate of the usage's `input_tokens`; None if these cannot be the whole request's.
+    estimated_tokens: int | None = None
     tells_summary: bool = False  # the display says that older messages are summarized
 
 

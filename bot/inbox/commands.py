@@ -16,6 +16,7 @@ from bot.domain.turns import Outcome
 from bot.inbox.model_commands import EFFORTS, ModelCommands
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
+from bot.ports.policy import Policy
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
@@ -83,7 +84,8 @@ class Commands:
     """Executes commands.
 
     `models` may be chosen; `reporter` describes contexts. `help_texts` replace `texts.HELP`, by
-    platform. `more` executes the commands of other rooms, by name.
+    platform. `policy` knows the default models of places. `more` executes the commands of other
+    rooms, by name.
     """
 
     def __init__(
@@ -94,10 +96,13 @@ class Commands:
         models: ModelCatalog,
         reporter: ContextReporter,
         help_texts: Mapping[str, str] | None = None,
+        policy: Policy | None = None,
         more: Mapping[str, Handler] | None = None,
     ) -> None:
         self._store, self._scheduler = store, scheduler
-        model_commands = ModelCommands(store=store, catalog=models, reporter=reporter)
+        model_commands = ModelCommands(
+            store=store, catalog=models, reporter=reporter, policy=policy
+        )
         self._reply_once = model_commands.reply_once
         self._help_texts = dict(help_texts or {})
         self._known = {

@@ -7,31 +7,44 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.domain import command_texts, model_names
-from bot.domain.conversations import Conversation, Effort
+from bot.domain.conversations import Conversation, ConversationKey, Effort
 from bot.domain.inbox import Command, CommandReply, Menu
 from bot.domain.model_names import DEFAULT
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
+from bot.ports.policy import Policy
 from bot.ports.store import Store
 
 EFFORTS = (*Effort, DEFAULT)
 
 
 class ModelCommands:
-    """Executes these commands: `catalog` has the models, `reporter` describes contexts."""
+    """Executes these commands: `catalog` has the models, `reporter` describes contexts.
 
-    def __init__(self, *, store: Store, catalog: ModelCatalog, reporter: ContextReporter) -> None:
+    `policy` says which model and effort a place has; None: the defaults apply everywhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        catalog: ModelCatalog,
+        reporter: ContextReporter,
+        policy: Policy | None = None,
+    ) -> None:
         self._store, self._catalog, self._reporter = store, catalog, reporter
+        self._policy = policy
 
     async def model(self, command: Command) -> CommandReply:
         """Choose the named model, or say which are offered.
 
         A name that is known needs no server, so that the choice takes no time.
         """
-        typed, default = command.argument, self._catalog.default
+        typed = command.argument
         if not typed:
             return await self._describe_models(command)
         if typed.lower() == DEFAULT:
+            default = await self._default(command.key)
             return await self._choose(command, None, command_texts.default_model_chosen(default))
         name = model_names.resolve(typed, self._catalog.names)
         names = self._catalog.names if name else await self._catalog.list_names()
@@ -48,11 +61,19 @@ class ModelCommands:
         names = await self._catalog.list_names()
         conversation = await self._store.find(command.key)
         chosen = conversation.model if conversation else None
-        answering = self._catalog.get(chosen).name
-        text = command_texts.models_offered(chosen, answering, self._catalog.default, names)
+        default = await self._default(command.key)
+        answering = self._catalog.get(chosen).name if chosen else default
+        text = command_texts.models_offered(chosen, answering, default, names)
         options = (*names, DEFAULT) if names else ()
         menu = Menu(command.name, command.key, options) if options else None
         return await self.reply_once(command, CommandReply(text, menu=menu))
+
+    async def _default(self, key: ConversationKey) -> str:
+        """The model that answers here unless another one is chosen."""
+        return self._catalog.get(None, await self._find_assigned(key)).name
+
+    async def _find_assigned(self, key: ConversationKey) -> str | None:
+        return None if self._policy is None else (await self._policy.effective(key)).model.value
 
     async def _refuse_model(self, command: Command, names: Sequence[str]) -> CommandReply:
         if not names:
@@ -74,7 +95,8 @@ class ModelCommands:
         else:
             conversation = await self._store.find(command.key)
             effort = conversation.effort if conversation else None
-            text = command_texts.effort_in_use(effort, *self._model_of(conversation))
+            effort = effort or await self._usual_effort(command.key)
+            text = command_texts.effort_in_use(effort, *await self._model_of(command, conversation))
         menu = Menu(command.name, command.key, EFFORTS)
         return await self.reply_once(command, CommandReply(text, menu=menu))
 
@@ -82,11 +104,19 @@ class ModelCommands:
         chosen = await self._store.choose_effort(command.key, effort, source=command.source)
         if chosen is None:
             return CommandReply(command_texts.NEEDS_CONVERSATION["effort"])
-        return CommandReply(command_texts.effort_chosen(effort, *self._model_of(chosen)))
+        effort = effort or await self._usual_effort(command.key)
+        model = await self._model_of(command, chosen)
+        return CommandReply(command_texts.effort_chosen(effort, *model))
 
-    def _model_of(self, conversation: Conversation | None) -> tuple[str, bool | None]:
+    async def _usual_effort(self, key: ConversationKey) -> Effort | None:
+        return None if self._policy is None else (await self._policy.effective(key)).effort.value
+
+    async def _model_of(
+        self, command: Command, conversation: Conversation | None
+    ) -> tuple[str, bool | None]:
         """The name of the model that answers, and whether it takes an effort."""
-        model = self._catalog.get(conversation.model if conversation else None)
+        chosen = conversation.model if conversation else None
+        model = self._catalog.get(chosen, await self._find_assigned(command.key))
         return model.name, model.facts.effort
 
     # ── context ───────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,11 @@
 
 The table is a fallback: the operator's and the server's own numbers come first, and a window from
 here is used up to 32,000 tokens only (`bot.context.budgets`). Names that move to other models over
-time (`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows.
+time (`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows. Prices are
+in `bot.llm.prices`.
 
 A wrong row costs little. A refusal corrects what is too much: a window, an answer's length, an
-effort. Too little of one gives a shorter context or answer, or no `/effort`. Nothing corrects a
-price, so only a row's own model has one, not every name that the pattern fits.
+effort. Too little of one gives a shorter context or answer, or no `/effort`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from bot.domain.model import ModelFacts, Prices
-from bot.llm.addresses import host_and_port, is_local
+from bot.domain.model import ModelFacts
+from bot.llm.addresses import is_local
 
 NO_FACTS = ModelFacts()
 MILLION = 1_000_000
@@ -35,42 +35,41 @@ _TEXT_128K = ModelFacts(window=131_072, sees=False, tools=True, effort=False)
 
 # Patterns in the style of file names, each with its facts. The pattern with the most characters
 # wins. The comments name the makers' pages. Anthropic's and Google's newest models were read there
-# on 2026-11-29, the other rows in public lists of models and prices.
+# on 2026-11-29, the other rows in public lists of models.
 TABLE: dict[str, ModelFacts] = {
     # Anthropic, from platform.claude.com/docs/en/models/overview, and each model's page there
     "claude-*": _CLAUDE,
-    "claude-haiku-4-5*": replace(_CLAUDE, max_output=64_000, prices=Prices(1, 5, 0.1, 1.25)),
-    "claude-opus-5": replace(_CLAUDE_1M, prices=Prices(5, 25, 0.5, 6.25)),
-    "claude-opus-5-5*": replace(_CLAUDE_1M, prices=Prices(4, 20)),
-    "claude-sonnet-5": replace(_CLAUDE_1M, prices=Prices(2, 10)),
-    "claude-sonnet-5-5*": replace(_CLAUDE_1M, prices=Prices(2, 10)),
-    "claude-haiku-5-5*": _CLAUDE_1M,  # its price depends on the request's length
-    "claude-fable-5-1*": replace(_CLAUDE_1M, prices=Prices(10, 50)),
-    "claude-fable-5-2*": replace(_CLAUDE_1M, prices=Prices(8, 40)),
+    "claude-haiku-4-5*": replace(_CLAUDE, max_output=64_000),
+    "claude-opus-5": _CLAUDE_1M,
+    "claude-opus-5-5*": _CLAUDE_1M,
+    "claude-sonnet-5": _CLAUDE_1M,
+    "claude-sonnet-5-5*": _CLAUDE_1M,
+    "claude-haiku-5-5*": _CLAUDE_1M,
+    "claude-fable-5-1*": _CLAUDE_1M,
+    "claude-fable-5-2*": _CLAUDE_1M,
     # OpenAI, from developers.openai.com/api/docs/models, and each model's page there
     "gpt-3.5-turbo*": ModelFacts(window=16_385, max_output=4_096, sees=False, effort=False),
     "gpt-4": ModelFacts(window=8_192, max_output=8_192, sees=False, effort=False),
     "gpt-4-0613": ModelFacts(window=8_192, max_output=8_192, sees=False, effort=False),
     "gpt-4-turbo*": replace(_CHAT, max_output=4_096, tools=True),
-    "gpt-4o*": replace(_CHAT, tools=True, prices=Prices(2.5, 10, 1.25)),
-    "gpt-4o-2024-05-13": replace(_CHAT, max_output=4_096, tools=True, prices=Prices(5, 15)),
-    "gpt-4o-mini*": replace(_CHAT, tools=True, prices=Prices(0.15, 0.6, 0.075)),
-    "gpt-4.1*": ModelFacts(1_047_576, 32_768, True, True, False, Prices(2, 8, 0.5)),
-    "gpt-4.1-mini*": ModelFacts(1_047_576, 32_768, True, True, False, Prices(0.4, 1.6, 0.1)),
-    "gpt-4.1-nano*": ModelFacts(1_047_576, 32_768, True, True, False, Prices(0.1, 0.4, 0.025)),
-    "gpt-5": replace(_GPT_5, prices=Prices(1.25, 10, 0.125)),
-    "gpt-5-20*": replace(_GPT_5, prices=Prices(1.25, 10, 0.125)),
-    "gpt-5-mini*": replace(_GPT_5, prices=Prices(0.25, 2, 0.025)),
-    "gpt-5-nano*": replace(_GPT_5, prices=Prices(0.05, 0.4, 0.005)),
+    "gpt-4o*": replace(_CHAT, tools=True),
+    "gpt-4o-mini*": replace(_CHAT, tools=True),
+    "gpt-4.1*": ModelFacts(1_047_576, 32_768, True, True, False),
+    "gpt-4.1-mini*": ModelFacts(1_047_576, 32_768, True, True, False),
+    "gpt-4.1-nano*": ModelFacts(1_047_576, 32_768, True, True, False),
+    "gpt-5": _GPT_5,
+    "gpt-5-20*": _GPT_5,
+    "gpt-5-mini*": _GPT_5,
+    "gpt-5-nano*": _GPT_5,
     "gpt-5-codex*": _GPT_5,
     "gpt-5-chat*": _CHAT,
-    "gpt-5.1*": replace(_GPT_5, prices=Prices(1.25, 10, 0.125)),
+    "gpt-5.1*": _GPT_5,
     "gpt-5.1-chat*": _CHAT,
     "gpt-5.1-codex*": _GPT_5,
-    "gpt-5.2*": replace(_GPT_5, prices=Prices(1.75, 14, 0.175)),
+    "gpt-5.2*": _GPT_5,
     "gpt-5.2-pro*": _GPT_5,
     "gpt-5.2-chat*": _CHAT,
-    "gpt-5.3-codex*": replace(_GPT_5, prices=Prices(1.75, 14, 0.175)),
+    "gpt-5.3-codex*": _GPT_5,
     "gpt-5.3-chat*": _CHAT,
     "gpt-5.4": _GPT_5_LONG,
     "gpt-5.4-20*": _GPT_5_LONG,
@@ -137,7 +136,6 @@ _DECIDED_BY_SERVER: dict[str, Any] = {
     "window": None,
     "max_output": None,
     "sees": None,
-    "prices": None,
 }
 
 # Before the model's own name: fine-tuned models of OpenAI, Bedrock's regions and vendors, Meta's
@@ -145,10 +143,6 @@ _DECIDED_BY_SERVER: dict[str, Any] = {
 _PREFIXES = re.compile(r"^(ft:|([a-z]{2,6}\.)?(anthropic|meta|mistral)\.|meta-(?=llama))")
 # Variants of a family for another purpose, which have other limits.
 _OTHER_PURPOSES = re.compile(r"image|audio|tts|live|realtime|transcribe|embed|omni|guard")
-# The prices are those of the makers' own services.
-_PRICED_HOSTS = ("api.openai.com", "api.anthropic.com")
-# What may follow the name of a family without naming another model.
-_SAME_MODEL = re.compile(r"(-latest|-20\d\d-?\d\d-?\d\d)?-?")
 
 
 def known_facts(model: str, address: str) -> ModelFacts:
@@ -161,8 +155,6 @@ def known_facts(model: str, address: str) -> ModelFacts:
     facts = _look_up(model)
     if is_local(address):
         return replace(facts, **_DECIDED_BY_SERVER)
-    if host_and_port(address) not in _PRICED_HOSTS or model.startswith("ft:"):
-        return replace(facts, prices=None)
     return facts
 
 
@@ -183,11 +175,8 @@ def _look_up(model: str) -> ModelFacts:
     names = _spellings(model)
     if _OTHER_PURPOSES.search(names[0]):
         return NO_FACTS
-    rows = (row for row in _rows() if any(fnmatchcase(n, row[0]) for n in names))
-    pattern, facts = next(rows, ("", NO_FACTS))
-    family = pattern.replace("*", "").removesuffix("-20")
-    rests = (name.removeprefix(family) for name in names if name.startswith(family))
-    return facts if any(map(_SAME_MODEL.fullmatch, rests)) else replace(facts, prices=None)
+    rows = (facts for pattern, facts in _rows() if any(fnmatchcase(n, pattern) for n in names))
+    return next(rows, NO_FACTS)
 
 
 def _spellings(model: str) -> tuple[str, ...]:

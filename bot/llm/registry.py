@@ -55,18 +55,22 @@ class ModelRegistry:
         await asyncio.gather(*refreshes)
         return self.names
 
-    def get(self, name: str | None) -> ChatModel:
-        """The model `name` if people may choose it, else the default one."""
-        return CatalogModel(partial(self.resolve, name), self._redactor)
+    def get(self, name: str | None, assigned: str | None = None) -> ChatModel:
+        """See the port."""
+        return CatalogModel(partial(self.resolve, name, assigned), self._redactor)
 
-    def summarizer(self, chosen: str | None) -> ChatModel | None:
-        """The model that summarizes a conversation with the model `chosen`; None for no model."""
+    def summarizer(self, chosen: str | None, assigned: str | None = None) -> ChatModel | None:
+        """The model that summarizes a conversation with the model `chosen`; None for no model.
+
+        A place with a model `assigned` by the rules is summarized by it, because the rule may be
+        there to keep the place's messages from other servers.
+        """
         name = self._config.summaries
-        if name is None:
-            return self.get(chosen)
-        return (
-            None if name == NO_SUMMARIES else CatalogModel(self._resolve_summarizer, self._redactor)
-        )
+        if name == NO_SUMMARIES:
+            return None
+        if name is None or self._assigned_names(assigned):
+            return self.get(chosen if name is None else None, assigned)
+        return CatalogModel(self._resolve_summarizer, self._redactor)
 
     def _names(self) -> Mapping[str, None]:
         """The choices with patterns expanded, as a set in order; built again for a new list."""
@@ -102,11 +106,12 @@ class ModelRegistry:
 
     # ── models ────────────────────────────────────────────────────────────────────────────────
     def prepare(self) -> None:
-        """Build the default models, the choices, and the model that summarizes.
+        """Build the default models, the choices, those of rules, and the model that summarizes.
 
         Raises SettingsError if a provider is unknown, its key is missing, or it lists no models.
         """
-        for names in (self._config.chain, *((name,) for name in self._config.choices)):
+        single = (*self._config.choices, *self._config.assigned)
+        for names in (self._config.chain, *((name,) for name in single)):
             if is_pattern(names[0]):
                 self._require_list(names[0])
             else:
@@ -120,10 +125,17 @@ class ModelRegistry:
             self._chains[names] = self._build_chain(names)
         return self._chains[names]
 
-    def resolve(self, name: str | None) -> FallbackChain:
-        """The chain that answers at this moment if `name` was chosen."""
-        known = name is not None and self._is_offered(name)
-        return self.chain((name,) if known and name is not None else self._config.chain)
+    def resolve(self, name: str | None, assigned: str | None = None) -> FallbackChain:
+        """The chain that answers at this moment if `name` was chosen; see `ModelCatalog.get`."""
+        if name is not None and self._is_offered(name):
+            return self.chain((name,))
+        return self.chain(self._assigned_names(assigned) or self._config.chain)
+
+    def _assigned_names(self, assigned: str | None) -> tuple[str, ...]:
+        """The models that the rules assign to a place; none if one of them is not configured."""
+        names = tuple((assigned or "").split(",")) if assigned else ()
+        configured = {*self._config.assigned, *self._config.chain}
+        return names if all(n in configured or self._is_offered(n) for n in names) else ()
 
     def _resolve_summarizer(self) -> FallbackChain:
         """The chain that summarizes at this moment, even if people may not choose it."""
@@ -133,6 +145,11 @@ class ModelRegistry:
     def server(self, name: str) -> ModelServer | None:
         """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""
         return self._server(name)
+
+    def facts_of(self, name: str) -> ModelFacts:
+        """Facts about the single model `name`. Raises SettingsError for an unknown provider."""
+        server = self._server(name)
+        return NO_FACTS if server is None else self._facts(name, server)
 
     async def aclose(self) -> None:
         """Close all clients."""

@@ -57,6 +57,7 @@ def parse_usage(counts: Mapping[str, Any]) -> Usage:
         cached_tokens=cached,
         cache_write_tokens=min(written, input_tokens - cached),
         reasoning_tokens=reasoning,
+        reports_cache=_has_number(counts, _CACHED),
     )
 
 
@@ -92,13 +93,20 @@ def _whole_output(counts: Mapping[str, Any], input_tokens: int) -> tuple[int, in
 
 def _count(counts: Mapping[str, Any], paths: _Paths) -> int:
     """The first positive count at one of these paths, or 0."""
-    for path in paths:
-        value: Any = counts
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if (count := _token_count(value)) > 0:
-            return count
-    return 0
+    found = (_token_count(_value_at(counts, path)) for path in paths)
+    return next((count for count in found if count > 0), 0)
+
+
+def _has_number(counts: Mapping[str, Any], paths: _Paths) -> bool:
+    """Whether one of these paths has a number, even 0."""
+    return any(isinstance(_value_at(counts, path), int | float) for path in paths)
+
+
+def _value_at(counts: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = counts
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _token_count(value: Any) -> int:

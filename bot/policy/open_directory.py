@@ -20,7 +20,7 @@ class OpenDirectory:
 
     @property
     def has_strangers(self) -> bool:
-        """Nobody is of another organization."""
+        """No one is of another organization."""
         return False
 
     async def place(self, key: ConversationKey) -> PlaceFacts:
@@ -32,7 +32,7 @@ class OpenDirectory:
         return PersonFacts(author, is_workspace_admin=self._is_admin(author.id))
 
     async def can_read(self, _channel: ConversationKey, _user: str) -> bool:
-        """Nobody reads another channel here."""
+        """No one reads another channel here."""
         return False
 
     async def unknown(self, _refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -26,6 +27,7 @@ from bot.domain.policy import (
     EffectivePolicy,
     Override,
     OverrideName,
+    PersonFacts,
     PersonRef,
     PlaceFacts,
     PolicyConfig,
@@ -48,6 +50,16 @@ MAX_PLACES = 20_000
 
 _Channel = tuple[str, str, str]
 _Place = tuple[str, str, str, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A person as the platform describes them, None if no rule asked for it, and the references of
+    rules that mean them.
+    """
+
+    facts: PersonFacts | None
+    groups: Sequence[PersonRef]
 
 
 class PolicyRules:
@@ -159,7 +171,7 @@ class PolicyRules:
         except (PlatformError, TimeoutError) as error:
             log.warning("the platform does not describe a place", error=repr(error))
             return Verdict(Access.UNKNOWN, policy_texts.PLACE_UNKNOWN)
-        policy, person = self._policy_at(facts), self.person(key, author)
+        policy, person = self._policy_at(facts), self._person(key, author)
         return await _within(_may_ask(policy, person))
 
     async def may_control(
@@ -194,7 +206,7 @@ class PolicyRules:
         admins = self._policy_at(PlaceFacts(key)).admins
         if not admins:
             return False
-        person = self.person(key, author)
+        person = self._person(key, author)
         try:
             async with asyncio.timeout(DIRECTORY_SECONDS):
                 found = await person.is_one_of(admins, Purpose.ALLOW)
@@ -202,8 +214,29 @@ class PolicyRules:
             return None
         return False if person.is_gone else found
 
-    def person(self, key: ConversationKey, author: Author) -> PersonAt:
-        """The person, as the platform describes them when it is asked."""
+    async def describe(
+        self, key: ConversationKey, author: Author, refs: Sequence[PersonRef]
+    ) -> Description:
+        """How the person is seen here, and which of `refs` mean them."""
+        person, groups = self._person(key, author), []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DIRECTORY_SECONDS):
+                for ref in refs:
+                    if await person.is_one_of([ref], Purpose.BLOCK):  # by membership alone
+                        groups.append(ref)
+        return Description(person.facts, groups)
+
+    async def is_one_of(
+        self, key: ConversationKey, author: Author, refs: Sequence[PersonRef]
+    ) -> bool | None:
+        """Whether one of `refs` means the person, by membership alone; None if that is unknown."""
+        try:
+            async with asyncio.timeout(DIRECTORY_SECONDS):
+                return await self._person(key, author).is_one_of(refs, Purpose.BLOCK)
+        except TimeoutError:
+            return None
+
+    def _person(self, key: ConversationKey, author: Author) -> PersonAt:
         return PersonAt(self._directory_of(key.platform), key, author, self._names)
 
 
@@ -255,7 +288,7 @@ async def _is_allowed(allow: Resolved[tuple[PersonRef, ...] | None], person: Per
 
 
 def _refused(reason: str, source: str) -> Verdict:
-    return Verdict(Access.REFUSED, policy_texts.because(reason, source) if source else reason)
+    return Verdict(Access.REFUSED, policy_texts.refusal(reason, source) if source else reason)
 
 
 def _is_silent(config: PolicyConfig) -> bool:

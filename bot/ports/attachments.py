@@ -99,6 +99,11 @@ class LinkReader(Protocol):
 class Transcriber(Protocol):
     """Turns speech into text."""
 
+    @property
+    def name(self) -> str:
+        """The model's name from the settings."""
+        ...
+
     async def transcribe(self, name: str, media_type: str, data: bytes) -> str:
         """The spoken words. Raises AttachmentError."""
         ...

@@ -71,6 +71,10 @@ class ModelCatalog(Protocol):
         """
         ...
 
-    def get(self, name: str | None) -> ChatModel:
-        """The model `name` if people may choose it, else the default one."""
+    def get(self, name: str | None, assigned: str | None = None) -> ChatModel:
+        """The model `name` if people may choose it, else the one that the rules assign to the
+        place, else the default one.
+
+        `assigned` may be several models with commas; it counts if all of them are configured.
+        """
         ...

@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.policy import EffectivePolicy, PersonFacts, PersonRef, PlaceFacts, PlaceRef, Verdict
+from bot.domain.policy import (
+    EffectivePolicy,
+    Override,
+    OverrideName,
+    PersonFacts,
+    PersonRef,
+    PlaceFacts,
+    PlaceRef,
+    Verdict,
+)
 
 
 class Directory(Protocol):
     """What one platform knows about people and places. Every adapter has one.
 
     Answers may be up to a minute old. Methods raise a PlatformError if the platform does not
-    answer; nobody is allowed anything because of that.
+    answer; no one is allowed anything because of that.
     """
 
     @property
@@ -39,7 +48,7 @@ class Directory(Protocol):
         ...
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """The references, as written, that name nobody and nothing here.
+        """The references, as written, that name no one and nothing here.
 
         For `doctor`, and for block lists, which block all people if a reference names no one. The
         references of block lists have the workspace that they are applied in.
@@ -80,4 +89,27 @@ class Policy(Protocol):
 
     async def is_admin(self, key: ConversationKey, author: Author) -> bool:
         """Whether this person administers the bot in this workspace; no if that is unknown."""
+        ...
+
+
+class PolicyStore(Protocol):
+    """What administrators set by command. Methods raise StoreUnavailable if the database fails."""
+
+    async def list_overrides(self) -> Sequence[Override]:
+        """All values of all channels."""
+        ...
+
+    async def set_override(
+        self,
+        channel: ConversationKey,
+        name: OverrideName,
+        value: str | None,
+        *,
+        by: Author,
+        source: str = "",
+    ) -> Override | None:
+        """Set a value of a channel, or take it back with None; both are written to the audit.
+
+        `source` is as in `Store`: raises CommandDone if the command was executed before.
+        """
         ...

@@ -19,25 +19,41 @@ MOST_COUNTED = 100_000
 def move_window(
     db: sqlite3.Connection, conversation: int, *, epoch: int, start: int, stubs_before: int
 ) -> None:
-    _upsert(db, conversation, epoch, (start, stubs_before, 0))
+    _upsert(db, conversation, epoch, (start, stubs_before, 0, None))
 
 
-def record_told(db: sqlite3.Connection, conversation: int, *, epoch: int) -> None:
+def record_told(db: sqlite3.Connection, conversation: int, *, epoch: int, turn: int) -> None:
     """A reply that is being stored says that older messages are summarized."""
-    _upsert(db, conversation, epoch, (0, 0, 1))
+    _upsert(db, conversation, epoch, (0, 0, 1, turn))
+
+
+def forget_told(db: sqlite3.Connection, conversation: int, *, turn: int) -> None:
+    """The turn's reply is being deleted: the next one says it, if this one had."""
+    db.execute(
+        "UPDATE context_windows SET told = 0, told_by = NULL"
+        " WHERE conversation_id = ? AND told_by = ?",
+        (conversation, turn),
+    )
 
 
 def _upsert(
-    db: sqlite3.Connection, conversation: int, epoch: int, least: tuple[int, int, int]
+    db: sqlite3.Connection,
+    conversation: int,
+    epoch: int,
+    least: tuple[int, int, int, int | None],
 ) -> None:
-    """Raise start_idx, stubs_before and told to `least`; nothing if the conversation is gone."""
+    """Raise start_idx, stubs_before and told to `least`; nothing if the conversation is gone.
+
+    The last value is told_by, which stays if it is set.
+    """
     db.execute(
-        "INSERT INTO context_windows (conversation_id, epoch, start_idx, stubs_before, told)"
-        " SELECT id, ?, ?, ?, ? FROM conversations WHERE id = ?"
+        "INSERT INTO context_windows"
+        " (conversation_id, epoch, start_idx, stubs_before, told, told_by)"
+        " SELECT id, ?, ?, ?, ?, ? FROM conversations WHERE id = ?"
         " ON CONFLICT (conversation_id, epoch) DO UPDATE SET"
         " start_idx = max(start_idx, excluded.start_idx),"
         " stubs_before = max(stubs_before, excluded.stubs_before),"
-        " told = max(told, excluded.told)",
+        " told = max(told, excluded.told), told_by = coalesce(told_by, excluded.told_by)",
         (epoch, *least, conversation),
     )
 
@@ -61,7 +77,7 @@ def save_summary(
     )
     if not saved.rowcount:
         return False
-    _upsert(db, conversation, epoch, (summary.before, 0, 0))
+    _upsert(db, conversation, epoch, (summary.before, 0, 0, None))
     return True
 
 
@@ -73,7 +89,7 @@ def join_epochs(db: sqlite3.Connection, conversation: int, *, older: int, presen
     """
     known = db.execute(
         "DELETE FROM context_windows WHERE conversation_id = ? AND epoch = ?"
-        " RETURNING start_idx, stubs_before, told",
+        " RETURNING start_idx, stubs_before, told, told_by",
         (conversation, older),
     ).fetchone()
     if known is not None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Change, Effect
-from bot.store import attachment_rows, rows
+from bot.store import attachment_rows, contexts, rows
 from bot.store.messages import name_of
 
 # How long the deletion of an unknown message is remembered, in seconds. Slack redelivers an event
@@ -163,6 +163,7 @@ def _take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
     """Erase the turn's reply; the next claim removes its pages from the platform."""
     db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
     db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))
+    contexts.forget_told(db, turn["conversation_id"], turn=turn["id"])
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
     if turn["state"] == "done" and shown is None:
         return Effect.STORED
@@ -203,6 +204,7 @@ def reopen_turn(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
         (turn["id"],),
     )
     db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
+    contexts.forget_told(db, turn["conversation_id"], turn=turn["id"])
 
 
 def _message(db: sqlite3.Connection, source: str) -> sqlite3.Row | None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import sqlite3
 
 from bot.domain.turns import LONE_DEATHS_FROM, SUSPECT_DEATHS, Death, Fence, Suspect
+from bot.store import spending
 
 
 def record_start(db: sqlite3.Connection) -> Death | None:
-    """Record a start. Counts the previous process's death, and returns it, if it died."""
+    """Record a start. Counts the previous process's death, and returns it, if it died.
+
+    What it had reserved for requests to models is settled by estimate.
+    """
     (alive,) = db.execute("SELECT alive FROM process").fetchone()
     (running,) = db.execute(
         "SELECT count(*) FROM turns WHERE state <> 'done' AND held = 1"
@@ -20,6 +24,7 @@ def record_start(db: sqlite3.Connection) -> Death | None:
     if alive:
         _count(db, running)
     _release(db)
+    spending.settle_all(db)
     db.execute("UPDATE process SET alive = 1")
     return Death(running) if alive else None
 

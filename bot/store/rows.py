@@ -122,6 +122,7 @@ def usage_from(row: sqlite3.Row) -> Usage | None:
         cached_tokens=row["cached_tokens"] or 0,
         cache_write_tokens=row["cache_write_tokens"] or 0,
         reasoning_tokens=row["reasoning_tokens"] or 0,
+        reports_cache=row["cached_tokens"] is not None,
     )
 
 

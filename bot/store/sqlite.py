@@ -44,8 +44,10 @@ from bot.store.library import SqliteLibrary
 from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.operations import reads, writes, writes_at
+from bot.store.policy import SqlitePolicy
 from bot.store.privacy import SqlitePrivacy
 from bot.store.purge import Purger
+from bot.store.spending import SqliteSpending, forget_old_sums
 from bot.store.staging import FileOperations, data_of, with_digests
 
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
@@ -62,9 +64,11 @@ class _Shared(TypedDict):
 
 
 def _forget_old_state(db: sqlite3.Connection, now: float) -> None:
-    """Delete old records of commands, and files that a dead process had begun to write."""
+    """Delete old records of commands and of budgets, and files that a dead process had begun to
+    write."""
     commands.forget_old_commands(db, now)
     files.unstage_all(db)
+    forget_old_sums(db, now)
 
 
 class SqliteStore(FileOperations):
@@ -95,6 +99,8 @@ class SqliteStore(FileOperations):
         self._privacy = SqlitePrivacy(
             path=path, writer=writer, readers=readers, clock=clock, purger=shared["purger"]
         )
+        self._spending = SqliteSpending(writer=writer, readers=readers, clock=clock)
+        self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -185,6 +191,14 @@ class SqliteStore(FileOperations):
     def privacy(self) -> SqlitePrivacy:
         """Erasures, exports and retention."""
         return self._privacy
+
+    def spending(self) -> SqliteSpending:
+        """The books of what models cost. Always the same object."""
+        return self._spending
+
+    def policies(self) -> SqlitePolicy:
+        """What administrators set by command. Always the same object."""
+        return self._policies
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold)

@@ -14,7 +14,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Change, Effect
 from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
-from bot.store import contexts, edits, rows
+from bot.store import contexts, edits, rows, spending
 from bot.store.commands import record_command
 
 
@@ -29,6 +29,7 @@ def claim(db: sqlite3.Connection, now: float, conversation: int) -> Claim | None
     if turn["state"] == "waiting":
         _start(db, conversation, turn["id"], now)
     else:
+        spending.settle_turn(db, turn["id"])
         db.execute(
             # A turn that is still held: its last attempt failed without ending the process.
             "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
@@ -188,7 +189,7 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
     if result.content:
         _insert_reply(db, values)
     if result.tells_summary:
-        contexts.record_told(db, turn["conversation_id"], epoch=turn["epoch"])
+        contexts.record_told(db, turn["conversation_id"], epoch=turn["epoch"], turn=fence.turn)
     db.execute(
         "UPDATE conversations SET updated_at = :now"
         " WHERE id = (SELECT conversation_id FROM turns WHERE id = :turn)",
@@ -198,6 +199,7 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
 
 def _values(result: TurnResult) -> dict[str, object]:
     usage = result.usage
+    says_cached = usage is not None and (usage.reports_cache or usage.cached_tokens > 0)
     return {
         "outcome": result.outcome.value,
         "error": None if result.failure is None else result.failure.value,
@@ -208,7 +210,7 @@ def _values(result: TurnResult) -> dict[str, object]:
         "finish_reason": result.finish_reason,
         "input": None if usage is None else usage.input_tokens,
         "output": None if usage is None else usage.output_tokens,
-        "cached": None if usage is None else usage.cached_tokens,
+        "cached": usage.cached_tokens if usage is not None and says_cached else None,
         "cache_write": None if usage is None else usage.cache_write_tokens,
         "reasoning": None if usage is None else usage.reasoning_tokens,
         "estimated": result.estimated_tokens,

@@ -27,14 +27,19 @@ _BEFORE = (
     " AND id < coalesce((SELECT id FROM conversations WHERE uid = :before), 1 << 62)"
     " ORDER BY id DESC LIMIT :limit"
 )
+# Of all requests since the turn was last reopened; NULL if a price is not known.
+_COST = (
+    "(SELECT iif(count(*) = count(cost), sum(cost), NULL) FROM model_requests"
+    " WHERE turn_id = turns.id AND attempt > turns.opened AND state = 'settled') AS cost"
+)
 _MESSAGE = (
-    "SELECT messages.id, uid, role, kind, messages.content, idx, author_id, author_name,"
+    "SELECT messages.id, uid, role, kind, messages.content, idx, author_id, author_name,"  # noqa: S608
     " messages.epoch, messages.created_at, turn_id, state, turns.model, input_tokens,"
-    " output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens"
+    f" output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, {_COST}"
     " FROM messages LEFT JOIN turns ON turns.id = turn_id"
 )
 _REPLY = (
-    "SELECT turns.*, messages.uid FROM turns"
+    f"SELECT turns.*, messages.uid, {_COST} FROM turns"  # noqa: S608 - our words
     " LEFT JOIN messages ON messages.turn_id = turns.id AND kind = 'reply'"
 )
 
@@ -231,6 +236,7 @@ def _message(row: sqlite3.Row, attachments: tuple[AttachmentRecord, ...]) -> Mes
         attachments=attachments,
         model=row["model"] if is_reply else None,
         usage=rows.usage_from(row) if is_reply else None,
+        cost=row["cost"] if is_reply else None,
     )
 
 
@@ -247,6 +253,7 @@ def _reply(row: sqlite3.Row) -> ReplyRecord:
         content=row["content"] or "",
         model=row["model"],
         usage=rows.usage_from(row),
+        cost=row["cost"],
         finish_reason=row["finish_reason"],
         seconds=max(0.0, ended - begun) if begun and ended else None,
         concluded_at=ended,

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.domain import texts
+from bot.domain import spending_texts, texts
 from bot.replies.markdown.escape import escape
 from bot.replies.markdown.mend import close_open
 
 MAX_QUOTE_CHARACTERS, MAX_QUOTE_LINES = 600, 8
 """Size of the reasoning quote: a few lines on a phone, and well within every platform's message."""
 
+_NO_FAILURES = tuple(
+    texts.note(sentence)
+    for sentence in (*spending_texts.NOTICES, texts.OLDER_SUMMARIZED, texts.SHORTENED)
+)
 _LABEL = f"> {texts.note(texts.THOUGHTS)}"
 
 
@@ -50,8 +54,8 @@ class ReplyParts:
 def sentence_of(display: str, content: str) -> str:
     """The bot's first sentence below `content` in a composed `display`; "" if there is none."""
     body = display.rstrip()
-    for note in (texts.OLDER_SUMMARIZED, texts.SHORTENED):
-        body = body.removesuffix(texts.note(note)).rstrip()
+    while last := next((note for note in _NO_FAILURES if body.endswith(note)), ""):
+        body = body.removesuffix(last).rstrip()
     if content and body.endswith(close_open(content)):
         return ""
     last = body.rpartition("\n\n")[2]

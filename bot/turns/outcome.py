@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 
-from bot.domain import texts
-from bot.domain.errors import ContentRefused, ModelError
+from bot.domain import spending_texts, texts
+from bot.domain.context import RequestTokens
+from bot.domain.errors import ContentRefused, ModelError, NoBudget, PriceUnknown
 from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
@@ -40,7 +42,8 @@ class ReplyDraft:
     shortened: bool = False  # the questions were too long to be sent completely
     omissions: Sequence[str] = ()  # sentences about attachments that were not, or partly, read
     summarized: bool = False  # the request has a summary, and no reply has said so yet
-    estimated_tokens: int | None = None  # of the newest request: see `TurnResult`
+    request_tokens: RequestTokens | None = None  # of the newest request; None if it has images
+    budget_notices: tuple[str, ...] = ()  # about budgets that are nearly spent
     unasked: bool = False  # there is only an attachment, and it cannot be read
 
     def add(self, delta: Delta, now: float) -> None:
@@ -63,6 +66,13 @@ class ReplyDraft:
         """The answer so far, without text that turned out to be reasoning."""
         return split_reasoning("".join(self.text))[1].strip()
 
+    def _measured_estimate(self) -> int | None:
+        """The estimate that the provider's count is compared with; None if it is no such count."""
+        tokens, usage = self.request_tokens, self.usage
+        if tokens is None or usage is None or not tokens.measured_by(usage.input_tokens):
+            return None
+        return tokens.estimated
+
     def to_result(
         self, outcome: Outcome, sentence: str = "", failure: FailureReason | None = None
     ) -> TurnResult:
@@ -75,7 +85,11 @@ class ReplyDraft:
             notice=self.notice,
             reasoning=self.reasoning.text(late_reasoning, content),
             content=content,
-            sentences=tuple(filter(None, (sentence, shortened, *self.omissions, summarized))),
+            sentences=tuple(
+                filter(
+                    None, (sentence, shortened, *self.omissions, summarized, *self.budget_notices)
+                )
+            ),
         )
         return TurnResult(
             outcome=outcome,
@@ -86,7 +100,7 @@ class ReplyDraft:
             usage=self.usage,
             failure=failure,
             first_token_at=self.first_token_at,
-            estimated_tokens=self.estimated_tokens,
+            estimated_tokens=self._measured_estimate(),
             tells_summary=bool(summarized),
         )
 
@@ -123,6 +137,14 @@ def failed_result(draft: ReplyDraft, error: ModelError) -> TurnResult:
     """The model failed: its text so far stays, with a sentence about the failure."""
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
     return draft.to_result(outcome, texts.model_failure(error), error.reason)
+
+
+def refused_result(draft: ReplyDraft, error: NoBudget, zone: tzinfo | None) -> TurnResult:
+    """A budget forbids the request; `zone` is the time zone of the sentence."""
+    is_unknown = isinstance(error, PriceUnknown)
+    reason = FailureReason.PRICE_UNKNOWN if is_unknown else FailureReason.BUDGET_SPENT
+    outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
+    return draft.to_result(outcome, spending_texts.refused(error, zone), reason)
 
 
 def interrupted_result(draft: ReplyDraft, reason: Outcome) -> TurnResult:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -14,23 +13,29 @@ from bot.context.compaction import Compactor
 from bot.context.requests import ContextPorts, RequestBuilder
 from bot.context.segments import WindowUse
 from bot.context.turn_attachments import AttachmentPorts, TurnAttachments
-from bot.domain import attachment_labels, texts
+from bot.domain import attachment_labels, spending_texts, texts
 from bot.domain.errors import (
+    BudgetHeld,
+    BudgetSpent,
     CannotSee,
     ContextTooLong,
     Gone,
     ImageRefused,
     LostOwnership,
     ModelError,
+    NoBudget,
     QueueFull,
     Refused,
 )
 from bot.domain.failures import FailureReason
 from bot.domain.model import ChatRequest, Delta
 from bot.domain.replies import Control
+from bot.domain.spending import Spender
 from bot.domain.turns import Claim, Outcome, TurnResult
+from bot.policy.no_meter import NoMeter
 from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.platform import Surface
+from bot.ports.spending import Meter
 from bot.ports.store import Store
 from bot.replies.publisher import Publisher
 from bot.turns.display import ReplyParts
@@ -41,6 +46,7 @@ from bot.turns.outcome import (
     failed_result,
     interrupted_result,
     notice_for,
+    refused_result,
     result_to_show,
     result_without_model,
 )
@@ -55,7 +61,10 @@ READING_NOTE_SECONDS = 1.0
 
 
 class TurnRunner:
-    """Runs turns. `surface` makes the surface of a reply; None as `compactor`: no summaries."""
+    """Runs turns. `surface` makes the surface of a reply; None as `compactor`: no summaries.
+
+    `meter` keeps each request within the budgets.
+    """
 
     def __init__(
         self,
@@ -66,11 +75,12 @@ class TurnRunner:
         context: ContextPorts,
         attachments: AttachmentPorts,
         compactor: Compactor | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.store, self.surface, self.clock = store, surface, context.clock
         self.options, self.attachments = context.options, attachments
         self.slots = TurnSlots(running=self.options.max_concurrent, queued=self.options.max_queued)
-        self.compactor = compactor
+        self.compactor, self.meter = compactor, meter or NoMeter()
         self._models, self._context = models, context
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
@@ -84,13 +94,20 @@ class TurnRunner:
         except LostOwnership as error:
             log.info("the attempt lost its turn", reason=str(error))
 
-    def model(self, claim: Claim) -> ChatModel:
-        """The model chosen for the conversation if it is still offered, else the default."""
-        return self._models.get(claim.conversation.model)
+    async def prepare(
+        self, claim: Claim, attachments: TurnAttachments, instead: str | None = None
+    ) -> tuple[ChatModel, RequestBuilder]:
+        """The model that answers an attempt, and what builds the requests to it.
 
-    def requests(self, claim: Claim, attachments: TurnAttachments) -> RequestBuilder:
-        """Builds the requests of an attempt."""
-        return RequestBuilder(ports=self._context, claim=claim, attachments=attachments)
+        `instead` is the model that a budget names for when it is spent.
+        """
+        profile = await self._context.profile(claim.conversation)
+        requests = RequestBuilder(
+            ports=self._context, claim=claim, attachments=attachments, profile=profile
+        )
+        if instead is not None:
+            return self._models.get(None, instead), requests
+        return profile.model(self._models, claim.conversation), requests
 
 
 class _Attempt:
@@ -103,6 +120,8 @@ class _Attempt:
         self._result = claim.result
         self._attachments = TurnAttachments(runner.attachments, claim)
         self._use: WindowUse | None = None  # once the model has answered
+        self._spent: dict[str, str] = {}  # budgets that are spent, and the model that answers then
+        self._has_opening = False
 
     async def run(self) -> None:
         """Run from the claim to the last page."""
@@ -162,6 +181,9 @@ class _Attempt:
         except QueueFull as error:
             sentence = texts.TOO_MANY_OF_YOURS if error.own else texts.TOO_BUSY
             return draft.to_result(Outcome.FAILED, sentence, FailureReason.QUEUE_FULL)
+        except NoBudget as error:
+            log.info("no budget", error=repr(error))
+            return refused_result(draft, error, self._runner.options.zone)
         except ModelError as error:
             log.warning(
                 "the model failed",
@@ -181,16 +203,33 @@ class _Attempt:
         await self._receive_attachments(reply)
         if self._has_nothing_to_ask():
             return True
+        while True:
+            try:
+                return await self._take_turn(reply)
+            except BudgetHeld as error:
+                reply.note(texts.note(spending_texts.WAITING), queued=True)
+                await self._runner.meter.wait_for_room(error)
+            except BudgetSpent as error:
+                self._use_cheaper_model(error)
+
+    async def _take_turn(self, reply: Publisher) -> bool:
+        """Ask the model when there is a slot. Raises NoBudget, also when another try may help."""
         on_wait = partial(reply.note, texts.note(texts.QUEUED), queued=True)
         async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
-            model = self._runner.model(self._claim)
-            if opening := ReplyParts(notice=self._draft.notice).opening():
-                reply.write(opening)
+            instead = next(reversed(self._spent.values()), None)
+            model, requests = await self._runner.prepare(self._claim, self._attachments, instead)
             async with reply.cancel_on_failure():
-                await self._ask_with_less(
-                    model, self._runner.requests(self._claim, self._attachments), reply
-                )
+                await self._ask_with_less(model, requests, reply)
         return True
+
+    def _use_cheaper_model(self, error: BudgetSpent) -> None:
+        """Let the model answer that the budget names for when it is spent; else raise `error`."""
+        budget = error.line.budget
+        if not budget.then or budget.name in self._spent:
+            raise error
+        self._spent[budget.name] = budget.then
+        notice = (self._draft.notice, spending_texts.cheaper(error.line))
+        self._draft.notice = " ".join(filter(None, notice))
 
     async def _receive_attachments(self, reply: Publisher) -> None:
         """Wait for the questions' files and links, and say so if that takes long."""
@@ -220,9 +259,9 @@ class _Attempt:
             self._draft.shortened = requests.shortened
             self._draft.omissions = requests.omissions
             self._draft.summarized = requests.has_new_summary
-            self._draft.estimated_tokens = requests.estimated_tokens
+            self._draft.request_tokens = requests.tokens
             try:
-                await self._ask(request, reply)
+                await self._ask(model, request, requests.expected_tokens, reply)
                 self._use = requests.use(self._draft.content)
                 return await requests.record_answer(self._draft.model, self._draft.usage)
             except (ContextTooLong, CannotSee, ImageRefused) as error:
@@ -233,21 +272,47 @@ class _Attempt:
                     raise
                 request = less
 
-    async def _ask(self, request: ChatRequest, reply: Publisher) -> None:
+    async def _ask(
+        self, model: ChatModel, request: ChatRequest, tokens: float, reply: Publisher
+    ) -> None:
+        spender, stream = _spender(self._claim), None
+        try:
+            async with self._runner.meter.stream(
+                spender, model, request, tokens, spent=self._spent
+            ) as stream:
+                self._open(reply)
+                async for delta in stream.deltas:
+                    self._show_delta(delta, reply)
+        finally:
+            if stream is not None:
+                self._draft.budget_notices += spending_texts.notices(stream.nearly_spent)
+
+    def _open(self, reply: Publisher) -> None:
+        """Write what is above the answer, once."""
+        opening = ReplyParts(notice=self._draft.notice).opening()
+        if opening and not self._has_opening:
+            reply.write(opening)
+        self._has_opening = True
+
+    def _show_delta(self, delta: Delta, reply: Publisher) -> None:
+        if delta.loading:
+            reply.note(texts.note(texts.LOADING))
+            return
         reasoning = self._draft.reasoning
-        async with _deltas(self._runner.model(self._claim), request) as deltas:
-            async for delta in deltas:
-                if delta.loading:
-                    reply.note(texts.note(texts.LOADING))
-                    continue
-                self._draft.add(delta, self._runner.clock.time())
-                if delta.reasoning:
-                    now = self._runner.clock.monotonic()
-                    reasoning.show_progress(now, note=reply.note, sign=reply.note_working)
-                if delta.text:
-                    if reasoning.pending:
-                        reply.write(ReplyParts(reasoning=reasoning.text()).opening())
-                    reply.write(delta.text)
+        self._draft.add(delta, self._runner.clock.time())
+        if delta.reasoning:
+            now = self._runner.clock.monotonic()
+            reasoning.show_progress(now, note=reply.note, sign=reply.note_working)
+        if delta.text:
+            if reasoning.pending:
+                reply.write(ReplyParts(reasoning=reasoning.text()).opening())
+            reply.write(delta.text)
+
+
+def _spender(claim: Claim) -> Spender:
+    """The author of the first question pays, also for edits and retries."""
+    author = claim.asked[0].author if claim.asked else None
+    return Spender(claim.conversation.key, author, claim.fence)
 
 
 def _person(claim: Claim) -> tuple[str, str, str]:
@@ -272,14 +337,3 @@ async def _show_result(reply: Publisher, result: TurnResult) -> None:
 def _indent(markdown: str) -> str:
     """The text as an indented code block, in which nothing is markup."""
     return "\n".join("    " + line for line in markdown.splitlines())
-
-
-@asynccontextmanager
-async def _deltas(model: ChatModel, request: ChatRequest) -> AsyncIterator[AsyncIterator[Delta]]:
-    """The model's stream; leaving the block ends the request immediately."""
-    stream = model.stream(request)
-    try:
-        yield stream
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()

@@ -12,7 +12,7 @@ import structlog
 from bot.common import descriptors
 from bot.common.supervisor import Component
 from bot.config.settings import Settings
-from bot.core import Resources, build_reporter
+from bot.core import Resources, build_reporter, build_usage_reports
 from bot.domain.conversations import Role
 from bot.domain.errors import SettingsError, TemplateError
 from bot.domain.health import Health
@@ -57,6 +57,7 @@ def build_web(
         most_streams=settings.http_max_streams,
         opening=_read_opening(settings.web_opening),
         uploads=_upload_limits(settings),
+        usage=build_usage_reports(settings, resources, clock),
     )
 
 

@@ -21,6 +21,7 @@ from tests.kills.control_scenario import ControlScenario
 from tests.kills.points import KillPoint, Target, points_of, record
 from tests.kills.process_pool import ProcessPool
 from tests.kills.scenario import Scenario
+from tests.kills.spending_scenario import SpendingScenario
 from tests.kills.world import new_world
 from tests.sims.kit import STAGES, SimProcess
 from tests.support.attachment_driver import FOLDERS
@@ -39,6 +40,7 @@ OUTCOMES: dict[type[Scenario], dict[str, int]] = {
     AttachmentScenario: {"answered": 6},
 }
 SCENARIOS = list(OUTCOMES)
+SOAKED = [*SCENARIOS, SpendingScenario]
 MIN_POINTS = {Scenario: 150, ControlScenario: 150, AttachmentScenario: 100}
 POST = {
     "discord": r"POST .*/channels/\d+/messages",
@@ -107,6 +109,17 @@ def attachment_points(platform: str) -> list[KillPoint]:
     ]
 
 
+def spending_points() -> list[KillPoint]:
+    """The moments at which a request could be counted twice or not at all."""
+    return [
+        KillPoint(Target.COMMIT, "before", "reserve", skip=1),
+        KillPoint(Target.COMMIT, "after", "reserve", skip=1),
+        KillPoint(Target.COMMIT, "before", "settle", skip=1),
+        KillPoint(Target.COMMIT, "after", "settle", skip=1),
+        KillPoint(Target.COMMIT, "before", "conclude", skip=1),
+    ]
+
+
 @pytest.fixture
 async def pool() -> AsyncIterator[ProcessPool]:
     async with ProcessPool() as pool:
@@ -153,6 +166,16 @@ async def test_kills_lose_no_file_and_repeat_no_download(
     """Each answer is based on the files of its question, whenever the bot dies."""
     kills = [[point] for point in attachment_points(platform)]
     report = await campaign(kills, platform, pool, tmp_path, scenario_type=AttachmentScenario)
+    accept(report, figures)
+    assert [t.points for t in report.trials if t.deaths != len(t.points)] == []
+
+
+async def test_kills_leave_no_reservation_and_lose_no_cost(
+    pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
+) -> None:
+    """Each request is in the books once, whenever the bot dies."""
+    kills = [[point] for point in spending_points()]
+    report = await campaign(kills, "discord", pool, tmp_path, scenario_type=SpendingScenario)
     accept(report, figures)
     assert [t.points for t in report.trials if t.deaths != len(t.points)] == []
 
@@ -211,7 +234,7 @@ async def test_a_recorded_run_covers_every_kind_of_kill_point(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("scenario_type", SCENARIOS)
+@pytest.mark.parametrize("scenario_type", SOAKED)
 async def test_a_kill_at_every_point_loses_repeats_and_cuts_nothing(
     platform: str,
     scenario_type: type[Scenario],
@@ -229,7 +252,7 @@ async def test_a_kill_at_every_point_loses_repeats_and_cuts_nothing(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("scenario_type", SCENARIOS)
+@pytest.mark.parametrize("scenario_type", SOAKED)
 async def test_second_and_third_kills_lose_repeat_and_cut_nothing(
     platform: str,
     scenario_type: type[Scenario],

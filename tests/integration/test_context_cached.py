@@ -84,12 +84,17 @@ async def fill(world: World) -> int:
     return number
 
 
-@pytest.mark.parametrize("make", [chat_completions, responses, messages])
 @pytest.mark.parametrize(
-    ("mixed", "least"),
-    # Files and images are new input, which no cache has: they are a tenth of these requests.
-    [(False, 0.92), (True, 0.87)],
-    ids=["one person", "two people and files"],
+    ("make", "mixed", "least"),
+    # Files and images are new input, which no cache has: they are a tenth of these requests. What
+    # people say alone depends on the core only, so one client shows it.
+    [
+        (chat_completions, False, 0.92),
+        (chat_completions, True, 0.87),
+        (responses, True, 0.87),
+        (messages, True, 0.87),
+    ],
+    ids=["one person", "chat completions", "responses", "messages"],
 )
 async def test_nine_tenths_of_fifty_turns_are_cached(
     world: World,

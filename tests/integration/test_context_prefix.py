@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from bot.context.budgets import MAX_IMAGES
+from bot.context.excerpts import HUGE, brief_tokens
 from bot.domain.attachments import Extract, IncomingAttachment
 from bot.domain.errors import ContextTooLong
 from bot.domain.inbox import Address
+from bot.domain.model import ChatRequest, Delta
 from bot.domain.tokens import message_tokens
 from tests.support.content_kit import PNG, file
 from tests.support.core_kit import World, until, world_at
@@ -48,6 +50,11 @@ async def fill(world: World, words: int = 60) -> int:
     return number
 
 
+def is_huge(request: ChatRequest) -> bool:
+    """Whether the question costs its turn some history; some ask for many files again."""
+    return message_tokens(request.messages[-1]) > HUGE * brief_tokens(BUDGET)
+
+
 @pytest.mark.parametrize("mixed", [False, True], ids=["one person", "two people and files"])
 async def test_ninety_percent_of_fifty_turns_stand_in_a_known_beginning(
     world: World, mixed: bool, capsys: pytest.CaptureFixture[str]
@@ -57,7 +64,7 @@ async def test_ninety_percent_of_fifty_turns_stand_in_a_known_beginning(
     for turn in range(first, first + TURNS):
         await converse(world, turn, 1, mixed=mixed)
         older, newer = (serialize(r.messages) for r in world.model.requests[-2:])
-        if positions(world) == before:
+        if positions(world) == before and not any(map(is_huge, world.model.requests[-2:])):
             assert newer.startswith(older), f"turn {turn}"
         moves, before = moves + (positions(world) != before), positions(world)
     requests = world.model.requests[asked - 1 :]
@@ -111,7 +118,8 @@ async def test_a_smaller_model_of_a_chain_shortens_only_its_own_turn(world: Worl
 
     world.model.script = refuse_once  # type: ignore[assignment]
     await converse(world, 5, 1)
-    assert len(world.model.requests[-1].messages) < len(world.model.requests[-2].messages)
+    refused, smaller = (sum(map(message_tokens, r.messages)) for r in world.model.requests[-2:])
+    assert smaller <= 4_000 < refused
     assert positions(world) == []
     await converse(world, 6, 1)
     newest = serialize(world.model.requests[-1].messages)
@@ -135,6 +143,72 @@ async def test_a_window_that_the_first_model_refused_stays_smaller(world: World)
     assert moved == sorted(moved)
     older, newer = (serialize(r.messages) for r in world.model.requests[-2:])
     assert newer.startswith(older)
+
+
+@pytest.mark.parametrize("form", ["question", "answer", "paste", "aside"])
+async def test_one_huge_message_costs_a_full_window_no_older_message(
+    world: World, form: str
+) -> None:
+    """The turn that it belongs to may have less history; afterwards it keeps its ends."""
+    await converse(world, 1, 1)
+    while sum(map(message_tokens, world.model.requests[-1].messages)) < 0.75 * BUDGET:
+        await converse(world, len(world.model.requests) + 1, 1, words=300)
+    kept = world.model.requests[-1].messages[1].content
+    await send_huge(world, form, "huge " * 12_000)
+    for turn in range(100, 103):
+        await converse(world, turn, 1)
+        newest = world.model.requests[-1].messages
+        assert newest[1].content == kept
+        assert any("huge" in each.content for each in newest)
+        assert sum(map(message_tokens, newest)) <= BUDGET / 0.8
+    assert look(world.path, "SELECT start_idx FROM context_windows") in ([], [(0,)])
+
+
+async def send_huge(world: World, form: str, text: str) -> None:
+    """Ask a question with a huge `text`, or get it as an answer."""
+    usual = world.model.script
+    if form == "paste":
+        world.adapter.files["paste"] = text.encode()
+        paste = file("paste", is_paste=True)
+        await world.inbox.receive(said(900, "", attachments=(paste,)))
+    elif form == "answer":
+        world.model.script = lambda: (Delta(text), Delta(finish_reason="stop"))
+        await world.ask(900, "huge?")
+    elif form == "aside":
+        await world.ask(899, text, address=Address.ASIDE)
+        await world.ask(900, "huge?")
+    else:
+        await world.ask(900, text)
+    await world.idle()
+    world.model.script = usual
+
+
+async def test_a_server_that_refuses_a_huge_question_moves_no_window(world: World) -> None:
+    """It names no window: the question is to blame, and not the history."""
+    await converse(world, 1, 4, words=600)
+    usual, answers = world.model.script, iter([True])
+    world.model.script = lambda: (  # type: ignore[assignment]
+        (ContextTooLong(),) if next(answers, False) else usual and usual()
+    )
+    await world.ask(900, "huge " * 12_000)
+    await converse(world, 100, 1)
+    assert len(world.model.requests[-1].messages) == 12
+    assert positions(world) in ([], [(0, 10)])
+
+
+async def test_a_count_of_a_part_of_the_request_is_neither_learned_nor_stored(
+    world: World,
+) -> None:
+    """As of a server that silently drops the beginning of what is too long for it."""
+    await converse(world, 1, 3, words=900)
+    answer_with_usage(world, ratio=0.35)
+    await converse(world, 4, 2, words=900)
+    answer_with_usage(world)
+    counts = look(world.path, "SELECT input_tokens > 0, estimated_tokens > 0 FROM turns")
+    assert counts == [(1, 1)] * 3 + [(1, None)] * 2
+    state = await world.store.contexts().read_state(1, epoch=1, model="scripted")
+    assert state.last is not None
+    assert state.last.counted == pytest.approx(0.8 * state.last.estimated, rel=0.01)
 
 
 async def test_one_huge_question_moves_no_window(world: World) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.domain.attachments import Download, IncomingAttachment, Omission
-from bot.domain.errors import AttachmentError, CannotSee, ImageRefused
+from bot.domain.errors import AttachmentError, CannotSee, ImageRefused, StoreUnavailable
 from bot.domain.inbox import Address
 from bot.domain.model import Delta
 from tests.support.content_kit import PNG, RECORDING, file
@@ -285,6 +285,22 @@ async def test_a_refused_image_is_never_sent_again(world: World) -> None:
     assert world.shown()[0] == (
         "Hello.\n\n_The model's server refused an image, so I left it out._"
     )
+
+
+async def test_a_database_that_fails_after_the_answer_costs_no_answer(world: World) -> None:
+    """That the server refused an image is not stored; the reply is, and is not asked for again."""
+    world.adapter.files["shot.png"] = PNG
+    answers, usual = iter([(ImageRefused(),)]), world.model.pieces
+    world.model.script = lambda: next(answers, usual)
+
+    async def fail(*_: object) -> None:
+        raise StoreUnavailable("locked")
+
+    world.content.ports.store.omit = fail  # type: ignore[method-assign, assignment]
+    await world.ask(1, "what is this?", attachments=(file("shot.png"),))
+    assert len(world.model.requests) == 2
+    assert world.outcomes() == [("answered", None)]
+    assert look(world.path, "SELECT attempt FROM turns") == [(1,)]
 
 
 async def test_an_image_is_not_blamed_for_a_request_that_fails_without_it(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bot.domain.context import ContextState, Summary, TokenCount
 from bot.domain.inbox import Address
 from bot.domain.model import Usage
+from bot.store import contexts
 from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import ANSWER, answer_next, key, opened, said
 
@@ -84,3 +85,43 @@ async def test_history_starts_at_the_window(store: SqliteStore) -> None:
     await answer_next(store, 1)
     rows = await store.history(1, epoch=1, start=2, before=9, limit=9)
     assert [row.content for row in rows] == ["Forty-two.", "3", "2"]
+
+
+async def test_a_retry_of_the_reply_that_told_makes_the_sentence_due_again(
+    store: SqliteStore,
+) -> None:
+    """A retry of a later reply does not."""
+    contexts, told = store.contexts(), []
+    for number, tells in enumerate((True, False), 1):
+        await store.accept(said(number, where=key()))
+        await answer_next(store, 1, replace(ANSWER, tells_summary=tells))
+        told.append((await contexts.read_state(1, epoch=1, model="a")).told)
+        await store.reopen(key(), None)
+        told.append((await contexts.read_state(1, epoch=1, model="a")).told)
+        await answer_next(store, 1, replace(ANSWER, tells_summary=tells))
+    assert told == [True, False, True, True]
+
+
+async def test_a_server_that_counts_no_cached_tokens_is_not_one_that_counts_none(
+    store: SqliteStore,
+) -> None:
+    found = []
+    for number, usage in enumerate((Usage(9, 1), Usage(9, 1, reports_cache=True)), 1):
+        await store.accept(said(number))
+        await answer_next(store, 1, replace(ANSWER, usage=usage))
+        found.append(await store.contexts().read_cached_tokens(1, epoch=1))
+    assert found == [None, 0]
+
+
+async def test_the_last_count_of_a_conversation_is_found_by_an_index(store: SqliteStore) -> None:
+    """A model that never answered here, or long ago, costs no scan of its or of other turns."""
+    plan = await store._write(
+        lambda db: db.execute(
+            f"EXPLAIN QUERY PLAN {contexts._COUNTS} AND conversation_id = ?"
+            " ORDER BY id DESC LIMIT 1",
+            ("m", 1),
+        ).fetchall()
+    )
+    assert [row[3] for row in plan] == [
+        "SEARCH turns USING INDEX turns_counted_here (conversation_id=? AND model=?)"
+    ]

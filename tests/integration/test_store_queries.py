@@ -258,7 +258,8 @@ def _use_everything(db: sqlite3.Connection) -> None:
 
 def _use_contexts(db: sqlite3.Connection) -> None:
     contexts.move_window(db, 1, epoch=1, start=1, stubs_before=1)
-    contexts.record_told(db, 1, epoch=1)
+    contexts.record_told(db, 1, epoch=1, turn=1)
+    contexts.forget_told(db, 1, turn=1)
     summary = Summary("They said hello.", 1, "m")
     contexts.save_summary(db, 1.0, 1, epoch=2, revision=0, summary=summary)
     contexts.read_state(db, 1, epoch=2, model="m")

@@ -72,7 +72,7 @@ class ChangingModels:
         self.names = (*self.names, *(name for name in self.listed if name not in self.names))
         return self.names
 
-    def get(self, name: str | None) -> ChatModel:
+    def get(self, name: str | None, _assigned: str | None = None) -> ChatModel:
         known = name if name is not None and name in self.names else self.default
         return NamedModel(known, self.facts.get(known, ModelFacts()))
 

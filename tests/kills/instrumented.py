@@ -42,6 +42,8 @@ _SIGNS: tuple[tuple[str, str], ...] = (
     ("removed", r"DELETE FROM pages"),
     ("reset", r"UPDATE conversations SET epoch = epoch \+ 1"),
     ("command", r"INSERT INTO commands"),
+    ("reserve", r"INSERT INTO model_requests.*'reserved'"),
+    ("settle", r"INSERT INTO model_requests.*'settled'"),
     ("migrate", r"INSERT INTO migrations"),
     ("save_bytes", r"UPDATE attachments SET digest = '"),
     ("save_extract", r"INSERT INTO extracts"),

@@ -26,8 +26,9 @@ class FixedCatalog:
     async def list_names(self) -> Sequence[str]:
         return self.names
 
-    def get(self, name: str | None) -> ChatModel:
-        return self._default if name is None else self._choices.get(name, self._default)
+    def get(self, name: str | None, assigned: str | None = None) -> ChatModel:
+        found = (self._choices.get(each) for each in (name, assigned) if each is not None)
+        return next(filter(None, found), self._default)
 
 
 class ChangingCatalog(FixedCatalog):

@@ -23,6 +23,7 @@ from bot.domain.conversations import ImagePart
 from bot.domain.errors import AttachmentError
 from bot.inbox.attachments import AttachmentIntake
 from bot.ports.clock import Clock
+from bot.ports.policy import Policy
 from bot.store.sqlite import SqliteStore
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -86,6 +87,7 @@ class ScriptedTranscriber:
     """Hears `words` in every recording."""
 
     words: str = "reset everything, please"
+    name: str = "openai/whisper"
 
     async def transcribe(self, name: str, media_type: str, data: bytes) -> str:
         return self.words
@@ -134,6 +136,7 @@ def context_of(
     options: TurnOptions,
     *,
     wait: Callable[[int], Awaitable[None]] | None = None,
+    policy: Policy | None = None,
 ) -> ContextPorts:
     """What a turn runner builds requests with."""
     budgets = ContextBudgets(
@@ -147,4 +150,5 @@ def context_of(
         clock=clock,
         options=options,
         wait=wait,
+        policy=policy,
     )

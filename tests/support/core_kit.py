@@ -25,8 +25,11 @@ from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
+from bot.inbox.policy_commands import PolicyCommands
+from bot.policy.rules import PolicyRules
 from bot.ports.inbox import Inbox
 from bot.ports.model import ChatModel
+from bot.ports.spending import Meter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -223,11 +226,14 @@ def world_of(
     summarizer: ChatModel | None = None,
     compaction: Mapping[str, Any] | None = None,
     wrap: Callable[[Any], Any] = lambda part: part,
+    policy: PolicyRules | None = None,
+    meter: Meter | None = None,
     **options: Any,
 ) -> World:
-    """The core; it summarizes conversations only with a `summarizer`.
+    """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
 
-    `wrap` replaces the parts of the store that the compactor uses.
+    `wrap` replaces the parts of the store that the compactor uses. Without `policy` there are no
+    rules.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
@@ -236,7 +242,7 @@ def world_of(
         store=wrap(store),
         contexts=wrap(store.contexts()),
         attachments=wrap(store.attachments()),
-        summarizer=lambda _: summarizer,
+        summarizer=lambda _conversation, _assigned: summarizer,
         budget=lambda _: context_tokens,
         **(compaction or {}),
     )
@@ -249,13 +255,25 @@ def world_of(
             CLOCK,
             TurnOptions(system_prompt="Be brief.", context_tokens=context_tokens, **options),
             wait=compactor and compactor.wait,
+            policy=policy,
         ),
         attachments=room.ports,
         compactor=compactor,
+        meter=meter,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     reporter = FixedReporter()
-    commands = Commands(store=store, scheduler=scheduler, models=models, reporter=reporter)
+    policy = policy or PolicyRules()
+    commands = Commands(
+        store=store,
+        scheduler=scheduler,
+        models=models,
+        reporter=reporter,
+        policy=policy,
+        more=PolicyCommands(
+            store=store, policies=store.policies(), policy=policy, catalog=models
+        ).handlers(),
+    )
     inbox = DurableInbox(
         store=store,
         scheduler=scheduler,

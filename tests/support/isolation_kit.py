@@ -33,7 +33,7 @@ from tests.sims.kit import Fault
 from tests.support.catalog import offering
 
 LONG = 300.0  # seconds that a limit lasts
-SECONDS = 100.0  # real time limit for other conversations, and for all of them afterwards
+SECONDS = 250.0  # real time limit for other conversations, and for all of them afterwards
 WHOLE = "of this conversation."  # the end of an echoed answer
 API = "/api/v10"
 UNLIMITED = 1_000_000

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -17,6 +18,7 @@ from bot.config.providers import ModelsConfig
 from bot.config.reload import LOOK_SECONDS, ConfigSource, ConfigWatcher
 from bot.config.settings import Settings, load
 from bot.domain.errors import SettingsError
+from bot.domain.policy import PolicyConfig
 from tests.support.clock import ManualClock
 
 FIRST = 'llm = ["ollama/first"]\nchoices = ["echo"]\n'
@@ -42,12 +44,32 @@ class Models:
         return [",".join(config.chain) for config in self.configs]
 
 
+class Policies:
+    """Collects the rules."""
+
+    def __init__(self) -> None:
+        self.configs: list[PolicyConfig] = []
+
+    async def reload(self, config: PolicyConfig) -> None:
+        self.configs.append(config)
+
+    @property
+    def prompts(self) -> list[str | None]:
+        return [config.rules[0].values.prompt for config in self.configs]
+
+
+async def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in the test's own thread, so that it has ended when the clock has moved."""
+    return function(*arguments)
+
+
 class Bench:
     """A folder with the files, and a watcher whose looks the test makes."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self.toml, self.dotenv = folder / "threadline.toml", folder / ".env"
         self.environ, self.clock, self.models = environ, ManualClock(), Models()
+        self.policies = Policies()
         self.secrets: list[str] = []
         self.after_load: Callable[[], None] = lambda: None
         self._written = 0
@@ -79,7 +101,12 @@ class Bench:
     def watcher(self) -> ConfigWatcher:
         source = ConfigSource(load=self.load, redact=self.secrets.extend)
         return ConfigWatcher(
-            settings=self.load(), source=source, target=self.models, clock=self.clock
+            settings=self.load(),
+            source=source,
+            target=self.models,
+            policy=self.policies,
+            clock=self.clock,
+            in_background=call,
         )
 
     @asynccontextmanager
@@ -336,3 +363,38 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again(bench: Bench) 
     for _ in range(2):
         await watcher.look()
     assert bench.models.chains == ["ollama/third"]
+
+
+# ── rules and prompts ─────────────────────────────────────────────────────────────────────────
+WITH_PROMPT = FIRST + "[[rules]]\nwhere = 'web'\nprompt = 'ops.md'\n"
+
+
+async def test_a_changed_prompt_is_a_change(bench: Bench, events: list[EventDict]) -> None:
+    """A prompt that disappears keeps the old one; its file may go with the rule."""
+    prompt = bench.toml.with_name("ops.md")
+    bench.write("One.", prompt)
+    bench.write(WITH_PROMPT)
+    async with bench.watching():
+        bench.write("Two.", prompt)
+        await bench.pass_looks(2)
+        assert bench.policies.prompts == ["Two."] and not bench.models.configs
+        assert said(events) == RELOADED
+        bench.delete(prompt)
+        await bench.pass_looks(3)
+        assert said(events) == kept(
+            f"{bench.toml}: line 5: rules[1].prompt: {prompt}: there is no such file"
+        )
+        bench.write(FIRST)
+        await bench.pass_looks(2)
+        assert bench.policies.configs[-1].is_empty and said(events) == RELOADED
+
+
+async def test_a_missing_prompt_that_appears_is_read(bench: Bench, events: list[EventDict]) -> None:
+    prompt = bench.toml.with_name("ops.md")
+    async with bench.watching():
+        bench.write(WITH_PROMPT)
+        await bench.pass_looks(5)
+        assert not bench.policies.configs and "there is no such file" in said(events)[0]
+        bench.write("One.", prompt)
+        await bench.pass_looks(2)
+        assert bench.policies.prompts == ["One."] and said(events) == RELOADED

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bot.context.roles import UNSAID, add_names
 from bot.context.window import MIN_QUESTION_TOKENS, ContextWindow, shorten, today
 from bot.domain.conversations import Author, Message, Role
+from bot.domain.prompts import Prompt
 from bot.domain.tokens import count_tokens, message_tokens
 from tests.sims.model.validate import validate
 
@@ -35,7 +36,7 @@ def conversation(*texts: str) -> list[Message]:
 def window_over(
     messages: Sequence[Message], *, budget: int, questions: set[int], system: str = "Be brief."
 ) -> ContextWindow:
-    window = ContextWindow(budget=budget, system_prompt=system, questions=frozenset(questions))
+    window = ContextWindow(budget=budget, prompt=Prompt(system), questions=frozenset(questions))
     window.add(reversed(messages))
     return window
 
@@ -242,7 +243,7 @@ def test_the_date_is_the_same_text_all_day() -> None:
 
 def system_of(prompt: str, *messages: Message) -> str:
     window = ContextWindow(
-        budget=1_000, system_prompt=prompt, questions=frozenset(), today="Today is Sunday."
+        budget=1_000, prompt=Prompt(prompt), questions=frozenset(), today="Today is Sunday."
     )
     window.add(messages)
     first = window.messages()[0]

@@ -238,3 +238,11 @@ def test_absurd_counts_become_consistent_ones(
     assert 0 <= usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens
     assert 0 <= usage.reasoning_tokens <= usage.output_tokens <= MAX_TOKEN_COUNT
     assert usage.input_tokens <= MAX_TOKEN_COUNT and usage.cache_write_tokens >= 0
+
+
+def test_a_server_without_cache_counts_is_told_from_one_with_a_miss() -> None:
+    tokens = {"prompt_tokens": 9, "completion_tokens": 1}
+    assert not parse_usage(tokens).reports_cache
+    assert not parse_usage({**tokens, "prompt_tokens_details": None}).reports_cache
+    assert parse_usage({**tokens, "prompt_tokens_details": {"cached_tokens": 0}}).reports_cache
+    assert parse_usage({**tokens, "cache_read_input_tokens": 0}).reports_cache

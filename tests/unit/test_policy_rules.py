@@ -82,7 +82,7 @@ async def test_a_block_at_any_level_wins(tmp_path: Path, directory: FixedDirecto
     rules = rules_of(tmp_path, toml, directory)
     assert await who_may_ask(rules) == {"oncall", "stranger", "boss"}
     verdict = await rules.may_ask(OPS, Author("guest", ""))
-    assert verdict.reason == "you are blocked here: this workspace (rule in line 3)"
+    assert verdict.reason == "you are blocked here (this workspace, rule in line 3)"
 
 
 async def test_an_empty_policy_asks_no_platform(tmp_path: Path, directory: FixedDirectory) -> None:
@@ -104,7 +104,7 @@ async def test_places_of_ids_and_platforms_without_strangers_need_no_platform(
     )
     assert (await rules.may_ask(DISCORD, Author("2", ""))).allowed
     assert (await rules.may_ask(DISCORD, Author("1", ""))).access is Access.REFUSED
-    assert (await rules.effective(DISCORD)).model.source == "here (rule in line 1)"
+    assert (await rules.effective(DISCORD)).model.source == "this channel (rule in line 1)"
     assert directory.calls == []
 
 
@@ -202,7 +202,7 @@ async def test_channels_that_listen(tmp_path: Path, directory: FixedDirectory) -
     override = Override(channel, OverrideName.ANSWERS, "always", Author("boss", "Bo"), 0.0)
     rules.override(channel, OverrideName.ANSWERS, override)
     assert rules.listens(OPS) and not rules.listens(HR)
-    assert (await rules.effective(OPS)).answers.source == "here (set by Bo)"
+    assert (await rules.effective(OPS)).answers.source == "this channel (set by Bo)"
     rules.override(channel, OverrideName.ANSWERS, None)
     assert not rules.listens(OPS)
     assert directory.calls.count("place") == 2

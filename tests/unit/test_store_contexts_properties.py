@@ -167,7 +167,7 @@ class World:
             window.stubs_before = max(stubs, window.stubs_before)
 
     def tell(self) -> None:
-        contexts.record_told(self.db, 1, epoch=self.epoch())
+        contexts.record_told(self.db, 1, epoch=self.epoch(), turn=0)
         if self.exists():
             self.window(self.epoch()).told = True
 

@@ -24,9 +24,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from bot.context.estimates import FEW, ModelEstimate, RequestEstimate, features, ratio_of
+from bot.context.estimates import (
+    FEW,
+    ModelEstimate,
+    RequestEstimate,
+    features,
+    ratio_of,
+    request_tokens,
+)
 from bot.domain.context import TokenCount
-from bot.domain.conversations import Message, Role
+from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.tokens import message_tokens
 
 ROOT = Path(__file__).parents[2]
@@ -182,6 +189,33 @@ def test_a_language_that_other_conversations_had_costs_nothing() -> None:
     errors(model, count, plain("chinese"), 1)
     kinds = [["english"]] * (TURNS // 2) + [["chinese"]] * (TURNS // 2)
     assert max(errors(model, count, kinds, 2)[KNOWN_FROM:]) <= LIMIT
+
+
+# ── counts of something else ──────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("name", NAMES)
+def test_the_counts_of_whole_requests_are_believed(name: str) -> None:
+    count = Counter(name)
+    for kind in KINDS:
+        for request in list(requests(plain(kind), 1))[::8]:
+            tokens = request_tokens(request)
+            assert tokens is not None and tokens.measured_by(count(request)), kind
+
+
+def test_a_counts_lower_limit_depends_on_the_script() -> None:
+    """For such texts the bounds are wide: a tokenizer that was trained on them is in between."""
+    shares = {
+        "the deploy failed again, because the queue was full. ": (0.2, 0.11),
+        "部署又失败了，因为队列已满，而且工作进程没有重新启动。": (0.6, 0.3),
+        "развертывание снова не удалось, потому что очередь заполнена ": (0.25, 0.1),
+    }
+    for text, (whole, cut) in shares.items():
+        tokens = request_tokens([Message(Role.USER, 50 * text)])
+        assert tokens is not None
+        characters = 50 * len(text)
+        assert tokens.measured_by(int(whole * characters)), text
+        assert not tokens.measured_by(int(cut * characters)), text
+    image = ImagePart("image/png", b"", 10, 10)
+    assert request_tokens([Message(Role.USER, "see", parts=(image,))]) is None
 
 
 # ── beginnings ────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { State } from "./state.js";
 import { Sync } from "./sync.js";
+import { UsageDialog } from "./usage.js";
 import { Viewer } from "./viewer.js";
 
 const THREAD = /^#\/t\/([0-9a-f-]{36})$/;
@@ -62,6 +63,7 @@ class Page {
       thread: () => this.state.openId,
       say: (words) => this.say(words),
     });
+    this.usage = new UsageDialog({ api: this.api, button: $("#usage"), dialog: $("#usage-dialog") });
     this.#listen();
   }
 

@@ -34,10 +34,19 @@ export function percent(part, whole) {
   return part > 0 && part / whole < 0.005 ? `under ${share.format(0.01)}` : share.format(part / whole);
 }
 
-/** Below a reply: tokens and time, as far as known. */
+const cents = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD" });
+const parts = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumFractionDigits: 4 });
+
+/** An amount in US dollars, with parts of a cent where cents would hide it. */
+export function dollars(amount) {
+  if (!amount || amount >= 0.1) return cents.format(amount);
+  return amount < 0.0001 ? `under ${parts.format(0.0001)}` : parts.format(amount);
+}
+
+/** Below a reply: tokens, money and time, as far as known. */
 export function costs(reply) {
-  const { seconds } = reply;
-  return [usage(reply), seconds && `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`]
+  const { seconds, dollars: cost } = reply;
+  return [usage(reply), Number.isFinite(cost) && cost > 0 && dollars(cost), seconds && `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`]
     .filter(Boolean)
     .join(" · ");
 }

@@ -40,6 +40,7 @@ from adapters.web.schemas.templates import (
     TemplateMessages,
     TemplateText,
 )
+from adapters.web.schemas.usage import OwnUsage, UsageGroup
 
 __all__ = [
     "AssistantMessage",
@@ -63,6 +64,7 @@ __all__ = [
     "Models",
     "NewConversation",
     "NewMessage",
+    "OwnUsage",
     "Part",
     "Prompt",
     "PromptForm",
@@ -76,4 +78,5 @@ __all__ = [
     "TemplateMessages",
     "TemplateText",
     "TextPart",
+    "UsageGroup",
 ]

@@ -49,7 +49,8 @@ class Usage(BaseModel):
 class Record(BaseModel):
     """A message as a record. `index` is null until a turn takes the question.
 
-    An answer has the `model` that wrote it and its `usage`, null if the provider counted nothing.
+    An answer has the `model` that wrote it, its `usage`, null if the provider counted nothing, and
+    the `dollars` that it cost, null if a price is not known.
     """
 
     id: UUID
@@ -61,6 +62,7 @@ class Record(BaseModel):
     attachments: list[Attachment]
     model: str | None
     usage: Usage | None
+    dollars: float | None
 
 
 class RecordChange(BaseModel):

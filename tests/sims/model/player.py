@@ -204,7 +204,8 @@ class Record:
     """One request and its outcome; times are `time.time()` in seconds.
 
     `outcome` is "open", "refused", "done", "broken" (as scripted) or "disconnected" (by the client,
-    at `ended`). The schedule started at `began`; `texts[k]` was written at `times[k]`.
+    at `ended`). The schedule started at `began`; `texts[k]` was written at `times[k]`. `usage` has
+    the answer's counts, also if they were not sent.
     """
 
     n: int
@@ -223,6 +224,7 @@ class Record:
     reasoning: list[str] = field(default_factory=list)
     reasoning_times: list[float] = field(default_factory=list)
     ended: float | None = None
+    usage: dict[str, Any] | None = None
 
     @property
     def messages(self) -> list[dict[str, Any]]:

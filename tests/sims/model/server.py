@@ -134,7 +134,7 @@ class ModelServer(Sim):
         resolved = self._place_reasoning(resolve(script, chat, self.pace))
         usage = script.usage or provider.count(request.headers, body, resolved, api)
         encoder = api.encoder(self.dialect, body, usage)
-        record.status = 200
+        record.status, record.usage = 200, usage
         if record.streamed:
             return await self._stream(request, record, resolved, encoder)
         return await self._whole(record, resolved, encoder)

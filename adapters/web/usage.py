@@ -1,0 +1,167 @@
+"""Reports of usage: a person's own for everyone, all of it for administrators."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from adapters.web import schemas
+from adapters.web.admin import require_admin
+from adapters.web.auth import User
+from adapters.web.chat import CHANNEL, PLATFORM
+from adapters.web.openapi import add_route
+from adapters.web.serializers import timestamp, tokens_of
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.spending import NANO, BudgetState, UsageField, UsageQuery, UsageRow
+from bot.domain.usage_csv import to_csv
+from bot.ports.spending import UsageReporter
+
+log = structlog.stdlib.get_logger(__name__)
+
+CSV = {"text/csv": {"schema": {"type": "string"}}}
+CHART_DAYS = 30
+OWN = (UsageField.DAY, UsageField.MODEL)
+ALL = (UsageField.DAY, UsageField.PERSON, UsageField.CHANNEL, UsageField.MODEL)
+
+_Days = Annotated[int, Query(ge=1, le=366, description="the last days, today included")]
+_Day = Annotated[date | None, Query(description="such as 2026-11-30; included")]
+_Id = Annotated[str | None, Query(max_length=200)]
+_By = Annotated[list[UsageField] | None, Query(max_length=len(UsageField))]
+
+
+class UsageRoutes:
+    """The routes under /usage and /admin/usage."""
+
+    def __init__(self, reports: UsageReporter) -> None:
+        self._reports = reports
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter()
+        add_route(router, "GET", "/usage", self.own, gives=schemas.OwnUsage)
+        add_route(router, "GET", "/usage.csv", self.own_csv, gives_bytes=CSV)
+        everything = list[schemas.UsageGroup]
+        add_route(router, "GET", "/admin/usage", self.all, gives=everything)
+        add_route(router, "GET", "/admin/usage.csv", self.all_csv, gives_bytes=CSV)
+        return router
+
+    async def own(self, user: User, days: _Days = CHART_DAYS) -> dict[str, Any]:
+        """Return what you used: today, this month, by day, and what is left of your budgets."""
+        place = ConversationKey(PLATFORM, user, CHANNEL, "")
+        summary = await self._reports.of_person(place, Author(user, user))
+        rows = await self._reports.rows(self._of(user, days), (UsageField.DAY,))
+        return {
+            "today": _amounts(summary.today),
+            "month": _amounts(summary.month),
+            "budgets": [_budget(state) for state in summary.budgets],
+            "first_day": self._reports.first_day(days),
+            "last_day": self._reports.today().isoformat(),
+            "days": [{"day": row.group[0], **_amounts(row)} for row in rows],
+        }
+
+    async def own_csv(self, user: User, days: _Days = CHART_DAYS) -> Response:
+        """Return what you used by day and model, as CSV."""
+        return _csv(to_csv(await self._reports.rows(self._of(user, days), OWN), OWN))
+
+    def _of(self, user: str, days: int) -> UsageQuery:
+        first = self._reports.first_day(days)
+        return UsageQuery(first, platform=PLATFORM, workspace=user, person=user)
+
+    # ── administrators ────────────────────────────────────────────────────────────────────────
+    async def all(
+        self,
+        request: Request,
+        user: User,
+        by: _By = None,
+        first_day: _Day = None,
+        last_day: _Day = None,
+        platform: _Id = None,
+        workspace: _Id = None,
+        channel: _Id = None,
+        person: _Id = None,
+    ) -> list[dict[str, Any]]:
+        """Return what all people used, by day, person, channel and model unless `by` says else.
+
+        `person` "" are the requests of no person: summaries and transcripts.
+        """
+        query = _query(first_day, last_day, platform, workspace, channel, person)
+        rows, fields = await self._read(request, user, query, by)
+        return [
+            {"group": dict(zip(fields, row.group, strict=True)), **_amounts(row)} for row in rows
+        ]
+
+    async def all_csv(
+        self,
+        request: Request,
+        user: User,
+        by: _By = None,
+        first_day: _Day = None,
+        last_day: _Day = None,
+        platform: _Id = None,
+        workspace: _Id = None,
+        channel: _Id = None,
+        person: _Id = None,
+    ) -> Response:
+        """Return the same as CSV."""
+        query = _query(first_day, last_day, platform, workspace, channel, person)
+        rows, fields = await self._read(request, user, query, by)
+        return _csv(to_csv(rows, fields))
+
+    async def _read(
+        self, request: Request, user: str, query: UsageQuery, by: list[UsageField] | None
+    ) -> tuple[list[UsageRow], tuple[UsageField, ...]]:
+        require_admin(request, user)
+        log.info("an administrator reads usage", admin=user)
+        fields = tuple(dict.fromkeys(by or ALL))
+        return list(await self._reports.rows(query, fields)), fields
+
+
+def _query(
+    first: date | None,
+    last: date | None,
+    platform: str | None,
+    workspace: str | None,
+    channel: str | None,
+    person: str | None,
+) -> UsageQuery:
+    return UsageQuery(
+        first.isoformat() if first is not None else "",
+        last.isoformat() if last is not None else "9999",
+        platform,
+        workspace,
+        channel,
+        person,
+    )
+
+
+def _csv(text: str) -> Response:
+    headers = {"Content-Disposition": 'attachment; filename="usage.csv"'}
+    return Response(text, media_type="text/csv", headers=headers)
+
+
+def _amounts(row: UsageRow) -> dict[str, Any]:
+    return {
+        "requests": row.requests,
+        **tokens_of(row.usage),
+        "dollars": row.cost / NANO,
+        "requests_without_price": row.unpriced,
+        "estimated_requests": row.estimates,
+    }
+
+
+def _budget(state: BudgetState) -> dict[str, Any]:
+    line = state.line
+    unit = NANO if line.in_money else 1
+    return {
+        "scope": line.budget.scope.value,
+        "period": line.budget.period.value,
+        "unit": "dollars" if line.in_money else "tokens",
+        "limit": line.limit / unit,
+        "spent": state.spent / unit,
+        "left": state.left / unit,
+        "full_at": timestamp(line.period.ends_at),
+    }

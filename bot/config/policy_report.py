@@ -1,0 +1,132 @@
+"""`threadline config check` about policy: the profiles and rules in effect, and those that never
+apply; pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+
+from bot.config.settings import Settings
+from bot.domain.policy import Budget, PersonRef, PlaceRef, PolicyConfig, PolicyValues, Rule
+
+_TOGETHER = ("block", "admins", "budgets")
+MAX_RULES = 200
+"""Rules that are listed: more are counted."""
+
+
+def describe_policy(settings: Settings, config: PolicyConfig) -> Iterator[str]:
+    """The lines of the report; none without any policy."""
+    if config.is_empty:
+        return
+    if default := list(_said(config.default)):
+        yield f"everywhere: {', '.join(default)}"
+    used = {rule.profile for rule in config.rules}
+    for name, values in config.profiles.items():
+        note = "" if name in used else " (no rule uses it)"
+        yield f"profile {name}{note}: {', '.join(_said(values)) or 'nothing'}"
+    for rule in config.rules[:MAX_RULES]:
+        places = ", ".join(place.text for place in rule.where)
+        profile = [f"profile {rule.profile}"] if rule.profile else []
+        yield f"rule in {rule.source}: {places}: {', '.join([*profile, *_own(rule, config)])}"
+    if len(config.rules) > MAX_RULES:
+        yield f"and {len(config.rules) - MAX_RULES:,} more rules"
+    for line, sentence in never_applied(settings, config):
+        yield f"warning: {line}: {sentence}"
+
+
+def _own(rule: Rule, config: PolicyConfig) -> Iterator[str]:
+    """What a rule adds to its profile."""
+    profile = config.profiles.get(rule.profile, PolicyValues())
+    already = set(_said(profile))
+    return (text for text in _said(rule.values) if text not in already)
+
+
+def _said(values: PolicyValues) -> Iterator[str]:
+    """What the values say, in words, without the texts of prompts."""
+    for name in ("model", "effort", "temperature", "answers", "controls"):
+        if (value := getattr(values, name)) is not None:
+            yield f"{name} {value}"
+    if values.prompt is not None:
+        yield f"prompt of {len(values.prompt):,} characters"
+    if values.allow is not None:
+        yield f"allow {_people(values.allow)}"
+    for name in ("block", "admins"):
+        if refs := getattr(values, name):
+            yield f"{name} {_people(refs)}"
+    if values.limits is not None:
+        yield "limits"
+    yield from map(_budget, values.budgets)
+    if values.retention_days is not None:
+        yield f"kept {values.retention_days} days" if values.retention_days else "kept for good"
+    if values.redact is not None:
+        yield f"redact {' '.join(sorted(values.redact))}"
+    if values.feedback is not None:
+        yield "feedback on" if values.feedback else "feedback off"
+
+
+def _people(refs: Iterable[PersonRef]) -> str:
+    return " ".join(ref.text for ref in refs) or "no one"
+
+
+def _budget(budget: Budget) -> str:
+    amount = f"{budget.tokens or 0:,} tokens" if budget.dollars is None else f"${budget.dollars:g}"
+    return f"budget {budget.name!r} of {amount} a {budget.period}"
+
+
+# ── rules that never apply ────────────────────────────────────────────────────────────────────
+def never_applied(settings: Settings, config: PolicyConfig) -> Iterator[tuple[str, str]]:
+    """The rules, by their lines, that can never apply, each with the reason.
+
+    They are no mistakes: a platform may be connected later.
+    """
+    served = _served(settings)
+    later: dict[tuple[PlaceRef, str], str] = {}
+    for rule in reversed(config.rules):
+        reachable = [place for place in rule.where if _is_served(place, served, settings)]
+        missing = [place.text for place in rule.where if place not in reachable]
+        if missing:
+            whole = "the rule can never apply" if not reachable else "part of it can never apply"
+            yield rule.source, f"{whole}, because the bot is not in {', '.join(missing)}"
+        names = _names(rule.values)
+        keys = [(_place(place), name) for place in reachable for name in names]
+        if keys and all(key in later for key in keys) and not _is_together(rule.values):
+            others = ", ".join(sorted({later[key] for key in keys}))
+            yield rule.source, f"the rule can never apply, because a later one wins: {others}"
+        for key in keys:
+            later.setdefault(key, rule.source)
+
+
+def _served(settings: Settings) -> frozenset[str]:
+    names = {"console"}
+    if settings.discord_token is not None:
+        names.add("discord")
+    if settings.slack_bot_token is not None:
+        names.add("slack")
+    if settings.serves_site:
+        names.add("web")
+    return frozenset(names)
+
+
+def _is_served(place: PlaceRef, served: frozenset[str], settings: Settings) -> bool:
+    if place.platform not in served:
+        return False
+    servers = settings.discord_servers
+    if place.platform != "discord" or not place.workspace.isdecimal() or not servers:
+        return True
+    return place.workspace in servers
+
+
+def _place(place: PlaceRef) -> PlaceRef:
+    """The place without how it was written."""
+    return PlaceRef(place.level, place.platform, place.workspace, place.value, place.is_name)
+
+
+def _names(values: PolicyValues) -> list[str]:
+    """The names of the values of which the most specific one counts."""
+    names = (field.name for field in fields(values) if field.name not in _TOGETHER)
+    return [name for name in names if getattr(values, name) is not None]
+
+
+def _is_together(values: PolicyValues) -> bool:
+    return any(getattr(values, name) for name in _TOGETHER)

@@ -1,0 +1,163 @@
+"""Sentences about budgets and spending: see `bot.domain.texts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from itertools import product
+
+from bot.domain.errors import BudgetSpent, NoBudget, PriceUnknown
+from bot.domain.model_names import plain
+from bot.domain.policy import BudgetScope, Period
+from bot.domain.spending import NANO, BudgetLine, BudgetState, UsageField, UsageRow, UsageSummary
+
+MAX_MODELS = 15
+"""Models that are listed one a line."""
+
+WAITING = "In the queue: other answers use the rest of the budget at the moment."
+
+_WHOSE = {
+    BudgetScope.PERSON: "Your budget",
+    BudgetScope.CHANNEL: "This channel's budget",
+    BudgetScope.WORKSPACE: "This workspace's budget",
+    BudgetScope.ALL: "The budget of everyone here",
+}
+_WHEN = {Period.DAY: "today", Period.MONTH: "this month"}
+
+
+def whose(scope: BudgetScope, period: Period) -> str:
+    """Such as `Your budget for today`."""
+    return f"{_WHOSE[scope]} for {_WHEN[period]}"
+
+
+def _nearly_spent(scope: BudgetScope, period: Period) -> str:
+    return f"{whose(scope, period)} is nearly used up: `/usage` shows what is left."
+
+
+def _now_spent(scope: BudgetScope, period: Period) -> str:
+    return f"{whose(scope, period)} is used up now: `/usage` shows when it is full again."
+
+
+NOTICES = tuple(
+    sentence(scope, period)
+    for sentence, scope, period in product((_nearly_spent, _now_spent), BudgetScope, Period)
+)
+"""All sentences of `notices`, so that they can be told apart from other sentences of a reply."""
+
+
+def notices(states: Sequence[BudgetState]) -> tuple[str, ...]:
+    """The sentences below a reply about budgets that are nearly spent.
+
+    Without numbers, because everyone in the thread reads them.
+    """
+    return tuple(
+        (_nearly_spent if state.left else _now_spent)(
+            state.line.budget.scope, state.line.budget.period
+        )
+        for state in states
+    )
+
+
+USAGE_IS_PRIVATE = (
+    "What you used is shown where only you see it: in a direct message, or after the slash command "
+    "`/usage`."
+)
+ADMINS_ONLY = "Only administrators may see what a channel used."
+
+
+def money(cost: int) -> str:
+    """An amount in billionths of a dollar, such as `$1.20` or `$0.0034`."""
+    dollars = cost / NANO
+    if cost == 0 or dollars >= 0.1:
+        return f"${dollars:,.2f}"
+    return f"${dollars:.4f}" if dollars >= 0.0001 else "under $0.0001"
+
+
+def usage_of_person(summary: UsageSummary, zone: tzinfo | None) -> str:
+    """The reply to /usage."""
+    return _summary("You have used", summary, zone)
+
+
+def usage_of_channel(summary: UsageSummary, zone: tzinfo | None) -> str:
+    """The reply to /usage channel."""
+    lines = [f"- `{plain(row.group[0])}`: {_used(row)}" for row in summary.models[:MAX_MODELS]]
+    text = _summary("This channel has used", summary, zone)
+    return "\n".join([text, *(["This month by model:", *lines] if lines else [])])
+
+
+def usage_table(rows: Sequence[UsageRow], by: Sequence[UsageField]) -> str:
+    """Lines in columns, for a terminal."""
+    if not rows:
+        return "nothing was used\n"
+    lines = [(*(field.value for field in by), "requests", "tokens", "cost")]
+    for row in rows:
+        group = (plain(value) if value else "-" for value in row.group)
+        cost = money(row.cost) + (" + unknown" if row.unpriced else "")
+        lines.append((*group, f"{row.requests:,}", f"{row.usage.total_tokens:,}", cost))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def _summary(begins: str, summary: UsageSummary, zone: tzinfo | None) -> str:
+    lines = [f"{begins}:", f"- today: {_used(summary.today)}"]
+    lines.append(f"- this month: {_used(summary.month)}")
+    if summary.budgets:
+        lines += ["Budgets:", *(_budget(state, zone) for state in summary.budgets)]
+    if summary.month.unpriced:
+        lines.append(
+            f"The price of {_count(summary.month.unpriced, 'request')} this month is not known: "
+            "their tokens are counted, their money is not."
+        )
+    return "\n".join(lines)
+
+
+def _used(row: UsageRow) -> str:
+    tokens = _count(row.usage.total_tokens, "token")
+    return f"{tokens} in {_count(row.requests, 'request')}, {money(row.cost)}"
+
+
+def _budget(state: BudgetState, zone: tzinfo | None) -> str:
+    line = state.line
+    amount = money if line.in_money else (lambda number: _count(number, "token"))
+    again = full_again(line, zone)
+    return (
+        f"- {whose(line.budget.scope, line.budget.period)}: {amount(state.left)} of "
+        f"{amount(line.limit)} left; full again {again}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def refused(error: NoBudget, zone: tzinfo | None) -> str:
+    """Why a question is not answered."""
+    budget = error.line.budget
+    if isinstance(error, PriceUnknown):
+        names = ", ".join(f"`{plain(name)}`" for name in error.models)
+        return (
+            f"{whose(budget.scope, budget.period)} is one of money, and the price of {names} is "
+            "not known, so I must not ask it. The people who run this bot can write the price "
+            "into threadline.toml."
+        )
+    if isinstance(error, BudgetSpent):
+        again = full_again(error.line, zone)
+        return f"{whose(budget.scope, budget.period)} is used up. It is full again {again}."
+    return WAITING
+
+
+def cheaper(line: BudgetLine) -> str:
+    """Above an answer of the model that a budget names for when it is spent."""
+    budget = line.budget
+    return f"{whose(budget.scope, budget.period)} is used up, so a smaller model answers."
+
+
+def full_again(line: BudgetLine, zone: tzinfo | None) -> str:
+    """When a budget is full again, such as `on Tuesday, 1 December, at 00:00 (Europe/Berlin)`."""
+    moment = datetime.fromtimestamp(line.period.ends_at, zone).astimezone(zone)
+    name = getattr(zone, "key", None) or moment.tzname()
+    return f"on {moment:%A}, {moment.day} {moment:%B}, at {moment:%H:%M} ({name})"

@@ -1,0 +1,44 @@
+"""The command /usage: what a person used, or for administrators what a channel used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bot.domain import spending_texts
+from bot.domain.inbox import Command, CommandReply
+from bot.inbox.commands import USAGE, Handler
+from bot.ports.policy import Policy
+from bot.ports.spending import UsageReporter
+from bot.ports.store import Store
+
+OF_CHANNEL = "channel"
+
+
+class UsageCommands:
+    """Executes the command. Amounts are shown only where no one else sees them."""
+
+    def __init__(self, *, store: Store, policy: Policy, reports: UsageReporter) -> None:
+        self._store, self._policy, self._reports = store, policy, reports
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """The handlers by the command's name."""
+        return {USAGE: self.usage}
+
+    async def usage(self, command: Command) -> CommandReply:
+        """Say what was used, and what is left."""
+        key, author, zone = command.key, command.author, self._reports.zone
+        if command.argument.strip().lower() == OF_CHANNEL:
+            if not await self._policy.is_admin(key, author):
+                return await self._reply_once(command, CommandReply(spending_texts.ADMINS_ONLY))
+            text = spending_texts.usage_of_channel(await self._reports.of_channel(key), zone)
+        else:
+            summary = await self._reports.of_person(key, author)
+            text = spending_texts.usage_of_person(summary, zone)
+        return await self._reply_once(
+            command, CommandReply(spending_texts.USAGE_IS_PRIVATE, private=text)
+        )
+
+    async def _reply_once(self, command: Command, reply: CommandReply) -> CommandReply:
+        if command.source:
+            await self._store.record_command(command.source)
+        return reply
