@@ -36,6 +36,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.inbox.privacy_commands import PrivacyCommands
 from bot.inbox.usage_commands import UsageCommands
 from bot.llm.model_server import ModelOptions
 from bot.llm.prices import ModelPrices
@@ -50,6 +51,9 @@ from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory, Policy
 from bot.ports.spending import BudgetSource
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.privacy.retention import RetentionKeeper
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
@@ -66,6 +70,8 @@ class Resources:
     readers: Readers
     context: ContextPorts
     policy: PolicyRules
+    forgetter: Forgetter
+    exporter: Exporter
     suspects: Sequence[Suspect] = ()
 
 
@@ -79,6 +85,7 @@ class Core:
     fetcher: AttachmentFetcher
     compactor: Compactor
     meter: BudgetMeter
+    retention: RetentionKeeper
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -115,7 +122,16 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
-        yield Resources(store, models, readers, context, policy, suspects)
+        yield Resources(
+            store=store,
+            models=models,
+            readers=readers,
+            context=context,
+            policy=policy,
+            forgetter=Forgetter(store=store.privacy(), audit=store.audit()),
+            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+            suspects=suspects,
+        )
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
@@ -248,7 +264,13 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter)
+    retention = RetentionKeeper(
+        store=store.privacy(),
+        days=resources.policy.retention_days,
+        clock=clock,
+        zone=settings.zone,
+    )
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
 
 
 def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
@@ -299,6 +321,13 @@ def _build_inbox(
     budgets: BudgetSource | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
+    edits = EditHandler(
+        store=store,
+        scheduler=scheduler,
+        clock=clock,
+        with_reply=settings.delete_reply_with_question,
+    )
+    resources.forgetter.connect(edits.follow_erasure)
     return DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -318,16 +347,12 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
+                **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
             },
         ),
         models=models,
         adapters=adapters,
-        edits=EditHandler(
-            store=store,
-            scheduler=scheduler,
-            clock=clock,
-            with_reply=settings.delete_reply_with_question,
-        ),
+        edits=edits,
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,

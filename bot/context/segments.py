@@ -47,7 +47,7 @@ class WindowUse:
     """How full a turn left the window: `tokens` are those of its newest request and its answer.
 
     Both are estimates of `bot.domain.tokens`. `prompt_tokens` are those of the system prompt.
-    `assigned` is the model that the rules give the conversation's place. `redact`: see `ChatRequest`.
+    `assigned` is the model that the rules give the place. `redact`: see `ChatRequest`.
     """
 
     budget: int

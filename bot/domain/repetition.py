@@ -1,7 +1,7 @@
 """Whether a text repeats what a person wrote, word for word; pure.
 
-An answer to another person may quote someone whose data is erased. Four words in a row, or one word
-that is hardly anyone else's (a name, an address, an identifier), count as repeated.
+An answer to another person may quote someone whose data is erased. Six words in a row, a whole short
+message, or one word that is hardly anyone else's (an address, an identifier) count as repeated.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 
 _WORD = re.compile(r"\w+(?:[.@\-_]\w+)*", re.UNICODE)
-RUN = 4
+RUN, FEWEST = 6, 3
+"""Words in a row; those of a shorter message all together, if it has at least three."""
 RARE = 10
 """The fewest characters of a word that counts alone, if it has a digit or a sign."""
 MOST_CHARACTERS = 1_000_000
@@ -35,7 +36,7 @@ class Repetition:
 
     def _add(self, words: list[str]) -> None:
         size = min(RUN, len(words))
-        if size == RUN or sum(map(len, words)) >= RARE:
+        if size >= FEWEST:
             self._runs.update(zip(*(words[start:] for start in range(size)), strict=False))
         self._rare.update(word for word in words if len(word) >= RARE and not word.isalpha())
 
@@ -51,6 +52,18 @@ class Repetition:
                 return True
         folded = text.casefold()
         return any(re.search(rf"\b{re.escape(name)}\b", folded) for name in self._names)
+
+    def quoted_in(self, text: str) -> str:
+        """What `text` of another person quotes of this one."""
+        kept = iter(self.without_quotes(text).split("\n"))
+        left = next(kept, None)
+        quoted = []
+        for line in text.split("\n"):
+            if left in (line, QUOTE_ERASED):
+                left = next(kept, None)
+            else:
+                quoted.append(line.removeprefix(">"))
+        return "\n".join(quoted)
 
     def without_quotes(self, text: str) -> str:
         """`text` of another person, without what is quoted in it of this one.

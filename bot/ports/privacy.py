@@ -99,6 +99,10 @@ class PrivacyStore(Protocol):
         """
         ...
 
+    async def erase_usage(self, channel: ConversationKey, before: float) -> None:
+        """Erase who used what in a channel until then; the sums stay."""
+        ...
+
     async def pin(self, key: ConversationKey, *, pinned: bool) -> bool:
         """Keep a conversation whatever its age; returns whether it exists."""
         ...

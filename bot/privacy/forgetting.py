@@ -22,16 +22,15 @@ QUOTES = 100
 
 
 class Forgetter:
-    """Erases people. `follow` ends or restarts the turns of a conversation that was changed."""
+    """Erases people; `connect` it to the turns."""
 
-    def __init__(
-        self,
-        *,
-        store: PrivacyStore,
-        audit: AuditLog,
-        follow: Callable[[ErasedHere], None] = lambda _here: None,
-    ) -> None:
-        self._store, self._audit, self._follow = store, audit, follow
+    def __init__(self, *, store: PrivacyStore, audit: AuditLog) -> None:
+        self._store, self._audit = store, audit
+        self._follow: Callable[[ErasedHere], None] = lambda _here: None
+
+    def connect(self, follow: Callable[[ErasedHere], None]) -> None:
+        """Call `follow`, which ends or restarts turns, after each change of a conversation."""
+        self._follow = follow
 
     async def forget(self, person: Person, *, by: str, key: ConversationKey) -> Receipt:
         """Erase everything of a person until now. `by` is who asked for it, in the place `key`.

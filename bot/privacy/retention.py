@@ -20,7 +20,7 @@ NIGHT = 3
 """The hour, in the time zone of the settings, at which few people ask anything."""
 
 AFTER_START_SECONDS = 600.0
-"""The first pass after a start, for machines that are off at night, once platforms are connected."""
+"""The first pass after a start, when platforms are connected: a machine may be off at night."""
 
 DAY_SECONDS = 86_400.0
 PAGE = 200
@@ -58,6 +58,9 @@ class RetentionKeeper:
             after = page[-1].id
             for conversation in page:
                 erased += await self._prune_one(conversation, known, now)
+        for channel, days in known.items():
+            if days:
+                await self._store.erase_usage(channel, now - days * DAY_SECONDS)
         if erased != Erased():
             await self._store.overwrite()
             log.info("old messages erased", messages=erased.messages, replies=erased.replies)

@@ -8,14 +8,15 @@ See docs/decisions/2026-11-30-forgetting-a-person.md.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Change
 from bot.domain.privacy import ERASED, Erased, Erasure, Person
 from bot.domain.repetition import Repetition
-from bot.store import edits
+from bot.store import edits, spending
 
 TOMBSTONE_SECONDS = (
     3_600.0  # as in bot.store.edits: a late redelivery must not bring a message back
@@ -183,16 +184,20 @@ def _others(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def _erase_quotes(db: sqlite3.Connection, message: sqlite3.Row, said: Repetition) -> None:
+def _erase_quotes(
+    db: sqlite3.Connection, message: sqlite3.Row | Mapping[str, Any], said: Repetition
+) -> None:
     text = said.without_quotes(message["content"])
     if text != message["content"]:
         db.execute("UPDATE messages SET content = ? WHERE id = ?", (text, message["id"]))
 
 
-def _rename(db: sqlite3.Connection, row: sqlite3.Row, person: Person, said: Repetition) -> None:
+def _rename(
+    db: sqlite3.Connection, row: sqlite3.Row, person: Person | None, said: Repetition
+) -> None:
     """Remove the person from what the conversation itself says, and its summary."""
     db.execute("DELETE FROM summaries WHERE conversation_id = ?", (row["id"],))
-    if row["began_by_id"] == person.id:
+    if person is not None and row["began_by_id"] == person.id:
         db.execute(
             "UPDATE conversations SET began_by_id = ?, began_by_name = '' WHERE id = ?",
             (ERASED, row["id"]),
@@ -229,13 +234,23 @@ def quoting(db: sqlite3.Connection, platform: str, names: Sequence[str]) -> list
     return [row["id"] for row in found]
 
 
-def erase_quotes(db: sqlite3.Connection, messages: Sequence[int], names: Sequence[str]) -> None:
-    """Remove what these messages quote of a person with these names."""
-    said = Repetition((), names)
+def erase_quotes(
+    db: sqlite3.Connection, now: float, messages: Sequence[int], names: Sequence[str]
+) -> None:
+    """Remove what these messages quote of a person with these names, and the answers to it."""
     for message in messages:
-        row = db.execute("SELECT id, content FROM messages WHERE id = ?", (message,)).fetchone()
-        if row is not None:
-            _erase_quotes(db, row, said)
+        row = db.execute(
+            "SELECT conversations.*, messages.id AS message, content FROM messages"
+            " JOIN conversations ON conversations.id = conversation_id WHERE messages.id = ?",
+            (message,),
+        ).fetchone()
+        if row is None:
+            continue
+        said = Repetition([Repetition((), names).quoted_in(row["content"])], names)
+        _erase_quotes(db, {"id": row["message"], "content": row["content"]}, said)
+        for turn in _repeating(db, row["id"], set(), said):
+            _erase_reply(db, now, turn)
+        _rename(db, row, None, said)
 
 
 def erase_rest(db: sqlite3.Connection, now: float, person: Person, erasure: Erasure) -> None:
@@ -254,7 +269,7 @@ def erase_rest(db: sqlite3.Connection, now: float, person: Person, erasure: Eras
 
 def _covered(db: sqlite3.Connection, person: Person) -> list[str]:
     """The workspaces in which a table may name the person."""
-    tables = ("conversations", "audit", "refusals_told", "policy_overrides")
+    tables = ("conversations", "audit", "refusals_told", "policy_overrides", "usage_by_day")
     found = {
         row["workspace"]
         for table in tables
@@ -268,13 +283,15 @@ def _covered(db: sqlite3.Connection, person: Person) -> list[str]:
 
 def _erase_records(db: sqlite3.Connection, at: dict[str, str]) -> None:
     place = " WHERE platform = :platform AND workspace = :workspace"
+    spending.forget_person(db, at["platform"], at["workspace"], at["id"])
+    if at["workspace"] == at["id"]:  # the page has a workspace for each person
+        spending.rename_workspace(db, at["platform"], at["workspace"], at["digest"])
     db.execute(f"DELETE FROM refusals_told {place} AND person = :id", at)  # noqa: S608 - ours
     db.execute(
         f"UPDATE policy_overrides SET set_by = '{ERASED}', set_by_name = ''"  # noqa: S608 - ours
         f"{place} AND set_by = :id",
         at,
     )
-    # The page has a workspace for each person, with the person's name.
     db.execute(
         "UPDATE audit SET actor = iif(actor = :id, :digest, actor),"  # noqa: S608 - ours
         " subject = iif(subject = :id, :digest, subject),"
@@ -293,6 +310,8 @@ def people(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
         " UNION SELECT platform, actor FROM audit UNION SELECT platform, subject FROM audit"
         " UNION SELECT platform, person FROM refusals_told"
         " UNION SELECT platform, set_by FROM policy_overrides"
+        " UNION SELECT platform, person FROM usage_by_day"
+        " UNION SELECT platform, person FROM model_requests WHERE person <> ''"
     )
     for row in found.fetchall():
         if row["id"] and row["id"] != ERASED and not row["id"].startswith("erased:"):

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -46,7 +47,7 @@ class ErasureList:
 
     def entries(self) -> Sequence[Erasure]:
         """All erasures, oldest first. Raises StoreError."""
-        return [Erasure(**json.loads(line)) for line in self._lines()[1:]]
+        return [Erasure(**entry) for line in self._lines()[1:] if (entry := _parse(line))]
 
     def digest(self, platform: str, user: str) -> str:
         """The digest of a person: with the file's salt, so that tables made in advance fail."""
@@ -63,7 +64,6 @@ class ErasureList:
         if not self.path.exists():
             return []
         with self._translate_errors():
-            # A line without its end was being written when the machine stopped: it did not count.
             return [
                 line for line in self.path.read_text().splitlines(keepends=True) if line[-1] == "\n"
             ]
@@ -85,6 +85,16 @@ class ErasureList:
             yield
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}.") from error
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """The entry; None for a line that was being written when the machine stopped."""
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError:
+        log.warning("the list of erasures has a line that was not written completely")
+        return None
+    return entry
 
 
 def _digest(salt: bytes, platform: str, user: str) -> str:
@@ -133,7 +143,7 @@ def apply(db: sqlite3.Connection, person: Person, entry: Erasure, now: float) ->
             with _transaction(db):
                 erasure.erase_in(db, now, conversation, person, entry.at)
         with _transaction(db):
-            erasure.erase_quotes(db, erasure.quoting(db, person.platform, names), names)
+            erasure.erase_quotes(db, now, erasure.quoting(db, person.platform, names), names)
     with _transaction(db):
         erasure.erase_rest(db, now, person, entry)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.privacy import ERASED, Erased
-from bot.store import edits
+from bot.store import edits, spending
 
 STEP = 200
 """Messages in one transaction: a few milliseconds, so that other writes do not wait."""
@@ -58,6 +58,12 @@ def erase_step(db: sqlite3.Connection, now: float, conversation: int, before: fl
     if row["updated_at"] < before:
         return _delete_step(db, conversation)
     return _erase_step(db, now, conversation, before)
+
+
+def erase_usage(db: sqlite3.Connection, channel: ConversationKey, before: float) -> None:
+    """Erase who used what in a channel until then; the sums stay."""
+    (day,) = db.execute("SELECT date(?, 'unixepoch')", (before,)).fetchone()
+    spending.forget_channel(db, channel, day, before)
 
 
 def _delete_step(db: sqlite3.Connection, conversation: int) -> Erased:
