@@ -43,7 +43,17 @@ def _number(count: int, noun: str) -> str:
 NOT_A_PERSON = (
     "write a person as PLATFORM/WORKSPACE/USER, such as slack/T123/U456; * is every workspace"
 )
+NOT_A_CONVERSATION = "write a conversation as PLATFORM/WORKSPACE/CHANNEL/THREAD"
+NO_SUCH_CONVERSATION = "There is no such conversation."
+NOTHING_ERASED = "Nothing was erased."
+PINNED = "kept whatever its age"
+NOT_PINNED = "kept as long as its place says"
 NOT_A_TIME = "write a day, such as 2026-11-30"
+
+
+def sure(person: str) -> str:
+    """A question to the operator."""
+    return f"Erase everything of {person}, for good? Write yes: "
 
 
 def erased_by_operator(person: str, receipt: Receipt) -> str:

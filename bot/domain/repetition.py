@@ -1,7 +1,8 @@
 """Whether a text repeats what a person wrote, word for word; pure.
 
-An answer to another person may quote someone whose data is erased. Six words in a row, a whole short
-message, or one word that is hardly anyone else's (an address, an identifier) count as repeated.
+An answer to another person may quote someone whose data is erased. Six words in a row, a whole
+short message, or one word that is hardly anyone else's (an address, an identifier) count as
+repeated.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Filler:
             people = [(EVE,), (BOB,), (EVE, BOB), (BOB, EVE, BOB)][number % 4]
             where = key(f"d{number % 2}" if len(people) == 1 else channel, thread)
             for author in people:
-                filling = " ".join(["padding"] * self.random.randint(0, 120))
+                filling = " ".join([author.id.lower()[:3]] * self.random.randint(0, 120))
                 self.number += 1
                 text = f"{marked(author, self.number)} {filling}"
                 file = f"file of {marked(author, self.number)}".encode() * 30
