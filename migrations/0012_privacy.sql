@@ -1,8 +1,8 @@
 -- 0012: retention and erasure.
 --
 -- Reason: whatever is erased must be found by an index, and pinned conversations are kept. The audit
--- must outlive a person without naming them: triggers refuse every change but that of a name to a
--- digest. `erasures` are the entries of the list beside the database that were applied here, so that a
+-- must outlive a person without naming them: triggers refuse every change but that of a name to an
+-- erasure. `erasures` are the entries of the list beside the database that were applied here, so that a
 -- restored backup shows which are missing.
 
 ALTER TABLE conversations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1));

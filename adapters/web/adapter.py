@@ -13,6 +13,7 @@ from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
 from adapters.web.limits import StreamLimit, UploadLimits
 from adapters.web.page_events import PageEvents
+from adapters.web.privacy import PrivacyRoutes
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -40,7 +41,7 @@ class WebAdapter:
 
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
     messages have no files. `reporter` describes what the model will get of a conversation, `usage`
-    what people used.
+    what people used; `privacy` erases, exports and audits.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class WebAdapter:
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits | None = None,
         usage: UsageReporter | None = None,
+        privacy: PrivacyRoutes | None = None,
     ) -> None:
         self._clock, self._hub = clock, Hub()
         self._rate_limiter = AccountRateLimiter(limits, clock)
@@ -87,6 +89,7 @@ class WebAdapter:
             throttle=WrongTokenThrottle(clock),
             uploads=uploads,
             usage=usage,
+            privacy=privacy,
         )
 
     @property

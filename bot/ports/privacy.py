@@ -54,10 +54,6 @@ class PrivacyStore(Protocol):
         """Write the erasure into the list beside the database. Raises StoreError."""
         ...
 
-    async def digest(self, person: Person) -> str:
-        """The digest that stands for a person in the list and, after an erasure, in the audit."""
-        ...
-
     async def conversations_of(self, person: Person, until: float) -> Sequence[int]:
         """The conversations that the person began or wrote in until then, by row id."""
         ...

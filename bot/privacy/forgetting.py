@@ -39,7 +39,7 @@ class Forgetter:
         """
         entry = await self._store.list_erasure(person)
         erased = await self._erase(person, entry)
-        # With the ids, which erase_rest replaces by digests, so that only one place does that.
+        # With the ids, which erase_rest replaces: only one place does that.
         await self._audit.record(
             AuditEntry(FORGOTTEN, key, actor=by, subject=person.id, details={"receipt": entry.id})
         )

@@ -1,7 +1,7 @@
 """The audit: appended to in the transaction of what it records, or by itself; read by its order.
 
 Invariant: no entry changes or disappears (triggers of migration 0012). Erasing a person replaces
-their id by a digest.
+their id by that of the erasure.
 """
 
 from __future__ import annotations

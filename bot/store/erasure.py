@@ -199,8 +199,8 @@ def _rename(
     db.execute("DELETE FROM summaries WHERE conversation_id = ?", (row["id"],))
     if person is not None and row["began_by_id"] == person.id:
         db.execute(
-            "UPDATE conversations SET began_by_id = ?, began_by_name = '' WHERE id = ?",
-            (ERASED, row["id"]),
+            "UPDATE conversations SET began_by_id = NULL, began_by_name = NULL WHERE id = ?",
+            (row["id"],),
         )
     (name,) = db.execute("SELECT name FROM conversations WHERE id = ?", (row["id"],)).fetchone()
     if said.is_in(name):
@@ -255,7 +255,7 @@ def erase_quotes(
 
 def erase_rest(db: sqlite3.Connection, now: float, person: Person, erasure: Erasure) -> None:
     """Erase the person from the audit, rules and refusals, and record that the erasure is done."""
-    at = {"platform": person.platform, "id": person.id, "digest": f"erased:{erasure.person[:16]}"}
+    at = {"platform": person.platform, "id": person.id, "name": f"erased:{erasure.id}"}
     workspaces = _covered(db, person)
     for workspace in workspaces:
         _erase_records(db, {**at, "workspace": workspace})
@@ -285,7 +285,13 @@ def _erase_records(db: sqlite3.Connection, at: dict[str, str]) -> None:
     place = " WHERE platform = :platform AND workspace = :workspace"
     spending.forget_person(db, at["platform"], at["workspace"], at["id"])
     if at["workspace"] == at["id"]:  # the page has a workspace for each person
-        spending.rename_workspace(db, at["platform"], at["workspace"], at["digest"])
+        spending.rename_workspace(db, at["platform"], at["workspace"], at["name"])
+        for table in ("commands", "tombstones"):
+            db.execute(
+                f"DELETE FROM {table} WHERE source LIKE :platform || '/%'"  # noqa: S608 - ours
+                " AND instr(source, :platform || '/' || :id || '/') = 1",
+                at,
+            )
     db.execute(f"DELETE FROM refusals_told {place} AND person = :id", at)  # noqa: S608 - ours
     db.execute(
         f"UPDATE policy_overrides SET set_by = '{ERASED}', set_by_name = ''"  # noqa: S608 - ours
@@ -293,9 +299,9 @@ def _erase_records(db: sqlite3.Connection, at: dict[str, str]) -> None:
         at,
     )
     db.execute(
-        "UPDATE audit SET actor = iif(actor = :id, :digest, actor),"  # noqa: S608 - ours
-        " subject = iif(subject = :id, :digest, subject),"
-        f" workspace = iif(workspace = :id, :digest, workspace) {place}"
+        "UPDATE audit SET actor = iif(actor = :id, :name, actor),"  # noqa: S608 - ours
+        " subject = iif(subject = :id, :name, subject),"
+        f" workspace = iif(workspace = :id, :name, workspace) {place}"
         " AND :id IN (actor, subject, workspace)",
         at,
     )

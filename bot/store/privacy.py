@@ -43,10 +43,6 @@ class SqlitePrivacy(Operations):
         """See the port."""
         return await asyncio.to_thread(self._list.add, person, self._clock.time())
 
-    async def digest(self, person: Person) -> str:
-        """See the port."""
-        return await asyncio.to_thread(self._list.digest, person.platform, person.id)
-
     async def overwrite(self) -> bool:
         """See the port."""
         await self._purger.finish()

@@ -99,6 +99,11 @@ def _erase_step(db: sqlite3.Connection, now: float, conversation: int, before: f
         _erase_turn(db, turn, before)
     if messages:
         db.execute("DELETE FROM summaries WHERE conversation_id = ?", (conversation,))
+        db.execute(
+            "UPDATE conversations SET began_by_id = NULL, began_by_name = NULL"
+            " WHERE id = ? AND created_at < ?",
+            (conversation, before),
+        )
     replies = sum(row["kind"] == "reply" for row in messages)
     return Erased(0, len(messages) - replies, files, replies)
 
