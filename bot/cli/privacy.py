@@ -98,7 +98,7 @@ def audit_command(settings: Settings, options: argparse.Namespace) -> None:
     since = _time(options.since, settings)
     path = settings.database_path
     if not path.is_file():
-        raise StoreError(f"There is no database {path}: DATABASE_URL names it.")
+        raise StoreError(privacy_texts.no_database(str(path)))
     uri = f"{path.absolute().as_uri()}?mode=ro"  # also while the bot runs
     with translate_errors(path), closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as db:
         db.row_factory = sqlite3.Row

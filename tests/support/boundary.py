@@ -140,7 +140,7 @@ class History:
         self._leak = leak
         self._shown: dict[ConversationKey, Platform] = defaultdict(Platform)
         self._requests: list[ChatRequest] = []
-        self._number = 0
+        self._number = 100  # the marks of people's names have smaller numbers
         self._messages: dict[int, list[Incoming]] = defaultdict(list)
         self._said: dict[tuple[str, str, str], set[tuple[int, int]]] = defaultdict(set)
         self._erased: set[tuple[int, int]] = set()
