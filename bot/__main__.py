@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -213,6 +213,24 @@ def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
     for line in policy_report.describe_policy(settings, resolve_policy(settings)):
         print(line)
+    for line in _check_prices(settings):
+        print(line)
+
+
+def _check_prices(settings: Settings) -> Iterator[str]:
+    """Lines about models that no budget of money can let through."""
+    from bot.config.policy_report import money_budgets
+
+    if not (budgets := money_budgets(resolve_policy(settings))):
+        return
+    from bot.core import find_unpriced
+
+    for name in asyncio.run(find_unpriced(settings)):
+        yield (
+            f"{name}: its price is not known, so it answers no question that counts for a budget "
+            f'of money ({", ".join(budgets)}); write [models."{name}"] price = '
+            "{ input = …, output = … } into threadline.toml, with 0 for a model that is free"
+        )
 
 
 def _format(finding: Finding) -> str:

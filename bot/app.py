@@ -65,7 +65,10 @@ async def run(
 
             supervisor.add(build_http_component(settings, web, platforms, health, listening))
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
-        async with gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock):
+        async with (
+            gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock),
+            core.meter.loading_prices(resources.models.default.split(",")),
+        ):
             with stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
                 await run_until(
                     stop, supervisor.run(), drain=partial(core.drain, settings.drain_seconds)

@@ -12,8 +12,10 @@ from functools import partial
 
 import structlog
 
+from bot.common.clock import SystemClock
 from bot.common.retry import retry_while_unavailable
 from bot.config.fields import split
+from bot.config.model_names import is_pattern
 from bot.config.models import resolve
 from bot.config.policy_rules import resolve_policy
 from bot.config.providers import ModelsConfig
@@ -138,6 +140,15 @@ def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> Mode
     """The registry of the configured models, which `prepare` builds."""
     options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
     return ModelRegistry(config, options)
+
+
+async def find_unpriced(settings: Settings) -> Sequence[str]:
+    """The configured models whose price is not known, without those of whole servers."""
+    config, clock = resolve(settings), SystemClock()
+    names = dict.fromkeys((*config.chain, *config.choices, *config.assigned))
+    async with contextlib.aclosing(build_models(settings, config, clock)) as models:
+        prices = ModelPrices(models, now=clock.time)
+        return await prices.find_unpriced([name for name in names if not is_pattern(name)])
 
 
 def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
@@ -356,4 +367,5 @@ def _build_inbox(
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,
+        policy=resources.policy,
     )

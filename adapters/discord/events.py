@@ -139,6 +139,7 @@ def to_incoming(
         in_old_thread=context.kind is ChannelKind.THREAD and address is Address.MENTION,
         stands_alone=_stands_alone(message, context, address, key),
         edited_at=message.edited_at.timestamp() if message.edited_at is not None else None,
+        from_bot=is_from_other_bot(message, bot.user),
     )
 
 

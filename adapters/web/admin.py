@@ -14,6 +14,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from adapters.web import schemas, serializers
 from adapters.web.auth import Access, User
 from adapters.web.conversations import MOST_MESSAGES, Before, Limit
+from adapters.web.models import PlacedModels
 from adapters.web.openapi import add_route
 from adapters.web.size_limit import message_size, read_newest
 from bot.domain import http_texts
@@ -21,7 +22,6 @@ from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.privacy import AuditEntry
 from bot.ports.audit import LISTED, READ, AuditLog
 from bot.ports.library import Library
-from bot.ports.model import ModelCatalog
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -30,7 +30,7 @@ class AdminRoutes:
     """The routes under /admin."""
 
     def __init__(
-        self, *, library: Library, models: ModelCatalog, audit: AuditLog | None = None
+        self, *, library: Library, models: PlacedModels, audit: AuditLog | None = None
     ) -> None:
         self._library, self._models, self._audit = library, models, audit
 

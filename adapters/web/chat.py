@@ -61,6 +61,13 @@ class ChatService:
             raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
         return self.inbox
 
+    # ── access ────────────────────────────────────────────────────────────────────────────────
+    async def require_may_ask(self, key: ConversationKey, user: str) -> None:
+        """Raises HTTPException 403 with the reason if the user may not ask here."""
+        refusal = await self.require_inbox().refusal(key, Author(id=user, name=user))
+        if refusal:
+            raise HTTPException(403, refusal)
+
     # ── asking ────────────────────────────────────────────────────────────────────────────────
     def incoming(
         self,
@@ -95,12 +102,14 @@ class ChatService:
         """Ask a question and return the id of the turn that answers it.
 
         The text is never parsed as a command, because programs send questions only. Raises
-        HTTPException 404 if the conversation is gone.
+        HTTPException 403 if the user may not ask, and 404 if the conversation is gone.
         """
+        await self.require_may_ask(record.conversation.key, user)
         incoming = self.incoming(
-            record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP, attachments
+            record, user, text, str(uuid.uuid4()), Address.REQUEST, attachments
         )
-        await self.require_inbox().receive(incoming)
+        if await self.require_inbox().receive(incoming) is Receipt.REFUSED:
+            raise HTTPException(403, http_texts.MAY_NOT_ASK)
         asked = await self.library.find_message(incoming.source)
         if asked is None or asked.turn is None:
             raise HTTPException(404, http_texts.CONVERSATION_DELETED)

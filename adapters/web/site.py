@@ -20,7 +20,7 @@ from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
-from adapters.web.models import ModelRoutes
+from adapters.web.models import ModelRoutes, PlacedModels
 from adapters.web.privacy import PrivacyRoutes
 from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.uploads import UploadBudget
@@ -31,7 +31,6 @@ from bot import __version__
 from bot.domain import http_texts, texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
 from bot.ports.context import ContextReporter
-from bot.ports.model import ModelCatalog
 from bot.ports.spending import UsageReporter
 
 WITH_FILES = (
@@ -49,7 +48,7 @@ def build_site(
     workspace: Workspace,
     streams: StreamLimit,
     access: Access,
-    models: ModelCatalog,
+    models: PlacedModels,
     reporter: ContextReporter,
     hosts: Sequence[str],
     any_address: bool,

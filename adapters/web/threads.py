@@ -11,11 +11,11 @@ from fastapi import HTTPException, Query
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, ChatService, user_scope
+from adapters.web.models import PlacedModels
 from adapters.web.page_events import reply_size, thread_size
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
 from bot.domain import http_texts
 from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord
-from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
@@ -24,7 +24,7 @@ MOST_MESSAGES = 500
 class ThreadReader:
     """The channel's threads, and one thread with its messages."""
 
-    def __init__(self, chat: ChatService, models: ModelCatalog) -> None:
+    def __init__(self, chat: ChatService, models: PlacedModels) -> None:
         self._library, self._hub, self._models = chat.library, chat.hub, models
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
 

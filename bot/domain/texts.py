@@ -237,6 +237,7 @@ _COMMAND_LIST = """\
 - `/model`: see or choose the model of a conversation
 - `/effort`: see or choose how long the model thinks
 - `/context`: see what the model gets with the next question
+- `/why`: see which model and rules apply here, and why; `/whoami`: how the rules see you
 - `/help`: this text"""
 HELP_PAGE = f"""\
 Begin a message in the channel with `@threadline` and I answer in a thread; write in the thread to \
@@ -256,6 +257,7 @@ In a direct message just write.
 - `/model`: see or choose the model of a conversation
 - `/effort`: see or choose how long the model thinks: low, medium or high
 - `/context`: see what the model gets with the next question
+- `/why`: see which model and rules apply here, and why; `/whoami`: how the rules see you
 - `stop` after a mention, or the button: stop the answer that is being written
 - `retry`, or the button “Try again”: write the newest answer again, in its place
 - `continue`, or the button “Go on”: continue an answer that was stopped or cut off

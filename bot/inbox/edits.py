@@ -35,13 +35,16 @@ class EditHandler:
         self._store, self._scheduler, self._clock = store, scheduler, clock
         self._with_reply = with_reply
 
-    async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
+    async def apply_edit(
+        self, incoming: Incoming, edited_at: float, *, withheld: bool = False
+    ) -> bool:
         """Store the new text, and reopen the newest turn if it answers this message.
 
-        Returns False if the message is not stored and now asks a question.
+        `withheld`: see `Store.edit`. Returns False if the message is not stored and now asks a
+        question.
         """
         change = await self._store.edit(
-            incoming.source, incoming.text, edited_at, incoming.attachments
+            incoming.source, incoming.text, edited_at, incoming.attachments, withheld=withheld
         )
         if change.effect is Effect.UNKNOWN:
             is_recent = self._clock.time() - edited_at < RECENT_EDIT_SECONDS

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from bot.common.retry import retry_while_unavailable
-from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.errors import CommandDone, PlatformError, StoreUnavailable
 from bot.domain.inbox import (
     Accepted,
@@ -25,12 +26,14 @@ from bot.domain.inbox import (
     Watermark,
 )
 from bot.inbox import commands
+from bot.inbox.access import AccessGate, Admission
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.edits import EditHandler
 from bot.inbox.notices import StorageNotices
 from bot.ports.clock import Clock
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
+from bot.ports.policy import Policy
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
@@ -70,14 +73,25 @@ class DurableInbox:
         clock: Clock,
         missed_seconds: float,
         intake: AttachmentIntake,
+        policy: Policy | None = None,
     ) -> None:
         self._store, self._scheduler, self._commands = store, scheduler, commands
         self._models, self._adapters, self._edits = models, adapters, edits
         self._clock, self._missed_seconds = clock, missed_seconds
         self._intake = intake
+        self._gate = AccessGate(policy=policy, store=store, adapters=adapters)
         self._says: set[asyncio.Task[None]] = set()
         self._notices = StorageNotices(clock.monotonic)
         self._connected: set[str] = set()
+
+    # ── access ────────────────────────────────────────────────────────────────────────────────
+    def listens(self, channel: ConversationKey, category: str = "") -> bool:
+        """Whether messages that address no one may be questions in this channel."""
+        return self._gate.listens(channel, category)
+
+    async def refusal(self, key: ConversationKey, author: Author) -> str:
+        """Why a person may not ask here; "" if they may, or if that is unknown."""
+        return await self._gate.refusal(key, author)
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def receive(self, incoming: Incoming) -> Receipt:
@@ -91,17 +105,33 @@ class DurableInbox:
 
     async def apology_due(self, incoming: Incoming) -> bool:
         """Whether to tell the author now that this message could not be stored."""
-        addressed = incoming.address.begins
-        if incoming.address is Address.FOLLOW_UP:
-            with suppress(StoreUnavailable):  # a database that cannot be written may be readable
-                addressed = await self._store.find(incoming.key) is not None
+        addressed = incoming.address in (Address.MENTION, Address.DIRECT)
+        with suppress(StoreUnavailable):  # a database that cannot be written may be readable
+            admission = await self._gate.admit(incoming)
+            addressed = admission is not None and not (
+                admission.refused or admission.incoming.address is Address.ASIDE
+            )
         return addressed and self._notices.is_due(incoming)
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        """Apply an edit, or receive the message if only the edit makes it address the bot."""
-        if not await self._edits.apply_edit(self._intake.prepare(incoming), edited_at):
+        """Apply an edit, or receive the message if only the edit makes it address the bot.
+
+        An edit of a person who may not ask changes nothing.
+        """
+        is_known = await self._store.conversation_of(incoming.source) is not None
+        if not is_known and not incoming.address.begins:
+            return
+        admission = Admission(incoming, await self._gate.verdict(incoming))
+        if is_known and admission.refused:
+            await self._refuse(admission)
+            return
+        if not await self._apply_edit(admission, edited_at):
             await self.receive(incoming)
         self._intake.wake(incoming)
+
+    async def _apply_edit(self, admission: Admission, edited_at: float) -> bool:
+        prepared = self._intake.prepare(admission.incoming)
+        return await self._edits.apply_edit(prepared, edited_at, withheld=admission.withheld)
 
     async def deleted(self, source: str) -> None:
         """Apply a deletion."""
@@ -164,14 +194,15 @@ class DurableInbox:
                 command = commands.parse(incoming, self._models.names)
                 if command is not None:
                     await self._receive_missed_command(incoming, command)
-                elif incoming.address.begins or await self._store.find(incoming.key) is not None:
+                else:
                     late = incoming.sent_at < too_old
                     # A read of its channel for each missed mention would double what they cost.
                     missed = replace(incoming, late=late, stands_alone=False)
                     accepted.append(await self._accept(missed))
                     if accepted[-1].receipt is Receipt.KNOWN and incoming.edited_at is not None:
-                        edited = self._intake.prepare(incoming)
-                        await self._edits.apply_edit(edited, incoming.edited_at)
+                        admission = Admission(incoming, await self._gate.verdict(incoming))
+                        if not admission.refused:
+                            await self._apply_edit(admission, incoming.edited_at)
 
     async def watermarks(self, platform: str) -> Sequence[Watermark]:
         """The stored watermarks of a platform."""
@@ -197,13 +228,32 @@ class DurableInbox:
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def _accept(self, incoming: Incoming) -> Accepted:
-        incoming = self._intake.prepare(incoming)
+        admission = await self._gate.admit(incoming)
+        if admission is None:
+            return Accepted(Receipt.IGNORED)
+        if admission.refused:
+            known = await self._store.conversation_of(incoming.source)
+            return Accepted(Receipt.KNOWN if known else await self._refuse(admission))
+        incoming = self._intake.prepare(admission.incoming)
         backlog = [self._intake.prepare(one) for one in await self._read_backlog(incoming)]
-        accepted = await self._store.accept(incoming, backlog)
+        accepted = await self._store.accept(incoming, backlog, withheld=admission.withheld)
         for each in (incoming, *backlog):
             self._intake.wake(each)
         log.debug("message", source=incoming.source, receipt=accepted.receipt.value)
         return accepted
+
+    async def _refuse(self, admission: Admission) -> Receipt:
+        """Store nothing, and tell the author why, once a day."""
+        incoming, sentence = admission.incoming, await self._gate.notice(admission)
+        log.info("a person may not ask", conversation=str(incoming.key), notice=bool(sentence))
+        if sentence:
+            self._show_later(self._gate.tell(incoming, sentence))
+        return Receipt.REFUSED
+
+    def _show_later(self, showing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(showing)
+        self._says.add(task)
+        task.add_done_callback(self._says.discard)
 
     @contextmanager
     def _waking_conversations(self) -> Iterator[list[Accepted]]:
@@ -229,15 +279,17 @@ class DurableInbox:
             answer = await self._execute(command)
         except CommandDone:
             return Receipt.KNOWN
-        task = asyncio.create_task(self._say(incoming, answer))
-        self._says.add(task)
-        task.add_done_callback(self._says.discard)
+        if answer.refused:
+            admission = Admission(incoming, await self._gate.verdict(incoming))
+            if admission.refused:  # also as a question: one sentence a day is enough
+                return await self._refuse(admission)
+        self._show_later(self._say(incoming, answer))
         return Receipt.COMMAND
 
     async def _execute(self, command: Command) -> CommandReply:
         """Execute a command; raises CommandDone if its message was processed before."""
         log.info("command", command=command.name, conversation=str(command.key))
-        return await self._commands.run(command)
+        return await self._gate.refuse_command(command) or await self._commands.run(command)
 
     async def _say(self, incoming: Incoming, answer: CommandReply) -> None:
         try:
@@ -257,7 +309,8 @@ class DurableInbox:
             return ()
         try:
             async with asyncio.timeout(BACKLOG_SECONDS):
-                return await self._adapters[incoming.key.platform].backlog(incoming)
+                found = await self._adapters[incoming.key.platform].backlog(incoming)
+                return await self._gate.select_readable(found)
         except (PlatformError, TimeoutError) as error:
             log.warning("the messages before a mention could not be read", error=repr(error))
             return ()

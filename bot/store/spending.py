@@ -51,7 +51,10 @@ def reserve(
 ) -> Reserved | NotReserved:
     _require(db, spender)
     held: NotReserved | None = None
+    has_room = True
     for state in states(db, [line for line in lines if line.is_limit]):
+        most = (quote.cost or 0) if state.line.in_money else quote.tokens
+        has_room = has_room and state.spent + state.reserved + most < state.line.limit
         if state.spent >= state.line.limit:
             return NotReserved(Refusal.SPENT, state.line)
         if held is None and state.spent + state.reserved >= state.line.limit:
@@ -59,7 +62,8 @@ def reserve(
     if held is not None:
         return held
     sums = [_hold(db, line, quote) for line in lines]
-    return Reserved(rows.insert_row(db, "model_requests", _values(spender, quote, sums, day, now)))
+    values = _values(spender, quote, sums, day, now)
+    return Reserved(rows.insert_row(db, "model_requests", values), has_room)
 
 
 def _require(db: sqlite3.Connection, spender: Spender) -> None:

@@ -22,6 +22,7 @@ from bot.domain.inbox import Accepted, Change, Incoming
 from bot.domain.turns import Claim, Death, Fence
 from bot.ports.clock import Clock
 from bot.store import (
+    access,
     commands,
     conversations,
     edits,
@@ -216,8 +217,12 @@ class SqliteStore(FileOperations):
     reopen = writes_at(retries.reopen)
     continue_reply = writes_at(retries.continue_reply)
     move_watermarks = writes(channel_watermarks.move)
+    withhold = writes(access.withhold)
+    refusal_due = writes_at(access.refusal_due)
 
-    async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
+    async def accept(
+        self, incoming: Incoming, backlog: Sequence[Incoming] = (), *, withheld: bool = False
+    ) -> Accepted:
         everyone = [
             replace(each, attachments=await with_digests(each.attachments))
             if each.attachments
@@ -226,7 +231,7 @@ class SqliteStore(FileOperations):
         ]
         brought = chain.from_iterable(each.attachments for each in everyone)
         async with self._staging(data_of(brought)):
-            return await self._accept(everyone[0], everyone[1:])
+            return await self._accept(everyone[0], everyone[1:], withheld=withheld)
 
     async def edit(
         self,
@@ -234,10 +239,12 @@ class SqliteStore(FileOperations):
         text: str,
         edited_at: float,
         attachments: Sequence[IncomingAttachment] | None = None,
+        *,
+        withheld: bool = False,
     ) -> Change:
         known = None if attachments is None else await with_digests(attachments)
         async with self._staging(data_of(known or ())):
-            change = await self._edit(source, text, edited_at, known)
+            change = await self._edit(source, text, edited_at, known, withheld=withheld)
         self._purger.wake()
         return change
 
@@ -269,6 +276,8 @@ class SqliteStore(FileOperations):
     find = reads(queries.find)
     conversation_of = reads(queries.conversation_of)
     recent = reads(queries.recent)
+    took_part = reads(access.took_part)
+    askers = reads(access.askers)
     watermarks = reads(channel_watermarks.read)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)

@@ -24,6 +24,7 @@ from bot.domain.errors import (
     LostOwnership,
     ModelError,
     NoBudget,
+    NotAllowed,
     QueueFull,
     Refused,
 )
@@ -38,6 +39,7 @@ from bot.ports.platform import Surface
 from bot.ports.spending import Meter
 from bot.ports.store import Store
 from bot.replies.publisher import Publisher
+from bot.turns.access import AskerCheck
 from bot.turns.display import ReplyParts
 from bot.turns.outcome import (
     ReplyDraft,
@@ -45,6 +47,7 @@ from bot.turns.outcome import (
     controls_for,
     failed_result,
     interrupted_result,
+    not_allowed_result,
     notice_for,
     refused_result,
     result_to_show,
@@ -81,6 +84,7 @@ class TurnRunner:
         self.options, self.attachments = context.options, attachments
         self.slots = TurnSlots(running=self.options.max_concurrent, queued=self.options.max_queued)
         self.compactor, self.meter = compactor, meter or NoMeter()
+        self.askers = AskerCheck(context.policy, store, context.clock)
         self._models, self._context = models, context
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
@@ -184,6 +188,8 @@ class _Attempt:
         except NoBudget as error:
             log.info("no budget", error=repr(error))
             return refused_result(draft, error, self._runner.options.zone)
+        except NotAllowed as error:
+            return not_allowed_result(draft, error)
         except ModelError as error:
             log.warning(
                 "the model failed",
@@ -200,6 +206,7 @@ class _Attempt:
 
     async def _stream(self, reply: Publisher) -> bool:
         """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
+        await self._check_askers()
         await self._receive_attachments(reply)
         if self._has_nothing_to_ask():
             return True
@@ -230,6 +237,12 @@ class _Attempt:
         self._spent[budget.name] = budget.then
         notice = (self._draft.notice, spending_texts.cheaper(error.line))
         self._draft.notice = " ".join(filter(None, notice))
+
+    async def _check_askers(self) -> None:
+        """Go on with the questions of people who may ask. Raises NotAllowed."""
+        self._claim = await self._runner.askers.check(self._claim)
+        self._draft.notice = notice_for(self._claim)
+        self._attachments = TurnAttachments(self._runner.attachments, self._claim)
 
     async def _receive_attachments(self, reply: Publisher) -> None:
         """Wait for the questions' files and links, and say so if that takes long."""

@@ -58,6 +58,7 @@ def build_web(
         most_streams=settings.http_max_streams,
         opening=_read_opening(settings.web_opening),
         uploads=_upload_limits(settings),
+        assigned=resources.policy.assigned,
         usage=build_usage_reports(settings, resources, clock),
         privacy=PrivacyRoutes(
             forgetter=resources.forgetter,

@@ -222,7 +222,7 @@ async def test_failures_in_a_row_pause_for_ever_more_turns_and_a_success_ends_th
         calls += [turn] * (len(model.requests) - before)
     assert calls == [0, 3, 8, 17, 34]
     other = Summarizer(name="other")  # of another model nothing is known
-    compactor._summarizer = lambda _: other
+    compactor._summarizer = lambda *_: other
     await end_turn(compactor, memory, budget=BUDGET)
     assert memory.state.summary is not None
 
