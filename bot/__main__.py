@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot import __version__
+from bot.cli.privacy_arguments import add_privacy_commands
 from bot.common import proxies
 from bot.config.consistency import require_consistent
 from bot.config.models import resolve
@@ -81,6 +82,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
         partial(resolve_policy, settings),
     )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
+    redactor.add_kinds(resolve_policy(settings).redactions)
 
     search = _search_local_servers(settings, options)
 
@@ -284,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELDS",
         help="some of day, platform, workspace, channel, person, model, purpose",
     )
+    add_privacy_commands(add)
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     config = commands.add_parser("config", help="check .env and threadline.toml without starting")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)

@@ -38,6 +38,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.inbox.privacy_commands import PrivacyCommands
 from bot.inbox.usage_commands import UsageCommands
 from bot.llm.model_server import ModelOptions
 from bot.llm.prices import ModelPrices
@@ -53,6 +54,9 @@ from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory, Policy
 from bot.ports.spending import BudgetSource
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.privacy.retention import RetentionKeeper
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
@@ -72,6 +76,8 @@ class Resources:
     context: ContextPorts
     policy: PolicyRules
     rates: QuestionRates
+    forgetter: Forgetter
+    exporter: Exporter
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
 
@@ -86,6 +92,7 @@ class Core:
     fetcher: AttachmentFetcher
     compactor: Compactor
     meter: BudgetMeter
+    retention: RetentionKeeper
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -126,7 +133,18 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
             rates.restore(await store.recent_questions(clock.time() - MINUTE))
             is_shared = await store.has_several_workspaces()
-        yield Resources(store, models, readers, context, policy, rates, is_shared, suspects)
+        yield Resources(
+            store=store,
+            models=models,
+            readers=readers,
+            context=context,
+            policy=policy,
+            rates=rates,
+            is_shared=is_shared,
+            forgetter=Forgetter(store=store.privacy(), audit=store.audit()),
+            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+            suspects=suspects,
+        )
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
@@ -269,7 +287,13 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter)
+    retention = RetentionKeeper(
+        store=store.privacy(),
+        days=resources.policy.retention_days,
+        clock=clock,
+        zone=settings.zone,
+    )
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
 
 
 def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
@@ -320,6 +344,13 @@ def _build_inbox(
     budgets: BudgetSource | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
+    edits = EditHandler(
+        store=store,
+        scheduler=scheduler,
+        clock=clock,
+        with_reply=settings.delete_reply_with_question,
+    )
+    resources.forgetter.connect(edits.follow_erasure)
     return DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -339,16 +370,12 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
+                **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
             },
         ),
         models=models,
         adapters=adapters,
-        edits=EditHandler(
-            store=store,
-            scheduler=scheduler,
-            clock=clock,
-            with_reply=settings.delete_reply_with_question,
-        ),
+        edits=edits,
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,

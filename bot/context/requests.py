@@ -215,6 +215,7 @@ class RequestBuilder:
             temperature=self._profile.temperature,
             effort=self._profile.effort,
             cache_key=cache_key(self._claim.conversation),
+            redact=self._profile.redact,
         )
         self.tokens = request_tokens(self._request.messages)
         self._expected = estimate.messages(self._request.messages)
@@ -232,6 +233,7 @@ class RequestBuilder:
             start=self._state.start,
             prompt_tokens=sum(map(message_tokens, prompts)),
             assigned=self._profile.assigned,
+            redact=self._profile.redact,
         )
 
     async def _find_window(

@@ -227,6 +227,12 @@ class PolicyConfig:
         """Whether nothing is set, so that no platform needs to be asked about anything."""
         return not self.rules and self.default == PolicyValues()
 
+    @property
+    def redactions(self) -> frozenset[Redaction]:
+        """Everything that is redacted anywhere."""
+        everywhere = (self.default, *self.profiles.values(), *(rule.values for rule in self.rules))
+        return frozenset().union(*(values.redact or () for values in everywhere))
+
 
 class OverrideName(StrEnum):
     """A value that administrators can set for a channel by command."""

@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from bot.domain import policy_texts
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import PlatformError
+from bot.domain.errors import Gone, PlatformError
 from bot.domain.policy import (
     ALLOWED,
     Access,
@@ -146,6 +146,20 @@ class PolicyRules:
             log.warning("the platform does not describe a place", error=repr(error))
             facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
         return self._policy_at(facts)
+
+    async def retention_days(self, key: ConversationKey) -> int | None:
+        """How many days a place keeps messages; 0 is for good.
+
+        None if the platform does not describe the place now: an erasure cannot be taken back, so
+        no wider rule may take the place of one with a name.
+        """
+        try:
+            facts = await self._facts(key, _deadline())
+        except Gone:  # the channel was deleted: what was last known applies
+            facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
+        except (PlatformError, TimeoutError):
+            return None
+        return self._policy_at(facts).retention_days.value
 
     async def _facts(self, key: ConversationKey, until: float) -> PlaceFacts:
         """The place, with its names if a rule needs them. Raises PlatformError or TimeoutError."""

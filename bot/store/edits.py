@@ -73,7 +73,7 @@ def _replace(
 def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) -> Change:
     message = _message(db, source)
     if message is not None:
-        return _erase_message(db, message, with_reply, now)
+        return erase_message(db, message, with_reply, now)
     page = db.execute(
         "SELECT * FROM pages WHERE source = ? ORDER BY turn_id DESC LIMIT 1", (source,)
     ).fetchone()
@@ -84,7 +84,7 @@ def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) 
     return Change(Effect.UNKNOWN)
 
 
-def _erase_message(
+def erase_message(
     db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
 ) -> Change:
     if message["erased_at"] is not None:

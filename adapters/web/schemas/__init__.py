@@ -14,6 +14,7 @@ from adapters.web.schemas.conversations import (
 from adapters.web.schemas.errors import Error, Invalid
 from adapters.web.schemas.fields import EffortName
 from adapters.web.schemas.models import Context, Models
+from adapters.web.schemas.privacy import AuditLine, Forget, ForgetPerson, ForgetReceipt
 from adapters.web.schemas.questions import (
     FileData,
     ImagePart,
@@ -44,6 +45,7 @@ from adapters.web.schemas.usage import OwnUsage, UsageGroup
 
 __all__ = [
     "AssistantMessage",
+    "AuditLine",
     "ChatAnswer",
     "CompletionMessage",
     "Context",
@@ -58,6 +60,9 @@ __all__ = [
     "EffortName",
     "Error",
     "FileData",
+    "Forget",
+    "ForgetPerson",
+    "ForgetReceipt",
     "ImagePart",
     "Invalid",
     "Message",
