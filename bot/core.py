@@ -34,6 +34,7 @@ from bot.domain.turns import Claim, Suspect
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
+from bot.inbox.feedback_commands import FeedbackCommands
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
 from bot.inbox.usage_commands import UsageCommands
@@ -55,6 +56,10 @@ from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
+
+CALM_PLATFORMS = frozenset({"discord"})
+"""Discord shows each button in a row below the reply, in full size; Slack's own feedback element
+and the page's buttons are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        policy = PolicyRules(resolve_policy(settings))
+        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
@@ -318,6 +323,7 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
+                **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
             },
         ),
         models=models,

@@ -82,6 +82,8 @@ def _has_listener(body: Payload) -> bool:
             return bool(text(mapping(body, "event"), "type"))
         case "block_actions":
             return bool(items(body, "actions"))
+        case "view_submission":
+            return bool(text(mapping(body, "view"), "callback_id"))
         case "message_action":
             return bool(text(body, "callback_id"))
         case "url_verification":

@@ -36,6 +36,7 @@ from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqliteAttachments
 from bot.store.connection import open_readers, open_writer
 from bot.store.contexts import SqliteContexts
+from bot.store.feedback import SqliteFeedback
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
 from bot.store.library import SqliteLibrary
@@ -93,6 +94,7 @@ class SqliteStore(FileOperations):
         self._contexts = SqliteContexts(writer=writer, readers=readers, clock=clock)
         self._spending = SqliteSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
+        self._feedback = SqliteFeedback(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -180,6 +182,10 @@ class SqliteStore(FileOperations):
     def policies(self) -> SqlitePolicy:
         """What administrators set by command. Always the same object."""
         return self._policies
+
+    def feedback(self) -> SqliteFeedback:
+        """Votes on replies. Always the same object."""
+        return self._feedback
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold)

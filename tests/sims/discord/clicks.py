@@ -21,8 +21,10 @@ from tests.sims.discord.interactions import (
     AUTOCOMPLETE,
     COMMAND,
     COMPONENT,
+    LABEL,
     MODAL,
     MODAL_SUBMIT,
+    TEXT_INPUT,
     Interaction,
     Interactions,
     new_token,
@@ -195,13 +197,25 @@ class Clicks:
         forms = [x["data"] for x in asked.answers if x["type"] == MODAL]
         if not forms:
             raise refused("that interaction was not answered with a form")
-        rows = [
-            {"type": 1, "components": [{"type": 4, "custom_id": key, "value": value}]}
-            for key, value in values.items()
+        fields = [part["component"]["custom_id"] for part in forms[-1]["components"]]
+        if sorted(fields) != sorted(values):
+            raise refused(f"the form has the fields {fields}")
+        labels = [
+            {
+                "type": LABEL,
+                "id": n,
+                "component": {"type": TEXT_INPUT, "id": n, "custom_id": key, "value": values[key]},
+            }
+            for n, key in enumerate(fields, 1)
         ]
-        data = {"custom_id": forms[-1]["custom_id"], "components": rows}
+        data = {"custom_id": forms[-1]["custom_id"], "components": labels}
         place = self._state.channels[asked.channel]
-        return self._send(self._new(MODAL_SUBMIT, data["custom_id"], asked.user, place), data)
+        submitted = self._new(MODAL_SUBMIT, data["custom_id"], asked.user, place)
+        submitted.source = asked.source
+        if asked.source is None:
+            return self._send(submitted, data)
+        shown = self._actions.payloads.message(asked.source, content=True)
+        return self._send(submitted, data, message=shown)
 
     # ── sending ───────────────────────────────────────────────────────────────────────────────
     def _new(self, kind: int, name: str, user: int, place: Channel) -> Interaction:
