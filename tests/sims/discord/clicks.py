@@ -27,6 +27,7 @@ from tests.sims.discord.interactions import (
     TEXT_INPUT,
     Interaction,
     Interactions,
+    form_field,
     new_token,
     payload_base,
 )
@@ -197,18 +198,12 @@ class Clicks:
         forms = [x["data"] for x in asked.answers if x["type"] == MODAL]
         if not forms:
             raise refused("that interaction was not answered with a form")
-        fields = [part["component"]["custom_id"] for part in forms[-1]["components"]]
+        parts = forms[-1]["components"]
+        fields = [form_field(part)["custom_id"] for part in parts]
         if sorted(fields) != sorted(values):
             raise refused(f"the form has the fields {fields}")
-        labels = [
-            {
-                "type": LABEL,
-                "id": n,
-                "component": {"type": TEXT_INPUT, "id": n, "custom_id": key, "value": values[key]},
-            }
-            for n, key in enumerate(fields, 1)
-        ]
-        data = {"custom_id": forms[-1]["custom_id"], "components": labels}
+        filled = [_fill(part, values[key]) for part, key in zip(parts, fields, strict=True)]
+        data = {"custom_id": forms[-1]["custom_id"], "components": filled}
         place = self._state.channels[asked.channel]
         submitted = self._new(MODAL_SUBMIT, data["custom_id"], asked.user, place)
         submitted.source = asked.source
@@ -243,6 +238,13 @@ class Clicks:
             payload["authorizing_integration_owners"] = {"0": str(place.guild)}
         self._actions.gateway.dispatch("INTERACTION_CREATE", payload, guild=place.guild)
         return interaction.id
+
+
+def _fill(part: JSON, value: str) -> JSON:
+    """A part of a form with the text that a person wrote, without what the person only saw."""
+    field = {"type": TEXT_INPUT, "custom_id": form_field(part)["custom_id"], "value": value}
+    inside = {"component": field} if part["type"] == LABEL else {"components": [field]}
+    return {"type": part["type"], **inside}
 
 
 def leaves(options: list[JSON]) -> list[JSON]:

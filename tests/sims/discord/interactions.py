@@ -32,7 +32,7 @@ ANSWERS = {
     AUTOCOMPLETE: (CHOICES,),
     MODAL_SUBMIT: (MESSAGE, DEFER, DEFER_UPDATE, UPDATE),
 }
-LABEL, TEXT_INPUT = 18, 4  # components of forms
+ROW, LABEL, TEXT_INPUT = 1, 18, 4  # components of forms
 MAX_CHOICES, MAX_CHOICE = 25, 100  # choices, and characters of a choice's name or value
 WEBHOOK = PREFIX + r"/webhooks/{app:\d+}/{token}"
 
@@ -242,11 +242,19 @@ def check_form(data: JSON) -> None:
         raise e.bad_length("data.components", 1, 5)
     for n, part in enumerate(parts):
         path = f"data.components.{n}"
-        if part.get("type") != LABEL:
-            raise e.not_a_choice(f"{path}.type", (LABEL,))
-        if not 1 <= len(part.get("label") or "") <= 45:
+        if part.get("type") not in (LABEL, ROW):
+            raise e.not_a_choice(f"{path}.type", (LABEL, ROW))
+        field = form_field(part)
+        labelled = part if part["type"] == LABEL else field
+        if not 1 <= len(labelled.get("label") or "") <= 45:
             raise e.bad_length(f"{path}.label", 1, 45)
-        _check_field(part.get("component") or {}, f"{path}.component")
+        _check_field(field, path)
+
+
+def form_field(part: JSON) -> JSON:
+    """The field in a label, or in a row, the deprecated form."""
+    children = [part.get("component")] if part["type"] == LABEL else part.get("components")
+    return (children or [None])[0] or {}
 
 
 def _check_field(field: JSON, path: str) -> None:
