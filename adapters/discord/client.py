@@ -134,7 +134,7 @@ class ThreadlineClient(discord.Client):
     async def on_interaction(self, interaction: Interaction) -> None:
         """Handle a submitted form, also one that an earlier process showed."""
         if interaction.type is discord.InteractionType.modal_submit:
-            await self.feedback.submitted(interaction)
+            await self.feedback.handle_form(interaction)
 
     # ── guilds, channels and threads ──────────────────────────────────────────────────────────
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:

@@ -47,7 +47,7 @@ class FeedbackHandler:
             return await handler.respond(interaction, reply)
         return await handler.show_form(interaction, comment_form(reply.comment_on))
 
-    async def submitted(self, interaction: Interaction) -> None:
+    async def handle_form(self, interaction: Interaction) -> None:
         """Store the comment of a submitted form; ignores other apps' forms."""
         data: Any = interaction.data
         found = FORM.fullmatch(get_text(data, "custom_id"))

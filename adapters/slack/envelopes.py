@@ -109,6 +109,9 @@ def sanitize(body: Any) -> dict[str, Any]:
         payload.setdefault("type", "event_callback")
         if "type" not in event and all(name in event for name in _MESSAGE):
             event["type"] = "message"
+    view = payload.get("view")
+    if isinstance(view, dict):
+        view.setdefault("type", "modal")  # Bolt reads it of every submission
     if not payload.get("actions"):
         payload.pop("actions", None)
     return payload
