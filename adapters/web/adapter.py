@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService
+from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
 from adapters.web.limits import StreamLimit, UploadLimits
@@ -40,7 +41,7 @@ class WebAdapter:
 
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
     messages have no files. `reporter` describes what the model will get of a conversation, `usage`
-    what people used.
+    what people used. Without `feedback`, answers cannot be rated.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class WebAdapter:
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits | None = None,
         usage: UsageReporter | None = None,
+        feedback: FeedbackPorts | None = None,
     ) -> None:
         self._clock, self._hub = clock, Hub()
         self._rate_limiter = AccountRateLimiter(limits, clock)
@@ -74,6 +76,7 @@ class WebAdapter:
             needs_token=access.needs_token,
             opening=opening,
             uploads=uploads,
+            feedback=feedback,
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -87,6 +90,7 @@ class WebAdapter:
             throttle=WrongTokenThrottle(clock),
             uploads=uploads,
             usage=usage,
+            feedback=feedback,
         )
 
     @property

@@ -19,6 +19,7 @@ from adapters.web.attachments import AttachmentRoutes
 from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
+from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.models import ModelRoutes
 from adapters.web.single_request import SingleRequestRoutes
@@ -55,6 +56,7 @@ def build_site(
     throttle: WrongTokenThrottle,
     uploads: UploadLimits,
     usage: UsageReporter | None = None,
+    feedback: FeedbackPorts | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -84,6 +86,9 @@ def build_site(
     app.include_router(AdminRoutes(library=chat.library, models=models).router())
     if usage is not None:
         app.include_router(UsageRoutes(usage).router())
+    if feedback is not None:
+        rates = FeedbackRoutes(ports=feedback, library=chat.library, own=conversations.own)
+        app.include_router(rates.router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
     door = TokenCheck(BodyLimit(app, uploads), access=access, throttle=throttle)

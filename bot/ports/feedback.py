@@ -30,6 +30,10 @@ class FeedbackStore(Protocol):
         """Replace the comment on a thumbs-down. False if the person has no such vote."""
         ...
 
+    async def turn_of(self, key: ConversationKey, reply: str) -> int | None:
+        """The turn of a reply with this public id in a conversation; None if there is none."""
+        ...
+
     async def votes(self, key: ConversationKey, person: str) -> Mapping[int, Feedback]:
         """The person's votes in a conversation, by turn."""
         ...

@@ -77,6 +77,17 @@ def votes(db: sqlite3.Connection, key: ConversationKey, person: str) -> Mapping[
     }
 
 
+def turn_of(db: sqlite3.Connection, key: ConversationKey, reply: str) -> int | None:
+    """See `FeedbackStore.turn_of`."""
+    row = db.execute(
+        "SELECT turn_id FROM messages JOIN conversations ON conversations.id = conversation_id"
+        " WHERE messages.uid = ? AND kind = 'reply'"
+        " AND platform = ? AND workspace = ? AND channel = ? AND thread = ?",
+        (reply, key.platform, key.workspace, key.channel, key.thread),
+    ).fetchone()
+    return None if row is None else int(row["turn_id"])
+
+
 def forget_votes(db: sqlite3.Connection, turn: int) -> None:
     """The reply's text goes, and with it what people thought of it."""
     db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn,))
@@ -124,4 +135,5 @@ class SqliteFeedback(Operations):
     press = writes_at(press)
     set_vote = writes_at(set_vote)
     set_comment = writes_at(set_comment)
+    turn_of = reads(turn_of)
     votes = reads(votes)

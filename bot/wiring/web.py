@@ -43,6 +43,7 @@ def build_web(
     """The adapter behind the page and the API."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
+    from adapters.web.feedback import FeedbackPorts
 
     if not settings.serves_site:
         log.info("the page and the API are closed: HTTP_TOKENS opens them")
@@ -58,6 +59,7 @@ def build_web(
         opening=_read_opening(settings.web_opening),
         uploads=_upload_limits(settings),
         usage=build_usage_reports(settings, resources, clock),
+        feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
     )
 
 

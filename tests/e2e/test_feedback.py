@@ -165,14 +165,14 @@ async def test_a_workspace_without_the_element_shows_replies_whole(
         async with bot:
             for count in (1, 2):
                 thread = await slack.mention(f"what is it, {count}?")
-                reply = await until(partial(ended_reply, slack, thread), slack)
+                reply = await until(partial(find_ended, slack, thread), slack)
                 assert reply.text.count("42") == 20
                 assert await feedback_elements(slack, thread) == []
     assert len(bot.events("Slack refuses feedback buttons")) == 2
     assert bot.events("the platform refused") == []
 
 
-async def ended_reply(slack: SlackDriver, thread: ThreadRef) -> Seen | None:
+async def find_ended(slack: SlackDriver, thread: ThreadRef) -> Seen | None:
     """The thread's reply, once it has the buttons of its end."""
     seen = await slack.seen(thread)
     return seen[0] if seen and seen[0].button("retry") else None
