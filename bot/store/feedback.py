@@ -81,8 +81,8 @@ def turn_of(db: sqlite3.Connection, key: ConversationKey, reply: str) -> int | N
     """See `FeedbackStore.turn_of`."""
     row = db.execute(
         "SELECT turn_id FROM messages JOIN conversations ON conversations.id = conversation_id"
-        " WHERE messages.uid = ? AND kind = 'reply'"
-        " AND platform = ? AND workspace = ? AND channel = ? AND thread = ?",
+        " WHERE messages.uid = ? AND kind = 'reply' AND platform = ? AND workspace = ?"
+        " AND conversations.channel = ? AND thread = ?",
         (reply, key.platform, key.workspace, key.channel, key.thread),
     ).fetchone()
     return None if row is None else int(row["turn_id"])

@@ -17,7 +17,7 @@ DOWN = {"vote": "down", "comment": "It is 43."}
 
 @pytest.mark.parametrize("is_on", [True, False])
 async def test_answers_are_rated_by_their_owner(tmp_path: Path, is_on: bool) -> None:
-    """A program by the answer's id, the page by its turn; nobody else, and nothing but answers."""
+    """A program by the answer's id, and no one rates another's, or anything but answers."""
     file = tmp_path / "threadline.toml"
     file.write_text(f"feedback = {str(is_on).lower()}\n")
     async with (
