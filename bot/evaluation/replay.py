@@ -25,7 +25,7 @@ from bot.ports.model import ChatModel
 from bot.ports.spending import PriceList
 
 MOST_TRIES = 4
-"""Requests for one case, each with half of the history: a window may be smaller than it is known."""
+"""Requests for one case, each half as long: a window may be smaller than it is said to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +144,11 @@ class _Attempt:
     def __init__(self, clock: Clock) -> None:
         self._clock, self._begun = clock, clock.monotonic()
         self._first: float | None = None
-        self._model, self._usage = "", None
-        self.text, self.error = "", ""
+        self._usage: Usage | None = None
+        self._model, self.text, self.error = "", "", ""
 
     async def stream(self, model: ChatModel, request: ChatRequest) -> None:
         """Read the answer. Raises ModelError; what was read stays."""
-        self._usage: Usage | None
         async for delta in model.stream(request):
             if delta.text and self._first is None:
                 self._first = self._clock.monotonic() - self._begun
