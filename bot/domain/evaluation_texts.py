@@ -11,6 +11,7 @@ ASK = "Continue? [y/N] "
 NOT_CONFIRMED = "Nothing was sent. Use --yes to continue without being asked."
 NEEDS_SOURCE = "name a file of `threadline export feedback`, or use --last 7d"
 BAD_TIME = "write a number of days or hours, such as 7d or 24h, or a date, such as 2026-11-30"
+OWN_PROMPTS = "the prompts of the settings and profiles"
 NO_ANSWER = "No answer."
 CHANGES = "Changes, word by word"
 TOO_LONG = "The answers are too long to be compared word by word."
@@ -41,7 +42,8 @@ def estimate(requests: int, model: str, tokens: tuple[int, int], cost: int | Non
 
 def kept(count: int) -> str:
     """How many answers an earlier run had left."""
-    return f"{count:,} answers of an earlier run are kept."
+    noun = "answer of an earlier run is" if count == 1 else "answers of an earlier run are"
+    return f"{count:,} {noun} kept."
 
 
 def progress(done: int, count: int) -> str:

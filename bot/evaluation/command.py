@@ -18,12 +18,13 @@ from typing import TextIO
 
 from bot.common.clock import SystemClock
 from bot.config.models import resolve
+from bot.config.policy_rules import resolve_policy
 from bot.config.settings import Settings
 from bot.context.budgets import ContextBudgets
 from bot.domain import evaluation_texts as texts
 from bot.domain.errors import SettingsError
 from bot.domain.evaluation import Answer, Case
-from bot.domain.prompts import check_prompt, read_prompt
+from bot.domain.prompts import Prompt, check_prompt, read_prompt
 from bot.evaluation.case_lines import read_lines, to_lines
 from bot.evaluation.replay import Replay, ReplayOptions
 from bot.evaluation.report import Render, build_report
@@ -127,9 +128,17 @@ class _Evaluation:
         self._settings, self._options, self._terminal = settings, options, terminal
         self._cases, self._clock = cases, SystemClock()
         self._out: Path = options.out
-        self._prompt = _read_prompt(options.prompt) or settings.prompt
-        parts = (options.model, self._prompt, settings.max_output_tokens, settings.temperature)
-        self._file = ResultFile(self._out.with_suffix(".jsonl"), run_id(*parts))
+        chosen = _read_prompt(options.prompt)
+        prompt = settings.prompt if chosen is None else chosen
+        self._options_of_requests = ReplayOptions(
+            prompt=read_prompt(prompt),
+            prompts={} if chosen is not None else _profile_prompts(settings),
+            zone=settings.zone,
+            max_tokens=settings.max_output_tokens,
+            temperature=settings.temperature,
+        )
+        run = run_id(options.model, self._options_of_requests)
+        self._file = ResultFile(self._out.with_suffix(".jsonl"), run)
         self._answers: dict[str, Answer] = {}
 
     async def run(self) -> int:
@@ -160,12 +169,7 @@ class _Evaluation:
                     max_output_tokens=settings.max_output_tokens,
                 ),
                 clock=self._clock,
-                options=ReplayOptions(
-                    prompt=read_prompt(self._prompt),
-                    zone=settings.zone,
-                    max_tokens=settings.max_output_tokens,
-                    temperature=settings.temperature,
-                ),
+                options=self._options_of_requests,
             )
             if not await self._confirm(replay, missing):
                 return False
@@ -190,7 +194,7 @@ class _Evaluation:
     def _write(self) -> int:
         """Write the report and its figures; returns how many answers failed."""
         pairs: list[Pair] = [(case, self._answers[case_id(case)]) for case in self._cases]
-        prompt = str(self._options.prompt or "SYSTEM_PROMPT")
+        prompt = str(self._options.prompt or texts.OWN_PROMPTS)
         report = build_report(pairs, model=self._options.model, prompt=prompt, render=self._render)
         _replace(self._out, report)
         _replace(self._out.with_suffix(".json"), json.dumps(_figures(pairs), indent=1) + "\n")
@@ -224,9 +228,15 @@ def _replace(path: Path, text: str) -> None:
     half.replace(path)
 
 
-def _read_prompt(path: Path | None) -> str:
+def _profile_prompts(settings: Settings) -> dict[str, Prompt]:
+    """The prompts of the rules' profiles, as they are now."""
+    profiles = resolve_policy(settings).profiles.items()
+    return {name: read_prompt(p.prompt) for name, p in profiles if p.prompt is not None}
+
+
+def _read_prompt(path: Path | None) -> str | None:
     if path is None:
-        return ""
+        return None
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

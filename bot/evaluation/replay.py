@@ -6,8 +6,8 @@ Invariant: each case gets exactly one answer; a failure is an answer with a sent
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
 from bot.context.budgets import ContextBudgets
@@ -30,9 +30,13 @@ MOST_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What each request has beside its conversation. None is the provider's default."""
+    """What each request has beside its conversation. None is the provider's default.
+
+    `prompts` are those of profiles, in place of `prompt` for the replies that were made with them.
+    """
 
     prompt: Prompt
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
     zone: tzinfo | None = None
     max_tokens: int | None = None
     temperature: float | None = None
@@ -87,7 +91,7 @@ class Replay:
         questions = frozenset(message.id for message in messages[-case.questions :])
         window = ContextWindow(
             budget=budget,
-            prompt=self._options.prompt,
+            prompt=self._options.prompts.get(case.profile, self._options.prompt),
             questions=questions,
             today=today(case.at, self._options.zone),
         )
