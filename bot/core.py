@@ -36,6 +36,7 @@ from bot.domain.turns import Claim, Suspect
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
+from bot.inbox.feedback_commands import FeedbackCommands
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
 from bot.inbox.privacy_commands import PrivacyCommands
@@ -62,6 +63,10 @@ from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
+
+CALM_PLATFORMS = frozenset({"discord"})
+"""Discord shows each button in a row below the reply, in full size; Slack's own feedback element
+and the page's buttons are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,7 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        policy = PolicyRules(resolve_policy(settings))
+        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
@@ -371,6 +376,7 @@ def _build_inbox(
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
                 **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
+                **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
             },
         ),
         models=models,

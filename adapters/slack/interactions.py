@@ -14,6 +14,7 @@ import structlog
 from adapters.slack import payloads
 from adapters.slack import text as slack_text
 from adapters.slack.blocks import ACTION, fits_button, parse_button_value, parse_menu_key
+from adapters.slack.feedback import parse_comment
 from adapters.slack.payloads import Payload, ident, items, mapping, text
 from adapters.slack.workspace import Workspace
 from bot.domain import command_texts, texts
@@ -34,6 +35,7 @@ from bot.inbox.commands import (
     WHY,
     needs_conversation,
 )
+from bot.inbox.feedback_commands import COMMENT
 from bot.ports.inbox import CommandInbox
 from bot.ports.model import ModelCatalog
 
@@ -67,6 +69,7 @@ class Interaction:
     key: ConversationKey | None = None
     response_url: str = ""
     home: str = ""  # the person's workspace, if the payload says it
+    trigger_id: str = ""  # opens a modal within 3 s
     ephemeral: bool = False  # the button is in a message that only this person can see
 
 
@@ -137,6 +140,7 @@ def parse_button(body: Payload) -> Interaction | None:
         in_thread=bool(thread),
         key=key,
         response_url=text(body, "response_url"),
+        trigger_id=text(body, "trigger_id"),
         ephemeral=container.get("is_ephemeral") is True,
     )
 
@@ -169,12 +173,34 @@ class SlackInteractionHandler:
             return CommandReply(texts.INTERNAL)
 
     async def _run_in_conversation(self, interaction: Interaction) -> CommandReply:
-        key = interaction.key or await self._find_conversation(interaction)
+        key = await self.conversation(interaction)
         if key.workspace != self._workspace.me.team:
             return CommandReply(texts.NO_SUCH_COMMAND)
         if key.channel != interaction.channel:  # the person may not see that channel
             return CommandReply(texts.NO_ACCESS)
         return await self._send_command(interaction, key)
+
+    async def comment(self, body: Payload) -> CommandReply | None:
+        """Store the comment of a submitted modal; None if it is another app's.
+
+        The modal was opened for a person who saw the reply, and Slack returns its metadata as it
+        was; the core stores a comment only beside this person's own vote.
+        """
+        found = parse_comment(body)
+        if found is None or found[0].workspace != self._workspace.me.team:
+            return None
+        key, turn, user, said = found
+        author = Author(user, _name(mapping(body, "user")))
+        command = Command(name=COMMENT, argument=f"{turn} {said}", key=key, author=author)
+        try:
+            return await self._inbox.command(command)
+        except StoreUnavailable as error:
+            log.error("the database failed", error=str(error))
+            return CommandReply(texts.STORE_DOWN)
+
+    async def conversation(self, interaction: Interaction) -> ConversationKey:
+        """The conversation of the message whose button was pressed."""
+        return interaction.key or await self._find_conversation(interaction)
 
     async def _find_conversation(self, interaction: Interaction) -> ConversationKey:
         """The conversation that the store knows for the message, or else the message's thread."""

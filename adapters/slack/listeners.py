@@ -19,11 +19,13 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from adapters.slack import payloads
+from adapters.slack.api import VIEWS
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.edits import SlackEditListener
 from adapters.slack.envelopes import field_types
 from adapters.slack.events import message_ts, position
 from adapters.slack.facts import renamed_channel
+from adapters.slack.feedback import COMMENT_BLOCK, comment_view
 from adapters.slack.interactions import (
     Interaction,
     SlackInteractionHandler,
@@ -35,7 +37,7 @@ from adapters.slack.payloads import Payload, ident, mapping, text
 from adapters.slack.scopes import LEAVING, MEMBERSHIP, RENAMES, SUBTEAMS
 from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
-from bot.domain import texts
+from bot.domain import feedback_texts, texts
 from bot.domain.conversations import Author
 from bot.domain.errors import PlatformError, StoreUnavailable, ThreadlineError
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
@@ -97,6 +99,7 @@ class Listeners:
         app.command(_ANY)(self._on_slash_command)
         app.message_shortcut(_ANY)(self._on_shortcut)
         app.action(_ANY)(self._on_button)
+        app.view_submission(_ANY)(self._on_modal)
         app.error(self._on_error)
 
     async def aclose(self) -> None:
@@ -267,6 +270,16 @@ class Listeners:
     async def _on_button(self, body: Payload, ack: AsyncAck) -> BoltResponse:
         return await self._run_and_show(parse_button(body), ack)
 
+    async def _on_modal(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        """A submitted comment. An empty acknowledgement closes the modal: that is the reply.
+
+        Slack shows an error in the modal, so that the comment is not lost.
+        """
+        reply = await self._interactions.comment(body)
+        if reply is None or reply.text == feedback_texts.COMMENT_STORED:
+            return await ack()
+        return await ack(response_action="errors", errors={COMMENT_BLOCK: reply.text})
+
     async def _run_and_show(self, interaction: Interaction | None, ack: AsyncAck) -> BoltResponse:
         if interaction is not None and (reply := await self._run_in_time(interaction)) is not None:
             self._run_in_background(self._show(interaction, reply))
@@ -288,7 +301,7 @@ class Listeners:
 
     async def _show(self, interaction: Interaction, reply: CommandReply) -> None:
         """Show a private reply: instead of the message with the choices, or in the thread."""
-        if not reply.text:
+        if not reply.text or await self._ask_comment(interaction, reply):
             return
         api, body = self._workspace.api, self._builder.command_reply(reply)
         url, ephemeral = interaction.response_url, interaction.ephemeral
@@ -304,6 +317,22 @@ class Listeners:
             )
         except PlatformError:  # the bot is not in the channel
             await api.respond(url, replace_original=False, **body)
+
+    async def _ask_comment(self, interaction: Interaction, reply: CommandReply) -> bool:
+        """Open the modal for a comment, in place of the reply's text; False if that fails.
+
+        A trigger expires after 3 s, so a slow database costs the modal and not the vote.
+        """
+        if reply.comment_on is None or not interaction.trigger_id:
+            return False
+        key = await self._interactions.conversation(interaction)
+        view = comment_view(key, reply.comment_on)
+        try:
+            await self._workspace.api.write(VIEWS, trigger_id=interaction.trigger_id, view=view)
+        except PlatformError as error:
+            log.info("no modal for a comment", reason=repr(error))
+            return False
+        return True
 
     # ── background work ───────────────────────────────────────────────────────────────────────
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -19,6 +19,7 @@ from adapters.web.attachments import AttachmentRoutes
 from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
+from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.models import ModelRoutes, PlacedModels
 from adapters.web.privacy import PrivacyRoutes
@@ -56,6 +57,7 @@ def build_site(
     uploads: UploadLimits,
     usage: UsageReporter | None = None,
     privacy: PrivacyRoutes | None = None,
+    feedback: FeedbackPorts | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -88,6 +90,9 @@ def build_site(
         app.include_router(UsageRoutes(usage).router())
     if privacy is not None:
         app.include_router(privacy.router())
+    if feedback is not None:
+        rates = FeedbackRoutes(ports=feedback, library=chat.library, own=conversations.own)
+        app.include_router(rates.router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
     door = TokenCheck(BodyLimit(app, uploads), access=access, throttle=throttle)

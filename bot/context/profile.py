@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from bot.context.window import fixed_messages
@@ -16,7 +17,7 @@ class RequestProfile:
     """The prompt, the temperature and the effort of a conversation's requests.
 
     `assigned` is the model of the conversation's place; None is the default one. `redact`: see
-    `ChatRequest`.
+    `ChatRequest`. `name` is the rules' profile; "" is none.
     """
 
     prompt: Prompt
@@ -24,6 +25,12 @@ class RequestProfile:
     effort: Effort | None = None
     assigned: str | None = None
     redact: frozenset[Redaction] = frozenset()
+    name: str = ""
+
+    @property
+    def prompt_digest(self) -> str:
+        """Tells one prompt from another, without its text."""
+        return hashlib.blake2b(repr(self.prompt).encode(), digest_size=6).hexdigest()
 
     def fixed(self, date: str) -> list[Message]:
         """What each request has beside the conversation."""
@@ -52,4 +59,5 @@ def profile_of(
         effort=conversation.effort or policy.effort.value,
         assigned=policy.model.value,
         redact=policy.redact.value,
+        name=policy.profile,
     )

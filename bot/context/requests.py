@@ -22,6 +22,7 @@ from bot.domain.attachments import Attachment
 from bot.domain.context import ContextState, RequestTokens
 from bot.domain.conversations import Conversation
 from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused, StoreUnavailable
+from bot.domain.feedback import MadeWith
 from bot.domain.model import ChatRequest, ReasoningDisplay, Usage
 from bot.domain.tokens import count_tokens, message_tokens
 from bot.domain.turns import Claim
@@ -178,6 +179,11 @@ class RequestBuilder:
             await self._attachments.refuse_images(self._refused)
         except StoreUnavailable as error:
             log.warning("nothing learned from an answer: the database failed", error=str(error))
+
+    @property
+    def made_with(self) -> MadeWith:
+        """What the newest request is made with."""
+        return MadeWith(self._profile.name, self._profile.prompt_digest, self._state.start)
 
     @property
     def expected_tokens(self) -> float:

@@ -62,9 +62,15 @@ class Description:
 
 
 class PolicyRules:
-    """Implements `Policy`; `connect` gives it the directories of the platforms."""
+    """Implements `Policy`; `connect` gives it the directories of the platforms.
 
-    def __init__(self, config: PolicyConfig | None = None) -> None:
+    `calm` are the platforms whose replies have no buttons for votes unless the file says so.
+    """
+
+    def __init__(
+        self, config: PolicyConfig | None = None, *, calm: frozenset[str] = frozenset()
+    ) -> None:
+        self._calm = calm
         self._index = RuleIndex(config or PolicyConfig())
         self._directory_of: Callable[[str], Directory | None] = lambda _platform: None
         self._overrides: dict[_Channel, tuple[Override, ...]] = {}
@@ -181,7 +187,9 @@ class PolicyRules:
         found = self._effective.get(place)
         if found is None:
             layers = self._index.layers(facts, self._overrides.get(_channel(key), ()))
-            found = self._effective[place] = resolve(layers)
+            found = self._effective[place] = resolve(
+                layers, feedback=key.platform not in self._calm
+            )
         return found
 
     # ── people ────────────────────────────────────────────────────────────────────────────────

@@ -40,6 +40,7 @@ from bot.store.audit import SqliteAudit
 from bot.store.connection import open_readers, open_writer
 from bot.store.contexts import SqliteContexts
 from bot.store.erasure_list import ErasureList, apply_missing
+from bot.store.feedback import SqliteFeedback
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
 from bot.store.library import SqliteLibrary
@@ -103,6 +104,7 @@ class SqliteStore(FileOperations):
         )
         self._spending = SqliteSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
+        self._feedback = SqliteFeedback(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -201,6 +203,10 @@ class SqliteStore(FileOperations):
     def policies(self) -> SqlitePolicy:
         """What administrators set by command. Always the same object."""
         return self._policies
+
+    def feedback(self) -> SqliteFeedback:
+        """Votes on replies. Always the same object."""
+        return self._feedback
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold)

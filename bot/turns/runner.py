@@ -110,6 +110,13 @@ class TurnRunner:
             return Limits()
         return (await policy.effective(claim.conversation.key)).limits.value
 
+    async def is_rateable(self, claim: Claim) -> bool:
+        """Whether the place's replies have buttons for votes."""
+        policy = self._context.policy
+        if policy is None:
+            return False
+        return (await policy.effective(claim.conversation.key)).feedback.value
+
     async def prepare(
         self, claim: Claim, attachments: TurnAttachments, instead: str | None = None
     ) -> tuple[ChatModel, RequestBuilder]:
@@ -175,7 +182,8 @@ class _Attempt:
             shown = result_to_show(self._claim, result)
             if shown is not result:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
-            await _show_result(reply, shown)
+            rateable = await self._runner.is_rateable(self._claim)
+            await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
             return result
 
     async def _conclude(self, result: TurnResult) -> TurnResult:
@@ -300,6 +308,7 @@ class _Attempt:
             self._draft.omissions = requests.omissions
             self._draft.summarized = requests.has_new_summary
             self._draft.request_tokens = requests.tokens
+            self._draft.made_with = requests.made_with
             try:
                 await self._ask(model, request, requests.expected_tokens, reply)
                 self._use = requests.use(self._draft.content)
@@ -376,15 +385,14 @@ def _slot_owner(claim: Claim, limits: Limits) -> SlotOwner:
     )
 
 
-async def _show_result(reply: Publisher, result: TurnResult) -> None:
+async def _show_result(reply: Publisher, controls: tuple[Control, ...], display: str) -> None:
     """Show the whole reply; as plain text if the platform refuses its Markdown."""
-    controls = controls_for(result)
     try:
-        reply.finish(result.display, controls=controls)
+        reply.finish(display, controls=controls)
         await reply.wait_until_shown()
     except Refused as error:
         log.error("the platform refused the reply", error=str(error))
-        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(result.display)
+        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(display)
         reply.finish(plain, controls=controls)
         await reply.wait_until_shown()
 

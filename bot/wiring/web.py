@@ -43,6 +43,7 @@ def build_web(
     """The adapter behind the page and the API."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
+    from adapters.web.feedback import FeedbackPorts
     from adapters.web.privacy import PrivacyRoutes
 
     if not settings.serves_site:
@@ -65,6 +66,7 @@ def build_web(
             exporter=resources.exporter,
             audit=resources.store.audit(),
         ),
+        feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
     )
 
 

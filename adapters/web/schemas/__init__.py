@@ -12,6 +12,7 @@ from adapters.web.schemas.conversations import (
     PublicSummary,
 )
 from adapters.web.schemas.errors import Error, Invalid
+from adapters.web.schemas.feedback import Feedback
 from adapters.web.schemas.fields import EffortName
 from adapters.web.schemas.models import Context, Models
 from adapters.web.schemas.privacy import AuditLine, Forget, ForgetPerson, ForgetReceipt
@@ -59,6 +60,7 @@ __all__ = [
     "ConversationalOption",
     "EffortName",
     "Error",
+    "Feedback",
     "FileData",
     "Forget",
     "ForgetPerson",

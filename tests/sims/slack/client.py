@@ -295,6 +295,10 @@ class SlackSim(SimProcess):
         """Set when Slack ends a native stream (default 300 s, 11,500 characters)."""
         await self.call("streams", seconds=seconds, characters=characters)
 
+    async def blocks(self, *, unknown: list[str]) -> None:
+        """Refuse messages with blocks of these types."""
+        await self.call("blocks", unknown=unknown)
+
     async def agent(self, declared: bool) -> None:
         """Set whether the app is declared as an agent, which may have sessions."""
         await self.call("agent", declared=declared)

@@ -121,6 +121,10 @@ class Controls:
         slack.stream_seconds = slack.stream_seconds if seconds is None else seconds
         slack.stream_characters = slack.stream_characters if characters is None else characters
 
+    def blocks(self, unknown: list[str]) -> None:
+        """Refuse messages with blocks of these types, as before Slack introduced them."""
+        self.slack.unknown_blocks = set(unknown)
+
     def agent(self, declared: bool) -> None:
         self.slack.agent = declared
 
