@@ -237,6 +237,8 @@ class _Attempt:
             except BudgetHeld as error:
                 reply.note(texts.note(spending_texts.WAITING), queued=True)
                 await self._runner.meter.wait_for_room(error)
+                if await self._check_askers():
+                    await self._receive_attachments(reply)
             except BudgetSpent as error:
                 self._use_cheaper_model(error)
 
