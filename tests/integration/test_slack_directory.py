@@ -93,16 +93,20 @@ async def test_events_tell_strangers_without_a_request(
 ) -> None:
     """In a shared channel, an event without its author's workspace proves nothing."""
     team = await sim.add_channel("team")
+    await sim.call("fault", match="/api/users.info", status=503, body={}, times=100)
     for user, channel in ((ids.CAROL, ids.GENERAL), (ids.BOB, team), (ids.ALICE, ids.GENERAL)):
         await sim.say(user, channel, "hello", mention=True)
     await until(lambda: len(inbox.received) == 3)
-    await sim.call("fault", match="/api/users.info", status=503, body={}, times=100)
-    await forget_people(slack)
     assert await directory.is_stranger(HERE, Author(ids.CAROL, ""))
     assert not await directory.is_stranger(HERE, Author(ids.BOB, ""))
     assert (await describe(directory, ids.CAROL)).standing is Standing.STRANGER
     with pytest.raises(PlatformError):
         await directory.is_stranger(HERE, Author(ids.ALICE, ""))
+    await sim.call("clear")
+    assert not await directory.is_stranger(HERE, Author(ids.ALICE, ""))
+    await sim.call("fault", match="/api/users.info", status=503, body={}, times=100)
+    await forget_people(slack)  # but not where they are at home
+    assert not await directory.is_stranger(HERE, Author(ids.ALICE, ""))
 
 
 async def forget_people(slack: SlackAdapter) -> None:
