@@ -45,6 +45,7 @@ from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
 from bot.policy.budgets import PolicyBudgets
 from bot.policy.meter import BudgetMeter
+from bot.policy.rates import MINUTE, QuestionRates
 from bot.policy.rules import PolicyRules
 from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
@@ -61,13 +62,17 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The open database and the models. `suspects`: see `bot.turns.quarantine`."""
+    """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
+    are several workspaces.
+    """
 
     store: SqliteStore
     models: ModelRegistry
     readers: Readers
     context: ContextPorts
     policy: PolicyRules
+    rates: QuestionRates
+    is_shared: bool = False
     suspects: Sequence[Suspect] = ()
 
 
@@ -117,7 +122,11 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
-        yield Resources(store, models, readers, context, policy, suspects)
+        rates, is_shared = QuestionRates(policy, clock), False
+        with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
+            rates.restore(await store.recent_questions(clock.time() - MINUTE))
+            is_shared = await store.has_several_workspaces()
+        yield Resources(store, models, readers, context, policy, rates, is_shared, suspects)
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
@@ -250,6 +259,7 @@ def build_core(
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         compactor=compactor,
         meter=meter,
+        is_shared=resources.is_shared,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -342,5 +352,6 @@ def _build_inbox(
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,
+        rates=resources.rates,
         policy=resources.policy,
     )

@@ -39,6 +39,10 @@ LOADING = (
     "The model is loading, which can take a few minutes. I will answer as soon as it is ready."
 )
 QUEUED = "In the queue: many questions are being answered at the moment."
+WAITS_ITS_TURN = (
+    "In the queue: as many answers as the rules of this channel allow are being written. "
+    "This one follows."
+)
 TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
 TOO_MANY_OF_YOURS = (
     "Many of your questions are waiting already. Please ask this one again when I have answered "
@@ -201,6 +205,11 @@ SLASH_COMMANDS: Mapping[str, str] = {
 """Descriptions in Discord's menu; Slack's are in its manifests."""
 MODEL_OPTION = "The model from the next answer on"
 EFFORT_OPTION = "The effort from the next answer on"
+SETTING_OPTION = "What to set; without it, you see what is set"
+VALUE_OPTION = "The new value; default returns to threadline.toml"
+USAGE_OPTION = "Yours, or for administrators this channel's"
+FORGET_OPTION = "Whose messages and data: only your own"
+EXPORT_OPTION = "Whose messages and data: only your own"
 
 PAGE_COMMANDS: Mapping[str, str] = {
     "reset": "start over in this thread",

@@ -6,6 +6,8 @@ the attempt interrupted, so that no result from the old text can be stored in be
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from bot.domain.conversations import ConversationKey
@@ -35,12 +37,17 @@ class EditHandler:
         self._with_reply = with_reply
 
     async def apply_edit(
-        self, incoming: Incoming, edited_at: float, *, withheld: bool = False
+        self,
+        incoming: Incoming,
+        edited_at: float,
+        *,
+        withheld: bool = False,
+        on_reopened: Callable[[], None] = lambda: None,
     ) -> bool:
         """Store the new text, and reopen the newest turn if it answers this message.
 
-        `withheld`: see `Store.edit`. Returns False if the message is not stored and now asks a
-        question.
+        `on_reopened` is called if it does. `withheld`: see `Store.edit`. Returns False if the
+        message is not stored and now asks a question.
         """
         change = await self._store.edit(
             incoming.source, incoming.text, edited_at, incoming.attachments, withheld=withheld
@@ -48,6 +55,8 @@ class EditHandler:
         if change.effect is Effect.UNKNOWN:
             is_recent = self._clock.time() - edited_at < RECENT_EDIT_SECONDS
             return not (is_recent and incoming.address.begins)
+        if change.effect is Effect.REOPENED:
+            on_reopened()
         self._act_on(change, "edited")
         return True
 

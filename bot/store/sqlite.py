@@ -26,6 +26,7 @@ from bot.store import (
     commands,
     conversations,
     edits,
+    fairness,
     files,
     messages,
     process,
@@ -252,6 +253,8 @@ class SqliteStore(FileOperations):
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     list_unfinished = reads(queries.list_unfinished)
     suspects = reads(process.suspects)
+    recent_questions = reads(fairness.recent_questions)
+    has_several_workspaces = reads(fairness.has_several_workspaces)
     history = reads(queries.history)
     history_from = reads(queries.history_from)
     find = reads(queries.find)

@@ -35,7 +35,7 @@ async def test_every_operation_is_shown_and_can_be_sent(house: House, visit: Vis
     """With this tab's token, creates a conversation and streams its answer into the page."""
     await house.model.say("Seen in the description.", match="describe yourself")
     page = (await (await visit(house)).tab("/docs")).page
-    await expect(page.locator("details")).to_have_count(18)
+    await expect(page.locator("details")).to_have_count(22)
     answer = await try_operation(operation(page, "POST", "/conversation"), '{"name": "tried"}')
     await expect(answer).to_contain_text('"messages": []')
     made = json.loads((await answer.inner_text()).partition("\n\n")[2])
@@ -48,7 +48,7 @@ async def test_every_operation_is_shown_and_can_be_sent(house: House, visit: Vis
 
 async def test_the_description_passes_the_accessibility_check(house: House, visit: Visit) -> None:
     page = (await (await visit(house)).tab("/docs")).page
-    await expect(page.locator("details")).to_have_count(18)
+    await expect(page.locator("details")).to_have_count(22)
     await page.locator("summary").first.click()
     found = await Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
