@@ -225,7 +225,7 @@ async def test_references_that_name_no_one(sim: SlackSim, inbox: FakeInbox) -> N
 # ── failures ──────────────────────────────────────────────────────────────────────────────────
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "5xx": {"status": 503, "body": {}},
-    "dropped": {"drop": True, "times": 2},  # the client repeats the request once
+    "dropped": {"drop": True},
     "unknown code": {"status": 200, "body": {"ok": False, "error": "brand_new"}},
     "a list": {"status": 200, "body": ["ok"]},
     "retyped": {"put": {"user": 17, "channel": None, "members": "x", "usergroups": {}}},
@@ -244,7 +244,8 @@ async def test_a_failed_lookup_costs_one_decision(
 ) -> None:
     """No fact is invented, and the next question asks again."""
     await sim.group("oncall", [ids.ALICE])
-    for name, fault in FAULTS.items():
+    for name, found in FAULTS.items():
+        fault = {**found, "times": 100}  # until it is cleared: requests may be on their way
         await forget(slack)
         await sim.call("fault", match="/api/users.info", **fault)
         with pytest.raises(PlatformError):
