@@ -301,8 +301,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELDS",
         help="some of day, platform, workspace, channel, person, model, purpose",
     )
-    add_privacy_commands(add)
-    add_feedback_commands(commands, export=_export_feedback, evaluate=_evaluate)
+    exporting = commands.add_parser("export", help="write a person's data, or votes on answers")
+    exports = exporting.add_subparsers(title="kinds", metavar="KIND", required=True)
+    add_privacy_commands(add, exports)
+    add_feedback_commands(commands, exports, export=_export_feedback, evaluate=_evaluate)
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     config = commands.add_parser("config", help="check .env and threadline.toml without starting")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)

@@ -73,10 +73,10 @@ def export_command(settings: Settings, options: argparse.Namespace) -> None:
         async with SqliteStore.open(settings.database_path, clock=SystemClock()) as store:
             exporter = Exporter(store=store.privacy(), audit=store.audit())
             lines = exporter.lines(person, by=OPERATOR, key=_place(person))
-            if options.output is None:
+            if options.out is None:
                 sys.stdout.writelines([line async for line in lines])
                 return
-            with _new_file(options.output) as file:
+            with _new_file(options.out) as file:
                 async for line in lines:
                     file.write(line)
 

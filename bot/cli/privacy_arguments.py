@@ -13,14 +13,19 @@ Run = Callable[[Settings, argparse.Namespace], None]
 Add = Callable[[str, Run, str], argparse.ArgumentParser]
 
 
-def add_privacy_commands(add: Add) -> None:
-    """Add the commands to the parser."""
+Kinds = argparse._SubParsersAction  # what `add_subparsers` returns; it has no public name
+
+
+def add_privacy_commands(add: Add, exports: Kinds[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser, and `export person` to the kinds of exports."""
     forget = add("forget", _run("forget"), "erase a person's data, also from later restores")
     forget.add_argument("person", metavar=_PERSON, help=privacy_texts.NOT_A_PERSON)
     forget.add_argument("--yes", action="store_true", help="do not ask")
-    export = add("export", _run("export"), "write everything known of a person, as JSON lines")
+    text = "write everything known of a person, as JSON lines"
+    export = exports.add_parser("person", help=text, description=f"{text.capitalize()}.")
+    export.set_defaults(run=_run("export"))
     export.add_argument("person", metavar=_PERSON, help=privacy_texts.NOT_A_PERSON)
-    export.add_argument("--output", type=Path, metavar="FILE", help="a new file, not stdout")
+    export.add_argument("--out", type=Path, metavar="FILE", help="a new file, not stdout")
     audit = add("audit", _run("audit"), "print who changed, read or erased what, as JSON lines")
     audit.add_argument("--since", metavar="DAY", default="", help=privacy_texts.NOT_A_TIME)
     add("prune", _run("prune"), "erase what is older than its place keeps it, as each night")

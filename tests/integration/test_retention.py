@@ -169,10 +169,10 @@ async def test_the_operator_forgets_exports_and_reads_the_audit(
         return code, out, err
 
     person = f"sim/w1/{EVE.id}"
-    assert await run("export", person, "--output", str(file)) == (0, "", "")
+    assert await run("export", "person", person, "--out", str(file)) == (0, "", "")
     assert "evelynmark" in file.read_text()
     assert file.stat().st_mode & 0o077 == 0
-    assert (await run("export", person, "--output", str(file)))[0] == 1  # never overwritten
+    assert (await run("export", "person", person, "--out", str(file)))[0] == 1  # never overwritten
     code, out, _ = await run("forget", person, "--yes")
     assert code == 0
     assert "deleted 3 messages" in out
