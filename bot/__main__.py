@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot import __version__
+from bot.cli.privacy_arguments import add_privacy_commands
 from bot.common import proxies
 from bot.config.consistency import require_consistent
 from bot.config.models import resolve
@@ -25,6 +26,7 @@ from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
 from bot.domain.health import Finding, Verdict
+from bot.evaluation.arguments import add_feedback_commands
 
 if TYPE_CHECKING:
     from bot.common.logs import Redactor
@@ -81,6 +83,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
         partial(resolve_policy, settings),
     )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
+    redactor.add_kinds(resolve_policy(settings).redactions)
 
     search = _search_local_servers(settings, options)
 
@@ -184,6 +187,20 @@ def _usage(settings: Settings, options: argparse.Namespace) -> None:
     print(to_csv(rows, by) if options.csv else usage_table(rows, by), end="")
 
 
+def _export_feedback(settings: Settings, options: argparse.Namespace) -> None:
+    from bot.evaluation.command import export_feedback
+
+    export_feedback(settings, options, sys.stdout)
+
+
+def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.evaluation.command import on_terminal
+    from bot.wiring import evaluation
+
+    _configure_logs(_quiet(settings))
+    return evaluation.run(settings, options, on_terminal(partial(print, file=sys.stderr)))
+
+
 def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     from bot import app
 
@@ -284,6 +301,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELDS",
         help="some of day, platform, workspace, channel, person, model, purpose",
     )
+    exporting = commands.add_parser("export", help="write a person's data, or votes on answers")
+    exports = exporting.add_subparsers(title="kinds", metavar="KIND", required=True)
+    add_privacy_commands(add, exports)
+    add_feedback_commands(commands, exports, export=_export_feedback, evaluate=_evaluate)
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     config = commands.add_parser("config", help="check .env and threadline.toml without starting")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)

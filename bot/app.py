@@ -76,7 +76,7 @@ async def run(
 
 
 def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Component]:
-    """Every adapter as a supervised component."""
+    """Every adapter, and what erases old messages, as supervised components."""
     for name, adapter in adapters.items():
         yield Component(
             name,
@@ -85,6 +85,7 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+    yield Component("retention", run=core.retention.run, has_served=lambda: True, is_platform=False)
 
 
 def _config_component(

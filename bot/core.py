@@ -36,8 +36,10 @@ from bot.domain.turns import Claim, Suspect
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
+from bot.inbox.feedback_commands import FeedbackCommands
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.inbox.privacy_commands import PrivacyCommands
 from bot.inbox.usage_commands import UsageCommands
 from bot.llm.model_server import ModelOptions
 from bot.llm.prices import ModelPrices
@@ -45,6 +47,7 @@ from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
 from bot.policy.budgets import PolicyBudgets
 from bot.policy.meter import BudgetMeter
+from bot.policy.rates import MINUTE, QuestionRates
 from bot.policy.rules import PolicyRules
 from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
@@ -52,22 +55,35 @@ from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory, Policy
 from bot.ports.spending import BudgetSource
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.privacy.retention import RetentionKeeper
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
 
+CALM_PLATFORMS = frozenset({"discord"})
+"""Discord shows each button in a row below the reply, in full size; Slack's own feedback element
+and the page's buttons are small."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The open database and the models. `suspects`: see `bot.turns.quarantine`."""
+    """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
+    are several workspaces.
+    """
 
     store: SqliteStore
     models: ModelRegistry
     readers: Readers
     context: ContextPorts
     policy: PolicyRules
+    rates: QuestionRates
+    forgetter: Forgetter
+    exporter: Exporter
+    is_shared: bool = False
     suspects: Sequence[Suspect] = ()
 
 
@@ -81,6 +97,7 @@ class Core:
     fetcher: AttachmentFetcher
     compactor: Compactor
     meter: BudgetMeter
+    retention: RetentionKeeper
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -113,11 +130,26 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        policy = PolicyRules(resolve_policy(settings))
+        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
-        yield Resources(store, models, readers, context, policy, suspects)
+        rates, is_shared = QuestionRates(policy, clock), False
+        with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
+            rates.restore(await store.recent_questions(clock.time() - MINUTE))
+            is_shared = await store.has_several_workspaces()
+        yield Resources(
+            store=store,
+            models=models,
+            readers=readers,
+            context=context,
+            policy=policy,
+            rates=rates,
+            is_shared=is_shared,
+            forgetter=Forgetter(store=store.privacy(), audit=store.audit()),
+            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+            suspects=suspects,
+        )
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
@@ -250,6 +282,7 @@ def build_core(
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         compactor=compactor,
         meter=meter,
+        is_shared=resources.is_shared,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -259,7 +292,13 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter)
+    retention = RetentionKeeper(
+        store=store.privacy(),
+        days=resources.policy.retention_days,
+        clock=clock,
+        zone=settings.zone,
+    )
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
 
 
 def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
@@ -310,6 +349,13 @@ def _build_inbox(
     budgets: BudgetSource | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
+    edits = EditHandler(
+        store=store,
+        scheduler=scheduler,
+        clock=clock,
+        with_reply=settings.delete_reply_with_question,
+    )
+    resources.forgetter.connect(edits.follow_erasure)
     return DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -329,18 +375,16 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
+                **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
+                **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
             },
         ),
         models=models,
         adapters=adapters,
-        edits=EditHandler(
-            store=store,
-            scheduler=scheduler,
-            clock=clock,
-            with_reply=settings.delete_reply_with_question,
-        ),
+        edits=edits,
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,
+        rates=resources.rates,
         policy=resources.policy,
     )

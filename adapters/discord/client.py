@@ -19,7 +19,8 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import HTTPClient, Route
 
-from adapters.discord.commands import command_tree, register_commands
+from adapters.discord.commands import Interaction, command_tree, register_commands
+from adapters.discord.feedback import FeedbackHandler, VoteButton
 from adapters.discord.gateway import GatewayConnection
 from adapters.discord.http import install_http
 from adapters.discord.interactions import ChoiceButton, ControlButton, DiscordInteractionHandler
@@ -73,10 +74,11 @@ class ThreadlineClient(discord.Client):
         self.http_client = install_http(self, rate_limiter=rest.rate_limiter, clock=rest.clock)
         self.http.ws_connect = self._open_socket  # type: ignore[method-assign]
         self.rest, self.handler, self.members = rest, handler, members
+        self.feedback = FeedbackHandler(handler)
         self.listener: MessageListener | None = None
         self.connected = False
         self._tree = command_tree(self, handler.handle_command, handler.complete)
-        self.add_dynamic_items(ControlButton, ChoiceButton)
+        self.add_dynamic_items(ControlButton, ChoiceButton, VoteButton)
         self._registered = False
 
     async def _open_socket(self, url: str, *, compress: int = 0) -> aiohttp.ClientWebSocketResponse:
@@ -156,6 +158,11 @@ class ThreadlineClient(discord.Client):
     async def on_role_deleted(self, guild: int) -> None:
         """Handle a deleted role, which its members have lost."""
         self.members.forget_guild(guild)
+
+    async def on_interaction(self, interaction: Interaction) -> None:
+        """Handle a submitted form, also one that an earlier process showed."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            await self.feedback.handle_form(interaction)
 
     # ── guilds, channels and threads ──────────────────────────────────────────────────────────
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:

@@ -106,6 +106,15 @@ class DiscordInteractionHandler:
             text = clip(self._renderer, reply.text)
             await self._send(interaction.followup.send(text, ephemeral=True))
 
+    async def run_here(self, interaction: Interaction, command: str, argument: str) -> CommandReply:
+        """Run a command about the conversation of the message whose button was pressed."""
+
+        async def run() -> CommandReply:
+            key = await self._conversation_at(interaction)
+            return await self._run(interaction, command, key, argument)
+
+        return await self._execute(interaction, run)
+
     # ── responding ────────────────────────────────────────────────────────────────────────────
     async def _reply(self, interaction: Interaction, operation: Operation) -> None:
         """Acknowledge and execute concurrently, then show the result to the person."""
@@ -116,6 +125,23 @@ class DiscordInteractionHandler:
         )
         text, view = clip(self._renderer, reply.whole), choice_view(reply.choices)
         await self._send(interaction.edit_original_response(content=text, view=view))
+
+    async def respond(self, interaction: Interaction, reply: CommandReply) -> None:
+        """Show a reply to the person alone, as the first response."""
+        text = clip(self._renderer, reply.text)
+        await self._acknowledge(interaction.response.send_message(text, ephemeral=True))
+
+    async def respond_later(
+        self, interaction: Interaction, work: asyncio.Task[CommandReply]
+    ) -> None:
+        """Acknowledge now, and show the reply of `work` to the person alone once there is one."""
+        await self._acknowledge(interaction.response.defer(ephemeral=True, thinking=True))
+        text = clip(self._renderer, (await work).text)
+        await self._send(interaction.edit_original_response(content=text))
+
+    async def show_form(self, interaction: Interaction, form: discord.ui.Modal) -> None:
+        """Show a form, which must be the first response."""
+        await self._acknowledge(interaction.response.send_modal(form))
 
     async def _execute(self, interaction: Interaction, operation: Operation) -> CommandReply:
         """The operation's reply, or a sentence that says why it failed."""

@@ -9,11 +9,13 @@ from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService
+from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
 from adapters.web.limits import StreamLimit, UploadLimits
 from adapters.web.models import Assigned, PlacedModels
 from adapters.web.page_events import PageEvents
+from adapters.web.privacy import PrivacyRoutes
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -41,7 +43,8 @@ class WebAdapter:
 
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
     messages have no files. `reporter` describes what the model will get of a conversation, `usage`
-    what people used, and `assigned` the model that the rules give a place.
+    what people used, and `assigned` the model that the rules give a place. `privacy` erases,
+    exports and audits. Without `feedback`, answers cannot be rated.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class WebAdapter:
         uploads: UploadLimits | None = None,
         assigned: Assigned = lambda _place: None,
         usage: UsageReporter | None = None,
+        privacy: PrivacyRoutes | None = None,
+        feedback: FeedbackPorts | None = None,
     ) -> None:
         placed = PlacedModels(models, assigned)
         self._clock, self._hub = clock, Hub()
@@ -78,6 +83,7 @@ class WebAdapter:
             needs_token=access.needs_token,
             opening=opening,
             uploads=uploads,
+            feedback=feedback,
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -91,6 +97,8 @@ class WebAdapter:
             throttle=WrongTokenThrottle(clock),
             uploads=uploads,
             usage=usage,
+            privacy=privacy,
+            feedback=feedback,
         )
 
     @property

@@ -202,6 +202,7 @@ def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight)
         "dollars": _dollars(reply.cost),
         "seconds": None if reply.seconds is None else round(reply.seconds, 3),
         "controls": _controls(reply.outcome, reply),
+        "votable": bool(reply.content) and reply.outcome not in (Outcome.RESET, Outcome.GONE),
     }
 
 

@@ -19,8 +19,10 @@ from adapters.web.attachments import AttachmentRoutes
 from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
+from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.models import ModelRoutes, PlacedModels
+from adapters.web.privacy import PrivacyRoutes
 from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.uploads import UploadBudget
 from adapters.web.usage import UsageRoutes
@@ -54,6 +56,8 @@ def build_site(
     throttle: WrongTokenThrottle,
     uploads: UploadLimits,
     usage: UsageReporter | None = None,
+    privacy: PrivacyRoutes | None = None,
+    feedback: FeedbackPorts | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -80,9 +84,15 @@ def build_site(
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
     app.include_router(AttachmentRoutes(chat.library).router())
     app.include_router(ModelRoutes(models).router())
-    app.include_router(AdminRoutes(library=chat.library, models=models).router())
+    audit = None if privacy is None else privacy.audit_log
+    app.include_router(AdminRoutes(library=chat.library, models=models, audit=audit).router())
     if usage is not None:
         app.include_router(UsageRoutes(usage).router())
+    if privacy is not None:
+        app.include_router(privacy.router())
+    if feedback is not None:
+        rates = FeedbackRoutes(ports=feedback, library=chat.library, own=conversations.own)
+        app.include_router(rates.router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
     door = TokenCheck(BodyLimit(app, uploads), access=access, throttle=throttle)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, model_validator
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
+from adapters.web.feedback import FeedbackPorts
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.models import PlacedModels
 from adapters.web.openapi import field_error
@@ -83,12 +84,13 @@ class Workspace:
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits,
+        feedback: FeedbackPorts | None = None,
     ) -> None:
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
         self._streams, self._needs_token = streams, needs_token
         self._models = models
-        self._threads = ThreadReader(chat, models)
+        self._threads = ThreadReader(chat, models, feedback)
         self._opening, self._uploads = opening, uploads
         self._events = events
 

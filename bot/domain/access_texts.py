@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from bot.domain.model_names import plain
@@ -23,6 +24,14 @@ _OPERATORS = "the people who run this bot"
 def refused(reason: str, admins: Sequence[PersonRef] = ()) -> str:
     """The private sentence to a person who may not ask, with whom to ask instead."""
     return f"I do not answer you here: {reason}. {_ask(admins)}"
+
+
+def too_early(seconds: float, *, own: bool) -> str:
+    """The private sentence to a person who asks more often than the rules allow."""
+    whose = "You have" if own else "This channel has"
+    left = max(1, math.ceil(seconds))
+    when = "1 second" if left == 1 else f"{left} seconds"
+    return f"{whose} reached the number of questions a minute here. Please ask again in {when}."
 
 
 def command_refused(reason: str) -> str:

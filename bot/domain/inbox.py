@@ -70,6 +70,9 @@ class Receipt(Enum):
     COMMAND = "command"  # executed: the message was a command word
     KNOWN = "known"  # nothing: the message had been stored before
     IGNORED = "ignored"  # nothing: the message belongs to no conversation
+    TOO_EARLY = (
+        "too_early"  # nothing: its author asks more often than the rules allow, and knows it
+    )
     REFUSED = "refused"  # nothing: its author may not ask here, and learns it once a day
 
 
@@ -80,6 +83,15 @@ class Accepted:
     receipt: Receipt
     conversation: int | None = None
     turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CountedQuestion:
+    """A question that counts in the rates, by the author's id; `at` is in Unix seconds."""
+
+    key: ConversationKey
+    author: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +184,8 @@ class CommandReply:
     """The reply to the person who issued a command, with buttons if there is a choice.
 
     `private` follows the text, but only where no one else sees the reply. `refused`: the person may
-    not do that, nothing was changed, and no one else sees the reply.
+    not do that, nothing was changed, and no one else sees the reply. `comment_on` is a turn that
+    the person may comment on: platforms with modals show one in place of the text.
     """
 
     text: str
@@ -180,6 +193,7 @@ class CommandReply:
     private: str = ""
     menu: Menu | None = None
     refused: bool = False
+    comment_on: int | None = None
 
     @property
     def whole(self) -> str:

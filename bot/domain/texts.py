@@ -39,6 +39,10 @@ LOADING = (
     "The model is loading, which can take a few minutes. I will answer as soon as it is ready."
 )
 QUEUED = "In the queue: many questions are being answered at the moment."
+WAITS_ITS_TURN = (
+    "In the queue: as many answers as the rules of this channel allow are being written. "
+    "This one follows."
+)
 TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
 TOO_MANY_OF_YOURS = (
     "Many of your questions are waiting already. Please ask this one again when I have answered "

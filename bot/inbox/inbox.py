@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -30,6 +31,8 @@ from bot.inbox.access import AccessGate, Admission
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.edits import RECENT_EDIT_SECONDS, EditHandler
 from bot.inbox.notices import StorageNotices
+from bot.inbox.rates import RateGate
+from bot.policy.rates import QuestionRates
 from bot.ports.clock import Clock
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
@@ -74,12 +77,19 @@ class DurableInbox:
         missed_seconds: float,
         intake: AttachmentIntake,
         policy: Policy | None = None,
+        rates: QuestionRates | None = None,
     ) -> None:
         self._store, self._scheduler, self._commands = store, scheduler, commands
         self._models, self._adapters, self._edits = models, adapters, edits
         self._clock, self._missed_seconds = clock, missed_seconds
         self._intake = intake
         self._gate = AccessGate(policy=policy, store=store, adapters=adapters)
+        self._rates = RateGate(
+            rates=rates or QuestionRates(policy, clock),
+            store=store,
+            clock=clock,
+            tell=lambda incoming, text: self._show_later(self._gate.tell(incoming, text)),
+        )
         self._says: set[asyncio.Task[None]] = set()
         self._notices = StorageNotices(clock.monotonic)
         self._connected: set[str] = set()
@@ -92,6 +102,10 @@ class DurableInbox:
     async def refusal(self, key: ConversationKey, author: Author) -> str:
         """Why a person may not ask here; "" if they may, or if that is unknown."""
         return await self._gate.refusal(key, author)
+
+    async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
+        """Seconds until a person may ask again here; 0 is now."""
+        return await self._rates.wait_seconds(key, author)
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def receive(self, incoming: Incoming) -> Receipt:
@@ -132,7 +146,12 @@ class DurableInbox:
 
     async def _apply_edit(self, admission: Admission, edited_at: float) -> bool:
         prepared = self._intake.prepare(admission.incoming)
-        return await self._edits.apply_edit(prepared, edited_at, withheld=admission.withheld)
+        return await self._edits.apply_edit(
+            prepared,
+            edited_at,
+            withheld=admission.withheld,
+            on_reopened=lambda: self._rates.count_edit(prepared),
+        )
 
     async def deleted(self, source: str) -> None:
         """Apply a deletion."""
@@ -235,6 +254,9 @@ class DurableInbox:
         if admission.refused:
             known = await self._store.conversation_of(incoming.source)
             return Accepted(Receipt.KNOWN if known else await self._refuse(admission))
+        return await self._rates.accept(admission.incoming, partial(self._store_it, admission))
+
+    async def _store_it(self, admission: Admission) -> Accepted:
         incoming = self._intake.prepare(admission.incoming)
         backlog = [self._intake.prepare(one) for one in await self._read_backlog(incoming)]
         accepted = await self._store.accept(incoming, backlog, withheld=admission.withheld)
@@ -290,7 +312,9 @@ class DurableInbox:
     async def _execute(self, command: Command) -> CommandReply:
         """Execute a command; raises CommandDone if its message was processed before."""
         log.info("command", command=command.name, conversation=str(command.key))
-        return await self._gate.refuse_command(command) or await self._commands.run(command)
+        return await self._gate.refuse_command(command) or await self._rates.run(
+            command, self._commands.run
+        )
 
     async def _say(self, incoming: Incoming, answer: CommandReply) -> None:
         try:

@@ -86,7 +86,12 @@ class BudgetMeter:
         quote = await self._prices.quote(model, request, ceil(input_tokens))
         lines = await self.lines(spender, spent=spent)
         reservation = await self._reserve(spender, lines, quote)
-        stream = MeteredStream(model.stream(request), quote, self._store, reservation, self._clock)
+        try:
+            deltas = model.stream(request)
+        except BaseException:  # the model was removed from the configuration at this moment
+            self._settle(reservation, [], lines)
+            raise
+        stream = MeteredStream(deltas, quote, self._store, reservation, self._clock)
         error: BaseException | None = None
         try:
             yield stream
@@ -94,10 +99,12 @@ class BudgetMeter:
             error = raised
             raise
         finally:
-            await stream.aclose()
-            bookings = await self._bookings(stream, error)
-            settling = self._settle(reservation, bookings, lines)
-            stream.nearly_spent = await self._wait_for(settling, error)
+            try:
+                await stream.aclose()
+            finally:
+                bookings = await self._bookings(stream, error)
+                settling = self._settle(reservation, bookings, lines)
+                stream.nearly_spent = await self._wait_for(settling, error)
 
     async def transcribe(
         self, spender: Spender, model: str, work: Callable[[], Awaitable[str]]

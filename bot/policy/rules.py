@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from bot.domain import policy_texts
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import PlatformError
+from bot.domain.errors import Gone, PlatformError
 from bot.domain.policy import (
     ALLOWED,
     Access,
@@ -62,9 +62,15 @@ class Description:
 
 
 class PolicyRules:
-    """Implements `Policy`; `connect` gives it the directories of the platforms."""
+    """Implements `Policy`; `connect` gives it the directories of the platforms.
 
-    def __init__(self, config: PolicyConfig | None = None) -> None:
+    `calm` are the platforms whose replies have no buttons for votes unless the file says so.
+    """
+
+    def __init__(
+        self, config: PolicyConfig | None = None, *, calm: frozenset[str] = frozenset()
+    ) -> None:
+        self._calm = calm
         self._index = RuleIndex(config or PolicyConfig())
         self._directory_of: Callable[[str], Directory | None] = lambda _platform: None
         self._overrides: dict[_Channel, tuple[Override, ...]] = {}
@@ -147,6 +153,20 @@ class PolicyRules:
             facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
         return self._policy_at(facts)
 
+    async def retention_days(self, key: ConversationKey) -> int | None:
+        """How many days a place keeps messages; 0 is for good.
+
+        None if the platform does not describe the place now: an erasure cannot be taken back, so
+        no wider rule may take the place of one with a name.
+        """
+        try:
+            facts = await self._facts(key, _deadline())
+        except Gone:  # the channel was deleted: what was last known applies
+            facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
+        except (PlatformError, TimeoutError):
+            return None
+        return self._policy_at(facts).retention_days.value
+
     async def _facts(self, key: ConversationKey, until: float) -> PlaceFacts:
         """The place, with its names if a rule needs them. Raises PlatformError or TimeoutError."""
         if not self._index.needs_names(key):
@@ -167,7 +187,9 @@ class PolicyRules:
         found = self._effective.get(place)
         if found is None:
             layers = self._index.layers(facts, self._overrides.get(_channel(key), ()))
-            found = self._effective[place] = resolve(layers)
+            found = self._effective[place] = resolve(
+                layers, feedback=key.platform not in self._calm
+            )
         return found
 
     # ── people ────────────────────────────────────────────────────────────────────────────────

@@ -47,6 +47,10 @@ class AccessLookup(Protocol):
         """
         ...
 
+    async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
+        """Seconds until this person may ask again here, by the rates of the rules; 0 is now."""
+        ...
+
 
 class MessageInbox(ConversationLookup, AccessLookup, Protocol):
     """Messages and what happens to them afterwards, as the platform's events report it."""
@@ -58,7 +62,8 @@ class MessageInbox(ConversationLookup, AccessLookup, Protocol):
     async def receive(self, incoming: Incoming) -> Receipt:
         """Store a message. Acknowledge it to the platform only after this has returned.
 
-        REFUSED: its author may not ask here. The core tells them, with `Directory.tell`.
+        REFUSED: its author may not ask here; TOO_EARLY: not before `wait_seconds`. The core tells
+        them, with `Directory.tell`.
         """
         ...
 

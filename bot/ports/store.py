@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Message
-from bot.domain.inbox import Accepted, Asked, Change, Incoming, Watermark
+from bot.domain.inbox import Accepted, Asked, Change, CountedQuestion, Incoming, Watermark
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
 
@@ -106,6 +106,15 @@ class Store(Protocol):
 
     async def list_unfinished(self, platform: str) -> Sequence[int]:
         """The platform's conversations that have a turn to claim, oldest first."""
+        ...
+
+    # ── fairness ──────────────────────────────────────────────────────────────────────────────
+    async def recent_questions(self, since: float) -> Sequence[CountedQuestion]:
+        """The questions, retries and edits since `since`, in Unix seconds, that cost an answer."""
+        ...
+
+    async def has_several_workspaces(self) -> bool:
+        """Whether there are conversations of more than one workspace."""
         ...
 
     # ── deaths of the process ─────────────────────────────────────────────────────────────────

@@ -29,7 +29,8 @@ from bot.domain.errors import (
 )
 from bot.domain.failures import FailureReason
 from bot.domain.model import ChatRequest, Delta
-from bot.domain.replies import Control
+from bot.domain.policy import Limits
+from bot.domain.replies import Control, ReplyOwner
 from bot.domain.spending import Spender
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.policy.no_meter import NoMeter
@@ -54,7 +55,7 @@ from bot.turns.outcome import (
 )
 from bot.turns.reasoning import ReasoningView
 from bot.turns.scheduler import Interrupt
-from bot.turns.slots import TurnSlots
+from bot.turns.slots import SlotOwner, TurnSlots, WaitReason
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -65,7 +66,7 @@ READING_NOTE_SECONDS = 1.0
 class TurnRunner:
     """Runs turns. `surface` makes the surface of a reply; None as `compactor`: no summaries.
 
-    `meter` keeps each request within the budgets.
+    `meter` keeps each request within the budgets. `is_shared`: several workspaces are known.
     """
 
     def __init__(
@@ -78,10 +79,15 @@ class TurnRunner:
         attachments: AttachmentPorts,
         compactor: Compactor | None = None,
         meter: Meter | None = None,
+        is_shared: bool = False,
     ) -> None:
         self.store, self.surface, self.clock = store, surface, context.clock
         self.options, self.attachments = context.options, attachments
-        self.slots = TurnSlots(running=self.options.max_concurrent, queued=self.options.max_queued)
+        self.slots = TurnSlots(
+            running=self.options.max_concurrent,
+            queued=self.options.max_queued,
+            is_shared=is_shared,
+        )
         self.compactor, self.meter = compactor, meter or NoMeter()
         self.askers = AskerCheck(context.policy, store, context.clock)
         self._models, self._context = models, context
@@ -96,6 +102,20 @@ class TurnRunner:
             await _Attempt(self, claim, interrupt).run()
         except LostOwnership as error:
             log.info("the attempt lost its turn", reason=str(error))
+
+    async def limits(self, claim: Claim) -> Limits:
+        """How many answers may be written at the same time where the turn runs."""
+        policy = self._context.policy
+        if policy is None:
+            return Limits()
+        return (await policy.effective(claim.conversation.key)).limits.value
+
+    async def is_rateable(self, claim: Claim) -> bool:
+        """Whether the place's replies have buttons for votes."""
+        policy = self._context.policy
+        if policy is None:
+            return False
+        return (await policy.effective(claim.conversation.key)).feedback.value
 
     async def prepare(
         self, claim: Claim, attachments: TurnAttachments, instead: str | None = None
@@ -153,6 +173,7 @@ class _Attempt:
             clock=self._runner.clock,
             pages=self._claim.pages,
             controls=(Control.STOP,),
+            owner=_owner(self._claim),
         ) as reply:
             result = self._result
             if result is None:
@@ -161,7 +182,8 @@ class _Attempt:
             shown = result_to_show(self._claim, result)
             if shown is not result:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
-            await _show_result(reply, shown)
+            rateable = await self._runner.is_rateable(self._claim)
+            await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
             return result
 
     async def _conclude(self, result: TurnResult) -> TurnResult:
@@ -222,11 +244,12 @@ class _Attempt:
         """Ask the model when there is a slot. Raises NoBudget, also when another try may help."""
         queued = asyncio.Event()
 
-        def on_wait() -> None:
+        def say_why(reason: WaitReason) -> None:
             queued.set()
-            reply.note(texts.note(texts.QUEUED), queued=True)
+            reply.note(texts.note(_WAITING[reason]), queued=True)
 
-        async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
+        owner = _slot_owner(self._claim, await self._runner.limits(self._claim))
+        async with self._runner.slots.take(owner, on_wait=say_why):
             if queued.is_set() and await self._check_askers():  # that was a while ago
                 await self._receive_attachments(reply)
             instead = next(reversed(self._spent.values()), None)
@@ -285,6 +308,7 @@ class _Attempt:
             self._draft.omissions = requests.omissions
             self._draft.summarized = requests.has_new_summary
             self._draft.request_tokens = requests.tokens
+            self._draft.made_with = requests.made_with
             try:
                 await self._ask(model, request, requests.expected_tokens, reply)
                 self._use = requests.use(self._draft.content)
@@ -340,21 +364,35 @@ def _spender(claim: Claim) -> Spender:
     return Spender(claim.conversation.key, author, claim.fence)
 
 
-def _person(claim: Claim) -> tuple[str, str, str]:
-    """The person whose slot the turn takes: the author of its first question, also for retries."""
+_WAITING = {WaitReason.BUSY: texts.QUEUED, WaitReason.LIMIT: texts.WAITS_ITS_TURN}
+
+
+def _owner(claim: Claim) -> ReplyOwner:
+    """Whose reply it is: the author of the first question, also for edits and retries."""
     key, author = claim.conversation.key, claim.asked[0].author if claim.asked else None
-    return key.platform, key.workspace, author.id if author is not None else ""
+    person = author.id if author is not None else ""
+    return ReplyOwner(f"{key.platform}/{key.workspace}", person)
 
 
-async def _show_result(reply: Publisher, result: TurnResult) -> None:
+def _slot_owner(claim: Claim, limits: Limits) -> SlotOwner:
+    owner = _owner(claim)
+    return SlotOwner(
+        workspace=owner.workspace,
+        person=owner.person,
+        channel=claim.conversation.key.channel,
+        most=limits.concurrent,
+        channel_most=limits.channel_concurrent,
+    )
+
+
+async def _show_result(reply: Publisher, controls: tuple[Control, ...], display: str) -> None:
     """Show the whole reply; as plain text if the platform refuses its Markdown."""
-    controls = controls_for(result)
     try:
-        reply.finish(result.display, controls=controls)
+        reply.finish(display, controls=controls)
         await reply.wait_until_shown()
     except Refused as error:
         log.error("the platform refused the reply", error=str(error))
-        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(result.display)
+        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(display)
         reply.finish(plain, controls=controls)
         await reply.wait_until_shown()
 

@@ -26,6 +26,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.policy.rates import QuestionRates
 from bot.policy.rules import PolicyRules
 from bot.ports.inbox import Inbox
 from bot.ports.model import ChatModel
@@ -163,6 +164,7 @@ class World:
     content: Content
     models: ChangingCatalog
     reporter: FixedReporter
+    rates: QuestionRates
     compactor: Compactor | None = None
 
     def shown(self, thread: str = "t1") -> list[str]:
@@ -280,6 +282,7 @@ def world_of(
             store=store, policies=store.policies(), policy=policy, catalog=models
         ).handlers(),
     )
+    rates = QuestionRates(policy, CLOCK)
     inbox = DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -291,9 +294,21 @@ def world_of(
         adapters=adapters,
         intake=room.intake,
         policy=policy,
+        rates=rates,
     )
     return World(
-        path, store, model, other, adapter, scheduler, inbox, room, models, reporter, compactor
+        path,
+        store,
+        model,
+        other,
+        adapter,
+        scheduler,
+        inbox,
+        room,
+        models,
+        reporter,
+        rates,
+        compactor,
     )
 
 

@@ -52,6 +52,9 @@ class FakeInbox:
     async def refusal(self, key: ConversationKey, author: Author) -> str:
         return self.refusals.get(author.id, "")
 
+    async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
+        return 0.0
+
     async def connected(self, platform: str) -> None:
         self.connections += 1
 
