@@ -329,6 +329,9 @@ async def test_which_messages_are_questions(tmp_path: Path, directory: FixedDire
         await world.inbox.missed(missed)
         await world.idle()
         assert world.contents()[-1].endswith("missed")
+        old = asked(55, "last week", where=key("t55", "c9"), address=Address.CHANNEL)
+        await world.inbox.missed([replace(old, sent_at=0.0)])
+        assert await world.store.find(old.key) is None  # no thread with an apology
         assert await world.inbox.apology_due(asked(60, where=talk, address=Address.CHANNEL))
         assert not await world.inbox.apology_due(
             asked(61, where=other, address=Address.CHANNEL, author=BEN)
