@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -56,7 +56,12 @@ class RecordingEdits:
         self.known: list[tuple[str, float]] = []
 
     async def apply_edit(
-        self, incoming: Incoming, edited_at: float, *, withheld: bool = False
+        self,
+        incoming: Incoming,
+        edited_at: float,
+        *,
+        withheld: bool = False,
+        on_reopened: Callable[[], None] = lambda: None,
     ) -> bool:
         self.known.append((incoming.text, edited_at))
         return True
