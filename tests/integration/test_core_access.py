@@ -330,10 +330,32 @@ async def test_which_messages_are_questions(tmp_path: Path, directory: FixedDire
         await world.inbox.missed(missed)
         await world.idle()
         assert world.contents()[-1].endswith("missed")
+        old = asked(55, "last week", where=key("t55", "c9"), address=Address.CHANNEL)
+        await world.inbox.missed([replace(old, sent_at=0.0)])
+        assert await world.store.find(old.key) is None  # no thread with an apology
         assert await world.inbox.apology_due(asked(60, where=talk, address=Address.CHANNEL))
         assert not await world.inbox.apology_due(
             asked(61, where=other, address=Address.CHANNEL, author=BEN)
         )
+
+
+async def test_an_old_message_to_no_one_is_no_question_when_it_is_corrected(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """A new one is, and an old one that mentions the bot since the edit."""
+    toml = 'answers = "always"'
+    async with world_with(tmp_path, directory, toml) as world:
+        now = SystemClock().time()
+        for number, address, sent_at, is_question in (
+            (1, Address.CHANNEL, now - 3_600, False),
+            (2, Address.CHANNEL, now - 10, True),
+            (3, Address.MENTION, now - 3_600, True),
+        ):
+            text, where = f"corrected {number}", key(f"t{number}")
+            corrected = replace(asked(number, text, where=where, address=address), sent_at=sent_at)
+            await world.inbox.edited(corrected, now)
+            await world.idle()
+            assert (text in texts_of(world)) is is_question, number
 
 
 # ── commands: people × controls × places ──────────────────────────────────────────────────────
