@@ -291,7 +291,7 @@ class History:
             author=Author(user, f"mark{place:02}q{int(user[1:]):05}z"),
             text=text,
             address=Address.DIRECT if is_direct else address,
-            sent_at=float(number),
+            sent_at=CLOCK.time(),
             attachments=self._files(place, user),
         )
         self._messages[place].append(incoming)
