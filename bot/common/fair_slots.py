@@ -1,6 +1,7 @@
-"""Limits how many turns run concurrently, fairly between workspaces and between people.
+"""Limits how many turns, downloads or summaries run concurrently, fairly between workspaces and
+people.
 
-Invariants, for turns that the rules allow to run:
+Invariants, for what the rules allow to run:
 - The last free slot is for a person who holds none. Once a second workspace is known, it is for a
   workspace that holds none, and the one before it for a person: a first question waits neither for
   another person's second nor for another workspace's burst.
@@ -8,8 +9,8 @@ Invariants, for turns that the rules allow to run:
   fewest; among equals the one whose last grant is the oldest.
 - One person may fill half of the remaining queue, and one of several workspaces seven eighths of
   it, so that it always has room for another.
-- A turn that waits because its person or channel has as many slots as the rules allow holds back no
-  other turn.
+- What waits because its person or channel has as many slots as the rules allow holds back nothing
+  else.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ WORKSPACE_SHARE = 7
 
 
 class WaitReason(Enum):
-    """Why a turn waits."""
+    """Why something waits."""
 
     BUSY = "busy"  # no slot is free for it
     LIMIT = "limit"  # its person or channel has as many slots as the rules allow
@@ -41,8 +42,8 @@ class WaitReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SlotOwner:
-    """Who a turn runs for, and how many slots may be held: `most` by the person, `channel_most` by
-    all people in `channel`. None: no limit but the number of slots.
+    """For whom something runs, and how many slots may be held: `most` by the person,
+    `channel_most` by all people in `channel`. None: no limit but the number of slots.
     """
 
     workspace: Hashable
@@ -69,8 +70,8 @@ class _Waiter:
     )
 
 
-class TurnSlots:
-    """At most `running` turns run concurrently; at most `queued` more wait.
+class FairSlots:
+    """At most `running` run concurrently; at most `queued` more wait.
 
     `is_shared`: several workspaces are known from the start; otherwise the second one is noticed.
     """
@@ -90,7 +91,7 @@ class TurnSlots:
 
     @asynccontextmanager
     async def take(
-        self, owner: SlotOwner, on_wait: Callable[[WaitReason], None]
+        self, owner: SlotOwner, on_wait: Callable[[WaitReason], None] = lambda _: None
     ) -> AsyncIterator[None]:
         """Hold a slot within the block; `on_wait` is called once if getting it takes long.
 
