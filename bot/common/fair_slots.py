@@ -2,9 +2,9 @@
 people.
 
 Invariants, for what the rules allow to run:
-- The last free slot is for a person who holds none. Once a second workspace is known, it is for a
-  workspace that holds none, and the one before it for a person: a first question waits neither for
-  another person's second nor for another workspace's burst.
+- The last free slot is for a person who holds none. With many slots or several workspaces it is for
+  a workspace that holds none, and the one before it for a person: a first question waits neither
+  for another person's second nor for another workspace's burst.
 - A freed slot goes to the waiting workspace with the fewest slots, and there to the person with the
   fewest; among equals the one whose last grant is the oldest.
 - One person may fill half of the remaining queue, and one of several workspaces seven eighths of
@@ -28,6 +28,9 @@ from bot.domain.errors import QueueFull
 QUEUE_NOTE_SECONDS = 1.0
 """Seconds to wait for a slot before `on_wait` is called: people do not notice a shorter wait."""
 
+
+MANY = 10
+"""With this many slots one is always left for another workspace."""
 
 WORKSPACE_SHARE = 7
 """A workspace may have this many times more turns in the queue than there is room left."""
@@ -73,7 +76,8 @@ class _Waiter:
 class FairSlots:
     """At most `running` run concurrently; at most `queued` more wait.
 
-    `is_shared`: several workspaces are known from the start; otherwise the second one is noticed.
+    `is_shared`: several workspaces are known from the start. With fewer than MANY slots none is
+    left for a second workspace before it is known.
     """
 
     def __init__(self, *, running: int, queued: int, is_shared: bool = False) -> None:
@@ -87,7 +91,7 @@ class FairSlots:
         self._last_grant: dict[Hashable, int] = {}
         self._grant_numbers = count(1)
         self._only_workspace: Hashable = None
-        self._is_shared = is_shared
+        self._is_shared = is_shared or running >= MANY
 
     @asynccontextmanager
     async def take(

@@ -128,7 +128,7 @@ async def test_one_workspace_cannot_fill_the_queue() -> None:
 
 async def test_a_person_or_a_channel_has_no_more_slots_than_the_rules_allow() -> None:
     """Who waits because of a limit holds back no one else, and gets the next slot within it."""
-    queue = Queue(10, most=2, channel_most=3)
+    queue = Queue(9, most=2, channel_most=3)
     tasks = [queue.ask(person) for person in ("ann",) * 5 + ("ben",) * 2]
     await settle()
     assert queue.started == ["ann", "ann", "ben"]
