@@ -65,7 +65,10 @@ async def run(
 
             supervisor.add(build_http_component(settings, web, platforms, health, listening))
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
-        async with gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock):
+        async with (
+            gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock),
+            core.meter.loading_prices(resources.models.default.split(",")),
+        ):
             with stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
                 await run_until(
                     stop, supervisor.run(), drain=partial(core.drain, settings.drain_seconds)
@@ -73,7 +76,7 @@ async def run(
 
 
 def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Component]:
-    """Every adapter as a supervised component."""
+    """Every adapter, and what erases old messages, as supervised components."""
     for name, adapter in adapters.items():
         yield Component(
             name,
@@ -82,6 +85,7 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+    yield Component("retention", run=core.retention.run, has_served=lambda: True, is_platform=False)
 
 
 def _config_component(

@@ -12,8 +12,10 @@ from functools import partial
 
 import structlog
 
+from bot.common.clock import SystemClock
 from bot.common.retry import retry_while_unavailable
 from bot.config.fields import split
+from bot.config.model_names import is_pattern
 from bot.config.models import resolve
 from bot.config.policy_rules import resolve_policy
 from bot.config.providers import ModelsConfig
@@ -34,8 +36,10 @@ from bot.domain.turns import Claim, Suspect
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
+from bot.inbox.feedback_commands import FeedbackCommands
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.inbox.privacy_commands import PrivacyCommands
 from bot.inbox.usage_commands import UsageCommands
 from bot.llm.model_server import ModelOptions
 from bot.llm.prices import ModelPrices
@@ -51,11 +55,18 @@ from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory, Policy
 from bot.ports.spending import BudgetSource
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.privacy.retention import RetentionKeeper
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
+
+CALM_PLATFORMS = frozenset({"discord"})
+"""Discord shows each button in a row below the reply, in full size; Slack's own feedback element
+and the page's buttons are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,8 @@ class Resources:
     context: ContextPorts
     policy: PolicyRules
     rates: QuestionRates
+    forgetter: Forgetter
+    exporter: Exporter
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
 
@@ -84,6 +97,7 @@ class Core:
     fetcher: AttachmentFetcher
     compactor: Compactor
     meter: BudgetMeter
+    retention: RetentionKeeper
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -116,7 +130,7 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        policy = PolicyRules(resolve_policy(settings))
+        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
@@ -124,13 +138,33 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
             rates.restore(await store.recent_questions(clock.time() - MINUTE))
             is_shared = await store.has_several_workspaces()
-        yield Resources(store, models, readers, context, policy, rates, is_shared, suspects)
+        yield Resources(
+            store=store,
+            models=models,
+            readers=readers,
+            context=context,
+            policy=policy,
+            rates=rates,
+            is_shared=is_shared,
+            forgetter=Forgetter(store=store.privacy(), audit=store.audit()),
+            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+            suspects=suspects,
+        )
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
     """The registry of the configured models, which `prepare` builds."""
     options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
     return ModelRegistry(config, options)
+
+
+async def find_unpriced(settings: Settings) -> Sequence[str]:
+    """The configured models whose price is not known, without those of whole servers."""
+    config, clock = resolve(settings), SystemClock()
+    names = dict.fromkeys((*config.chain, *config.choices, *config.assigned))
+    async with contextlib.aclosing(build_models(settings, config, clock)) as models:
+        prices = ModelPrices(models, now=clock.time)
+        return await prices.find_unpriced([name for name in names if not is_pattern(name)])
 
 
 def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
@@ -258,7 +292,13 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter)
+    retention = RetentionKeeper(
+        store=store.privacy(),
+        days=resources.policy.retention_days,
+        clock=clock,
+        zone=settings.zone,
+    )
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
 
 
 def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
@@ -309,6 +349,13 @@ def _build_inbox(
     budgets: BudgetSource | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
+    edits = EditHandler(
+        store=store,
+        scheduler=scheduler,
+        clock=clock,
+        with_reply=settings.delete_reply_with_question,
+    )
+    resources.forgetter.connect(edits.follow_erasure)
     return DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -328,16 +375,13 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
+                **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
+                **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
             },
         ),
         models=models,
         adapters=adapters,
-        edits=EditHandler(
-            store=store,
-            scheduler=scheduler,
-            clock=clock,
-            with_reply=settings.delete_reply_with_question,
-        ),
+        edits=edits,
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,

@@ -14,3 +14,9 @@ CREATE TABLE feedback (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX feedback_by_time ON feedback (updated_at);
 CREATE INDEX feedback_by_person ON feedback (person);
+
+-- What the newest request of a turn was made with; NULL before 0013, and if no model was asked.
+ALTER TABLE turns ADD COLUMN profile TEXT;           -- the name of the rules' profile; '' is none
+ALTER TABLE turns ADD COLUMN prompt_digest TEXT;     -- of the system prompt
+ALTER TABLE turns ADD COLUMN context_start INTEGER;  -- the index of its first message
+CREATE INDEX turns_by_end ON turns (concluded_at) WHERE concluded_at IS NOT NULL;

@@ -13,6 +13,7 @@ import discord
 from discord import ButtonStyle
 
 from bot.domain.conversations import ConversationKey
+from bot.domain.feedback import Vote
 from bot.domain.inbox import Choice
 from bot.domain.replies import Control
 
@@ -21,8 +22,10 @@ MAX_CUSTOM_ID, MAX_LABEL = 100, 80
 MAX_BUTTONS = 25  # documented: five rows of five
 
 LABELS = {Control.STOP: "Stop", Control.RETRY: "Try again", Control.CONTINUE: "Go on"}
+THUMBS = {Vote.UP: "👍", Vote.DOWN: "👎"}  # without words, so that replies stay calm
 
 CONTROL = re.compile(r"threadline:(?P<name>stop|retry|continue):(?P<turn>\d+):(?P<page>\d+)")
+VOTE = re.compile(r"threadline:(?P<name>up|down):(?P<turn>\d+):(?P<page>\d+)")
 CHOICE = re.compile(
     r"threadline-do:(?P<command>[a-z]+):(?P<guild>@me|\w+):(?P<channel>\w+):(?P<thread>\w*)"
     r":(?P<argument>.*)",
@@ -43,7 +46,8 @@ def page_id_of(message: discord.Message) -> PageId | None:
     """The page that a message's buttons name."""
     for row in message.components:
         for item in getattr(row, "children", ()):
-            found = CONTROL.fullmatch(getattr(item, "custom_id", None) or "")
+            custom_id = getattr(item, "custom_id", None) or ""
+            found = CONTROL.fullmatch(custom_id) or VOTE.fullmatch(custom_id)
             if found is not None:
                 return PageId(int(found["turn"]), int(found["page"]))
     return None
@@ -51,13 +55,17 @@ def page_id_of(message: discord.Message) -> PageId | None:
 
 def control_view(controls: Sequence[Control], page: PageId) -> discord.ui.View:
     """The control buttons under a page."""
+    names = [(control.value, LABELS[control], None) for control in controls if control in LABELS]
+    thumbs = THUMBS.items() if Control.FEEDBACK in controls else ()
+    buttons = [*names, *((vote.value, None, thumb) for vote, thumb in thumbs)]
     return _view(
         discord.ui.Button(
-            label=LABELS[control],
+            label=label,
+            emoji=thumb,
             style=ButtonStyle.secondary,
-            custom_id=f"threadline:{control.value}:{page.turn}:{page.page}",
+            custom_id=f"threadline:{name}:{page.turn}:{page.page}",
         )
-        for control in controls
+        for name, label, thumb in buttons
     )
 
 

@@ -47,6 +47,8 @@ _COUNTS = {
     "conversations.history": TIER_3,
     "users.conversations": TIER_3,
     "users.info": TIER_4,
+    "usergroups.list": TIER_2,
+    "conversations.list": TIER_2,
     "chat.postEphemeral": TIER_4,
     "assistant.threads.setStatus": TIER_3,
     "assistant.threads.setSuggestedPrompts": TIER_3,
@@ -55,10 +57,12 @@ _COUNTS = {
     "files.completeUploadExternal": TIER_4,
     "files.delete": TIER_3,
     "files.info": TIER_4,
+    "views.open": TIER_4,
 }
 POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
 STARTS, APPENDS, STOPS = "chat.startStream", "chat.appendStream", "chat.stopStream"
 UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExternal"
+VIEWS = "views.open"
 FILE_DELETIONS, FILE_DETAILS = "files.delete", "files.info"
 # 429s in this many channels at the same time are taken for the workspace's limit. A guess.
 CHANNELS_THROTTLED = 3

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.slack.feedback import FeedbackButtons
 from adapters.slack.markdown import BREAK
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.payloads import mapping
@@ -49,6 +50,7 @@ class MessageBuilder:
 
     def __init__(self, mrkdwn: Mrkdwn) -> None:
         self._mrkdwn = mrkdwn
+        self.feedback = FeedbackButtons()
 
     def page(self, text: str, *, complete: bool, controls: Sequence[Control], turn: int) -> Json:
         """A page of a reply, from rendered `text`; `complete` if it will not change soon."""
@@ -58,10 +60,13 @@ class MessageBuilder:
 
     def controls(self, controls: Sequence[Control], turn: int) -> list[Json]:
         """The blocks with the buttons below a reply."""
-        if not controls:
-            return []
-        buttons = [_button(control.value, LABELS[control], {"t": turn}) for control in controls]
-        return [{"type": "actions", "elements": buttons}]
+        buttons = [
+            _button(control.value, LABELS[control], {"t": turn})
+            for control in controls
+            if control in LABELS
+        ]
+        blocks: list[Json] = [{"type": "actions", "elements": buttons}] if buttons else []
+        return blocks + self.feedback.block(turn) if Control.FEEDBACK in controls else blocks
 
     def command_reply(self, reply: CommandReply) -> Json:
         """The reply to a command, with each choice on a separate line."""

@@ -82,6 +82,8 @@ def _has_listener(body: Payload) -> bool:
             return bool(text(mapping(body, "event"), "type"))
         case "block_actions":
             return bool(items(body, "actions"))
+        case "view_submission":
+            return bool(text(mapping(body, "view"), "callback_id"))
         case "message_action":
             return bool(text(body, "callback_id"))
         case "url_verification":
@@ -107,6 +109,9 @@ def sanitize(body: Any) -> dict[str, Any]:
         payload.setdefault("type", "event_callback")
         if "type" not in event and all(name in event for name in _MESSAGE):
             event["type"] = "message"
+    view = payload.get("view")
+    if isinstance(view, dict):
+        view.setdefault("type", "modal")  # Bolt reads it of every submission
     if not payload.get("actions"):
         payload.pop("actions", None)
     return payload

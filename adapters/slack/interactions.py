@@ -14,19 +14,38 @@ import structlog
 from adapters.slack import payloads
 from adapters.slack import text as slack_text
 from adapters.slack.blocks import ACTION, fits_button, parse_button_value, parse_menu_key
+from adapters.slack.feedback import parse_comment
 from adapters.slack.payloads import Payload, ident, items, mapping, text
 from adapters.slack.workspace import Workspace
 from bot.domain import command_texts, texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Command, CommandReply
-from bot.inbox.commands import CONTEXT, EFFORT, HELP, MODEL, RESET, needs_conversation
+from bot.inbox.commands import (
+    CHANNEL,
+    CONTEXT,
+    EFFORT,
+    EXPORT,
+    FORGET,
+    HELP,
+    MODEL,
+    RESET,
+    USAGE,
+    WHOAMI,
+    WHY,
+    needs_conversation,
+)
+from bot.inbox.feedback_commands import COMMENT
 from bot.ports.inbox import CommandInbox
 from bot.ports.model import ModelCatalog
 
 log = structlog.stdlib.get_logger(__name__)
 
-SLASHES = (RESET, MODEL, EFFORT, CONTEXT, HELP)
+SLASHES = (
+    *(RESET, MODEL, EFFORT, CONTEXT),
+    *(WHY, WHOAMI, CHANNEL, USAGE, FORGET, EXPORT),
+    HELP,
+)
 SHORTCUT = "threadline_reset"
 
 
@@ -49,6 +68,8 @@ class Interaction:
     in_thread: bool = False
     key: ConversationKey | None = None
     response_url: str = ""
+    home: str = ""  # the person's workspace, if the payload says it
+    trigger_id: str = ""  # opens a modal within 3 s
     ephemeral: bool = False  # the button is in a message that only this person can see
 
 
@@ -84,6 +105,7 @@ def parse_shortcut(body: Payload) -> Interaction | None:
         name=RESET,
         user=ident(user, "id"),
         user_name=_name(user),
+        home=ident(user, "team_id"),
         channel=channel,
         message=ts,
         thread=thread or ts,
@@ -111,12 +133,14 @@ def parse_button(body: Payload) -> Interaction | None:
         argument=argument,
         user=ident(user, "id"),
         user_name=_name(user),
+        home=ident(user, "team_id"),
         channel=channel,
         message=ts,
         thread=thread or ts,
         in_thread=bool(thread),
         key=key,
         response_url=text(body, "response_url"),
+        trigger_id=text(body, "trigger_id"),
         ephemeral=container.get("is_ephemeral") is True,
     )
 
@@ -135,6 +159,7 @@ class SlackInteractionHandler:
 
     async def run(self, interaction: Interaction) -> CommandReply:
         """Execute `interaction`; returns the reply to the person."""
+        self._workspace.facts.note_home(interaction.user, interaction.home)
         try:
             if interaction.message and not _is_for_channel(interaction):
                 return await self._run_in_conversation(interaction)
@@ -148,12 +173,34 @@ class SlackInteractionHandler:
             return CommandReply(texts.INTERNAL)
 
     async def _run_in_conversation(self, interaction: Interaction) -> CommandReply:
-        key = interaction.key or await self._find_conversation(interaction)
+        key = await self.conversation(interaction)
         if key.workspace != self._workspace.me.team:
             return CommandReply(texts.NO_SUCH_COMMAND)
         if key.channel != interaction.channel:  # the person may not see that channel
             return CommandReply(texts.NO_ACCESS)
         return await self._send_command(interaction, key)
+
+    async def comment(self, body: Payload) -> CommandReply | None:
+        """Store the comment of a submitted modal; None if it is another app's.
+
+        The modal was opened for a person who saw the reply, and Slack returns its metadata as it
+        was; the core stores a comment only beside this person's own vote.
+        """
+        found = parse_comment(body)
+        if found is None or found[0].workspace != self._workspace.me.team:
+            return None
+        key, turn, user, said = found
+        author = Author(user, _name(mapping(body, "user")))
+        command = Command(name=COMMENT, argument=f"{turn} {said}", key=key, author=author)
+        try:
+            return await self._inbox.command(command)
+        except StoreUnavailable as error:
+            log.error("the database failed", error=str(error))
+            return CommandReply(texts.STORE_DOWN)
+
+    async def conversation(self, interaction: Interaction) -> ConversationKey:
+        """The conversation of the message whose button was pressed."""
+        return interaction.key or await self._find_conversation(interaction)
 
     async def _find_conversation(self, interaction: Interaction) -> ConversationKey:
         """The conversation that the store knows for the message, or else the message's thread."""

@@ -19,10 +19,13 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from adapters.slack import payloads
+from adapters.slack.api import VIEWS
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.edits import SlackEditListener
 from adapters.slack.envelopes import field_types
 from adapters.slack.events import message_ts, position
+from adapters.slack.facts import renamed_channel
+from adapters.slack.feedback import COMMENT_BLOCK, comment_view
 from adapters.slack.interactions import (
     Interaction,
     SlackInteractionHandler,
@@ -31,10 +34,10 @@ from adapters.slack.interactions import (
     parse_slash_command,
 )
 from adapters.slack.payloads import Payload, ident, mapping, text
-from adapters.slack.scopes import LEAVING, MEMBERSHIP
+from adapters.slack.scopes import LEAVING, MEMBERSHIP, RENAMES, SUBTEAMS
 from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
-from bot.domain import texts
+from bot.domain import feedback_texts, texts
 from bot.domain.conversations import Author
 from bot.domain.errors import PlatformError, StoreUnavailable, ThreadlineError
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
@@ -86,6 +89,8 @@ class Listeners:
             "tokens_revoked": self._on_token_revoked,
             "app_uninstalled": self._on_token_revoked,
             **dict.fromkeys(MEMBERSHIP, self._on_membership_changed),
+            **dict.fromkeys(RENAMES, self._on_renamed),
+            **dict.fromkeys(SUBTEAMS, self._on_groups_changed),
         }
 
     def register(self, app: AsyncApp) -> None:
@@ -94,6 +99,7 @@ class Listeners:
         app.command(_ANY)(self._on_slash_command)
         app.message_shortcut(_ANY)(self._on_shortcut)
         app.action(_ANY)(self._on_button)
+        app.view_submission(_ANY)(self._on_modal)
         app.error(self._on_error)
 
     async def aclose(self) -> None:
@@ -136,6 +142,7 @@ class Listeners:
         if visible:
             self._saver.mark_seen(channel_ref, position(ts))
             self._workspace.posts.note(event)
+            self._workspace.note(event)
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
             await self._receive(incoming)
@@ -174,11 +181,20 @@ class Listeners:
         """A channel of the bot was archived or deleted, or the bot joined or left one."""
         event = mapping(body, "event")
         kind, channel = text(event, "type"), ident(event, "channel")
+        self._workspace.facts.membership_changed(channel)
         member = kind.startswith("member_")
         if channel and (not member or ident(event, "user") == self._workspace.me.user):
             log.info("a channel changed", kind=kind, channel=channel)
             if kind in LEAVING:
                 await self._inbox.gone(self._workspace.key(channel))
+
+    async def _on_renamed(self, body: Payload) -> None:
+        """Rules may name the channel."""
+        self._workspace.facts.channel_renamed(*renamed_channel(mapping(body, "event")))
+
+    async def _on_groups_changed(self, _body: Payload) -> None:
+        """A person may have gained or lost a right."""
+        self._workspace.facts.groups_changed()
 
     async def _on_home_opened(self, body: Payload) -> None:
         """The agent pane and direct messages are the `messages` tab of the app's home."""
@@ -216,7 +232,15 @@ class Listeners:
         event_id = ident(body, "event_id") or payloads.ts(event, "event_ts")
         source = f"{key.platform}/{key.workspace}/{channel}/stop-{event_id}" if event_id else ""
         stop = Command(name="stop", key=key, author=Author(user, user), source=source)
-        await self._inbox.command(stop)
+        reply = await self._inbox.command(stop)
+        if reply.refused:  # Slack ended the stream, but the answer continues in edits
+            self._run_in_background(self._show_in_thread(user, channel, thread, reply))
+
+    async def _show_in_thread(
+        self, user: str, channel: str, thread: str, reply: CommandReply
+    ) -> None:
+        body = self._builder.command_reply(reply)
+        await self._workspace.post_ephemeral(channel=channel, user=user, thread=thread, body=body)
 
     async def _on_token_revoked(self, body: Payload) -> None:
         """Handle the app's removal or a revoked bot token; a person's token does not matter
@@ -246,6 +270,16 @@ class Listeners:
     async def _on_button(self, body: Payload, ack: AsyncAck) -> BoltResponse:
         return await self._run_and_show(parse_button(body), ack)
 
+    async def _on_modal(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        """A submitted comment. An empty acknowledgement closes the modal: that is the reply.
+
+        Slack shows an error in the modal, so that the comment is not lost.
+        """
+        reply = await self._interactions.comment(body)
+        if reply is None or reply.text == feedback_texts.COMMENT_STORED:
+            return await ack()
+        return await ack(response_action="errors", errors={COMMENT_BLOCK: reply.text})
+
     async def _run_and_show(self, interaction: Interaction | None, ack: AsyncAck) -> BoltResponse:
         if interaction is not None and (reply := await self._run_in_time(interaction)) is not None:
             self._run_in_background(self._show(interaction, reply))
@@ -267,7 +301,7 @@ class Listeners:
 
     async def _show(self, interaction: Interaction, reply: CommandReply) -> None:
         """Show a private reply: instead of the message with the choices, or in the thread."""
-        if not reply.text:
+        if not reply.text or await self._ask_comment(interaction, reply):
             return
         api, body = self._workspace.api, self._builder.command_reply(reply)
         url, ephemeral = interaction.response_url, interaction.ephemeral
@@ -283,6 +317,22 @@ class Listeners:
             )
         except PlatformError:  # the bot is not in the channel
             await api.respond(url, replace_original=False, **body)
+
+    async def _ask_comment(self, interaction: Interaction, reply: CommandReply) -> bool:
+        """Open the modal for a comment, in place of the reply's text; False if that fails.
+
+        A trigger expires after 3 s, so a slow database costs the modal and not the vote.
+        """
+        if reply.comment_on is None or not interaction.trigger_id:
+            return False
+        key = await self._interactions.conversation(interaction)
+        view = comment_view(key, reply.comment_on)
+        try:
+            await self._workspace.api.write(VIEWS, trigger_id=interaction.trigger_id, view=view)
+        except PlatformError as error:
+            log.info("no modal for a comment", reason=repr(error))
+            return False
+        return True
 
     # ── background work ───────────────────────────────────────────────────────────────────────
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -142,15 +142,18 @@ class Streams:
     async def _close(self, request: Request) -> None:
         """Close the stream with its last text, buttons and identity, and clear the status."""
         with self._status.cleared_by_stop(request.final) as status:
-            await self._api.write(
-                STOPS,
-                request.scopes,
-                channel=self._channel,
-                ts=request.message_id,
-                markdown_text=request.text or None,
-                metadata=identity(self._turn, request.page),
-                session_status=status,
-                blocks=self._builder.controls(request.controls, self._turn) or None,
+            await self._builder.feedback.send(
+                request.controls,
+                lambda: self._api.write(
+                    STOPS,
+                    request.scopes,
+                    channel=self._channel,
+                    ts=request.message_id,
+                    markdown_text=request.text or None,
+                    metadata=identity(self._turn, request.page),
+                    session_status=status,
+                    blocks=self._builder.controls(request.controls, self._turn) or None,
+                ),
             )
 
 

@@ -192,13 +192,16 @@ class SlackSurface:
     async def _edit(self, request: Request, shown: Shown) -> Shown:
         needs_identity = request.page in self._streams.unidentified
         try:
-            await self._api.write(
-                EDITS,
-                request.scopes,
-                channel=self._channel,
-                ts=request.message_id,
-                metadata=identity(self._turn, request.page) if needs_identity else None,
-                **self._body(request),
+            await self._builder.feedback.send(
+                request.controls,
+                lambda: self._api.write(
+                    EDITS,
+                    request.scopes,
+                    channel=self._channel,
+                    ts=request.message_id,
+                    metadata=identity(self._turn, request.page) if needs_identity else None,
+                    **self._body(request),
+                ),
             )
         except Refused as error:
             if error.code != OPEN:
@@ -219,15 +222,18 @@ class SlackSurface:
     async def _post(self, request: Request) -> str:
         """Post a page without link previews; returns the new message's ts."""
         with self._status.cleared_by_post():
-            response = await self._api.write(
-                POSTS,
-                request.scopes,
-                channel=self._channel,
-                thread_ts=self._thread.root,
-                unfurl_links=False,
-                unfurl_media=False,
-                metadata=identity(self._turn, request.page),
-                **self._body(request),
+            response = await self._builder.feedback.send(
+                request.controls,
+                lambda: self._api.write(
+                    POSTS,
+                    request.scopes,
+                    channel=self._channel,
+                    thread_ts=self._thread.root,
+                    unfurl_links=False,
+                    unfurl_media=False,
+                    metadata=identity(self._turn, request.page),
+                    **self._body(request),
+                ),
             )
             ts = response.ts()
         if await self._thread.is_misplaced(ts, response):

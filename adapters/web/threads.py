@@ -11,11 +11,13 @@ from fastapi import HTTPException, Query
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, ChatService, user_scope
+from adapters.web.feedback import FeedbackPorts
+from adapters.web.models import PlacedModels
 from adapters.web.page_events import reply_size, thread_size
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
 from bot.domain import http_texts
+from bot.domain.conversations import ConversationKey
 from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord
-from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
@@ -24,8 +26,11 @@ MOST_MESSAGES = 500
 class ThreadReader:
     """The channel's threads, and one thread with its messages."""
 
-    def __init__(self, chat: ChatService, models: ModelCatalog) -> None:
+    def __init__(
+        self, chat: ChatService, models: PlacedModels, feedback: FeedbackPorts | None = None
+    ) -> None:
         self._library, self._hub, self._models = chat.library, chat.hub, models
+        self._feedback = feedback
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
 
     async def threads(
@@ -66,8 +71,12 @@ class ThreadReader:
             "name": conversation.name,
             **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
+            "votes": await self._votes(user, conversation.key),
             "messages": await self._messages(conversation.id),
         }
+
+    async def _votes(self, user: str, key: ConversationKey) -> dict[str, Any] | None:
+        return None if self._feedback is None else await self._feedback.votes(key, user)
 
     async def _messages(self, conversation: int) -> list[dict[str, Any]]:
         # Replies first: one that is concluded in between appears as it was, and its event follows.

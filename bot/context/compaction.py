@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from cachetools import TTLCache
@@ -242,6 +242,7 @@ class Compactor:
             tokens=job.tokens,
             facts=job.model.facts,
         )
+        request = replace(request, redact=job.use.redact)
         spender = Spender(job.claim.conversation.key, purpose=Purpose.SUMMARY)
         tokens = sum(map(message_tokens, request.messages))
         async with self._meter.stream(spender, job.model, request, tokens) as stream:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from bot.context.window import fixed_messages
 from bot.domain.conversations import Conversation, Effort, Message
-from bot.domain.policy import EffectivePolicy
+from bot.domain.policy import EffectivePolicy, Redaction
 from bot.domain.prompts import Prompt, read_prompt
 from bot.ports.model import ChatModel, ModelCatalog
 
@@ -15,13 +16,21 @@ from bot.ports.model import ChatModel, ModelCatalog
 class RequestProfile:
     """The prompt, the temperature and the effort of a conversation's requests.
 
-    `assigned` is the model of the conversation's place; None is the default one.
+    `assigned` is the model of the conversation's place; None is the default one. `redact`: see
+    `ChatRequest`. `name` is the rules' profile; "" is none.
     """
 
     prompt: Prompt
     temperature: float | None = None
     effort: Effort | None = None
     assigned: str | None = None
+    redact: frozenset[Redaction] = frozenset()
+    name: str = ""
+
+    @property
+    def prompt_digest(self) -> str:
+        """Tells one prompt from another, without its text."""
+        return hashlib.blake2b(repr(self.prompt).encode(), digest_size=6).hexdigest()
 
     def fixed(self, date: str) -> list[Message]:
         """What each request has beside the conversation."""
@@ -49,4 +58,6 @@ def profile_of(
         temperature=temperature if degree is None else degree,
         effort=conversation.effort or policy.effort.value,
         assigned=policy.model.value,
+        redact=policy.redact.value,
+        name=policy.profile,
     )

@@ -22,6 +22,7 @@ from bot.domain.attachments import Attachment
 from bot.domain.context import ContextState, RequestTokens
 from bot.domain.conversations import Conversation
 from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused, StoreUnavailable
+from bot.domain.feedback import MadeWith
 from bot.domain.model import ChatRequest, ReasoningDisplay, Usage
 from bot.domain.tokens import count_tokens, message_tokens
 from bot.domain.turns import Claim
@@ -180,6 +181,11 @@ class RequestBuilder:
             log.warning("nothing learned from an answer: the database failed", error=str(error))
 
     @property
+    def made_with(self) -> MadeWith:
+        """What the newest request is made with."""
+        return MadeWith(self._profile.name, self._profile.prompt_digest, self._state.start)
+
+    @property
     def expected_tokens(self) -> float:
         """The tokens of the newest request, as its provider should count them."""
         return self._expected
@@ -215,6 +221,7 @@ class RequestBuilder:
             temperature=self._profile.temperature,
             effort=self._profile.effort,
             cache_key=cache_key(self._claim.conversation),
+            redact=self._profile.redact,
         )
         self.tokens = request_tokens(self._request.messages)
         self._expected = estimate.messages(self._request.messages)
@@ -232,6 +239,7 @@ class RequestBuilder:
             start=self._state.start,
             prompt_tokens=sum(map(message_tokens, prompts)),
             assigned=self._profile.assigned,
+            redact=self._profile.redact,
         )
 
     async def _find_window(

@@ -183,8 +183,9 @@ class Menu:
 class CommandReply:
     """The reply to the person who issued a command, with buttons if there is a choice.
 
-    `private` follows the text, but only where no one else sees the reply. `refused`: the person may
-    not do that, nothing was changed, and no one else sees the reply.
+    `private` follows the text, but only where no one else sees the reply. `refused`: the person
+    may not do that, nothing was changed, and no one else sees the reply. `comment_on` is a turn
+    that the person may comment on: platforms with modals show one in place of the text.
     """
 
     text: str
@@ -192,6 +193,7 @@ class CommandReply:
     private: str = ""
     menu: Menu | None = None
     refused: bool = False
+    comment_on: int | None = None
 
     @property
     def whole(self) -> str:

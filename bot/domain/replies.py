@@ -72,6 +72,7 @@ class Control(StrEnum):
     STOP = "stop"
     RETRY = "retry"
     CONTINUE = "continue"
+    FEEDBACK = "feedback"  # thumbs up and down
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from bot.domain.conversations import Author, Conversation
 from bot.domain.failures import FailureReason
+from bot.domain.feedback import MadeWith
 from bot.domain.model import Usage
 
 
@@ -80,6 +81,7 @@ class TurnResult:
     # Our estimate of the usage's `input_tokens`; None if these cannot be the whole request's.
     estimated_tokens: int | None = None
     tells_summary: bool = False  # the display says that older messages are summarized
+    made_with: MadeWith | None = None  # None: no model was asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Change, Effect, Incoming
 from bot.domain.turns import Outcome
 from bot.ports.clock import Clock
+from bot.ports.privacy import ErasedHere
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
@@ -67,6 +68,13 @@ class EditHandler:
     async def apply_replacement(self, source: str) -> None:
         """Erase a message and its reply: the same text arrived as another message."""
         self._act_on(await self._store.erase(source, with_reply=True), "replaced")
+
+    def follow_erasure(self, here: ErasedHere) -> None:
+        """Restart or end the turns of a conversation from which a person was erased."""
+        for change in here.changes:
+            self._act_on(change, "erased")
+        if here.gone is not None:
+            self._scheduler.interrupt_within(here.gone, Outcome.GONE)
 
     def interrupt_within(self, parent: ConversationKey) -> None:
         """End the turns within a thread, channel or workspace that the bot can no longer reach."""

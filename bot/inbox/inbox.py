@@ -29,7 +29,7 @@ from bot.domain.inbox import (
 from bot.inbox import commands
 from bot.inbox.access import AccessGate, Admission
 from bot.inbox.attachments import AttachmentIntake
-from bot.inbox.edits import EditHandler
+from bot.inbox.edits import RECENT_EDIT_SECONDS, EditHandler
 from bot.inbox.notices import StorageNotices
 from bot.inbox.rates import RateGate
 from bot.policy.rates import QuestionRates
@@ -137,7 +137,8 @@ class DurableInbox:
             return
         admission = Admission(incoming, await self._gate.verdict(incoming))
         if is_known and admission.refused:
-            await self._refuse(admission)
+            if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not one that is read again
+                await self._refuse(admission)
             return
         if not await self._apply_edit(admission, edited_at):
             await self.receive(incoming)

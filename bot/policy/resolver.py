@@ -161,8 +161,11 @@ def _member(make: Callable[[str], T], value: str) -> T | None:
 
 
 # ── values ────────────────────────────────────────────────────────────────────────────────────
-def resolve(layers: Sequence[Layer]) -> EffectivePolicy:
-    """The policy that the layers, the most specific first, amount to."""
+def resolve(layers: Sequence[Layer], *, feedback: bool = True) -> EffectivePolicy:
+    """The policy that the layers, the most specific first, amount to.
+
+    `feedback`: whether replies have buttons for votes where nothing says so.
+    """
     return EffectivePolicy(
         model=_first(layers, lambda values: values.model, None),
         effort=_first(layers, lambda values: values.effort, None),
@@ -179,7 +182,7 @@ def resolve(layers: Sequence[Layer]) -> EffectivePolicy:
         budgets=_budgets(layers),
         retention_days=_first(layers, lambda values: values.retention_days, 0),
         redact=_first(layers, lambda values: values.redact, REDACT),
-        feedback=_first(layers, lambda values: values.feedback, True),
+        feedback=_first(layers, lambda values: values.feedback, feedback),
         profile=next((each.profile for each in layers if each.profile), ""),
     )
 

@@ -1,6 +1,6 @@
-"""What the store keeps of people who may not ask: what is withheld, and whom the bot has told.
+"""People who may not ask: their withheld messages, and who has heard why.
 
-Invariants: no request contains a withheld message; a person is told once a day, however often the
+Invariants: no request contains a withheld message; a person hears it once a day, however often the
 process restarts.
 """
 
@@ -74,7 +74,8 @@ def took_part(db: sqlite3.Connection, key: ConversationKey, person: str) -> bool
     found = db.execute(
         "SELECT 1 FROM messages WHERE conversation_id = :conversation AND author_id = :person"
         " AND epoch >= coalesce((SELECT max(epoch) FROM messages"
-        "  WHERE conversation_id = :conversation AND epoch < :epoch), :epoch) LIMIT 1",
+        "  WHERE conversation_id = :conversation AND epoch < :epoch"
+        "  AND idx IS NOT NULL AND erased_at IS NULL), :epoch) LIMIT 1",
         {"conversation": row["id"], "person": person, "epoch": row["epoch"]},
     )
     return found.fetchone() is not None

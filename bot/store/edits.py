@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Change, Effect
-from bot.store import access, attachment_rows, contexts, rows
+from bot.store import access, attachment_rows, contexts, feedback, rows
 from bot.store.messages import name_of
 
 # How long the deletion of an unknown message is remembered, in seconds. Slack redelivers an event
@@ -73,7 +73,7 @@ def _replace(
 def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) -> Change:
     message = _message(db, source)
     if message is not None:
-        return _erase_message(db, message, with_reply, now)
+        return erase_message(db, message, with_reply, now)
     page = db.execute(
         "SELECT * FROM pages WHERE source = ? ORDER BY turn_id DESC LIMIT 1", (source,)
     ).fetchone()
@@ -84,7 +84,7 @@ def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) 
     return Change(Effect.UNKNOWN)
 
 
-def _erase_message(
+def erase_message(
     db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
 ) -> Change:
     if message["erased_at"] is not None:
@@ -168,6 +168,7 @@ def _take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
     db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
     db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))
     contexts.forget_told(db, turn["conversation_id"], turn=turn["id"])
+    feedback.forget_votes(db, turn["id"])
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
     if turn["state"] == "done" and shown is None:
         return Effect.STORED
@@ -203,12 +204,13 @@ def reopen_turn(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
         " outcome = NULL, error = NULL, display = NULL, content = NULL,"
         " finish_reason = NULL, input_tokens = NULL, output_tokens = NULL, cached_tokens = NULL,"
         " cache_write_tokens = NULL, reasoning_tokens = NULL, estimated_tokens = NULL,"
-        " first_token_at = NULL,"
+        " first_token_at = NULL, profile = NULL, prompt_digest = NULL, context_start = NULL,"
         " concluded_at = NULL, finished_at = NULL WHERE id = ?",
         (turn["id"],),
     )
     db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
     contexts.forget_told(db, turn["conversation_id"], turn=turn["id"])
+    feedback.forget_votes(db, turn["id"])
 
 
 def _message(db: sqlite3.Connection, source: str) -> sqlite3.Row | None:

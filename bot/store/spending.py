@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
 from bot.domain.model import Usage
 from bot.domain.spending import (
@@ -50,7 +51,10 @@ def reserve(
 ) -> Reserved | NotReserved:
     _require(db, spender)
     held: NotReserved | None = None
+    has_room = True
     for state in states(db, [line for line in lines if line.is_limit]):
+        most = (quote.cost or 0) if state.line.in_money else quote.tokens
+        has_room = has_room and state.spent + state.reserved + most < state.line.limit
         if state.spent >= state.line.limit:
             return NotReserved(Refusal.SPENT, state.line)
         if held is None and state.spent + state.reserved >= state.line.limit:
@@ -58,7 +62,8 @@ def reserve(
     if held is not None:
         return held
     sums = [_hold(db, line, quote) for line in lines]
-    return Reserved(rows.insert_row(db, "model_requests", _values(spender, quote, sums, day, now)))
+    values = _values(spender, quote, sums, day, now)
+    return Reserved(rows.insert_row(db, "model_requests", values), has_room)
 
 
 def _require(db: sqlite3.Connection, spender: Spender) -> None:
@@ -287,6 +292,31 @@ def forget_person(db: sqlite3.Connection, platform: str, workspace: str, person:
     db.execute(
         "DELETE FROM usage_by_day WHERE platform = ? AND workspace = ? AND person = ?", place
     )
+
+
+def rename_workspace(db: sqlite3.Connection, platform: str, workspace: str, name: str) -> None:
+    """Give a workspace that is named after an erased person another name."""
+    for table in ("model_requests", "usage_by_day"):
+        db.execute(
+            f"UPDATE {table} SET workspace = ? WHERE platform = ? AND workspace = ?",  # noqa: S608
+            (name, platform, workspace),
+        )
+
+
+def forget_channel(
+    db: sqlite3.Connection, key: ConversationKey, before_day: str, before: float
+) -> None:
+    """Erase who used what in a channel until then; the channel's sums stay."""
+    place = (key.platform, key.workspace, key.channel)
+    where = "platform = ? AND workspace = ? AND channel = ? AND person <> ''"
+    db.execute(
+        f"UPDATE model_requests SET person = '' WHERE {where} AND created_at < ?",  # noqa: S608
+        (*place, before),
+    )
+    old = f"FROM usage_by_day WHERE {where} AND day < ?"
+    for row in db.execute(f"SELECT * {old}", (*place, before_day)).fetchall():
+        db.execute(_ADD_USAGE, dict(row) | {"person": ""})
+    db.execute(f"DELETE {old}", (*place, before_day))
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────

@@ -36,8 +36,11 @@ from bot.store import (
 )
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqliteAttachments
+from bot.store.audit import SqliteAudit
 from bot.store.connection import open_readers, open_writer
 from bot.store.contexts import SqliteContexts
+from bot.store.erasure_list import ErasureList, apply_missing
+from bot.store.feedback import SqliteFeedback
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
 from bot.store.library import SqliteLibrary
@@ -45,6 +48,7 @@ from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.operations import reads, writes, writes_at
 from bot.store.policy import SqlitePolicy
+from bot.store.privacy import SqlitePrivacy
 from bot.store.purge import Purger
 from bot.store.spending import SqliteSpending, forget_old_sums
 from bot.store.staging import FileOperations, data_of, with_digests
@@ -81,6 +85,7 @@ class SqliteStore(FileOperations):
         file_reader: Runner,
         clock: Clock,
         monitor: HealthMonitor,
+        path: Path,
     ) -> None:
         shared = _Shared(
             writer=writer,
@@ -93,8 +98,13 @@ class SqliteStore(FileOperations):
         self._shared, self._monitor = shared, monitor
         self._attachments = SqliteAttachments(**shared)
         self._contexts = SqliteContexts(writer=writer, readers=readers, clock=clock)
+        self._audit = SqliteAudit(writer=writer, readers=readers, clock=clock)
+        self._privacy = SqlitePrivacy(
+            path=path, writer=writer, readers=readers, clock=clock, purger=shared["purger"]
+        )
         self._spending = SqliteSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
+        self._feedback = SqliteFeedback(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -114,11 +124,13 @@ class SqliteStore(FileOperations):
 
         `migrations` is the directory of the SQL files. `busy_timeout` is how many seconds to wait
         for another program's lock (a backup, a shell). Raises InUse if another process has the
-        database, MigrationError or StoreUnavailable.
+        database, MigrationError, StoreUnavailable, or StoreError if the list of erasures cannot be
+        read.
         """
         with exclusive_lock(path):
             await asyncio.to_thread(check_at_start, path)
             await asyncio.to_thread(migrate, path, migrations)
+            await asyncio.to_thread(apply_missing, path, ErasureList(path), clock.time())
             async with (
                 open_writer(path, busy_timeout=busy_timeout) as writing,
                 open_readers(path, count=_READERS, busy_timeout=busy_timeout) as reading,
@@ -132,6 +144,7 @@ class SqliteStore(FileOperations):
                     file_reader=monitor.wrap(reading_files, writes=False),
                     clock=clock,
                     monitor=monitor,
+                    path=path,
                 )
                 async with monitor.probing(writer), store._running():
                     yield store
@@ -175,6 +188,14 @@ class SqliteStore(FileOperations):
         """The windows and summaries of the conversations. Always the same object."""
         return self._contexts
 
+    def audit(self) -> SqliteAudit:
+        """Who changed, read, exported or erased what."""
+        return self._audit
+
+    def privacy(self) -> SqlitePrivacy:
+        """Erasures, exports and retention."""
+        return self._privacy
+
     def spending(self) -> SqliteSpending:
         """The books of what models cost. Always the same object."""
         return self._spending
@@ -182,6 +203,10 @@ class SqliteStore(FileOperations):
     def policies(self) -> SqlitePolicy:
         """What administrators set by command. Always the same object."""
         return self._policies
+
+    def feedback(self) -> SqliteFeedback:
+        """Votes on replies. Always the same object."""
+        return self._feedback
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold)

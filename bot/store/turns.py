@@ -158,13 +158,15 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
         " finish_reason = :finish_reason, input_tokens = :input, output_tokens = :output,"
         " cached_tokens = :cached, cache_write_tokens = :cache_write,"
         " reasoning_tokens = :reasoning, estimated_tokens = :estimated,"
-        " first_token_at = :first_token_at"
+        " first_token_at = :first_token_at, profile = :profile, prompt_digest = :prompt,"
+        " context_start = :context_start"
         " WHERE id = :turn AND attempt = :attempt AND state = 'running'"
         " RETURNING conversation_id, epoch",
         values,
     ).fetchone()
     if turn is None:
         raise rows.lost(fence)
+    spending.settle_turn(db, fence.turn)  # nothing is left, unless a commit's outcome was unknown
     if result.content:
         _insert_reply(db, values)
     if result.tells_summary:
@@ -177,7 +179,7 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
 
 
 def _values(result: TurnResult) -> dict[str, object]:
-    usage = result.usage
+    usage, made_with = result.usage, result.made_with
     says_cached = usage is not None and (usage.reports_cache or usage.cached_tokens > 0)
     return {
         "outcome": result.outcome.value,
@@ -193,6 +195,9 @@ def _values(result: TurnResult) -> dict[str, object]:
         "cache_write": None if usage is None else usage.cache_write_tokens,
         "reasoning": None if usage is None else usage.reasoning_tokens,
         "estimated": result.estimated_tokens,
+        "profile": None if made_with is None else made_with.profile,
+        "prompt": None if made_with is None else made_with.prompt,
+        "context_start": None if made_with is None else made_with.start,
     }
 
 

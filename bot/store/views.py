@@ -28,18 +28,18 @@ _BEFORE = (
     " ORDER BY id DESC LIMIT :limit"
 )
 # Of all requests since the turn was last reopened; NULL if a price is not known.
-_COST = (
+COST = (
     "(SELECT iif(count(*) = count(cost), sum(cost), NULL) FROM model_requests"
     " WHERE turn_id = turns.id AND attempt > turns.opened AND state = 'settled') AS cost"
 )
 _MESSAGE = (
     "SELECT messages.id, uid, role, kind, messages.content, idx, author_id, author_name,"  # noqa: S608
     " messages.epoch, messages.created_at, turn_id, state, turns.model, input_tokens,"
-    f" output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, {_COST}"
+    f" output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, {COST}"
     " FROM messages LEFT JOIN turns ON turns.id = turn_id"
 )
 _REPLY = (
-    f"SELECT turns.*, messages.uid, {_COST} FROM turns"  # noqa: S608 - our words
+    f"SELECT turns.*, messages.uid, {COST} FROM turns"  # noqa: S608 - our words
     " LEFT JOIN messages ON messages.turn_id = turns.id AND kind = 'reply'"
 )
 

@@ -48,7 +48,12 @@ class AskerCheck:
         erased = {q.id for q in claim.questions if q.erased and q.withheld}
         if refused | erased != {q.id for q in claim.questions if q.withheld}:
             await self.store.withhold(claim.fence, refused | erased)
-        left = replace(claim, questions=tuple(q for q in claim.questions if q.id not in refused))
+        left = replace(
+            claim,
+            questions=tuple(
+                replace(q, withheld=q.id in erased) for q in claim.questions if q.id not in refused
+            ),
+        )
         if refused and all(question.late for question in left.asked):
             log.info("no author of the questions may ask", questions=len(refused))
             raise NotAllowed(unknown=Access.REFUSED not in access.values())

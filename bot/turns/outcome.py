@@ -13,6 +13,7 @@ from bot.domain import access_texts, spending_texts, texts
 from bot.domain.context import RequestTokens
 from bot.domain.errors import ContentRefused, ModelError, NoBudget, NotAllowed, PriceUnknown
 from bot.domain.failures import FailureReason
+from bot.domain.feedback import MadeWith
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
 from bot.domain.turns import MAX_LONE_DEATHS, Claim, Outcome, TurnResult
@@ -44,6 +45,7 @@ class ReplyDraft:
     summarized: bool = False  # the request has a summary, and no reply has said so yet
     request_tokens: RequestTokens | None = None  # of the newest request; None if it has images
     budget_notices: tuple[str, ...] = ()  # about budgets that are nearly spent
+    made_with: MadeWith | None = None  # of the newest request
     unasked: bool = False  # there is only an attachment, and it cannot be read
 
     def add(self, delta: Delta, now: float) -> None:
@@ -102,6 +104,7 @@ class ReplyDraft:
             first_token_at=self.first_token_at,
             estimated_tokens=self._measured_estimate(),
             tells_summary=bool(summarized),
+            made_with=self.made_with,
         )
 
 
@@ -193,8 +196,17 @@ def result_to_show(claim: Claim, result: TurnResult) -> TurnResult:
     return replace(result, display=ReplyParts(sentences=(texts.NOT_SHOWN,)).markdown())
 
 
-def controls_for(result: TurnResult) -> tuple[Control, ...]:
-    """The buttons of a finished reply. They are part of its last edit and cost no request."""
+def controls_for(result: TurnResult, *, rateable: bool = False) -> tuple[Control, ...]:
+    """The buttons of a finished reply. They are part of its last edit and cost no request.
+
+    `rateable`: people may vote on replies here, if these have an answer.
+    """
+    controls = _actions(result)
+    shown = result.display and result.outcome not in (Outcome.RESET, Outcome.GONE)
+    return (*controls, Control.FEEDBACK) if rateable and result.content and shown else controls
+
+
+def _actions(result: TurnResult) -> tuple[Control, ...]:
     outcome = result.outcome
     if outcome in (Outcome.RESET, Outcome.GONE) or not result.display:
         return ()

@@ -110,6 +110,13 @@ class TurnRunner:
             return Limits()
         return (await policy.effective(claim.conversation.key)).limits.value
 
+    async def is_rateable(self, claim: Claim) -> bool:
+        """Whether the place's replies have buttons for votes."""
+        policy = self._context.policy
+        if policy is None:
+            return False
+        return (await policy.effective(claim.conversation.key)).feedback.value
+
     async def prepare(
         self, claim: Claim, attachments: TurnAttachments, instead: str | None = None
     ) -> tuple[ChatModel, RequestBuilder]:
@@ -175,7 +182,8 @@ class _Attempt:
             shown = result_to_show(self._claim, result)
             if shown is not result:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
-            await _show_result(reply, shown)
+            rateable = await self._runner.is_rateable(self._claim)
+            await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
             return result
 
     async def _conclude(self, result: TurnResult) -> TurnResult:
@@ -229,17 +237,23 @@ class _Attempt:
             except BudgetHeld as error:
                 reply.note(texts.note(spending_texts.WAITING), queued=True)
                 await self._runner.meter.wait_for_room(error)
+                if await self._check_askers():
+                    await self._receive_attachments(reply)
             except BudgetSpent as error:
                 self._use_cheaper_model(error)
 
     async def _take_turn(self, reply: Publisher) -> bool:
         """Ask the model when there is a slot. Raises NoBudget, also when another try may help."""
+        queued = asyncio.Event()
 
         def say_why(reason: WaitReason) -> None:
+            queued.set()
             reply.note(texts.note(_WAITING[reason]), queued=True)
 
         owner = _slot_owner(self._claim, await self._runner.limits(self._claim))
         async with self._runner.slots.take(owner, on_wait=say_why):
+            if queued.is_set() and await self._check_askers():  # that was a while ago
+                await self._receive_attachments(reply)
             instead = next(reversed(self._spent.values()), None)
             model, requests = await self._runner.prepare(self._claim, self._attachments, instead)
             async with reply.cancel_on_failure():
@@ -255,11 +269,17 @@ class _Attempt:
         notice = (self._draft.notice, spending_texts.cheaper(error.line))
         self._draft.notice = " ".join(filter(None, notice))
 
-    async def _check_askers(self) -> None:
-        """Go on with the questions of people who may ask. Raises NotAllowed."""
-        self._claim = await self._runner.askers.check(self._claim)
-        self._draft.notice = notice_for(self._claim)
-        self._attachments = TurnAttachments(self._runner.attachments, self._claim)
+    async def _check_askers(self) -> bool:
+        """Keep the questions of people who may ask; whether others were left out.
+
+        Raises NotAllowed.
+        """
+        left = await self._runner.askers.check(self._claim)
+        if left.questions == self._claim.questions:
+            return False
+        self._claim, self._draft.notice = left, notice_for(left)
+        self._attachments = TurnAttachments(self._runner.attachments, left)
+        return True
 
     async def _receive_attachments(self, reply: Publisher) -> None:
         """Wait for the questions' files and links, and say so if that takes long."""
@@ -290,6 +310,7 @@ class _Attempt:
             self._draft.omissions = requests.omissions
             self._draft.summarized = requests.has_new_summary
             self._draft.request_tokens = requests.tokens
+            self._draft.made_with = requests.made_with
             try:
                 await self._ask(model, request, requests.expected_tokens, reply)
                 self._use = requests.use(self._draft.content)
@@ -366,15 +387,14 @@ def _slot_owner(claim: Claim, limits: Limits) -> SlotOwner:
     )
 
 
-async def _show_result(reply: Publisher, result: TurnResult) -> None:
+async def _show_result(reply: Publisher, controls: tuple[Control, ...], display: str) -> None:
     """Show the whole reply; as plain text if the platform refuses its Markdown."""
-    controls = controls_for(result)
     try:
-        reply.finish(result.display, controls=controls)
+        reply.finish(display, controls=controls)
         await reply.wait_until_shown()
     except Refused as error:
         log.error("the platform refused the reply", error=str(error))
-        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(result.display)
+        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(display)
         reply.finish(plain, controls=controls)
         await reply.wait_until_shown()
 

@@ -43,6 +43,8 @@ def build_web(
     """The adapter behind the page and the API."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
+    from adapters.web.feedback import FeedbackPorts
+    from adapters.web.privacy import PrivacyRoutes
 
     if not settings.serves_site:
         log.info("the page and the API are closed: HTTP_TOKENS opens them")
@@ -57,7 +59,14 @@ def build_web(
         most_streams=settings.http_max_streams,
         opening=_read_opening(settings.web_opening),
         uploads=_upload_limits(settings),
+        assigned=resources.policy.assigned,
         usage=build_usage_reports(settings, resources, clock),
+        privacy=PrivacyRoutes(
+            forgetter=resources.forgetter,
+            exporter=resources.exporter,
+            audit=resources.store.audit(),
+        ),
+        feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
     )
 
 

@@ -52,6 +52,7 @@ WAITS = Timeouts(
     reads=ReadPauses(Backoff(0.1, 0.6), later=1.0),
     longest=0.6,
     download=1.0,
+    lookup=1.0,
 )
 
 HTML = {"Content-Type": "text/html"}

@@ -154,11 +154,18 @@ async def test_a_platform_that_never_answers(
 
     monkeypatch.setattr(rules_module, "DIRECTORY_SECONDS", 0.01)
     monkeypatch.setattr(directory, "person", hang)
+    monkeypatch.setattr(directory, "place", hang)
     rules = rules_of(tmp_path, "allow = '@oncall'\nadmins = '@oncall'", directory)
     author = Author("oncall", "")
     assert (await rules.may_ask(OPS, author)).access is Access.UNKNOWN
     assert (await rules.may_control(OPS, author, took_part=True)).access is Access.UNKNOWN
     assert not await rules.is_admin(OPS, author)
+    toml = "admins = 'user:boss'\n[[rules]]\nwhere = 'slack:T1/#ops'\nmodel = 'echo'"
+    rules = rules_of(tmp_path, toml, directory)
+    for name, access in (("boss", Access.ALLOWED), ("oncall", Access.UNKNOWN)):
+        verdict = await rules.may_control(OPS, Author(name, ""), took_part=True)
+        assert verdict.access is access
+    assert (await rules.effective(OPS)).model.value is None
 
 
 async def test_a_person_who_left(tmp_path: Path, directory: FixedDirectory) -> None:

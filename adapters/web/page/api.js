@@ -67,8 +67,16 @@ export class Api {
   }
 
   post(path, body) {
+    return this.#send("POST", path, body);
+  }
+
+  put(path, body) {
+    return this.#send("PUT", path, body);
+  }
+
+  #send(method, path, body) {
     const headers = this.headers({ "Content-Type": "application/json" });
-    return this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) });
+    return this.#ask(path, { method, headers, body: JSON.stringify(body) });
   }
 
   /** The bytes of a response, with their type. */

@@ -4,6 +4,7 @@ import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
 import { ContextPanel } from "./context.js";
 import { browser, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
+import { installFeedback } from "./feedback.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
@@ -299,8 +300,8 @@ class Page {
     button.disabled = true;
     this.thread.box.box.focus(); // now, because people may have moved on when the response arrives
     try {
-      const { answer } = await this.api.post("/app/commands", { thread, name, client_id });
-      if (name !== "stop") this.#noticed({ thread, text: answer, client_id });
+      const { answer, refused } = await this.api.post("/app/commands", { thread, name, client_id });
+      if (name !== "stop" || refused) this.#noticed({ thread, text: answer, client_id });
     } catch (error) {
       this.thread.box.fail(asApiError(error).message);
     } finally {
@@ -471,4 +472,5 @@ installTheme($("#theme"));
 installSafeDrops();
 installCopying({ say: (words) => page.say(words), source: (button) => page.textOf(button) });
 installKeys(page);
+installFeedback(page, $("#thread"));
 page.start();

@@ -2,6 +2,7 @@
 import { el, icon, setText } from "./dom.js";
 import { FileList } from "./filelist.js";
 import { clockTime, costs, counted, dayName, fullTime, moment } from "./format.js";
+import { VoteBar } from "./feedback.js";
 import { Body } from "./patch.js";
 
 const STATES = {
@@ -26,6 +27,7 @@ export class MessageView {
   #body = new Body();
   #names = {};
   #notice = null;
+  #votes = new VoteBar();
 
   constructor(item, pictures) {
     const key = `m${++made}`;
@@ -40,7 +42,7 @@ export class MessageView {
       actions: el("span", { class: "actions" }),
     };
     const { who, when, day, state, costs: cost, copy, actions } = this.#names;
-    this.foot = el("footer", { class: "foot" }, state, cost, actions, copy);
+    this.foot = el("footer", { class: "foot" }, state, cost, actions, this.#votes.node, copy);
     this.node = el(
       "article",
       { class: `message from-${item.role}`, tabindex: "-1", "aria-labelledby": `${who.id} ${when.id}` },
@@ -50,6 +52,7 @@ export class MessageView {
       this.#body.node,
       this.files.node,
       this.foot,
+      this.#votes.form,
     );
   }
 
@@ -101,6 +104,7 @@ export class MessageView {
     }
     setText(state, STATES[item.state] ?? "");
     showCosts(cost, item);
+    this.#votes.show(item.feedback);
     copy.hidden = writing || !item.text || item.role !== "assistant";
     const said = state.textContent || cost.textContent || wanted.length;
     this.foot.hidden = !said && copy.hidden;

@@ -2,6 +2,8 @@
 // redraw only changed ones.
 import { uuid } from "./dom.js";
 
+const NO_VOTE = { vote: null, comment: "" };
+
 export class State {
   /** @type {any} */
   session = null;
@@ -14,6 +16,7 @@ export class State {
   #roots = new Map();
   #dividers = new Map();
   #acting = new WeakMap();
+  #rated = new WeakMap();
   #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
   #read = { channel: null, thread: null }; // the newest event in each snapshot
@@ -55,7 +58,7 @@ export class State {
 
   threadItems(outbox) {
     if (!this.open) return [];
-    const items = this.#withDividers(this.open);
+    const items = this.#withDividers(this.open).map((item) => this.#withVote(item));
     if (items.length) items.push(this.#withActions(items.pop()));
     return [
       ...this.#withNotices(items, this.openId),
@@ -92,6 +95,18 @@ export class State {
     if (message.state !== "queued" || !replies.has(`turn-${message.turn}`)) return message;
     if (!this.#taken.has(message)) this.#taken.set(message, { ...message, state: "done" });
     return this.#taken.get(message);
+  }
+
+  /** A reply that can be rated, with the user's vote on it. */
+  #withVote(item) {
+    const votes = this.open?.votes ?? null;
+    if (votes === null || !item.votable) return item;
+    const feedback = votes[item.id] ?? NO_VOTE;
+    const known = this.#rated.get(item);
+    if (known?.feedback === feedback) return known;
+    const rated = { ...item, feedback };
+    this.#rated.set(item, rated);
+    return rated;
   }
 
   /** The newest item, with its actions unless a reply is running. */
@@ -150,13 +165,13 @@ export class State {
     if (!fresh || !above) this.older = next;
   }
 
-  takeThread({ id, name, epoch, messages, event = null, ...rest }) {
+  takeThread({ id, name, epoch, messages, event = null, votes = null, ...rest }) {
     this.#read.thread = event;
     const known = this.#details.get(id)?.messages ?? [];
     const same = new Map(known.map((message) => [message.id, message]));
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
     this.#details.clear(); // other threads are loaded again when opened
-    this.#details.set(id, { id, name, epoch, messages: kept, ...choices(rest) });
+    this.#details.set(id, { id, name, epoch, messages: kept, votes, ...choices(rest) });
   }
 
   forget(id) {
@@ -178,8 +193,17 @@ export class State {
   takeReply({ thread, ...reply }, event) {
     const detail = this.#details.get(thread);
     if (!detail || isIn(event, this.#read.thread)) return false;
+    if (reply.state === "writing" && detail.votes) delete detail.votes[reply.id]; // another answer
     detail.messages = upsert(detail.messages, reply);
     return true;
+  }
+
+  /** Take the user's vote on a reply; returns the earlier one. */
+  takeVote(thread, id, feedback) {
+    const votes = this.#details.get(thread)?.votes;
+    const before = votes?.[id] ?? NO_VOTE;
+    if (votes) votes[id] = feedback;
+    return before;
   }
 
   takeSummary(thread, event) {

@@ -21,10 +21,13 @@ from tests.sims.discord.interactions import (
     AUTOCOMPLETE,
     COMMAND,
     COMPONENT,
+    LABEL,
     MODAL,
     MODAL_SUBMIT,
+    TEXT_INPUT,
     Interaction,
     Interactions,
+    form_field,
     new_token,
     payload_base,
 )
@@ -195,13 +198,19 @@ class Clicks:
         forms = [x["data"] for x in asked.answers if x["type"] == MODAL]
         if not forms:
             raise refused("that interaction was not answered with a form")
-        rows = [
-            {"type": 1, "components": [{"type": 4, "custom_id": key, "value": value}]}
-            for key, value in values.items()
-        ]
-        data = {"custom_id": forms[-1]["custom_id"], "components": rows}
+        parts = forms[-1]["components"]
+        fields = [form_field(part)["custom_id"] for part in parts]
+        if sorted(fields) != sorted(values):
+            raise refused(f"the form has the fields {fields}")
+        filled = [_fill(part, values[key]) for part, key in zip(parts, fields, strict=True)]
+        data = {"custom_id": forms[-1]["custom_id"], "components": filled}
         place = self._state.channels[asked.channel]
-        return self._send(self._new(MODAL_SUBMIT, data["custom_id"], asked.user, place), data)
+        submitted = self._new(MODAL_SUBMIT, data["custom_id"], asked.user, place)
+        submitted.source = asked.source
+        if asked.source is None:
+            return self._send(submitted, data)
+        shown = self._actions.payloads.message(asked.source, content=True)
+        return self._send(submitted, data, message=shown)
 
     # ── sending ───────────────────────────────────────────────────────────────────────────────
     def _new(self, kind: int, name: str, user: int, place: Channel) -> Interaction:
@@ -229,6 +238,13 @@ class Clicks:
             payload["authorizing_integration_owners"] = {"0": str(place.guild)}
         self._actions.gateway.dispatch("INTERACTION_CREATE", payload, guild=place.guild)
         return interaction.id
+
+
+def _fill(part: JSON, value: str) -> JSON:
+    """A part of a form with the text that a person wrote, without what the person only saw."""
+    field = {"type": TEXT_INPUT, "custom_id": form_field(part)["custom_id"], "value": value}
+    inside = {"component": field} if part["type"] == LABEL else {"components": [field]}
+    return {"type": part["type"], **inside}
 
 
 def leaves(options: list[JSON]) -> list[JSON]:

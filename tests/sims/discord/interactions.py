@@ -32,6 +32,7 @@ ANSWERS = {
     AUTOCOMPLETE: (CHOICES,),
     MODAL_SUBMIT: (MESSAGE, DEFER, DEFER_UPDATE, UPDATE),
 }
+ROW, LABEL, TEXT_INPUT = 1, 18, 4  # components of forms
 MAX_CHOICES, MAX_CHOICE = 25, 100  # choices, and characters of a choice's name or value
 WEBHOOK = PREFIX + r"/webhooks/{app:\d+}/{token}"
 
@@ -101,6 +102,8 @@ class Interactions:
         sent = body(request)
         if sent.get("type") not in ANSWERS[interaction.kind]:
             raise e.not_a_choice("type", ANSWERS[interaction.kind])
+        if sent["type"] == MODAL:
+            check_form(sent.get("data") or {})
         if sent["type"] == CHOICES:
             check_choices(sent.get("data") or {}, interaction.option_type)
         message = self._respond(interaction, sent, request)
@@ -226,6 +229,45 @@ class Interactions:
         self._actions.delete(message)
         self._note(it, "delete", {"message": message.id})
         return reply()
+
+
+def check_form(data: JSON) -> None:
+    """Refuse a form that Discord refuses: docs.discord.com/developers/components/reference#label
+    and …/interactions/receiving-and-responding#modal."""
+    for key, most in (("title", 45), ("custom_id", 100)):
+        if not isinstance(data.get(key), str) or not 1 <= len(data[key]) <= most:
+            raise e.bad_length(f"data.{key}", 1, most)
+    parts = data.get("components") or []
+    if not 1 <= len(parts) <= 5:
+        raise e.bad_length("data.components", 1, 5)
+    for n, part in enumerate(parts):
+        path = f"data.components.{n}"
+        if part.get("type") not in (LABEL, ROW):
+            raise e.not_a_choice(f"{path}.type", (LABEL, ROW))
+        field = form_field(part)
+        labelled = part if part["type"] == LABEL else field
+        if not 1 <= len(labelled.get("label") or "") <= 45:
+            raise e.bad_length(f"{path}.label", 1, 45)
+        _check_field(field, path)
+
+
+def form_field(part: JSON) -> JSON:
+    """The field in a label, or in a row, the deprecated form."""
+    children = [part.get("component")] if part["type"] == LABEL else part.get("components")
+    return (children or [None])[0] or {}
+
+
+def _check_field(field: JSON, path: str) -> None:
+    if field.get("type") != TEXT_INPUT:
+        raise e.not_a_choice(f"{path}.type", (TEXT_INPUT,))
+    if not 1 <= len(field.get("custom_id") or "") <= 100:
+        raise e.bad_length(f"{path}.custom_id", 1, 100)
+    if field.get("style") not in (1, 2):
+        raise e.not_a_choice(f"{path}.style", (1, 2))
+    if len(field.get("placeholder") or "") > 100:
+        raise e.bad_length(f"{path}.placeholder", 0, 100)
+    if not 1 <= field.get("max_length", 4_000) <= 4_000:
+        raise e.bad_length(f"{path}.max_length", 1, 4_000)
 
 
 def check_choices(data: JSON, option_type: int) -> None:

@@ -24,6 +24,7 @@ _LISTS = (
     ("context", "elements", 10),
     ("context_actions", "elements", 5),
 )
+FEEDBACK_BUTTONS = ("positive_button", "negative_button")
 _ELEMENT = (("action_id", 255), ("value", 2_000), ("url", 3_000))
 MAX_BLOCK_ID = 255
 # docs.slack.dev/reference/block-kit/block-elements/select-menu-element and
@@ -103,6 +104,8 @@ def _list_errors(block: Json, where: str) -> Iterator[tuple[str, str]]:
 
 def _element_errors(block: Json, where: str) -> Iterator[tuple[str, str]]:
     elements = [*(block.get("elements") or []), *filter(None, [block.get("accessory")])]
+    if block.get("type") == "context_actions":
+        yield from _context_action_errors(elements, where)
     if block.get("type") not in ("actions", "section"):
         return
     ids = [element["action_id"] for element in elements if "action_id" in element]
@@ -118,6 +121,36 @@ def _element_errors(block: Json, where: str) -> Iterator[tuple[str, str]]:
             text = _at(element, ("text", "text")) or ""
             if not 0 < len(text) <= 75 or _at(element, ("text", "type")) != "plain_text":
                 yield f"{where}/elements/{number}/text", "must be plain_text of 1 to 75 characters"
+
+
+def _context_action_errors(elements: list[Json], where: str) -> Iterator[tuple[str, str]]:
+    """docs.slack.dev/reference/block-kit/blocks/context-actions-block and
+    …/block-elements/feedback-buttons-element."""
+    ids = [element["action_id"] for element in elements if "action_id" in element]
+    if len(ids) != len(set(ids)):
+        yield f"{where}/elements", "`action_id` must be unique within a block"
+    for number, element in enumerate(elements):
+        here = f"{where}/elements/{number}"
+        if element.get("type") not in ("feedback_buttons", "icon_button"):
+            yield f"{here}/type", f"unsupported element: {element.get('type')}"
+        if len(str(element.get("action_id") or "")) > 255:
+            yield f"{here}/action_id", "must be less than 256 characters"
+        if element.get("type") == "feedback_buttons":
+            for key in FEEDBACK_BUTTONS:
+                yield from _feedback_button_errors(element.get(key), f"{here}/{key}")
+
+
+def _feedback_button_errors(button: Any, where: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(button, dict):
+        yield where, "missing required field"
+        return
+    if unknown := button.keys() - {"text", "value", "accessibility_label"}:
+        yield where, f"unknown fields: {sorted(unknown)}"
+    yield from _plain_errors(button.get("text"), f"{where}/text", 75)
+    if not isinstance(button.get("value"), str) or not 0 < len(button["value"]) <= 2_000:
+        yield f"{where}/value", "must be 1 to 2000 characters"
+    if len(str(button.get("accessibility_label") or "")) > 75:
+        yield f"{where}/accessibility_label", "must be less than 76 characters"
 
 
 def _select_errors(select: Json, where: str) -> Iterator[tuple[str, str]]:

@@ -121,8 +121,15 @@ class Controls:
         slack.stream_seconds = slack.stream_seconds if seconds is None else seconds
         slack.stream_characters = slack.stream_characters if characters is None else characters
 
+    def blocks(self, unknown: list[str]) -> None:
+        """Refuse messages with blocks of these types, as before Slack introduced them."""
+        self.slack.unknown_blocks = set(unknown)
+
     def agent(self, declared: bool) -> None:
         self.slack.agent = declared
+
+    def workspace(self, has_groups: bool = True, enterprise: str = "") -> None:
+        self.slack.has_groups, self.slack.enterprise = has_groups, enterprise
 
     def uploads(self, seconds: float | None = None, allowed: bool | None = None) -> None:
         uploads = self.slack.uploads

@@ -79,9 +79,38 @@ def _view(args: Args, kind: str) -> Json:
         raise invalid(f"view must have the type {kind}")
     if len(view.get("blocks") or []) > MAX_VIEW_BLOCKS:
         raise invalid(f"no more than {MAX_VIEW_BLOCKS} items allowed")
-    if kind == "modal" and not view.get("title"):
-        raise invalid("missing required field: title")
+    if kind == "modal":
+        _check_modal(view)
     return view | {"team_id": ids.TEAM, "app_id": ids.APP, "bot_id": ids.BOT}
+
+
+def _check_modal(view: Json) -> None:
+    """docs.slack.dev/reference/views/modal-views; …/blocks/input-block."""
+    if not view.get("title"):
+        raise invalid("missing required field: title")
+    for key in ("title", "submit", "close"):
+        text = view.get(key)
+        if text is not None and (text.get("type") != "plain_text" or len(text["text"]) > 24):
+            raise invalid(f"{key} must be plain_text of at most 24 characters")
+    for key, most in (("private_metadata", 3_000), ("callback_id", 255)):
+        if len(str(view.get(key) or "")) > most:
+            raise invalid(f"{key} must be less than {most + 1} characters")
+    inputs = [block for block in view.get("blocks") or [] if block.get("type") == "input"]
+    if inputs and not view.get("submit"):
+        raise invalid("missing required field: submit")
+    for block in inputs:
+        _check_input(block)
+
+
+def _check_input(block: Json) -> None:
+    element, label = block.get("element") or {}, block.get("label") or {}
+    if label.get("type") != "plain_text" or not 0 < len(label.get("text", "")) <= 2_000:
+        raise invalid("label must be plain_text of 1 to 2000 characters")
+    hint = (element.get("placeholder") or {}).get("text", "")
+    if element.get("type") != "plain_text_input" or len(hint) > 150:
+        raise invalid("element must be a plain_text_input with a short placeholder")
+    if not 1 <= element.get("max_length", 3_000) <= 3_000:
+        raise invalid("max_length must be 1 to 3000")
 
 
 def views_open(slack: Platform, args: Args) -> Json:
@@ -96,7 +125,7 @@ def views_open(slack: Platform, args: Args) -> Json:
     view = _view(args, "modal")
     trigger.used = True
     view |= {"id": "V" + uuid.uuid4().hex[:9].upper(), "state": {"values": {}}}
-    slack.views[view["id"]] = view
+    slack.views[view["id"]] = view | {"opened_by": trigger.user}
     return {"view": view}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.sims.slack import ids
+from tests.sims.slack.blocks import FEEDBACK_BUTTONS
 from tests.sims.slack.chat import Content, post_privately, read_content, resolve_thread
 from tests.sims.slack.delivery import Attempt
 from tests.sims.slack.platform import RESPONSE_URL_USES, Hook, Platform
@@ -96,7 +97,10 @@ class Interactions:
 
     async def view_submit(self, user: str, view_id: str, values: Json) -> Json:
         """Submit a modal with `values` as its `state.values`."""
+        if self.slack.views[view_id]["opened_by"] != user:
+            raise ApiError("only the person who sees the modal can submit it")
         view = self.slack.views[view_id] | {"state": {"values": values}}
+        del view["opened_by"]
         payload = self._base_payload("view_submission", user) | {"view": view, "response_urls": []}
         result = self._result(await self.slack.delivery.deliver_once("interactive", payload), "")
         if (result["payload"] or {}).get("response_action") != "errors" and result["acked"]:
@@ -187,7 +191,8 @@ def _element(message: Message, action_id: str, value: str | None) -> tuple[str, 
         elements = [*(block.get("elements") or []), *filter(None, [block.get("accessory")])]
         for element in elements:
             same = element.get("value") in (None, value) or value is None
-            choice = bool(_options(element)) or element.get("type") == "feedback_buttons"
+            choice = bool(_options(element)) or value in _votes(element)
+            same = same and element.get("type") != "feedback_buttons"
             if element.get("action_id") == action_id and (same or choice):
                 return block["block_id"], element
     raise ApiError(f"the message shows no {action_id} {value or ''}")
@@ -201,7 +206,17 @@ def _action(element: Json, block_id: str, value: str | None, ts: str) -> Json:
         if chosen is None:
             raise ApiError(f"no option {value}")
         return action | {"selected_option": chosen}
+    for key in FEEDBACK_BUTTONS if _votes(element) else ():
+        if element[key]["value"] == value:  # bolt-js: FeedbackButtonsAction
+            return action | {"value": value, "text": element[key]["text"]}
     return action | {"value": value or element.get("value", ""), "text": element.get("text")}
+
+
+def _votes(element: Json) -> list[str]:
+    """The values of the two buttons of a feedback element."""
+    if element.get("type") != "feedback_buttons":
+        return []
+    return [element[key]["value"] for key in FEEDBACK_BUTTONS]
 
 
 def _options(element: Json) -> list[Json]:

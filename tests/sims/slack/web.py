@@ -111,6 +111,12 @@ METHODS = {
     ),
     "users.info": Method(reads.users_info, "users:read", 4, "user include_locale"),
     "users.list": Method(reads.users_list, "users:read", 2, "cursor limit include_locale team_id"),
+    "usergroups.list": Method(
+        reads.usergroups_list,
+        "usergroups:read",
+        2,
+        "include_count include_disabled include_users team_id",
+    ),
     "bots.info": Method(reads.bots_info, "users:read", 3, "bot team_id"),
     "team.info": Method(
         reads.team_info, "team:read", 3, "team domain include_slackbot_availability"
@@ -156,7 +162,19 @@ def call(slack: Platform, name: str, token: str, values: Json, tokens: tuple[str
     unknown = set(args.values) - set(method.accepts.split()) - _ALWAYS
     if unknown:
         raise invalid(*(f"unknown argument: {key}" for key in sorted(unknown)))
+    _require_known_blocks(slack, args)
     return method.does(slack, args)
+
+
+def _require_known_blocks(slack: Platform, args: Args) -> None:
+    """Refuse the block types that this workspace does not know."""
+    blocks = args.json("blocks") if slack.unknown_blocks and "blocks" in args else []
+    for number, block in enumerate(blocks):
+        if block.get("type") in slack.unknown_blocks:
+            messages = [
+                f"[ERROR] unsupported type: {block['type']} [json-pointer:/blocks/{number}]"
+            ]
+            raise ApiError("invalid_blocks", response_metadata={"messages": messages})
 
 
 def _authenticate(slack: Platform, method: Method, token: str, tokens: tuple[str, str]) -> None:

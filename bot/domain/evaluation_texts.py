@@ -1,0 +1,69 @@
+"""What the commands `export feedback` and `eval` say, and the words of the report."""
+
+from __future__ import annotations
+
+from bot.domain.spending import NANO
+
+TITLE = "Old and new answers"
+NO_CASES = "There is no reply to replay."
+NOTHING_RATED = "No one has voted in this time."
+ASK = "Continue? [y/N] "
+NOT_CONFIRMED = "Nothing was sent. Use --yes to continue without being asked."
+NEEDS_SOURCE = "name a file of `threadline export feedback`, or use --last 7d"
+BAD_TIME = "write a number of days or hours, such as 7d or 24h, or a date, such as 2026-11-30"
+OWN_PROMPTS = "the prompts of the settings and profiles"
+NO_ANSWER = "No answer."
+CHANGES = "Changes, word by word"
+TOO_LONG = "The answers are too long to be compared word by word."
+OLD, NEW = "Then", "Now"
+VOTE_SIGNS = {"up": "👍", "down": "👎"}
+ROWS = (
+    "Model",
+    "Answers",
+    "Failed",
+    "Input tokens",
+    "Output tokens",
+    "Cost",
+    "First text, median and 95 %",
+    "Whole answer, median and 95 %",
+)
+
+
+def estimate(requests: int, model: str, tokens: tuple[int, int], cost: int | None) -> str:
+    """What a replay should take; `tokens` are input and output."""
+    asked, said = tokens
+    price = "a price that is not known" if cost is None else f"about {money(cost)}"
+    noun = "request" if requests == 1 else "requests"
+    return (
+        f"{requests:,} {noun} to {model}: about {asked:,} tokens of input and {said:,} of output, "
+        f"for {price}."
+    )
+
+
+def kept(count: int) -> str:
+    """How many answers an earlier run had left."""
+    noun = "answer of an earlier run is" if count == 1 else "answers of an earlier run are"
+    return f"{count:,} {noun} kept."
+
+
+def progress(done: int, count: int) -> str:
+    """How far a replay is."""
+    return f"{done:,} of {count:,}"
+
+
+def written(path: str, failed: int) -> str:
+    """Where the report is."""
+    note = f"; {failed:,} failed, and the same command tries these again" if failed else ""
+    return f"The report is {path}{note}."
+
+
+def money(cost: int) -> str:
+    """Billionths of a dollar, for people."""
+    value = cost / NANO
+    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+
+
+def attachments_left_out(count: int) -> str:
+    """A note on a case whose files are not replayed."""
+    noun = "file or link is" if count == 1 else "files and links are"
+    return f"{count:,} {noun} not part of the replay."

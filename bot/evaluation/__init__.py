@@ -1,0 +1,1 @@
+"""Compares models and prompts on conversations that people had."""
