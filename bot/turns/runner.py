@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from bot.common.fair_slots import FairSlots, SlotOwner, WaitReason
 from bot.common.retry import retry_while_unavailable
 from bot.context.compaction import Compactor
 from bot.context.requests import ContextPorts, RequestBuilder
@@ -55,7 +56,6 @@ from bot.turns.outcome import (
 )
 from bot.turns.reasoning import ReasoningView
 from bot.turns.scheduler import Interrupt
-from bot.turns.slots import SlotOwner, TurnSlots, WaitReason
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class TurnRunner:
     ) -> None:
         self.store, self.surface, self.clock = store, surface, context.clock
         self.options, self.attachments = context.options, attachments
-        self.slots = TurnSlots(
+        self.slots = FairSlots(
             running=self.options.max_concurrent,
             queued=self.options.max_queued,
             is_shared=is_shared,
