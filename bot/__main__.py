@@ -238,7 +238,7 @@ def _check_prices(settings: Settings) -> Iterator[str]:
 
     if not (budgets := money_budgets(resolve_policy(settings))):
         return
-    from bot.core import find_unpriced
+    from bot.resources import find_unpriced
 
     for name in asyncio.run(find_unpriced(settings)):
         yield (

@@ -21,11 +21,12 @@ from bot.config.consistency import require_consistent
 from bot.config.models import examine
 from bot.config.reload import ConfigSource, ConfigWatcher
 from bot.config.settings import Settings
-from bot.core import Core, Resources, build_core, build_models, open_resources
+from bot.core import Core, build_core
 from bot.doctor import check_all
 from bot.domain.health import Finding, Health
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
+from bot.resources import Resources, build_models, open_resources
 from bot.wiring.platforms import build_platforms
 from bot.wiring.web import build_http_component, build_web
 

@@ -7,26 +7,22 @@ refuses no message: it is stored, and withheld from requests until `bot.turns.ac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
 from bot.domain import access_texts
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import PlatformError
-from bot.domain.inbox import Address, Command, CommandReply, Incoming
+from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.policy import ALLOWED, Access, AnswerMode, Controllers, Verdict
+from bot.inbox.background_replies import BackgroundReplies
 from bot.inbox.commands import CONTINUE, EFFORT, MODEL, RESET, RETRY, STOP, UNDO, number_of
 from bot.inbox.feedback_commands import COMMENT, VOTE
-from bot.ports.platform import Adapter
 from bot.ports.policy import Policy
 from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
-
-TELL_SECONDS = 30.0
-"""Limit for a private sentence, which may wait for the platform's rate limit."""
 
 CONTROLS = frozenset({STOP, RETRY, CONTINUE, UNDO, RESET})
 """Commands that change what others see: for those who `controls` names."""
@@ -57,10 +53,8 @@ class Admission:
 class AccessGate:
     """Applies the rules to messages and commands. None as `policy`: there are no rules."""
 
-    def __init__(
-        self, *, policy: Policy | None, store: Store, adapters: Mapping[str, Adapter]
-    ) -> None:
-        self._policy, self._store, self._adapters = policy, store, adapters
+    def __init__(self, *, policy: Policy | None, store: Store, replies: BackgroundReplies) -> None:
+        self._policy, self._store, self._replies = policy, store, replies
 
     def listens(self, channel: ConversationKey, category: str = "") -> bool:
         """See `AccessLookup.listens`."""
@@ -156,7 +150,15 @@ class AccessGate:
         verdict = await self._may_ask(key, author)
         return await self._sentence(key, verdict) if verdict.access is Access.REFUSED else ""
 
-    async def notice(self, admission: Admission) -> str:
+    async def refuse(self, admission: Admission) -> Receipt:
+        """Store nothing, and tell the author why, once a day. Raises StoreUnavailable."""
+        incoming, sentence = admission.incoming, await self._notice(admission)
+        log.info("a person may not ask", conversation=str(incoming.key), notice=bool(sentence))
+        if sentence:
+            self._replies.tell(incoming, sentence)
+        return Receipt.REFUSED
+
+    async def _notice(self, admission: Admission) -> str:
         """What to tell the author of a refused message now; "" if they were told today.
 
         Not empty counts as a notice that was sent. Raises StoreUnavailable.
@@ -167,15 +169,6 @@ class AccessGate:
         if not await self._store.refusal_due(incoming.key, incoming.author.id, reason):
             return ""
         return await self._sentence(incoming.key, admission.verdict)
-
-    async def tell(self, incoming: Incoming, sentence: str) -> None:
-        """Show `sentence` to the author alone."""
-        directory = self._adapters[incoming.key.platform].directory
-        try:
-            async with asyncio.timeout(TELL_SECONDS):
-                await directory.tell(incoming.key, incoming.author, sentence)
-        except (PlatformError, TimeoutError) as error:
-            log.warning("a refused person could not be reached", error=repr(error))
 
     async def _sentence(self, key: ConversationKey, verdict: Verdict) -> str:
         admins = () if self._policy is None else (await self._policy.effective(key)).admins

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import structlog
 
 from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import Author, Conversation, ConversationKey
-from bot.domain.errors import CommandDone, PlatformError, StoreUnavailable
+from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import (
     Accepted,
     Address,
@@ -29,6 +27,9 @@ from bot.domain.inbox import (
 from bot.inbox import commands
 from bot.inbox.access import AccessGate, Admission
 from bot.inbox.attachments import AttachmentIntake
+from bot.inbox.background_replies import BackgroundReplies
+from bot.inbox.backlog import BacklogReader
+from bot.inbox.command_executor import CommandExecutor
 from bot.inbox.edits import RECENT_EDIT_SECONDS, EditHandler
 from bot.inbox.notices import StorageNotices
 from bot.inbox.rates import RateGate
@@ -41,13 +42,6 @@ from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
-
-BACKLOG_SECONDS = 1.5
-"""Limit for reading the messages before a mention, within the 3 s that Slack allows for its
-acknowledgement."""
-
-SAY_SECONDS = 30.0
-"""Limit for showing a command's reply, which may wait for the platform's rate limit."""
 
 RECENT_CHOICES = 5
 """Conversations of one person that a reset in a channel offers."""
@@ -79,18 +73,26 @@ class DurableInbox:
         policy: Policy | None = None,
         rates: QuestionRates | None = None,
     ) -> None:
-        self._store, self._scheduler, self._commands = store, scheduler, commands
-        self._models, self._adapters, self._edits = models, adapters, edits
+        self._store, self._scheduler = store, scheduler
+        self._models, self._edits = models, edits
         self._clock, self._missed_seconds = clock, missed_seconds
         self._intake = intake
-        self._gate = AccessGate(policy=policy, store=store, adapters=adapters)
+        self._replies = BackgroundReplies(adapters)
+        self._gate = AccessGate(policy=policy, store=store, replies=self._replies)
         self._rates = RateGate(
             rates=rates or QuestionRates(policy, clock),
             store=store,
             clock=clock,
-            tell=lambda incoming, text: self._show_later(self._gate.tell(incoming, text)),
+            tell=self._replies.tell,
         )
-        self._says: set[asyncio.Task[None]] = set()
+        self._commands = CommandExecutor(
+            commands=commands,
+            store=store,
+            gate=self._gate,
+            rates=self._rates,
+            replies=self._replies,
+        )
+        self._backlog = BacklogReader(store=store, gate=self._gate, adapters=adapters)
         self._notices = StorageNotices(clock.monotonic)
         self._connected: set[str] = set()
 
@@ -112,7 +114,7 @@ class DurableInbox:
         """Accept a message. Raises StoreUnavailable if it could not be stored."""
         command = commands.parse(incoming, self._models.names)
         if command is not None:
-            return await self._receive_command(incoming, command)
+            return await self._commands.receive(incoming, command)
         with self._waking_conversations() as accepted:
             accepted.append(await self._accept(incoming))
         return accepted[0].receipt
@@ -138,7 +140,7 @@ class DurableInbox:
         admission = Admission(incoming, await self._gate.verdict(incoming))
         if is_known and admission.refused:
             if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not one that is read again
-                await self._refuse(admission)
+                await self._gate.refuse(admission)
             return
         if not await self._apply_edit(admission, edited_at):
             await self.receive(incoming)
@@ -168,10 +170,7 @@ class DurableInbox:
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def command(self, command: Command) -> CommandReply:
         """Execute a slash command, button or shortcut."""
-        try:
-            return await self._execute(command)
-        except CommandDone:
-            return commands.SHOWN_BY_THE_REPLY
+        return await self._commands.run(command)
 
     async def conversation_of(self, source: str) -> ConversationKey | None:
         """The conversation that a platform message belongs to."""
@@ -213,7 +212,7 @@ class DurableInbox:
             for incoming in messages:
                 command = commands.parse(incoming, self._models.names)
                 if command is not None:
-                    await self._receive_missed_command(incoming, command)
+                    await self._commands.receive_missed(incoming, command)
                 else:
                     late = incoming.sent_at < too_old
                     if late and await self._is_passed_by(incoming):
@@ -253,9 +252,8 @@ class DurableInbox:
         return await self._store.last_questions(platform, since=since, limit=MAX_RECHECKS)
 
     async def aclose(self) -> None:
-        """Wait for command replies that are being shown."""
-        if self._says:
-            await asyncio.wait(self._says, timeout=SAY_SECONDS)
+        """Wait for replies that are being shown."""
+        await self._replies.aclose()
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def _accept(self, incoming: Incoming) -> Accepted:
@@ -264,30 +262,17 @@ class DurableInbox:
             return Accepted(Receipt.IGNORED)
         if admission.refused:
             known = await self._store.conversation_of(incoming.source)
-            return Accepted(Receipt.KNOWN if known else await self._refuse(admission))
+            return Accepted(Receipt.KNOWN if known else await self._gate.refuse(admission))
         return await self._rates.accept(admission.incoming, partial(self._store_it, admission))
 
     async def _store_it(self, admission: Admission) -> Accepted:
         incoming = self._intake.prepare(admission.incoming)
-        backlog = [self._intake.prepare(one) for one in await self._read_backlog(incoming)]
+        backlog = [self._intake.prepare(one) for one in await self._backlog.read(incoming)]
         accepted = await self._store.accept(incoming, backlog, withheld=admission.withheld)
         for each in (incoming, *backlog):
             self._intake.wake(each)
         log.debug("message", source=incoming.source, receipt=accepted.receipt.value)
         return accepted
-
-    async def _refuse(self, admission: Admission) -> Receipt:
-        """Store nothing, and tell the author why, once a day."""
-        incoming, sentence = admission.incoming, await self._gate.notice(admission)
-        log.info("a person may not ask", conversation=str(incoming.key), notice=bool(sentence))
-        if sentence:
-            self._show_later(self._gate.tell(incoming, sentence))
-        return Receipt.REFUSED
-
-    def _show_later(self, showing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(showing)
-        self._says.add(task)
-        task.add_done_callback(self._says.discard)
 
     @contextmanager
     def _waking_conversations(self) -> Iterator[list[Accepted]]:
@@ -299,54 +284,3 @@ class DurableInbox:
             for each in accepted:
                 if each.receipt is Receipt.QUESTION and each.conversation is not None:
                     self._scheduler.wake(each.conversation)
-
-    async def _receive_missed_command(self, incoming: Incoming, command: Command) -> None:
-        """Execute a missed command, unless later messages were accepted before it."""
-        if await self._store.has_message_after(incoming.key, incoming.position):
-            log.info("a missed command comes too late", command=command.name)
-            return
-        await self._receive_command(incoming, command)
-
-    async def _receive_command(self, incoming: Incoming, command: Command) -> Receipt:
-        """Execute a command once; returns when that is stored, also for a repeated delivery."""
-        try:
-            answer = await self._execute(command)
-        except CommandDone:
-            return Receipt.KNOWN
-        if answer.refused:
-            admission = Admission(incoming, await self._gate.verdict(incoming))
-            if admission.refused:  # also as a question: one sentence a day is enough
-                return await self._refuse(admission)
-        self._show_later(self._say(incoming, answer))
-        return Receipt.COMMAND
-
-    async def _execute(self, command: Command) -> CommandReply:
-        """Execute a command; raises CommandDone if its message was processed before."""
-        log.info("command", command=command.name, conversation=str(command.key))
-        return await self._gate.refuse_command(command) or await self._rates.run(
-            command, self._commands.run
-        )
-
-    async def _say(self, incoming: Incoming, answer: CommandReply) -> None:
-        try:
-            async with asyncio.timeout(SAY_SECONDS):
-                await self._adapters[incoming.key.platform].say(incoming, answer)
-        except (PlatformError, TimeoutError) as error:
-            log.warning("a command's reply was not shown", error=repr(error))
-
-    async def _read_backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """The messages of a thread before the first mention of the bot in it, or the other bots'
-        posts above a mention in a channel.
-        """
-        has_backlog = incoming.in_old_thread or incoming.stands_alone
-        if not (has_backlog and incoming.address.begins):
-            return ()
-        if await self._store.find(incoming.key) is not None:
-            return ()
-        try:
-            async with asyncio.timeout(BACKLOG_SECONDS):
-                found = await self._adapters[incoming.key.platform].backlog(incoming)
-                return await self._gate.select_readable(found)
-        except (PlatformError, TimeoutError) as error:
-            log.warning("the messages before a mention could not be read", error=repr(error))
-            return ()

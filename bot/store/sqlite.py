@@ -37,6 +37,7 @@ from bot.store import (
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqliteAttachments
 from bot.store.audit import SqliteAudit
+from bot.store.budget_sums import forget_old_sums
 from bot.store.connection import open_readers, open_writer
 from bot.store.contexts import SqliteContexts
 from bot.store.erasure_list import ErasureList, apply_missing
@@ -50,7 +51,7 @@ from bot.store.operations import reads, writes, writes_at
 from bot.store.policy import SqlitePolicy
 from bot.store.privacy import SqlitePrivacy
 from bot.store.purge import Purger
-from bot.store.spending import SqliteSpending, forget_old_sums
+from bot.store.spending import SqliteSpending
 from bot.store.staging import FileOperations, data_of, with_digests
 
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores

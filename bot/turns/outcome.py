@@ -63,6 +63,10 @@ class ReplyDraft:
         self.finish_reason = delta.finish_reason or self.finish_reason
         self.usage = delta.usage or self.usage
 
+    def add_notice(self, sentence: str) -> None:
+        """Add a sentence to those above the answer; "" adds none."""
+        self.notice = " ".join(filter(None, (self.notice, sentence)))
+
     @property
     def content(self) -> str:
         """The answer so far, without text that turned out to be reasoning."""

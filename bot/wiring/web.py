@@ -12,7 +12,6 @@ import structlog
 from bot.common import descriptors
 from bot.common.supervisor import Component
 from bot.config.settings import Settings
-from bot.core import Resources, build_reporter, build_usage_reports
 from bot.domain.conversations import Role
 from bot.domain.errors import SettingsError, TemplateError
 from bot.domain.health import Health
@@ -21,6 +20,7 @@ from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
+from bot.resources import Resources, build_reporter, build_usage_reports
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

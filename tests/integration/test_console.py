@@ -13,9 +13,10 @@ from adapters.console.adapter import ConsoleAdapter
 from adapters.console.lines import make_private
 from bot.common.clock import SystemClock
 from bot.config.settings import load
-from bot.core import build_core, open_resources
+from bot.core import build_core
 from bot.domain import texts
 from bot.domain.errors import AnswerFailed
+from bot.resources import open_resources
 from tests.support.catalog import offering
 
 

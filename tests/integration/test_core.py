@@ -120,7 +120,7 @@ async def test_reading_an_old_thread_has_a_time_limit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading must not delay the acknowledgement: the question is answered without the history."""
-    monkeypatch.setattr("bot.inbox.inbox.BACKLOG_SECONDS", 0.05)
+    monkeypatch.setattr("bot.inbox.backlog.BACKLOG_SECONDS", 0.05)
     world.adapter.slow_backlog = True
     receipt = await world.inbox.receive(replace(said(3, "which?"), in_old_thread=True))
     assert receipt is Receipt.QUESTION

@@ -10,7 +10,6 @@ import pytest
 from bot.config.settings import Settings
 from bot.context.report import WindowReporter
 from bot.context.requests import TurnOptions
-from bot.core import open_resources
 from bot.domain.conversations import Author, Effort, Role
 from bot.domain.inbox import Command, Receipt
 from bot.domain.policy import (
@@ -31,6 +30,7 @@ from bot.domain.policy import (
 )
 from bot.domain.tokens import message_tokens
 from bot.policy.rules import PolicyRules
+from bot.resources import open_resources
 from tests.support.catalog import FixedCatalog
 from tests.support.content_kit import context_of
 from tests.support.core_kit import CLOCK, World, world_at

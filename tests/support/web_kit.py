@@ -22,10 +22,11 @@ import aiohttp
 from bot.common.clock import SystemClock
 from bot.config.consistency import require_consistent
 from bot.config.settings import load
-from bot.core import Core, build_core, open_resources
+from bot.core import Core, build_core
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
+from bot.resources import open_resources
 from bot.wiring.web import build_http_server, build_web
 from tests.sims.model.client import ModelSim
 

@@ -28,7 +28,7 @@ from bot.domain.spending import (
     UsageQuery,
     account_of,
 )
-from bot.store import spending
+from bot.store import budget_sums, daily_usage, spending
 from bot.store.migrate import MIGRATIONS, load
 from tests.support.store_kit import ANN, BEN, key
 
@@ -215,12 +215,12 @@ def check(world: World) -> None:
         for line in entry.lines
     }
     for line, state in zip(
-        lines.values(), spending.states(world.db, list(lines.values())), strict=True
+        lines.values(), budget_sums.states(world.db, list(lines.values())), strict=True
     ):
         assert (state.spent, state.reserved) == world.spent(line)
         assert state.spent + state.reserved <= line.limit + most_reserved(world, line)
     by = (UsageField.PERSON, UsageField.CHANNEL, UsageField.DAY)
-    found = spending.usage(world.db, UsageQuery(), by, limit=1_000)
+    found = daily_usage.usage(world.db, UsageQuery(), by, limit=1_000)
     counted = {row.group: (row.requests, row.usage.total_tokens, row.cost) for row in found}
     expected: dict[tuple[str, ...], tuple[int, int, int]] = {}
     for entry in world.entries:
