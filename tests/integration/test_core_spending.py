@@ -126,8 +126,9 @@ async def bank_at(
             budgets=budgets,
             clock=SystemClock(),
         )
-        world = world_of(tmp_path / "threadline.db", store, meter=meter, **options)
-        world.scheduler._work.__self__._models = Catalog(models)  # type: ignore[attr-defined]
+        world = world_of(
+            tmp_path / "threadline.db", store, meter=meter, catalog=Catalog(models), **options
+        )
         try:
             yield Bank(world, sim, meter, budgets, tmp_path / "threadline.db")
         finally:

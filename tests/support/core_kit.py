@@ -29,7 +29,7 @@ from bot.inbox.policy_commands import PolicyCommands
 from bot.policy.rates import QuestionRates
 from bot.policy.rules import PolicyRules
 from bot.ports.inbox import Inbox
-from bot.ports.model import ChatModel
+from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.spending import Meter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
@@ -233,12 +233,14 @@ def world_of(
     policy: PolicyRules | None = None,
     meter: Meter | None = None,
     directory: FixedDirectory | None = None,
+    catalog: ModelCatalog | None = None,
     **options: Any,
 ) -> World:
     """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
 
     `wrap` replaces the parts of the store that the compactor uses. Without `policy` there are no
-    rules. `directory` knows the people and places of the fake platform.
+    rules. `directory` knows the people and places of the fake platform. `catalog` answers in place
+    of the scripted models.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     adapter.directory = directory or adapter.directory
@@ -258,7 +260,7 @@ def world_of(
     runner = TurnRunner(
         store=store,
         surface=adapter.surface,
-        models=models,
+        models=catalog or models,
         context=context_of(
             store,
             CLOCK,
