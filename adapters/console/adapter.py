@@ -21,7 +21,7 @@ from adapters.console.surface import (
     limits,
     renderer_for,
 )
-from bot.domain import texts
+from bot.domain import access_texts, texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import AnswerFailed, AttachmentError, StoreUnavailable
@@ -164,6 +164,9 @@ class ConsoleAdapter:
             return
         if receipt is Receipt.REFUSED:
             await self._refuse(inbox)
+        if receipt is Receipt.TOO_EARLY and self._piped:  # otherwise the core has said it
+            seconds = await inbox.wait_seconds(self._key, self._author)
+            raise AnswerFailed(access_texts.too_early(seconds, own=True))
         if receipt in (Receipt.QUESTION, Receipt.COMMAND):
             await self._answered.wait()
 

@@ -16,7 +16,7 @@ import discord
 from adapters.discord.access import AllowedGuilds, can_member_read
 from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM
 from adapters.discord.errors import UNKNOWN_CHANNEL
-from adapters.discord.guild_facts import ChannelFacts, GuildFacts, RoleFacts
+from adapters.discord.guild_facts import GuildFacts
 from adapters.discord.members import Members
 from adapters.discord.payload_schemas import GUILD_MEMBER, UNNAMED
 from adapters.discord.payload_validation import validate
@@ -128,12 +128,7 @@ class DiscordDirectory:
     async def _channels_named(self, guild: int, channel: str) -> Sequence[int]:
         """The channels with a name (`#ops`), or the one with an id, which may be a thread's."""
         if channel.startswith("#"):
-            name = fold(channel)
-
-            def is_named(facts: ChannelFacts) -> bool:
-                return not facts.is_category and fold(facts.name) == name
-
-            return await self._facts.find_channels(guild, is_named)
+            return await self._facts.find_channels(guild, fold(channel), categories=False)
         return [int(channel)] if channel.isdecimal() else []
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
@@ -207,34 +202,33 @@ class DiscordDirectory:
             return True
         key = ConversationKey(PLATFORM, ref.workspace or DIRECT_MESSAGES, "", "")
         for guild in await self._guilds_of(key):
-            with suppress(Gone):  # the bot is not in that guild
+            with suppress(Gone):  # no such person, or the bot is not in that guild
                 if await self._is_known_in(guild, ref):
                     return True
         return False
 
     async def _is_known_in(self, guild: int, ref: PersonRef) -> bool:
-        """Whether a guild has the person, role or channel that a reference names."""
+        """Whether a guild has what a reference names. Raises Gone if it has no such person."""
         if ref.kind is PersonKind.USER:
-            try:
-                return ref.value.isdecimal() and bool(
-                    await self._members.roles(guild, int(ref.value))
-                )
-            except Gone:
+            if not ref.value.isdecimal():
                 return False
+            await self._members.roles(guild, int(ref.value))
+            return True
         if ref.kind is PersonKind.CHANNEL:
             return await self._has_channel(guild, ref.value)
+        return await self._has_role(guild, ref)
+
+    async def _has_role(self, guild: int, ref: PersonRef) -> bool:
         by_name = ref.kind is PersonKind.NAME
 
-        def is_meant(id_: int, role: RoleFacts) -> bool:
-            return fold(role.name) == ref.value if by_name else str(id_) == ref.value
+        def is_meant(id_: int, name: str) -> bool:
+            return fold(name) == ref.value if by_name else str(id_) == ref.value
 
         cached = await self._facts.find_cached(guild)
-        if cached is not None and any(
-            is_meant(role.id, RoleFacts(role.name, 0)) for role in cached.roles
-        ):
+        if cached is not None and any(is_meant(role.id, role.name) for role in cached.roles):
             return True
         listed = await self._facts.list_roles(guild)
-        if any(is_meant(id_, role) for id_, role in listed.items.items()):
+        if any(is_meant(id_, role.name) for id_, role in listed.items.items()):
             return True
         if not listed.complete:
             raise Unsettled("the guild's roles cannot be read")
@@ -255,12 +249,8 @@ class DiscordDirectory:
         if ref.level is not PlaceLevel.CATEGORY:
             channel = ref.value.partition("/")[0]
             return await self._has_channel(guild, f"#{channel}" if ref.is_name else channel)
-
-        def is_meant(facts: ChannelFacts) -> bool:
-            return facts.is_category and fold(facts.name) == ref.value
-
         if ref.is_name:
-            return bool(await self._facts.find_channels(guild, is_meant))
+            return bool(await self._facts.find_channels(guild, ref.value, categories=True))
         found = await self._facts.channel(guild, _id(ref.value))
         return found is not None and found.is_category
 

@@ -6,7 +6,7 @@ missing, and what is missing in an incomplete answer is unknown rather than abse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +31,7 @@ from adapters.discord.payload_validation import (
 from adapters.discord.payloads import read_id
 from adapters.discord.rest import RestApi, request_scopes
 from adapters.discord.shared_requests import SharedRequests
+from bot.config.policy_references import fold
 from bot.domain.errors import Unsettled
 
 T = TypeVar("T")
@@ -160,18 +161,24 @@ class GuildFacts:
             raise Unsettled("the guild's channels cannot be read")
         return listed.items.get(channel)
 
-    async def find_channels(
-        self, guild: int, is_wanted: Callable[[ChannelFacts], bool]
-    ) -> list[int]:
-        """The ids of the channels and categories that are wanted. Raises a PlatformError."""
+    async def find_channels(self, guild: int, name: str, *, categories: bool) -> list[int]:
+        """The ids of the channels, or categories, with a folded name. Raises a PlatformError."""
         cached = await self.find_cached(guild)
         if cached is not None:
-            everything = {channel.id: _channel_of(channel) for channel in cached.channels}
-            found = [id_ for id_, facts in everything.items() if is_wanted(facts)]
+            found = [
+                channel.id
+                for channel in cached.channels
+                if fold(channel.name) == name
+                and isinstance(channel, discord.CategoryChannel) is categories
+            ]
             if found:
                 return found
         listed = await self.list_channels(guild)
-        found = [id_ for id_, facts in listed.items.items() if is_wanted(facts)]
+        found = [
+            id_
+            for id_, facts in listed.items.items()
+            if fold(facts.name) == name and facts.is_category is categories
+        ]
         if not found and not listed.complete:
             raise Unsettled("the guild's channels cannot be read")
         return found

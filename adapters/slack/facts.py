@@ -15,7 +15,7 @@ from adapters.slack.api import WebApi
 from adapters.slack.events import DIRECT, Identity
 from adapters.slack.fact_cache import FactCache
 from adapters.slack.payloads import Payload, ident, mapping
-from adapters.slack.people import Person, parse_person
+from adapters.slack.people import Person, is_stranger, parse_person
 from adapters.slack.user_groups import UserGroups, parse_groups
 from bot.config.policy_references import fold
 from bot.domain.errors import Gone, PlatformError
@@ -26,7 +26,7 @@ MAX_MEMBER_LISTS = 100
 """Channels whose members are known, up to a megabyte each."""
 
 MAX_HOMES = 20_000
-"""People whose workspace an event named; a person's id never moves to another workspace."""
+"""People whose workspace is known; a person's id never moves to another workspace."""
 
 MAX_MEMBERS, MAX_PAGES = 1_000, 10
 """Members that one request lists, and the number of requests: in a larger channel, membership may
@@ -90,7 +90,7 @@ class WorkspaceFacts:
             self._homes[user] = home
 
     def is_stranger(self, user: str) -> bool | None:
-        """Whether events showed the person to be of another organization; None if none did."""
+        """Whether the person is known to be of another organization; None if that is unknown."""
         return people.is_elsewhere(self._homes.get(user, ""), self._me)
 
     def channel_renamed(self, channel: str, name: str) -> None:
@@ -116,7 +116,11 @@ class WorkspaceFacts:
             if error.code in ABSENT:
                 raise Gone(code=error.code) from error
             raise
-        return parse_person(response.mapping("user"), self._me)
+        described = response.mapping("user")
+        person, home = parse_person(described, self._me), ident(described, "team_id")
+        if person.standing is not None and is_stranger(person) is not (home == self._me.team):
+            self.note_home(user, home)
+        return person
 
     async def _fetch_groups(self, _all: str) -> UserGroups:
         try:

@@ -42,6 +42,11 @@ def parse_person(user: Payload, me: Identity) -> Person:
     )
 
 
+def is_stranger(person: Person) -> bool:
+    """Whether a person is of another organization."""
+    return person.standing is Standing.STRANGER
+
+
 def _standing(user: Payload, me: Identity) -> Standing | None:
     flags = {name: user.get(name, False) for name in _FLAGS}
     if not all(isinstance(flag, bool) for flag in flags.values()) or not _workspaces(user):

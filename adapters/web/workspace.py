@@ -137,6 +137,8 @@ class Workspace:
             if receipt is Receipt.REFUSED:  # a command: questions were refused before
                 await self._chat.require_may_ask(incoming.key, user)
                 raise HTTPException(403, http_texts.MAY_NOT_ASK)
+            if receipt is Receipt.TOO_EARLY:
+                raise await self._chat.too_early(incoming.key, user)
             return await self._tell(user, incoming, receipt, answer)
 
     async def _prepare(
@@ -219,7 +221,7 @@ class Workspace:
         if answer.text and (answer.refused or command.name != commands.STOP):
             self._events.push_notice(user, found, answer.whole, client_id)
         self._events.push_thread(user, found)
-        return {"answer": answer.whole}
+        return {"answer": answer.whole, "refused": answer.refused}
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(

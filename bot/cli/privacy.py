@@ -32,7 +32,7 @@ from bot.store.errors import translate_errors
 from bot.store.sqlite import SqliteStore
 
 OPERATOR = "operator"
-"""In the audit, whoever uses the command line: the machine knows who that was."""
+"""The actor of these commands in the audit: the machine knows its users."""
 
 PAGE = 1_000
 

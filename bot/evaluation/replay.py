@@ -134,9 +134,9 @@ class Replay:
             except ModelError as error:
                 attempt.error = texts.model_failure(error)
             break
-        return await self._priced(attempt.result())
+        return await self._add_cost(attempt.result())
 
-    async def _priced(self, answer: Answer) -> Answer:
+    async def _add_cost(self, answer: Answer) -> Answer:
         if answer.usage is None:
             return answer
         return replace(answer, cost=await self._prices.cost(answer.model, answer.usage))

@@ -18,6 +18,7 @@ from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.policy import ALLOWED, Access, AnswerMode, Controllers, Verdict
 from bot.inbox.background_replies import BackgroundReplies
 from bot.inbox.commands import CONTINUE, EFFORT, MODEL, RESET, RETRY, STOP, UNDO, number_of
+from bot.inbox.feedback_commands import COMMENT, VOTE
 from bot.ports.policy import Policy
 from bot.ports.store import Store
 
@@ -26,9 +27,9 @@ log = structlog.stdlib.get_logger(__name__)
 CONTROLS = frozenset({STOP, RETRY, CONTINUE, UNDO, RESET})
 """Commands that change what others see: for those who `controls` names."""
 
-QUESTIONS = frozenset({MODEL, EFFORT})
-"""Commands about the next answer: for those who may ask for it. All other commands are for everyone
-who can see the conversation, or decide themselves."""
+FOR_ASKERS = frozenset({MODEL, EFFORT, VOTE, COMMENT})
+"""Commands about answers: for those who may ask. All other commands are for everyone who can see
+the conversation, or decide themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +117,9 @@ class AccessGate:
 
     async def _may_command(self, command: Command) -> Verdict:
         key, author = command.key, command.author
-        if self._policy is None or command.name not in CONTROLS | QUESTIONS:
+        if self._policy is None or command.name not in CONTROLS | FOR_ASKERS:
             return ALLOWED
-        if command.name in QUESTIONS:
+        if command.name in FOR_ASKERS:
             return await self._policy.may_ask(key, author)
         verdict = await self._may_control(self._policy, command)
         if verdict.allowed and command.name == CONTINUE:  # which asks a question

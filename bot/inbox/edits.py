@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.inbox import Change, Effect, Incoming
+from bot.domain.inbox import Address, Change, Effect, Incoming
 from bot.domain.turns import Outcome
 from bot.ports.clock import Clock
 from bot.ports.privacy import ErasedHere
@@ -22,7 +22,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 RECENT_EDIT_SECONDS = 300.0
 """An edit of a message that is not stored makes it a question only within this time: platforms send
-the same event when a message that was once edited is pinned or gets a preview."""
+the same event when a message that was once edited is pinned or gets a preview. The time begins with
+the message itself if that is to no one in particular."""
 
 
 class EditHandler:
@@ -54,7 +55,10 @@ class EditHandler:
             incoming.source, incoming.text, edited_at, incoming.attachments, withheld=withheld
         )
         if change.effect is Effect.UNKNOWN:
-            is_recent = self._clock.time() - edited_at < RECENT_EDIT_SECONDS
+            # A correction of an old message that was to no one in particular asks nothing new.
+            is_to_no_one = incoming.address is Address.CHANNEL
+            since = incoming.sent_at if is_to_no_one else edited_at
+            is_recent = self._clock.time() - since < RECENT_EDIT_SECONDS
             return not (is_recent and incoming.address.begins)
         if change.effect is Effect.REOPENED:
             on_reopened()

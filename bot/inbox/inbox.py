@@ -215,6 +215,8 @@ class DurableInbox:
                     await self._commands.receive_missed(incoming, command)
                 else:
                     late = incoming.sent_at < too_old
+                    if late and await self._is_passed_by(incoming):
+                        continue
                     # A read of its channel for each missed mention would double what they cost.
                     missed = replace(incoming, late=late, stands_alone=False)
                     accepted.append(await self._accept(missed))
@@ -222,6 +224,15 @@ class DurableInbox:
                         admission = Admission(incoming, await self._gate.verdict(incoming))
                         if not admission.refused:
                             await self._apply_edit(admission, incoming.edited_at)
+
+    async def _is_passed_by(self, incoming: Incoming) -> bool:
+        """Whether a message that is too old to answer addressed no one and is not stored.
+
+        No one waits for its answer, and each apology would be a thread.
+        """
+        if incoming.address is not Address.CHANNEL:
+            return False
+        return await self._store.conversation_of(incoming.source) is None
 
     async def watermarks(self, platform: str) -> Sequence[Watermark]:
         """The stored watermarks of a platform."""

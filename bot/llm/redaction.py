@@ -123,7 +123,7 @@ class _Placeholders:
 class Restorer:
     """Puts the values back into a streamed text; a placeholder may be split over its pieces.
 
-    A piece costs its own length: only a possible beginning of a placeholder is kept back.
+    The cost of a piece is its length: only a possible beginning of a placeholder is kept back.
     """
 
     def __init__(self, values: dict[str, str]) -> None:
@@ -139,7 +139,7 @@ class Restorer:
         return self._restore(text[:cut])
 
     def flush(self) -> str:
-        """What is kept back, because nothing follows."""
+        """The text that is kept back, because nothing follows."""
         kept, self._kept = self._kept, ""
         return kept
 

@@ -11,7 +11,7 @@ from bot.domain.privacy import Erased, Erasure, Person
 
 
 class ErasedHere(Protocol):
-    """What was erased in one conversation.
+    """The erasure in one conversation.
 
     `changes` are the turns that are affected, `gone` is the conversation if it was deleted.
     """
@@ -105,7 +105,7 @@ class PrivacyStore(Protocol):
 
     # ── export ────────────────────────────────────────────────────────────────────────────────
     async def export_person(self, person: Person) -> Sequence[Mapping[str, Any]]:
-        """What is known of the person beside messages."""
+        """The records of the person beside messages."""
         ...
 
     async def export_messages(

@@ -1,7 +1,7 @@
-"""The audit: appended to in the transaction of what it records, or by itself; read by its order.
+"""Appends to the audit, in the transaction that it records or in a separate one, and reads it.
 
 Invariant: no entry changes or disappears (triggers of migration 0012). Erasing a person replaces
-their id by that of the erasure.
+their id by the id of the erasure.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _EXTRACT_CHARACTERS = 200_000  # of one file that are compared with other people
 
 @dataclass(frozen=True, slots=True)
 class ErasedHere:
-    """What was erased in one conversation.
+    """The erasure in one conversation.
 
     `changes` are the turns that are affected, `gone` is the conversation if it was deleted.
     """

@@ -35,6 +35,8 @@ class ErasureList:
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_suffix(".erased")
+        self._known: dict[str, list[Erasure]] | None = None  # by digest, once it was asked for
+        self._known_salt: bytes | None = None
 
     def add(self, person: Person, at: float) -> Erasure:
         """Append an erasure and flush it to the disk. Raises StoreError."""
@@ -43,7 +45,25 @@ class ErasureList:
             person.workspace, at,
         )  # fmt: skip
         self._append(json.dumps(asdict(entry)))
+        self._known = None
         return entry
+
+    def has(self, platform: str, workspace: str, user: str, sent_at: float) -> bool:
+        """Whether a message of this time is a person's who was erased later.
+
+        Platforms still have it, and may deliver it again or return it as a thread's history.
+        """
+        if self._known is None:
+            self._known = {}
+            for entry in self.entries():
+                self._known.setdefault(entry.person, []).append(entry)
+        if not self._known:
+            return False
+        erasures = self._known.get(self.digest(platform, user), ())
+        return any(
+            sent_at <= entry.at and Person(platform, entry.workspace, user).covers(workspace)
+            for entry in erasures
+        )
 
     def entries(self) -> Sequence[Erasure]:
         """All erasures, oldest first. Raises StoreError."""
@@ -54,11 +74,13 @@ class ErasureList:
         return _digest(self._salt(), platform, user)
 
     def _salt(self) -> bytes:
-        lines = self._lines()
-        if not lines:
-            self._append(json.dumps({"salt": secrets.token_hex(16)}))
+        if self._known_salt is None:
             lines = self._lines()
-        return bytes.fromhex(json.loads(lines[0])["salt"])
+            if not lines:
+                self._append(json.dumps({"salt": secrets.token_hex(16)}))
+                lines = self._lines()
+            self._known_salt = bytes.fromhex(json.loads(lines[0])["salt"])
+        return self._known_salt
 
     def _lines(self) -> list[str]:
         if not self.path.exists():

@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 
 
 def export_person(db: sqlite3.Connection, person: Person) -> list[Record]:
-    """What is known of the person beside messages."""
+    """The records of the person beside messages."""
     names = erasure.names_of(db, person, 2**62)
     records: list[Record] = [{"type": "person", "person": str(person), "names": sorted(names)}]
     for row in db.execute(

@@ -1,6 +1,6 @@
 """Reads replies with their votes from a database, also while the bot runs, for the operator.
 
-Each reply is read in a transaction of its own, so that a long export does not hold back the bot.
+Each reply is read in a separate transaction, so that a long export does not hold back the bot.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
 from bot.ports.clock import Clock
 from bot.store import erasure, erasure_list, export, personal_records, retention
@@ -38,6 +39,11 @@ class SqlitePrivacy(Operations):
     pin = writes(retention.pin)
     export_person = reads(export.export_person)
     export_messages = reads(export.export_messages)
+
+    def was_erased(self, incoming: Incoming) -> bool:
+        """Whether a message is older than the erasure of its author. Raises StoreError."""
+        key = incoming.key
+        return self._list.has(key.platform, key.workspace, incoming.author.id, incoming.sent_at)
 
     async def list_erasure(self, person: Person) -> Erasure:
         """See the port."""

@@ -18,7 +18,7 @@ from typing import Self, TypedDict
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.health import Health
-from bot.domain.inbox import Accepted, Change, Incoming
+from bot.domain.inbox import Accepted, Change, Incoming, Receipt
 from bot.domain.turns import Claim, Death, Fence
 from bot.ports.clock import Clock
 from bot.store import (
@@ -231,6 +231,9 @@ class SqliteStore(FileOperations):
     async def accept(
         self, incoming: Incoming, backlog: Sequence[Incoming] = (), *, withheld: bool = False
     ) -> Accepted:
+        if self._privacy.was_erased(incoming):
+            return Accepted(Receipt.KNOWN)
+        backlog = [each for each in backlog if not self._privacy.was_erased(each)]
         everyone = [
             replace(each, attachments=await with_digests(each.attachments))
             if each.attachments

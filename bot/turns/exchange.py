@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import asyncio
 
+from bot.common.fair_slots import WaitReason
 from bot.context.requests import RequestBuilder
 from bot.context.segments import WindowUse
 from bot.domain import spending_texts, texts
-from bot.domain.errors import (
-    BudgetHeld,
-    BudgetSpent,
-    CannotSee,
-    ContextTooLong,
-    ImageRefused,
-)
+from bot.domain.errors import BudgetHeld, BudgetSpent, CannotSee, ContextTooLong, ImageRefused
 from bot.domain.model import ChatRequest, Delta
 from bot.ports.model import ChatModel
 from bot.replies.publisher import Publisher
@@ -25,7 +20,6 @@ from bot.turns import owners
 from bot.turns.display import ReplyParts
 from bot.turns.outcome import ReplyDraft
 from bot.turns.questions import TurnQuestions
-from bot.turns.slots import WaitReason
 from bot.turns.turn_ports import TurnPorts
 
 _WAITING = {WaitReason.BUSY: texts.QUEUED, WaitReason.LIMIT: texts.WAITS_ITS_TURN}
@@ -57,6 +51,8 @@ class ModelExchange:
             except BudgetHeld as error:
                 self._reply.note(texts.note(spending_texts.WAITING), queued=True)
                 await self._ports.meter.wait_for_room(error)
+                if await self._questions.check_askers():
+                    await self._questions.receive_attachments(self._reply)
             except BudgetSpent as error:
                 self._use_cheaper_model(error)
 

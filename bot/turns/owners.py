@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from bot.common.fair_slots import SlotOwner
 from bot.domain.conversations import Author
 from bot.domain.policy import Limits
 from bot.domain.replies import ReplyOwner
 from bot.domain.spending import Spender
 from bot.domain.turns import Claim
-from bot.turns.slots import SlotOwner
 
 
 def spender(claim: Claim) -> Spender:

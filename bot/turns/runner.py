@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from bot.common.fair_slots import FairSlots
 from bot.common.retry import retry_while_unavailable
 from bot.context.compaction import Compactor
 from bot.context.requests import ContextPorts
@@ -47,7 +48,6 @@ from bot.turns.outcome import (
 from bot.turns.questions import TurnQuestions
 from bot.turns.reasoning import ReasoningView
 from bot.turns.scheduler import Interrupt
-from bot.turns.slots import TurnSlots
 from bot.turns.turn_ports import TurnPorts
 
 log = structlog.stdlib.get_logger(__name__)
@@ -77,7 +77,7 @@ class TurnRunner:
             models=models,
             context=context,
             attachments=attachments,
-            slots=TurnSlots(
+            slots=FairSlots(
                 running=options.max_concurrent, queued=options.max_queued, is_shared=is_shared
             ),
             meter=meter or NoMeter(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.common.fair_slots import FairSlots
 from bot.context.requests import ContextPorts, RequestBuilder, TurnOptions
 from bot.context.turn_attachments import AttachmentPorts, TurnAttachments
 from bot.domain.policy import Limits
@@ -13,7 +14,6 @@ from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.spending import Meter
 from bot.ports.store import Store
 from bot.turns.access import AskerCheck
-from bot.turns.slots import TurnSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class TurnPorts:
     models: ModelCatalog
     context: ContextPorts
     attachments: AttachmentPorts
-    slots: TurnSlots
+    slots: FairSlots
     meter: Meter
     askers: AskerCheck
 

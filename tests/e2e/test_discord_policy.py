@@ -277,6 +277,27 @@ async def test_a_role_that_is_gone_at_the_claim_lets_no_one_in(team: Team) -> No
         assert "also mine" not in str((await team.model.last("and mine?")).body)
 
 
+async def test_rules_apply_to_what_was_missed(team: Team) -> None:
+    """Messages that are read after an outage bring no roles, so Discord is asked for them."""
+    sim, people = team.sim, team.people
+    async with team.bot:
+        await team.answer_to(await sim.mention("hello", user=people["alice"], channel=team.ops))
+    allowed = await sim.mention("missed deploy", user=people["dan"], channel=team.ops)
+    refused = await sim.mention("missed of Bob", user=people["bob"], channel=team.ops)
+    plain = await sim.say(people["bob"], team.support, "my printer smokes")
+    left = await sim.mention("missed of Ivy", user=people["ivy"], channel=team.ops)
+    await sim.leave_guild(people["ivy"])
+    async with team.bot:
+        await team.answer_to(allowed)
+        await team.answer_to(plain)
+        for person in ("bob", "ivy"):
+            await team.wait_told(person, policy_texts.NOT_ALLOWED)
+        assert (await team.model_of("missed deploy"))[0] == "ops"
+        assert not await team.has_thread(refused)
+        assert not await team.has_thread(left)
+        assert await team.model.streams(match="missed of") == []
+
+
 async def test_doctor_names_what_no_one_has(team: Team) -> None:
     """Without the gateway, and by the same rules as the running bot."""
     wrong = f'[[rules]]\nwhere = "discord:{d.GUILD}/#opps"\nallow = ["@on-cal", "role:5"]\n'

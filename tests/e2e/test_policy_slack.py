@@ -250,6 +250,12 @@ async def test_three_answer_modes(
         second = await sim.say(ids.ALICE, busy, "another one")
         for ts in (first, second):
             await whole(driver, ThreadRef(busy, ts, ts), "Sure.")
+        await sim.edit(busy, second, "another one, corrected")
+
+        async def is_answered_again() -> bool:
+            return len(await model.streams(match="corrected")) == 1
+
+        await sim.until(is_answered_again)
         await at_rest(driver)
         for text in ("before the mode", "for you", "by a stranger"):
             assert await model.streams(match=text) == []

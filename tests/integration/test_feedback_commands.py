@@ -76,7 +76,7 @@ async def converse(home: Path, model: ModelSim) -> None:
 
 
 async def run(*words: str) -> int:
-    """A command in another thread, because it runs a loop of its own."""
+    """A command, in another thread, because it runs an event loop."""
     return await asyncio.to_thread(main, words)
 
 
@@ -125,13 +125,13 @@ async def test_votes_are_exported_and_replayed(
         capsys.readouterr()
         assert await run(*command) == 1  # no terminal confirms it
         assert texts.NOT_CONFIRMED in capsys.readouterr().err
-        assert await asked_of_other(model) == []
+        assert await requests_of_replay(model) == []
 
         assert await run(*command, "--yes", "--concurrency", "1") == 0
         told = capsys.readouterr().err
         assert "2 requests to openai/sim-2: about" in told
         assert "1 failed" in told
-        asked = await asked_of_other(model)
+        asked = await requests_of_replay(model)
         assert all(b["messages"][0]["content"].startswith("Answer like a pirate.") for b in asked)
         assert [m["content"] for m in asked[0]["messages"][1:]] == [
             "the capital of France?",
@@ -155,15 +155,15 @@ async def test_votes_are_exported_and_replayed(
         with (home / "eval.jsonl").open("a") as file:
             file.write('{"run": "a run that was killed he')
         assert await run(*command, "--yes") == 0
-        assert len(await asked_of_other(model)) == 3
+        assert len(await requests_of_replay(model)) == 3
         assert texts.kept(1) in capsys.readouterr().err
         assert read_figures(home)["now"]["failed"] == 0
         assert "Arr, no." in (home / "eval.html").read_text()
         assert await run(*command) == 0  # nothing is missing, so nothing is asked
-        assert len(await asked_of_other(model)) == 3
+        assert len(await requests_of_replay(model)) == 3
 
 
-async def asked_of_other(model: ModelSim) -> list[Any]:
+async def requests_of_replay(model: ModelSim) -> list[Any]:
     """The requests to the model of the replay."""
     return [each.body for each in await model.streams() if each.body["model"] == "sim-2"]
 
@@ -192,7 +192,7 @@ async def test_replies_of_the_database_are_replayed(
         for more, count in (("--limit=1", 1), ("--limit=9", 3)):
             assert await run("eval", "--last", "7d", "--model", "openai/sim-2", "--yes", more) == 0
             assert len(read_figures(home)["cases"]) == count
-        asked = await asked_of_other(model)
+        asked = await requests_of_replay(model)
         assert len(asked) == 3
         prompts = {body["messages"][0]["content"].partition("\n")[0] for body in asked}
         assert prompts == {"You are terse."}  # the profile's own

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,7 @@ async def test_a_backup_from_before_does_not_bring_the_person_back(tmp_path: Pat
         # What the person writes later is theirs again.
         later = said(900, "evelyn is back", where=key("dnew", "t900"), author=EVE,
                      address=Address.DIRECT)  # fmt: skip
+        later = replace(later, sent_at=time.time())
         await store.accept(later)
     assert traces(saved)
     restore(path, saved)
@@ -93,6 +96,12 @@ async def test_a_backup_from_before_does_not_bring_the_person_back(tmp_path: Pat
     path.write_bytes(saved.read_bytes())
     assert traces(path)
     async with opened(path) as store:
+        assert traces(path) == {}
+        # What the platform still has is not stored again: a redelivery, and a thread's history.
+        old = replace(later, text="evelynmark again", message_id="m901", sent_at=time.time() - 60)
+        await store.accept(old)
+        asked = said(902, "bobmark", where=key("c9", "t9"), author=BOB)
+        await store.accept(asked, [replace(old, key=asked.key)])
         assert traces(path) == {}
         await store.accept(later)
     async with opened(path):

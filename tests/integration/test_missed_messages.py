@@ -55,9 +55,7 @@ class RecordingEdits:
     def __init__(self) -> None:
         self.known: list[tuple[str, float]] = []
 
-    async def apply_edit(
-        self, incoming: Incoming, edited_at: float, *, withheld: bool = False
-    ) -> bool:
+    async def apply_edit(self, incoming: Incoming, edited_at: float, **_: object) -> bool:
         self.known.append((incoming.text, edited_at))
         return True
 

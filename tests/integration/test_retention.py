@@ -1,4 +1,4 @@
-"""What is older than its place keeps it is erased at night; pinned conversations stay."""
+"""Old messages are erased at night, by the age that their place sets; pinned ones stay."""
 
 from __future__ import annotations
 
@@ -185,5 +185,5 @@ async def test_the_operator_forgets_exports_and_reads_the_audit(
         "policy.set", "conversation.read", "person.exported", "person.forgotten",
     ]  # fmt: skip
     assert {entry["actor"] for entry in entries[2:]} == {"operator"}
-    for wrong in (("forget", "nobody"), ("audit", "--since", "yesterday"), ("pin", "a/b")):
+    for wrong in (("forget", "wrong"), ("audit", "--since", "yesterday"), ("pin", "a/b")):
         assert (await run(*wrong))[0] == 2

@@ -33,6 +33,7 @@ from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.privacy_commands import PrivacyCommands
 from bot.llm.redaction import Redactor
+from bot.policy.open_directory import OpenDirectory
 from bot.policy.rules import PolicyRules
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
@@ -188,6 +189,7 @@ class History:
         summarizer = RepeatingModel("summarizer", self._requests)
         models = FixedCatalog(model, {})
         policy = PolicyRules(PolicyConfig(PolicyValues(redact=frozenset(Redaction))))
+        policy.connect(lambda _platform: OpenDirectory(_tell))
         self.compactor = Compactor(
             store=store,
             contexts=store.contexts(),
@@ -289,7 +291,7 @@ class History:
             author=Author(user, f"mark{place:02}q{int(user[1:]):05}z"),
             text=text,
             address=Address.DIRECT if is_direct else address,
-            sent_at=float(number),
+            sent_at=CLOCK.time(),
             attachments=self._files(place, user),
         )
         self._messages[place].append(incoming)
@@ -409,6 +411,10 @@ class History:
             if marks(line) & self._erased:
                 self.judged.leaks.append("an export has the erased")
         self.judged.exports += 1
+
+
+async def _tell(_key: ConversationKey, _author: Author, text: str) -> None:
+    raise AssertionError(text)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class ForgetPerson(BaseModel):
 
 
 class ForgetReceipt(BaseModel):
-    """What was erased."""
+    """The amounts that were erased."""
 
     receipt: str
     at: str

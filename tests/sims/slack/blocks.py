@@ -24,6 +24,7 @@ _LISTS = (
     ("context", "elements", 10),
     ("context_actions", "elements", 5),
 )
+CONTEXT_ACTIONS = ("feedback_buttons", "icon_button")  # allowed in `context_actions` only
 FEEDBACK_BUTTONS = ("positive_button", "negative_button")
 _ELEMENT = (("action_id", 255), ("value", 2_000), ("url", 3_000))
 MAX_BLOCK_ID = 255
@@ -115,6 +116,8 @@ def _element_errors(block: Json, where: str) -> Iterator[tuple[str, str]]:
         for key, most in _ELEMENT:
             if len(str(element.get(key) or "")) > most:
                 yield f"{where}/elements/{number}/{key}", f"must be less than {most + 1} characters"
+        if element.get("type") in CONTEXT_ACTIONS:
+            yield f"{where}/elements/{number}/type", f"unsupported element: {element['type']}"
         if element.get("type") == "static_select":
             yield from _select_errors(element, f"{where}/elements/{number}")
         if element.get("type") == "button":
@@ -131,7 +134,7 @@ def _context_action_errors(elements: list[Json], where: str) -> Iterator[tuple[s
         yield f"{where}/elements", "`action_id` must be unique within a block"
     for number, element in enumerate(elements):
         here = f"{where}/elements/{number}"
-        if element.get("type") not in ("feedback_buttons", "icon_button"):
+        if element.get("type") not in CONTEXT_ACTIONS:
             yield f"{here}/type", f"unsupported element: {element.get('type')}"
         if len(str(element.get("action_id") or "")) > 255:
             yield f"{here}/action_id", "must be less than 256 characters"

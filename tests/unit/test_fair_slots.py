@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
+from bot.common.fair_slots import FairSlots, SlotOwner, WaitReason
 from bot.domain.errors import QueueFull
-from bot.turns.slots import SlotOwner, TurnSlots, WaitReason
 from tests.support.clock import settle
 
 
@@ -20,7 +20,7 @@ class Queue:
     """
 
     def __init__(self, running: int, queued: int = 1_000, **limits: int) -> None:
-        self.slots = TurnSlots(running=running, queued=queued)
+        self.slots = FairSlots(running=running, queued=queued)
         self.limits = limits
         self.noted: list[WaitReason] = []
         self.started: list[str] = []
@@ -128,7 +128,7 @@ async def test_one_workspace_cannot_fill_the_queue() -> None:
 
 async def test_a_person_or_a_channel_has_no_more_slots_than_the_rules_allow() -> None:
     """Who waits because of a limit holds back no one else, and gets the next slot within it."""
-    queue = Queue(10, most=2, channel_most=3)
+    queue = Queue(9, most=2, channel_most=3)
     tasks = [queue.ask(person) for person in ("ann",) * 5 + ("ben",) * 2]
     await settle()
     assert queue.started == ["ann", "ann", "ben"]
@@ -143,7 +143,7 @@ async def test_a_person_or_a_channel_has_no_more_slots_than_the_rules_allow() ->
 
 
 async def _take_elsewhere(queue: Queue) -> None:
-    async with queue.slots.take(SlotOwner("", "cem", "elsewhere"), on_wait=lambda _: None):
+    async with queue.slots.take(SlotOwner("", "cem", "elsewhere")):
         pass
 
 

@@ -1,15 +1,16 @@
-"""Limits how many turns run concurrently, fairly between workspaces and between people.
+"""Limits how many turns, downloads or summaries run concurrently, fairly between workspaces and
+people.
 
-Invariants, for turns that the rules allow to run:
-- The last free slot is for a person who holds none. Once a second workspace is known, it is for a
-  workspace that holds none, and the one before it for a person: a first question waits neither for
-  another person's second nor for another workspace's burst.
+Invariants, for what the rules allow to run:
+- The last free slot is for a person who holds none. With many slots or several workspaces it is for
+  a workspace that holds none, and the one before it for a person: a first question waits neither
+  for another person's second nor for another workspace's burst.
 - A freed slot goes to the waiting workspace with the fewest slots, and there to the person with the
   fewest; among equals the one whose last grant is the oldest.
 - One person may fill half of the remaining queue, and one of several workspaces seven eighths of
   it, so that it always has room for another.
-- A turn that waits because its person or channel has as many slots as the rules allow holds back no
-  other turn.
+- What waits because its person or channel has as many slots as the rules allow holds back nothing
+  else.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ QUEUE_NOTE_SECONDS = 1.0
 """Seconds to wait for a slot before `on_wait` is called: people do not notice a shorter wait."""
 
 
+MANY = 10
+"""With this many slots one is always left for another workspace."""
+
 WORKSPACE_SHARE = 7
 """A workspace may have this many times more turns in the queue than there is room left."""
 
 
 class WaitReason(Enum):
-    """Why a turn waits."""
+    """Why something waits."""
 
     BUSY = "busy"  # no slot is free for it
     LIMIT = "limit"  # its person or channel has as many slots as the rules allow
@@ -41,8 +45,8 @@ class WaitReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SlotOwner:
-    """Who a turn runs for, and how many slots may be held: `most` by the person, `channel_most` by
-    all people in `channel`. None: no limit but the number of slots.
+    """For whom something runs, and how many slots may be held: `most` by the person,
+    `channel_most` by all people in `channel`. None: no limit but the number of slots.
     """
 
     workspace: Hashable
@@ -69,10 +73,11 @@ class _Waiter:
     )
 
 
-class TurnSlots:
-    """At most `running` turns run concurrently; at most `queued` more wait.
+class FairSlots:
+    """At most `running` run concurrently; at most `queued` more wait.
 
-    `is_shared`: several workspaces are known from the start; otherwise the second one is noticed.
+    `is_shared`: several workspaces are known from the start. With fewer than MANY slots none is
+    left for a second workspace before it is known.
     """
 
     def __init__(self, *, running: int, queued: int, is_shared: bool = False) -> None:
@@ -86,11 +91,11 @@ class TurnSlots:
         self._last_grant: dict[Hashable, int] = {}
         self._grant_numbers = count(1)
         self._only_workspace: Hashable = None
-        self._is_shared = is_shared
+        self._is_shared = is_shared or running >= MANY
 
     @asynccontextmanager
     async def take(
-        self, owner: SlotOwner, on_wait: Callable[[WaitReason], None]
+        self, owner: SlotOwner, on_wait: Callable[[WaitReason], None] = lambda _: None
     ) -> AsyncIterator[None]:
         """Hold a slot within the block; `on_wait` is called once if getting it takes long.
 
