@@ -9,15 +9,15 @@ import argparse
 import asyncio
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot import __version__
+from bot.cli.config_check import add_config_commands
+from bot.cli.database import add_database_commands
 from bot.cli.privacy_arguments import add_privacy_commands
+from bot.cli.usage import add_usage_command
 from bot.common import proxies
 from bot.config.consistency import require_consistent
 from bot.config.models import resolve
@@ -147,46 +147,6 @@ def _configure_logs(settings: Settings) -> Redactor:
     )
 
 
-def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
-    from bot.store.migrate import MIGRATIONS, migrate
-
-    applied = migrate(settings.database_path, MIGRATIONS)
-    print("\n".join(f"applied {name}" for name in applied) or "up to date")
-
-
-def _backup(settings: Settings, options: argparse.Namespace) -> None:
-    from bot.store.backup import backup
-
-    size = backup(settings.database_path, options.file, overwrite=options.force)
-    megabytes = f"{size / 1e6:.1f} MB"
-    print(f"backed up {settings.database_path} to {options.file} ({megabytes}, checked)")
-
-
-def _restore(settings: Settings, options: argparse.Namespace) -> None:
-    from bot.store.backup import restore
-
-    kept = restore(settings.database_path, options.file)
-    note = "" if kept is None else f"; the previous database is kept as {kept}"
-    print(f"restored {options.file} to {settings.database_path}{note}")
-
-
-def _usage(settings: Settings, options: argparse.Namespace) -> None:
-    from bot.domain.spending import UsageField, UsageQuery
-    from bot.domain.spending_texts import usage_table
-    from bot.domain.usage_csv import to_csv
-    from bot.policy.budgets import day_of
-    from bot.store.usage_report import read_usage
-
-    try:
-        by = tuple(UsageField(name) for name in options.by.split(","))
-    except ValueError:
-        raise SettingsError("--by", f"write some of {', '.join(UsageField)}") from None
-    first = day_of(time.time(), settings.zone) - timedelta(days=options.days - 1)
-    path = settings.database_path.absolute()
-    rows = read_usage(path, UsageQuery(first_day=first.isoformat()), by)
-    print(to_csv(rows, by) if options.csv else usage_table(rows, by), end="")
-
-
 def _export_feedback(settings: Settings, options: argparse.Namespace) -> None:
     from bot.evaluation.command import export_feedback
 
@@ -214,38 +174,6 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
         return FAILURE if failed else 0
 
     return asyncio.run(print_findings())
-
-
-def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
-    from bot.config import policy_report, report
-    from bot.llm.model_facts import known_facts
-
-    require_all(
-        partial(require_consistent, settings),
-        partial(resolve, settings),
-        partial(resolve_policy, settings),
-    )
-    print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
-    for line in policy_report.describe_policy(settings, resolve_policy(settings)):
-        print(line)
-    for line in _check_prices(settings):
-        print(line)
-
-
-def _check_prices(settings: Settings) -> Iterator[str]:
-    """Lines about models that no budget of money can let through."""
-    from bot.config.policy_report import money_budgets
-
-    if not (budgets := money_budgets(resolve_policy(settings))):
-        return
-    from bot.resources import find_unpriced
-
-    for name in asyncio.run(find_unpriced(settings)):
-        yield (
-            f"{name}: its price is not known, so it answers no question that counts for a budget "
-            f'of money ({", ".join(budgets)}); write [models."{name}"] price = '
-            "{ input = …, output = … } into threadline.toml, with 0 for a model that is free"
-        )
 
 
 def _format(finding: Finding) -> str:
@@ -286,31 +214,14 @@ def _parser() -> argparse.ArgumentParser:
         help="at a keyboard a conversation's name (main); in a pipe a question about the input",
     )
     chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
-    add("migrate", _migrate, "update the database schema (`run` does this too)")
-    backup = add("backup", _backup, "copy the database to a new file, even while the bot runs")
-    backup.add_argument("file", type=Path, metavar="FILE", help="a new file")
-    backup.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
-    restore = add("restore", _restore, "replace the database with a backup; stop the bot first")
-    restore.add_argument("file", type=Path, metavar="FILE", help="a file written by `backup`")
-    usage = add("usage", _usage, "show what models cost, by day, person, channel and model")
-    usage.add_argument("--csv", action="store_true", help="as CSV, with every kind of token")
-    usage.add_argument("--days", type=int, default=30, help="the last days, today included (30)")
-    usage.add_argument(
-        "--by",
-        default="day,person,channel,model",
-        metavar="FIELDS",
-        help="some of day, platform, workspace, channel, person, model, purpose",
-    )
+    add_database_commands(add)
+    add_usage_command(add)
     exporting = commands.add_parser("export", help="write a person's data, or votes on answers")
     exports = exporting.add_subparsers(title="kinds", metavar="KIND", required=True)
     add_privacy_commands(add, exports)
     add_feedback_commands(commands, exports, export=_export_feedback, evaluate=_evaluate)
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
-    config = commands.add_parser("config", help="check .env and threadline.toml without starting")
-    actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
-    text = "validate the settings, and print the models, profiles and rules in effect"
-    check = actions.add_parser("check", help=text, description=text.capitalize() + ".")
-    check.set_defaults(run=_check_config)
+    add_config_commands(commands)
     add("version", _version, "print the version")
     return parser
 

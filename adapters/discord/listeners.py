@@ -21,37 +21,26 @@ from adapters.discord.channel_reader import ref_at, ref_of
 from adapters.discord.channels import (
     PLATFORM,
     ChannelContext,
-    ChannelKind,
     channel_context,
-    fetch_channel_context,
 )
 from adapters.discord.edits import DiscordEditListener
 from adapters.discord.errors import UNKNOWN_MESSAGE
 from adapters.discord.events import (
-    BotIdentity,
-    address_of,
     author_of,
-    bot_identity,
-    is_blank,
     is_from_other_bot,
     is_from_person,
-    is_to_no_one,
     name_of,
-    replied_bot_message,
-    to_incoming,
 )
 from adapters.discord.history import parse_message, read_raw_message
 from adapters.discord.payloads import read_id
-from adapters.discord.permalinks import linked_messages
 from adapters.discord.proxied_messages import Original, ProxiedMessages
-from adapters.discord.reply_chains import find_conversation
 from adapters.discord.rest import RestApi
 from adapters.discord.state import RawMessage
+from adapters.discord.translation import MessageTranslator
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import texts
-from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable
-from bot.domain.inbox import Address, CommandReply, Incoming
+from bot.domain.inbox import CommandReply, Incoming
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
@@ -74,13 +63,14 @@ class MessageListener:
     ) -> None:
         self._rest, self._inbox, self._say = rest, inbox, say
         self._watermarks, self._guilds = watermarks, guilds
+        self._translator = MessageTranslator(rest=rest, inbox=inbox, guilds=guilds)
         self._proxied = ProxiedMessages()
         self.posts = ChannelPosts(rest)
         self.edits = DiscordEditListener(
             rest=rest,
             inbox=inbox,
-            find_context=self._find_context,
-            translate=self.translate,
+            find_context=self._translator.find_context,
+            translate=self._translator.translate,
             proxied=self._proxied,
             posts=self.posts,
         )
@@ -187,7 +177,7 @@ class MessageListener:
             return await self._accept_from_other_bot(message)
         self._proxied.remember(message, author_of(message))
         try:
-            context = await self._find_context(message.channel)
+            context = await self._translator.find_context(message.channel)
         except PlatformError as error:
             log.warning("a message's channel is unknown", id=message.id, error=repr(error))
             return isinstance(error, Gone)
@@ -207,7 +197,7 @@ class MessageListener:
 
     async def _accept_in(self, message: discord.Message, context: ChannelContext) -> bool:
         try:
-            incoming = await self.translate(message, context)
+            incoming = await self._translator.translate(message, context)
         except StoreUnavailable as error:
             log.error("cannot look up a message's conversation", id=message.id, error=str(error))
             return False
@@ -258,7 +248,7 @@ class MessageListener:
         if original is not None and await self._is_deleted(original):
             original.replaced = True
             await self._adopt(message, original)
-        return await self.translate(message, context)
+        return await self._translator.translate(message, context)
 
     async def _is_deleted(self, original: Original) -> bool:
         try:
@@ -266,63 +256,3 @@ class MessageListener:
         except Gone as error:
             return error.code == UNKNOWN_MESSAGE
         return False
-
-    # ── translating ───────────────────────────────────────────────────────────────────────────
-    async def translate(
-        self, message: discord.Message, context: ChannelContext, default: Address | None = None
-    ) -> Incoming | None:
-        """A message for the core; None if it does not concern the bot.
-
-        `default` is the address of a person's message that does not address the bot itself. In a
-        thread, another bot's message is part of the conversation.
-        """
-        user = (await self._rest.client()).user
-        if user is None:
-            return None
-        bot = bot_identity(message, user.id)
-        if is_from_other_bot(message, user.id):
-            address = Address.ASIDE if context.kind is ChannelKind.THREAD else None
-        elif is_from_person(message):
-            address = self._channel_address(message, context, bot)
-            address = address or address_of(message, context, bot) or default
-        else:
-            return None
-        if address is None:
-            return None
-        if not await self._guilds.allows_user(context.guild, message.author.id):
-            return None
-        key = await self._find_replied_conversation(message, context, bot)
-        incoming = to_incoming(message, context, bot, address, key)
-        if is_from_other_bot(message, user.id) and is_blank(incoming):
-            return None
-        if address is Address.ASIDE:
-            return incoming
-        links = linked_messages(message, context)
-        return replace(incoming, attachments=(*incoming.attachments, *links))
-
-    def _channel_address(
-        self, message: discord.Message, context: ChannelContext, bot: BotIdentity
-    ) -> Address | None:
-        """CHANNEL for a message to no one in particular, where the bot answers all messages."""
-        channel = ConversationKey(PLATFORM, context.guild, context.channel, "")
-        if not self._inbox.listens(channel, context.category):
-            return None
-        return Address.CHANNEL if is_to_no_one(message, context, bot) else None
-
-    async def _find_context(self, channel: object) -> ChannelContext | None:
-        """The context of a message's channel; raises a PlatformError if fetching it fails."""
-        context = channel_context(channel)
-        if context is not None or not isinstance(channel, discord.PartialMessageable):
-            return context
-        return await fetch_channel_context(self._rest, channel.id)
-
-    async def _find_replied_conversation(
-        self, message: discord.Message, context: ChannelContext, bot: BotIdentity
-    ) -> ConversationKey | None:
-        """The conversation that a reply to one of the bot's messages in a channel continues."""
-        replied = replied_bot_message(message, bot)
-        if replied is None or not context.starts_conversations:
-            return None
-        return await find_conversation(
-            message, context, replied, rest=self._rest, inbox=self._inbox
-        )

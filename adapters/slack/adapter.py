@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 import structlog
 from cachetools import TTLCache
@@ -21,13 +20,12 @@ from adapters.slack.api import (
     REQUEST_SECONDS,
     SLACK_API,
     WebApi,
-    limit_for,
-    new_session,
     web_client,
 )
 from adapters.slack.backfill import LAG, SlackBackfill
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.bolt import create_app
+from adapters.slack.connector import Connection, SlackConnector, Tokens
 from adapters.slack.directory import SlackDirectory
 from adapters.slack.downloads import (
     DOWNLOAD_SECONDS,
@@ -59,28 +57,12 @@ from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
 from bot.ports.policy import Directory
-from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
-# The pause between attempts to connect while Slack refuses the app-level token, in seconds.
-REFUSED_SECONDS = 60.0
 # How long a channel gets no files after Slack refused one there, in seconds.
 NO_FILES_SECONDS = 600.0
 MAX_CHANNELS = 10_000
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Tokens:
-    """The adapter's credentials: `app` selects Socket Mode, `signing_secret` alone HTTP.
-
-    They have no repr, so that no log shows them.
-    """
-
-    bot: str
-    app: str | None
-    signing_secret: str | None
-    api_url: str | None
 
 
 class SlackAdapter:
@@ -106,12 +88,13 @@ class SlackAdapter:
         request_seconds: float = REQUEST_SECONDS,
         download_seconds: float = DOWNLOAD_SECONDS,
     ) -> None:
-        self._download_seconds = download_seconds
+        self._download_seconds, self._request_seconds = download_seconds, request_seconds
         self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
         self._channels_without_files: TTLCache[str, bool] = TTLCache(
             MAX_CHANNELS, NO_FILES_SECONDS, clock.monotonic
         )
-        self._tokens = Tokens(bot_token, app_token, signing_secret, api_url)
+        tokens = Tokens(bot_token, app_token, signing_secret, api_url)
+        self._connector = SlackConnector(tokens, clock, request_seconds)
         self._prefix, self._models, self._clock = command_prefix, models, clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
         self._socket: SocketMode | None = None
@@ -120,11 +103,7 @@ class SlackAdapter:
             connected=lambda: self._workspace, open=self._open_workspace, builder=self._builder
         )
         self._problem = ConnectionProblem()
-        self._app_token_problem = ""
-        self._request_seconds = request_seconds
-        self._connected_workspace: Workspace | None = None
-        self._status_registry: StatusRegistry | None = None
-        self._downloads: SlackFiles | None = None
+        self._connection: Connection | None = None
 
     @property
     def name(self) -> str:
@@ -144,45 +123,40 @@ class SlackAdapter:
     # ── running ───────────────────────────────────────────────────────────────────────────────
     async def run(self, inbox: Inbox) -> None:
         """Serve events until cancelled. Raises CannotStart if Slack refuses a token."""
-        if not (self._tokens.app or self._tokens.signing_secret):
+        tokens = self._connector.tokens
+        if not (tokens.app or tokens.signing_secret):
             raise CannotStart("Set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP).")
         async with AsyncExitStack() as closing:
-            api = await self._open_api(closing)
+            api = await self._connector.open_api(closing)
             me = await handshake.fetch_identity(api, self._clock)
             session = await closing.enter_async_context(new_download_session())
-            self._downloads = SlackFiles(api=api, session=session, seconds=self._download_seconds)
-            closing.callback(setattr, self, "_downloads", None)
+            files = SlackFiles(api=api, session=session, seconds=self._download_seconds)
             workspace = Workspace(me=me, api=api, clock=self._clock, listens=inbox.listens)
-            self._connected_workspace = workspace
             closing.push_async_callback(workspace.aclose)
             saver = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
             closing.push_async_callback(saver.aclose)
-            self._status_registry = StatusRegistry(api=api, clock=self._clock)
-            closing.push_async_callback(self._status_registry.aclose)
+            statuses = StatusRegistry(api=api, clock=self._clock)
+            closing.push_async_callback(statuses.aclose)
+            self._connection = Connection(workspace, statuses, files)
+            closing.callback(self._connection.stop_downloads)
             backfill = SlackBackfill(
                 workspace=workspace,
                 inbox=inbox,
                 saver=saver,
                 clock=self._clock,
-                on_conversations=self._status_registry.sweep,
+                on_conversations=statuses.sweep,
             )
             closing.push_async_callback(backfill.aclose)
             listeners = self._listeners(inbox, workspace, saver)
             closing.push_async_callback(listeners.aclose)
             app = create_app(
                 me=me,
-                bot_token=self._tokens.bot,
-                signing_secret=self._tokens.signing_secret,
-                client=web_client("", self._tokens.api_url, api.session),
+                bot_token=tokens.bot,
+                signing_secret=tokens.signing_secret,
+                client=web_client("", tokens.api_url, api.session),
             )
             listeners.register(app)
             await self._serve(inbox, app, api, backfill)
-
-    async def _open_api(self, closing: AsyncExitStack) -> WebApi:
-        session = await closing.enter_async_context(new_session(self._request_seconds))
-        client = web_client(self._tokens.bot, self._tokens.api_url, session)
-        rate_limiter = AccountRateLimiter(limit_for, self._clock)
-        return WebApi(client=client, session=session, rate_limiter=rate_limiter, clock=self._clock)
 
     def _listeners(self, inbox: Inbox, workspace: Workspace, saver: WatermarkSaver) -> Listeners:
         return Listeners(
@@ -204,13 +178,13 @@ class SlackAdapter:
             await backfill.connected()
             await inbox.connected(PLATFORM)
 
-        if self._tokens.app is not None:
-            url = await handshake.fetch_socket_url(self._tokens.app, api, self._clock)
+        app_token = self._connector.tokens.app
+        if app_token is not None:
             self._socket = SocketMode(
                 app=app,
-                app_token=self._tokens.app,
-                url=url,
-                new_url=lambda: self._fetch_new_url(api),
+                app_token=app_token,
+                url=await self._connector.fetch_socket_url(api),
+                new_url=lambda: self._connector.fetch_new_url(api),
                 on_hello=connected,
                 on_lost=backfill.connection_lost,
                 connect_seconds=self._request_seconds,
@@ -224,45 +198,25 @@ class SlackAdapter:
             finally:
                 self._http.app = None
 
-    async def _fetch_new_url(self, api: WebApi) -> str:
-        """Another address for Socket Mode; a refusal while the bot runs does not stop it."""
-        while True:
-            try:
-                url = await handshake.fetch_socket_url(self._tokens.app or "", api, self._clock)
-            except CannotStart as error:
-                if not self._app_token_problem:
-                    log.error("cannot connect in Socket Mode", reason=str(error))
-                self._app_token_problem = str(error)
-                await self._clock.sleep(REFUSED_SECONDS)
-            else:
-                self._app_token_problem = ""
-                return url
-
     @contextlib.asynccontextmanager
     async def _open_workspace(self) -> AsyncIterator[Workspace]:
         """The connected workspace, or one for a few questions of `doctor`."""
-        if self._connected_workspace is not None:
-            yield self._connected_workspace
+        if self._connection is not None:
+            yield self._connection.workspace
             return
-        async with AsyncExitStack() as closing:
-            api = await self._open_api(closing)
-            me = handshake.read_identity(await api.read("auth.test"))
-            workspace = Workspace(me=me, api=api, clock=self._clock)
-            closing.push_async_callback(workspace.aclose)
+        async with self._connector.open_workspace() as workspace:
             yield workspace
 
     # ── requests of the core ──────────────────────────────────────────────────────────────────
     @property
-    def _workspace(self) -> Workspace:
-        if self._connected_workspace is None:
+    def _connected(self) -> Connection:
+        if self._connection is None:
             raise Unsettled("Slack is not connected yet")
-        return self._connected_workspace
+        return self._connection
 
     @property
-    def _statuses(self) -> StatusRegistry:
-        if self._status_registry is None:
-            raise Unsettled("Slack is not connected yet")
-        return self._status_registry
+    def _workspace(self) -> Workspace:
+        return self._connected.workspace
 
     def surface(self, claim: Claim) -> SlackSurface:
         """The surface of a turn's reply."""
@@ -272,7 +226,7 @@ class SlackAdapter:
             me=workspace.me,
             api=workspace.api,
             builder=self._builder,
-            status=self._statuses.status(
+            status=self._connected.statuses.status(
                 (key.channel, key.thread), left_over=claim.fence.attempt > 1
             ),
             clock=self._clock,
@@ -292,11 +246,12 @@ class SlackAdapter:
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:
         """A file of a person's message, or a message that it links to. Raises AttachmentError."""
-        if self._downloads is None or self._connected_workspace is None:
+        connection = self._connection
+        if connection is None or connection.files is None:
             raise AttachmentError(Omission.UNREACHABLE, retry_after=RETRY_SECONDS)
         if "message" in locator:
-            return await LinkedMessages(self._connected_workspace).download(locator)
-        return await self._downloads.download(locator, limit)
+            return await LinkedMessages(connection.workspace).download(locator)
+        return await connection.files.download(locator, limit)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Show a command's reply to its author alone. Raises a PlatformError.
@@ -317,7 +272,7 @@ class SlackAdapter:
     # ── health ────────────────────────────────────────────────────────────────────────────────
     def health(self) -> Health:
         """Whether events can arrive."""
-        by_socket = self._tokens.app is not None
+        by_socket = self._connector.tokens.app is not None
         connected = (
             self._socket is not None and self._socket.connected
             if by_socket
@@ -327,28 +282,30 @@ class SlackAdapter:
             "mode": "socket" if by_socket else "http",
             "connected": "yes" if connected else "no",
         }
-        problem = self._problem.text or self._app_token_problem or self._bot_token_problem()
+        problem = (
+            self._problem.text or self._connector.app_token_problem or self._bot_token_problem()
+        )
         if problem:
             details["trouble"] = problem
         return Health(ok=connected and not problem, details=details)
 
     def _bot_token_problem(self) -> str:
-        workspace = self._connected_workspace
+        workspace = self._connection.workspace if self._connection is not None else None
         refusal = workspace.api.token.refusal if workspace and workspace.api.token else ""
         return f"Slack refuses SLACK_BOT_TOKEN ({refusal})" if refusal else ""
 
     async def check(self) -> Sequence[Finding]:
         """Check the tokens and scopes with real calls, for `doctor`."""
-        proxy = proxies.check_route("Slack", self._tokens.api_url or SLACK_API)
+        proxy = proxies.check_route("Slack", self._connector.tokens.api_url or SLACK_API)
         async with AsyncExitStack() as closing:
             try:
-                api = await self._open_api(closing)
+                api = await self._connector.open_api(closing)
             except CannotStart as error:
                 return [Finding("Slack", Verdict.FAILED, str(error)), proxy]
             findings = await doctor.check(
                 api=api,
-                app_token=self._tokens.app,
-                signing_secret=self._tokens.signing_secret,
+                app_token=self._connector.tokens.app,
+                signing_secret=self._connector.tokens.signing_secret,
                 prefix=self._prefix,
             )
             return [*findings, proxy]

@@ -1,4 +1,4 @@
-"""Bolt's listeners: they pass events and interactions to the core, and then acknowledge them.
+"""Bolt's listeners: they pass events to the core, and then acknowledge them.
 
 An event is acknowledged once the inbox has it. If a listener raises, Bolt answers 500 (in Socket
 Mode it does not answer), so that Slack redelivers the event. Irrelevant events are acknowledged as
@@ -7,50 +7,37 @@ well, or Slack would send them four times.
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from adapters.slack import payloads
-from adapters.slack.api import VIEWS
+from adapters.slack.background import BackgroundTasks
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.edits import SlackEditListener
 from adapters.slack.envelopes import field_types
 from adapters.slack.events import message_ts, position
 from adapters.slack.facts import renamed_channel
-from adapters.slack.feedback import COMMENT_BLOCK, comment_view
+from adapters.slack.interaction_listeners import ANY, InteractionListeners
 from adapters.slack.interactions import (
-    Interaction,
     SlackInteractionHandler,
-    parse_button,
-    parse_shortcut,
-    parse_slash_command,
 )
 from adapters.slack.payloads import Payload, ident, mapping, text
 from adapters.slack.scopes import LEAVING, MEMBERSHIP, RENAMES, SUBTEAMS
 from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
-from bot.domain import feedback_texts, texts
+from bot.domain import texts
 from bot.domain.conversations import Author
-from bot.domain.errors import PlatformError, StoreUnavailable, ThreadlineError
+from bot.domain.errors import StoreUnavailable, ThreadlineError
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
 from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
-
-# How long an interaction's acknowledgement waits for its command: Slack expects it within 3 s.
-ACK_SECONDS = 2.0
-# The timeout of work in the background (greetings, private replies), in seconds.
-BACKGROUND_SECONDS = 30.0
-_ANY = re.compile(".*")
 
 
 @dataclass(slots=True)
@@ -75,10 +62,17 @@ class Listeners:
         problem: ConnectionProblem,
     ) -> None:
         self._workspace, self._inbox, self._builder = workspace, inbox, builder
-        self._interactions, self._prefix, self._problem = interactions, prefix, problem
+        self._problem = problem
         self._saver = saver
         self._edits = SlackEditListener(workspace=workspace, inbox=inbox)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
+        self._interactions = InteractionListeners(
+            workspace=workspace,
+            builder=builder,
+            interactions=interactions,
+            prefix=prefix,
+            background=self._background,
+        )
         self.events: Mapping[str, Callable[[Payload], Awaitable[None]]] = {
             "message": self._on_message,
             "app_mention": self._on_message,
@@ -95,18 +89,13 @@ class Listeners:
 
     def register(self, app: AsyncApp) -> None:
         """Register a listener for everything that `envelopes.dispatch` passes to Bolt."""
-        app.event(_ANY)(self._on_event)
-        app.command(_ANY)(self._on_slash_command)
-        app.message_shortcut(_ANY)(self._on_shortcut)
-        app.action(_ANY)(self._on_button)
-        app.view_submission(_ANY)(self._on_modal)
+        app.event(ANY)(self._on_event)
+        self._interactions.register(app)
         app.error(self._on_error)
 
     async def aclose(self) -> None:
         """Cancel the work in the background."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.aclose()
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def _on_event(self, body: Payload) -> None:
@@ -158,7 +147,7 @@ class Listeners:
         except StoreUnavailable as error:
             log.error("a message could not be stored", source=incoming.source, error=str(error))
             if await self._inbox.apology_due(incoming):
-                self._run_in_background(self._apologize(incoming))
+                self._background.run(self._apologize(incoming))
             raise
 
     async def _add_files(self, incoming: Incoming) -> None:
@@ -200,12 +189,12 @@ class Listeners:
         """The agent pane and direct messages are the `messages` tab of the app's home."""
         event = mapping(body, "event")
         if text(event, "tab") == "messages" and (channel := ident(event, "channel")):
-            self._run_in_background(self._greet(channel, None))
+            self._background.run(self._greet(channel, None))
 
     async def _on_assistant_thread(self, body: Payload) -> None:
         thread = mapping(mapping(body, "event"), "assistant_thread")
         if channel := ident(thread, "channel_id"):
-            self._run_in_background(self._greet(channel, payloads.ts(thread, "thread_ts") or None))
+            self._background.run(self._greet(channel, payloads.ts(thread, "thread_ts") or None))
 
     async def _greet(self, channel: str, thread: str | None) -> None:
         await self._workspace.api.write_paced(
@@ -234,7 +223,7 @@ class Listeners:
         stop = Command(name="stop", key=key, author=Author(user, user), source=source)
         reply = await self._inbox.command(stop)
         if reply.refused:  # Slack ended the stream, but the answer continues in edits
-            self._run_in_background(self._show_in_thread(user, channel, thread, reply))
+            self._background.run(self._show_in_thread(user, channel, thread, reply))
 
     async def _show_in_thread(
         self, user: str, channel: str, thread: str, reply: CommandReply
@@ -252,97 +241,3 @@ class Listeners:
             self._problem.text = "the app was removed from the workspace, or its token was revoked"
             log.error(self._problem.text, kind=text(event, "type"))
             await self._inbox.gone(self._workspace.key(""))
-
-    # ── commands ──────────────────────────────────────────────────────────────────────────────
-    async def _on_slash_command(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        interaction = parse_slash_command(body, self._prefix)
-        if interaction is None:
-            reply: CommandReply | None = CommandReply(texts.NO_SUCH_COMMAND)
-        else:
-            reply = await self._run_in_time(interaction)
-        if reply is None:
-            return await ack()
-        return await ack(response_type="ephemeral", **self._builder.command_reply(reply))
-
-    async def _on_shortcut(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        return await self._run_and_show(parse_shortcut(body), ack)
-
-    async def _on_button(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        return await self._run_and_show(parse_button(body), ack)
-
-    async def _on_modal(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        """A submitted comment. An empty acknowledgement closes the modal: that is the reply.
-
-        Slack shows an error in the modal, so that the comment is not lost.
-        """
-        reply = await self._interactions.comment(body)
-        if reply is None or reply.text == feedback_texts.COMMENT_STORED:
-            return await ack()
-        return await ack(response_action="errors", errors={COMMENT_BLOCK: reply.text})
-
-    async def _run_and_show(self, interaction: Interaction | None, ack: AsyncAck) -> BoltResponse:
-        if interaction is not None and (reply := await self._run_in_time(interaction)) is not None:
-            self._run_in_background(self._show(interaction, reply))
-        return await ack()
-
-    async def _run_in_time(self, interaction: Interaction) -> CommandReply | None:
-        """Run the interaction; returns None if its reply comes too late and is shown separately."""
-        task = asyncio.create_task(self._interactions.run(interaction))
-        done, _ = await asyncio.wait((task,), timeout=ACK_SECONDS)
-        if done:
-            return task.result()
-        self._run_in_background(self._show_when_done(interaction, task))
-        return None
-
-    async def _show_when_done(
-        self, interaction: Interaction, task: asyncio.Task[CommandReply]
-    ) -> None:
-        await self._show(interaction, await task)
-
-    async def _show(self, interaction: Interaction, reply: CommandReply) -> None:
-        """Show a private reply: instead of the message with the choices, or in the thread."""
-        if not reply.text or await self._ask_comment(interaction, reply):
-            return
-        api, body = self._workspace.api, self._builder.command_reply(reply)
-        url, ephemeral = interaction.response_url, interaction.ephemeral
-        if ephemeral or not interaction.message:
-            await api.respond(url, replace_original=ephemeral, **body)
-            return
-        try:
-            await self._workspace.post_ephemeral(
-                channel=interaction.channel,
-                user=interaction.user,
-                thread=interaction.thread if interaction.in_thread else None,
-                body=body,
-            )
-        except PlatformError:  # the bot is not in the channel
-            await api.respond(url, replace_original=False, **body)
-
-    async def _ask_comment(self, interaction: Interaction, reply: CommandReply) -> bool:
-        """Open the modal for a comment, in place of the reply's text; False if that fails.
-
-        A trigger expires after 3 s, so a slow database costs the modal and not the vote.
-        """
-        if reply.comment_on is None or not interaction.trigger_id:
-            return False
-        key = await self._interactions.conversation(interaction)
-        view = comment_view(key, reply.comment_on)
-        try:
-            await self._workspace.api.write(VIEWS, trigger_id=interaction.trigger_id, view=view)
-        except PlatformError as error:
-            log.info("no modal for a comment", reason=repr(error))
-            return False
-        return True
-
-    # ── background work ───────────────────────────────────────────────────────────────────────
-    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._run_with_timeout(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _run_with_timeout(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            async with asyncio.timeout(BACKGROUND_SECONDS):
-                await work
-        except (PlatformError, TimeoutError) as error:
-            log.warning("could not show a reply or a greeting", error=repr(error))

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
+from bot.cli.parsers import Add, Commands, Run
 from bot.config.settings import Settings
 from bot.domain import privacy_texts
 
-Run = Callable[[Settings, argparse.Namespace], None]
-Add = Callable[[str, Run, str], argparse.ArgumentParser]
 
-
-Kinds = argparse._SubParsersAction  # what `add_subparsers` returns; it has no public name
-
-
-def add_privacy_commands(add: Add, exports: Kinds[argparse.ArgumentParser]) -> None:
+def add_privacy_commands(add: Add, exports: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser, and `export person` to the kinds of exports."""
     forget = add("forget", _run("forget"), "erase a person's data, also from later restores")
     forget.add_argument("person", metavar=_PERSON, help=privacy_texts.NOT_A_PERSON)

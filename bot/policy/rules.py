@@ -31,12 +31,12 @@ from bot.domain.policy import (
     PersonRef,
     PlaceFacts,
     PolicyConfig,
-    Resolved,
     Verdict,
 )
 from bot.policy.people import Purpose
 from bot.policy.person import KnownNames, PersonAt
 from bot.policy.resolver import RuleIndex, resolve
+from bot.policy.verdicts import judge, refused
 from bot.ports.policy import Directory
 
 log = structlog.stdlib.get_logger(__name__)
@@ -204,7 +204,7 @@ class PolicyRules:
             log.warning("the platform does not describe a place", error=repr(error))
             return Verdict(Access.UNKNOWN, policy_texts.PLACE_UNKNOWN)
         policy, person = self._policy_at(facts), self._person(key, author)
-        return await _within(_may_ask(policy, person), until)
+        return await _within(judge(policy, person), until)
 
     async def may_control(
         self, key: ConversationKey, author: Author, *, took_part: bool
@@ -226,7 +226,7 @@ class PolicyRules:
         if is_admin is None:
             return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
         only_admins = controls.value is Controllers.ADMINS
-        return _refused(
+        return refused(
             policy_texts.ADMINS_ONLY if only_admins else policy_texts.NOT_YOURS, controls.source
         )
 
@@ -285,48 +285,6 @@ async def _within(judging: Coroutine[Any, Any, Verdict], until: float) -> Verdic
             return await judging
     except TimeoutError:
         return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
-
-
-async def _may_ask(policy: EffectivePolicy, person: PersonAt) -> Verdict:
-    """A refusal that is certain counts before what is unknown."""
-    verdicts = [await _is_blocked(each, person) for each in policy.block]
-    verdicts.append(await _is_allowed(policy.allow, person))
-    if person.is_gone:
-        verdicts.append(Verdict(Access.REFUSED, policy_texts.NOT_HERE))
-    for access in (Access.REFUSED, Access.UNKNOWN):
-        for verdict in verdicts:
-            if verdict.access is access:
-                return verdict
-    return ALLOWED
-
-
-async def _is_blocked(block: Resolved[tuple[PersonRef, ...]], person: PersonAt) -> Verdict:
-    """A list with a name that no one has blocks everyone: it may have meant this person."""
-    found = await person.is_one_of(block.value, Purpose.BLOCK)
-    if found:
-        return _refused(policy_texts.BLOCKED, block.source)
-    known = await person.are_known(block.value)
-    if known is False:
-        return _refused(policy_texts.UNKNOWN_BLOCKED, block.source)
-    if found is None or known is None:
-        return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
-    return ALLOWED
-
-
-async def _is_allowed(allow: Resolved[tuple[PersonRef, ...] | None], person: PersonAt) -> Verdict:
-    if allow.value is None:
-        stranger = await person.is_stranger()
-        if stranger is None and not person.is_gone:
-            return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
-        return _refused(policy_texts.STRANGERS_NOT_ALLOWED, "") if stranger else ALLOWED
-    found = await person.is_one_of(allow.value, Purpose.ALLOW)
-    if found is None and not person.is_gone:
-        return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
-    return ALLOWED if found else _refused(policy_texts.NOT_ALLOWED, allow.source)
-
-
-def _refused(reason: str, source: str) -> Verdict:
-    return Verdict(Access.REFUSED, policy_texts.refusal(reason, source) if source else reason)
 
 
 def _channel(key: ConversationKey) -> _Channel:

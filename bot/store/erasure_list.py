@@ -22,7 +22,7 @@ import structlog
 
 from bot.domain.errors import StoreError
 from bot.domain.privacy import Erasure, Person
-from bot.store import erasure, files
+from bot.store import erasure, files, personal_records
 from bot.store.errors import translate_errors
 
 log = structlog.stdlib.get_logger(__name__)
@@ -149,7 +149,7 @@ def apply_missing(path: Path, erased: ErasureList, now: float) -> int:
 def _apply_all(
     db: sqlite3.Connection, erased: ErasureList, missing: Sequence[Erasure], now: float
 ) -> None:
-    people = {erased.digest(*each): each for each in erasure.people(db)}
+    people = {erased.digest(*each): each for each in personal_records.people(db)}
     for entry in missing:
         platform, user = people.get(entry.person, (entry.platform, ""))
         apply(db, Person(platform, entry.workspace, user), entry, now)
@@ -167,7 +167,7 @@ def apply(db: sqlite3.Connection, person: Person, entry: Erasure, now: float) ->
         with _transaction(db):
             erasure.erase_quotes(db, now, erasure.quoting(db, person.platform, names), names)
     with _transaction(db):
-        erasure.erase_rest(db, now, person, entry)
+        personal_records.erase_rest(db, now, person, entry)
 
 
 @contextlib.contextmanager

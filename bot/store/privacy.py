@@ -9,7 +9,7 @@ from pathlib import Path
 from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
 from bot.ports.clock import Clock
-from bot.store import erasure, erasure_list, export, retention
+from bot.store import erasure, erasure_list, export, personal_records, retention
 from bot.store.health import Runner
 from bot.store.operations import Operations, reads, writes, writes_at
 from bot.store.purge import Purger
@@ -32,7 +32,7 @@ class SqlitePrivacy(Operations):
     quoting = reads(erasure.quoting)
     erase_in = writes_at(erasure.erase_in)
     erase_quotes = writes_at(erasure.erase_quotes)
-    erase_rest = writes_at(erasure.erase_rest)
+    erase_rest = writes_at(personal_records.erase_rest)
     old_conversations = reads(retention.old_conversations)
     erase_step = writes_at(retention.erase_step)
     erase_usage = writes(retention.erase_usage)

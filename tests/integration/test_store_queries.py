@@ -40,9 +40,11 @@ from bot.domain.turns import Claim
 from bot.store import (
     attachment_contents,
     attachment_rows,
+    budget_sums,
     commands,
     contexts,
     conversations,
+    daily_usage,
     edits,
     files,
     messages,
@@ -287,13 +289,13 @@ def _use_spending(db: sqlite3.Connection, claim: Claim) -> None:
     assert isinstance(free, Reserved)
     spending.settle_turn(db, claim.fence.turn)
     spending.settle_all(db)
-    spending.states(db, [line])
-    spending.usage(
+    budget_sums.states(db, [line])
+    daily_usage.usage(
         db, UsageQuery("2026-11-01", "2026-11-30", "sim", "w1", person="U1"), (), limit=1
     )
     channel = UsageQuery("2026-11-01", "2026-11-30", "sim", "w1", channel="c1")
-    spending.usage(db, channel, (UsageField.MODEL,), limit=9)
-    spending.usage(db, UsageQuery("2026-11-01"), (UsageField.DAY,), limit=9)
+    daily_usage.usage(db, channel, (UsageField.MODEL,), limit=9)
+    daily_usage.usage(db, UsageQuery("2026-11-01"), (UsageField.DAY,), limit=9)
     spending.forget_person(db, "sim", "w1", "U1")
     views.latest(db, 1, 10)
 

@@ -36,7 +36,7 @@ def acknowledge_first() -> None:
             await asyncio.sleep(0.1)  # the acknowledgement has been sent by then
             await on_message(self, body)
 
-        self._run_in_background(later_environ())
+        self._background.run(later_environ())
 
     Listeners._on_message = at_leisure  # type: ignore[method-assign]
 

@@ -1,0 +1,42 @@
+"""`threadline migrate`, `backup` and `restore`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bot.cli.parsers import Add
+from bot.config.settings import Settings
+
+
+def add_database_commands(add: Add) -> None:
+    """Add the commands about the database as a whole."""
+    add("migrate", _migrate, "update the database schema (`run` does this too)")
+    backup = add("backup", _backup, "copy the database to a new file, even while the bot runs")
+    backup.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    backup.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
+    restore = add("restore", _restore, "replace the database with a backup; stop the bot first")
+    restore.add_argument("file", type=Path, metavar="FILE", help="a file written by `backup`")
+
+
+def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
+    from bot.store.migrate import MIGRATIONS, migrate
+
+    applied = migrate(settings.database_path, MIGRATIONS)
+    print("\n".join(f"applied {name}" for name in applied) or "up to date")
+
+
+def _backup(settings: Settings, options: argparse.Namespace) -> None:
+    from bot.store.backup import backup
+
+    size = backup(settings.database_path, options.file, overwrite=options.force)
+    megabytes = f"{size / 1e6:.1f} MB"
+    print(f"backed up {settings.database_path} to {options.file} ({megabytes}, checked)")
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> None:
+    from bot.store.backup import restore
+
+    kept = restore(settings.database_path, options.file)
+    note = "" if kept is None else f"; the previous database is kept as {kept}"
+    print(f"restored {options.file} to {settings.database_path}{note}")

@@ -1,0 +1,80 @@
+"""What names a person outside conversations: the books, the audit, rules, refusals and votes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from bot.domain.privacy import ERASED, Erasure, Person
+from bot.store import spending
+
+
+def erase_rest(db: sqlite3.Connection, now: float, person: Person, erasure: Erasure) -> None:
+    """Erase the person from the audit, rules and refusals, and record that the erasure is done."""
+    at = {"platform": person.platform, "id": person.id, "name": f"erased:{erasure.id}"}
+    workspaces = _covered(db, person)
+    for workspace in workspaces:
+        _erase_records(db, {**at, "workspace": workspace})
+    db.execute(
+        "DELETE FROM feedback WHERE person = :id AND turn_id IN (SELECT turns.id FROM turns"
+        " JOIN conversations ON conversations.id = conversation_id WHERE platform = :platform)",
+        at,
+    )
+    db.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?)", (erasure.id, now))
+
+
+def _covered(db: sqlite3.Connection, person: Person) -> list[str]:
+    """The workspaces in which a table may name the person."""
+    tables = ("conversations", "audit", "refusals_told", "policy_overrides", "usage_by_day")
+    found = {
+        row["workspace"]
+        for table in tables
+        for row in db.execute(
+            f"SELECT DISTINCT workspace FROM {table} WHERE platform = ?",  # noqa: S608 - ours
+            (person.platform,),
+        )
+    }
+    return [each for each in found | {person.id} if person.covers(each)]
+
+
+def _erase_records(db: sqlite3.Connection, at: dict[str, str]) -> None:
+    place = " WHERE platform = :platform AND workspace = :workspace"
+    spending.forget_person(db, at["platform"], at["workspace"], at["id"])
+    if at["workspace"] == at["id"]:  # the page has a workspace for each person
+        spending.rename_workspace(db, at["platform"], at["workspace"], at["name"])
+        for table in ("commands", "tombstones"):
+            db.execute(
+                f"DELETE FROM {table} WHERE source LIKE :platform || '/%'"  # noqa: S608 - ours
+                " AND instr(source, :platform || '/' || :id || '/') = 1",
+                at,
+            )
+    db.execute(f"DELETE FROM refusals_told {place} AND person = :id", at)  # noqa: S608 - ours
+    db.execute(
+        f"UPDATE policy_overrides SET set_by = '{ERASED}', set_by_name = ''"  # noqa: S608 - ours
+        f"{place} AND set_by = :id",
+        at,
+    )
+    db.execute(
+        "UPDATE audit SET actor = iif(actor = :id, :name, actor),"  # noqa: S608 - ours
+        " subject = iif(subject = :id, :name, subject),"
+        f" workspace = iif(workspace = :id, :name, workspace) {place}"
+        " AND :id IN (actor, subject, workspace)",
+        at,
+    )
+
+
+def people(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Everyone whose id the database has: platforms and ids."""
+    found = db.execute(
+        "SELECT DISTINCT platform, author_id AS id FROM messages"
+        " JOIN conversations ON conversations.id = conversation_id WHERE author_id IS NOT NULL"
+        " UNION SELECT platform, began_by_id FROM conversations WHERE began_by_id IS NOT NULL"
+        " UNION SELECT platform, actor FROM audit UNION SELECT platform, subject FROM audit"
+        " UNION SELECT platform, person FROM refusals_told"
+        " UNION SELECT platform, set_by FROM policy_overrides"
+        " UNION SELECT platform, person FROM usage_by_day"
+        " UNION SELECT platform, person FROM model_requests WHERE person <> ''"
+    )
+    for row in found.fetchall():
+        if row["id"] and row["id"] != ERASED and not row["id"].startswith("erased:"):
+            yield row["platform"], row["id"]
