@@ -17,7 +17,7 @@ class RequestProfile:
     """The prompt, the temperature and the effort of a conversation's requests.
 
     `assigned` is the model of the conversation's place; None is the default one. `name` is the
-    rules' profile; "" is none.
+    rules' profile; "" is none. `feedback`: whether people may vote on the reply.
     """
 
     prompt: Prompt
@@ -25,6 +25,7 @@ class RequestProfile:
     effort: Effort | None = None
     assigned: str | None = None
     name: str = ""
+    feedback: bool = False
 
     @property
     def prompt_digest(self) -> str:
@@ -58,4 +59,5 @@ def profile_of(
         effort=conversation.effort or policy.effort.value,
         assigned=policy.model.value,
         name=policy.profile,
+        feedback=policy.feedback.value,
     )

@@ -186,6 +186,11 @@ class RequestBuilder:
         return MadeWith(self._profile.name, self._profile.prompt_digest, self._state.start)
 
     @property
+    def is_rateable(self) -> bool:
+        """Whether people may vote on the reply."""
+        return self._profile.feedback
+
+    @property
     def expected_tokens(self) -> float:
         """The tokens of the newest request, as its provider should count them."""
         return self._expected

@@ -95,11 +95,8 @@ class TurnRunner:
             log.info("the attempt lost its turn", reason=str(error))
 
     async def is_rateable(self, claim: Claim) -> bool:
-        """Whether the place's replies have buttons for votes."""
-        policy = self._context.policy
-        if policy is None:
-            return False
-        return (await policy.effective(claim.conversation.key)).feedback.value
+        """Whether people may vote on the claim's reply."""
+        return (await self._context.profile(claim.conversation)).feedback
 
     async def prepare(
         self, claim: Claim, attachments: TurnAttachments, instead: str | None = None
@@ -129,6 +126,8 @@ class _Attempt:
         self._use: WindowUse | None = None  # once the model has answered
         self._spent: dict[str, str] = {}  # budgets that are spent, and the model that answers then
         self._has_opening = False
+        # Known before the answer, so that a silent directory does not delay its end.
+        self._is_rateable: bool | None = None
 
     async def run(self) -> None:
         """Run from the claim to the last page."""
@@ -165,7 +164,9 @@ class _Attempt:
             shown = result_to_show(self._claim, result)
             if shown is not result:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
-            rateable = await self._runner.is_rateable(self._claim)
+            rateable = self._is_rateable
+            if rateable is None:  # an earlier attempt asked the model
+                rateable = await self._runner.is_rateable(self._claim)
             await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
             return result
 
@@ -226,6 +227,7 @@ class _Attempt:
         async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
             instead = next(reversed(self._spent.values()), None)
             model, requests = await self._runner.prepare(self._claim, self._attachments, instead)
+            self._is_rateable = requests.is_rateable
             async with reply.cancel_on_failure():
                 await self._ask_with_less(model, requests, reply)
         return True
