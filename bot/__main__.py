@@ -10,13 +10,14 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot import __version__
+from bot.cli.privacy_arguments import add_privacy_commands
 from bot.common import proxies
 from bot.config.consistency import require_consistent
 from bot.config.models import resolve
@@ -82,6 +83,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
         partial(resolve_policy, settings),
     )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
+    redactor.add_kinds(resolve_policy(settings).redactions)
 
     search = _search_local_servers(settings, options)
 
@@ -226,6 +228,24 @@ def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
     print(*report.describe(settings, resolve(settings), known_facts), sep="\n")
     for line in policy_report.describe_policy(settings, resolve_policy(settings)):
         print(line)
+    for line in _check_prices(settings):
+        print(line)
+
+
+def _check_prices(settings: Settings) -> Iterator[str]:
+    """Lines about models that no budget of money can let through."""
+    from bot.config.policy_report import money_budgets
+
+    if not (budgets := money_budgets(resolve_policy(settings))):
+        return
+    from bot.resources import find_unpriced
+
+    for name in asyncio.run(find_unpriced(settings)):
+        yield (
+            f"{name}: its price is not known, so it answers no question that counts for a budget "
+            f'of money ({", ".join(budgets)}); write [models."{name}"] price = '
+            "{ input = …, output = … } into threadline.toml, with 0 for a model that is free"
+        )
 
 
 def _format(finding: Finding) -> str:
@@ -281,7 +301,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELDS",
         help="some of day, platform, workspace, channel, person, model, purpose",
     )
-    add_feedback_commands(commands, export=_export_feedback, evaluate=_evaluate)
+    exporting = commands.add_parser("export", help="write a person's data, or votes on answers")
+    exports = exporting.add_subparsers(title="kinds", metavar="KIND", required=True)
+    add_privacy_commands(add, exports)
+    add_feedback_commands(commands, exports, export=_export_feedback, evaluate=_evaluate)
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     config = commands.add_parser("config", help="check .env and threadline.toml without starting")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)

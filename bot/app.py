@@ -21,11 +21,12 @@ from bot.config.consistency import require_consistent
 from bot.config.models import examine
 from bot.config.reload import ConfigSource, ConfigWatcher
 from bot.config.settings import Settings
-from bot.core import Core, Resources, build_core, build_models, open_resources
+from bot.core import Core, build_core
 from bot.doctor import check_all
 from bot.domain.health import Finding, Health
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
+from bot.resources import Resources, build_models, open_resources
 from bot.wiring.platforms import build_platforms
 from bot.wiring.web import build_http_component, build_web
 
@@ -65,7 +66,10 @@ async def run(
 
             supervisor.add(build_http_component(settings, web, platforms, health, listening))
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
-        async with gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock):
+        async with (
+            gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock),
+            core.meter.loading_prices(resources.models.default.split(",")),
+        ):
             with stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
                 await run_until(
                     stop, supervisor.run(), drain=partial(core.drain, settings.drain_seconds)
@@ -73,7 +77,7 @@ async def run(
 
 
 def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Component]:
-    """Every adapter as a supervised component."""
+    """Every adapter, and what erases old messages, as supervised components."""
     for name, adapter in adapters.items():
         yield Component(
             name,
@@ -82,6 +86,7 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+    yield Component("retention", run=core.retention.run, has_served=lambda: True, is_platform=False)
 
 
 def _config_component(

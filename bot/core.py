@@ -1,77 +1,46 @@
 """The core, assembled from settings: inbox, scheduler and turns around the database and the models.
 
-Dependencies point one way: resources, then the adapters that read from them, then the core.
+Dependencies point one way: `bot.resources`, then the adapters that read from them, then the core.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import structlog
 
-from bot.common.retry import retry_while_unavailable
-from bot.config.fields import split
-from bot.config.models import resolve
-from bot.config.policy_rules import resolve_policy
-from bot.config.providers import ModelsConfig
 from bot.config.settings import Settings
-from bot.content.extraction import SandboxExtractor
-from bot.content.fetcher import AttachmentFetcher, DeferredLinkReader, Readers
-from bot.context.budgets import ContextBudgets
+from bot.content.fetcher import AttachmentFetcher
 from bot.context.compaction import Compactor
-from bot.context.estimates import TokenEstimates
-from bot.context.report import WindowReporter
-from bot.context.requests import ContextPorts, TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
-from bot.domain.policy import Override
-from bot.domain.turns import Claim, Suspect
+from bot.domain.turns import Claim
 from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.feedback_commands import FeedbackCommands
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.inbox.privacy_commands import PrivacyCommands
 from bot.inbox.usage_commands import UsageCommands
-from bot.llm.model_server import ModelOptions
 from bot.llm.prices import ModelPrices
-from bot.llm.registry import ModelRegistry
-from bot.llm.transcribers import build_transcriber
 from bot.policy.budgets import PolicyBudgets
 from bot.policy.meter import BudgetMeter
-from bot.policy.rules import PolicyRules
-from bot.policy.usage import UsageReports
-from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
-from bot.ports.policy import Directory, Policy
+from bot.ports.policy import Directory
 from bot.ports.spending import BudgetSource
+from bot.privacy.retention import RetentionKeeper
+from bot.resources import Resources, build_reporter, build_usage_reports
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
-
-CALM_PLATFORMS = frozenset({"discord"})
-"""Discord shows each button in a row below the reply, in full size; Slack's own feedback element
-and the page's buttons are small."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """The open database and the models. `suspects`: see `bot.turns.quarantine`."""
-
-    store: SqliteStore
-    models: ModelRegistry
-    readers: Readers
-    context: ContextPorts
-    policy: PolicyRules
-    suspects: Sequence[Suspect] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +53,7 @@ class Core:
     fetcher: AttachmentFetcher
     compactor: Compactor
     meter: BudgetMeter
+    retention: RetentionKeeper
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -106,90 +76,6 @@ class Core:
         await self.meter.aclose()
         await self.fetcher.aclose()
         await self.inbox.aclose()
-
-
-@contextlib.asynccontextmanager
-async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Resources]:
-    """Open the database, then the models; both are closed in reverse order."""
-    async with (
-        contextlib.aclosing(_prepare_models(settings, clock)) as models,
-        contextlib.aclosing(build_readers(settings, clock)) as readers,
-        SqliteStore.open(settings.database_path, clock=clock) as store,
-    ):
-        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
-        policy.set_overrides(await _read_overrides(store, clock))
-        context = build_context(settings, store, clock, policy)
-        suspects = await _read_suspects(store)
-        yield Resources(store, models, readers, context, policy, suspects)
-
-
-def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
-    """The registry of the configured models, which `prepare` builds."""
-    options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
-    return ModelRegistry(config, options)
-
-
-def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
-    models = build_models(settings, resolve(settings), clock)
-    models.prepare()
-    return models
-
-
-async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override]:
-    """What administrators set by command. Waits for a failing database: without it, a channel could
-    be answered by another model than the one that it was given.
-    """
-    return await retry_while_unavailable(store.policies().list_overrides, clock.sleep)
-
-
-def build_context(
-    settings: Settings, store: SqliteStore, clock: Clock, policy: Policy | None = None
-) -> ContextPorts:
-    """What requests to models are built with."""
-    return ContextPorts(
-        store=store,
-        contexts=store.contexts(),
-        budgets=ContextBudgets(
-            context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
-        ),
-        estimates=TokenEstimates(store.contexts()),
-        clock=clock,
-        options=_turn_options(settings),
-        policy=policy,
-    )
-
-
-def build_reporter(resources: Resources) -> WindowReporter:
-    """Describes contexts for commands and the page."""
-    return WindowReporter(
-        ports=resources.context,
-        models=resources.models,
-        attachments=resources.store.attachments(),
-    )
-
-
-def build_usage_reports(
-    settings: Settings, resources: Resources, clock: Clock, budgets: BudgetSource | None = None
-) -> UsageReports:
-    """Says what was used, and what is left of the budgets (by default those of the rules)."""
-    policy = resources.policy
-    return UsageReports(
-        store=resources.store.spending(),
-        budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
-        clock=clock,
-        zone=settings.zone,
-    )
-
-
-async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
-    suspects: Sequence[Suspect] = ()
-    with contextlib.suppress(
-        StoreUnavailable
-    ):  # claims count deaths, too, so suspects are still recognized
-        suspects = await store.suspects()
-    if store.death is not None:
-        log.error("the previous process died", turns=store.death.running, suspects=len(suspects))
-    return suspects
 
 
 def build_core(
@@ -244,6 +130,7 @@ def build_core(
         attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
         compactor=compactor,
         meter=meter,
+        is_shared=resources.is_shared,
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
     intake = AttachmentIntake(
@@ -253,45 +140,18 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter)
+    retention = RetentionKeeper(
+        store=store.privacy(),
+        days=resources.policy.retention_days,
+        clock=clock,
+        zone=settings.zone,
+    )
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
 
 
 def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
     adapter = adapters.get(platform)
     return None if adapter is None else adapter.directory
-
-
-def build_readers(settings: Settings, clock: Clock) -> Readers:
-    """What reads files, links and speech; raises SettingsError for an unknown speech model."""
-    return Readers(
-        links=DeferredLinkReader(partial(_make_link_reader, settings, clock)),
-        extractor=SandboxExtractor(pages=settings.attachment_pages),
-        transcriber=build_transcriber(settings.transcription_model, resolve(settings).providers),
-    )
-
-
-def _make_link_reader(settings: Settings, clock: Clock) -> LinkReader:
-    from bot.content.link_reader import PublicLinkReader
-
-    return PublicLinkReader(
-        clock=clock,
-        allowed_hosts=split(settings.link_allowed_hosts),
-        denied_hosts=split(settings.link_denied_hosts),
-        private_hosts=split(settings.link_private_hosts),
-    )
-
-
-def _turn_options(settings: Settings) -> TurnOptions:
-    return TurnOptions(
-        system_prompt=settings.prompt,
-        zone=settings.zone,
-        context_tokens=settings.context_tokens,
-        max_output_tokens=settings.max_output_tokens,
-        temperature=settings.temperature,
-        max_concurrent=settings.max_concurrent_turns,
-        max_queued=settings.max_queued_turns,
-        reasoning=settings.reasoning,
-    )
 
 
 def _build_inbox(
@@ -304,6 +164,13 @@ def _build_inbox(
     budgets: BudgetSource | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
+    edits = EditHandler(
+        store=store,
+        scheduler=scheduler,
+        clock=clock,
+        with_reply=settings.delete_reply_with_question,
+    )
+    resources.forgetter.connect(edits.follow_erasure)
     return DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -323,18 +190,16 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
+                **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
                 **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
             },
         ),
         models=models,
         adapters=adapters,
-        edits=EditHandler(
-            store=store,
-            scheduler=scheduler,
-            clock=clock,
-            with_reply=settings.delete_reply_with_question,
-        ),
+        edits=edits,
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,
+        rates=resources.rates,
+        policy=resources.policy,
     )

@@ -26,7 +26,7 @@ CREATE TABLE refusals_told (
 
 ALTER TABLE messages ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0 CHECK (withheld IN (0, 1));
 
--- Append-only: triggers refuse changes. Erasing a person replaces their id by a digest (see 0012).
+-- Append-only: triggers refuse changes. Erasing a person replaces their id (see 0012).
 CREATE TABLE audit (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     at        REAL NOT NULL,      -- Unix seconds

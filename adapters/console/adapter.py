@@ -21,10 +21,10 @@ from adapters.console.surface import (
     limits,
     renderer_for,
 )
-from bot.domain import texts
+from bot.domain import access_texts, texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import AttachmentError, StoreUnavailable, Unsettled
+from bot.domain.errors import AnswerFailed, AttachmentError, StoreUnavailable
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.turns import Claim
@@ -65,6 +65,7 @@ class ConsoleAdapter:
         self.turn: int | None = None  # the newest reply's
         self._rate_limiter = AccountRateLimiter(limits, clock)
         self._answered = asyncio.Event()
+        self._directory = OpenDirectory(self._tell, is_admin=lambda _user: True)
         # Messages of one conversation never share a number, even across restarts.
         self._numbers = count(time.time_ns() // 1_000)
 
@@ -75,11 +76,11 @@ class ConsoleAdapter:
 
     @property
     def directory(self) -> Directory:
-        """What the platform knows about people and places."""
-        return OpenDirectory(self._tell)
+        """The person at the keyboard, who administers the bot: the database is theirs."""
+        return self._directory
 
     async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
-        raise Unsettled("private notices are not implemented here yet")
+        """A refused line has printed the reason already."""
 
     async def run(self, inbox: Inbox) -> None:
         """Read lines until the end of input, each after the reply to the previous one."""
@@ -161,8 +162,20 @@ class ConsoleAdapter:
             self._attachments.put_back(incoming.attachments)
             self._print(texts.STORE_DOWN)
             return
+        if receipt is Receipt.REFUSED:
+            await self._refuse(inbox)
+        if receipt is Receipt.TOO_EARLY and self._piped:  # otherwise the core has said it
+            seconds = await inbox.wait_seconds(self._key, self._author)
+            raise AnswerFailed(access_texts.too_early(seconds, own=True))
         if receipt in (Receipt.QUESTION, Receipt.COMMAND):
             await self._answered.wait()
+
+    async def _refuse(self, inbox: Inbox) -> None:
+        """Say why the person may not ask. Raises AnswerFailed in a pipe."""
+        reason = await inbox.refusal(self._key, self._author) or texts.INTERNAL
+        if self._piped:
+            raise AnswerFailed(reason)
+        self._print(reason)
 
     def _incoming(self, line: str) -> Incoming:
         number = next(self._numbers)

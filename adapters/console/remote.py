@@ -202,7 +202,8 @@ class RemoteChat:
                 f"Threadline is already running but does not answer at {self._origin}: set "
                 "HTTP_PORT to the port it listens on, or stop it first."
             ) from error
-        if response.status in (413, 422):
+        # 403 is also the answer to a foreign page, but not after the session was given.
+        if response.status in (413, 422) or (response.status == 403 and method == "POST"):
             raise Refused(_reason(answer))
         if response.status != 200:
             raise BotUnreachable(f"The running Threadline refused: {_reason(answer)}")

@@ -5,7 +5,7 @@ Discord is asked every time; access that cannot be confirmed is denied.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import discord
@@ -35,6 +35,7 @@ log = structlog.stdlib.get_logger(__name__)
 MEMBER_SECONDS, MAX_CACHED_MEMBERS = 600.0, 10_000
 # Without one of their roles, a member could seem to have more rights.
 STRICT_MEMBER: Schema = {**GUILD_MEMBER, "roles": Field(strict_list_of(snowflake), REQUIRED)}
+MAX_GUILDS = 200  # documented: the most that one request returns
 PUBLIC_THREADS, PRIVATE_THREAD = (10, 11), 12  # documented channel types
 
 
@@ -47,6 +48,20 @@ class AllowedGuilds:
         self._members: TTLCache[str, bool] = TTLCache(
             MAX_CACHED_MEMBERS, MEMBER_SECONDS, rest.clock.monotonic
         )
+
+    async def list_served(self) -> Sequence[int]:
+        """The guilds whose members may write direct messages. Raises a PlatformError."""
+        client = await self._rest.client()
+        inside = [guild.id for guild in client.guilds]  # READY names all
+        if not inside:
+            response: Any = await self._rest.request(
+                request_scopes("guilds"), lambda c: c.http.get_guilds(limit=MAX_GUILDS)
+            )
+            if not isinstance(response, list):
+                raise Unsettled("the list of guilds cannot be read")
+            found = [read_id(guild, "id") for guild in response]
+            inside = [id_ for id_ in found if id_ is not None]
+        return sorted(id_ for id_ in inside if self.allows(id_))
 
     def allows(self, guild: object) -> bool:
         """Whether the members of this guild may use the bot."""
@@ -87,10 +102,18 @@ async def can_user_read(rest: RestApi, user: int, guild: int, channel: int) -> b
     member = await _fetch_member(rest, found, user) if found is not None else None
     if found is None or member is None:
         return False
-    parent, thread = await _place_of(rest, found, channel)
+    return await can_member_read(rest, member, channel)
+
+
+async def can_member_read(rest: RestApi, member: discord.Member, channel: int) -> bool:
+    """Whether a member can read the messages of a channel or thread of their guild now.
+
+    False also if Discord's answers do not settle it. Raises a PlatformError if there are none.
+    """
+    parent, thread = await _place_of(rest, member.guild, channel)
     if parent is None or not _can_read_history(parent, member):
         return False
-    key = ConversationKey(PLATFORM, str(guild), str(parent.id), thread)
+    key = ConversationKey(PLATFORM, str(member.guild.id), str(parent.id), thread)
     return await _can_read_in_guild(rest, member, key)
 
 

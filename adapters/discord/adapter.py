@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import aiohttp
 import discord
@@ -19,13 +20,16 @@ from adapters.discord.backlog import read_backlog
 from adapters.discord.buttons import choice_view
 from adapters.discord.channels import PLATFORM
 from adapters.discord.client import ThreadlineClient, intents, server_urls
+from adapters.discord.directory import DiscordDirectory
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
 from adapters.discord.downloads import Downloader
 from adapters.discord.errors import RETRY_SECONDS, as_attachment_error, attempt
 from adapters.discord.http import install_http
-from adapters.discord.interactions import DiscordInteractionHandler, clip
+from adapters.discord.interactions import DiscordInteractionHandler
 from adapters.discord.listeners import MessageListener
-from adapters.discord.render import DiscordRenderer
+from adapters.discord.members import Members
+from adapters.discord.private_notices import PrivateNotices
+from adapters.discord.render import DiscordRenderer, clip
 from adapters.discord.rest import MAX_FILE_BYTES, RestApi, Timeouts, limits, message_scopes
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.token import TokenWatch
@@ -34,13 +38,12 @@ from bot.common import proxies
 from bot.common.proxies import http_proxy_for
 from bot.common.retry import Backoff
 from bot.domain.attachments import Download, Omission
-from bot.domain.conversations import Author, ConversationKey
+from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
-from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
@@ -92,6 +95,15 @@ class DiscordAdapter:
         self._downloader = Downloader(rest=self._rest, api_url=api_url)
         self._guilds = AllowedGuilds(rest=self._rest, ids=guilds)
         self._links = permalinks.LinkedMessages(self._rest, self._guilds)
+        self._members = Members(self._rest)
+        self._directory = DiscordDirectory(
+            rest=self._rest,
+            guilds=self._guilds,
+            members=self._members,
+            notices=PrivateNotices(rest=self._rest, renderer=self._renderer),
+            connect=self._connect_for_checks,
+        )
+        self._may_request_members = True
         self._client: ThreadlineClient | None = None
 
     @property
@@ -102,10 +114,7 @@ class DiscordAdapter:
     @property
     def directory(self) -> Directory:
         """What the platform knows about people and places."""
-        return OpenDirectory(self._tell)
-
-    async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
-        raise Unsettled("private notices are not implemented here yet")
+        return self._directory
 
     # ── serving ───────────────────────────────────────────────────────────────────────────────
     async def run(self, inbox: Inbox) -> None:
@@ -119,6 +128,7 @@ class DiscordAdapter:
                     await self._clock.sleep(pause)
         finally:
             await self._rest.background.aclose()
+            await self._directory.aclose()
             await watermarks.aclose()
 
     async def _serve(self, inbox: Inbox, watermarks: WatermarkSaver) -> None:
@@ -126,7 +136,7 @@ class DiscordAdapter:
         handler = DiscordInteractionHandler(
             rest=self._rest, renderer=self._renderer, guilds=self._guilds, models=self._models
         )
-        client = ThreadlineClient(rest=self._rest, handler=handler)
+        client = ThreadlineClient(rest=self._rest, handler=handler, members=self._members)
         listener = client.listener = MessageListener(
             rest=self._rest, inbox=inbox, say=self.say, watermarks=watermarks, guilds=self._guilds
         )
@@ -134,12 +144,16 @@ class DiscordAdapter:
         self._client = client
         try:
             await _log_in(client, self._token, self._rest.timeouts.login)
+            self._may_request_members = self._may_request_members and client.request_members()
             self._rest.connect(client, inbox)
             token.start()
             await client.connect()
         except discord.LoginFailure as error:
             raise CannotStart(f"Discord refused DISCORD_TOKEN: {TOKEN_ADVICE}") from error
         except discord.PrivilegedIntentsRequired as error:
+            if self._may_request_members:  # it was taken away since the login
+                self._may_request_members = False
+                return
             raise CannotStart(f"The message content intent is off: {INTENT_ADVICE}") from error
         except discord.ConnectionClosed as error:
             raise _cannot_reconnect(error) from error
@@ -201,8 +215,11 @@ class DiscordAdapter:
             raise AttachmentError(Omission.TIMED_OUT, retry_after=RETRY_SECONDS) from error
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Reply to the message that contained the command."""
+        """Reply to the message that contained the command; only its author sees a refusal."""
         if not answer.text:
+            return
+        if answer.refused:
+            await self._directory.tell(incoming.key, incoming.author, answer.text)
             return
         reference = discord.MessageReference(
             message_id=int(incoming.message_id),
@@ -229,6 +246,18 @@ class DiscordAdapter:
                 return [*await doctor.findings(), *proxied]
             except CannotStart as error:
                 return [Finding("Discord", Verdict.FAILED, str(error)), *proxied]
+
+    @asynccontextmanager
+    async def _connect_for_checks(self) -> AsyncIterator[None]:
+        """Log in without the gateway. Raises a PlatformError."""
+        with server_urls(self._api_url, self._gateway_url):
+            async with self._client_for_checks() as client:
+                await attempt(client.login(self._token), within=self._rest.timeouts.login)
+                self._rest.connect(client, None)
+                try:
+                    yield
+                finally:
+                    self._rest.disconnect()
 
     def _client_for_checks(self) -> discord.Client:
         client = discord.Client(intents=intents(), proxy=http_proxy_for(Route.BASE))

@@ -46,6 +46,7 @@ class ChannelContext:
     thread: str = ""
     title: str = ""
     visibility: Visibility = Visibility.PRIVATE
+    category: str = ""  # its id
 
     @property
     def id(self) -> str:
@@ -77,7 +78,11 @@ def channel_context(channel: object) -> ChannelContext | None:
     if isinstance(channel, discord.TextChannel | discord.VoiceChannel | discord.StageChannel):
         kind = ChannelKind.CHANNEL if _can_create_threads(channel) else ChannelKind.CHAT
         return ChannelContext(
-            kind, str(channel.guild.id), str(channel.id), visibility=_visibility(channel)
+            kind,
+            str(channel.guild.id),
+            str(channel.id),
+            visibility=_visibility(channel),
+            category=str(channel.category_id or ""),
         )
     return None
 
@@ -92,6 +97,7 @@ def _thread_context(thread: discord.Thread) -> ChannelContext:
         str(thread.id),
         title=thread.name if isinstance(parent, discord.ForumChannel) else "",
         visibility=Visibility.PRIVATE if private or parent is None else _visibility(parent),
+        category="" if parent is None else str(parent.category_id or ""),
     )
 
 

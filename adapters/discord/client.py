@@ -25,6 +25,7 @@ from adapters.discord.gateway import GatewayConnection
 from adapters.discord.http import install_http
 from adapters.discord.interactions import ChoiceButton, ControlButton, DiscordInteractionHandler
 from adapters.discord.listeners import MessageListener
+from adapters.discord.members import Members
 from adapters.discord.rest import RestApi
 from adapters.discord.state import SafeState
 from adapters.discord.threads import remove_late_thread
@@ -57,7 +58,9 @@ def server_urls(api_url: str | None, gateway_url: str | None) -> Iterator[None]:
 class ThreadlineClient(discord.Client):
     """discord.py's client with the adapter's event handlers."""
 
-    def __init__(self, *, rest: RestApi, handler: DiscordInteractionHandler) -> None:
+    def __init__(
+        self, *, rest: RestApi, handler: DiscordInteractionHandler, members: Members
+    ) -> None:
         # Otherwise discord.py warns at every start that voice needs more packages.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
@@ -70,11 +73,11 @@ class ThreadlineClient(discord.Client):
         )
         self.http_client = install_http(self, rate_limiter=rest.rate_limiter, clock=rest.clock)
         self.http.ws_connect = self._open_socket  # type: ignore[method-assign]
-        self.rest, self.handler = rest, handler
+        self.rest, self.handler, self.members = rest, handler, members
         self.feedback = FeedbackHandler(handler)
         self.listener: MessageListener | None = None
         self.connected = False
-        self._tree = command_tree(self, handler.handle_command, handler.complete_model)
+        self._tree = command_tree(self, handler.handle_command, handler.complete)
         self.add_dynamic_items(ControlButton, ChoiceButton, VoteButton)
         self._registered = False
 
@@ -93,6 +96,17 @@ class ThreadlineClient(discord.Client):
             **options,
         )
 
+    def request_members(self) -> bool:
+        """Ask for events about members if the application, which has logged in, is granted them."""
+        flags = self.application.flags if self.application is not None else None
+        if flags is None or not (
+            flags.gateway_guild_members or flags.gateway_guild_members_limited
+        ):
+            return False
+        state: Any = self._connection
+        state.request_members()
+        return True
+
     async def connect(self, *, reconnect: bool = True) -> None:
         """Serve until closed; raises if reconnecting is useless: see `GatewayConnection`."""
         on_lost = functools.partial(self.dispatch, "disconnect")
@@ -106,6 +120,7 @@ class ThreadlineClient(discord.Client):
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def on_message(self, message: discord.Message) -> None:
         """Handle a new message."""
+        self.members.message(message)
         if self.listener is not None:
             await self.listener.message(message)
 
@@ -130,6 +145,19 @@ class ThreadlineClient(discord.Client):
         if self.listener is not None:
             ids = sorted(payload.message_ids)
             await self.listener.edits.deleted(payload.guild_id, payload.channel_id, ids)
+
+    # ── members and roles ─────────────────────────────────────────────────────────────────────
+    async def on_member_updated(self, data: Any) -> None:
+        """Handle the event of a new or changed member."""
+        self.members.updated(data)
+
+    async def on_member_removed(self, data: Any) -> None:
+        """Handle the event of someone who is no member any more."""
+        self.members.removed(data)
+
+    async def on_role_deleted(self, guild: int) -> None:
+        """Handle a deleted role, which its members have lost."""
+        self.members.forget_guild(guild)
 
     async def on_interaction(self, interaction: Interaction) -> None:
         """Handle a submitted form, also one that an earlier process showed."""
@@ -170,7 +198,7 @@ class ThreadlineClient(discord.Client):
     # ── the connection ────────────────────────────────────────────────────────────────────────
     async def on_connect(self) -> None:
         """Handle a new session, whose events begin now."""
-        self.connected = True
+        self.connected, self.rest.gateway_lost = True, None
         log.info("connected to Discord", user=str(self.user))
         if self.listener is not None:
             await self.listener.connected()
@@ -181,13 +209,14 @@ class ThreadlineClient(discord.Client):
 
     async def on_resumed(self) -> None:
         """Handle a resumed session; Discord has sent the events that were missed."""
-        self.connected = True
+        self.connected, self.rest.gateway_lost = True, None
         log.info("resumed the connection to Discord")
 
     async def on_disconnect(self) -> None:
         """Handle a lost connection; `GatewayConnection` reconnects."""
         if self.connected:
             log.warning("lost the connection to Discord")
+            self.rest.gateway_lost = self.rest.clock.monotonic()
         self.connected = False
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import discord
@@ -15,6 +16,7 @@ from adapters.discord.payloads import get_int
 from adapters.discord.rest import RestApi, request_scopes
 from bot.domain import texts
 from bot.domain.errors import PlatformError
+from bot.domain.policy import OverrideName
 from bot.domain.replies import Priority
 from bot.inbox import commands
 from bot.inbox.model_commands import EFFORTS
@@ -24,8 +26,43 @@ log = structlog.stdlib.get_logger(__name__)
 Interaction = discord.Interaction[Any]  # always of a ThreadlineClient
 RunCommand = Callable[[Interaction, str, str], Awaitable[None]]
 """Runs a command, by its name and argument."""
-CompleteModel = Callable[[Interaction, str], Awaitable[None]]
-"""Responds to an interaction with the models that contain what was typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a command; all are optional strings."""
+
+    name: str
+    description: str
+    choices: Sequence[str] = ()
+    completes: bool = False  # while a person types
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What a person has typed in the completed option of a command, and the other options."""
+
+    command: str
+    text: str
+    others: Mapping[str, str]
+
+
+Complete = Callable[[Interaction, Typed], Awaitable[None]]
+"""Responds to an interaction with the choices for what was typed."""
+
+SETTING = "setting"
+OPTIONS: Mapping[str, tuple[Option, ...]] = {
+    commands.MODEL: (Option("name", texts.MODEL_OPTION, completes=True),),
+    commands.EFFORT: (Option("level", texts.EFFORT_OPTION, tuple(map(str, EFFORTS))),),
+    commands.CHANNEL: (
+        Option(SETTING, texts.SETTING_OPTION, tuple(map(str, OverrideName))),
+        Option("value", texts.VALUE_OPTION, completes=True),
+    ),
+    commands.USAGE: (Option("of", texts.USAGE_OPTION, ("me", "channel")),),
+    commands.FORGET: (Option("who", texts.FORGET_OPTION, ("me",)),),
+    commands.EXPORT: (Option("who", texts.EXPORT_OPTION, ("me",)),),
+}
+"""The options of commands that have some; their values, with a space, are the argument."""
 
 STRING_OPTION = 3  # documented option type, the only one used here
 
@@ -40,7 +77,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
     to autocomplete without a time limit.
     """
 
-    def __init__(self, client: discord.Client, complete: CompleteModel) -> None:
+    def __init__(self, client: discord.Client, complete: Complete) -> None:
         super().__init__(
             client,
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
@@ -51,7 +88,7 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Whether discord.py must handle the interaction: a valid command. Completes names."""
         if interaction.type is discord.InteractionType.autocomplete:
-            typed = typed_model(interaction.data)
+            typed = typed_in(interaction.data)
             if typed is None:
                 log.warning("cannot complete an option", structure=outline(interaction.data))
                 await _respond(interaction.response.autocomplete([]))
@@ -101,12 +138,17 @@ def is_valid(data: object) -> TypeGuard[dict[str, Any]]:
     )
 
 
-def typed_model(data: object) -> str | None:
-    """The text in the option of /model so far; None if something else is completed."""
-    if not is_valid(data) or data["name"] != commands.MODEL:
+def typed_in(data: object) -> Typed | None:
+    """What a person types in an option that is completed; None if it is another one."""
+    if not is_valid(data):
         return None
-    focused = [option["value"] for option in data.get("options", []) if option.get("focused")]
-    return focused[0] if len(focused) == 1 else None
+    options = data.get("options", [])
+    focused = [option for option in options if option.get("focused")]
+    completed = [option.name for option in OPTIONS.get(data["name"], ()) if option.completes]
+    if len(focused) != 1 or focused[0]["name"] not in completed:
+        return None
+    others = {option["name"]: option["value"] for option in options if not option.get("focused")}
+    return Typed(data["name"], focused[0]["value"], others)
 
 
 async def _complete_nothing(_interaction: Interaction, _typed: str) -> list[Any]:
@@ -115,37 +157,51 @@ async def _complete_nothing(_interaction: Interaction, _typed: str) -> list[Any]
 
 
 def command_tree(
-    client: discord.Client, run: RunCommand, complete: CompleteModel
+    client: discord.Client, run: RunCommand, complete: Complete
 ) -> app_commands.CommandTree[discord.Client]:
-    """The command tree of a new client."""
-    tree, described = CommandTree(client, complete), texts.SLASH_COMMANDS
-    efforts = [app_commands.Choice(name=str(effort), value=str(effort)) for effort in EFFORTS]
-
-    @tree.command(name=commands.RESET, description=described[commands.RESET])
-    async def reset(interaction: Interaction) -> None:
-        await run(interaction, commands.RESET, "")
-
-    @tree.command(name=commands.MODEL, description=described[commands.MODEL])
-    @app_commands.describe(name=texts.MODEL_OPTION)
-    @app_commands.autocomplete(name=_complete_nothing)
-    async def model(interaction: Interaction, name: str = "") -> None:
-        await run(interaction, commands.MODEL, name.strip())
-
-    @tree.command(name=commands.EFFORT, description=described[commands.EFFORT])
-    @app_commands.describe(level=texts.EFFORT_OPTION)
-    @app_commands.choices(level=efforts)
-    async def effort(interaction: Interaction, level: str = "") -> None:
-        await run(interaction, commands.EFFORT, level)
-
-    @tree.command(name=commands.CONTEXT, description=described[commands.CONTEXT])
-    async def context(interaction: Interaction) -> None:
-        await run(interaction, commands.CONTEXT, "")
-
-    @tree.command(name=commands.HELP, description=described[commands.HELP])
-    async def help_(interaction: Interaction) -> None:
-        await run(interaction, commands.HELP, "")
-
+    """The command tree of a new client: a command for each description."""
+    tree = CommandTree(client, complete)
+    for name, description in texts.SLASH_COMMANDS.items():
+        callback: Any = _callback(run, name)
+        tree.add_command(
+            app_commands.Command(name=name, description=description, callback=callback)
+        )
     return tree
+
+
+def _callback(run: RunCommand, name: str) -> Any:
+    """The function that discord.py calls for a command, with the options of the command."""
+    options = OPTIONS.get(name, ())
+    if not options:
+
+        async def run_plain(interaction: Interaction) -> None:
+            await run(interaction, name, "")
+
+        return run_plain
+    if len(options) == 1:
+
+        async def run_with_one(interaction: Interaction, first: str = "") -> None:
+            await run(interaction, name, first.strip())
+
+        return _describe(run_with_one, options)
+
+    async def run_with_two(interaction: Interaction, first: str = "", second: str = "") -> None:
+        await run(interaction, name, f"{first.strip()} {second.strip()}".strip())
+
+    return _describe(run_with_two, options)
+
+
+def _describe(callback: Any, options: Sequence[Option]) -> Any:
+    """A callback whose parameters are these options."""
+    for parameter, option in zip(("first", "second"), options, strict=False):
+        app_commands.rename(**{parameter: option.name})(callback)
+        app_commands.describe(**{parameter: option.description})(callback)
+        if option.choices:
+            choices = [app_commands.Choice(name=each, value=each) for each in option.choices]
+            app_commands.choices(**{parameter: choices})(callback)
+        if option.completes:
+            app_commands.autocomplete(**{parameter: _complete_nothing})(callback)
+    return callback
 
 
 async def register_commands(rest: RestApi, tree: app_commands.CommandTree[discord.Client]) -> None:

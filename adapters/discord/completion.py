@@ -1,4 +1,4 @@
-"""Completes the names of models while a person types one after /model.
+"""Completes what a person types after /model, and the value of a setting after /channel.
 
 Discord asks after each pause in typing and waits three seconds for the choices.
 """
@@ -6,15 +6,19 @@ Discord asks after each pause in typing and waits three seconds for the choices.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from discord.app_commands import Choice
 
 from adapters.discord.access import AllowedGuilds
+from adapters.discord.commands import SETTING, Typed
 from bot.domain import model_names
+from bot.domain.conversations import Effort
 from bot.domain.errors import PlatformError
+from bot.domain.policy import AnswerMode, Controllers, OverrideName
+from bot.inbox import commands
 from bot.ports.model import ModelCatalog
 
 log = structlog.stdlib.get_logger(__name__)
@@ -23,18 +27,24 @@ log = structlog.stdlib.get_logger(__name__)
 # (choices of one response) and …/interactions/application-commands (characters of a choice).
 MAX_CHOICES, MAX_CHOICE = 25, 100
 
+WORDS: Mapping[str, Sequence[str]] = {
+    OverrideName.EFFORT: tuple(map(str, Effort)),
+    OverrideName.ANSWERS: tuple(map(str, AnswerMode)),
+    OverrideName.CONTROLS: tuple(map(str, Controllers)),
+}
+
 ACCESS_SECONDS = 0.5
 """How long to wait for Discord to say whether a person may use the bot; the catalog may take two
 of the three seconds."""
 
 
-class ModelCompletion:
-    """Finds the choices for what was typed, among the models of `models`."""
+class Completion:
+    """Finds the choices for what was typed: `models`, or the words of a setting."""
 
     def __init__(self, *, guilds: AllowedGuilds, models: ModelCatalog) -> None:
         self._guilds, self._models = guilds, models
 
-    async def choices(self, guild: object, user: int, typed: str) -> list[Choice[Any]]:
+    async def choices(self, guild: object, user: int, typed: Typed) -> list[Choice[Any]]:
         """The choices for a user in a guild; none for those who may not use the bot.
 
         Raises nothing.
@@ -47,7 +57,13 @@ class ModelCompletion:
             return []
         if not allowed:
             return []
-        return to_choices(typed, [*await self._models.list_names(), model_names.DEFAULT])
+        return to_choices(typed.text, [*await self._words(typed), model_names.DEFAULT])
+
+    async def _words(self, typed: Typed) -> Sequence[str]:
+        """What may be meant; the default is always possible."""
+        if typed.command == commands.MODEL or typed.others.get(SETTING) == OverrideName.MODEL:
+            return await self._models.list_names()
+        return WORDS.get(typed.others.get(SETTING, ""), ())
 
 
 def to_choices(typed: str, names: Iterable[str]) -> list[Choice[Any]]:

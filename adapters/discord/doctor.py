@@ -7,6 +7,7 @@ from typing import Any
 
 import discord
 
+from adapters.discord.access import MAX_GUILDS
 from adapters.discord.errors import attempt
 from bot.domain import texts
 from bot.domain.errors import PlatformError
@@ -33,7 +34,6 @@ PUBLIC_ADVICE = (
 )
 # Time limits for logging in and for one check, in seconds.
 LOGIN_SECONDS, CHECK_SECONDS = 30.0, 30.0
-MAX_GUILDS = 200  # documented: the most that one request returns
 
 
 def permissions() -> discord.Permissions:
@@ -67,6 +67,7 @@ class Doctor:
             found += _public(client)
             found += await self._run("Discord guilds", client, _guilds)
             found += await self._run("Discord commands", client, _commands)
+            found.append(_members_intent(client))
             return found
 
     async def _run(
@@ -87,6 +88,16 @@ def _intent(client: discord.Client) -> Finding:
     if flags.gateway_message_content or flags.gateway_message_content_limited:
         return _ok(subject, "granted")
     return _failed(subject, "not granted", INTENT_ADVICE)
+
+
+def _members_intent(client: discord.Client) -> Finding:
+    """Without this intent the bot works as well: a changed role only counts later."""
+    flags = client.application.flags if client.application is not None else None
+    granted = flags is not None and (
+        flags.gateway_guild_members or flags.gateway_guild_members_limited
+    )
+    when = "immediately" if granted else "within a minute (“Server Members Intent”: immediately)"
+    return _ok("Discord roles", f"changes count {when}")
 
 
 def _public(client: discord.Client) -> list[Finding]:

@@ -31,7 +31,9 @@ T = TypeVar("T")
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
 UNKNOWN_CHANNEL = "10003"
 UNKNOWN_GUILD = "10004"
+UNKNOWN_MEMBER = "10007"
 UNKNOWN_MESSAGE = "10008"
+UNKNOWN_USER = "10013"
 NO_ACCESS = "50001"
 NO_PERMISSION = "50013"
 ARCHIVED = "50083"  # the thread is archived, or locked

@@ -115,6 +115,31 @@ def address_of(
     return Address.ASIDE if others or message.mention_everyone else Address.FOLLOW_UP
 
 
+def is_to_no_one(message: discord.Message, context: ChannelContext, bot: BotIdentity) -> bool:
+    """Whether a message in a channel, or the first of a forum post, is to no one in particular.
+
+    A reply to another bot's post, or to a message of the author, is to no one else either. If it is
+    unknown whose message a reply is to, it may be another person's.
+    """
+    if not (context.starts_conversations or _opens_post(message, context)):
+        return False
+    if address_of(message, context, bot) not in (None, Address.FOLLOW_UP):
+        return False
+    own = {message.author.id, int(author_of(message).id)}
+    if message.type is MessageType.reply:
+        replied = _replied(message)
+        if replied is None or (is_from_person(replied) and replied.author.id not in own):
+            return False
+        own.add(replied.author.id)  # a reply mentions the author, if they are pinged
+    named = {user.id for user in message.mentions} | {role.id for role in message.role_mentions}
+    return not named - own and not message.mention_everyone
+
+
+def _opens_post(message: discord.Message, context: ChannelContext) -> bool:
+    """Whether this is the first message of a forum post."""
+    return bool(context.title) and str(message.id) == context.thread
+
+
 # ── what was said ─────────────────────────────────────────────────────────────────────────────
 def to_incoming(
     message: discord.Message,
@@ -139,6 +164,7 @@ def to_incoming(
         in_old_thread=context.kind is ChannelKind.THREAD and address is Address.MENTION,
         stands_alone=_stands_alone(message, context, address, key),
         edited_at=message.edited_at.timestamp() if message.edited_at is not None else None,
+        from_bot=is_from_other_bot(message, bot.user),
     )
 
 
@@ -168,9 +194,8 @@ def name_of(message: discord.Message) -> str:
 
 def message_text(message: discord.Message, context: ChannelContext, bot: BotIdentity) -> str:
     """A message for the model: a forum post's title, the text, and everything else it shows."""
-    opens_post = context.title and str(message.id) == context.thread
     convert = _converter(message, bot)
-    heading = f"# {one_line(context.title)}" if opens_post else ""
+    heading = f"# {one_line(context.title)}" if _opens_post(message, context) else ""
     parts = visible_parts(raw_of(message), convert)
     return join_excerpts([heading, convert(message.content), *parts])
 

@@ -50,6 +50,10 @@ ROUTE_NAMES = {
     "GET /channels/{channel_id}/threads/archived/public": "archive",
     "GET /channels/{channel_id}/thread-members/{user_id}": "member",
     "GET /guilds/{guild_id}/members/{member_id}": "member",
+    "GET /guilds/{guild_id}": "guild",
+    "GET /guilds/{guild_id}/channels": "guild-channels",
+    "GET /users/@me/guilds": "guilds",
+    "POST /users/@me/channels": "open-dm",
     "GET /applications/{application_id}/commands": "commands",
     "PUT /applications/{application_id}/commands": "commands",
 }

@@ -23,10 +23,11 @@ from adapters.discord.channels import (
     channel_context,
     fetch_channel_context,
 )
-from adapters.discord.commands import Interaction
-from adapters.discord.completion import ModelCompletion
+from adapters.discord.commands import Interaction, Typed
+from adapters.discord.completion import Completion
 from adapters.discord.errors import attempt
-from adapters.discord.render import size
+from adapters.discord.private_notices import collect_notes
+from adapters.discord.render import clip
 from adapters.discord.rest import RestApi
 from bot.domain import command_texts, texts
 from bot.domain.conversations import Author, ConversationKey
@@ -49,7 +50,7 @@ class DiscordInteractionHandler:
     ) -> None:
         self._rest, self._renderer, self._guilds = rest, renderer, guilds
         self._models = models
-        self._completion = ModelCompletion(guilds=guilds, models=models)
+        self._completion = Completion(guilds=guilds, models=models)
 
     async def handle_command(self, interaction: Interaction, command: str, argument: str) -> None:
         """Run a slash command and reply."""
@@ -62,8 +63,8 @@ class DiscordInteractionHandler:
 
         await self._reply(interaction, run)
 
-    async def complete_model(self, interaction: Interaction, typed: str) -> None:
-        """Respond with the models that contain what was typed."""
+    async def complete(self, interaction: Interaction, typed: Typed) -> None:
+        """Respond with the choices for what was typed."""
         try:
             user, guild = interaction.user.id, interaction.guild_id
             choices = await self._completion.choices(guild, user, typed)
@@ -147,7 +148,9 @@ class DiscordInteractionHandler:
         try:
             if not await self._guilds.allows_user(interaction.guild_id, interaction.user.id):
                 return CommandReply(texts.NOT_SERVED)
-            return await operation()
+            with collect_notes(str(interaction.user.id)) as notes:
+                reply = await operation()
+            return replace(reply, text="\n\n".join(filter(None, [reply.text, *notes.texts])))
         except StoreUnavailable as error:
             log.error("the database failed", error=str(error))
             return CommandReply(texts.STORE_DOWN)
@@ -260,12 +263,3 @@ class ChoiceButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CHOI
         """Handle a press."""
         handler: DiscordInteractionHandler = interaction.client.handler
         await handler.handle_choice(interaction, self._choice)
-
-
-def clip(renderer: Renderer, markdown: str) -> str:
-    """Renders a short text for one message, cut at the end of a line if it is too long."""
-    text = renderer.render(markdown)
-    if size(text) <= renderer.limit:
-        return text
-    cut = text.encode("utf-16-le")[: 2 * (renderer.limit - 1)].decode("utf-16-le", "ignore")
-    return (cut.rpartition("\n")[0] or cut) + "…"

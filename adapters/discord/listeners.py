@@ -35,6 +35,7 @@ from adapters.discord.events import (
     is_blank,
     is_from_other_bot,
     is_from_person,
+    is_to_no_one,
     name_of,
     replied_bot_message,
     to_incoming,
@@ -282,7 +283,8 @@ class MessageListener:
         if is_from_other_bot(message, user.id):
             address = Address.ASIDE if context.kind is ChannelKind.THREAD else None
         elif is_from_person(message):
-            address = address_of(message, context, bot) or default
+            address = self._channel_address(message, context, bot)
+            address = address or address_of(message, context, bot) or default
         else:
             return None
         if address is None:
@@ -297,6 +299,15 @@ class MessageListener:
             return incoming
         links = linked_messages(message, context)
         return replace(incoming, attachments=(*incoming.attachments, *links))
+
+    def _channel_address(
+        self, message: discord.Message, context: ChannelContext, bot: BotIdentity
+    ) -> Address | None:
+        """CHANNEL for a message to no one in particular, where the bot answers all messages."""
+        channel = ConversationKey(PLATFORM, context.guild, context.channel, "")
+        if not self._inbox.listens(channel, context.category):
+            return None
+        return Address.CHANNEL if is_to_no_one(message, context, bot) else None
 
     async def _find_context(self, channel: object) -> ChannelContext | None:
         """The context of a message's channel; raises a PlatformError if fetching it fails."""

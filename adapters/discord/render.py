@@ -17,6 +17,7 @@ from typing import Any
 from markdown_it.tree import SyntaxTreeNode
 
 from adapters.discord.inline_markdown import InlineRenderer, Style, add_checkbox, code_span
+from bot.ports.platform import Renderer
 from bot.replies.markdown.dialect import make_parser
 from bot.replies.markdown.fences import contains_markdown
 
@@ -62,6 +63,15 @@ class DiscordRenderer:
 def size(text: str) -> int:
     """UTF-16 units of `text`."""
     return len(text) + sum(1 for character in text if character > "\uffff")
+
+
+def clip(renderer: Renderer, markdown: str) -> str:
+    """Renders a short text for one message, cut at the end of a line if it is too long."""
+    text = renderer.render(markdown)
+    if size(text) <= renderer.limit:
+        return text
+    cut = text.encode("utf-16-le")[: 2 * (renderer.limit - 1)].decode("utf-16-le", "ignore")
+    return (cut.rpartition("\n")[0] or cut) + "…"
 
 
 class _Page:

@@ -48,7 +48,11 @@ READS = Limit(count=5, seconds=5.0, pace=Pace.NONE)
 # Documented: 50. Four are reserved for discord.py's own requests at login and for a new session,
 # and for requests that arrive closer together than they were sent.
 EVERYTHING = Limit(count=46, seconds=1.0, pace=Pace.NONE)
+# People whom the bot writes to for the first time. Discord quarantines bots that write to 25 to 40
+# new people within a short time: see docs/platform-facts-discord.md.
+NEW_DIRECT_MESSAGES = Limit(count=10, seconds=3_600.0, pace=Pace.NONE)
 LIMITS = {
+    "open-dm": NEW_DIRECT_MESSAGES,
     "channel": MESSAGES,
     "delete": DELETIONS,
     "typing": TYPING,
@@ -72,7 +76,8 @@ class Timeouts:
     `thread` limits creating a thread, while a person waits for a first sign; `interaction` is
     Discord's documented limit for the first response. `again` is the first pause before a failed
     message is accepted again, `background` the first one before background work is retried; both
-    double up to `longest`. `reads` are the pauses of backfill. `download` limits the download of a
+    double up to `longest`. `lookup` limits an answer about a person or a guild: decisions give up
+    earlier. `reads` are the pauses of backfill. `download` limits the download of a
     file: 20 MB at 330 kB/s.
     """
 
@@ -86,6 +91,7 @@ class Timeouts:
     background: float = 30.0
     longest: float = 600.0
     download: float = 60.0
+    lookup: float = 5.0
     reads: ReadPauses = USUAL_PAUSES
 
 
@@ -135,12 +141,14 @@ class RestApi:
         self.abandoned_threads: LRUCache[str, bool] = LRUCache(MAX_CACHED_IDS)
         backoff = Backoff(self.timeouts.background, self.timeouts.longest)
         self.background = BackgroundTasks(clock=clock, backoff=backoff)
+        # When the gateway's events ended, in monotonic seconds; None while they arrive.
+        self.gateway_lost: float | None = None
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 
-    def connect(self, client: discord.Client, inbox: CommandInbox) -> None:
-        """Use `client`, which has logged in, until `disconnect`."""
-        self._client, self.inbox = client, inbox
+    def connect(self, client: discord.Client, inbox: CommandInbox | None) -> None:
+        """Use `client`, which has logged in, until `disconnect`; without an inbox, for checks."""
+        self._client, self.inbox, self.gateway_lost = client, inbox, None
         self._logged_in.set()
 
     def disconnect(self) -> None:

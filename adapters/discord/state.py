@@ -168,6 +168,31 @@ class SafeState(ConnectionState[Any]):
         guild = payloads.read_id(data, "guild_id")
         return discord.PartialMessageable(state=self, id=channel, guild_id=guild)
 
+    # ── members: discord.py caches none but the bot ───────────────────────────────────────────
+    def request_members(self) -> None:
+        """Ask for the privileged events about members, with the next session."""
+        self._intents.members = True
+
+    def parse_guild_member_add(self, data: Any) -> None:
+        """Dispatch a new member's roles."""
+        self.dispatch("member_updated", data)
+        super().parse_guild_member_add(data)
+
+    def parse_guild_member_update(self, data: Any) -> None:
+        """Dispatch a member's new roles."""
+        self.dispatch("member_updated", data)
+        super().parse_guild_member_update(data)
+
+    def parse_guild_role_delete(self, data: Any) -> None:
+        """Dispatch that members have lost a role, also if it is not cached."""
+        self.dispatch("role_deleted", int(data["guild_id"]))
+        super().parse_guild_role_delete(data)
+
+    def parse_guild_member_remove(self, data: Any) -> None:
+        """Dispatch that someone is no member any more."""
+        self.dispatch("member_removed", data)
+        super().parse_guild_member_remove(data)
+
     def _message(self, data: Any) -> RawMessage:
         return RawMessage(state=self, channel=self.channel_of(data), data=data)
 

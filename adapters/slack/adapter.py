@@ -6,7 +6,8 @@ A turn's data is in its conversation key and route, so the adapter has no state 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from adapters.slack.api import (
 from adapters.slack.backfill import LAG, SlackBackfill
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.bolt import create_app
+from adapters.slack.directory import SlackDirectory
 from adapters.slack.downloads import (
     DOWNLOAD_SECONDS,
     RETRY_SECONDS,
@@ -47,13 +49,12 @@ from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.domain.attachments import Download, Omission
-from bot.domain.conversations import Author, ConversationKey
+from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
-from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
@@ -115,6 +116,9 @@ class SlackAdapter:
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
         self._socket: SocketMode | None = None
         self._builder = MessageBuilder(Mrkdwn())
+        self._directory = SlackDirectory(
+            connected=lambda: self._workspace, open=self._open_workspace, builder=self._builder
+        )
         self._problem = ConnectionProblem()
         self._app_token_problem = ""
         self._request_seconds = request_seconds
@@ -130,10 +134,7 @@ class SlackAdapter:
     @property
     def directory(self) -> Directory:
         """What the platform knows about people and places."""
-        return OpenDirectory(self._tell)
-
-    async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
-        raise Unsettled("private notices are not implemented here yet")
+        return self._directory
 
     @property
     def http_apps(self) -> Mapping[str, ASGIApp]:
@@ -151,7 +152,7 @@ class SlackAdapter:
             session = await closing.enter_async_context(new_download_session())
             self._downloads = SlackFiles(api=api, session=session, seconds=self._download_seconds)
             closing.callback(setattr, self, "_downloads", None)
-            workspace = Workspace(me=me, api=api, clock=self._clock)
+            workspace = Workspace(me=me, api=api, clock=self._clock, listens=inbox.listens)
             self._connected_workspace = workspace
             closing.push_async_callback(workspace.aclose)
             saver = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
@@ -236,6 +237,19 @@ class SlackAdapter:
             else:
                 self._app_token_problem = ""
                 return url
+
+    @contextlib.asynccontextmanager
+    async def _open_workspace(self) -> AsyncIterator[Workspace]:
+        """The connected workspace, or one for a few questions of `doctor`."""
+        if self._connected_workspace is not None:
+            yield self._connected_workspace
+            return
+        async with AsyncExitStack() as closing:
+            api = await self._open_api(closing)
+            me = handshake.read_identity(await api.read("auth.test"))
+            workspace = Workspace(me=me, api=api, clock=self._clock)
+            closing.push_async_callback(workspace.aclose)
+            yield workspace
 
     # ── requests of the core ──────────────────────────────────────────────────────────────────
     @property

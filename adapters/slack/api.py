@@ -47,6 +47,8 @@ _COUNTS = {
     "conversations.history": TIER_3,
     "users.conversations": TIER_3,
     "users.info": TIER_4,
+    "usergroups.list": TIER_2,
+    "conversations.list": TIER_2,
     "chat.postEphemeral": TIER_4,
     "assistant.threads.setStatus": TIER_3,
     "assistant.threads.setSuggestedPrompts": TIER_3,

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from adapters.slack.events import DIRECT, position
+from adapters.slack.facts import kind_of
 from adapters.slack.responses import latest_reply
-from adapters.slack.workspace import kind_of
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Unsettled
 

@@ -14,7 +14,7 @@ from adapters.slack.api import WebApi
 from adapters.slack.interactions import SHORTCUT, SLASHES
 from adapters.slack.manifests import new_app_link
 from adapters.slack.responses import Response
-from adapters.slack.scopes import EVENTS, SCOPES
+from adapters.slack.scopes import EVENTS, FOR_RULES, SCOPES
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.health import Finding, Verdict
 
@@ -90,7 +90,7 @@ def _scopes(headers: Mapping[str, str]) -> list[Finding]:
     return [
         Finding(
             f"Slack scope {scope}",
-            Verdict.FAILED,
+            Verdict.WARNING if scope in FOR_RULES else Verdict.FAILED,
             f"missing: {SCOPES[scope]}",
             f"{advice}, {REINSTALL}",
         )

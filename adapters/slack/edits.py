@@ -16,7 +16,7 @@ from adapters.slack.attachments import TOMBSTONE, files_in, lost_files
 from adapters.slack.events import edited_ts
 from adapters.slack.payloads import Payload, items, mapping
 from adapters.slack.workspace import Workspace, is_tombstone
-from bot.domain.inbox import Address
+from bot.domain.inbox import Address, Incoming
 from bot.ports.inbox import MessageInbox
 
 CHANGED, DELETED = "message_changed", "message_deleted"
@@ -62,9 +62,20 @@ class SlackEditListener:
             # The edit may have removed the mention.
             default_address=None if known is None else Address.FOLLOW_UP,
         )
-        if incoming is not None:
-            await self._inbox.edited(incoming, float(edited_at))
+        if incoming is None or (known is None and self._is_old_news(incoming, before)):
+            return None
+        await self._inbox.edited(incoming, float(edited_at))
         return None
+
+    def _is_old_news(self, incoming: Incoming, before: Payload) -> bool:
+        """Whether the message addressed no one before the edit, either.
+
+        Then it was reported when it was sent, or was sent before the bot answered such messages:
+        correcting an old message asks nothing.
+        """
+        if incoming.address is not Address.CHANNEL:
+            return False
+        return not before or events.addresses_no_one(before, self._workspace.me)
 
     async def _report_deletion(self, event: Payload, ts: str) -> None:
         channel = payloads.ident(event, "channel")

@@ -32,13 +32,17 @@ KINDS = frozenset({"channel", "group", "im", "mpim"})
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The bot's ids and name in one workspace, and the workspace's host, from auth.test."""
+    """The bot's ids and name in one workspace, and the workspace's host, from auth.test.
+
+    `enterprise` is the Enterprise Grid organization of the workspace; "" without one.
+    """
 
     team: str
     user: str
     bot: str = ""
     name: str = ""
     host: str = ""  # TEAM.slack.com
+    enterprise: str = ""
 
 
 def workspace_of(body: Payload, default: str) -> str:
@@ -182,6 +186,14 @@ def address_of(event: Payload, kind: str, me: Identity) -> Address | None:
     if thread_of(event) == message_ts(event):
         return None  # people talking to each other
     return Address.ASIDE if slack_text.mentions_others(text, me.user) else Address.FOLLOW_UP
+
+
+def addresses_no_one(event: Payload, me: Identity) -> bool:
+    """Whether a message is outside threads and mentions neither the bot nor anyone else."""
+    text = content.author_text(event)
+    mentioned = me.user in slack_text.mentioned_users(text)
+    outside = thread_of(event) == message_ts(event)
+    return outside and not mentioned and not slack_text.mentions_others(text, me.user)
 
 
 def _route(event: Payload, channel: str, thread: str, kind: str) -> dict[str, str]:

@@ -65,7 +65,8 @@ async def fetch_identity(api: WebApi, clock: Clock) -> Identity:
 
     async def fetch() -> Identity:
         response = await api.read("auth.test")
-        team, me = response.text("team_id"), response.text("user_id")
+        for required in ("team_id", "user_id"):
+            response.text(required)
         if "bot_id" not in response.data and not str(api.client.token).startswith("xoxb-"):
             raise CannotStart(f"SLACK_BOT_TOKEN is not a bot's token: {COPY_XOXB}.")
         log.info(
@@ -73,9 +74,7 @@ async def fetch_identity(api: WebApi, clock: Clock) -> Identity:
             team=response.data.get("team"),
             bot=response.data.get("user"),
         )
-        name = slack_text.name(payloads.text(response.data, "user"))
-        host = host_of(payloads.text(response.data, "url"))
-        return Identity(team, me, response.text("bot_id"), name, host)
+        return read_identity(response)
 
     try:
         return await retry_until_reached(fetch, clock)
@@ -83,6 +82,18 @@ async def fetch_identity(api: WebApi, clock: Clock) -> Identity:
         raise CannotStart(
             f"Slack refuses SLACK_BOT_TOKEN ({error}): {bot_token_advice(error.code)}."
         ) from error
+
+
+def read_identity(response: Response) -> Identity:
+    """The identity in a response of auth.test. Raises Unsettled."""
+    return Identity(
+        team=response.text("team_id"),
+        user=response.text("user_id"),
+        bot=response.text("bot_id"),
+        name=slack_text.name(payloads.text(response.data, "user")),
+        host=host_of(payloads.text(response.data, "url")),
+        enterprise=payloads.ident(response.data, "enterprise_id"),
+    )
 
 
 async def fetch_socket_url(app_token: str, api: WebApi, clock: Clock) -> str:

@@ -21,14 +21,31 @@ from bot.domain import command_texts, texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Command, CommandReply
-from bot.inbox.commands import CONTEXT, EFFORT, HELP, MODEL, RESET, needs_conversation
+from bot.inbox.commands import (
+    CHANNEL,
+    CONTEXT,
+    EFFORT,
+    EXPORT,
+    FORGET,
+    HELP,
+    MODEL,
+    RESET,
+    USAGE,
+    WHOAMI,
+    WHY,
+    needs_conversation,
+)
 from bot.inbox.feedback_commands import COMMENT
 from bot.ports.inbox import CommandInbox
 from bot.ports.model import ModelCatalog
 
 log = structlog.stdlib.get_logger(__name__)
 
-SLASHES = (RESET, MODEL, EFFORT, CONTEXT, HELP)
+SLASHES = (
+    *(RESET, MODEL, EFFORT, CONTEXT),
+    *(WHY, WHOAMI, CHANNEL, USAGE, FORGET, EXPORT),
+    HELP,
+)
 SHORTCUT = "threadline_reset"
 
 
@@ -51,6 +68,7 @@ class Interaction:
     in_thread: bool = False
     key: ConversationKey | None = None
     response_url: str = ""
+    home: str = ""  # the person's workspace, if the payload says it
     trigger_id: str = ""  # opens a modal within 3 s
     ephemeral: bool = False  # the button is in a message that only this person can see
 
@@ -87,6 +105,7 @@ def parse_shortcut(body: Payload) -> Interaction | None:
         name=RESET,
         user=ident(user, "id"),
         user_name=_name(user),
+        home=ident(user, "team_id"),
         channel=channel,
         message=ts,
         thread=thread or ts,
@@ -114,6 +133,7 @@ def parse_button(body: Payload) -> Interaction | None:
         argument=argument,
         user=ident(user, "id"),
         user_name=_name(user),
+        home=ident(user, "team_id"),
         channel=channel,
         message=ts,
         thread=thread or ts,
@@ -139,6 +159,7 @@ class SlackInteractionHandler:
 
     async def run(self, interaction: Interaction) -> CommandReply:
         """Execute `interaction`; returns the reply to the person."""
+        self._workspace.facts.note_home(interaction.user, interaction.home)
         try:
             if interaction.message and not _is_for_channel(interaction):
                 return await self._run_in_conversation(interaction)

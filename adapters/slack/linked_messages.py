@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from adapters.slack import content, payloads
 from adapters.slack.attachments import file_name, files_in
 from adapters.slack.downloads import RETRY_SECONDS, translate
+from adapters.slack.facts import MAX_MEMBERS, MAX_PAGES, kind_of, name_of
 from adapters.slack.payloads import Payload
 from adapters.slack.permalinks import MARKDOWN, Permalink
-from adapters.slack.workspace import Workspace, is_tombstone, kind_of, name_of
+from adapters.slack.workspace import Workspace, is_tombstone
 from bot.domain.attachments import Download, Omission
 from bot.domain.errors import AttachmentError, PlatformError
 from bot.domain.excerpts import excerpt
@@ -25,10 +26,6 @@ READ_SECONDS = 60.0
 
 MAX_MESSAGES = 100
 """Messages of a linked thread, from its root on."""
-
-MAX_MEMBERS, MAX_PAGES = 1_000, 10
-"""Members that one request lists, and the number of requests: in a larger channel, membership may
-stay unproven."""
 
 _NOT_FULL = ("deleted", "is_restricted", "is_stranger", "is_ultra_restricted")
 

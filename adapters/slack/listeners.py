@@ -24,6 +24,7 @@ from adapters.slack.blocks import MessageBuilder
 from adapters.slack.edits import SlackEditListener
 from adapters.slack.envelopes import field_types
 from adapters.slack.events import message_ts, position
+from adapters.slack.facts import renamed_channel
 from adapters.slack.feedback import COMMENT_BLOCK, comment_view
 from adapters.slack.interactions import (
     Interaction,
@@ -33,7 +34,7 @@ from adapters.slack.interactions import (
     parse_slash_command,
 )
 from adapters.slack.payloads import Payload, ident, mapping, text
-from adapters.slack.scopes import LEAVING, MEMBERSHIP
+from adapters.slack.scopes import LEAVING, MEMBERSHIP, RENAMES, SUBTEAMS
 from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import feedback_texts, texts
@@ -88,6 +89,8 @@ class Listeners:
             "tokens_revoked": self._on_token_revoked,
             "app_uninstalled": self._on_token_revoked,
             **dict.fromkeys(MEMBERSHIP, self._on_membership_changed),
+            **dict.fromkeys(RENAMES, self._on_renamed),
+            **dict.fromkeys(SUBTEAMS, self._on_groups_changed),
         }
 
     def register(self, app: AsyncApp) -> None:
@@ -139,6 +142,7 @@ class Listeners:
         if visible:
             self._saver.mark_seen(channel_ref, position(ts))
             self._workspace.posts.note(event)
+            self._workspace.note(event)
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
             await self._receive(incoming)
@@ -177,11 +181,20 @@ class Listeners:
         """A channel of the bot was archived or deleted, or the bot joined or left one."""
         event = mapping(body, "event")
         kind, channel = text(event, "type"), ident(event, "channel")
+        self._workspace.facts.membership_changed(channel)
         member = kind.startswith("member_")
         if channel and (not member or ident(event, "user") == self._workspace.me.user):
             log.info("a channel changed", kind=kind, channel=channel)
             if kind in LEAVING:
                 await self._inbox.gone(self._workspace.key(channel))
+
+    async def _on_renamed(self, body: Payload) -> None:
+        """Rules may name the channel."""
+        self._workspace.facts.channel_renamed(*renamed_channel(mapping(body, "event")))
+
+    async def _on_groups_changed(self, _body: Payload) -> None:
+        """A person may have gained or lost a right."""
+        self._workspace.facts.groups_changed()
 
     async def _on_home_opened(self, body: Payload) -> None:
         """The agent pane and direct messages are the `messages` tab of the app's home."""
@@ -219,7 +232,15 @@ class Listeners:
         event_id = ident(body, "event_id") or payloads.ts(event, "event_ts")
         source = f"{key.platform}/{key.workspace}/{channel}/stop-{event_id}" if event_id else ""
         stop = Command(name="stop", key=key, author=Author(user, user), source=source)
-        await self._inbox.command(stop)
+        reply = await self._inbox.command(stop)
+        if reply.refused:  # Slack ended the stream, but the answer continues in edits
+            self._run_in_background(self._show_in_thread(user, channel, thread, reply))
+
+    async def _show_in_thread(
+        self, user: str, channel: str, thread: str, reply: CommandReply
+    ) -> None:
+        body = self._builder.command_reply(reply)
+        await self._workspace.post_ephemeral(channel=channel, user=user, thread=thread, body=body)
 
     async def _on_token_revoked(self, body: Payload) -> None:
         """Handle the app's removal or a revoked bot token; a person's token does not matter

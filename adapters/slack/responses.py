@@ -52,6 +52,13 @@ class Response:
             raise Unsettled(f"Slack's response has no list of {name}: {value!r:.80}")
         return payloads.objects(value)
 
+    def strings(self, name: str) -> Sequence[str]:
+        """The texts of a required list. Raises Unsettled if anything else is in it."""
+        value = self.data.get(name)
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise Unsettled(f"Slack's response has no list of {name}: {value!r:.80}")
+        return value
+
     def messages(self) -> Sequence[Mapping[str, Any]]:
         """The messages of a page, except those without a ts. Raises Unsettled."""
         return [message for message in self.items("messages") if is_ts(message.get("ts"))]

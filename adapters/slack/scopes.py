@@ -7,20 +7,29 @@ SCOPES = {
     "app_mentions:read": "mentions do not arrive",
     "assistant:write": "the app is no agent: no agent pane, no status, no suggested prompts",
     "channels:history": "replies in threads of public channels do not arrive",
-    "channels:read": "public and private channels cannot be told apart",
+    "channels:read": "public and private channels cannot be told apart, and rules about a "
+    "channel's name (#ops) or its readers (channel:#ops) allow no one anything",
     "chat:write": "nothing can be answered",
     "commands": "slash commands and the message shortcut do not work",
     "files:read": "attached files cannot be read",
     "files:write": "long code and data cannot be sent as a file",
     "groups:history": "messages in private channels do not arrive",
-    "groups:read": "private channels are unknown",
+    "groups:read": "private channels are unknown, also to rules about their names and readers",
     "im:history": "direct messages do not arrive",
     "im:read": "direct messages are unknown",
     "metadata.message:read": "unfinished replies are not found again after a crash",
     "mpim:history": "messages in group direct messages do not arrive",
     "mpim:read": "group direct messages are unknown",
-    "users:read": "the model sees ids instead of people's names",
+    "usergroups:read": "rules about user groups (@oncall, group:S0123) allow no one anything",
+    "users:read": "the model sees ids instead of people's names, and rules about members, guests, "
+    "strangers and workspace-admins allow no one anything",
 }
+# Scopes that only some rules of threadline.toml need.
+FOR_RULES = frozenset({"usergroups:read"})
+
+# Events after which a name or a membership that rules depend on is another one.
+RENAMES = ("channel_rename", "group_rename")
+SUBTEAMS = ("subteam_created", "subteam_members_changed", "subteam_updated")
 
 # Events about the bot's channels. They are logged, so that the operator sees why the bot is silent.
 MEMBERSHIP = (
@@ -53,6 +62,8 @@ EVENTS = (
     "app_mention",
     "app_uninstalled",
     *MEMBERSHIP,
+    *RENAMES,
+    *SUBTEAMS,
     "message.channels",
     "message.groups",
     "message.im",

@@ -6,15 +6,17 @@ Reading an event never waits long for Slack: a name that is not known in time st
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters.slack import content, events, payloads
-from adapters.slack import text as slack_text
+from cachetools import LRUCache
+
+from adapters.slack import content, events, payloads, people
 from adapters.slack.api import WebApi
 from adapters.slack.channel_posts import ChannelPosts
 from adapters.slack.events import DIRECT, Identity
+from adapters.slack.facts import WorkspaceFacts
 from adapters.slack.lookup_cache import LookupCache
 from adapters.slack.mention_files import MentionFiles
 from adapters.slack.payloads import Payload, mapping
@@ -40,13 +42,29 @@ PAGE_SIZE = 1_000
 NOT_FOUND = "thread_not_found"
 
 
-class Workspace:
-    """Everything that handling one workspace's events needs."""
+# Threads that are known to have replies.
+MAX_THREADS = 20_000
 
-    def __init__(self, *, me: Identity, api: WebApi, clock: Clock) -> None:
-        self.me, self.api = me, api
+
+class Workspace:
+    """Everything that handling one workspace's events needs.
+
+    `listens`: see `bot.ports.inbox.AccessLookup`.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: Identity,
+        api: WebApi,
+        clock: Clock,
+        listens: Callable[[ConversationKey], bool] = lambda _channel: False,
+    ) -> None:
+        self.me, self.api, self._listens = me, api, listens
         self.mention_files = MentionFiles(self._read_mention)
         self.posts = ChannelPosts(me=me, clock=clock, read=self._read_before)
+        self.facts = WorkspaceFacts(me=me, api=api, clock=clock)
+        self._threads: LRUCache[tuple[str, str], bool] = LRUCache(MAX_THREADS)
         self._user_names = LookupCache(fetch=self._fetch_user_name, clock=clock)
         self._channel_kinds = LookupCache(fetch=self._fetch_kind, clock=clock)
         self._channel_names = LookupCache(fetch=self._fetch_channel_name, clock=clock)
@@ -64,6 +82,7 @@ class Workspace:
         event = mapping(body, "event")
         if not events.is_from_person(event, self.me):
             return None
+        self.facts.note_home(payloads.ident(event, "user"), people.home_in(body, self.me))
         if events.is_mention(event):
             event, kind, names = await asyncio.gather(
                 self._with_files(event), self._kind(event), self._names([event], names_within)
@@ -72,7 +91,7 @@ class Workspace:
         else:
             self.mention_files.note(*_place(event), event)
             kind = await self._kind(event)
-            address = events.address_of(event, kind, self.me) or default_address
+            address = self._address_of(event, kind) or default_address
             names = {} if address is None else await self._names([event], names_within)
         if address is None:
             return None
@@ -82,6 +101,23 @@ class Workspace:
             return found
         links = linked_messages(event, self.me.host, found.author.id)
         return replace(found, attachments=(*found.attachments, *links))
+
+    def _address_of(self, event: Payload, kind: str) -> Address | None:
+        address = events.address_of(event, kind, self.me)
+        if address is None and events.addresses_no_one(event, self.me):
+            channel = self.key(payloads.ident(event, "channel"))
+            return Address.CHANNEL if self._listens(channel) else None
+        return address
+
+    def note(self, event: Payload) -> None:
+        """Remember that a thread has replies."""
+        channel, thread = payloads.ident(event, "channel"), events.thread_of(event)
+        if thread != events.message_ts(event):
+            self._threads[channel, thread] = True
+
+    def has_replies(self, channel: str, thread: str) -> bool:
+        """Whether a reply in the thread was seen; Slack shows private messages only there."""
+        return (channel, thread) in self._threads
 
     async def read_message(
         self,
@@ -209,6 +245,7 @@ class Workspace:
             author=incoming.author,
             text=content.quotation(root, names),
             edited_at=None,
+            from_bot=True,
         )
 
     async def post_ephemeral(
@@ -227,6 +264,7 @@ class Workspace:
         """Cancel the lookups in flight."""
         for cache in (self._user_names, self._channel_kinds, self._channel_names):
             await cache.aclose()
+        await self.facts.aclose()
 
     async def _names(self, messages: Sequence[Payload], within: float) -> dict[str, str]:
         """The names in `messages`, by id, that are known after at most `within` seconds.
@@ -254,50 +292,22 @@ class Workspace:
         return kinds.get(channel) or (DIRECT if channel.startswith("D") else "")
 
     async def _fetch_user_name(self, user: str) -> str:
-        response = await self.api.read_paced("users.info", user=user)
-        person = response.mapping("user")
-        profile = payloads.mapping(person, "profile")
-        names = (
-            payloads.text(profile, "display_name"),
-            payloads.text(profile, "real_name"),
-            payloads.text(person, "name"),
-        )
-        return next(filter(None, map(slack_text.name, names)), "")
+        return (await self.facts.people.get(user)).name
 
     async def _fetch_kind(self, channel: str) -> str:
-        info = await self.channel_info(channel)
-        self._channel_names.store(channel, name_of(info))
-        return kind_of(info)
+        found = await self.facts.channels.get(channel)
+        self._channel_names.store(channel, found.name)
+        return found.kind
 
     async def _fetch_channel_name(self, channel: str) -> str:
-        info = await self.channel_info(channel)
-        self._channel_kinds.store(channel, kind_of(info))
-        return name_of(info)
+        found = await self.facts.channels.get(channel)
+        self._channel_kinds.store(channel, found.kind)
+        return found.name
 
 
 def _place(event: Payload) -> tuple[str, str]:
     """The channel and ts of a message event."""
     return payloads.ident(event, "channel"), events.message_ts(event)
-
-
-def kind_of(channel: Payload) -> str:
-    """A channel's kind, in the words of `channel_type`; "" if `channel` does not reveal it.
-
-    A channel counts as public only if Slack says so, because everyone may read public
-    conversations.
-    """
-    if channel.get("is_im"):
-        return DIRECT
-    if channel.get("is_mpim"):
-        return "mpim"
-    if channel.get("is_private") or channel.get("is_group"):
-        return "group"
-    return "channel" if channel.get("is_private") is False else ""
-
-
-def name_of(channel: Payload) -> str:
-    """A channel's name without the #; "" for a direct message."""
-    return slack_text.name(payloads.text(channel, "name"))
 
 
 def is_tombstone(message: Payload) -> bool:

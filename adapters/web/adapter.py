@@ -13,14 +13,16 @@ from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
 from adapters.web.limits import StreamLimit, UploadLimits
+from adapters.web.models import Assigned, PlacedModels
 from adapters.web.page_events import PageEvents
+from adapters.web.privacy import PrivacyRoutes
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey, Role
-from bot.domain.errors import AttachmentError, Unsettled
+from bot.domain.errors import AttachmentError
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.turns import Claim
@@ -41,7 +43,8 @@ class WebAdapter:
 
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
     messages have no files. `reporter` describes what the model will get of a conversation, `usage`
-    what people used. Without `feedback`, answers cannot be rated.
+    what people used, and `assigned` the model that the rules give a place. `privacy` erases,
+    exports and audits. Without `feedback`, answers cannot be rated.
     """
 
     def __init__(
@@ -57,9 +60,12 @@ class WebAdapter:
         most_streams: int = 100,
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits | None = None,
+        assigned: Assigned = lambda _place: None,
         usage: UsageReporter | None = None,
+        privacy: PrivacyRoutes | None = None,
         feedback: FeedbackPorts | None = None,
     ) -> None:
+        placed = PlacedModels(models, assigned)
         self._clock, self._hub = clock, Hub()
         self._rate_limiter = AccountRateLimiter(limits, clock)
         self._html_pool = HtmlPool()
@@ -67,12 +73,13 @@ class WebAdapter:
             library=library, hub=self._hub, clock=clock, html_pool=self._html_pool
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
-        self._events = PageEvents(self._chat, models)
+        self._events = PageEvents(self._chat, placed)
+        self._directory = OpenDirectory(self._tell, is_admin=access.is_admin)
         workspace = Workspace(
             chat=self._chat,
             events=self._events,
             streams=streams,
-            models=models,
+            models=placed,
             needs_token=access.needs_token,
             opening=opening,
             uploads=uploads,
@@ -83,13 +90,14 @@ class WebAdapter:
             workspace=workspace,
             streams=streams,
             access=access,
-            models=models,
+            models=placed,
             reporter=reporter,
             hosts=hosts,
             any_address=any_address,
             throttle=WrongTokenThrottle(clock),
             uploads=uploads,
             usage=usage,
+            privacy=privacy,
             feedback=feedback,
         )
 
@@ -100,11 +108,12 @@ class WebAdapter:
 
     @property
     def directory(self) -> Directory:
-        """What the platform knows about people and places."""
-        return OpenDirectory(self._tell)
+        """The users: administrators are those of ADMINS, all others are members."""
+        return self._directory
 
-    async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
-        raise Unsettled("private notices are not implemented here yet")
+    async def _tell(self, key: ConversationKey, _author: Author, text: str) -> None:
+        """Show a sentence in the user's open pages."""
+        self._events.push_notice(key.workspace, None, text, None)
 
     async def run(self, inbox: Inbox) -> None:
         """Accept requests until cancelled; then end every stream."""

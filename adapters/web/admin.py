@@ -1,6 +1,6 @@
 """Administrators' access to conversations of public channels, on every platform.
 
-Invariant: never a private channel or a direct message, and each access is logged.
+Invariant: never a private channel or a direct message, and each access is in the audit first.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from adapters.web import schemas, serializers
 from adapters.web.auth import Access, User
 from adapters.web.conversations import MOST_MESSAGES, Before, Limit
+from adapters.web.models import PlacedModels
 from adapters.web.openapi import add_route
 from adapters.web.size_limit import message_size, read_newest
 from bot.domain import http_texts
-from bot.domain.conversations import Conversation
+from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.privacy import AuditEntry
+from bot.ports.audit import LISTED, READ, AuditLog
 from bot.ports.library import Library
-from bot.ports.model import ModelCatalog
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,8 +29,10 @@ log = structlog.stdlib.get_logger(__name__)
 class AdminRoutes:
     """The routes under /admin."""
 
-    def __init__(self, *, library: Library, models: ModelCatalog) -> None:
-        self._library, self._models = library, models
+    def __init__(
+        self, *, library: Library, models: PlacedModels, audit: AuditLog | None = None
+    ) -> None:
+        self._library, self._models, self._audit = library, models, audit
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -49,6 +53,7 @@ class AdminRoutes:
         """List the conversations of a platform's public channels, newest first."""
         require_admin(request, user)
         log.info("an administrator lists public conversations", admin=user, platform=platform)
+        await self._record(LISTED, user, ConversationKey(platform, "", "", ""), "")
         found = await self._library.public_conversations(
             platform, before=str(before) if before else None, limit=limit
         )
@@ -68,8 +73,10 @@ class AdminRoutes:
         record = await self._library.public(str(conversation_id))
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
-        key = str(record.conversation.key)
-        log.info("an administrator reads a conversation", admin=user, conversation=key)
+        conversation = record.conversation
+        key, owner = conversation.key, conversation.began_by
+        log.info("an administrator reads a conversation", admin=user, conversation=str(key))
+        await self._record(READ, user, key, owner.id if owner is not None else "", record.uid)
         said = await read_newest(
             lambda limit: self._library.latest(record.conversation.id, limit=limit),
             message_size,
@@ -79,6 +86,14 @@ class AdminRoutes:
             **serializers.api_details(record, said, self._models),
             **_place(record.conversation),
         }
+
+    async def _record(
+        self, action: str, user: str, key: ConversationKey, subject: str, uid: str = ""
+    ) -> None:
+        """Record an access, before anything is returned."""
+        if self._audit is not None:
+            details = {"conversation": uid} if uid else {}
+            await self._audit.record(AuditEntry(action, key, user, subject, details))
 
 
 def _place(conversation: Conversation) -> dict[str, str]:

@@ -29,6 +29,8 @@ _STATUSES: Mapping[FailureReason | None, int] = {
     FailureReason.UNREACHABLE: 503,
     FailureReason.QUEUE_FULL: 503,
     FailureReason.BUDGET_SPENT: 429,
+    FailureReason.ASKER_UNKNOWN: 503,
+    FailureReason.NOT_ALLOWED: 403,
     FailureReason.TIMED_OUT: 504,
     FailureReason.CONTEXT_TOO_LONG: 413,
     FailureReason.CONTENT_REFUSED: 422,

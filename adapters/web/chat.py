@@ -7,6 +7,7 @@ disconnects cancels nothing.
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from itertools import count
@@ -17,7 +18,7 @@ from fastapi import HTTPException
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.serializers import page_message
-from bot.domain import http_texts
+from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
@@ -61,6 +62,20 @@ class ChatService:
             raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
         return self.inbox
 
+    # ── access ────────────────────────────────────────────────────────────────────────────────
+    async def require_may_ask(self, key: ConversationKey, user: str) -> None:
+        """Raises HTTPException 403 with the reason if the user may not ask here."""
+        refusal = await self.require_inbox().refusal(key, Author(id=user, name=user))
+        if refusal:
+            raise HTTPException(403, refusal)
+
+    async def too_early(self, key: ConversationKey, user: str) -> HTTPException:
+        """The error of a question that comes before the rules' rate allows it."""
+        author = Author(id=user, name=user)
+        seconds = max(1, math.ceil(await self.require_inbox().wait_seconds(key, author)))
+        sentence = access_texts.too_early(seconds, own=True)
+        return HTTPException(429, sentence, headers={"Retry-After": str(seconds)})
+
     # ── asking ────────────────────────────────────────────────────────────────────────────────
     def incoming(
         self,
@@ -95,12 +110,18 @@ class ChatService:
         """Ask a question and return the id of the turn that answers it.
 
         The text is never parsed as a command, because programs send questions only. Raises
-        HTTPException 404 if the conversation is gone.
+        HTTPException 403 if the user may not ask, 429 if not yet, and 404 if the conversation is
+        gone.
         """
+        await self.require_may_ask(record.conversation.key, user)
         incoming = self.incoming(
-            record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP, attachments
+            record, user, text, str(uuid.uuid4()), Address.REQUEST, attachments
         )
-        await self.require_inbox().receive(incoming)
+        receipt = await self.require_inbox().receive(incoming)
+        if receipt is Receipt.REFUSED:
+            raise HTTPException(403, http_texts.MAY_NOT_ASK)
+        if receipt is Receipt.TOO_EARLY:
+            raise await self.too_early(record.conversation.key, user)
         asked = await self.library.find_message(incoming.source)
         if asked is None or asked.turn is None:
             raise HTTPException(404, http_texts.CONVERSATION_DELETED)

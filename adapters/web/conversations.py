@@ -15,20 +15,19 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from adapters.web import schemas, serializers
 from adapters.web.answers import answer_events, answer_or_raise
 from adapters.web.auth import User
-from adapters.web.chat import ChatService, user_scope
+from adapters.web.chat import API_CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.limits import StreamLimit
-from adapters.web.models import require_offered
+from adapters.web.models import PlacedModels, require_offered
 from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.size_limit import MOST_CHARACTERS, message_size, read_newest, take_first
 from adapters.web.sse import EventStream
 from adapters.web.uploads import Received, reads
 from bot.domain import http_texts
-from bot.domain.conversations import Author, Effort, Role
+from bot.domain.conversations import Author, ConversationKey, Effort, Role
 from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
 from bot.domain.templates import Said, parse
 from bot.ports.context import ContextReporter
-from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 1_000
 """The newest messages returned with a conversation, up to MOST_CHARACTERS; list its messages to
@@ -59,7 +58,7 @@ class ConversationRoutes:
         *,
         chat: ChatService,
         streams: StreamLimit,
-        models: ModelCatalog,
+        models: PlacedModels,
         reporter: ContextReporter,
     ) -> None:
         self._chat, self._library, self._streams = chat, chat.library, streams
@@ -95,6 +94,7 @@ class ConversationRoutes:
     ) -> dict[str, Any]:
         """Start a conversation."""
         wanted = new or schemas.NewConversation()
+        await self._chat.require_may_ask(ConversationKey(PLATFORM, user, API_CHANNEL, ""), user)
         await require_offered(self._models, wanted.model)
         record = await self._chat.begin(
             user,
@@ -156,18 +156,21 @@ class ConversationRoutes:
         self, user: User, conversation_id: UUID, change: schemas.ConversationChange
     ) -> dict[str, Any]:
         """Rename the conversation, or choose its model or effort from the next answer on."""
+        record = await self.own(user, conversation_id)
+        if change.model_fields_set & {"model", "effort"}:
+            await self._chat.require_may_ask(record.conversation.key, user)
         await require_offered(self._models, change.model)
-        record = await self._library.update(
+        changed = await self._library.update(
             str(conversation_id),
             user_scope(user),
             name=change.name or UNCHANGED,
             model=change.model if "model" in change.model_fields_set else UNCHANGED,
             effort=_effort(change.effort) if "effort" in change.model_fields_set else UNCHANGED,
         )
-        if record is None:
+        if changed is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
-        self._chat.push_refresh(user, record)
-        return await self._details(record)
+        self._chat.push_refresh(user, changed)
+        return await self._details(changed)
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
         """Delete the conversation with all its messages; a running answer stops."""
@@ -242,6 +245,7 @@ class RecordRoutes:
     ) -> dict[str, Any]:
         """Append a message without asking; the next question includes it."""
         record = await self._conversations.own(user, conversation_id)
+        await self._chat.require_may_ask(record.conversation.key, user)
         author = Author(id=user, name=user) if message.role == "user" else None
         added = await self._library.add(
             record.conversation.id, Role(message.role), message.content, author
@@ -253,6 +257,7 @@ class RecordRoutes:
     ) -> dict[str, Any]:
         """Change a message's content, or the role of a message added as a record."""
         record = await self._conversations.own(user, conversation_id)
+        await self._chat.require_may_ask(record.conversation.key, user)
         changed = await self._library.change(
             record.conversation.id,
             str(message_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -10,7 +11,45 @@ from adapters.web import schemas
 from adapters.web.auth import User
 from adapters.web.openapi import add_route, field_error
 from bot.domain import http_texts
-from bot.ports.model import ModelCatalog
+from bot.domain.conversations import Conversation, ConversationKey
+from bot.ports.model import ChatModel, ModelCatalog
+
+Assigned = Callable[[ConversationKey], str | None]
+"""The model that the rules give a place; None is the default one."""
+
+
+class PlacedModels:
+    """The catalog, which knows the models of places, too."""
+
+    def __init__(self, models: ModelCatalog, assigned: Assigned) -> None:
+        self._models, self._assigned = models, assigned
+
+    @property
+    def default(self) -> str:
+        """See `ModelCatalog.default`."""
+        return self._models.default
+
+    @property
+    def names(self) -> Sequence[str]:
+        """See `ModelCatalog.names`."""
+        return self._models.names
+
+    async def list_names(self) -> Sequence[str]:
+        """See `ModelCatalog.list_names`."""
+        return await self._models.list_names()
+
+    def get(self, name: str | None, assigned: str | None = None) -> ChatModel:
+        """See `ModelCatalog.get`."""
+        return self._models.get(name, assigned)
+
+    def answering(self, conversation: Conversation) -> ChatModel:
+        """The model that answers a conversation."""
+        return self._models.get(conversation.model, self._assigned(conversation.key))
+
+    def usual(self, key: ConversationKey) -> str:
+        """The name of the model that answers in a place unless another one is chosen."""
+        assigned = self._assigned(key)
+        return self._models.default if assigned is None else self._models.get(None, assigned).name
 
 
 class ModelRoutes:

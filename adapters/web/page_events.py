@@ -5,9 +5,9 @@ from __future__ import annotations
 from adapters.web import serializers
 from adapters.web.chat import CHANNEL, ChatService, user_scope
 from adapters.web.hub import LiveReply
+from adapters.web.models import PlacedModels
 from adapters.web.size_limit import message_size
 from bot.domain.records import ReplyRecord, ThreadRecord
-from bot.ports.model import ModelCatalog
 
 NEWEST_QUESTIONS = 20
 """Messages among which the questions of a running turn are searched for."""
@@ -16,7 +16,7 @@ NEWEST_QUESTIONS = 20
 class PageEvents:
     """Pushes events to the feeds of the hub."""
 
-    def __init__(self, chat: ChatService, models: ModelCatalog) -> None:
+    def __init__(self, chat: ChatService, models: PlacedModels) -> None:
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._models = models
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight

@@ -9,6 +9,7 @@ from typing import Any
 from adapters.web.highlighter import Highlight
 from adapters.web.hub import LiveReply
 from adapters.web.images import RASTER_TYPES
+from adapters.web.models import PlacedModels
 from adapters.web.render import html_of, html_of_person
 from bot.domain import attachment_labels
 from bot.domain.attachments import AttachmentKind
@@ -24,7 +25,6 @@ from bot.domain.records import (
 )
 from bot.domain.spending import NANO
 from bot.domain.turns import Outcome, TurnResult
-from bot.ports.model import ModelCatalog
 from bot.turns.display import sentence_of
 from bot.turns.outcome import controls_for
 
@@ -74,7 +74,7 @@ def api_conversation(
 
 
 def api_details(
-    record: ConversationRecord, messages: Sequence[MessageRecord], models: ModelCatalog
+    record: ConversationRecord, messages: Sequence[MessageRecord], models: PlacedModels
 ) -> dict[str, Any]:
     """A conversation with all of its fields; `models` knows which model answers."""
     known = record.conversation
@@ -82,7 +82,7 @@ def api_details(
         **api_conversation(record, messages),
         "name": known.name,
         "model": known.model,
-        "answering_model": models.get(known.model).name,
+        "answering_model": models.answering(known).name,
         "effort": known.effort,
         "user_id": known.began_by.id if known.began_by else known.key.workspace,
         "updated_at": timestamp(known.updated_at),
@@ -248,9 +248,9 @@ def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
     }
 
 
-def page_choices(conversation: Conversation, models: ModelCatalog) -> dict[str, Any]:
+def page_choices(conversation: Conversation, models: PlacedModels) -> dict[str, Any]:
     """The thread's model and effort. `takes_effort` is null if nothing is known about the model."""
-    answering = models.get(conversation.model)
+    answering = models.answering(conversation)
     return {
         "model": conversation.model,
         "answering_model": answering.name,

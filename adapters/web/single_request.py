@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from adapters.web import schemas
 from adapters.web.answers import answer_or_raise
 from adapters.web.auth import User
-from adapters.web.chat import PLATFORM, ChatService, user_scope
+from adapters.web.chat import API_CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.limits import StreamLimit
 from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.uploads import Received, reads
@@ -79,10 +79,12 @@ class SingleRequestRoutes:
 
     async def _conversation(self, user: str, chosen: str | None, name: str) -> ConversationRecord:
         if chosen is None:
+            await self._chat.require_may_ask(ConversationKey(PLATFORM, user, API_CHANNEL, ""), user)
             return await self._chat.begin(user)
         known = await self._library.find(chosen.lower(), user_scope(user))
         if known is not None:
             return known
+        await self._chat.require_may_ask(ConversationKey(PLATFORM, user, CHAT_CHANNEL, ""), user)
         return await self._library.create(
             NewConversation(
                 key=ConversationKey(PLATFORM, user, CHAT_CHANNEL, chosen),
@@ -98,6 +100,7 @@ class SingleRequestRoutes:
         """Continue a conversation that the request contains, in pairs."""
         inputs = asked.inputs
         with self._streams.hold(user):
+            await self._chat.require_may_ask(ConversationKey(PLATFORM, user, API_CHANNEL, ""), user)
             record = await self._chat.begin(user, name=inputs.text, opening=_pairs(inputs))
             said = answer_or_raise(await self._chat.complete(record, user, inputs.text))["content"]
         history = schemas.ConversationalHistory(

@@ -21,7 +21,8 @@ from adapters.web.chat import ChatService
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
 from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
-from adapters.web.models import ModelRoutes
+from adapters.web.models import ModelRoutes, PlacedModels
+from adapters.web.privacy import PrivacyRoutes
 from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.uploads import UploadBudget
 from adapters.web.usage import UsageRoutes
@@ -31,7 +32,6 @@ from bot import __version__
 from bot.domain import http_texts, texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
 from bot.ports.context import ContextReporter
-from bot.ports.model import ModelCatalog
 from bot.ports.spending import UsageReporter
 
 WITH_FILES = (
@@ -49,13 +49,14 @@ def build_site(
     workspace: Workspace,
     streams: StreamLimit,
     access: Access,
-    models: ModelCatalog,
+    models: PlacedModels,
     reporter: ContextReporter,
     hosts: Sequence[str],
     any_address: bool,
     throttle: WrongTokenThrottle,
     uploads: UploadLimits,
     usage: UsageReporter | None = None,
+    privacy: PrivacyRoutes | None = None,
     feedback: FeedbackPorts | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
@@ -83,9 +84,12 @@ def build_site(
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
     app.include_router(AttachmentRoutes(chat.library).router())
     app.include_router(ModelRoutes(models).router())
-    app.include_router(AdminRoutes(library=chat.library, models=models).router())
+    audit = None if privacy is None else privacy.audit_log
+    app.include_router(AdminRoutes(library=chat.library, models=models, audit=audit).router())
     if usage is not None:
         app.include_router(UsageRoutes(usage).router())
+    if privacy is not None:
+        app.include_router(privacy.router())
     if feedback is not None:
         rates = FeedbackRoutes(ports=feedback, library=chat.library, own=conversations.own)
         app.include_router(rates.router())

@@ -12,12 +12,12 @@ from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, ChatService, user_scope
 from adapters.web.feedback import FeedbackPorts
+from adapters.web.models import PlacedModels
 from adapters.web.page_events import reply_size, thread_size
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
 from bot.domain import http_texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord
-from bot.ports.model import ModelCatalog
 
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
@@ -27,7 +27,7 @@ class ThreadReader:
     """The channel's threads, and one thread with its messages."""
 
     def __init__(
-        self, chat: ChatService, models: ModelCatalog, feedback: FeedbackPorts | None = None
+        self, chat: ChatService, models: PlacedModels, feedback: FeedbackPorts | None = None
     ) -> None:
         self._library, self._hub, self._models = chat.library, chat.hub, models
         self._feedback = feedback

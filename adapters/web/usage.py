@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any
 
 import structlog
@@ -28,7 +27,10 @@ OWN = (UsageField.DAY, UsageField.MODEL)
 ALL = (UsageField.DAY, UsageField.PERSON, UsageField.CHANNEL, UsageField.MODEL)
 
 _Days = Annotated[int, Query(ge=1, le=366, description="the last days, today included")]
-_Day = Annotated[date | None, Query(description="such as 2026-11-30; included")]
+_Day = Annotated[
+    str | None,
+    Query(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="such as 2026-11-30; included"),
+]
 _Id = Annotated[str | None, Query(max_length=200)]
 _By = Annotated[list[UsageField] | None, Query(max_length=len(UsageField))]
 
@@ -121,16 +123,16 @@ class UsageRoutes:
 
 
 def _query(
-    first: date | None,
-    last: date | None,
+    first: str | None,
+    last: str | None,
     platform: str | None,
     workspace: str | None,
     channel: str | None,
     person: str | None,
 ) -> UsageQuery:
     return UsageQuery(
-        first.isoformat() if first is not None else "",
-        last.isoformat() if last is not None else "9999",
+        first or "",
+        last or "9999",
         platform,
         workspace,
         channel,

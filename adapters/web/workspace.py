@@ -11,7 +11,7 @@ import uuid
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
 
@@ -20,6 +20,7 @@ from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
+from adapters.web.models import PlacedModels
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents
 from adapters.web.sse import EventStream
@@ -37,7 +38,6 @@ from bot.domain.records import (
     thread_id,
 )
 from bot.inbox import commands
-from bot.ports.model import ModelCatalog
 
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
@@ -80,7 +80,7 @@ class Workspace:
         chat: ChatService,
         events: PageEvents,
         streams: StreamLimit,
-        models: ModelCatalog,
+        models: PlacedModels,
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits,
@@ -112,7 +112,7 @@ class Workspace:
             "user": user,
             "needs_token": self._needs_token,
             "models": list(self._models.names),
-            "default_model": self._models.default,
+            "default_model": self._models.usual(ConversationKey(PLATFORM, user, CHANNEL, "")),
             "commands": [
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
@@ -134,6 +134,11 @@ class Workspace:
         with received.attachments() as attachments:
             incoming = await self._prepare(user, received.body, attachments)
             receipt, answer = await self._chat.command(incoming)
+            if receipt is Receipt.REFUSED:  # a command: questions were refused before
+                await self._chat.require_may_ask(incoming.key, user)
+                raise HTTPException(403, http_texts.MAY_NOT_ASK)
+            if receipt is Receipt.TOO_EARLY:
+                raise await self._chat.too_early(incoming.key, user)
             return await self._tell(user, incoming, receipt, answer)
 
     async def _prepare(
@@ -156,7 +161,10 @@ class Workspace:
         is_command = commands.parse(without_files, self._models.names) is not None
         if is_command and attachments:
             raise field_error(("body", "text"), http_texts.COMMAND_WITH_FILES, "command")
-        if message.thread is None and not is_command:
+        if is_command:
+            return incoming
+        await self._chat.require_may_ask(incoming.key, user)
+        if message.thread is None:
             if not mentioned:
                 raise _needs_mention(message.text)
             await self._begin(incoming)
@@ -209,10 +217,11 @@ class Workspace:
         )
         found = await self._library.thread(thread, user_scope(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
-        if command.name != commands.STOP and answer.text:  # the reply itself shows the effect
+        # The reply itself shows the effect of a stop.
+        if answer.text and (answer.refused or command.name != commands.STOP):
             self._events.push_notice(user, found, answer.whole, client_id)
         self._events.push_thread(user, found)
-        return {"answer": answer.whole}
+        return {"answer": answer.whole, "refused": answer.refused}
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(

@@ -15,6 +15,9 @@ from typing import Any, Literal
 
 import structlog
 
+from bot.common import sensitive
+from bot.domain.policy import Redaction
+
 SHORTEST_SECRET = 6
 """Replacing shorter values would garble the log and protect nothing."""
 
@@ -91,11 +94,19 @@ def _is_lost_connection(error: BaseException) -> bool:
 
 
 class Redactor:
-    """A structlog processor that redacts secrets in all values, nested ones and tracebacks."""
+    """A structlog processor that redacts secrets in all values, nested ones and tracebacks.
+
+    It knows our secrets by their values, and keys of other people by their forms.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets: tuple[str, ...] = ()
+        self._kinds = frozenset((Redaction.KEYS,))
         self.add(secrets)
+
+    def add_kinds(self, kinds: Iterable[Redaction]) -> None:
+        """Redact these kinds of values, too."""
+        self._kinds |= frozenset(kinds)
 
     def add(self, secrets: Iterable[str]) -> None:
         """Redact these values, too. The longest ones come first: one may be part of another."""
@@ -116,7 +127,7 @@ class Redactor:
         text = value if isinstance(value, str) else repr(value)
         for secret in self._secrets:
             text = text.replace(secret, "…")
-        return text
+        return sensitive.blank(text, self._kinds)
 
 
 def _renderers(form: str, stream: Any) -> list[Any]:

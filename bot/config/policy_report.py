@@ -130,3 +130,10 @@ def _names(values: PolicyValues) -> list[str]:
 
 def _is_together(values: PolicyValues) -> bool:
     return any(getattr(values, name) for name in _TOGETHER)
+
+
+def money_budgets(config: PolicyConfig) -> list[str]:
+    """The names of all budgets of money, which need the price of every model."""
+    values = (config.default, *config.profiles.values(), *(rule.values for rule in config.rules))
+    found = (budget for each in values for budget in each.budgets if budget.tokens is None)
+    return list(dict.fromkeys(budget.name for budget in found))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bot.domain.errors import SettingsError
 
-MAX_BYTES = 200_000
-"""Far more than any file that a person writes; larger ones are a mistake in the path."""
+MAX_BYTES = 2_000_000
+"""More than 20,000 rules, as programs write them; larger files are a mistake in the path."""
 
 # Windows editors and PowerShell's `>` start a file with one of these; none writes UTF-32.
 _BYTE_ORDER_MARKS = (

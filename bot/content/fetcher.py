@@ -7,6 +7,7 @@ the process do. Each step is stored before the next, so that a restart continues
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from bot.common.fair_slots import FairSlots, SlotOwner
 from bot.common.retry import Backoff, retry_while_unavailable
 from bot.domain.attachments import (
     Attachment,
@@ -35,7 +37,8 @@ T = TypeVar("T")
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_CONCURRENT = 8
-"""Attachments that are processed at the same time: each may hold its bytes in memory twice."""
+"""Attachments that are processed at the same time: each may hold its bytes in memory twice. People
+share them fairly."""
 
 MAX_OF_MESSAGE = 2
 """Attachments of one message among them: downloads that hang leave room for other people's."""
@@ -109,7 +112,7 @@ class AttachmentFetcher:
         self._store, self._adapters = store, adapters
         self._readers, self._clock = readers, clock
         self._max_bytes = max_bytes
-        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._slots = FairSlots(running=MAX_CONCURRENT, queued=sys.maxsize)
         # A message's slots exist while one of its attachments has or awaits one.
         self._message_slots: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -214,9 +217,10 @@ class AttachmentFetcher:
         No slot is held during the pauses, so that a slow server does not stop other downloads.
         """
         give_up = self._clock.monotonic() + GIVE_UP_SECONDS
+        owner = await self._owner(attachment)
         for pause in NETWORK_RETRY:
             try:
-                async with self._slots_of(attachment.message), self._slots:
+                async with self._slots_of(attachment.message), self._slots.take(owner):
                     return await operation()
             except AttachmentError as error:
                 wait = max(pause, error.retry_after or 0.0)
@@ -225,6 +229,14 @@ class AttachmentFetcher:
                 log.info("trying again", attachment=attachment.id, seconds=wait)
             await self._clock.sleep(wait)
         raise AssertionError("the pauses never end")
+
+    async def _owner(self, attachment: Attachment) -> SlotOwner:
+        """Whose share of the slots it takes: its author's."""
+        found = await self._retry(lambda: self._store.sender(attachment.id))
+        if found is None:
+            return SlotOwner("", "")
+        key, person = found
+        return SlotOwner((key.platform, key.workspace), person)
 
     def _slots_of(self, message: int) -> asyncio.Semaphore:
         slots = self._message_slots.get(message)

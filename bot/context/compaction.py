@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from cachetools import TTLCache
 
+from bot.common.fair_slots import FairSlots, SlotOwner
 from bot.context.segments import Segment, SegmentReader, WindowUse
 from bot.context.summary_answer import SummaryAnswer, read_answer
 from bot.context.summary_prompt import (
@@ -74,6 +75,12 @@ def summary_tokens(budget: int) -> int:
     return tokens if tokens >= MIN_SUMMARY_TOKENS else 0
 
 
+def _owner(claim: Claim) -> SlotOwner:
+    """Whose share of the calls a summary takes: that of the person who asked last."""
+    key, authors = claim.conversation.key, [question.author.id for question in claim.asked]
+    return SlotOwner((key.platform, key.workspace), authors[-1] if authors else "")
+
+
 class Compactor:
     """Summarizes conversations after their turns.
 
@@ -99,7 +106,7 @@ class Compactor:
         self._summarizer, self._budget = summarizer, budget
         self._call_seconds, self._wait_seconds = call_seconds, wait_seconds
         self._meter = meter or NoMeter()
-        self._running = asyncio.Semaphore(RUNNING)
+        self._running = FairSlots(running=RUNNING, queued=RUNNING + WAITING)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._failures = _Failures()
         # The tokens of a segment after a longer one was refused, by model.
@@ -157,7 +164,7 @@ class Compactor:
         """Summarize the next segment; failures end here."""
         conversation, model = job.claim.conversation.id, job.model.name
         try:
-            async with self._running, asyncio.timeout(self._call_seconds):
+            async with self._running.take(_owner(job.claim)), asyncio.timeout(self._call_seconds):
                 failure = await self._summarize(job)
         except (ModelError, NoBudget, TimeoutError) as error:
             failure = type(error).__name__
@@ -235,6 +242,7 @@ class Compactor:
             tokens=job.tokens,
             facts=job.model.facts,
         )
+        request = replace(request, redact=job.use.redact)
         spender = Spender(job.claim.conversation.key, purpose=Purpose.SUMMARY)
         tokens = sum(map(message_tokens, request.messages))
         async with self._meter.stream(spender, job.model, request, tokens) as stream:

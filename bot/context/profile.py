@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bot.context.window import fixed_messages
 from bot.domain.conversations import Conversation, Effort, Message
-from bot.domain.policy import EffectivePolicy
+from bot.domain.policy import EffectivePolicy, Redaction
 from bot.domain.prompts import Prompt, read_prompt
 from bot.ports.model import ChatModel, ModelCatalog
 
@@ -16,16 +16,16 @@ from bot.ports.model import ChatModel, ModelCatalog
 class RequestProfile:
     """The prompt, the temperature and the effort of a conversation's requests.
 
-    `assigned` is the model of the conversation's place; None is the default one. `name` is the
-    rules' profile; "" is none. `feedback`: whether people may vote on the reply.
+    `assigned` is the model of the conversation's place; None is the default one. `redact`: see
+    `ChatRequest`. `name` is the rules' profile; "" is none.
     """
 
     prompt: Prompt
     temperature: float | None = None
     effort: Effort | None = None
     assigned: str | None = None
+    redact: frozenset[Redaction] = frozenset()
     name: str = ""
-    feedback: bool = False
 
     @property
     def prompt_digest(self) -> str:
@@ -58,6 +58,6 @@ def profile_of(
         temperature=temperature if degree is None else degree,
         effort=conversation.effort or policy.effort.value,
         assigned=policy.model.value,
+        redact=policy.redact.value,
         name=policy.profile,
-        feedback=policy.feedback.value,
     )

@@ -186,11 +186,6 @@ class RequestBuilder:
         return MadeWith(self._profile.name, self._profile.prompt_digest, self._state.start)
 
     @property
-    def is_rateable(self) -> bool:
-        """Whether people may vote on the reply."""
-        return self._profile.feedback
-
-    @property
     def expected_tokens(self) -> float:
         """The tokens of the newest request, as its provider should count them."""
         return self._expected
@@ -226,6 +221,7 @@ class RequestBuilder:
             temperature=self._profile.temperature,
             effort=self._profile.effort,
             cache_key=cache_key(self._claim.conversation),
+            redact=self._profile.redact,
         )
         self.tokens = request_tokens(self._request.messages)
         self._expected = estimate.messages(self._request.messages)
@@ -243,6 +239,7 @@ class RequestBuilder:
             start=self._state.start,
             prompt_tokens=sum(map(message_tokens, prompts)),
             assigned=self._profile.assigned,
+            redact=self._profile.redact,
         )
 
     async def _find_window(

@@ -17,6 +17,7 @@ from bot.domain.attachment_labels import shown_name
 from bot.domain.attachments import Attachment
 from bot.domain.context import ContextState
 from bot.domain.conversations import Message, Role
+from bot.domain.policy import Redaction
 from bot.domain.tokens import count_tokens, count_up_to
 from bot.domain.turns import Claim
 from bot.ports.attachments import AttachmentStore
@@ -46,7 +47,7 @@ class WindowUse:
     """How full a turn left the window: `tokens` are those of its newest request and its answer.
 
     Both are estimates of `bot.domain.tokens`. `prompt_tokens` are those of the system prompt.
-    `assigned` is the model that the rules give the conversation's place.
+    `assigned` is the model that the rules give the place. `redact`: see `ChatRequest`.
     """
 
     budget: int
@@ -54,6 +55,7 @@ class WindowUse:
     start: int
     prompt_tokens: int = 0
     assigned: str | None = None
+    redact: frozenset[Redaction] = frozenset()
 
     @property
     def is_full(self) -> bool:

@@ -18,6 +18,9 @@ from bot.domain.excerpts import quote
 from bot.domain.prompts import Prompt
 from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, count_tokens, message_tokens
 
+LONGEST_WORD = 300
+"""Characters; a longer run without a space, as in Chinese text, may be cut anywhere."""
+
 MIN_QUESTION_TOKENS = 100
 """A shorter excerpt of a question would be useless. The newest question gets this much even if the
 system prompt has used up the budget."""
@@ -37,12 +40,27 @@ def shorten(text: str, tokens: int) -> str:
     """The beginning and end of `text` within `tokens`, with a note on the missing part."""
     keep = min(len(text), ASCII_CHARACTERS_PER_TOKEN * tokens)
     while True:
-        head, tail = text[: keep - keep // 2], text[len(text) - keep // 2 :]
-        short = f"{head}\n[{len(text) - keep:,} characters are left out here]\n{tail}"
+        head, tail = _whole_words(text, keep - keep // 2, len(text) - keep // 2)
+        missing = len(text) - len(head) - len(tail)
+        short = f"{head}\n[{missing:,} characters are left out here]\n{tail}"
         cost = count_tokens(short)
         if cost <= tokens or not keep:
             return short
         keep = max(0, min(keep - 1, keep * tokens // cost))
+
+
+def _whole_words(text: str, end: int, start: int) -> tuple[str, str]:
+    """The text before `end` and from `start` on, without the words that these cut: half of a key is
+    not recognized as one.
+    """
+    head, tail = text[:end], text[start:]
+    if not text[end : end + 1].isspace():
+        words = head[-LONGEST_WORD:].rsplit(maxsplit=1)
+        head = head[: len(head) - len(words[1])] if len(words) > 1 else head
+    if start and not text[start - 1].isspace():
+        words = tail[:LONGEST_WORD].split(maxsplit=1)
+        tail = tail[tail.index(words[0]) + len(words[0]) :] if len(words) > 1 else tail
+    return head, tail
 
 
 def summary_message(text: str) -> Message:

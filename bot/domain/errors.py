@@ -32,6 +32,7 @@ ThreadlineError
 │   ├── BudgetSpent            the budget is used up until its period ends
 │   ├── BudgetHeld             the rest is reserved by requests that run: wait for them
 │   └── PriceUnknown           the budget is one of money, and a model has no known price
+├── NotAllowed                 no author of a turn's questions may ask
 ├── TemplateError              a conversation template has a syntax error; carries its position
 └── PlatformError              a platform, translated at the edge of an adapter; carries the code
     ├── Throttled              429; carries the wait
@@ -120,6 +121,14 @@ class PriceUnknown(NoBudget):
     def __init__(self, line: BudgetLine, models: Sequence[str]) -> None:
         super().__init__(line)
         self.models = models
+
+
+class NotAllowed(ThreadlineError):
+    """No author of a turn's questions may ask. `unknown`: the platform did not say who they are."""
+
+    def __init__(self, *, unknown: bool) -> None:
+        super().__init__("the authors are unknown" if unknown else "the authors may not ask")
+        self.unknown = unknown
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────

@@ -36,4 +36,6 @@ class FailureReason(StrEnum):
     PRICE_UNKNOWN = "price unknown"
     MISSED = "missed"
     TOO_MANY_ATTEMPTS = "too many attempts"
+    NOT_ALLOWED = "not allowed"
+    ASKER_UNKNOWN = "asker unknown"
     ENDS_PROCESS = "it ends the process"

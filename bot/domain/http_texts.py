@@ -16,6 +16,7 @@ THROUGH_PROXY = (
 )
 API_CLOSED = "The page and the API are closed here: set HTTP_TOKENS to open them."
 ADMINS_ONLY = "Only administrators may read these: those named web:NAME in ADMINS."
+MAY_NOT_ASK = "You may not ask here."
 
 # ── limits ────────────────────────────────────────────────────────────────────────────────────
 TOO_MANY_STREAMS = "You have too many answers and pages open: close some, or ask again soon."

@@ -17,11 +17,13 @@ class Address(Enum):
     DIRECT = "direct"  # a direct message: the same
     FOLLOW_UP = "follow_up"  # a message in a thread: a question if the conversation is known
     ASIDE = "aside"  # it mentions another person: history if the conversation is known
+    CHANNEL = "channel"  # it addresses no one: a question where the bot answers all messages
+    REQUEST = "request"  # a program's question in a conversation that it began; never a command
 
     @property
     def begins(self) -> bool:
         """Whether such a message begins a conversation if there is none."""
-        return self in (Address.MENTION, Address.DIRECT)
+        return self in (Address.MENTION, Address.DIRECT, Address.CHANNEL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Incoming:
     stands_alone: bool = False  # in a channel, and no reply: may be about the posts above it
     late: bool = False  # missed, and now too old to answer: becomes history, with an apology
     edited_at: float | None = None
+    from_bot: bool = False  # posted by another bot or a webhook: no question, and no one is refused
 
     @property
     def source(self) -> str:
@@ -67,6 +70,10 @@ class Receipt(Enum):
     COMMAND = "command"  # executed: the message was a command word
     KNOWN = "known"  # nothing: the message had been stored before
     IGNORED = "ignored"  # nothing: the message belongs to no conversation
+    TOO_EARLY = (
+        "too_early"  # nothing: its author asks more often than the rules allow, and knows it
+    )
+    REFUSED = "refused"  # nothing: its author may not ask here, and learns it once a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,15 @@ class Accepted:
     receipt: Receipt
     conversation: int | None = None
     turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CountedQuestion:
+    """A question that counts in the rates, by the author's id; `at` is in Unix seconds."""
+
+    key: ConversationKey
+    author: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +183,16 @@ class Menu:
 class CommandReply:
     """The reply to the person who issued a command, with buttons if there is a choice.
 
-    `private` follows the text, but only where no one else sees the reply. `comment_on` is a turn
-    that the person may comment on: platforms with modals show one in place of the text.
+    `private` follows the text, but only where no one else sees the reply. `refused`: the person may
+    not do that, nothing was changed, and no one else sees the reply. `comment_on` is a turn that
+    the person may comment on: platforms with modals show one in place of the text.
     """
 
     text: str
     choices: tuple[Choice, ...] = ()
     private: str = ""
     menu: Menu | None = None
+    refused: bool = False
     comment_on: int | None = None
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.domain.conversations import Effort, Message
+from bot.domain.policy import Redaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class ChatRequest:
 
     `cache_key` is the same for all requests of a conversation, so that a provider with several
     servers sends them to the one whose prompt cache has their beginning. It must not tell who
-    speaks: a digest, never an id. "" sends none.
+    speaks: a digest, never an id. "" sends none. `redact` is what is replaced by placeholders
+    before the request is sent, beside keys, which always are.
     """
 
     messages: tuple[Message, ...]
@@ -81,6 +83,7 @@ class ChatRequest:
     temperature: float | None = None
     effort: Effort | None = None
     cache_key: str = ""
+    redact: frozenset[Redaction] = frozenset()
 
     @property
     def has_images(self) -> bool:

@@ -57,8 +57,8 @@ class PersonFacts:
     """A person, as the platform describes them at this moment.
 
     `groups` are the ids of Discord roles or Slack user groups, `group_names` their names or handles
-    without "@", casefolded. `is_workspace_admin`: Discord's "Manage Server", Slack's admins and
-    owners.
+    without "@", casefolded; without `groups_are_known`, the person may be in others as well.
+    `is_workspace_admin`: Discord's "Manage Server", Slack's admins and owners.
     """
 
     author: Author
@@ -66,6 +66,7 @@ class PersonFacts:
     groups: frozenset[str] = frozenset()
     group_names: frozenset[str] = frozenset()
     is_workspace_admin: bool = False
+    groups_are_known: bool = True
 
 
 # ── references in the file ────────────────────────────────────────────────────────────────────
@@ -225,6 +226,12 @@ class PolicyConfig:
     def is_empty(self) -> bool:
         """Whether nothing is set, so that no platform needs to be asked about anything."""
         return not self.rules and self.default == PolicyValues()
+
+    @property
+    def redactions(self) -> frozenset[Redaction]:
+        """Everything that is redacted anywhere."""
+        everywhere = (self.default, *self.profiles.values(), *(rule.values for rule in self.rules))
+        return frozenset().union(*(values.redact or () for values in everywhere))
 
 
 class OverrideName(StrEnum):

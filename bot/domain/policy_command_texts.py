@@ -74,12 +74,13 @@ def why(policy: EffectivePolicy, *, chosen: str | None, answering: str, default:
         *_limits(policy.limits),
         *(_line("Budget", _budget(each.value), each.source) for each in policy.budgets),
         *_privacy(policy),
+        *([f"Profile: {name(policy.profile)}"] if policy.profile else []),
     ]
     return _fit([f"- {line}" for line in lines])
 
 
 def _line(title: str, text: str, source: str) -> str:
-    return f"{title}: {text} ({says_so(source)})"
+    return f"{title}: {text}, {says_so(source)}"
 
 
 def _model(value: Resolved[str | None], chosen: str | None, answering: str, default: str) -> str:
@@ -153,6 +154,8 @@ def _privacy(policy: EffectivePolicy) -> Iterable[str]:
         yield _line("Kept", f"{days.value} days", days.source)
     if more := sorted(redact.value - {Redaction.KEYS}):
         yield _line("Hidden from models", ", ".join(["keys", *more]), redact.source)
+    if not policy.feedback.value:
+        yield _line("Votes", "off", policy.feedback.source)
 
 
 def _fit(lines: Sequence[str]) -> str:

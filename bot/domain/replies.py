@@ -200,15 +200,29 @@ class Limit:
     then: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyOwner:
+    """The person for whom a reply is written, and their workspace with its platform."""
+
+    workspace: str
+    person: str
+
+
 @dataclass(eq=False, slots=True)
 class Reservation:
     """What one reply holds of its account's budget; the rate limiter changes it.
 
     `began` is the time of its first text; `keeps` are the scopes of which one request is reserved
-    for its end, and `grows` is the scope that its interim requests cost.
+    for its end, and `grows` is the scope that its interim requests cost. `is_shown`: its first text
+    was sent. When the reply was announced, its owner had `own` other replies, and other people of
+    the workspace had `neighbors`.
     """
 
+    owner: ReplyOwner | None = None
+    own: int = 0
+    neighbors: int = 0
     began: float | None = None
     keeps: tuple[str, ...] = ()
     grows: str | None = None
+    is_shown: bool = False
     over: bool = False

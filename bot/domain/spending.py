@@ -144,9 +144,10 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A reservation in the books, by its row id."""
+    """A reservation in the books, by its row id. `has_room`: for another request after it."""
 
     id: int
+    has_room: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ LOADING = (
     "The model is loading, which can take a few minutes. I will answer as soon as it is ready."
 )
 QUEUED = "In the queue: many questions are being answered at the moment."
+WAITS_ITS_TURN = (
+    "In the queue: as many answers as the rules of this channel allow are being written. "
+    "This one follows."
+)
 TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
 TOO_MANY_OF_YOURS = (
     "Many of your questions are waiting already. Please ask this one again when I have answered "
@@ -201,6 +205,11 @@ SLASH_COMMANDS: Mapping[str, str] = {
 """Descriptions in Discord's menu; Slack's are in its manifests."""
 MODEL_OPTION = "The model from the next answer on"
 EFFORT_OPTION = "The effort from the next answer on"
+SETTING_OPTION = "What to set; without it, you see what is set"
+VALUE_OPTION = "The new value; default returns to threadline.toml"
+USAGE_OPTION = "Yours, or for administrators this channel's"
+FORGET_OPTION = "Whose messages and data: only your own"
+EXPORT_OPTION = "Whose messages and data: only your own"
 
 PAGE_COMMANDS: Mapping[str, str] = {
     "reset": "start over in this thread",
@@ -237,6 +246,7 @@ _COMMAND_LIST = """\
 - `/model`: see or choose the model of a conversation
 - `/effort`: see or choose how long the model thinks
 - `/context`: see what the model gets with the next question
+- `/why`: see which model and rules apply here, and why; `/whoami`: how the rules see you
 - `/help`: this text"""
 HELP_PAGE = f"""\
 Begin a message in the channel with `@threadline` and I answer in a thread; write in the thread to \
@@ -256,6 +266,7 @@ In a direct message just write.
 - `/model`: see or choose the model of a conversation
 - `/effort`: see or choose how long the model thinks: low, medium or high
 - `/context`: see what the model gets with the next question
+- `/why`: see which model and rules apply here, and why; `/whoami`: how the rules see you
 - `stop` after a mention, or the button: stop the answer that is being written
 - `retry`, or the button “Try again”: write the newest answer again, in its place
 - `continue`, or the button “Go on”: continue an answer that was stopped or cut off

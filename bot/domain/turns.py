@@ -35,8 +35,9 @@ class Fence:
 class Question:
     """A message that a turn answers. `channel` and `message_id` are the platform's ids.
 
-    `erased`: people deleted the message, and its text and route are gone. See `Incoming` for the
-    other fields.
+    `erased`: people deleted the message, and its text and route are gone. `withheld`: no request
+    contains it, because its author may not ask, or because that was unknown. See `Incoming` for
+    the other fields.
     """
 
     id: int
@@ -49,6 +50,7 @@ class Question:
     late: bool = False
     erased: bool = False
     has_attachments: bool = False
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)

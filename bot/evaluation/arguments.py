@@ -14,14 +14,13 @@ _EVAL = "answer conversations of the past with another model or prompt, and comp
 
 def add_feedback_commands(
     commands: Commands[argparse.ArgumentParser],
+    exports: Commands[argparse.ArgumentParser],
     *,
     export: Callable[..., object],
     evaluate: Callable[..., object],
 ) -> None:
     """Add `export feedback` and `eval`, which run `export` and `evaluate`."""
-    exports = commands.add_parser("export", help="write what people think of the answers")
-    kinds = exports.add_subparsers(title="kinds", metavar="KIND", required=True)
-    feedback = kinds.add_parser("feedback", help=_EXPORT, description=f"{_EXPORT.capitalize()}.")
+    feedback = exports.add_parser("feedback", help=_EXPORT, description=f"{_EXPORT.capitalize()}.")
     feedback.set_defaults(run=export)
     _add_export_arguments(feedback)
     compare = commands.add_parser("eval", help=_EVAL, description=f"{_EVAL.capitalize()}.")

@@ -137,7 +137,7 @@ class Commands:
 
     async def _undo(self, command: Command) -> CommandReply:
         """Undo the last reset; a button names the epoch that its reset ended."""
-        done = await self._store.undo_reset(command.key, _number(command), source=command.source)
+        done = await self._store.undo_reset(command.key, number_of(command), source=command.source)
         return CommandReply(texts.NOTHING_TO_UNDO if done is None else texts.UNDO_DONE)
 
     # ── the newest reply; a button names its turn ─────────────────────────────────────────────
@@ -147,7 +147,7 @@ class Commands:
         The turn is interrupted even if the database fails. A stop that arrived as a message raises
         StoreUnavailable then, so that the platform delivers it again.
         """
-        turn, stored = _number(command), None
+        turn, stored = number_of(command), None
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(STOP_STORE_SECONDS):
                 stored = await self._store.stop(command.key, turn, source=command.source)
@@ -159,11 +159,11 @@ class Commands:
         return CommandReply(texts.NOTHING_TO_STOP)
 
     async def _retry(self, command: Command) -> CommandReply:
-        change = await self._store.reopen(command.key, _number(command), source=command.source)
+        change = await self._store.reopen(command.key, number_of(command), source=command.source)
         return self._wake(command, change, texts.NOTHING_TO_RETRY)
 
     async def _continue(self, command: Command) -> CommandReply:
-        turn = _number(command)
+        turn = number_of(command)
         change = await self._store.continue_reply(
             command.key, turn, command.author, texts.GO_ON, source=command.source
         )
@@ -187,7 +187,7 @@ class Commands:
         return await self._reply_once(command, CommandReply(text))
 
 
-def _number(command: Command) -> int | None:
+def number_of(command: Command) -> int | None:
     """The turn or epoch that a button names; None for a command in words."""
     number = command.argument
     return int(number) if number.isdecimal() and len(number) <= MAX_DIGITS else None

@@ -6,12 +6,15 @@ the attempt interrupted, so that no result from the old text can be stored in be
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.inbox import Change, Effect, Incoming
+from bot.domain.inbox import Address, Change, Effect, Incoming
 from bot.domain.turns import Outcome
 from bot.ports.clock import Clock
+from bot.ports.privacy import ErasedHere
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
@@ -19,7 +22,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 RECENT_EDIT_SECONDS = 300.0
 """An edit of a message that is not stored makes it a question only within this time: platforms send
-the same event when a message that was once edited is pinned or gets a preview."""
+the same event when a message that was once edited is pinned or gets a preview. The time begins with
+the message itself if that is to no one in particular."""
 
 
 class EditHandler:
@@ -34,17 +38,30 @@ class EditHandler:
         self._store, self._scheduler, self._clock = store, scheduler, clock
         self._with_reply = with_reply
 
-    async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
+    async def apply_edit(
+        self,
+        incoming: Incoming,
+        edited_at: float,
+        *,
+        withheld: bool = False,
+        on_reopened: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Store the new text, and reopen the newest turn if it answers this message.
 
-        Returns False if the message is not stored and now asks a question.
+        `on_reopened` is called if it does. `withheld`: see `Store.edit`. Returns False if the
+        message is not stored and now asks a question.
         """
         change = await self._store.edit(
-            incoming.source, incoming.text, edited_at, incoming.attachments
+            incoming.source, incoming.text, edited_at, incoming.attachments, withheld=withheld
         )
         if change.effect is Effect.UNKNOWN:
-            is_recent = self._clock.time() - edited_at < RECENT_EDIT_SECONDS
+            # A correction of an old message that was to no one in particular asks nothing new.
+            is_to_no_one = incoming.address is Address.CHANNEL
+            since = incoming.sent_at if is_to_no_one else edited_at
+            is_recent = self._clock.time() - since < RECENT_EDIT_SECONDS
             return not (is_recent and incoming.address.begins)
+        if change.effect is Effect.REOPENED:
+            on_reopened()
         self._act_on(change, "edited")
         return True
 
@@ -55,6 +72,13 @@ class EditHandler:
     async def apply_replacement(self, source: str) -> None:
         """Erase a message and its reply: the same text arrived as another message."""
         self._act_on(await self._store.erase(source, with_reply=True), "replaced")
+
+    def follow_erasure(self, here: ErasedHere) -> None:
+        """Restart or end the turns of a conversation from which a person was erased."""
+        for change in here.changes:
+            self._act_on(change, "erased")
+        if here.gone is not None:
+            self._scheduler.interrupt_within(here.gone, Outcome.GONE)
 
     def interrupt_within(self, parent: ConversationKey) -> None:
         """End the turns within a thread, channel or workspace that the bot can no longer reach."""

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from bot.common.retry import retry_while_unavailable
-from bot.domain.conversations import Conversation, ConversationKey
-from bot.domain.errors import CommandDone, PlatformError, StoreUnavailable
+from bot.domain.conversations import Author, Conversation, ConversationKey
+from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import (
     Accepted,
     Address,
@@ -25,23 +25,23 @@ from bot.domain.inbox import (
     Watermark,
 )
 from bot.inbox import commands
+from bot.inbox.access import AccessGate, Admission
 from bot.inbox.attachments import AttachmentIntake
-from bot.inbox.edits import EditHandler
+from bot.inbox.background_replies import BackgroundReplies
+from bot.inbox.backlog import BacklogReader
+from bot.inbox.command_executor import CommandExecutor
+from bot.inbox.edits import RECENT_EDIT_SECONDS, EditHandler
 from bot.inbox.notices import StorageNotices
+from bot.inbox.rates import RateGate
+from bot.policy.rates import QuestionRates
 from bot.ports.clock import Clock
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
+from bot.ports.policy import Policy
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
-
-BACKLOG_SECONDS = 1.5
-"""Limit for reading the messages before a mention, within the 3 s that Slack allows for its
-acknowledgement."""
-
-SAY_SECONDS = 30.0
-"""Limit for showing a command's reply, which may wait for the platform's rate limit."""
 
 RECENT_CHOICES = 5
 """Conversations of one person that a reset in a channel offers."""
@@ -70,38 +70,90 @@ class DurableInbox:
         clock: Clock,
         missed_seconds: float,
         intake: AttachmentIntake,
+        policy: Policy | None = None,
+        rates: QuestionRates | None = None,
     ) -> None:
-        self._store, self._scheduler, self._commands = store, scheduler, commands
-        self._models, self._adapters, self._edits = models, adapters, edits
+        self._store, self._scheduler = store, scheduler
+        self._models, self._edits = models, edits
         self._clock, self._missed_seconds = clock, missed_seconds
         self._intake = intake
-        self._says: set[asyncio.Task[None]] = set()
+        self._replies = BackgroundReplies(adapters)
+        self._gate = AccessGate(policy=policy, store=store, replies=self._replies)
+        self._rates = RateGate(
+            rates=rates or QuestionRates(policy, clock),
+            store=store,
+            clock=clock,
+            tell=self._replies.tell,
+        )
+        self._commands = CommandExecutor(
+            commands=commands,
+            store=store,
+            gate=self._gate,
+            rates=self._rates,
+            replies=self._replies,
+        )
+        self._backlog = BacklogReader(store=store, gate=self._gate, adapters=adapters)
         self._notices = StorageNotices(clock.monotonic)
         self._connected: set[str] = set()
+
+    # ── access ────────────────────────────────────────────────────────────────────────────────
+    def listens(self, channel: ConversationKey, category: str = "") -> bool:
+        """Whether messages that address no one may be questions in this channel."""
+        return self._gate.listens(channel, category)
+
+    async def refusal(self, key: ConversationKey, author: Author) -> str:
+        """Why a person may not ask here; "" if they may, or if that is unknown."""
+        return await self._gate.refusal(key, author)
+
+    async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
+        """Seconds until a person may ask again here; 0 is now."""
+        return await self._rates.wait_seconds(key, author)
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message. Raises StoreUnavailable if it could not be stored."""
         command = commands.parse(incoming, self._models.names)
         if command is not None:
-            return await self._receive_command(incoming, command)
+            return await self._commands.receive(incoming, command)
         with self._waking_conversations() as accepted:
             accepted.append(await self._accept(incoming))
         return accepted[0].receipt
 
     async def apology_due(self, incoming: Incoming) -> bool:
         """Whether to tell the author now that this message could not be stored."""
-        addressed = incoming.address.begins
-        if incoming.address is Address.FOLLOW_UP:
-            with suppress(StoreUnavailable):  # a database that cannot be written may be readable
-                addressed = await self._store.find(incoming.key) is not None
+        addressed = incoming.address in (Address.MENTION, Address.DIRECT)
+        with suppress(StoreUnavailable):  # a database that cannot be written may be readable
+            admission = await self._gate.admit(incoming)
+            addressed = admission is not None and not (
+                admission.refused or admission.incoming.address is Address.ASIDE
+            )
         return addressed and self._notices.is_due(incoming)
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        """Apply an edit, or receive the message if only the edit makes it address the bot."""
-        if not await self._edits.apply_edit(self._intake.prepare(incoming), edited_at):
+        """Apply an edit, or receive the message if only the edit makes it address the bot.
+
+        An edit of a person who may not ask changes nothing.
+        """
+        is_known = await self._store.conversation_of(incoming.source) is not None
+        if not is_known and not incoming.address.begins:
+            return
+        admission = Admission(incoming, await self._gate.verdict(incoming))
+        if is_known and admission.refused:
+            if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not one that is read again
+                await self._gate.refuse(admission)
+            return
+        if not await self._apply_edit(admission, edited_at):
             await self.receive(incoming)
         self._intake.wake(incoming)
+
+    async def _apply_edit(self, admission: Admission, edited_at: float) -> bool:
+        prepared = self._intake.prepare(admission.incoming)
+        return await self._edits.apply_edit(
+            prepared,
+            edited_at,
+            withheld=admission.withheld,
+            on_reopened=lambda: self._rates.count_edit(prepared),
+        )
 
     async def deleted(self, source: str) -> None:
         """Apply a deletion."""
@@ -118,10 +170,7 @@ class DurableInbox:
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def command(self, command: Command) -> CommandReply:
         """Execute a slash command, button or shortcut."""
-        try:
-            return await self._execute(command)
-        except CommandDone:
-            return commands.SHOWN_BY_THE_REPLY
+        return await self._commands.run(command)
 
     async def conversation_of(self, source: str) -> ConversationKey | None:
         """The conversation that a platform message belongs to."""
@@ -163,15 +212,27 @@ class DurableInbox:
             for incoming in messages:
                 command = commands.parse(incoming, self._models.names)
                 if command is not None:
-                    await self._receive_missed_command(incoming, command)
-                elif incoming.address.begins or await self._store.find(incoming.key) is not None:
+                    await self._commands.receive_missed(incoming, command)
+                else:
                     late = incoming.sent_at < too_old
+                    if late and await self._is_passed_by(incoming):
+                        continue
                     # A read of its channel for each missed mention would double what they cost.
                     missed = replace(incoming, late=late, stands_alone=False)
                     accepted.append(await self._accept(missed))
                     if accepted[-1].receipt is Receipt.KNOWN and incoming.edited_at is not None:
-                        edited = self._intake.prepare(incoming)
-                        await self._edits.apply_edit(edited, incoming.edited_at)
+                        admission = Admission(incoming, await self._gate.verdict(incoming))
+                        if not admission.refused:
+                            await self._apply_edit(admission, incoming.edited_at)
+
+    async def _is_passed_by(self, incoming: Incoming) -> bool:
+        """Whether a message that is too old to answer addressed no one and is not stored.
+
+        No one waits for its answer, and each apology would be a thread.
+        """
+        if incoming.address is not Address.CHANNEL:
+            return False
+        return await self._store.conversation_of(incoming.source) is None
 
     async def watermarks(self, platform: str) -> Sequence[Watermark]:
         """The stored watermarks of a platform."""
@@ -191,15 +252,23 @@ class DurableInbox:
         return await self._store.last_questions(platform, since=since, limit=MAX_RECHECKS)
 
     async def aclose(self) -> None:
-        """Wait for command replies that are being shown."""
-        if self._says:
-            await asyncio.wait(self._says, timeout=SAY_SECONDS)
+        """Wait for replies that are being shown."""
+        await self._replies.aclose()
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def _accept(self, incoming: Incoming) -> Accepted:
-        incoming = self._intake.prepare(incoming)
-        backlog = [self._intake.prepare(one) for one in await self._read_backlog(incoming)]
-        accepted = await self._store.accept(incoming, backlog)
+        admission = await self._gate.admit(incoming)
+        if admission is None:
+            return Accepted(Receipt.IGNORED)
+        if admission.refused:
+            known = await self._store.conversation_of(incoming.source)
+            return Accepted(Receipt.KNOWN if known else await self._gate.refuse(admission))
+        return await self._rates.accept(admission.incoming, partial(self._store_it, admission))
+
+    async def _store_it(self, admission: Admission) -> Accepted:
+        incoming = self._intake.prepare(admission.incoming)
+        backlog = [self._intake.prepare(one) for one in await self._backlog.read(incoming)]
+        accepted = await self._store.accept(incoming, backlog, withheld=admission.withheld)
         for each in (incoming, *backlog):
             self._intake.wake(each)
         log.debug("message", source=incoming.source, receipt=accepted.receipt.value)
@@ -215,49 +284,3 @@ class DurableInbox:
             for each in accepted:
                 if each.receipt is Receipt.QUESTION and each.conversation is not None:
                     self._scheduler.wake(each.conversation)
-
-    async def _receive_missed_command(self, incoming: Incoming, command: Command) -> None:
-        """Execute a missed command, unless later messages were accepted before it."""
-        if await self._store.has_message_after(incoming.key, incoming.position):
-            log.info("a missed command comes too late", command=command.name)
-            return
-        await self._receive_command(incoming, command)
-
-    async def _receive_command(self, incoming: Incoming, command: Command) -> Receipt:
-        """Execute a command once; returns when that is stored, also for a repeated delivery."""
-        try:
-            answer = await self._execute(command)
-        except CommandDone:
-            return Receipt.KNOWN
-        task = asyncio.create_task(self._say(incoming, answer))
-        self._says.add(task)
-        task.add_done_callback(self._says.discard)
-        return Receipt.COMMAND
-
-    async def _execute(self, command: Command) -> CommandReply:
-        """Execute a command; raises CommandDone if its message was processed before."""
-        log.info("command", command=command.name, conversation=str(command.key))
-        return await self._commands.run(command)
-
-    async def _say(self, incoming: Incoming, answer: CommandReply) -> None:
-        try:
-            async with asyncio.timeout(SAY_SECONDS):
-                await self._adapters[incoming.key.platform].say(incoming, answer)
-        except (PlatformError, TimeoutError) as error:
-            log.warning("a command's reply was not shown", error=repr(error))
-
-    async def _read_backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """The messages of a thread before the first mention of the bot in it, or the other bots'
-        posts above a mention in a channel.
-        """
-        has_backlog = incoming.in_old_thread or incoming.stands_alone
-        if not (has_backlog and incoming.address.begins):
-            return ()
-        if await self._store.find(incoming.key) is not None:
-            return ()
-        try:
-            async with asyncio.timeout(BACKLOG_SECONDS):
-                return await self._adapters[incoming.key.platform].backlog(incoming)
-        except (PlatformError, TimeoutError) as error:
-            log.warning("the messages before a mention could not be read", error=repr(error))
-            return ()

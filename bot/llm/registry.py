@@ -20,6 +20,7 @@ from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
 from bot.llm.model_facts import NO_FACTS, merge_facts
 from bot.llm.model_server import FIRST_TOKEN_SECONDS, ModelOptions, ModelServer
+from bot.llm.redaction import Redactor
 from bot.ports.model import ChatModel
 
 
@@ -33,6 +34,7 @@ class ModelRegistry:
         self._removed: set[ModelServer] = set()  # until their last stream ends
         self._closing: set[asyncio.Task[None]] = set()
         self._echo: ChatModel | None = None
+        self._redactor = Redactor()
         self._offered: tuple[tuple[int, ...], Mapping[str, None]] | None = None
 
     # ── the catalog ───────────────────────────────────────────────────────────────────────────
@@ -55,7 +57,7 @@ class ModelRegistry:
 
     def get(self, name: str | None, assigned: str | None = None) -> ChatModel:
         """See the port."""
-        return CatalogModel(partial(self.resolve, name, assigned))
+        return CatalogModel(partial(self.resolve, name, assigned), self._redactor)
 
     def summarizer(self, chosen: str | None, assigned: str | None = None) -> ChatModel | None:
         """The model that summarizes a conversation with the model `chosen`; None for no model.
@@ -68,7 +70,7 @@ class ModelRegistry:
             return None
         if name is None or self._assigned_names(assigned):
             return self.get(chosen if name is None else None, assigned)
-        return CatalogModel(self._resolve_summarizer)
+        return CatalogModel(self._resolve_summarizer, self._redactor)
 
     def _names(self) -> Mapping[str, None]:
         """The choices with patterns expanded, as a set in order; built again for a new list."""
@@ -268,11 +270,12 @@ class ModelRegistry:
 class CatalogModel:
     """A model as `resolve` finds it: each stream uses the configuration of that moment.
 
-    So a turn may hold the model while the configuration changes.
+    So a turn may hold the model while the configuration changes. No request has a key or what its
+    place wants redacted: see `bot.llm.redaction`.
     """
 
-    def __init__(self, resolve: Callable[[], FallbackChain]) -> None:
-        self._resolve = resolve
+    def __init__(self, resolve: Callable[[], FallbackChain], redactor: Redactor) -> None:
+        self._resolve, self._redactor = resolve, redactor
 
     @property
     def name(self) -> str:
@@ -291,7 +294,7 @@ class CatalogModel:
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """See `ChatModel.stream`."""
-        return self._resolve().stream(request)
+        return self._redactor.stream(self._resolve(), request)
 
     async def check(self) -> Finding:
         """See `ChatModel.check`."""

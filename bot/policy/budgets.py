@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
 from bot.domain.conversations import Author, ConversationKey
@@ -82,8 +82,3 @@ class PolicyBudgets:
         if not budget.who:
             return True
         return author is not None and await self._is_one_of(key, author, budget.who) is not False
-
-
-def priced_in_money(budgets: Sequence[Budget]) -> Iterator[Budget]:
-    """The budgets that need the price of every model."""
-    return (budget for budget in budgets if budget.tokens is None)

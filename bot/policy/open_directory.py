@@ -31,6 +31,10 @@ class OpenDirectory:
         """The person, as a member."""
         return PersonFacts(author, is_workspace_admin=self._is_admin(author.id))
 
+    async def is_stranger(self, _key: ConversationKey, _author: Author) -> bool:
+        """No one is of another organization."""
+        return False
+
     async def can_read(self, _channel: ConversationKey, _user: str) -> bool:
         """No one reads another channel here."""
         return False

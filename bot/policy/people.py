@@ -63,10 +63,9 @@ def means(
         return False
     if ref.kind is PersonKind.CHANNEL:
         return reads.get(ref)
-    if ref.kind is PersonKind.GROUP:
-        return ref.value in person.groups
-    if ref.kind is PersonKind.NAME:
-        return ref.value in person.group_names
+    if ref.kind in (PersonKind.GROUP, PersonKind.NAME):
+        is_in = ref.value in (person.groups if ref.kind is PersonKind.GROUP else person.group_names)
+        return is_in or (False if person.groups_are_known else None)
     return person.is_workspace_admin
 
 

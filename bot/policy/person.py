@@ -69,10 +69,19 @@ class PersonAt:
 
     async def is_stranger(self) -> bool | None:
         """Whether the person is of another organization; None if that is unknown."""
-        if self._directory is not None and not self._directory.has_strangers:
+        if self._directory is None:
+            return None
+        if not self._directory.has_strangers:
             return False
-        await self.describe()
-        return None if self.facts is None else self.facts.standing is Standing.STRANGER
+        if self.facts is not None:
+            return self.facts.standing is Standing.STRANGER
+        try:
+            return await self._directory.is_stranger(self._key, self._author)
+        except Gone:
+            self.is_gone = True
+        except (PlatformError, TimeoutError) as error:
+            log.warning("the platform does not describe a person", error=repr(error))
+        return None
 
     async def are_known(self, refs: Sequence[PersonRef]) -> bool | None:
         """Whether each of `refs` names someone here; None if that is unknown."""

@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from bot.domain import policy_texts
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import PlatformError
+from bot.domain.errors import Gone, PlatformError
 from bot.domain.policy import (
     ALLOWED,
     Access,
@@ -31,7 +31,6 @@ from bot.domain.policy import (
     PersonRef,
     PlaceFacts,
     PolicyConfig,
-    PolicyValues,
     Resolved,
     Verdict,
 )
@@ -43,7 +42,7 @@ from bot.ports.policy import Directory
 log = structlog.stdlib.get_logger(__name__)
 
 DIRECTORY_SECONDS = 2.0
-"""The longest wait for a platform's facts in one decision: Slack allows 3 s for an answer."""
+"""The longest wait for all of a platform's facts in one decision: Slack wants an answer in 3 s."""
 
 MAX_PLACES = 20_000
 """Places whose policy is remembered, at a few hundred bytes each."""
@@ -137,21 +136,45 @@ class PolicyRules:
 
     async def effective(self, key: ConversationKey) -> EffectivePolicy:
         """See the port. If the platform does not answer, the place is as it was last known."""
+        return await self._effective_until(key, _deadline())
+
+    def assigned(self, key: ConversationKey) -> str | None:
+        """The model of a place as far as it is known without asking the platform; None is the
+        default one.
+        """
+        known = self._places.get(_channel(key), PlaceFacts(key))
+        return self._policy_at(replace(known, key=key)).model.value
+
+    async def _effective_until(self, key: ConversationKey, until: float) -> EffectivePolicy:
         try:
-            facts = await self._facts(key)
+            facts = await self._facts(key, until)
         except (PlatformError, TimeoutError) as error:
             log.warning("the platform does not describe a place", error=repr(error))
             facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
         return self._policy_at(facts)
 
-    async def _facts(self, key: ConversationKey) -> PlaceFacts:
+    async def retention_days(self, key: ConversationKey) -> int | None:
+        """How many days a place keeps messages; 0 is for good.
+
+        None if the platform does not describe the place now: an erasure cannot be taken back, so
+        no wider rule may take the place of one with a name.
+        """
+        try:
+            facts = await self._facts(key, _deadline())
+        except Gone:  # the channel was deleted: what was last known applies
+            facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
+        except (PlatformError, TimeoutError):
+            return None
+        return self._policy_at(facts).retention_days.value
+
+    async def _facts(self, key: ConversationKey, until: float) -> PlaceFacts:
         """The place, with its names if a rule needs them. Raises PlatformError or TimeoutError."""
         if not self._index.needs_names(key):
             return PlaceFacts(key)
         directory = self._directory_of(key.platform)
         if directory is None:
             raise PlatformError(f"{key.platform} has no directory")
-        async with asyncio.timeout(DIRECTORY_SECONDS):
+        async with asyncio.timeout_at(until):
             facts = await directory.place(key)
         self._places[_channel(key)] = facts
         return facts
@@ -172,28 +195,30 @@ class PolicyRules:
     # ── people ────────────────────────────────────────────────────────────────────────────────
     async def may_ask(self, key: ConversationKey, author: Author) -> Verdict:
         """See the port."""
-        if _is_silent(self._index.config):
-            return ALLOWED
+        return await self._may_ask_until(key, author, _deadline())
+
+    async def _may_ask_until(self, key: ConversationKey, author: Author, until: float) -> Verdict:
         try:
-            facts = await self._facts(key)
+            facts = await self._facts(key, until)
         except (PlatformError, TimeoutError) as error:
             log.warning("the platform does not describe a place", error=repr(error))
             return Verdict(Access.UNKNOWN, policy_texts.PLACE_UNKNOWN)
         policy, person = self._policy_at(facts), self._person(key, author)
-        return await _within(_may_ask(policy, person))
+        return await _within(_may_ask(policy, person), until)
 
     async def may_control(
         self, key: ConversationKey, author: Author, *, took_part: bool
     ) -> Verdict:
         """See the port. Administrators may, even where they may not ask."""
-        verdict = await self.may_ask(key, author)
-        controls = (await self.effective(key)).controls
+        until = _deadline()
+        verdict = await self._may_ask_until(key, author, until)
+        controls = (await self._effective_until(key, until)).controls
         if verdict.allowed and (
             controls.value is Controllers.EVERYONE
             or (controls.value is Controllers.PARTICIPANTS and took_part)
         ):
             return ALLOWED
-        is_admin = await self._is_admin(key, author)
+        is_admin = await self._is_admin(key, author, until)
         if is_admin:
             return ALLOWED
         if not verdict.allowed:
@@ -207,16 +232,16 @@ class PolicyRules:
 
     async def is_admin(self, key: ConversationKey, author: Author) -> bool:
         """See the port."""
-        return bool(await self._is_admin(key, author))
+        return bool(await self._is_admin(key, author, _deadline()))
 
-    async def _is_admin(self, key: ConversationKey, author: Author) -> bool | None:
+    async def _is_admin(self, key: ConversationKey, author: Author, until: float) -> bool | None:
         """None is unknown. Administrators belong to workspaces, so no name of a place matters."""
         admins = self._policy_at(PlaceFacts(key)).admins
         if not admins:
             return False
         person = self._person(key, author)
         try:
-            async with asyncio.timeout(DIRECTORY_SECONDS):
+            async with asyncio.timeout_at(until):
                 found = await person.is_one_of(admins, Purpose.ALLOW)
         except TimeoutError:
             return None
@@ -248,10 +273,15 @@ class PolicyRules:
         return PersonAt(self._directory_of(key.platform), key, author, self._names)
 
 
-async def _within(judging: Coroutine[Any, Any, Verdict]) -> Verdict:
+def _deadline() -> float:
+    """When a decision that begins now ends, in the event loop's time."""
+    return asyncio.get_running_loop().time() + DIRECTORY_SECONDS
+
+
+async def _within(judging: Coroutine[Any, Any, Verdict], until: float) -> Verdict:
     """The verdict, unless the platform takes too long."""
     try:
-        async with asyncio.timeout(DIRECTORY_SECONDS):
+        async with asyncio.timeout_at(until):
             return await judging
     except TimeoutError:
         return Verdict(Access.UNKNOWN, policy_texts.DIRECTORY_SILENT)
@@ -297,11 +327,6 @@ async def _is_allowed(allow: Resolved[tuple[PersonRef, ...] | None], person: Per
 
 def _refused(reason: str, source: str) -> Verdict:
     return Verdict(Access.REFUSED, policy_texts.refusal(reason, source) if source else reason)
-
-
-def _is_silent(config: PolicyConfig) -> bool:
-    """Whether nothing is said about anything but administrators."""
-    return not config.rules and replace(config.default, admins=()) == PolicyValues()
 
 
 def _channel(key: ConversationKey) -> _Channel:

@@ -28,6 +28,10 @@ class AttachmentStore(Protocol):
         """The conversation of an attachment; None once it is deleted."""
         ...
 
+    async def sender(self, attachment: int) -> tuple[ConversationKey, str] | None:
+        """The conversation and the author's id of an attachment; None once it is deleted."""
+        ...
+
     async def save_bytes(self, attachment: int, download: Download) -> str | None:
         """Store an attachment's bytes, and return their digest; None once it is deleted or omitted.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.inbox import Asked, Choice, Command, CommandReply, Incoming, Receipt, Watermark
 
 
@@ -28,7 +28,31 @@ class ConversationLookup(Protocol):
         ...
 
 
-class MessageInbox(ConversationLookup, Protocol):
+class AccessLookup(Protocol):
+    """What adapters ask about the rules; neither method raises."""
+
+    def listens(self, channel: ConversationKey, category: str = "") -> bool:
+        """Whether to report messages that address no one in this channel, as `Address.CHANNEL`.
+
+        Costs nothing, so adapters ask for each message. `channel` is a key without thread;
+        `category` is Discord's id. True also if that depends on a name that only the core knows.
+        """
+        ...
+
+    async def refusal(self, key: ConversationKey, author: Author) -> str:
+        """Why this person may not ask here, as a sentence to them; "" if they may, or if that is
+        unknown.
+
+        For adapters that can refuse before a message is sent. `receive` decides again.
+        """
+        ...
+
+    async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
+        """Seconds until this person may ask again here, by the rates of the rules; 0 is now."""
+        ...
+
+
+class MessageInbox(ConversationLookup, AccessLookup, Protocol):
     """Messages and what happens to them afterwards, as the platform's events report it."""
 
     async def connected(self, platform: str) -> None:
@@ -36,7 +60,11 @@ class MessageInbox(ConversationLookup, Protocol):
         ...
 
     async def receive(self, incoming: Incoming) -> Receipt:
-        """Store a message. Acknowledge it to the platform only after this has returned."""
+        """Store a message. Acknowledge it to the platform only after this has returned.
+
+        REFUSED: its author may not ask here; TOO_EARLY: not before `wait_seconds`. The core tells
+        them, with `Directory.tell`.
+        """
         ...
 
     async def apology_due(self, incoming: Incoming) -> bool:
@@ -75,7 +103,7 @@ class MessageInbox(ConversationLookup, Protocol):
         ...
 
 
-class CatchUpInbox(Protocol):
+class CatchUpInbox(AccessLookup, Protocol):
     """Missed messages, and the watermarks below which no message was missed."""
 
     async def missed(self, messages: Sequence[Incoming]) -> None:

@@ -9,7 +9,15 @@ from bot.domain.attachments import Download
 from bot.domain.conversations import ConversationKey
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
-from bot.domain.replies import FileRules, Frame, Priority, Request, Reservation, Shown
+from bot.domain.replies import (
+    FileRules,
+    Frame,
+    Priority,
+    ReplyOwner,
+    Request,
+    Reservation,
+    Shown,
+)
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.inbox import Inbox
 from bot.ports.policy import Directory
@@ -50,8 +58,10 @@ class RateLimiter(Protocol):
         """
         ...
 
-    def reserve(self) -> Reservation:
-        """Announce a reply, which has no text yet."""
+    def reserve(self, owner: ReplyOwner | None = None) -> Reservation:
+        """Announce a reply, which has no text yet; its owner's other replies wait for those of
+        people who have fewer.
+        """
         ...
 
     def begin(self, reservation: Reservation) -> None:

@@ -28,7 +28,7 @@ class Directory(Protocol):
     @property
     def has_strangers(self) -> bool:
         """Whether people of other organizations can write here. If not, a place without rules about
-        people needs no call to `person`.
+        people needs no facts about them.
         """
         ...
 
@@ -38,6 +38,15 @@ class Directory(Protocol):
 
     async def person(self, key: ConversationKey, author: Author) -> PersonFacts:
         """A person in the workspace of `key`. Raises Gone if they are not (or no longer) there."""
+        ...
+
+    async def is_stranger(self, key: ConversationKey, author: Author) -> bool:
+        """Whether a person is of another organization; raises as `person`.
+
+        Asked for each message where no rule is about people, so adapters answer from what events
+        say of their authors, and call the platform only if those did not say it. Always False
+        without `has_strangers`.
+        """
         ...
 
     async def can_read(self, channel: ConversationKey, user: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Message
-from bot.domain.inbox import Accepted, Asked, Change, Incoming, Watermark
+from bot.domain.inbox import Accepted, Asked, Change, CountedQuestion, Incoming, Watermark
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
 
@@ -23,11 +23,14 @@ class Store(Protocol):
     """
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
-    async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
+    async def accept(
+        self, incoming: Incoming, backlog: Sequence[Incoming] = (), *, withheld: bool = False
+    ) -> Accepted:
         """Store a message, its attachments, its conversation and its turn.
 
         A known message changes nothing. If the message begins the conversation, `backlog` becomes
-        the history before it. Only a question has links.
+        the history before it. Only a question has links. `withheld`: no request contains the
+        message, until `withhold` says otherwise.
         """
         ...
 
@@ -37,8 +40,12 @@ class Store(Protocol):
         text: str,
         edited_at: float,
         attachments: Sequence[IncomingAttachment] | None = None,
+        *,
+        withheld: bool = False,
     ) -> Change:
         """Replace a message's text, and its attachments unless they are None.
+
+        `withheld`: from now on no request contains the message, as in `accept`.
 
         An attachment with the `identity` of a stored one (a link: with its address) keeps that one
         with its bytes; so does one without identity whose name, type, size and data are the same.
@@ -69,6 +76,10 @@ class Store(Protocol):
         """
         ...
 
+    async def withhold(self, fence: Fence, questions: Collection[int]) -> None:
+        """Of the turn's questions, no request contains those with these row ids, from now on."""
+        ...
+
     async def record_intent(self, fence: Fence, page: int) -> None:
         """Record that a page is about to be posted."""
         ...
@@ -97,6 +108,15 @@ class Store(Protocol):
         """The platform's conversations that have a turn to claim, oldest first."""
         ...
 
+    # ── fairness ──────────────────────────────────────────────────────────────────────────────
+    async def recent_questions(self, since: float) -> Sequence[CountedQuestion]:
+        """The questions, retries and edits since `since`, in Unix seconds, that cost an answer."""
+        ...
+
+    async def has_several_workspaces(self) -> bool:
+        """Whether there are conversations of more than one workspace."""
+        ...
+
     # ── deaths of the process ─────────────────────────────────────────────────────────────────
     async def hold(self, fence: Fence, *, held: bool = True) -> None:
         """Mark the turn as held: the process works on it. `held=False` ends that without a failure.
@@ -111,6 +131,25 @@ class Store(Protocol):
 
     async def suspects(self) -> Sequence[Suspect]:
         """The unfinished turns that are suspects: see `bot.turns.quarantine`."""
+        ...
+
+    # ── people who may not ask ────────────────────────────────────────────────────────────────
+    async def refusal_due(self, key: ConversationKey, person: str, reason: str) -> bool:
+        """Whether to tell a person of the workspace of `key` now why they may not ask.
+
+        True counts as a notice that was sent, for a day, and is written to the audit.
+        """
+        ...
+
+    async def took_part(self, key: ConversationKey, person: str) -> bool | None:
+        """Whether a person began the conversation or wrote in it since the reset before the last.
+
+        None without a conversation.
+        """
+        ...
+
+    async def askers(self, key: ConversationKey, turn: int | None) -> Sequence[Author]:
+        """The authors of the questions of `turn` (None: the newest) that are not erased."""
         ...
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────

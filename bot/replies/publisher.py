@@ -20,7 +20,15 @@ from typing import Self
 import structlog
 
 from bot.domain.errors import FilesRefused, Refused
-from bot.domain.replies import Action, Control, Priority, Request, Reservation, Shown
+from bot.domain.replies import (
+    Action,
+    Control,
+    Priority,
+    ReplyOwner,
+    Request,
+    Reservation,
+    Shown,
+)
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import Surface
@@ -50,8 +58,8 @@ class Publisher:
     """One reply on one surface; used as `async with Publisher(...) as reply`.
 
     `pages` are the ledger's entries of earlier attempts, `controls` those shown while the reply
-    grows. In seconds: `limit` for one request, `close_limit` for clearing typing and status,
-    `patience` for a failing platform.
+    grows; `owner` has a fair share of the account's requests. In seconds: `limit` for one request,
+    `close_limit` for clearing typing and status, `patience` for a failing platform.
     """
 
     def __init__(
@@ -63,12 +71,13 @@ class Publisher:
         clock: Clock,
         pages: Sequence[PageRecord] = (),
         controls: tuple[Control, ...] = (),
+        owner: ReplyOwner | None = None,
         limit: float = REQUEST_LIMIT,
         close_limit: float = CLOSE_LIMIT,
         patience: float = PATIENCE,
     ) -> None:
         self._surface, self._clock, self._pages = surface, clock, pages
-        self._close_limit = close_limit
+        self._owner, self._close_limit = owner, close_limit
         self._document = Document(surface.renderer, surface.files)
         self._document.controls = controls
         self._content = Content(self._document, clock.monotonic)
@@ -180,7 +189,7 @@ class Publisher:
     # ── lifetime ──────────────────────────────────────────────────────────────────────────────
     async def __aenter__(self) -> Self:
         self._end = asyncio.get_running_loop().create_future()
-        self._reservation = self._surface.rate_limiter.reserve()
+        self._reservation = self._surface.rate_limiter.reserve(self._owner)
         self._task = asyncio.create_task(self._run(), name="publisher")
         self._task.add_done_callback(self._on_end)
         return self

@@ -233,6 +233,17 @@ def place(db: sqlite3.Connection, attachment: int) -> ConversationKey | None:
     return None if row is None else rows.conversation_from(row).key
 
 
+def sender(db: sqlite3.Connection, attachment: int) -> tuple[ConversationKey, str] | None:
+    """See `AttachmentStore.sender`."""
+    key = place(db, attachment)
+    row = db.execute(
+        "SELECT author_id FROM messages"
+        " WHERE id = (SELECT message_id FROM attachments WHERE id = ?)",
+        (attachment,),
+    ).fetchone()
+    return None if key is None else (key, row["author_id"] or "")
+
+
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
 def attachment_from(row: sqlite3.Row) -> Attachment:
     """From a row of `attachments` and the `characters` of its extract."""

@@ -37,6 +37,7 @@ class SqliteAttachments(FileOperations):
     pending = reads(attachment_rows.pending)
     of_messages = reads(attachment_rows.of_messages)
     place = reads(attachment_rows.place)
+    sender = reads(attachment_rows.sender)
     omit = writes(attachment_contents.omit)
     read_bytes = reads_files(files.read)
     read_extract = reads_files(attachment_contents.read_extract)

@@ -1,4 +1,8 @@
-"""Appends to the audit, in the transaction of what it records."""
+"""Appends to the audit, in the transaction that it records or in a separate one, and reads it.
+
+Invariant: no entry changes or disappears (triggers of migration 0012). Erasing a person replaces
+their id by the id of the erasure.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ import sqlite3
 from collections.abc import Mapping
 
 from bot.domain.conversations import ConversationKey
+from bot.domain.privacy import AuditEntry
+from bot.store import rows
+from bot.store.operations import Operations, reads, writes_at
 
 
 def record(
@@ -17,18 +24,58 @@ def record(
     key: ConversationKey,
     actor: str,
     details: Mapping[str, object],
+    subject: str = "",
 ) -> None:
     """Record that the person `actor` did `action` in the channel of `key`."""
-    db.execute(
-        "INSERT INTO audit (at, action, platform, workspace, channel, actor, details)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            now,
-            action,
-            key.platform,
-            key.workspace,
-            key.channel,
-            actor,
-            json.dumps(details, ensure_ascii=False),
-        ),
+    values = {
+        "at": now,
+        "action": action,
+        "platform": key.platform,
+        "workspace": key.workspace,
+        "channel": key.channel,
+        "actor": actor,
+        "subject": subject,
+        "details": json.dumps(details, ensure_ascii=False),
+    }
+    rows.insert_row(db, "audit", values)
+
+
+def _record_entry(db: sqlite3.Connection, now: float, entry: AuditEntry) -> None:
+    record(
+        db,
+        now,
+        entry.action,
+        key=entry.key,
+        actor=entry.actor,
+        details=entry.details,
+        subject=entry.subject,
     )
+
+
+def entries(
+    db: sqlite3.Connection, *, after: int = 0, since: float = 0.0, limit: int = 1_000
+) -> list[AuditEntry]:
+    """See `AuditLog.entries`."""
+    found = db.execute(
+        "SELECT * FROM audit WHERE id > ? AND at >= ? ORDER BY id LIMIT ?", (after, since, limit)
+    )
+    return [_entry(row) for row in found]
+
+
+def _entry(row: sqlite3.Row) -> AuditEntry:
+    return AuditEntry(
+        action=row["action"],
+        key=ConversationKey(row["platform"], row["workspace"], row["channel"], ""),
+        actor=row["actor"],
+        subject=row["subject"],
+        details=json.loads(row["details"]),
+        at=row["at"],
+        id=row["id"],
+    )
+
+
+class SqliteAudit(Operations):
+    """Implements `bot.ports.audit.AuditLog`."""
+
+    record = writes_at(_record_entry)
+    entries = reads(entries)

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bot.domain.errors import StoreError, StoreUnavailable
+from bot.store.erasure_list import ErasureList, apply_missing
 from bot.store.errors import damage_message, translate_errors
 from bot.store.integrity import first_problem
 from bot.store.lock import exclusive_lock
@@ -61,6 +62,7 @@ def restore(path: Path, source: Path, *, migrations: Path = MIGRATIONS) -> Path 
             if _problem(fresh):
                 raise StoreError(f"{source} is damaged: take another backup.")
             _forget_past_state(fresh)
+            apply_missing(fresh, ErasureList(path), time.time())
             kept = _keep(path) if path.exists() else None
             fresh.replace(path)
             _flush(path.parent)

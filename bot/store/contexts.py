@@ -166,7 +166,7 @@ def count_messages(
 ) -> int:
     (count,) = db.execute(
         "SELECT count(*) FROM messages WHERE conversation_id = ? AND epoch = ?"
-        " AND idx >= ? AND idx < ? AND erased_at IS NULL",
+        " AND idx >= ? AND idx < ? AND erased_at IS NULL AND withheld = 0",
         (conversation, epoch, max(start, before - MOST_COUNTED), before),
     ).fetchone()
     return int(count)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Change, Effect
-from bot.store import attachment_rows, contexts, feedback, rows
+from bot.store import access, attachment_rows, contexts, feedback, rows
 from bot.store.messages import name_of
 
 # How long the deletion of an unknown message is remembered, in seconds. Slack redelivers an event
@@ -30,6 +30,8 @@ def edit(
     text: str,
     edited_at: float,
     attachments: Sequence[IncomingAttachment] | None = None,
+    *,
+    withheld: bool = False,
 ) -> Change:
     message = _message(db, source)
     if message is None:
@@ -47,6 +49,8 @@ def edit(
     if text == message["content"] and not replaced:
         return _change(Effect.SAME, message)
     _rename(db, message, text)
+    if withheld:
+        access.set_withheld(db, message["id"], withheld=True)
     if turn is None or turn["reply_idx"] is None:  # no question, or no attempt at it yet
         return _change(Effect.STORED, message)
     if not is_newest(db, turn):
@@ -69,7 +73,7 @@ def _replace(
 def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) -> Change:
     message = _message(db, source)
     if message is not None:
-        return _erase_message(db, message, with_reply, now)
+        return erase_message(db, message, with_reply, now)
     page = db.execute(
         "SELECT * FROM pages WHERE source = ? ORDER BY turn_id DESC LIMIT 1", (source,)
     ).fetchone()
@@ -80,7 +84,7 @@ def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) 
     return Change(Effect.UNKNOWN)
 
 
-def _erase_message(
+def erase_message(
     db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
 ) -> Change:
     if message["erased_at"] is not None:

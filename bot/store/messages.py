@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.conversations import Visibility
 from bot.domain.inbox import Accepted, Address, Incoming, Receipt
@@ -20,7 +20,12 @@ NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line 
 
 
 def accept(
-    db: sqlite3.Connection, now: float, incoming: Incoming, backlog: Sequence[Incoming] = ()
+    db: sqlite3.Connection,
+    now: float,
+    incoming: Incoming,
+    backlog: Sequence[Incoming] = (),
+    *,
+    withheld: bool = False,
 ) -> Accepted:
     known = _known(db, incoming.source)
     if known is not None:
@@ -29,9 +34,9 @@ def accept(
         return Accepted(Receipt.KNOWN)
     row = rows.find(db, incoming.key)
     if row is not None:
-        return _add(db, _Target(row["id"], row["epoch"], now), incoming)
+        return _add(db, _Target(row["id"], row["epoch"], now, withheld), incoming)
     if incoming.address.begins:
-        return _begin(db, incoming, backlog, now)
+        return _begin(db, incoming, backlog, now, withheld=withheld)
     return Accepted(Receipt.IGNORED)
 
 
@@ -42,6 +47,7 @@ class _Target:
     conversation: int
     epoch: int
     now: float
+    withheld: bool = False
 
 
 def _known(db: sqlite3.Connection, source: str) -> Accepted | None:
@@ -59,10 +65,15 @@ def _is_deleted(db: sqlite3.Connection, source: str) -> bool:
 
 # ── the two ways in ───────────────────────────────────────────────────────────────────────────
 def _begin(
-    db: sqlite3.Connection, incoming: Incoming, backlog: Sequence[Incoming], now: float
+    db: sqlite3.Connection,
+    incoming: Incoming,
+    backlog: Sequence[Incoming],
+    now: float,
+    *,
+    withheld: bool,
 ) -> Accepted:
     target = _Target(_create(db, incoming, now), 1, now)
-    accepted = _ask(db, target, incoming)
+    accepted = _ask(db, replace(target, withheld=withheld), incoming)
     for earlier in backlog:  # stored after the question, in case the question is among them
         if _is_deleted(db, earlier.source) or _known(db, earlier.source):
             continue
@@ -158,6 +169,7 @@ def _insert(
         "sent_at": incoming.sent_at,
         "late": incoming.late,
         "edited_at": incoming.edited_at,
+        "withheld": target.withheld,
         "created_at": target.now,
     }
     message = rows.insert_row(db, "messages", values)

@@ -27,6 +27,11 @@ class Purger:
         """Files may have been deleted."""
         self._waking.set()
 
+    async def finish(self) -> None:
+        """Delete what is left now. Raises StoreUnavailable."""
+        while await self._read(files.has_discarded):
+            await self._write(files.purge_chunk)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Purge within this context; on exit, after what is left is deleted."""

@@ -24,7 +24,8 @@ _MESSAGES = (
     " EXISTS (SELECT 1 FROM attachments WHERE attachments.message_id = messages.id)"
     " AS has_attachments"
     " FROM messages"
-    " WHERE conversation_id = ? AND epoch = ? AND idx >= ? AND idx < ? AND erased_at IS NULL"
+    " WHERE conversation_id = ? AND epoch = ? AND idx >= ? AND idx < ?"
+    " AND erased_at IS NULL AND withheld = 0"
 )
 
 

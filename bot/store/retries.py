@@ -58,6 +58,9 @@ def continue_reply(
         "SELECT * FROM pages WHERE turn_id = ? AND state = 'shown' ORDER BY number DESC LIMIT 1",
         (row["id"],),
     ).fetchone()
+    if page is None and row["content"] and row["state"] == "concluded":
+        # The person sees the page before the platform's response has told us its id.
+        return Change(Effect.BUSY, row["conversation_id"], row["id"])
     if page is None or not row["content"]:
         return Change(Effect.UNKNOWN)
     new = waiting_turn(db, row["conversation_id"], row["epoch"], now)

@@ -18,9 +18,10 @@ from bot.domain.conversations import (
     Role,
     Visibility,
 )
+from bot.domain.errors import LostOwnership
 from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
-from bot.domain.turns import Outcome, PageRecord, Question, TurnResult
+from bot.domain.turns import Fence, Outcome, PageRecord, Question, TurnResult
 
 EVERYTHING = 2**63 - 1  # SQLite's largest integer: above every position
 
@@ -86,6 +87,7 @@ def question_from(row: sqlite3.Row) -> Question:
         sent_at=row["sent_at"],
         late=bool(row["late"]),
         erased=row["erased_at"] is not None,
+        withheld=bool(row["withheld"]),
         has_attachments=bool(row["has_attachments"]),
     )
 
@@ -178,3 +180,24 @@ def take(db: sqlite3.Connection, conversation: int, count: int) -> int:
         (count, conversation),
     ).fetchall()[0]
     return int(after) - count
+
+
+def require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
+    """The turn's conversation. Raises LostOwnership if the fence is stale.
+
+    Pages are also posted and removed after the turn was concluded.
+    """
+    row: sqlite3.Row | None = db.execute(
+        "SELECT platform, workspace FROM turns"
+        " JOIN conversations ON conversations.id = turns.conversation_id"
+        " WHERE turns.id = ? AND attempt = ? AND state IN ('running', 'concluded')",
+        (fence.turn, fence.attempt),
+    ).fetchone()
+    if row is None:
+        raise lost(fence)
+    return row
+
+
+def lost(fence: Fence) -> LostOwnership:
+    """The error for a stale fence."""
+    return LostOwnership(f"attempt {fence.attempt} no longer holds turn {fence.turn}")

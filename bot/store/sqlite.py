@@ -18,13 +18,15 @@ from typing import Self, TypedDict
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.health import Health
-from bot.domain.inbox import Accepted, Change, Incoming
+from bot.domain.inbox import Accepted, Change, Incoming, Receipt
 from bot.domain.turns import Claim, Death, Fence
 from bot.ports.clock import Clock
 from bot.store import (
+    access,
     commands,
     conversations,
     edits,
+    fairness,
     files,
     messages,
     process,
@@ -34,8 +36,11 @@ from bot.store import (
 )
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqliteAttachments
+from bot.store.audit import SqliteAudit
+from bot.store.budget_sums import forget_old_sums
 from bot.store.connection import open_readers, open_writer
 from bot.store.contexts import SqliteContexts
+from bot.store.erasure_list import ErasureList, apply_missing
 from bot.store.feedback import SqliteFeedback
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
@@ -44,8 +49,9 @@ from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.operations import reads, writes, writes_at
 from bot.store.policy import SqlitePolicy
+from bot.store.privacy import SqlitePrivacy
 from bot.store.purge import Purger
-from bot.store.spending import SqliteSpending, forget_old_sums
+from bot.store.spending import SqliteSpending
 from bot.store.staging import FileOperations, data_of, with_digests
 
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
@@ -80,6 +86,7 @@ class SqliteStore(FileOperations):
         file_reader: Runner,
         clock: Clock,
         monitor: HealthMonitor,
+        path: Path,
     ) -> None:
         shared = _Shared(
             writer=writer,
@@ -92,6 +99,10 @@ class SqliteStore(FileOperations):
         self._shared, self._monitor = shared, monitor
         self._attachments = SqliteAttachments(**shared)
         self._contexts = SqliteContexts(writer=writer, readers=readers, clock=clock)
+        self._audit = SqliteAudit(writer=writer, readers=readers, clock=clock)
+        self._privacy = SqlitePrivacy(
+            path=path, writer=writer, readers=readers, clock=clock, purger=shared["purger"]
+        )
         self._spending = SqliteSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
         self._feedback = SqliteFeedback(writer=writer, readers=readers, clock=clock)
@@ -114,11 +125,13 @@ class SqliteStore(FileOperations):
 
         `migrations` is the directory of the SQL files. `busy_timeout` is how many seconds to wait
         for another program's lock (a backup, a shell). Raises InUse if another process has the
-        database, MigrationError or StoreUnavailable.
+        database, MigrationError, StoreUnavailable, or StoreError if the list of erasures cannot be
+        read.
         """
         with exclusive_lock(path):
             await asyncio.to_thread(check_at_start, path)
             await asyncio.to_thread(migrate, path, migrations)
+            await asyncio.to_thread(apply_missing, path, ErasureList(path), clock.time())
             async with (
                 open_writer(path, busy_timeout=busy_timeout) as writing,
                 open_readers(path, count=_READERS, busy_timeout=busy_timeout) as reading,
@@ -132,6 +145,7 @@ class SqliteStore(FileOperations):
                     file_reader=monitor.wrap(reading_files, writes=False),
                     clock=clock,
                     monitor=monitor,
+                    path=path,
                 )
                 async with monitor.probing(writer), store._running():
                     yield store
@@ -175,6 +189,14 @@ class SqliteStore(FileOperations):
         """The windows and summaries of the conversations. Always the same object."""
         return self._contexts
 
+    def audit(self) -> SqliteAudit:
+        """Who changed, read, exported or erased what."""
+        return self._audit
+
+    def privacy(self) -> SqlitePrivacy:
+        """Erasures, exports and retention."""
+        return self._privacy
+
     def spending(self) -> SqliteSpending:
         """The books of what models cost. Always the same object."""
         return self._spending
@@ -203,8 +225,15 @@ class SqliteStore(FileOperations):
     reopen = writes_at(retries.reopen)
     continue_reply = writes_at(retries.continue_reply)
     move_watermarks = writes(channel_watermarks.move)
+    withhold = writes(access.withhold)
+    refusal_due = writes_at(access.refusal_due)
 
-    async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
+    async def accept(
+        self, incoming: Incoming, backlog: Sequence[Incoming] = (), *, withheld: bool = False
+    ) -> Accepted:
+        if self._privacy.was_erased(incoming):
+            return Accepted(Receipt.KNOWN)
+        backlog = [each for each in backlog if not self._privacy.was_erased(each)]
         everyone = [
             replace(each, attachments=await with_digests(each.attachments))
             if each.attachments
@@ -213,7 +242,7 @@ class SqliteStore(FileOperations):
         ]
         brought = chain.from_iterable(each.attachments for each in everyone)
         async with self._staging(data_of(brought)):
-            return await self._accept(everyone[0], everyone[1:])
+            return await self._accept(everyone[0], everyone[1:], withheld=withheld)
 
     async def edit(
         self,
@@ -221,10 +250,12 @@ class SqliteStore(FileOperations):
         text: str,
         edited_at: float,
         attachments: Sequence[IncomingAttachment] | None = None,
+        *,
+        withheld: bool = False,
     ) -> Change:
         known = None if attachments is None else await with_digests(attachments)
         async with self._staging(data_of(known or ())):
-            change = await self._edit(source, text, edited_at, known)
+            change = await self._edit(source, text, edited_at, known, withheld=withheld)
         self._purger.wake()
         return change
 
@@ -251,11 +282,15 @@ class SqliteStore(FileOperations):
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     list_unfinished = reads(queries.list_unfinished)
     suspects = reads(process.suspects)
+    recent_questions = reads(fairness.recent_questions)
+    has_several_workspaces = reads(fairness.has_several_workspaces)
     history = reads(queries.history)
     history_from = reads(queries.history_from)
     find = reads(queries.find)
     conversation_of = reads(queries.conversation_of)
     recent = reads(queries.recent)
+    took_part = reads(access.took_part)
+    askers = reads(access.askers)
     watermarks = reads(channel_watermarks.read)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)

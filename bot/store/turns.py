@@ -11,7 +11,6 @@ import sqlite3
 from dataclasses import replace
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Change, Effect
 from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
 from bot.store import contexts, edits, rows, spending
@@ -90,7 +89,7 @@ def _questions(db: sqlite3.Connection, turn: sqlite3.Row) -> tuple[Question, ...
 def _has_history(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
     found = db.execute(
         "SELECT 1 FROM messages WHERE conversation_id = ? AND epoch = ? AND idx < ?"
-        " AND erased_at IS NULL AND turn_id IS NOT ? LIMIT 1",
+        " AND erased_at IS NULL AND withheld = 0 AND turn_id IS NOT ? LIMIT 1",
         (turn["conversation_id"], turn["epoch"], turn["reply_idx"], turn["id"]),
     )
     return found.fetchone() is not None
@@ -118,7 +117,7 @@ def stop(
 # ── the ledger of pages ───────────────────────────────────────────────────────────────────────
 def record_intent(db: sqlite3.Connection, fence: Fence, page: int) -> None:
     """See `Store.record_intent`. Forgets the page's old message: the new post replaces it."""
-    _require(db, fence)
+    rows.require(db, fence)
     db.execute(
         "INSERT OR REPLACE INTO pages (turn_id, number, state) VALUES (?, ?, 'intended')",
         (fence.turn, page),
@@ -132,7 +131,7 @@ def record_shown(
 
     The reply is then taken back, as after any deletion of a page, and the fence is stale.
     """
-    place = _require(db, fence)
+    place = rows.require(db, fence)
     source = f"{place['platform']}/{place['workspace']}/{channel}/{message_id}"
     db.execute(
         "INSERT OR REPLACE INTO pages (turn_id, number, state, channel, message_id, source)"
@@ -146,28 +145,8 @@ def record_shown(
 
 
 def record_removal(db: sqlite3.Connection, fence: Fence, page: int) -> None:
-    _require(db, fence)
+    rows.require(db, fence)
     db.execute("DELETE FROM pages WHERE turn_id = ? AND number = ?", (fence.turn, page))
-
-
-def _require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
-    """The turn's conversation. Raises LostOwnership if the fence is stale.
-
-    Pages are also posted and removed after the turn was concluded.
-    """
-    row: sqlite3.Row | None = db.execute(
-        "SELECT platform, workspace FROM turns"
-        " JOIN conversations ON conversations.id = turns.conversation_id"
-        " WHERE turns.id = ? AND attempt = ? AND state IN ('running', 'concluded')",
-        (fence.turn, fence.attempt),
-    ).fetchone()
-    if row is None:
-        raise _lost(fence)
-    return row
-
-
-def _lost(fence: Fence) -> LostOwnership:
-    return LostOwnership(f"attempt {fence.attempt} no longer holds turn {fence.turn}")
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
@@ -186,7 +165,8 @@ def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResul
         values,
     ).fetchone()
     if turn is None:
-        raise _lost(fence)
+        raise rows.lost(fence)
+    spending.settle_turn(db, fence.turn)  # nothing is left, unless a commit's outcome was unknown
     if result.content:
         _insert_reply(db, values)
     if result.tells_summary:
@@ -246,4 +226,4 @@ def finish(db: sqlite3.Connection, now: float, fence: Fence) -> None:
         {"now": now, "most": MAX_LONE_DEATHS, "turn": fence.turn, "attempt": fence.attempt},
     ).rowcount
     if not ended:
-        raise _lost(fence)
+        raise rows.lost(fence)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.spending import UsageField, UsageQuery, UsageRow
+from bot.store.daily_usage import usage
 from bot.store.errors import translate_errors
-from bot.store.spending import usage
 
 MOST_ROWS = 10_000_000
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
-from bot.domain import spending_texts, texts
+from bot.domain import access_texts, spending_texts, texts
 from bot.domain.context import RequestTokens
-from bot.domain.errors import ContentRefused, ModelError, NoBudget, PriceUnknown
+from bot.domain.errors import ContentRefused, ModelError, NoBudget, NotAllowed, PriceUnknown
 from bot.domain.failures import FailureReason
 from bot.domain.feedback import MadeWith
 from bot.domain.model import Delta, Usage
@@ -62,6 +62,10 @@ class ReplyDraft:
             self.text.append(delta.text)
         self.finish_reason = delta.finish_reason or self.finish_reason
         self.usage = delta.usage or self.usage
+
+    def add_notice(self, sentence: str) -> None:
+        """Add a sentence to those above the answer; "" adds none."""
+        self.notice = " ".join(filter(None, (self.notice, sentence)))
 
     @property
     def content(self) -> str:
@@ -148,6 +152,15 @@ def refused_result(draft: ReplyDraft, error: NoBudget, zone: tzinfo | None) -> T
     reason = FailureReason.PRICE_UNKNOWN if is_unknown else FailureReason.BUDGET_SPENT
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
     return draft.to_result(outcome, spending_texts.refused(error, zone), reason)
+
+
+def not_allowed_result(draft: ReplyDraft, error: NotAllowed) -> TurnResult:
+    """No author of the questions may ask, or the platform did not say who they are."""
+    if error.unknown:
+        return draft.to_result(
+            Outcome.FAILED, access_texts.ASKER_UNKNOWN, FailureReason.ASKER_UNKNOWN
+        )
+    return draft.to_result(Outcome.FAILED, access_texts.NO_LONGER, FailureReason.NOT_ALLOWED)
 
 
 def interrupted_result(draft: ReplyDraft, reason: Outcome) -> TurnResult:

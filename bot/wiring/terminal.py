@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from bot.common.clock import SystemClock
 from bot.common.lifecycle import run_until, stop_signals
 from bot.config.settings import Settings
-from bot.core import Resources, build_core, open_resources
+from bot.core import build_core
 from bot.domain import texts
 from bot.domain.errors import AnswerFailed, InUse
 from bot.domain.model_names import DEFAULT
 from bot.domain.turns import Outcome
 from bot.inbox import commands
 from bot.inbox.model_commands import EFFORTS
+from bot.resources import Resources, open_resources
 from bot.turns.display import sentence_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import structlog
 from bot.common import descriptors
 from bot.common.supervisor import Component
 from bot.config.settings import Settings
-from bot.core import Resources, build_reporter, build_usage_reports
 from bot.domain.conversations import Role
 from bot.domain.errors import SettingsError, TemplateError
 from bot.domain.health import Health
@@ -21,6 +20,7 @@ from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
+from bot.resources import Resources, build_reporter, build_usage_reports
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -44,6 +44,7 @@ def build_web(
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
     from adapters.web.feedback import FeedbackPorts
+    from adapters.web.privacy import PrivacyRoutes
 
     if not settings.serves_site:
         log.info("the page and the API are closed: HTTP_TOKENS opens them")
@@ -58,7 +59,13 @@ def build_web(
         most_streams=settings.http_max_streams,
         opening=_read_opening(settings.web_opening),
         uploads=_upload_limits(settings),
+        assigned=resources.policy.assigned,
         usage=build_usage_reports(settings, resources, clock),
+        privacy=PrivacyRoutes(
+            forgetter=resources.forgetter,
+            exporter=resources.exporter,
+            audit=resources.store.audit(),
+        ),
         feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
     )
 

@@ -20,6 +20,8 @@ BENCHES = (
     "frame_steps",
     "model_cost",
     "image_cost",
+    "policy",
+    "fairness",
     "extraction",
     "latency",
     "streaming_cost",

@@ -123,6 +123,7 @@ async def test_continue_extends_a_cut_answer_below_it(
     async with bot:
         thread = await driver.mention("whole please")
         (cut,) = await whole(driver, thread, "broke off")
+        await bot.wait_for_log("turn ended")  # so that the id of its page is stored
         await driver.press(thread, "continue", user="bob")
         seen = await whole(driver, thread, "broke off", "the rest")
         assert seen[0].id == cut.id

@@ -55,6 +55,31 @@ async def test_page_follows_a_change_of_the_models(visit: Visit, own_house: Hous
         await expect(tab.thread.get_by_role("option").nth(1)).to_have_text("openai:sim-4")
 
 
+async def test_page_shows_why_a_person_may_not_ask(visit: Visit, own_house: House) -> None:
+    """The message returns to the box, buttons say it, too, and earlier messages stay readable."""
+    house, sentence = own_house, "you are blocked here (the top of threadline.toml)"
+    file = house.bot.folder / "threadline.toml"
+    file.write_text("controls = 'participants'\n")
+    await house.model.say(STORY, match="hold this", rate=40, wait_at=40)
+    async with house.bot:
+        tab = await (await visit(house)).tab()
+        await tab.mention("hold this")
+        await expect(tab.replies.locator(".text")).to_contain_text("A river of words")
+        file.write_text("block = 'everyone'\n")
+        await house.bot.wait_for_log("the configuration was reloaded")
+        await tab.say("and this?")
+        await expect(tab.thread.get_by_role("alert")).to_contain_text(sentence)
+        await expect(tab.box).to_have_value("and this?")
+        await tab.stop.click()
+        await expect(tab.notices.last).to_contain_text(f"Nothing was changed: {sentence}")
+        await house.model.release("hold this")
+        await tab.wait_reply(STORY.strip())
+        await tab.thread.get_by_role("button", name="Try again").click()
+        await expect(tab.notices).to_have_count(2)
+        await expect(tab.replies).to_have_count(1)
+        assert len(await house.model.streams()) == 1
+
+
 async def test_page_catches_up_after_the_server_is_killed_in_mid_reply(
     visit: Visit, own_house: House
 ) -> None:

@@ -498,11 +498,11 @@ async def test_many_conversations_are_summarized_a_few_at_a_time(path: Path) -> 
         summarizer.answer = gated(gate)
         threads = [f"t{n}" for n in range(8)]
         await asyncio.gather(*(fill(world, 1_000 * n, t) for n, t in enumerate(threads, 1)))
-        await until_open(summarizer, 4)
+        await until_open(summarizer, 3)  # of one person; the fourth is left to others
         assert world.compactor is not None and world.compactor.busy == 8
         gate.set()
         await world.settle()
-        assert summarizer.most_open == 4
+        assert summarizer.most_open == 3
         assert len(look(path, "SELECT 1 FROM summaries")) == 8
         for conversation, text in look(path, "SELECT conversation_id, text FROM summaries"):
             (thread,) = look(path, "SELECT thread FROM conversations WHERE id = ?", conversation)[0]

@@ -62,7 +62,7 @@ class Api(Person):
 
 
 async def test_a_running_bot_follows_its_files(tmp_path: Path, model: ModelSim) -> None:
-    """New models, new keys and mistakes, without a restart, and without a key in the log."""
+    """New models, keys, prompts and mistakes, without a restart, and without a key in the log."""
     await model.key(FIRST_KEY)
     bot = BotProcess(tmp_path, {})
     async with bot, Api(f"http://127.0.0.1:{bot.http_port}") as api:
@@ -93,6 +93,23 @@ async def test_a_running_bot_follows_its_files(tmp_path: Path, model: ModelSim) 
         await model.say("With the second key.")
         assert await api.answer("and now?") == "With the second key."
         assert (await api.health())["configuration"] == {"ok": True}
+
+        rule = '[[rules]]\nwhere = "web"\nmodel = "local/sim-2"\nprompt = "ops.md"\n'
+        for prompt in ("You are Ops.", "You are Dev."):
+            (tmp_path / "ops.md").write_text(prompt)
+            write(
+                tmp_path,
+                f'llm = ["local/sim"]\n{server(model)}{rule}',
+                f"LOCAL_KEY={SECOND_KEY}\n",
+            )
+
+            async def is_asked_with(prompt: str = prompt) -> bool:
+                await api.answer("who?")
+                return str((await model.last()).messages[0]["content"]).startswith(prompt)
+
+            await until(is_asked_with)
+            assert (await model.last()).body["model"] == "sim-2"
+        assert await api.models() == ("local/sim-2", [])  # the default of the page
         assert await bot.terminate() == 0
     assert FIRST_KEY not in bot.log_text() and SECOND_KEY not in bot.log_text()
 

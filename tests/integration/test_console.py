@@ -7,12 +7,16 @@ import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from adapters.console.adapter import ConsoleAdapter
 from adapters.console.lines import make_private
 from bot.common.clock import SystemClock
 from bot.config.settings import load
-from bot.core import build_core, open_resources
+from bot.core import build_core
 from bot.domain import texts
+from bot.domain.errors import AnswerFailed
+from bot.resources import open_resources
 from tests.support.catalog import offering
 
 
@@ -101,3 +105,25 @@ def test_only_the_owner_can_read_the_history(tmp_path: Path) -> None:
         make_private(history)
         assert history.stat().st_mode & 0o777 == 0o600
     assert history.read_text() == "+hello\n"
+
+
+async def test_a_person_who_may_not_ask_is_told_so_for_each_line(tmp_path: Path) -> None:
+    """A pipe ends with the reason as its error."""
+    (tmp_path / "threadline.toml").write_text("block = 'everyone'")
+    environ = {"LLM": "echo", "DATABASE_URL": f"sqlite:///{tmp_path / 'threadline.db'}"}
+    settings, clock = load(environ, tmp_path / ".env"), SystemClock()
+    for piped in (False, True):
+        out, lines = io.StringIO(), Lines("hello", "/retry", "/help")
+        console = ConsoleAdapter(
+            conversation="main", lines=lines, clock=clock, models=offering(), out=out, piped=piped
+        )
+        async with open_resources(settings, clock) as resources, asyncio.timeout(60):
+            core = build_core(settings, resources, {console.name: console}, clock)
+            if piped:
+                with pytest.raises(AnswerFailed, match="you are blocked here"):
+                    await console.run(core.inbox)
+            else:
+                await console.run(core.inbox)
+                assert out.getvalue().count("you are blocked here") == 2
+                assert "/help" in out.getvalue()
+            await core.inbox.aclose()

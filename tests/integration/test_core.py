@@ -120,7 +120,7 @@ async def test_reading_an_old_thread_has_a_time_limit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading must not delay the acknowledgement: the question is answered without the history."""
-    monkeypatch.setattr("bot.inbox.inbox.BACKLOG_SECONDS", 0.05)
+    monkeypatch.setattr("bot.inbox.backlog.BACKLOG_SECONDS", 0.05)
     world.adapter.slow_backlog = True
     receipt = await world.inbox.receive(replace(said(3, "which?"), in_old_thread=True))
     assert receipt is Receipt.QUESTION
@@ -310,11 +310,11 @@ async def test_reasoning_without_an_opening_tag_is_not_kept(world: World) -> Non
 
 
 async def test_the_history_is_read_only_as_far_as_the_budget(world: World) -> None:
-    for number in range(1, 8):
-        await world.ask(number, f"{number} " + "x" * 2_400)  # about 800 tokens each
+    for number in range(1, 25):
+        await world.ask(number, f"{number} " + "x" * 750)  # about 250 tokens each
     sent = world.contents()
-    assert sent[-1].startswith("7 ")
-    assert 3 <= len([text for text in sent if text != "Hello."]) <= 5
+    assert sent[-1].startswith("24 ")
+    assert 7 <= len([text for text in sent if text != "Hello."]) <= 16
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.config.settings import Settings
 from bot.context.report import WindowReporter
 from bot.context.requests import TurnOptions
 from bot.domain.conversations import Author, Effort, Role
@@ -16,6 +17,7 @@ from bot.domain.policy import (
     BudgetScope,
     Controllers,
     Limits,
+    OverrideName,
     Period,
     PersonKind,
     PersonRef,
@@ -28,6 +30,7 @@ from bot.domain.policy import (
 )
 from bot.domain.tokens import message_tokens
 from bot.policy.rules import PolicyRules
+from bot.resources import open_resources
 from tests.support.catalog import FixedCatalog
 from tests.support.content_kit import context_of
 from tests.support.core_kit import CLOCK, World, world_at
@@ -135,16 +138,17 @@ async def test_why_and_whoami_name_every_source(tmp_path: Path) -> None:
         assert (await why(world)).splitlines() == [
             "- Model: `scripted`, although channel #ops (rule in line 12) says `gone`, which is "
             "not configured",
-            f"- Prompt: 8 characters ({here})",
-            "- Questions: messages that mention me, and all in a thread that I answer in "
-            "(the default)",
-            f"- Who may ask: `@oncall` ({here})",
-            "- Who may not ask: `guests` (because this workspace says so (rule in line 3))",
-            f"- Buttons: administrators ({here})",
-            f"- Limits: 6 questions a minute per person, 8 at a time in the channel ({here})",
-            f"- Budget: $2 a day per person for `@oncall`, then `other` answers ({here})",
-            f"- Kept: 30 days ({here})",
-            f"- Hidden from models: keys, email ({here})",
+            f"- Prompt: 8 characters, {here}",
+            "- Questions: messages that mention me, and all in a thread that I answer in, "
+            "the default",
+            f"- Who may ask: `@oncall`, {here}",
+            "- Who may not ask: `guests`, because this workspace says so (rule in line 3)",
+            f"- Buttons: administrators, {here}",
+            f"- Limits: 6 questions a minute per person, 8 at a time in the channel, {here}",
+            f"- Budget: $2 a day per person for `@oncall`, then `other` answers, {here}",
+            f"- Kept: 30 days, {here}",
+            f"- Hidden from models: keys, email, {here}",
+            "- Profile: `ops`",
         ]
         assert await ask(world, "whoami") == (
             "You are `Ann` (id `U1`), a member of this workspace.\n"
@@ -201,6 +205,17 @@ async def test_administrators_set_values_of_their_channel(tmp_path: Path) -> Non
         policy.set_overrides(await world.store.policies().list_overrides())
         await world.ask(2)
         assert len(world.model.requests) == 1 and not world.other.requests
+
+
+async def test_a_start_reads_what_administrators_set(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'threadline.db'}")
+    async with open_resources(settings, CLOCK) as resources:
+        name, policies = OverrideName.MODEL, resources.store.policies()
+        await policies.set_override(key(thread=""), name, "other", by=ANN)
+    async with open_resources(settings, CLOCK) as resources:
+        policy = await resources.policy.effective(key())
+        assert (policy.model.value, policy.model.source) == ("other", "this channel (set by Ann)")
+        assert resources.policy.assigned(key()) == "other"
 
 
 async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:

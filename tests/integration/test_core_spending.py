@@ -8,14 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import pytest
 
 from bot.common.clock import SystemClock
 from bot.config.settings import load
+from bot.domain.attachments import Omission
 from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import AttachmentError, BudgetSpent, LostOwnership
 from bot.domain.policy import Budget, BudgetScope, Period
-from bot.domain.spending import NANO, UsageField, UsageQuery
+from bot.domain.spending import NANO, Purpose, Quote, Reserved, Spender, UsageField, UsageQuery
 from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
 from bot.policy.meter import BudgetMeter
@@ -25,7 +29,7 @@ from tests.sims.model.client import ModelSim
 from tests.sims.model.player import Record
 from tests.support.core_kit import World, until, world_of
 from tests.support.model_kit import registry
-from tests.support.store_kit import key, look, opened, said
+from tests.support.store_kit import ANN, key, look, opened, said
 
 CONFIG = """
 [models."openai/sim"]
@@ -124,10 +128,12 @@ async def bank_at(
         )
         world = world_of(tmp_path / "threadline.db", store, meter=meter, **options)
         world.scheduler._work.__self__._models = Catalog(models)  # type: ignore[attr-defined]
-        yield Bank(world, sim, meter, budgets, tmp_path / "threadline.db")
-        await world.scheduler.drain(5)
-        await meter.aclose()
-        await models.aclose()
+        try:
+            yield Bank(world, sim, meter, budgets, tmp_path / "threadline.db")
+        finally:
+            await world.scheduler.drain(5)
+            await meter.aclose()
+            await models.aclose()
 
 
 def person(dollars: float | None = None, **fields: object) -> Budget:
@@ -260,3 +266,49 @@ async def test_money_needs_a_known_price_and_tokens_do_not(tmp_path: Path) -> No
         assert bank.requests()[0][5] is None
         (row,) = await bank.world.store.spending().usage(UsageQuery(), (), limit=1)
         assert (row.requests, row.unpriced, row.cost) == (1, 1, 0)
+
+
+# ── requests of no person ─────────────────────────────────────────────────────────────────────
+async def test_a_transcript_counts_for_the_channel_and_for_no_person(tmp_path: Path) -> None:
+    room = person(name="room", scope=BudgetScope.CHANNEL, tokens=1_000, dollars=None)
+    async with bank_at(tmp_path) as bank:
+        bank.budgets.found = [person(1.0), room]
+        spender = Spender(key(), purpose=Purpose.TRANSCRIPT)
+
+        async def hear() -> str:
+            return "hello there, how are you"
+
+        async def fail() -> str:
+            raise AttachmentError(Omission.TIMED_OUT)
+
+        assert await bank.meter.transcribe(spender, "openai/whisper", hear) == await hear()
+        with pytest.raises(AttachmentError):
+            await bank.meter.transcribe(spender, "openai/whisper", fail)
+        ((purpose, who, said_tokens, cost),) = look(
+            bank.path, "SELECT purpose, person, output_tokens, cost FROM model_requests"
+        )
+        assert (purpose, who, cost) == ("transcript", "", None)
+        assert bank.sums() == [(0, said_tokens, 0, 0)]
+        bank.budgets.found = [replace(room, tokens=1)]
+        with pytest.raises(BudgetSpent):
+            await bank.meter.transcribe(spender, "openai/whisper", hear)
+
+
+async def test_what_was_left_reserved_is_settled_by_the_next_attempt(tmp_path: Path) -> None:
+    """The attempt failed without the process: its answer counts as long as it was stored to be."""
+    async with bank_at(tmp_path) as bank:
+        spending, where = bank.world.store.spending(), key("t9")
+        receipt = await bank.world.store.accept(said(99, where=where))
+        claim = await bank.world.store.claim(receipt.conversation or 0)
+        assert claim is not None
+        spender, quote = Spender(where, ANN, claim.fence), Quote("openai/sim", 100, 50, 7, 2.0)
+        reserved = await spending.reserve(spender, [], quote, "2026-11-30")
+        assert isinstance(reserved, Reserved)
+        await spending.record_progress(reserved.id, "openai/sim-2", 20)
+        again = await bank.world.store.claim(receipt.conversation or 0)
+        assert again is not None
+        assert bank.requests() == [("settled", "openai/sim-2", 100, 20, 0, 7 + 40, 1)]
+        with pytest.raises(LostOwnership):
+            await spending.reserve(spender, [], quote, "2026-11-30")
+        assert await spending.settle(reserved.id, [], []) == []  # the dead attempt's own, late
+        assert len(bank.requests()) == 1

@@ -83,13 +83,63 @@ async def test_commands_are_available_in_guilds_and_direct_messages(
 ) -> None:
     [put] = await sim.requests("PUT /api/v10/applications")
     by_name = {command["name"]: command for command in put["body"]}
-    assert set(by_name) == {"reset", "model", "effort", "context", "help"}
+    assert list(by_name) == list(texts.SLASH_COMMANDS)
     for command in put["body"]:
         assert (command["integration_types"], command["contexts"]) == ([0], [0, 1])
     [name], [level] = by_name["model"]["options"], by_name["effort"]["options"]
     assert (name["autocomplete"], name.get("choices", [])) == (True, [])
     values = [choice["value"] for choice in level["choices"]]
     assert values == ["low", "medium", "high", "default"]
+    setting, value = by_name["channel"]["options"]
+    settings = [choice["value"] for choice in setting["choices"]]
+    assert settings == ["model", "effort", "prompt", "answers", "controls"]
+    assert value["autocomplete"]
+
+
+async def test_options_are_the_argument_of_a_command(
+    sim: DiscordSim, adapter: DiscordAdapter, inbox: FakeInbox
+) -> None:
+    """In their order, whatever the order in which a person fills them."""
+    await wait_registered(sim)
+    for name, options in (
+        ("why", {}),
+        ("whoami", {}),
+        ("usage", {"of": "channel"}),
+        ("forget", {"who": "me"}),
+        ("export", {"who": "me"}),
+        ("channel", {"value": " be brief ", "setting": "prompt"}),
+        ("channel", {}),
+    ):
+        await sim.slash(c.ALICE, c.CHANNEL, name, options)
+        await until(lambda: inbox.commands)
+        command = inbox.commands.pop()
+        expected = {"channel": "prompt be brief" if options else ""}
+        argument = expected.get(name, " ".join(options.values()))
+        assert (command.name, command.argument) == (name, argument)
+        assert command.key.channel == str(c.CHANNEL)
+
+
+async def test_the_value_of_a_setting_is_completed(
+    sim: DiscordSim, adapter: DiscordAdapter
+) -> None:
+    """By the models, or the words of the setting; a prompt is free, and nothing comes first."""
+    await wait_registered(sim)
+    for setting, typed, choices in (
+        ("model", "lar", ["openai:large"]),
+        ("answers", "", ["mention", "thread", "always", "default"]),
+        ("controls", "a", ["admins", "participants", "default"]),
+        ("effort", "h", ["high"]),
+        ("prompt", "be", []),
+        ("", "d", ["default"]),
+    ):
+        others = {"setting": setting} if setting else None
+        interaction = await sim.autocomplete(c.ALICE, c.CHANNEL, "channel", "value", typed, others)
+
+        async def answers(interaction: int = interaction) -> Any:
+            return (await sim.interaction(interaction))["answers"]
+
+        [only] = await sim.until(answers)
+        assert [x["value"] for x in only["data"]["choices"]] == choices, setting
 
 
 async def test_commands_are_registered_only_if_they_changed(
@@ -515,6 +565,7 @@ async def test_doctor_finds_no_problem_in_a_correct_setup(
         ("Discord bot", Verdict.OK),
         ("Discord guild Sim guild", Verdict.OK),
         ("Discord commands", Verdict.OK),
+        ("Discord roles", Verdict.OK),
         ("Discord network", Verdict.OK),
         ("Discord gateway network", Verdict.OK),
     ]

@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from bot.domain import texts
-from bot.domain.conversations import ConversationKey
-from bot.domain.errors import AttachmentError
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import AttachmentError, Gone, PlatformError, Unsettled
 from tests.sims.discord import constants as c
 from tests.sims.discord.interactions import Interaction
 from tests.sims.discord.local import LocalDiscord
+from tests.sims.discord.state import Channel, Role
 from tests.support.discord_kit import until
 from tests.support.isolation_kit import API, FAULTS, SECONDS, WHOLE, Rig, bot_on, full_path
 
@@ -358,6 +359,96 @@ async def read_linked(rig: Rig, case: Case) -> None:
     await expect_download(rig, case, locator, final=case.refused)
 
 
+# ── what rules ask about people and places ──────────────────────────────────────────────────────
+def key_in(guild: int, channel: int = 1) -> ConversationKey:
+    return ConversationKey("discord", str(guild), str(channel), "")
+
+
+async def expect_fact(case: Case, ask: Callable[[], Awaitable[str]], fact: str) -> None:
+    """The fact, or an error that does not deny it, during the fault; the fact afterwards."""
+
+    async def is_known() -> bool:
+        try:
+            assert fact in await ask()
+        except PlatformError as error:
+            assert not isinstance(error, Gone)
+            return False
+        return True
+
+    await is_known()
+    await case.over()
+    await case.rig.sim.until(is_known, SECONDS)
+
+
+async def new_guild(rig: Rig) -> int:
+    """A guild with a role of Alice's and a channel that the bot was not told of."""
+    state, guild = rig.sim.server.state, int((await rig.sim.add_guild("busy"))["guild"])
+    role = Role(state.snowflake(), "On-Call", 0)
+    state.guilds[guild].roles[role.id] = role
+    state.guilds[guild].members[c.ALICE] = [role.id]
+    return guild
+
+
+async def names_of(rig: Rig, guild: int) -> str:
+    """The names of Alice's roles."""
+    facts = await rig.adapter.directory.person(key_in(guild), Author(str(c.ALICE), ""))
+    return " ".join(facts.group_names)
+
+
+async def member_roles(rig: Rig, case: Case) -> None:
+    """A person's roles are unknown, never none, until Discord tells them."""
+    guild = await new_guild(rig)
+    case.begin(f"GET /guilds/{guild}/members/{c.ALICE}")
+    await expect_fact(case, lambda: names_of(rig, guild), "on-call")
+
+
+async def role_names(rig: Rig, case: Case) -> None:
+    """Like `member_roles`, for the names of the roles."""
+    guild = await new_guild(rig)
+    case.begin(f"GET /guilds/{guild}")
+    await expect_fact(case, lambda: names_of(rig, guild), "on-call")
+
+
+async def channel_names(rig: Rig, case: Case) -> None:
+    """A channel's name is unknown until Discord tells it."""
+    state, guild = rig.sim.server.state, await new_guild(rig)
+    channel = Channel(state.snowflake(), c.TEXT, "ops", guild)
+    state.channels[channel.id] = channel
+    case.begin(f"GET /guilds/{guild}/channels")
+
+    async def name() -> str:
+        try:
+            return (await rig.adapter.directory.place(key_in(guild, channel.id))).channel_name
+        except Gone as error:  # of a place, no one is let in by that
+            raise Unsettled(str(error)) from error
+
+    await expect_fact(case, name, "ops")
+
+
+async def notice(rig: Rig, case: Case) -> None:
+    """A sentence to one person arrives privately once that is possible, and nowhere else."""
+    person, text = await rig.sim.add_person("newcomer"), f"Only some may ask here: {case.name}."
+    case.fields = {**case.fields, "having": str(person)}
+    case.begin("POST /users/@me/channels")
+    tell = rig.adapter.directory.tell
+
+    async def is_told() -> str:
+        try:
+            await tell(key_in(c.GUILD, c.CHANNEL), Author(str(person), ""), text)
+        except Gone as error:
+            raise Unsettled(str(error)) from error
+        return "told"
+
+    await expect_fact(case, is_told, "told")
+    shown = {
+        channel.recipient
+        for channel in rig.sim.server.state.channels.values()
+        for message in channel.messages.values()
+        if message.shown.content == text
+    }
+    assert shown == {person}
+
+
 SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
     "POST /channels/{channel}/messages/{message}/threads": (thread,),
     "POST /channels/{channel}/messages": (post,),
@@ -369,7 +460,10 @@ SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
     "PATCH /channels/{channel}": (unarchive,),
     "GET /channels/{channel}/messages/{message}": (choice_message, refresh),
     "GET /channels/{channel}/thread-members/{user}": (choice_member,),
-    "GET /guilds/{guild}/members/{user}": (stranger, read_linked),
+    "GET /guilds/{guild}/members/{user}": (stranger, read_linked, member_roles),
+    "GET /guilds/{guild}": (role_names,),
+    "GET /guilds/{guild}/channels": (channel_names,),
+    "POST /users/@me/channels": (notice,),
     "DELETE /channels/{channel}": (late_thread,),
     "GET /attachments/{channel}/{file}/{name}": (file,),
 }
@@ -408,7 +502,7 @@ async def play(rig: Rig, scenario: Scenario, names: Iterable[str] = FAULTS) -> N
 
 def batches(scenario: Scenario) -> list[list[str]]:
     """Groups of faults that can run concurrently: a 429 for the whole guild runs alone."""
-    whole = scenario in (stranger, read_linked)
+    whole = scenario in (stranger, read_linked, notice)
     limits = [name for name in FAULTS if whole and name.startswith("429")]
     return [[name for name in FAULTS if name not in limits], *([name] for name in limits)]
 

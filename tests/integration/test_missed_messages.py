@@ -15,7 +15,7 @@ from bot.catchup.recheck import EditRecheck
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Address, Asked, Incoming, Watermark
+from bot.domain.inbox import Address, Asked, CommandReply, Incoming, Watermark
 from bot.inbox.inbox import DurableInbox
 from bot.ports.history import ChannelRef
 from bot.store.sqlite import SqliteStore
@@ -44,9 +44,9 @@ class RecordingCommands:
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    async def run(self, command: Any) -> Any:
+    async def run(self, command: Any) -> CommandReply:
         self.done.append(command.name)
-        return None
+        return CommandReply("")
 
 
 class RecordingEdits:
@@ -55,7 +55,7 @@ class RecordingEdits:
     def __init__(self) -> None:
         self.known: list[tuple[str, float]] = []
 
-    async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
+    async def apply_edit(self, incoming: Incoming, edited_at: float, **_: object) -> bool:
         self.known.append((incoming.text, edited_at))
         return True
 
@@ -186,10 +186,10 @@ async def test_messages_stored_before_a_failure_are_answered_and_the_rest_on_the
     accept = core.store.accept
     failures = [False, True]
 
-    async def fail_once(incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Any:
+    async def fail_once(*message: Any, **more: Any) -> Any:
         if failures and failures.pop(0):
             raise StoreUnavailable("the disk is full")
-        return await accept(incoming, backlog)
+        return await accept(*message, **more)
 
     monkeypatch.setattr(core.store, "accept", fail_once)
     both = [asked(1, "q1"), asked(2, "q2", where=key("t2"))]

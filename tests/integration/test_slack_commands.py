@@ -102,6 +102,41 @@ async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
     assert (last.name, last.argument, last.key) == ("model", "openai:a", key(ids.GENERAL, ROOT))
 
 
+async def test_commands_about_rules_and_people_need_no_thread(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """Slack allows no slash commands in threads, so the channel is what they are about."""
+    names = ("why", "whoami", "channel", "usage", "forget", "export")
+    async with running(sim, inbox):
+        for name in names:
+            result = await sim.slash(ids.ALICE, ids.GENERAL, f"/{name}", " me ")
+            assert f"done: {name}" in str(result["payload"])
+    assert [(one.name, one.argument, one.key) for one in inbox.commands] == [
+        (name, "me", key(ids.GENERAL, "")) for name in names
+    ]
+
+
+async def test_who_may_not_press_a_button_learns_it_alone(sim: SlackSim, inbox: FakeInbox) -> None:
+    """Also from Slack's own stop button, which has no place for a reply."""
+    inbox.answer = CommandReply("Nothing was changed: not yours.", refused=True)
+    async with running(sim, inbox) as slack:
+        root = await sim.say(ids.ALICE, ids.GENERAL, "question", mention=True)
+        await until(lambda: inbox.received)
+        status = slack._statuses.status((ids.GENERAL, root), left_over=False)
+        status.show()
+
+        async def is_processing() -> bool:
+            sessions = (await sim.state())["sessions"]
+            return any(one["status"] == "processing" for one in sessions)
+
+        await sim.until(is_processing)
+        await sim.stop_agent(ids.BOB, ids.GENERAL, root)
+        (told,) = await sim.until(lambda: sim.ephemeral(ids.BOB))
+        await status.clear()
+    assert (told["shown"], told["ephemeral_to"]) == ("Nothing was changed: not yours.", ids.BOB)
+    assert [one.name for one in inbox.commands] == ["stop"]
+
+
 async def click_menu(
     sim: SlackSim, offer: dict[str, Any], action: str, value: str
 ) -> dict[str, Any]:

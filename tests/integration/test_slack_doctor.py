@@ -12,6 +12,8 @@ import pytest
 from adapters.slack import manifest_path, new_app_link
 from adapters.slack.adapter import SlackAdapter
 from bot.common.clock import SystemClock
+from bot.config.settings import load
+from bot.doctor import check_names
 from bot.domain.health import Finding, Verdict
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
@@ -56,11 +58,37 @@ async def test_a_network_failure_is_not_blamed_on_the_tokens(sim: SlackSim) -> N
 
 async def test_each_missing_scope_is_named_with_its_consequence(sim: SlackSim) -> None:
     await sim.scopes(["chat:write", "channels:read", "groups:read", "app_mentions:read"])
-    failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)
+    findings = await socket_adapter(sim).check()
+    failed = by_verdict(findings, Verdict.FAILED)
     assert "Slack scope users:read" in failed
+    warned = by_verdict(findings, Verdict.WARNING)["Slack scope usergroups:read"]
+    assert "@oncall" in warned.detail  # the rules that need it; everything else works
     assert "names" in failed["Slack scope users:read"].detail
     assert "OAuth & Permissions" in failed["Slack scope users:read"].advice
     assert "Slack scope chat:write" not in failed
+
+
+async def test_names_in_rules_are_looked_up_without_running_the_bot(
+    sim: SlackSim, tmp_path: Path
+) -> None:
+    """A name that no one has is named, and a rule that lacks a scope, with the scope."""
+    place = f"slack:{ids.TEAM}"
+    (tmp_path / "threadline.toml").write_text(
+        f"[[rules]]\nwhere = ['{place}/#general', '{place}/#generl']\n"
+        "allow = ['@oncall', '@oncal', 'channel:#private']\n"
+    )
+    settings = load({}, tmp_path / ".env")
+
+    async def check() -> list[str]:
+        return [one.detail async for one in check_names(settings, socket_adapter(sim))]
+
+    assert await check() == [
+        f"'{place}/#generl' names no one and nothing",
+        "'@oncal' names no one and nothing",
+    ]
+    await sim.scopes([scope for scope in ids.SCOPES if scope != "usergroups:read"])
+    (finding,) = await check()
+    assert "'@oncall' needs the scope usergroups:read" in finding
 
 
 @pytest.mark.parametrize(

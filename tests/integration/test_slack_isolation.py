@@ -18,7 +18,9 @@ from structlog.testing import capture_logs
 from adapters.slack.api import WebApi, limit_for, new_session, web_client
 from adapters.slack.attachments import attachments
 from adapters.slack.responses import Response
+from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import PlatformError
+from bot.ports.policy import Directory
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim, Upload
@@ -99,6 +101,24 @@ async def ask_with_a_link(rig: IsolationRig, channel: str) -> str:
     return await rig.ask(channel)
 
 
+async def ask_about_groups(rig: IsolationRig, channel: str) -> str:
+    """A rule about a user group needs the person's groups."""
+    here = ConversationKey("slack", ids.TEAM, channel, "")
+
+    async def knows_groups(directory: Directory) -> bool:
+        return (await directory.person(here, Author(ids.BOB, "bob"))).groups_are_known
+
+    rig.look_up(knows_groups)
+    return await rig.ask(channel)
+
+
+async def ask_about_a_channel(rig: IsolationRig, channel: str) -> str:
+    """A rule about the readers of a public channel that the bot is not in."""
+    elsewhere = ConversationKey("slack", ids.TEAM, "#random", "")
+    rig.look_up(lambda directory: directory.can_read(elsewhere, ids.BOB))
+    return await rig.ask(channel)
+
+
 async def post_and_download(rig: IsolationRig, channel: str, file: Upload) -> str:
     """Ask with a file, and begin its download, as the core does."""
     root = await rig.sim.say(ids.ALICE, channel, f"@bob {WORDS}", mention=True, files=[file])
@@ -127,6 +147,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "users.info": Scenario(ask, named=False),
     "conversations.info": Scenario(ask),
     "conversations.members": Scenario(ask_with_a_link),
+    "conversations.list": Scenario(ask_about_a_channel, named=False),
+    "usergroups.list": Scenario(ask_about_groups, named=False),
     "conversations.replies": Scenario(ask_in_an_old_thread),
     "agents.sessions.setStatus": Scenario(ask),
     "assistant.threads.setStatus": Scenario(ask, agent=False),

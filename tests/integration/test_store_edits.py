@@ -169,6 +169,17 @@ async def test_a_continuation_asks_below_the_last_page(store: SqliteStore) -> No
     assert await history(store) == ["q1", "Forty-two.", "Go on."]
 
 
+async def test_a_continuation_waits_for_the_id_of_the_first_page(store: SqliteStore) -> None:
+    """People may press a button before the platform's response to the post has arrived."""
+    await store.accept(said(1, "q1"))
+    claim = await claim_next(store, 1)
+    await store.record_intent(claim.fence, 0)
+    await store.conclude(claim.fence, CUT)
+    assert (await store.continue_reply(key(), 1, BEN, "Go on.")).effect is Effect.BUSY
+    await store.record_shown(claim.fence, 0, channel="c1", message_id="r1")
+    assert (await store.continue_reply(key(), 1, BEN, "Go on.")).effect is Effect.REOPENED
+
+
 async def test_continuing_twice_asks_once(store: SqliteStore, path: Path) -> None:
     await ask_and_answer(store, 1)
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.REOPENED

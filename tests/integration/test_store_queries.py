@@ -23,7 +23,20 @@ from bot.domain.context import Summary
 from bot.domain.conversations import ImagePart
 from bot.domain.errors import CommandDone
 from bot.domain.inbox import Address, Watermark
+from bot.domain.model import Usage
+from bot.domain.policy import Budget, BudgetScope, Period
 from bot.domain.records import RecordScope
+from bot.domain.spending import (
+    Booking,
+    BudgetLine,
+    PeriodSpan,
+    Quote,
+    Reserved,
+    Spender,
+    UsageField,
+    UsageQuery,
+)
+from bot.domain.turns import Claim
 from bot.store import (
     attachment_contents,
     attachment_rows,
@@ -34,7 +47,9 @@ from bot.store import (
     files,
     messages,
     queries,
+    spending,
     turns,
+    views,
     watermarks,
 )
 from bot.store.commands import COMMAND_SECONDS
@@ -45,6 +60,7 @@ from tests.support.store_kit import ANN, ANSWER, BEN, answer_next, claim_next, k
 
 UNFINISHED = re.compile(
     r"turns_unfinished|attachments_pending|files_staged|discarded_files|SCAN json_each|CONSTANT ROW"
+    r"|model_requests_open"
 )
 
 
@@ -214,8 +230,8 @@ def test_every_statement_uses_an_index(tmp_path: Path) -> None:
         plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith("--")}
     assert len(plans) > 25
     for sql, plan in plans.items():
-        # A complete scan is of an index of unfinished turns, attachments or deletions, or of a
-        # JSON parameter.
+        # A complete scan is of an index of unfinished turns, attachments, deletions or requests,
+        # or of a JSON parameter.
         wide = [step for step in plan if step.startswith("SCAN") or "(platform=?)" in step]
         assert all(UNFINISHED.search(step) for step in wide), (sql, plan)
         sorts = any("TEMP B-TREE" in step for step in plan)
@@ -230,6 +246,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     messages.accept(db, 1.0, said(2, address=Address.ASIDE))
     claim = turns.claim(db, 1.0, 1)
     assert claim is not None
+    _use_spending(db, claim)
     turns.claim(db, 1.0, 1)
     fence = turns.Fence(1, 2)
     turns.record_intent(db, fence, 0)
@@ -254,6 +271,31 @@ def _use_everything(db: sqlite3.Connection) -> None:
     watermarks.active(db, "sim", 5)
     watermarks.last_questions(db, "sim", 0.0, 5)
     watermarks.has_message_after(db, key(), 0)
+
+
+def _use_spending(db: sqlite3.Connection, claim: Claim) -> None:
+    budget = Budget(name="b", scope=BudgetScope.PERSON, period=Period.DAY, tokens=1_000)
+    line = BudgetLine(budget, "a", PeriodSpan("2026-11-30", 0.0))
+    quote = Quote("m", 10, 10, 1, 1.0)
+    spender = Spender(key(), ANN, claim.fence)
+    for bookings in ([Booking("m", Usage(1, 999), 1)], []):
+        reserved = spending.reserve(db, 1.0, spender, [line], quote, "2026-11-30")
+        if isinstance(reserved, Reserved):
+            spending.record_progress(db, reserved.id, "m", 5)
+            spending.settle(db, reserved.id, bookings, [line])
+    free = spending.reserve(db, 1.0, Spender(key(), ANN, claim.fence), [], quote, "2026-11-30")
+    assert isinstance(free, Reserved)
+    spending.settle_turn(db, claim.fence.turn)
+    spending.settle_all(db)
+    spending.states(db, [line])
+    spending.usage(
+        db, UsageQuery("2026-11-01", "2026-11-30", "sim", "w1", person="U1"), (), limit=1
+    )
+    channel = UsageQuery("2026-11-01", "2026-11-30", "sim", "w1", channel="c1")
+    spending.usage(db, channel, (UsageField.MODEL,), limit=9)
+    spending.usage(db, UsageQuery("2026-11-01"), (UsageField.DAY,), limit=9)
+    spending.forget_person(db, "sim", "w1", "U1")
+    views.latest(db, 1, 10)
 
 
 def _use_contexts(db: sqlite3.Connection) -> None:

@@ -179,7 +179,7 @@ async def test_stop_ends_the_reply_and_keeps_its_text(page: Person, model: Model
     thread = (await page.say("@threadline a story"))["thread"]
     await until(lambda: writing(page, thread, "Once"))
     answer = await page.post("/app/commands", {"thread": thread, "name": "stop"})
-    assert answer == {"answer": "Stopped."}
+    assert answer == {"answer": "Stopped.", "refused": False}
     (reply,) = await wait_replies(page, thread)
     assert reply["state"] == "stopped"
     assert reply["text"].startswith("Once")

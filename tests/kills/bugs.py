@@ -159,17 +159,17 @@ def _without_complaint(method: Callable[..., Awaitable[None]]) -> Callable[..., 
 
 def poison() -> None:
     """A question with this word kills the process shortly after the model request."""
-    from bot.turns.runner import _Attempt
+    from bot.turns.exchange import ModelExchange
 
-    ask = _Attempt._ask
+    ask = ModelExchange._ask
 
-    async def killing(self: Any, request: Any, reply: Any) -> None:
-        if any("poison" in question.text for question in self._claim.asked):
+    async def killing(self: Any, model: Any, request: Any, tokens: float) -> None:
+        if any("poison" in question.text for question in self._questions.claim.asked):
             await asyncio.sleep(0.2)
             os.kill(os.getpid(), signal.SIGKILL)
-        await ask(self, request, reply)
+        await ask(self, model, request, tokens)
 
-    _Attempt._ask = killing  # type: ignore[method-assign]
+    ModelExchange._ask = killing  # type: ignore[method-assign]
 
 
 def discord_breaks() -> None:

@@ -32,14 +32,18 @@ class SpendingScenario(Scenario):
         return await super(SpendingScenario, self).verdict()
 
     async def _check_requests(self) -> None:
-        """Each request was reserved before it was sent; a kill between the two leaves one more."""
+        """Each request was reserved before it was sent.
+
+        A kill between the two leaves one more in each thread: they share a commit.
+        """
         booked = self.world.query(
             "SELECT state, is_estimate, input_tokens, output_tokens FROM model_requests"
         )
         sent = [record for record in await self.world.model.streams() if record.usage is not None]
         if any(state != "settled" for state, *_ in booked):
             self.violations.append(f"reserved: {booked}")
-        if not len(sent) <= len(booked) <= len(sent) + self.world.bot.deaths:
+        unsent = self.world.bot.deaths * len(self.threads)
+        if not len(sent) <= len(booked) <= len(sent) + unsent:
             self.violations.append(f"books: {len(booked)} requests, and {len(sent)} were sent")
         counted = Counter(
             (record.usage["prompt_tokens"], record.usage["completion_tokens"])

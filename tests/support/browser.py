@@ -69,9 +69,10 @@ class House:
     token.
     """
 
-    def __init__(self, model: ModelSim, folder: Path, users: int = 99) -> None:
+    def __init__(self, model: ModelSim, folder: Path, users: int = 400) -> None:
         self.model = model
         self._tokens = [f"secret-of-sixteen-{n}" for n in range(users)]
+        self._needs_token = users > 0
         named = ",".join(f"user{n}:{token}" for n, token in enumerate(self._tokens))
         self.bot = BotProcess(
             folder,
@@ -91,8 +92,8 @@ class House:
         return f"http://127.0.0.1:{self.bot.http_port}"
 
     def new_token(self) -> str | None:
-        """The token of a user who has not visited yet."""
-        return self._tokens.pop() if self._tokens else None
+        """The token of a user who has not visited yet; None where the page needs no token."""
+        return self._tokens.pop() if self._needs_token else None
 
 
 class Visitor:

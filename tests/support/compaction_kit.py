@@ -201,7 +201,7 @@ class Memory:
 def compactor_of(memory: Memory, model: Summarizer | None, **options: Any) -> Compactor:
     """A compactor on `memory`, whose models take requests of 16,000 tokens."""
     values: dict[str, Any] = {
-        "summarizer": lambda _: model,
+        "summarizer": lambda *_: model,
         "budget": lambda _: 16_000,
         **options,
     }

@@ -26,6 +26,7 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
+from bot.policy.rates import QuestionRates
 from bot.policy.rules import PolicyRules
 from bot.ports.inbox import Inbox
 from bot.ports.model import ChatModel
@@ -36,6 +37,7 @@ from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.support.catalog import ChangingCatalog
 from tests.support.content_kit import Content, content_of, context_of
+from tests.support.policy_kit import FixedDirectory
 from tests.support.reports import FixedReporter
 from tests.support.store_kit import ANN, key, look, opened, said
 from tests.support.surfaces import FakeSurface, Platform
@@ -98,6 +100,7 @@ class FakeAdapter:
         self.slow_backlog = False
         self.files: dict[str, bytes | Exception | asyncio.Event] = {}
         self.downloads: list[str] = []
+        self.directory = FixedDirectory(has_strangers=False)
         self._rate_limiter = AccountRateLimiter(lambda scope: Limit(1_000, 1.0), CLOCK)
 
     async def run(self, inbox: Inbox) -> None:
@@ -161,6 +164,7 @@ class World:
     content: Content
     models: ChangingCatalog
     reporter: FixedReporter
+    rates: QuestionRates
     compactor: Compactor | None = None
 
     def shown(self, thread: str = "t1") -> list[str]:
@@ -228,14 +232,19 @@ def world_of(
     wrap: Callable[[Any], Any] = lambda part: part,
     policy: PolicyRules | None = None,
     meter: Meter | None = None,
+    directory: FixedDirectory | None = None,
     **options: Any,
 ) -> World:
     """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
 
     `wrap` replaces the parts of the store that the compactor uses. Without `policy` there are no
-    rules.
+    rules. `directory` knows the people and places of the fake platform.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
+    adapter.directory = directory or adapter.directory
+    if policy is None or directory is not None:
+        policy = policy or PolicyRules()
+        policy.connect(lambda _platform: adapter.directory)
     models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
     room = content_of(store, adapters, CLOCK, **(content or {}))
     compactor = summarizer and Compactor(
@@ -263,7 +272,6 @@ def world_of(
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     reporter = FixedReporter()
-    policy = policy or PolicyRules()
     commands = Commands(
         store=store,
         scheduler=scheduler,
@@ -274,6 +282,7 @@ def world_of(
             store=store, policies=store.policies(), policy=policy, catalog=models
         ).handlers(),
     )
+    rates = QuestionRates(policy, CLOCK)
     inbox = DurableInbox(
         store=store,
         scheduler=scheduler,
@@ -284,9 +293,22 @@ def world_of(
         missed_seconds=12 * 3_600,
         adapters=adapters,
         intake=room.intake,
+        policy=policy,
+        rates=rates,
     )
     return World(
-        path, store, model, other, adapter, scheduler, inbox, room, models, reporter, compactor
+        path,
+        store,
+        model,
+        other,
+        adapter,
+        scheduler,
+        inbox,
+        room,
+        models,
+        reporter,
+        rates,
+        compactor,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Asked, Choice, Command, CommandReply, Incoming, Receipt, Watermark
 
@@ -42,7 +42,18 @@ class FakeInbox:
     failures: int = 0
     missed_error: Exception | None = None
     refused: int = 0  # calls that raised an error
+    listening: frozenset[str] = frozenset()  # channels and categories
+    refusals: dict[str, str] = field(default_factory=dict)  # sentences by the person's id
     before_receive: Callable[[Incoming], Any] = lambda _incoming: None
+
+    def listens(self, channel: ConversationKey, category: str = "") -> bool:
+        return bool({channel.channel, category} & self.listening)
+
+    async def refusal(self, key: ConversationKey, author: Author) -> str:
+        return self.refusals.get(author.id, "")
+
+    async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
+        return 0.0
 
     async def connected(self, platform: str) -> None:
         self.connections += 1

@@ -23,9 +23,10 @@ from adapters.discord.rest import Timeouts
 from bot.catchup.backfill_queue import ReadPauses
 from bot.common.retry import Backoff
 from bot.config.settings import Settings
-from bot.core import build_core, open_resources
+from bot.core import build_core
 from bot.domain.replies import Limit, Pace
 from bot.replies.ratelimit.limiter import AccountRateLimiter
+from bot.resources import open_resources
 from tests.sims.discord import constants as c
 from tests.sims.discord.limits import Throttle
 from tests.sims.discord.local import LocalDiscord
@@ -52,6 +53,7 @@ WAITS = Timeouts(
     reads=ReadPauses(Backoff(0.1, 0.6), later=1.0),
     longest=0.6,
     download=1.0,
+    lookup=1.0,
 )
 
 HTML = {"Content-Type": "text/html"}

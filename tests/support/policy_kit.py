@@ -61,6 +61,13 @@ class FixedDirectory:
             raise Gone(author.id)
         return found
 
+    async def is_stranger(self, _key: ConversationKey, author: Author) -> bool:
+        self._call("is_stranger")
+        found = self.people.get(author.id, PersonFacts(author))
+        if found is None:
+            raise Gone(author.id)
+        return found.standing is Standing.STRANGER
+
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
         self._call("can_read")
         return user in self.readers.get(channel.channel, ())

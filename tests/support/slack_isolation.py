@@ -21,7 +21,7 @@ from bot.common.clock import SystemClock
 from bot.context.requests import TurnOptions
 from bot.domain.attachments import Download
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import AttachmentError
+from bot.domain.errors import AttachmentError, PlatformError
 from bot.domain.model import ChatRequest, Delta
 from bot.domain.replies import Request, Shown
 from bot.domain.turns import Claim
@@ -30,6 +30,7 @@ from bot.inbox.edits import EditHandler
 from bot.inbox.inbox import DurableInbox
 from bot.llm.echo import EchoModel
 from bot.ports.platform import Adapter, Surface
+from bot.ports.policy import Directory
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids
@@ -64,6 +65,9 @@ END = "That is all."
 
 STEP = 1.0
 """Seconds that the bot's clock advances with each check: few enough that no request times out."""
+
+RETRY_LOOKUP = 5.0
+"""Seconds between two questions to the directory."""
 
 CONTENT = b"the content of a file"
 """What a person's file contains."""
@@ -168,6 +172,7 @@ class IsolationRig:
     database: Path
     channels: dict[str, str] = field(default_factory=dict)
     downloads: list[asyncio.Task[Download]] = field(default_factory=list)
+    lookups: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def channel(self, name: str) -> str:
         """The id of the channel with this name, which is created if necessary."""
@@ -196,6 +201,7 @@ class IsolationRig:
         finally:
             await self.idle()
             await self.downloads_done()
+            await self.lookups_done()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -231,6 +237,28 @@ class IsolationRig:
         files = [one.data for one in results if isinstance(one, Download)]
         assert all(data == CONTENT or LINKED in data for data in files), files
         self.downloads.clear()
+
+    def look_up(self, is_known: Callable[[Directory], Awaitable[bool]]) -> None:
+        """Ask the directory, and again until it knows."""
+        self.lookups.append(asyncio.create_task(self._look_up(is_known)))
+
+    async def _look_up(self, is_known: Callable[[Directory], Awaitable[bool]]) -> None:
+        while True:
+            with contextlib.suppress(PlatformError):
+                if await is_known(self.adapters["slack"].directory):
+                    return
+            await self.clock.sleep(RETRY_LOOKUP)
+
+    async def lookups_done(self) -> None:
+        """Wait until the directory knew everything that it was asked."""
+
+        async def are_done() -> bool:
+            self.clock.jump(STEP)
+            return all(task.done() for task in self.lookups)
+
+        await self.sim.until(are_done, PATIENCE)
+        await asyncio.gather(*self.lookups)
+        self.lookups.clear()
 
     async def turn_done(self, root: str) -> None:
         """Wait until the question's turn is done; other turns may be retrying a request."""

@@ -22,9 +22,11 @@ import aiohttp
 from bot.common.clock import SystemClock
 from bot.config.consistency import require_consistent
 from bot.config.settings import load
-from bot.core import Core, build_core, open_resources
+from bot.core import Core, build_core
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
+from bot.ports.platform import Adapter
+from bot.resources import open_resources
 from bot.wiring.web import build_http_server, build_web
 from tests.sims.model.client import ModelSim
 
@@ -35,8 +37,8 @@ HTTP_TOKENS = ",".join(f"{name}:{token}" for name, token in TOKENS.items())
 class Site:
     """A server on a free port; `settings` are environment variables. Start it with `serving`."""
 
-    def __init__(self, core: Core, url: str) -> None:
-        self.core, self.url = core, url
+    def __init__(self, core: Core, url: str, adapter: Adapter) -> None:
+        self.core, self.url, self.adapter = core, url, adapter
 
     @property
     def port(self) -> int:
@@ -54,12 +56,16 @@ async def serving(
     *,
     reporter: ContextReporter | None = None,
     models: ModelCatalog | None = None,
+    toml: str = "",
     **settings: str,
 ) -> AsyncIterator[Site]:
     """The site on the database in `folder`; answers come from `model`, or else from echo.
 
-    `reporter` and `models` replace the bot's own, for the web only.
+    `reporter` and `models` replace the bot's own, for the web only. `toml` is the configuration
+    file, which is written to `folder`.
     """
+    if toml:
+        (folder / "threadline.toml").write_text(toml)
     environ = {
         "HTTP_PORT": "0",
         "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}",
@@ -67,7 +73,7 @@ async def serving(
         **({"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url} if model else {}),
         **settings,
     }
-    known = load(environ, None)
+    known = load(environ, folder / ".env" if toml else None)
     require_consistent(known)
     clock = SystemClock()
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -82,7 +88,7 @@ async def serving(
             asyncio.create_task(server.run()),
         ]
         try:
-            yield Site(core, await asyncio.wait_for(listening, 60))
+            yield Site(core, await asyncio.wait_for(listening, 60), web)
         finally:
             await core.scheduler.drain(0)
             for task in tasks:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,9 +14,13 @@ from bot.context.segments import CATCH_UP_MESSAGES, KEPT
 from bot.domain import errors
 from bot.domain.attachments import AttachmentKind, Extract
 from bot.domain.context import Summary
-from bot.domain.errors import ContextTooLong, ModelError, StoreUnavailable
-from bot.domain.model import Delta, ModelFacts
+from bot.domain.errors import BudgetSpent, ContextTooLong, ModelError, StoreUnavailable
+from bot.domain.model import ChatRequest, Delta, ModelFacts
+from bot.domain.policy import Budget, BudgetScope, Period
+from bot.domain.spending import BudgetLine, PeriodSpan, Purpose, Spender
 from bot.domain.tokens import message_tokens
+from bot.policy.no_meter import NoMeter, PlainStream
+from bot.ports.model import ChatModel
 from tests.support.compaction_kit import Memory, Summarizer, compactor_of, end_turn, idle
 from tests.support.store_kit import until
 
@@ -222,7 +228,7 @@ async def test_failures_in_a_row_pause_for_ever_more_turns_and_a_success_ends_th
         calls += [turn] * (len(model.requests) - before)
     assert calls == [0, 3, 8, 17, 34]
     other = Summarizer(name="other")  # of another model nothing is known
-    compactor._summarizer = lambda _: other
+    compactor._summarizer = lambda *_: other
     await end_turn(compactor, memory, budget=BUDGET)
     assert memory.state.summary is not None
 
@@ -335,3 +341,41 @@ async def test_a_shutdown_cancels_summaries_and_begins_no_more() -> None:
     assert compactor.busy == model.open == 0
     await end_turn(compactor, memory, budget=BUDGET)
     assert len(model.requests) == RUNNING
+
+
+async def test_a_summary_counts_for_its_channel_and_needs_room_in_its_budgets() -> None:
+    """No person asked for it, so it is in no person's budget; a spent budget costs one summary."""
+    spenders: list[Spender] = []
+    budget = Budget(name="b", scope=BudgetScope.CHANNEL, period=Period.DAY, tokens=1)
+    line = BudgetLine(budget, "a", PeriodSpan("2026-11-30", 0.0))
+
+    class Recording(NoMeter):
+        is_spent = True
+
+        @asynccontextmanager
+        async def stream(
+            self,
+            spender: Spender,
+            model: ChatModel,
+            request: ChatRequest,
+            input_tokens: float,
+            *,
+            spent: Collection[str] = (),
+        ) -> AsyncIterator[PlainStream]:
+            spenders.append(spender)
+            assert input_tokens > 100
+            if self.is_spent:
+                raise BudgetSpent(line)
+            async with super().stream(spender, model, request, input_tokens) as stream:
+                yield stream
+
+    memory, model, meter = full_memory(), Summarizer(), Recording()
+    compactor = compactor_of(memory, model, meter=meter)
+    await end_turn(compactor, memory, budget=BUDGET)
+    assert not model.requests and memory.state.summary is None
+    meter.is_spent = False
+    for _ in range(3):  # a failure pauses for two turns
+        await end_turn(compactor, memory, budget=BUDGET)
+    assert len(model.requests) == 1 and memory.state.summary is not None
+    key = memory.claim(conversation=1).conversation.key
+    assert spenders == [Spender(key, purpose=Purpose.SUMMARY)] * 2

@@ -261,7 +261,7 @@ NO_KEY = (
          "true and false do not"),
         ("llm = 'Grüße'\n".encode("latin-1"), "line 1 is not in UTF-8: save the file as UTF-8 in "
          "your editor"),
-        (b"#" * 200_001, "the file is larger than 200 kB: is this the right file?"),
+        (b"#" * 2_000_001, "the file is larger than 2000 kB: is this the right file?"),
         ("[models.openai/gpt-5]", "line 1, column 15: the ] after the table's name is missing, or "
          "the name needs quotes"),
         ("llm = []", "line 1: llm: name a model, or delete this line"),

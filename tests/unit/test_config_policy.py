@@ -132,8 +132,8 @@ def test_mistakes_have_lines_and_advice(tmp_path: Path) -> None:
         ("[profiles.ops]\nadmins = 'user:1'", "administrators are those of a workspace"),
         (f"{rule}prompt = 'missing.md'", "missing.md: there is no such file"),
         (f"{rule}prompt = 'empty.md'", "empty.md: the file is empty"),
-        (f"{rule}prompt = '.'", "this is not a file"),
-        (f"{rule}prompt = 'large.md'", "large.md: the file is larger than 100 KB"),
+        (f"{rule}prompt = '.'", "this is a folder, not a file"),
+        (f"{rule}prompt = 'large.md'", "large.md: the file has more than 100,000 characters"),
         (f"{rule}prompt = 'latin.md'", "latin.md: line 1 is not in UTF-8"),
         (f"{rule}prompt = 'wrong.md'", "wrong.md: line 1, column 1: this message is never closed"),
     ):

@@ -285,7 +285,7 @@ def test_the_private_members_of_discord_py_exist() -> None:
         assert [name for name in names if not hasattr(owner, name)] == []
     socket = gateway.GatewaySocket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
     assert [name for name in gateway.PRIVATE if not hasattr(socket, name)] == []
-    for name in ("parsers", "dispatch", "user", "_command_tree", "_view_store"):
+    for name in ("parsers", "dispatch", "user", "_command_tree", "_view_store", "_intents"):
         assert hasattr(discord.Client(intents=discord.Intents.none())._connection, name)
 
 

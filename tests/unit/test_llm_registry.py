@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -170,3 +171,30 @@ async def test_conversations_are_summarized_by_their_own_model_unless_one_is_nam
     environ["SUMMARY_MODEL"] = "none"
     async with contextlib.aclosing(registry(load(environ, None))) as models:
         assert models.summarizer(None) is None
+
+
+async def test_a_place_is_answered_and_summarized_by_the_model_of_its_rule(tmp_path: Path) -> None:
+    """A choice wins; a model that is not configured does not count; no other model summarizes."""
+    toml = """
+        llm = "echo"
+        choices = "ollama/b"
+        summaries = "ollama/s"
+        [profiles.p]
+        model = ["ollama/a", "echo"]
+        budgets = [{ period = "day", tokens = 1, then = "ollama/t" }]
+    """
+    (tmp_path / "threadline.toml").write_text(toml)
+    async with contextlib.aclosing(registry(load({}, tmp_path / ".env"))) as models:
+        for chosen, assigned, name in (
+            (None, None, "echo"),
+            (None, "ollama/a,echo", "ollama/a,echo"),
+            (None, "ollama/t", "ollama/t"),
+            (None, "ollama/b", "ollama/b"),
+            (None, "ollama/a,ollama/gone", "echo"),
+            ("ollama/b", "ollama/a", "ollama/b"),
+            ("ollama/a", None, "echo"),  # people cannot choose it
+        ):
+            assert models.get(chosen, assigned).name == name
+        for assigned, name in ((None, "ollama/s"), ("ollama/a", "ollama/a"), ("x/y", "ollama/s")):
+            summarizer = models.summarizer("ollama/b", assigned)
+            assert summarizer is not None and summarizer.name == name

@@ -16,6 +16,7 @@ from discord.errors import ConnectionClosed
 
 from bot.common import logs
 from bot.common.logs import shorten_lost_connection
+from bot.domain.policy import Redaction
 
 
 class Closed:
@@ -110,6 +111,21 @@ def test_control_characters_are_escaped_in_the_log(
     assert not re.search(r"[^\S \n]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202e\ud800]", text)
     assert text.count("forged") >= 6
     assert not [line for line in text.split("\n") if line.startswith("2026-11-28 [info]")]
+
+
+def test_keys_are_redacted_by_their_form_and_other_values_where_they_are_set() -> None:
+    out, key = io.StringIO(), "ghp_" + "a1B2c3D4e5" * 4
+    with restore_logging():
+        redactor = logs.configure(level="INFO", form="json", secrets=[], stream=out)
+        ours = structlog.stdlib.get_logger("bot.unit")
+        ours.warning("refused", provider_message=f"wrong key {key}", nested=[key])
+        ours.warning("asked", text="ann@example.org")
+        redactor.add_kinds([Redaction.EMAIL])
+        ours.warning("asked", text="ben@example.org")
+    assert key not in out.getvalue()
+    assert out.getvalue().count("[keys]") == 2
+    assert "ann@example.org" in out.getvalue()
+    assert "ben@example.org" not in out.getvalue()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +26,8 @@ from bot.domain.policy import (
     Rule,
 )
 from bot.policy.resolver import RuleIndex, override_values, resolve
+from bot.policy.rules import PolicyRules
+from tests.support.policy_kit import FixedDirectory
 
 ADMIN = Author("U9", "Ada")
 GROUPS = [(PersonRef(PersonKind.NAME, name),) for name in ("oncall", "interns")]
@@ -168,6 +172,42 @@ def test_the_most_specific_level_wins_then_commands_then_later_rules(
     assert {each.value.name for each in policy.budgets} == {
         budget.name for _, values in found for budget in values.budgets
     }
+
+
+HERE = ConversationKey("slack", "T1", "C1", "1")
+CHANGES = st.lists(
+    st.one_of(
+        CONFIGS,
+        OVERRIDES,
+        st.sampled_from(("", "ops", "hr")),
+        st.sampled_from((("", ""), ("7", "x"))),
+    ),
+    min_size=3,
+    max_size=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(changes=CHANGES)
+async def test_what_is_remembered_is_what_applies(changes: list[Any]) -> None:
+    """Whatever changes between two questions: rules, overrides, the channel's name or category."""
+    rules, directory = PolicyRules(), FixedDirectory()
+    rules.connect(lambda _platform: directory)
+    config, overrides = PolicyConfig(), list[Override]()
+    for change in changes:
+        if isinstance(change, PolicyConfig):
+            config = change
+            await rules.reload(change)
+        elif isinstance(change, list):
+            overrides = change
+            rules.set_overrides(change)
+        elif isinstance(change, str):
+            directory.channels["C1"] = change
+        else:
+            directory.categories["C1"] = change
+        index = RuleIndex(config)
+        facts = await directory.place(HERE) if index.needs_names(HERE) else PlaceFacts(HERE)
+        assert await rules.effective(HERE) == resolve(index.layers(facts, overrides))
 
 
 def test_ten_thousand_rules_elsewhere_add_no_layer() -> None:

@@ -85,14 +85,23 @@ async def test_a_block_at_any_level_wins(tmp_path: Path, directory: FixedDirecto
     assert verdict.reason == "you are blocked here (this workspace, rule in line 3)"
 
 
-async def test_an_empty_policy_asks_no_platform(tmp_path: Path, directory: FixedDirectory) -> None:
+async def test_an_empty_policy_refuses_strangers_alone(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """It asks for nothing else, and asks no platform that has no strangers."""
     for environ in ({}, {"ADMINS": "slack:T1:U1"}):
         rules = rules_of(tmp_path, "", directory, environ)
-        assert (await rules.may_ask(OPS, Author("stranger", ""))).allowed
+        verdict = await rules.may_ask(OPS, Author("stranger", ""))
+        assert verdict.access is Access.REFUSED and "other organizations" in verdict.reason
         assert (await rules.may_control(OPS, Author("guest", ""), took_part=False)).allowed
         assert (await rules.effective(OPS)).answers.value is AnswerMode.THREAD
         assert not await rules.is_admin(OPS, Author("guest", "")) and not rules.listens(OPS)
-    assert await rules.is_admin(OPS, Author("U1", "")) and directory.calls == []
+    assert await rules.is_admin(OPS, Author("U1", ""))
+    assert set(directory.calls) == {"is_stranger"}
+    directory.failing = True
+    assert (await rules.may_ask(OPS, Author("guest", ""))).access is Access.UNKNOWN
+    directory.has_strangers, directory.calls = False, []
+    assert (await rules.may_ask(OPS, Author("stranger", ""))).allowed and not directory.calls
 
 
 async def test_places_of_ids_and_platforms_without_strangers_need_no_platform(
@@ -145,11 +154,18 @@ async def test_a_platform_that_never_answers(
 
     monkeypatch.setattr(rules_module, "DIRECTORY_SECONDS", 0.01)
     monkeypatch.setattr(directory, "person", hang)
+    monkeypatch.setattr(directory, "place", hang)
     rules = rules_of(tmp_path, "allow = '@oncall'\nadmins = '@oncall'", directory)
     author = Author("oncall", "")
     assert (await rules.may_ask(OPS, author)).access is Access.UNKNOWN
     assert (await rules.may_control(OPS, author, took_part=True)).access is Access.UNKNOWN
     assert not await rules.is_admin(OPS, author)
+    toml = "admins = 'user:boss'\n[[rules]]\nwhere = 'slack:T1/#ops'\nmodel = 'echo'"
+    rules = rules_of(tmp_path, toml, directory)
+    for name, access in (("boss", Access.ALLOWED), ("oncall", Access.UNKNOWN)):
+        verdict = await rules.may_control(OPS, Author(name, ""), took_part=True)
+        assert verdict.access is access
+    assert (await rules.effective(OPS)).model.value is None
 
 
 async def test_a_person_who_left(tmp_path: Path, directory: FixedDirectory) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from bot.domain.replies import Action, Limit, Pace, Priority, Request, Reservation
+from bot.domain.replies import Action, Limit, Pace, Priority, ReplyOwner, Request, Reservation
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.replies.ratelimit.queue import Waiter, WaitQueue
 from bot.replies.ratelimit.window import MARGIN, PENALTY, SlidingWindow
@@ -230,7 +230,8 @@ async def test_every_waiter_is_served(seed: int) -> None:
     desk = Desk(limits)
     tasks: list[asyncio.Task[Request | None]] = []
     for _number in range(150):
-        reservation = desk.rate_limiter.reserve()
+        owner = chance.choice((None, ReplyOwner("w", "ann"), ReplyOwner("w", "ben")))
+        reservation = desk.rate_limiter.reserve(owner)
         desk.rate_limiter.begin(reservation)
         scopes = tuple(chance.sample("abc", chance.randint(1, 3)))
         keeps = (chance.choice("ab"),) if chance.random() < 0.3 else None
@@ -242,6 +243,7 @@ async def test_every_waiter_is_served(seed: int) -> None:
     await desk.clock.advance(2_000)
     assert all(task.done() for task in tasks)
     assert desk.rate_limiter.waiting == 0
+    assert not desk.rate_limiter._owners._kept
 
 
 async def _serve(

@@ -71,6 +71,8 @@ METHOD_SCOPES = {
         "metadata.message:read",
         "mpim:history",
     },
+    "conversations.list": {"channels:read", "groups:read"},
+    "usergroups.list": {"usergroups:read"},
     "users.conversations": {"channels:read", "groups:read"},
     "users.info": {"users:read"},
 }
@@ -78,7 +80,9 @@ METHOD_SCOPES = {
 OTHER_SCOPES = {"app_mentions:read", "commands", "files:read", "files:write"}
 
 
-METHOD = re.compile(r"(?:agents|apps|assistant|auth|chat|conversations|users)\.[A-Za-z.]+")
+METHOD = re.compile(
+    r"(?:agents|apps|assistant|auth|chat|conversations|usergroups|users)\.[A-Za-z.]+"
+)
 
 
 def methods_in_code() -> set[str]:

@@ -28,28 +28,31 @@ from bot.domain.spending import (
     UsageQuery,
     account_of,
 )
-from bot.store import spending
+from bot.store import budget_sums, daily_usage, spending
 from bot.store.migrate import MIGRATIONS, load
 from tests.support.store_kit import ANN, BEN, key
 
 SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 DAYS = ("2026-11-29", "2026-11-30", "2026-12-01")
 BUDGETS = (
-    Budget(name="each", scope=BudgetScope.PERSON, period=Period.DAY, dollars=0.000_002),
-    Budget(name="room", scope=BudgetScope.CHANNEL, period=Period.MONTH, tokens=3_000),
-    Budget(name="all", scope=BudgetScope.ALL, period=Period.MONTH, dollars=0.000_004),
+    Budget(name="each", scope=BudgetScope.PERSON, period=Period.DAY, dollars=0.000_001),
+    Budget(name="room", scope=BudgetScope.CHANNEL, period=Period.MONTH, tokens=1_000),
+    Budget(name="all", scope=BudgetScope.ALL, period=Period.MONTH, dollars=0.000_003),
 )
 PERSONS = (ANN, BEN, None)
 CHANNELS = ("c1", "c2")
+RESERVE = st.tuples(
+    st.just("reserve"),
+    st.sampled_from(PERSONS),
+    st.sampled_from(CHANNELS),
+    st.integers(1, 400),  # tokens of the input
+    st.integers(1, 400),  # of the longest answer
+    st.booleans(),  # whether the price is known
+)
 STEPS = st.one_of(
-    st.tuples(
-        st.just("reserve"),
-        st.sampled_from(PERSONS),
-        st.sampled_from(CHANNELS),
-        st.integers(1, 400),  # tokens of the input
-        st.integers(1, 400),  # of the longest answer
-        st.booleans(),  # whether the price is known
-    ),
+    RESERVE,
+    RESERVE,
+    RESERVE,
     st.tuples(st.just("settle"), st.integers(0, 9), st.floats(0, 1), st.integers(1, 2)),
     st.tuples(st.sampled_from(["release", "progress"]), st.integers(0, 9)),
     st.tuples(st.sampled_from(["day", "die", "forget"])),
@@ -94,7 +97,7 @@ class World:
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(STEPS, min_size=5, max_size=60))
+@given(st.lists(STEPS, min_size=15, max_size=50))
 def test_the_books_equal_the_sum_of_all_requests(steps: list[tuple[object, ...]]) -> None:
     with sqlite3.connect(":memory:") as db:
         db.row_factory = sqlite3.Row
@@ -212,12 +215,12 @@ def check(world: World) -> None:
         for line in entry.lines
     }
     for line, state in zip(
-        lines.values(), spending.states(world.db, list(lines.values())), strict=True
+        lines.values(), budget_sums.states(world.db, list(lines.values())), strict=True
     ):
         assert (state.spent, state.reserved) == world.spent(line)
         assert state.spent + state.reserved <= line.limit + most_reserved(world, line)
     by = (UsageField.PERSON, UsageField.CHANNEL, UsageField.DAY)
-    found = spending.usage(world.db, UsageQuery(), by, limit=1_000)
+    found = daily_usage.usage(world.db, UsageQuery(), by, limit=1_000)
     counted = {row.group: (row.requests, row.usage.total_tokens, row.cost) for row in found}
     expected: dict[tuple[str, ...], tuple[int, int, int]] = {}
     for entry in world.entries:

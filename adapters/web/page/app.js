@@ -300,8 +300,8 @@ class Page {
     button.disabled = true;
     this.thread.box.box.focus(); // now, because people may have moved on when the response arrives
     try {
-      const { answer } = await this.api.post("/app/commands", { thread, name, client_id });
-      if (name !== "stop") this.#noticed({ thread, text: answer, client_id });
+      const { answer, refused } = await this.api.post("/app/commands", { thread, name, client_id });
+      if (name !== "stop" || refused) this.#noticed({ thread, text: answer, client_id });
     } catch (error) {
       this.thread.box.fail(asApiError(error).message);
     } finally {

@@ -108,10 +108,15 @@ function chart(days, worth, inMoney) {
   return el("figure", {}, picture, el("figcaption", { class: "words", "aria-hidden": "true" }, title), table);
 }
 
+function again(time) {
+  const date = moment(time);
+  return Number.isNaN(date.getTime()) ? "" : `; full again on ${fullTime(date)}`;
+}
+
 function budget({ scope, period, unit, limit, spent, left, full_at }) {
   const amount = unit === "dollars" ? dollars : (value) => counted(Math.round(value), "token", "tokens");
   const whose = `${WHOSE[scope] ?? "A budget"} for ${period === "month" ? "this month" : "today"}`;
-  const words = `${whose}: ${amount(number(left))} of ${amount(number(limit))} left (${percent(number(spent), number(limit)) || "none"} used); full again on ${fullTime(moment(full_at))}.`;
+  const words = `${whose}: ${amount(number(left))} of ${amount(number(limit))} left (${percent(number(spent), number(limit)) || "none"} used)${again(full_at)}.`;
   const meter = el("meter", { min: 0, max: number(limit) || 1, value: number(spent), high: 0.8 * number(limit), "aria-label": whose });
   return el("div", { class: "budget" }, el("p", {}, words), meter);
 }

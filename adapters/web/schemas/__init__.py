@@ -15,6 +15,7 @@ from adapters.web.schemas.errors import Error, Invalid
 from adapters.web.schemas.feedback import Feedback
 from adapters.web.schemas.fields import EffortName
 from adapters.web.schemas.models import Context, Models
+from adapters.web.schemas.privacy import AuditLine, Forget, ForgetPerson, ForgetReceipt
 from adapters.web.schemas.questions import (
     FileData,
     ImagePart,
@@ -45,6 +46,7 @@ from adapters.web.schemas.usage import OwnUsage, UsageGroup
 
 __all__ = [
     "AssistantMessage",
+    "AuditLine",
     "ChatAnswer",
     "CompletionMessage",
     "Context",
@@ -60,6 +62,9 @@ __all__ = [
     "Error",
     "Feedback",
     "FileData",
+    "Forget",
+    "ForgetPerson",
+    "ForgetReceipt",
     "ImagePart",
     "Invalid",
     "Message",

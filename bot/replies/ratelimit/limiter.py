@@ -15,9 +15,10 @@ from itertools import count
 
 import structlog
 
-from bot.domain.replies import Action, Limit, Priority, Request, Reservation
+from bot.domain.replies import Action, Limit, Priority, ReplyOwner, Request, Reservation
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.forecast import Forecast
+from bot.replies.ratelimit.owners import Owners
 from bot.replies.ratelimit.policy import AdmissionPolicy, Blocked
 from bot.replies.ratelimit.queue import RESERVE, Plan, Rank, Urgency, Waiter, WaitQueue
 from bot.replies.ratelimit.window import MARGIN, SlidingWindow
@@ -69,7 +70,8 @@ class AccountRateLimiter:
         self._sweep_at = MIN_SWEEP
         self._queue = WaitQueue()
         self._forecast = forecast or Forecast()
-        self._policy = policy(self._window, self._forecast)
+        self._owners = Owners()
+        self._policy = policy(self._window, self._forecast, self._owners)
         self._waker: asyncio.Task[None] | None = None
         self._waker_at = 0.0
         self._order = count()
@@ -134,9 +136,12 @@ class AccountRateLimiter:
         return max([0.0, *(self._window(scope).urgent_at(now) - now for scope in scopes)])
 
     # ── reservations ──────────────────────────────────────────────────────────────────────────
-    def reserve(self) -> Reservation:
+    def reserve(self, owner: ReplyOwner | None = None) -> Reservation:
         """Announce a reply; see `ports.RateLimiter`."""
-        return self._forecast.expect()
+        reservation = self._forecast.expect()
+        if owner is not None:
+            self._owners.announce(reservation, owner)
+        return reservation
 
     def begin(self, reservation: Reservation) -> None:
         """The reply has its first text; see `ports.RateLimiter`."""
@@ -146,6 +151,7 @@ class AccountRateLimiter:
         """The reply is over: what it reserved is free again."""
         self._forecast.forget(reservation)
         self._reserve(reservation, (), None)
+        self._owners.forget(reservation)
         self._arm()
 
     def _reserve(self, reservation: Reservation, keeps: tuple[str, ...], grows: str | None) -> None:
@@ -154,6 +160,7 @@ class AccountRateLimiter:
             self._queue.check_scope(scope, self._clock.monotonic())
         for scope in keeps:
             self._window(scope).reserved += 1
+        self._owners.keep(reservation, keeps)
         reservation.keeps = keeps
         self._policy.grow_by(reservation, grows)
 
@@ -181,7 +188,7 @@ class AccountRateLimiter:
 
     def _first(self, key: str) -> tuple[Urgency, int, str, Waiter] | None:
         waiter = self._queue.first(key)
-        return None if waiter is None else (waiter.urgency, waiter.order, key, waiter)
+        return None if waiter is None else (waiter.place, waiter.order, key, waiter)
 
     def _try(self, waiter: Waiter, now: float) -> None:
         before = waiter.planned
@@ -227,6 +234,7 @@ class AccountRateLimiter:
         if reservation is None:
             return
         waiter.kept_before = reservation.keeps
+        reservation.is_shown |= waiter.urgency[0] in (Priority.FINAL, Priority.FIRST)
         if waiter.urgency[0] is Priority.FINAL:  # this request is the one that was reserved
             self._forecast.end(reservation, now)
             self._reserve(reservation, (), None)

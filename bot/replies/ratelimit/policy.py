@@ -1,6 +1,7 @@
 """When a request may be sent: room in its budgets, the pace, and reservations for endings.
 
-Invariant: a request that waits is never sent from what is reserved for other replies' endings.
+Invariants: a request that waits is never sent from what is reserved for other replies' endings. A
+person's further replies leave some of each budget, and half of what can be reserved, to others.
 Everything else here decides how soon, from the budgets and the forecast alone.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from bot.domain.replies import Pace, Priority, Request, Reservation
 from bot.replies.ratelimit.forecast import TYPICAL, Forecast
+from bot.replies.ratelimit.owners import Owners
 from bot.replies.ratelimit.queue import BEGIN, RESERVE, Waiter
 from bot.replies.ratelimit.window import SlidingWindow
 
@@ -22,6 +24,11 @@ PATIENCE = 2.0
 ENOUGH = 3.0
 """A reply that can expect this many requests begins immediately. With fewer it begins when they
 are spread best: with one, in the middle of its expected time."""
+
+
+OTHERS_SHARE = 20
+"""A person's second and further replies leave one in this many requests of a budget to others;
+those that begin leave at least one, if there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,13 @@ class Blocked:
 class AdmissionPolicy:
     """Reads the windows (by scope) and the forecast; changes neither."""
 
-    def __init__(self, window: Callable[[str], SlidingWindow], forecast: Forecast) -> None:
-        self._window, self._forecast = window, forecast
+    def __init__(
+        self,
+        window: Callable[[str], SlidingWindow],
+        forecast: Forecast,
+        owners: Owners,
+    ) -> None:
+        self._window, self._forecast, self._owners = window, forecast, owners
         self._growing: Counter[str] = Counter()  # replies by the scope that they grow by
 
     def grow_by(self, reservation: Reservation, scope: str | None) -> None:
@@ -98,8 +110,11 @@ class AdmissionPolicy:
             return
         for scope in waiter.missing(request):
             spare = self._spare(scope, request, waiter) + (scope in request.scopes)
+            spare += self._owners.kept(waiter.reservation, scope)
             yield self._window(scope).open_at(now, spare), scope + RESERVE
-        if priority is Priority.FIRST and request.keeps and request.grows is not None:
+        if priority is not Priority.FIRST or not request.keeps or request.grows is None:
+            return
+        if not self._is_beside_flood(request.grows, waiter):
             yield since + self._delay(request.grows, request.keeps, now), request.grows + BEGIN
 
     def _used_up(self, request: Request, waiter: Waiter, now: float) -> bool:
@@ -107,7 +122,7 @@ class AdmissionPolicy:
         return any(self._open_at(scope, request, waiter, now) > now + PATIENCE for scope in needed)
 
     def _open_at(self, scope: str, request: Request, waiter: Waiter, now: float) -> float:
-        if waiter.urgency[0] <= Priority.CONTROL:
+        if waiter.urgency[0] <= Priority.CONTROL and not waiter.begins_late:
             return self._window(scope).urgent_at(now)
         return self._window(scope).open_at(now, self._spare(scope, request, waiter))
 
@@ -116,7 +131,15 @@ class AdmissionPolicy:
         this scope by another may spend it.
         """
         replaces = request.keeps is not None and scope not in request.keeps
-        return self._window(scope).reserved - (replaces and scope in waiter.kept)
+        left = self._left_to_others(scope, waiter)
+        return self._window(scope).reserved - (replaces and scope in waiter.kept) + left
+
+    def _left_to_others(self, scope: str, waiter: Waiter) -> int:
+        limit = self._window(scope).limit
+        if limit is None or waiter.reservation is None or not waiter.reservation.own:
+            return 0
+        left, begins = limit.count // OTHERS_SHARE, waiter.place[0] is Priority.FIRST
+        return max(left, 1) if begins and limit.count > 1 else left
 
     # ── how soon ──────────────────────────────────────────────────────────────────────────────
     def _paced_at(self, scope: str, now: float) -> float:
@@ -142,6 +165,15 @@ class AdmissionPolicy:
         left = self._left(scope, now) + self._extra(scope, now) - admitted * (scope in keeps)
         each = 1 + max(0.0, left) / (self._growing[scope] + admitted)
         return 0.0 if each >= ENOUGH else TYPICAL / (each + 1)
+
+    def _is_beside_flood(self, scope: str, waiter: Waiter) -> bool:
+        """Whether there is little left only because others have several replies: that does not
+        delay a person's only one.
+        """
+        limit, held = self._window(scope).limit, waiter.reservation
+        if limit is None or held is None or held.owner is None or held.own:
+            return False
+        return self._owners.has_flood and limit.count >= ENOUGH * self._owners.people
 
     def _left(self, scope: str, now: float) -> float:
         window = self._window(scope)

@@ -1,6 +1,8 @@
 """The wait queue: requests grouped by the limit that blocks each, with the next time to check.
 
-Invariant: in each group the most urgent waiter comes first; a waiter that left is in no group.
+Invariant: in each group the most urgent waiter comes first; a waiter that left is in no group. A
+person's further replies begin as if their text were younger than it is, so that another person's
+first text goes before them.
 """
 
 from __future__ import annotations
@@ -22,6 +24,17 @@ RESERVE, BEGIN = " reserve", " begin"
 time to begin."""
 
 
+OWN_SECONDS = 5.0
+"""A reply begins as if its text were this much younger for each other reply that its owner had when
+it was announced. The slowest budget, Slack's edits, lets one begin every 1.2 s, and one person half
+of them: those that go before another person's text are then those that had time to begin before it
+was written."""
+
+NEIGHBOR_SECONDS = 0.1
+"""The same for each reply of another person of the workspace. Workspaces share Discord's global
+limit of 50 a second only."""
+
+
 def keys_of(scope: str) -> tuple[str, str, str]:
     """Every key that belongs to a scope."""
     return scope, scope + RESERVE, scope + BEGIN
@@ -33,7 +46,8 @@ class Waiter:
 
     `planned` is its last plan, so that a blocked waiter need not plan again; `granted` is the
     request that was granted at `granted_at`, when the reservation held `kept_before`. `key` is what
-    it waits for, and `ticket` its valid heap entry.
+    it waits for, and `ticket` its valid heap entry. `place` orders waiters: their urgency, and what
+    their owners have already.
     """
 
     plan: Plan
@@ -41,6 +55,7 @@ class Waiter:
     order: int
     reservation: Reservation | None
     urgency: Urgency = field(init=False)
+    place: Urgency = field(init=False)
     planned: Request | None = None
     granted: Request | None = None
     granted_at: float = 0.0
@@ -50,8 +65,28 @@ class Waiter:
     result: asyncio.Future[Request | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.urgency = self.rank()
+        self.update()
         self.result = asyncio.get_running_loop().create_future()
+
+    def update(self) -> None:
+        """Ask for the urgency of this moment."""
+        self.urgency = self.rank()
+        priority, since = self.urgency
+        held = self.reservation
+        if held is None or not (priority is Priority.FIRST or self.begins_late):
+            self.place = self.urgency
+        else:
+            share = OWN_SECONDS * held.own + NEIGHBOR_SECONDS * held.neighbors
+            self.place = (Priority.FIRST, since + share)
+
+    @property
+    def begins_late(self) -> bool:
+        """Whether the reply is complete before any of it was shown, and others of its owner are
+        shown: it is no more urgent than a first text.
+        """
+        held = self.reservation
+        is_final = self.urgency[0] is Priority.FINAL
+        return is_final and held is not None and held.own > 0 and not held.is_shown
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -91,7 +126,7 @@ class WaitQueue:
         waiter.key, waiter.ticket = key, next(self._tickets)
         group = self._groups.setdefault(key, _Group())
         group.waiting += 1
-        heapq.heappush(group.heap, (waiter.urgency, waiter.order, waiter.ticket, waiter))
+        heapq.heappush(group.heap, (waiter.place, waiter.order, waiter.ticket, waiter))
         self.check(key, until)
 
     def check_scope(self, scope: str, at: float) -> None:
@@ -129,10 +164,10 @@ class WaitQueue:
                 continue
             if ticket not in ranked:
                 ranked.add(ticket)
-                waiter.urgency = waiter.rank()
-            if waiter.urgency <= known:
+                waiter.update()
+            if waiter.place <= known:
                 return waiter
-            heapq.heapreplace(group.heap, (waiter.urgency, order, ticket, waiter))
+            heapq.heapreplace(group.heap, (waiter.place, order, ticket, waiter))
         return None
 
     def remove(self, waiter: Waiter) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from tests.sims.discord import constants as c
-from tests.sims.discord.files_client import FilesClient
+from tests.sims.discord.members_client import MembersClient
 
 JSON = dict[str, Any]
 
 
-class DiscordSim(FilesClient):
+class DiscordSim(MembersClient):
     """A running Discord simulator: `async with DiscordSim() as sim`."""
 
     def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
@@ -222,9 +222,16 @@ class DiscordSim(FilesClient):
         """Grant only these privileged intents; the default is `message_content`."""
         await self.call("grant_intents", names=list(names))
 
-    async def add_channel(self, name: str, kind: str = "text", *, guild: int = c.GUILD) -> int:
-        """Add a text, news, voice, stage or forum channel and return its id."""
-        return await self._id("add_channel", name=name, kind=kind, guild=guild)
+    async def add_channel(
+        self,
+        name: str,
+        kind: str = "text",
+        *,
+        guild: int = c.GUILD,
+        category: int | None = None,
+    ) -> int:
+        """Add a text, news, voice, stage or forum channel, or a category, and return its id."""
+        return await self._id("add_channel", name=name, kind=kind, guild=guild, category=category)
 
     async def add_guild(self, name: str, guild: int | None = None) -> JSON:
         """Add another guild with the bot in it; returns `{guild, channel, role}`."""

@@ -30,6 +30,7 @@ TEXT, DM, VOICE_CHANNEL, CATEGORY, NEWS = 0, 1, 2, 4, 5
 NEWS_THREAD, PUBLIC_THREAD, PRIVATE_THREAD, STAGE_CHANNEL, FORUM_CHANNEL = 10, 11, 12, 13, 15
 THREADS: Final = frozenset({NEWS_THREAD, PUBLIC_THREAD, PRIVATE_THREAD})
 KINDS: Final = {
+    "category": CATEGORY,
     "text": TEXT,
     "voice": VOICE_CHANNEL,
     "news": NEWS,
@@ -69,6 +70,7 @@ APPLICATION_FLAGS: Final = {"presences": 1 << 13, "members": 1 << 15, "message_c
 PERMISSIONS: Final = {
     "administrator": 1 << 3,
     "manage_channels": 1 << 4,
+    "manage_guild": 1 << 5,
     "add_reactions": 1 << 6,
     "view_channel": 1 << 10,
     "send_messages": 1 << 11,

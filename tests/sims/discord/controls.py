@@ -15,6 +15,7 @@ from tests.sims.discord.cdn import KINDS, Spoiled
 from tests.sims.discord.clicks import Clicks
 from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT, EventFault
 from tests.sims.discord.limits import Throttle
+from tests.sims.discord.membership import Membership
 from tests.sims.discord.people import People, refused
 from tests.sims.discord.permissions import bits
 from tests.sims.discord.state import Channel, Overwrite
@@ -34,6 +35,7 @@ class Controls:
         self._sim, self._actions, self._state = sim, sim.actions, sim.state
         self._gateway, self._limits = sim.gateway, sim.limits
         self._people = People(self._actions)
+        self._membership = Membership(self._actions, self._people)
         self._uploads = Uploads(self._actions, self._people)
         self._clicks = Clicks(
             self._actions, self._people, sim.interactions, sim.application.registered
@@ -42,12 +44,15 @@ class Controls:
     def offer(self) -> None:
         """Add every control to the simulator."""
         people, clicks, uploads = self._people, self._clicks, self._uploads
+        members = self._membership
         for does in (
             *(people.say, people.say_by_proxy, people.dm, people.edit, people.delete),
             *(people.start_thread, people.private_thread, people.leave_thread),
             *(people.forum_post, people.rename_thread, people.archive, people.lock),
             *(people.delete_channel, people.react, people.typing, people.pin),
             *(people.deliver_again, people.close_dms, people.add_person),
+            *(members.add_role, members.change_role, members.delete_role, members.set_roles),
+            *(members.leave_guild, members.move_channel),
             *(uploads.paste, uploads.voice, uploads.forward),
             *(self.set_cdn, self.spoil_downloads, self.file_url),
             *(clicks.slash, clicks.autocomplete, clicks.context_menu, clicks.click),
@@ -143,9 +148,11 @@ class Controls:
         self._state.granted.clear()
         self._state.granted.update(names)
 
-    def add_channel(self, name: str, kind: str = "text", guild: int = c.GUILD) -> int:
-        """Add a text, news, voice, stage or forum channel and return its id."""
-        channel = Channel(self._state.snowflake(), c.KINDS[kind], name, guild)
+    def add_channel(
+        self, name: str, kind: str = "text", guild: int = c.GUILD, category: int | None = None
+    ) -> int:
+        """Add a text, news, voice, stage or forum channel, or a category, and return its id."""
+        channel = Channel(self._state.snowflake(), c.KINDS[kind], name, guild, category=category)
         self._state.channels[channel.id] = channel
         self._actions.tell_channel("CHANNEL_CREATE", channel)
         return channel.id

@@ -88,7 +88,7 @@ class Payloads:
             "guild_id": str(channel.guild),
             "name": channel.name,
             "position": 0,
-            "parent_id": None,
+            "parent_id": _maybe(channel.category),
             "topic": None,
             "nsfw": False,
             "flags": 0,

@@ -56,13 +56,14 @@ class Overwrite:
 
 @dataclass(slots=True)
 class Channel:
-    """A channel, a thread (`parent` is its channel) or a direct message (`recipient`)."""
+    """A channel or category, a thread (of `parent`) or a direct message (with `recipient`)."""
 
     id: int
     kind: int
     name: str = ""
     guild: int | None = None
     parent: int | None = None
+    category: int | None = None
     recipient: int | None = None
     owner: int | None = None
     overwrites: dict[int, Overwrite] = field(default_factory=dict)

@@ -125,7 +125,32 @@ class SlackSim(SimProcess):
 
     async def guest(self, user: str) -> None:
         """Make a person a guest, who sees only the channels that they are in."""
-        await self.call("guest", user=user)
+        await self.describe_person(user, guest=True)
+
+    async def add_person(
+        self, name: str, channels: Sequence[str] = (), *, team: str = ids.TEAM
+    ) -> str:
+        """Add a person who is in these channels; returns their id."""
+        added = await self.call("add_person", name=name, channels=list(channels), team=team)
+        return cast(str, added)
+
+    async def describe_person(self, user: str, **changes: Any) -> None:
+        """Change what Slack says about a person, without an event: `guest`, `admin`, `deleted`,
+        `team` or `enterprise_user`."""
+        await self.call("describe_person", user=user, **changes)
+
+    async def group(self, handle: str, members: Sequence[str], *, disabled: bool = False) -> str:
+        """Create a user group, change its members or disable it: subteam_*; returns its id."""
+        made = await self.call("group", handle=handle, members=list(members), disabled=disabled)
+        return cast(str, made)
+
+    async def rename(self, channel: str, name: str) -> None:
+        """Rename a channel: channel_rename or group_rename."""
+        await self.call("rename", channel=channel, name=name)
+
+    async def workspace(self, *, has_groups: bool = True, enterprise: str = "") -> None:
+        """Set whether the plan has user groups, and the Enterprise Grid organization's id."""
+        await self.call("workspace", has_groups=has_groups, enterprise=enterprise)
 
     async def archive(self, channel: str) -> None:
         """Archive a channel."""

@@ -128,6 +128,9 @@ class Controls:
     def agent(self, declared: bool) -> None:
         self.slack.agent = declared
 
+    def workspace(self, has_groups: bool = True, enterprise: str = "") -> None:
+        self.slack.has_groups, self.slack.enterprise = has_groups, enterprise
+
     def uploads(self, seconds: float | None = None, allowed: bool | None = None) -> None:
         uploads = self.slack.uploads
         uploads.seconds = uploads.seconds if seconds is None else seconds

@@ -31,6 +31,11 @@ _SCOPES = {
     "group_archive": "groups:read",
     "channel_left": "channels:read",
     "group_left": "groups:read",
+    "channel_rename": "channels:read",
+    "group_rename": "groups:read",
+    "subteam_created": "usergroups:read",
+    "subteam_members_changed": "usergroups:read",
+    "subteam_updated": "usergroups:read",
 }
 # An app outside the channel receives these as well.
 _ANYWHERE = {"channel_left", "group_left", "member_left_channel"}

@@ -17,6 +17,7 @@ BOT_NAME = "threadline"
 ALICE = "U0ALICE001"
 BOB = "U0BOB00001"
 CAROL = "U0CAROL001"  # of OTHER_TEAM
+ONCALL = "S0ONCALL01"  # a user group, @oncall, without members
 OTHER_BOT_USER = "U0OTHRBOT1"
 OTHER_BOT = "B0OTHRBOT1"
 OTHER_APP = "A0OTHERAPP"
@@ -47,5 +48,6 @@ SCOPES = (
     "reactions:read",
     "reactions:write",
     "team:read",
+    "usergroups:read",
     "users:read",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from tests.sims.slack import ids
 from tests.sims.slack.extras import react
@@ -12,7 +13,7 @@ from tests.sims.slack.files import new_file, remove_file, shown_file, transcribe
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import rich_text, to_stored_text
 from tests.sims.slack.streams import clear_status
-from tests.sims.slack.values import ApiError, Channel, Json, Message
+from tests.sims.slack.values import ApiError, Channel, Group, Json, Message, User
 from tests.sims.slack.workspace import bot_message, new_message_id
 
 
@@ -162,9 +163,47 @@ class People:
         event: Json = {"type": kind, "user": user, "channel": channel.id, "channel_type": letter}
         return event | {"team": ids.TEAM, "event_ts": self.workspace.new_ts()}
 
-    def guest(self, user: str) -> None:
-        """Make a person a guest."""
-        self.workspace.users[user].guest = True
+    def add_person(self, name: str, channels: Sequence[str], team: str = ids.TEAM) -> str:
+        """Add a person who is in these channels; returns their id."""
+        user = User(f"U1{len(self.workspace.users):08d}", name, team, name.title())
+        self.workspace.users[user.id] = user
+        for channel in channels:
+            self.workspace.channel(channel).members.add(user.id)
+        return user.id
+
+    def describe_person(self, user: str, **changes: Any) -> None:
+        """Change what Slack says about a person, without an event: `guest`, `admin`, `deleted`,
+        `team` or `enterprise_user`."""
+        for name, value in changes.items():
+            setattr(self.workspace.users[user], name, value)
+
+    def group(self, handle: str, members: Sequence[str], disabled: bool = False) -> str:
+        """Create a user group, change its members or disable it; returns its id."""
+        groups = self.workspace.groups
+        known = next((group for group in groups.values() if group.handle == handle), None)
+        group = known or Group(f"S1{len(groups):08d}", handle)
+        before, group.members = group.members, set(members)
+        groups[group.id], group.deleted = group, int(time.time()) if disabled else 0
+        about: Json = {"subteam_id": group.id, "team_id": ids.TEAM}
+        if known is None or disabled:
+            kind = "subteam_created" if known is None else "subteam_updated"
+            about = {"subteam": self.workspace.group_info(group, users=True, count=True)}
+        else:
+            kind = "subteam_members_changed"
+            about |= {"added_users": sorted(group.members - before)}
+            about |= {"removed_users": sorted(before - group.members)}
+        event: Json = {"type": kind, **about, "event_ts": self.workspace.new_ts()}
+        self.slack.events.publish(event, None, ids.TEAM)
+        return group.id
+
+    def rename(self, channel: str, name: str) -> None:
+        """Rename a channel."""
+        there = self.workspace.channel(channel)
+        there.name = name
+        kind = "group_rename" if there.kind == "group" else "channel_rename"
+        about: Json = {"id": there.id, "name": name, "created": 1_700_000_000}
+        event: Json = {"type": kind, "channel": about, "event_ts": self.workspace.new_ts()}
+        self.slack.events.publish(event, there, ids.TEAM)
 
     def archive(self, channel: str, user: str = ids.ALICE) -> None:
         """Archive a channel."""

@@ -73,6 +73,8 @@ class Platform:
         self.shortcuts: set[str] | None = None
         self.unknown_blocks: set[str] = set()  # block types that the workspace refuses
         self.agent = True  # the app is declared as an agent
+        self.has_groups = True  # the plan has user groups
+        self.enterprise = ""  # the id of the Enterprise Grid organization
         self.messages_tab = True  # people can write direct messages to the app
 
     def scope_error(self, needed: str) -> Json:

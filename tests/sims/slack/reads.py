@@ -175,6 +175,20 @@ def users_list(slack: Platform, args: Args) -> Json:
     return {"members": people, "response_metadata": {"next_cursor": ""}}
 
 
+def usergroups_list(slack: Platform, args: Args) -> Json:
+    """usergroups.list."""
+    if not slack.has_groups:
+        raise ApiError("plan_upgrade_required")
+    users, count = bool(args.flag("include_users")), bool(args.flag("include_count"))
+    return {
+        "usergroups": [
+            slack.workspace.group_info(group, users=users, count=count)
+            for group in slack.workspace.groups.values()
+            if not group.deleted or args.flag("include_disabled")
+        ]
+    }
+
+
 def bots_info(slack: Platform, args: Args) -> Json:
     """bots.info."""
     for user in slack.workspace.users.values():
@@ -199,4 +213,4 @@ def auth_test(slack: Platform, args: Args) -> Json:
         "user_id": ids.BOT_USER,
         "bot_id": ids.BOT,
         "is_enterprise_install": False,
-    }
+    } | ({"enterprise_id": slack.enterprise} if slack.enterprise else {})

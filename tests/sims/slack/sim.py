@@ -23,13 +23,15 @@ from tests.sims.slack.web import FORMS_ONLY, accepted_scopes, call
 
 _PEOPLE = (
     "say edit delete delete_file transcribe unfurl react add_channel join remove_from_channel "
-    "guest archive open_direct open_home open_agent_pane move_agent_pane stop_agent revoke"
+    "add_person describe_person group rename archive open_direct open_home open_agent_pane "
+    "move_agent_pane stop_agent revoke"
 )
 _INTERACTIONS = "slash shortcut click view_submit responses"
 _CONTROLS = (
     "subscribe scopes manifest commands set_http set_socket delivery limits randomize throttle "
-    "forget_refusals streams uploads mentions agent blocks disconnect drop offline online frame "
-    "links deliver_again inject inject_frames channel thread ephemeral deliveries state"
+    "forget_refusals streams uploads workspace mentions agent blocks disconnect drop offline "
+    "online frame links deliver_again inject inject_frames channel thread ephemeral deliveries "
+    "state"
 )
 
 

@@ -39,6 +39,18 @@ class User:
     app_id: str = ""
     deleted: bool = False
     guest: bool = False  # sees only the channels that they are in
+    admin: bool = False
+    enterprise_user: Json | None = None  # Enterprise Grid's part of the description
+
+
+@dataclass(slots=True)
+class Group:
+    """A user group."""
+
+    id: str
+    handle: str
+    members: set[str] = field(default_factory=set)
+    deleted: int = 0  # Unix seconds; 0 is not disabled
 
 
 @dataclass(slots=True)

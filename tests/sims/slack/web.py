@@ -111,6 +111,12 @@ METHODS = {
     ),
     "users.info": Method(reads.users_info, "users:read", 4, "user include_locale"),
     "users.list": Method(reads.users_list, "users:read", 2, "cursor limit include_locale team_id"),
+    "usergroups.list": Method(
+        reads.usergroups_list,
+        "usergroups:read",
+        2,
+        "include_count include_disabled include_users team_id",
+    ),
     "bots.info": Method(reads.bots_info, "users:read", 3, "bot team_id"),
     "team.info": Method(
         reads.team_info, "team:read", 3, "team domain include_slackbot_availability"

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.sims.slack import ids
 from tests.sims.slack.render import mentions, pings, previews, shown
-from tests.sims.slack.values import ApiError, Channel, Json, Message, User, Version
+from tests.sims.slack.values import ApiError, Channel, Group, Json, Message, User, Version
 
 # (event, its channel, the actor's team)
 Publish = Callable[[Json, Channel | None, str], None]
@@ -39,6 +39,7 @@ class Workspace:
         self.publish = publish
         self.users = {user.id: user for user in _default_users()}
         self.channels = {channel.id: channel for channel in _default_channels()}
+        self.groups = {ids.ONCALL: Group(ids.ONCALL, "oncall")}
         self.ephemerals: list[Message] = []
         self.statuses: dict[tuple[str, str], Json] = {}  # assistant.threads.setStatus
         self.sessions: dict[tuple[str, str], Json] = {}  # agents.sessions.*
@@ -225,11 +226,36 @@ class Workspace:
             "deleted": user.deleted,
             "is_bot": bool(user.bot_id),
             "is_restricted": user.guest,
-            "is_ultra_restricted": user.guest,
-            "is_stranger": user.team != ids.TEAM,
+            "is_ultra_restricted": False,
+            "is_admin": user.admin,
+            "is_owner": False,
             "tz": "Europe/Berlin",
             "profile": profile,
+        } | self._connections(user)
+
+    def _connections(self, user: User) -> Json:
+        """What tells someone of another workspace: `is_stranger` only without a common channel."""
+        shared = any(
+            {user.id, ids.BOT_USER} <= channel.members for channel in self.channels.values()
+        )
+        out: Json = {"is_stranger": True} if user.team != ids.TEAM and not shared else {}
+        return out | ({"enterprise_user": user.enterprise_user} if user.enterprise_user else {})
+
+    def group_info(self, group: Group, *, users: bool, count: bool) -> Json:
+        """A user group as usergroups.list returns it."""
+        out: Json = {
+            "id": group.id,
+            "team_id": ids.TEAM,
+            "is_usergroup": True,
+            "is_external": False,
         }
+        out |= {
+            "name": f"Team {group.handle}",
+            "handle": group.handle,
+            "date_delete": group.deleted,
+        }
+        out |= {"users": sorted(group.members)} if users else {}
+        return out | ({"user_count": str(len(group.members))} if count else {})
 
     def channel_info(self, channel: Channel) -> Json:
         """A channel as conversations.info returns it."""

@@ -8,16 +8,21 @@ from collections import Counter
 
 import pytest
 
+from bot.common.fair_slots import FairSlots, SlotOwner, WaitReason
 from bot.domain.errors import QueueFull
-from bot.turns.slots import TurnSlots
 from tests.support.clock import settle
 
 
 class Queue:
-    """Turns that hold or wait for slots, and the order in which people got them."""
+    """Turns that hold or wait for slots, and the order in which people got them.
 
-    def __init__(self, running: int, queued: int = 1_000) -> None:
-        self.slots = TurnSlots(running=running, queued=queued)
+    A person is `name`, or `workspace/name`; `limits` are those of `SlotOwner`.
+    """
+
+    def __init__(self, running: int, queued: int = 1_000, **limits: int) -> None:
+        self.slots = FairSlots(running=running, queued=queued)
+        self.limits = limits
+        self.noted: list[WaitReason] = []
         self.started: list[str] = []
         self.refused: Counter[tuple[str, bool]] = Counter()
         self.gates: dict[str, list[asyncio.Event]] = {}
@@ -26,8 +31,10 @@ class Queue:
         return asyncio.create_task(self._work(person))
 
     async def _work(self, person: str) -> None:
+        workspace, _, name = person.rpartition("/")
+        owner = SlotOwner(workspace, name, "channel", **self.limits)
         try:
-            async with self.slots.take(person, on_wait=lambda: None):
+            async with self.slots.take(owner, on_wait=self.noted.append):
                 self.started.append(person)
                 gate = asyncio.Event()
                 self.gates.setdefault(person, []).append(gate)
@@ -86,16 +93,70 @@ async def test_one_person_cannot_fill_the_queue() -> None:
         task.cancel()
 
 
+async def test_a_burst_of_one_workspace_does_not_delay_another() -> None:
+    """The last slot waits for a workspace without one, the one before it for a person."""
+    queue = Queue(4)
+    tasks = [queue.ask("b/ben")]
+    await settle()
+    await queue.end("b/ben")
+    tasks += [queue.ask(f"a/{number}") for number in range(50)]
+    tasks += [queue.ask("a/0")]
+    await settle()
+    assert queue.started[1:] == ["a/0", "a/1", "a/2"]
+    tasks += [queue.ask("b/ben"), queue.ask("b/ben")]
+    await settle()
+    assert queue.started[4:] == ["b/ben"]
+    await queue.end("a/0")  # b has fewer than a, and both have a person with none or one
+    assert queue.started[5:] == []  # the last slot is for a third workspace
+    await queue.end("a/1")
+    assert queue.started[5:] == ["a/3"]  # ben holds one, and 3 holds none
+    for task in tasks:
+        task.cancel()
+
+
+async def test_one_workspace_cannot_fill_the_queue() -> None:
+    queue = Queue(2, queued=80)
+    tasks = [queue.ask("b/ben"), *(queue.ask(f"a/{number}") for number in range(300))]
+    await settle()
+    assert sum(queue.refused.values()) == 300 - 1 - 70
+    tasks += [queue.ask(f"b/{number}") for number in range(5)]
+    await settle()
+    assert not any(person.startswith("b/") for person, _ in queue.refused)
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_person_or_a_channel_has_no_more_slots_than_the_rules_allow() -> None:
+    """Who waits because of a limit holds back no one else, and gets the next slot within it."""
+    queue = Queue(9, most=2, channel_most=3)
+    tasks = [queue.ask(person) for person in ("ann",) * 5 + ("ben",) * 2]
+    await settle()
+    assert queue.started == ["ann", "ann", "ben"]
+    other = asyncio.create_task(_take_elsewhere(queue))
+    await other
+    await queue.end("ben")
+    assert queue.started[3:] == ["ben"]
+    await queue.end("ann")
+    assert queue.started[4:] == ["ann"]
+    for task in tasks:
+        task.cancel()
+
+
+async def _take_elsewhere(queue: Queue) -> None:
+    async with queue.slots.take(SlotOwner("", "cem", "elsewhere")):
+        pass
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_slots_are_neither_lost_nor_granted_twice(seed: int) -> None:
     """Random cancellations leave no slot taken and no waiter behind."""
     dice = random.Random(seed)
     running = dice.choice((1, 2, 5))
-    queue = Queue(running, queued=dice.choice((3, 1_000)))
+    queue = Queue(running, queued=dice.choice((3, 1_000)), most=dice.choice((1, 2, 9)))
     tasks: list[asyncio.Task[None]] = []
     for _ in range(200):
         if dice.random() < 0.5 or not tasks:
-            tasks.append(queue.ask(dice.choice("abcd")))
+            tasks.append(queue.ask(dice.choice(("a", "b", "w/a", "w/c"))))
         elif dice.random() < 0.5:
             dice.choice(tasks).cancel()
         else:
@@ -110,6 +171,6 @@ async def test_slots_are_neither_lost_nor_granted_twice(seed: int) -> None:
             for gate in gates:
                 gate.set()
         await settle()
-    assert (queue.slots._free, queue.slots._waiting, queue.slots._waiters) == (running, 0, {})
-    assert not +queue.slots._held
+    assert (queue.slots._free, queue.slots._length, queue.slots._waiters) == (running, 0, {})
+    assert not queue.slots._held and not queue.slots._waiting
     assert queue.slots._last_grant == {}

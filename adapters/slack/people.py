@@ -1,0 +1,108 @@
+"""Reads people from users.info and from events; pure.
+
+Invariant: only a clear answer makes someone a member. `is_stranger` alone does not tell: Slack
+leaves it out for people of other workspaces who share a channel with the bot, so the home does
+(https://docs.slack.dev/reference/objects/user-object). Workspaces of one Enterprise Grid
+organization are no strangers to each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.slack import payloads
+from adapters.slack import text as slack_text
+from adapters.slack.events import Identity
+from adapters.slack.payloads import Payload, ident, mapping
+from bot.domain.policy import Standing
+
+_FLAGS = ("deleted", "is_restricted", "is_ultra_restricted", "is_stranger")
+_ADMIN_FLAGS = ("is_admin", "is_owner", "is_primary_owner")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person; `standing` is None if Slack's answer does not tell."""
+
+    name: str
+    standing: Standing | None
+    is_admin: bool
+    is_deleted: bool
+
+
+def parse_person(user: Payload, me: Identity) -> Person:
+    """A person from the `user` of users.info."""
+    standing = _standing(user, me)
+    administers = any(user.get(flag) is True for flag in _ADMIN_FLAGS)
+    return Person(
+        name=_name(user),
+        standing=standing,
+        is_admin=administers and standing is Standing.MEMBER and me.team in _workspaces(user),
+        is_deleted=user.get("deleted") is True,
+    )
+
+
+def is_stranger(person: Person) -> bool:
+    """Whether a person is of another organization."""
+    return person.standing is Standing.STRANGER
+
+
+def _standing(user: Payload, me: Identity) -> Standing | None:
+    flags = {name: user.get(name, False) for name in _FLAGS}
+    if not all(isinstance(flag, bool) for flag in flags.values()) or not _workspaces(user):
+        return None
+    if flags["is_stranger"] or not _is_ours(user, me):
+        return Standing.STRANGER
+    if "is_restricted" not in user:  # only of strangers and deleted people
+        return None
+    is_guest = flags["is_restricted"] or flags["is_ultra_restricted"]
+    return Standing.GUEST if is_guest else Standing.MEMBER
+
+
+def _is_ours(user: Payload, me: Identity) -> bool:
+    """Whether the person belongs to our workspace, or to its Enterprise Grid organization."""
+    homes = {*_workspaces(user), ident(mapping(user, "enterprise_user"), "enterprise_id")}
+    return me.team in homes or (bool(me.enterprise) and me.enterprise in homes)
+
+
+def _workspaces(user: Payload) -> frozenset[str]:
+    """The ids of the person's workspaces: several in Enterprise Grid."""
+    teams = mapping(user, "enterprise_user").get("teams")
+    listed = teams if isinstance(teams, list) else []
+    found = (ident(user, "team_id"), *(team for team in listed if isinstance(team, str)))
+    return frozenset(filter(None, found))
+
+
+def _name(user: Payload) -> str:
+    profile = mapping(user, "profile")
+    names = (
+        payloads.text(profile, "display_name"),
+        payloads.text(profile, "real_name"),
+        payloads.text(user, "name"),
+    )
+    return next(filter(None, map(slack_text.name, names)), "")
+
+
+def home_in(body: Payload, me: Identity) -> str:
+    """The workspace of a message's author according to its event; "" if that does not say.
+
+    In a channel of Slack Connect, `team` alone does not prove that the author is one of us.
+    """
+    event = mapping(body, "event")
+    profile = ident(mapping(event, "user_profile"), "team")
+    found = next(
+        filter(None, (ident(event, "user_team"), profile, ident(event, "source_team"))), ""
+    )
+    team = ident(event, "team")
+    is_proof = team != me.team or body.get("is_ext_shared_channel") is False
+    return found or (team if is_proof else "")
+
+
+def is_elsewhere(home: str, me: Identity) -> bool | None:
+    """Whether someone at home in the workspace `home` is a stranger; None if that does not tell.
+
+    Within Enterprise Grid another workspace may belong to the same organization.
+    """
+    if home == me.team:
+        return False
+    return True if home and not me.enterprise else None

@@ -1,0 +1,116 @@
+"""A person's own data, erasures and the audit.
+
+Invariant: the API gives no one another person's data. An administrator may erase anyone; exports of
+others are for the operator on the machine (`threadline export person`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Query, Request
+from starlette.responses import StreamingResponse
+
+from adapters.web import schemas
+from adapters.web.admin import require_admin
+from adapters.web.auth import User
+from adapters.web.chat import CHANNEL, PLATFORM
+from adapters.web.openapi import add_route
+from adapters.web.serializers import timestamp
+from bot.domain.conversations import ConversationKey
+from bot.domain.privacy import EVERYWHERE, Person, Receipt
+from bot.ports.audit import AuditLog
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+
+log = structlog.stdlib.get_logger(__name__)
+
+LINES = {"application/jsonl": {"schema": {"type": "string"}}}
+
+_After = Annotated[int, Query(ge=0, le=2**62, description="the last id that was read")]
+_Since = Annotated[float, Query(ge=0, le=1e11, description="Unix seconds")]
+_Limit = Annotated[int, Query(ge=1, le=1_000)]
+
+
+class PrivacyRoutes:
+    """The routes under /me, and /admin/forget and /admin/audit."""
+
+    def __init__(self, *, forgetter: Forgetter, exporter: Exporter, audit: AuditLog) -> None:
+        self._forgetter, self._exporter, self.audit_log = forgetter, exporter, audit
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(tags=["privacy"])
+        receipt = schemas.ForgetReceipt
+        add_route(router, "GET", "/me/export", self.export, gives_bytes=LINES)
+        add_route(router, "POST", "/me/forget", self.forget_me, gives=receipt)
+        add_route(router, "POST", "/admin/forget", self.forget, gives=receipt)
+        add_route(router, "GET", "/admin/audit", self.audit, gives=list[schemas.AuditLine])
+        return router
+
+    async def export(self, user: User) -> StreamingResponse:
+        """Return everything that is known of you, as JSON lines."""
+        lines = self._exporter.lines(_person(user), by=user, key=_place(user))
+        return StreamingResponse(lines, media_type="application/jsonl")
+
+    async def forget_me(self, user: User, confirmed: schemas.Forget) -> dict[str, Any]:
+        """Erase everything that is known of you."""
+        del confirmed
+        receipt = await self._forgetter.forget(_person(user), by=user, key=_place(user))
+        return _receipt(receipt)
+
+    # ── administrators ────────────────────────────────────────────────────────────────────────
+    async def forget(
+        self, request: Request, user: User, wanted: schemas.ForgetPerson
+    ) -> dict[str, Any]:
+        """Erase everything that is known of a person."""
+        require_admin(request, user)
+        person = Person(wanted.platform, wanted.workspace, wanted.person)
+        return _receipt(await self._forgetter.forget(person, by=user, key=_place(user)))
+
+    async def audit(
+        self,
+        request: Request,
+        user: User,
+        after: _After = 0,
+        since: _Since = 0.0,
+        limit: _Limit = 200,
+    ) -> list[dict[str, Any]]:
+        """List who changed, read, exported or erased what, oldest first."""
+        require_admin(request, user)
+        found = await self.audit_log.entries(after=after, since=since, limit=limit)
+        return [
+            {
+                "id": entry.id,
+                "at": timestamp(entry.at),
+                "action": entry.action,
+                "platform": entry.key.platform,
+                "workspace": entry.key.workspace,
+                "channel": entry.key.channel,
+                "actor": entry.actor,
+                "subject": entry.subject,
+                "details": dict(entry.details),
+            }
+            for entry in found
+        ]
+
+
+def _person(user: str) -> Person:
+    return Person(PLATFORM, EVERYWHERE, user)
+
+
+def _place(user: str) -> ConversationKey:
+    return ConversationKey(PLATFORM, user, CHANNEL, "")
+
+
+def _receipt(receipt: Receipt) -> dict[str, Any]:
+    erased = receipt.erased
+    return {
+        "receipt": receipt.id,
+        "at": timestamp(receipt.at),
+        "conversations": erased.conversations,
+        "messages": erased.messages,
+        "files": erased.files,
+        "replies": erased.replies,
+    }

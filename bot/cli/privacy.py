@@ -1,0 +1,167 @@
+"""`threadline forget`, `export`, `audit`, `prune` and `pin`: for the operator, on the machine.
+
+They open the database alone, so the bot must be stopped, except for `audit`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bot.common.clock import SystemClock
+from bot.config.policy_rules import resolve_policy
+from bot.config.settings import Settings
+from bot.domain import privacy_texts
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import SettingsError, StoreError
+from bot.domain.privacy import AuditEntry, Person
+from bot.policy.rules import PolicyRules
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.privacy.retention import RetentionKeeper
+from bot.store import audit as audit_rows
+from bot.store.errors import translate_errors
+from bot.store.sqlite import SqliteStore
+
+OPERATOR = "operator"
+"""The actor of these commands in the audit: the machine knows its users."""
+
+PAGE = 1_000
+
+
+def parse_person(text: str) -> Person:
+    """The person; raises SettingsError."""
+    parts = text.split("/")
+    if len(parts) != 3 or not all(parts):
+        raise SettingsError(text, privacy_texts.NOT_A_PERSON)
+    return Person(*parts)
+
+
+def _place(person: Person) -> ConversationKey:
+    return ConversationKey(person.platform, person.workspace, "", "")
+
+
+# ── people ────────────────────────────────────────────────────────────────────────────────────
+def forget_command(settings: Settings, options: argparse.Namespace) -> None:
+    """Erase a person, after a question."""
+    person = parse_person(options.person)
+    if not options.yes and input(privacy_texts.sure(str(person))).strip().lower() != "yes":
+        raise StoreError(privacy_texts.NOTHING_ERASED)
+
+    async def forget() -> None:
+        async with SqliteStore.open(settings.database_path, clock=SystemClock()) as store:
+            forgetter = Forgetter(store=store.privacy(), audit=store.audit())
+            receipt = await forgetter.forget(person, by=OPERATOR, key=_place(person))
+            print(privacy_texts.erased_by_operator(str(person), receipt))
+
+    asyncio.run(forget())
+
+
+def export_command(settings: Settings, options: argparse.Namespace) -> None:
+    """Write everything known of a person."""
+    person = parse_person(options.person)
+
+    async def export() -> None:
+        async with SqliteStore.open(settings.database_path, clock=SystemClock()) as store:
+            exporter = Exporter(store=store.privacy(), audit=store.audit())
+            lines = exporter.lines(person, by=OPERATOR, key=_place(person))
+            if options.out is None:
+                sys.stdout.writelines([line async for line in lines])
+                return
+            with _new_file(options.out) as file:
+                async for line in lines:
+                    file.write(line)
+
+    asyncio.run(export())
+
+
+def _new_file(path: Path) -> Any:
+    """A file that only its owner can read. Raises StoreError if it exists."""
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}.") from error
+
+
+# ── the audit ─────────────────────────────────────────────────────────────────────────────────
+def audit_command(settings: Settings, options: argparse.Namespace) -> None:
+    """Print the audit."""
+    since = _time(options.since, settings)
+    path = settings.database_path
+    if not path.is_file():
+        raise StoreError(privacy_texts.no_database(str(path)))
+    uri = f"{path.absolute().as_uri()}?mode=ro"  # also while the bot runs
+    with translate_errors(path), closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as db:
+        db.row_factory = sqlite3.Row
+        after = 0
+        while page := audit_rows.entries(db, after=after, since=since, limit=PAGE):
+            after = page[-1].id
+            for entry in page:
+                print(_line(entry))
+
+
+def _time(day: str, settings: Settings) -> float:
+    try:
+        moment = datetime.fromisoformat(day) if day else None
+    except ValueError:
+        raise SettingsError("--since", privacy_texts.NOT_A_TIME) from None
+    if moment is None:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=settings.zone)).timestamp()
+
+
+def _line(entry: AuditEntry) -> str:
+    key = entry.key
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.at))
+    known = {
+        "id": entry.id,
+        "at": moment,
+        "action": entry.action,
+        "platform": key.platform,
+        "workspace": key.workspace,
+        "channel": key.channel,
+        "actor": entry.actor,
+        "subject": entry.subject,
+        "details": dict(entry.details),
+    }
+    return json.dumps(known, ensure_ascii=False)
+
+
+# ── old conversations ─────────────────────────────────────────────────────────────────────────
+def prune_command(settings: Settings, _options: argparse.Namespace) -> None:
+    """Erase what is old."""
+    policy = PolicyRules(resolve_policy(settings))
+
+    async def prune() -> None:
+        clock = SystemClock()
+        async with SqliteStore.open(settings.database_path, clock=clock) as store:
+            policy.set_overrides(await store.policies().list_overrides())
+            keeper = RetentionKeeper(store=store.privacy(), days=policy.retention_days, clock=clock)
+            print(privacy_texts.pruned(await keeper.prune()))
+
+    asyncio.run(prune())
+
+
+def pin_command(settings: Settings, options: argparse.Namespace) -> None:
+    """Keep a conversation, or not any more."""
+    parts = options.conversation.split("/")
+    if len(parts) != 4:
+        raise SettingsError(options.conversation, privacy_texts.NOT_A_CONVERSATION)
+    key = ConversationKey(*parts)
+
+    async def pin() -> None:
+        async with SqliteStore.open(settings.database_path, clock=SystemClock()) as store:
+            if not await store.privacy().pin(key, pinned=not options.off):
+                raise StoreError(privacy_texts.NO_SUCH_CONVERSATION)
+            print(privacy_texts.NOT_PINNED if options.off else privacy_texts.PINNED)
+
+    asyncio.run(pin())

@@ -1,0 +1,53 @@
+"""The arguments of the commands in `bot.cli.privacy`, which is imported only by its commands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from bot.config.settings import Settings
+from bot.domain import privacy_texts
+
+Run = Callable[[Settings, argparse.Namespace], None]
+Add = Callable[[str, Run, str], argparse.ArgumentParser]
+
+
+Kinds = argparse._SubParsersAction  # what `add_subparsers` returns; it has no public name
+
+
+def add_privacy_commands(add: Add, exports: Kinds[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser, and `export person` to the kinds of exports."""
+    forget = add("forget", _run("forget"), "erase a person's data, also from later restores")
+    forget.add_argument("person", metavar=_PERSON, help=privacy_texts.NOT_A_PERSON)
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    text = "write everything known of a person, as JSON lines"
+    export = exports.add_parser("person", help=text, description=f"{text.capitalize()}.")
+    export.set_defaults(run=_run("export"))
+    export.add_argument("person", metavar=_PERSON, help=privacy_texts.NOT_A_PERSON)
+    export.add_argument("--out", type=Path, metavar="FILE", help="a new file, not stdout")
+    audit = add("audit", _run("audit"), "print who changed, read or erased what, as JSON lines")
+    audit.add_argument("--since", metavar="DAY", default="", help=privacy_texts.NOT_A_TIME)
+    add("prune", _run("prune"), "erase what is older than its place keeps it, as each night")
+    pin = add("pin", _run("pin"), "keep a conversation whatever its age")
+    pin.add_argument("conversation", metavar="PLATFORM/WORKSPACE/CHANNEL/THREAD")
+    pin.add_argument("--off", action="store_true", help="do not keep it any more")
+
+
+_PERSON = "PLATFORM/WORKSPACE/USER"
+
+
+def _run(name: str) -> Run:
+    def run(settings: Settings, options: argparse.Namespace) -> None:
+        from bot.cli import privacy
+
+        commands: dict[str, Run] = {
+            "forget": privacy.forget_command,
+            "export": privacy.export_command,
+            "audit": privacy.audit_command,
+            "prune": privacy.prune_command,
+            "pin": privacy.pin_command,
+        }
+        commands[name](settings, options)
+
+    return run

@@ -1,0 +1,72 @@
+"""Sentences about erasing and exporting a person's data: see `bot.domain.texts`."""
+
+from __future__ import annotations
+
+from bot.domain.privacy import Erased, Receipt
+
+FORGET_BUTTON = "Forget me"
+
+CONFIRM = (
+    "I will delete what I have of you in this workspace and in direct messages: your messages, "
+    "files and name, the answers to you, and summaries of them. What other people wrote stays, and "
+    "I delete no message that is shown here. This cannot be undone.\n\n"
+    "To confirm, press the button, or write `/forget me yes`."
+)
+NOT_YOUR_BUTTON = "This button forgets the person who asked for it. `/forget me` forgets you."
+HOW_TO_FORGET = "`/forget me` deletes everything that I have of you."
+
+HOW_TO_EXPORT = (
+    "An administrator can export what I have of you: `threadline export person {person}` writes a "
+    "file."
+)
+EXPORT_ON_PAGE = "`GET /me/export` returns everything that I have of you, as JSON lines."
+
+
+def forgotten(receipt: Receipt) -> str:
+    """The receipt of an erasure."""
+    return f"Done: {_counted(receipt.erased)}. Your receipt: `{receipt.id}`."
+
+
+def _counted(erased: Erased) -> str:
+    parts = [
+        _number(erased.messages, "message"),
+        _number(erased.files, "file"),
+        _number(erased.replies, "answer"),
+    ]
+    return f"I have deleted {parts[0]}, {parts[1]} and {parts[2]}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# ── the command line ──────────────────────────────────────────────────────────────────────────
+NOT_A_PERSON = (
+    "write a person as PLATFORM/WORKSPACE/USER, such as slack/T123/U456; * is every workspace"
+)
+NOT_A_CONVERSATION = "write a conversation as PLATFORM/WORKSPACE/CHANNEL/THREAD"
+NO_SUCH_CONVERSATION = "There is no such conversation."
+NOTHING_ERASED = "Nothing was erased."
+PINNED = "kept whatever its age"
+NOT_PINNED = "kept as long as its place says"
+NOT_A_TIME = "write a day, such as 2026-11-30"
+
+
+def no_database(path: str) -> str:
+    """The audit of a database that does not exist."""
+    return f"There is no database {path}: DATABASE_URL names it."
+
+
+def sure(person: str) -> str:
+    """A question to the operator."""
+    return f"Erase everything of {person}, for good? Write yes: "
+
+
+def erased_by_operator(person: str, receipt: Receipt) -> str:
+    """For the operator who erased a person."""
+    return f"{_counted(receipt.erased)} of {person}; receipt {receipt.id}"
+
+
+def pruned(erased: Erased) -> str:
+    """For the operator who erased what is old."""
+    return f"{_counted(erased)}, {_number(erased.conversations, 'conversation')} completely"

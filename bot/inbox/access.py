@@ -1,0 +1,183 @@
+"""Who may ask and command, and which messages are questions, before anything is stored.
+
+Invariant: nothing of a person who may not ask is stored or read. What the platform does not say
+refuses no message: it is stored, and withheld from requests until `bot.turns.access` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from bot.domain import access_texts
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
+from bot.domain.policy import ALLOWED, Access, AnswerMode, Controllers, Verdict
+from bot.inbox.background_replies import BackgroundReplies
+from bot.inbox.commands import CONTINUE, EFFORT, MODEL, RESET, RETRY, STOP, UNDO, number_of
+from bot.inbox.feedback_commands import COMMENT, VOTE
+from bot.ports.policy import Policy
+from bot.ports.store import Store
+
+log = structlog.stdlib.get_logger(__name__)
+
+CONTROLS = frozenset({STOP, RETRY, CONTINUE, UNDO, RESET})
+"""Commands that change what others see: for those who `controls` names."""
+
+FOR_ASKERS = frozenset({MODEL, EFFORT, VOTE, COMMENT})
+"""Commands about answers: for those who may ask. All other commands are for everyone who can see
+the conversation, or decide themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A message that concerns the bot, with the address that counts, and whether it may ask."""
+
+    incoming: Incoming
+    verdict: Verdict
+
+    @property
+    def refused(self) -> bool:
+        """Whether the message must not be stored."""
+        return self.verdict.access is Access.REFUSED
+
+    @property
+    def withheld(self) -> bool:
+        """Whether it is stored without being in requests: who its author is, is unknown."""
+        return self.verdict.access is Access.UNKNOWN
+
+
+class AccessGate:
+    """Applies the rules to messages and commands. None as `policy`: there are no rules."""
+
+    def __init__(self, *, policy: Policy | None, store: Store, replies: BackgroundReplies) -> None:
+        self._policy, self._store, self._replies = policy, store, replies
+
+    def listens(self, channel: ConversationKey, category: str = "") -> bool:
+        """See `AccessLookup.listens`."""
+        return self._policy is not None and self._policy.listens(channel, category)
+
+    # ── messages ──────────────────────────────────────────────────────────────────────────────
+    async def admit(self, incoming: Incoming) -> Admission | None:
+        """None if the message does not concern the bot. Raises StoreUnavailable."""
+        if not incoming.address.begins and await self._store.find(incoming.key) is None:
+            return None
+        address = await self._address(incoming)
+        if address is None:
+            return None
+        return Admission(replace(incoming, address=address), await self.verdict(incoming))
+
+    async def _address(self, incoming: Incoming) -> Address | None:
+        """The address of the message by the rules of its channel."""
+        address = incoming.address
+        if incoming.from_bot:
+            return None if address.begins else Address.ASIDE
+        if address is Address.FOLLOW_UP and await self._answers(incoming) is AnswerMode.MENTION:
+            return Address.ASIDE
+        if address is Address.CHANNEL:
+            is_blank = not incoming.text and not incoming.attachments
+            is_question = await self._answers(incoming) is AnswerMode.ALWAYS
+            return address if is_question and not is_blank else None
+        return address
+
+    async def _answers(self, incoming: Incoming) -> AnswerMode:
+        if self._policy is None:
+            return AnswerMode.THREAD
+        return (await self._policy.effective(incoming.key)).answers.value
+
+    async def verdict(self, incoming: Incoming) -> Verdict:
+        """Whether the author may ask; rules about people do not apply to bots."""
+        if incoming.from_bot:
+            return ALLOWED
+        return await self._may_ask(incoming.key, incoming.author)
+
+    async def _may_ask(self, key: ConversationKey, author: Author) -> Verdict:
+        return ALLOWED if self._policy is None else await self._policy.may_ask(key, author)
+
+    async def select_readable(self, messages: Sequence[Incoming]) -> list[Incoming]:
+        """Those earlier messages whose authors may ask: those of the others are not read."""
+        verdicts = await asyncio.gather(*map(self.verdict, _one_of_each_author(messages)))
+        by_author = dict(zip(map(_author, _one_of_each_author(messages)), verdicts, strict=True))
+        return [message for message in messages if by_author[_author(message)].allowed]
+
+    # ── commands ──────────────────────────────────────────────────────────────────────────────
+    async def refuse_command(self, command: Command) -> CommandReply | None:
+        """The reply to a person who may not do that; None if they may. Raises StoreUnavailable."""
+        verdict = await self._may_command(command)
+        if verdict.allowed:
+            return None
+        if command.source:
+            await self._store.record_command(command.source)
+        text = access_texts.command_refused(verdict.reason)
+        log.info("a command was refused", command=command.name, conversation=str(command.key))
+        return CommandReply(text, refused=True)
+
+    async def _may_command(self, command: Command) -> Verdict:
+        key, author = command.key, command.author
+        if self._policy is None or command.name not in CONTROLS | FOR_ASKERS:
+            return ALLOWED
+        if command.name in FOR_ASKERS:
+            return await self._policy.may_ask(key, author)
+        verdict = await self._may_control(self._policy, command)
+        if verdict.allowed and command.name == CONTINUE:  # which asks a question
+            return await self._policy.may_ask(key, author)
+        if verdict.allowed and command.name == RETRY:
+            return await self._may_repeat(self._policy, command)
+        return verdict
+
+    async def _may_control(self, policy: Policy, command: Command) -> Verdict:
+        key, author = command.key, command.author
+        took_part = True
+        if (await policy.effective(key)).controls.value is Controllers.PARTICIPANTS:
+            # Without a conversation there is nothing to control, which the command says.
+            took_part = await self._store.took_part(key, author.id) is not False
+        return await policy.may_control(key, author, took_part=took_part)
+
+    async def _may_repeat(self, policy: Policy, command: Command) -> Verdict:
+        """Whether an author of the answered questions may still ask: else the answer stays."""
+        authors = await self._store.askers(command.key, number_of(command))
+        verdicts = [await policy.may_ask(command.key, author) for author in authors]
+        if verdicts and all(each.access is Access.REFUSED for each in verdicts):
+            return Verdict(Access.REFUSED, access_texts.ASKER_REFUSED)
+        return ALLOWED
+
+    # ── people who may not ask ────────────────────────────────────────────────────────────────
+    async def refusal(self, key: ConversationKey, author: Author) -> str:
+        """See `AccessLookup.refusal`."""
+        verdict = await self._may_ask(key, author)
+        return await self._sentence(key, verdict) if verdict.access is Access.REFUSED else ""
+
+    async def refuse(self, admission: Admission) -> Receipt:
+        """Store nothing, and tell the author why, once a day. Raises StoreUnavailable."""
+        incoming, sentence = admission.incoming, await self._notice(admission)
+        log.info("a person may not ask", conversation=str(incoming.key), notice=bool(sentence))
+        if sentence:
+            self._replies.tell(incoming, sentence)
+        return Receipt.REFUSED
+
+    async def _notice(self, admission: Admission) -> str:
+        """What to tell the author of a refused message now; "" if they were told today.
+
+        Not empty counts as a notice that was sent. Raises StoreUnavailable.
+        """
+        incoming, reason = admission.incoming, admission.verdict.reason
+        if incoming.address is Address.ASIDE or incoming.late:
+            return ""  # it is no question, or none that still waits
+        if not await self._store.refusal_due(incoming.key, incoming.author.id, reason):
+            return ""
+        return await self._sentence(incoming.key, admission.verdict)
+
+    async def _sentence(self, key: ConversationKey, verdict: Verdict) -> str:
+        admins = () if self._policy is None else (await self._policy.effective(key)).admins
+        return access_texts.refused(verdict.reason, admins)
+
+
+def _author(message: Incoming) -> tuple[ConversationKey, str, bool]:
+    return message.key, message.author.id, message.from_bot
+
+
+def _one_of_each_author(messages: Sequence[Incoming]) -> list[Incoming]:
+    return list({_author(message): message for message in messages}.values())

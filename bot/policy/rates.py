@@ -1,0 +1,102 @@
+"""How many questions people and channels may ask in a minute.
+
+Invariant: no minute before a counted question has more of them than the rules allow at its place,
+also after a restart. A person's questions count together in all channels of a workspace. They are
+counted by the time at which they were sent, so that questions that were missed for an hour and
+arrive together do not count as a burst.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+from cachetools import TTLCache
+
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.inbox import CountedQuestion
+from bot.domain.policy import Limits
+from bot.ports.clock import Clock
+from bot.ports.policy import Policy
+
+MINUTE = 60.0
+
+MAX_ACCOUNTS = 100_000
+"""More people and channels than ask within a minute; it bounds the memory."""
+
+MAX_TIMES = 10_000
+"""Questions that are remembered of each: the largest limit that is kept exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateRefusal:
+    """A question comes too early, by `seconds`; `own`: because of the person's own questions."""
+
+    seconds: float
+    own: bool
+
+
+class QuestionRates:
+    """Counts questions, retries and continuations. None as `policy`: nothing is limited."""
+
+    def __init__(self, policy: Policy | None, clock: Clock) -> None:
+        self._policy, self._clock = policy, clock
+        # The times of the questions of each person and channel, in order.
+        self._times: TTLCache[Hashable, list[float]] = TTLCache(
+            MAX_ACCOUNTS, MINUTE, clock.monotonic
+        )
+
+    def restore(self, questions: Iterable[CountedQuestion]) -> None:
+        """Count the questions that were asked before the process started."""
+        for question in questions:
+            self.add(question.key, question.author, question.at)
+
+    async def count(self, key: ConversationKey, author: Author, at: float) -> RateRefusal | None:
+        """Count a question that was sent at `at`, in Unix seconds; a refused one does not count."""
+        refusal = await self.refusal(key, author, at)
+        if refusal is None:  # no await between the decision and the count
+            self.add(key, author.id, at)
+        return refusal
+
+    async def refusal(self, key: ConversationKey, author: Author, at: float) -> RateRefusal | None:
+        """Why a question that was sent at `at` is refused; None if it is not."""
+        limits = Limits()
+        if self._policy is not None:
+            limits = (await self._policy.effective(key)).limits.value
+        person, channel = _accounts(key, author.id)
+        waits = (
+            (self._wait(person, limits.questions_per_minute, at), True),
+            (self._wait(channel, limits.channel_questions_per_minute, at), False),
+        )
+        seconds, own = max(waits, key=lambda wait: wait[0])
+        return RateRefusal(seconds, own) if seconds > 0 else None
+
+    def add(self, key: ConversationKey, person: str, at: float) -> None:
+        """Count a question without asking whether it is allowed."""
+        for account in _accounts(key, person):
+            times = self._times.get(account, [])
+            insort(times, at)
+            del times[:-MAX_TIMES]
+            self._times[account] = times
+
+    def take_back(self, key: ConversationKey, author: Author, at: float) -> None:
+        """A counted question became none."""
+        for account in _accounts(key, author.id):
+            times = self._times.get(account, [])
+            if at in times:
+                times.remove(at)
+
+    def _wait(self, account: Hashable, limit: int | None, at: float) -> float:
+        """Seconds until the account has room for one more; 0 if it has."""
+        times = self._times.get(account, [])
+        last = bisect_right(times, at)
+        if limit is None or last - bisect_right(times, at - MINUTE, 0, last) < limit:
+            return 0.0
+        oldest = times[last - limit]
+        return min(MINUTE, max(1.0, oldest + MINUTE - self._clock.time()))
+
+
+def _accounts(key: ConversationKey, person: str) -> tuple[Hashable, Hashable]:
+    workspace = (key.platform, key.workspace)
+    return (*workspace, "person", person), (*workspace, "channel", key.channel)

@@ -1,0 +1,29 @@
+"""The audit port: an append-only record of who changed, read, exported, erased, or was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bot.domain.privacy import AuditEntry
+
+READ, LISTED = "conversation.read", "conversations.listed"
+EXPORTED, FORGOTTEN = "person.exported", "person.forgotten"
+REFUSED = "access.refused"
+
+
+class AuditLog(Protocol):
+    """Methods raise StoreUnavailable if the database fails.
+
+    What cannot be recorded must not happen.
+    """
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Append an entry, with the time of now. It is durable when this returns."""
+        ...
+
+    async def entries(
+        self, *, after: int = 0, since: float = 0.0, limit: int = 1_000
+    ) -> Sequence[AuditEntry]:
+        """Entries with an id above `after`, from `since` (Unix seconds) on, oldest first."""
+        ...

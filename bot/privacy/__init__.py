@@ -1,0 +1,1 @@
+"""Forgets people and old places, and exports what is known of a person."""

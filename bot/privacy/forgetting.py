@@ -1,0 +1,62 @@
+"""Erases a person, with a receipt.
+
+Invariant: the erasure is in the list beside the database before anything changes. After a crash the
+next start completes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from bot.domain.conversations import ConversationKey
+from bot.domain.privacy import AuditEntry, Erased, Erasure, Person, Receipt
+from bot.ports.audit import FORGOTTEN, AuditLog
+from bot.ports.privacy import ErasedHere, PrivacyStore
+
+log = structlog.stdlib.get_logger(__name__)
+
+QUOTES = 100
+"""Messages in one transaction that lose their quotes."""
+
+
+class Forgetter:
+    """Erases people; `connect` it to the turns."""
+
+    def __init__(self, *, store: PrivacyStore, audit: AuditLog) -> None:
+        self._store, self._audit = store, audit
+        self._follow: Callable[[ErasedHere], None] = lambda _here: None
+
+    def connect(self, follow: Callable[[ErasedHere], None]) -> None:
+        """Call `follow`, which ends or restarts turns, after each change of a conversation."""
+        self._follow = follow
+
+    async def forget(self, person: Person, *, by: str, key: ConversationKey) -> Receipt:
+        """Erase everything of a person until now. `by` is who asked for it, in the place `key`.
+
+        Raises StoreError and StoreUnavailable; the next start then completes the erasure.
+        """
+        entry = await self._store.list_erasure(person)
+        erased = await self._erase(person, entry)
+        # With the ids, which erase_rest replaces: only one place does that.
+        await self._audit.record(
+            AuditEntry(FORGOTTEN, key, actor=by, subject=person.id, details={"receipt": entry.id})
+        )
+        await self._store.erase_rest(person, entry)
+        if not await self._store.overwrite():
+            log.warning("what was erased is still in SQLite's log: the next start overwrites it")
+        log.info("a person was erased", receipt=entry.id, messages=erased.messages)
+        return Receipt(entry.id, entry.at, erased)
+
+    async def _erase(self, person: Person, entry: Erasure) -> Erased:
+        names = await self._store.names_of(person, entry.at)
+        erased = Erased()
+        for conversation in await self._store.conversations_of(person, entry.at):
+            here = await self._store.erase_in(conversation, person, entry.at)
+            self._follow(here)
+            erased += here.erased
+        quoting = await self._store.quoting(person.platform, names)
+        for start in range(0, len(quoting), QUOTES):
+            await self._store.erase_quotes(quoting[start : start + QUOTES], names)
+        return erased

@@ -1,0 +1,97 @@
+"""Erases, each night, what is older than its place keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+
+import structlog
+
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import StoreUnavailable
+from bot.domain.privacy import Erased
+from bot.ports.clock import Clock
+from bot.ports.privacy import OldConversation, PrivacyStore
+
+log = structlog.stdlib.get_logger(__name__)
+
+NIGHT = 3
+"""The hour, in the time zone of the settings, at which few people ask anything."""
+
+AFTER_START_SECONDS = 600.0
+"""The first pass after a start, when platforms are connected: a machine may be off at night."""
+
+DAY_SECONDS = 86_400.0
+PAGE = 200
+
+Days = Callable[[ConversationKey], Awaitable[int | None]]
+"""How many days a channel keeps its messages; 0 for good, None if that is not known now."""
+
+
+class RetentionKeeper:
+    """The nightly pass. `days` says how long a channel keeps messages."""
+
+    def __init__(
+        self, *, store: PrivacyStore, days: Days, clock: Clock, zone: tzinfo | None = None
+    ) -> None:
+        self._store, self._days, self._clock, self._zone = store, days, clock, zone
+
+    async def run(self) -> None:
+        """Erase what is old, soon after the start and then each night, until cancelled."""
+        await self._clock.sleep(AFTER_START_SECONDS)
+        while True:
+            try:
+                await self.prune()
+            except StoreUnavailable as error:
+                log.warning("old messages are not erased tonight", error=str(error))
+            await self._clock.sleep(seconds_until_night(self._clock.time(), self._zone))
+
+    async def prune(self) -> Erased:
+        """Erase what is too old now, and overwrite it. Raises StoreUnavailable."""
+        now, erased = self._clock.time(), Erased()
+        known: dict[ConversationKey, int | None] = {}
+        after = 0
+        while page := await self._store.old_conversations(
+            before=now - DAY_SECONDS, after=after, limit=PAGE
+        ):
+            after = page[-1].id
+            for conversation in page:
+                erased += await self._prune_one(conversation, known, now)
+        for channel, days in known.items():
+            if days:
+                await self._store.erase_usage(channel, now - days * DAY_SECONDS)
+        if erased != Erased():
+            await self._store.overwrite()
+            log.info("old messages erased", messages=erased.messages, replies=erased.replies)
+        unknown = sum(days is None for days in known.values())
+        if unknown:
+            log.warning("channels without a known age limit are kept", channels=unknown)
+        return erased
+
+    async def _prune_one(
+        self,
+        conversation: OldConversation,
+        known: dict[ConversationKey, int | None],
+        now: float,
+    ) -> Erased:
+        channel = replace(conversation.key, thread="")
+        if channel not in known:
+            known[channel] = await self._days(channel)
+        days, erased = known[channel], Erased()
+        if not days:
+            return erased
+        while (step := await self._store.erase_step(conversation.id, now - days * DAY_SECONDS)) != (
+            Erased()
+        ):
+            erased += step
+        return erased
+
+
+def seconds_until_night(now: float, zone: tzinfo | None) -> float:
+    """Seconds until the next night's hour, at least one."""
+    moment = datetime.fromtimestamp(now, UTC).astimezone(zone)
+    night = moment.replace(hour=NIGHT, minute=0, second=0, microsecond=0)
+    if night <= moment:
+        night += timedelta(days=1)
+    return max(1.0, night.timestamp() - now)

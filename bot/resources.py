@@ -1,0 +1,211 @@
+"""The open database and the models, with the values that are built from these alone.
+
+They know no adapter: adapters read from them, and `bot.core` wires both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from bot.common.clock import SystemClock
+from bot.common.retry import retry_while_unavailable
+from bot.config.fields import split
+from bot.config.model_names import is_pattern
+from bot.config.models import resolve
+from bot.config.policy_rules import resolve_policy
+from bot.config.providers import ModelsConfig
+from bot.config.settings import Settings
+from bot.content.extraction import SandboxExtractor
+from bot.content.fetcher import DeferredLinkReader, Readers
+from bot.context.budgets import ContextBudgets
+from bot.context.estimates import TokenEstimates
+from bot.context.report import WindowReporter
+from bot.context.requests import ContextPorts, TurnOptions
+from bot.domain.errors import StoreUnavailable
+from bot.domain.policy import Override
+from bot.domain.turns import Suspect
+from bot.llm.model_server import ModelOptions
+from bot.llm.prices import ModelPrices
+from bot.llm.registry import ModelRegistry
+from bot.llm.transcribers import build_transcriber
+from bot.policy.budgets import PolicyBudgets
+from bot.policy.rates import MINUTE, QuestionRates
+from bot.policy.rules import PolicyRules
+from bot.policy.usage import UsageReports
+from bot.ports.attachments import LinkReader
+from bot.ports.clock import Clock
+from bot.ports.policy import Policy
+from bot.ports.spending import BudgetSource
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.store.sqlite import SqliteStore
+
+log = structlog.stdlib.get_logger(__name__)
+
+CALM_PLATFORMS = frozenset({"discord"})
+"""Discord shows each button in a row below the reply, in full size; Slack's own feedback element
+and the page's buttons are small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
+    are several workspaces.
+    """
+
+    store: SqliteStore
+    models: ModelRegistry
+    readers: Readers
+    context: ContextPorts
+    policy: PolicyRules
+    rates: QuestionRates
+    forgetter: Forgetter
+    exporter: Exporter
+    is_shared: bool = False
+    suspects: Sequence[Suspect] = ()
+
+
+@contextlib.asynccontextmanager
+async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Resources]:
+    """Open the database, then the models; both are closed in reverse order."""
+    async with (
+        contextlib.aclosing(_prepare_models(settings, clock)) as models,
+        contextlib.aclosing(build_readers(settings, clock)) as readers,
+        SqliteStore.open(settings.database_path, clock=clock) as store,
+    ):
+        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
+        policy.set_overrides(await _read_overrides(store, clock))
+        context = build_context(settings, store, clock, policy)
+        suspects = await _read_suspects(store)
+        rates, is_shared = QuestionRates(policy, clock), False
+        with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
+            rates.restore(await store.recent_questions(clock.time() - MINUTE))
+            is_shared = await store.has_several_workspaces()
+        yield Resources(
+            store=store,
+            models=models,
+            readers=readers,
+            context=context,
+            policy=policy,
+            rates=rates,
+            is_shared=is_shared,
+            forgetter=Forgetter(store=store.privacy(), audit=store.audit()),
+            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+            suspects=suspects,
+        )
+
+
+def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
+    """The registry of the configured models, which `prepare` builds."""
+    options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
+    return ModelRegistry(config, options)
+
+
+async def find_unpriced(settings: Settings) -> Sequence[str]:
+    """The configured models whose price is not known, without those of whole servers."""
+    config, clock = resolve(settings), SystemClock()
+    names = dict.fromkeys((*config.chain, *config.choices, *config.assigned))
+    async with contextlib.aclosing(build_models(settings, config, clock)) as models:
+        prices = ModelPrices(models, now=clock.time)
+        return await prices.find_unpriced([name for name in names if not is_pattern(name)])
+
+
+def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
+    models = build_models(settings, resolve(settings), clock)
+    models.prepare()
+    return models
+
+
+async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override]:
+    """What administrators set by command. Waits for a failing database: without it, a channel could
+    be answered by another model than the one that it was given.
+    """
+    return await retry_while_unavailable(store.policies().list_overrides, clock.sleep)
+
+
+def build_context(
+    settings: Settings, store: SqliteStore, clock: Clock, policy: Policy | None = None
+) -> ContextPorts:
+    """What requests to models are built with."""
+    return ContextPorts(
+        store=store,
+        contexts=store.contexts(),
+        budgets=ContextBudgets(
+            context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens
+        ),
+        estimates=TokenEstimates(store.contexts()),
+        clock=clock,
+        options=_turn_options(settings),
+        policy=policy,
+    )
+
+
+def build_reporter(resources: Resources) -> WindowReporter:
+    """Describes contexts for commands and the page."""
+    return WindowReporter(
+        ports=resources.context,
+        models=resources.models,
+        attachments=resources.store.attachments(),
+    )
+
+
+def build_usage_reports(
+    settings: Settings, resources: Resources, clock: Clock, budgets: BudgetSource | None = None
+) -> UsageReports:
+    """Says what was used, and what is left of the budgets (by default those of the rules)."""
+    policy = resources.policy
+    return UsageReports(
+        store=resources.store.spending(),
+        budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
+async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
+    suspects: Sequence[Suspect] = ()
+    with contextlib.suppress(
+        StoreUnavailable
+    ):  # claims count deaths, too, so suspects are still recognized
+        suspects = await store.suspects()
+    if store.death is not None:
+        log.error("the previous process died", turns=store.death.running, suspects=len(suspects))
+    return suspects
+
+
+def build_readers(settings: Settings, clock: Clock) -> Readers:
+    """What reads files, links and speech; raises SettingsError for an unknown speech model."""
+    return Readers(
+        links=DeferredLinkReader(partial(_make_link_reader, settings, clock)),
+        extractor=SandboxExtractor(pages=settings.attachment_pages),
+        transcriber=build_transcriber(settings.transcription_model, resolve(settings).providers),
+    )
+
+
+def _make_link_reader(settings: Settings, clock: Clock) -> LinkReader:
+    from bot.content.link_reader import PublicLinkReader
+
+    return PublicLinkReader(
+        clock=clock,
+        allowed_hosts=split(settings.link_allowed_hosts),
+        denied_hosts=split(settings.link_denied_hosts),
+        private_hosts=split(settings.link_private_hosts),
+    )
+
+
+def _turn_options(settings: Settings) -> TurnOptions:
+    return TurnOptions(
+        system_prompt=settings.prompt,
+        zone=settings.zone,
+        context_tokens=settings.context_tokens,
+        max_output_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+        max_concurrent=settings.max_concurrent_turns,
+        max_queued=settings.max_queued_turns,
+        reasoning=settings.reasoning,
+    )

@@ -1,0 +1,96 @@
+"""People who may not ask: their withheld messages, and who has heard why.
+
+Invariants: no request contains a withheld message; a person hears it once a day, however often the
+process restarts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.turns import Fence
+from bot.store import audit, rows
+
+TOLD_SECONDS = 86_400.0
+"""How long a person who was told why they may not ask is not told again."""
+
+
+def withhold(db: sqlite3.Connection, fence: Fence, questions: Collection[int]) -> None:
+    """See `Store.withhold`."""
+    rows.require(db, fence)
+    found = db.execute(
+        "SELECT id, withheld FROM messages WHERE turn_id = ? AND kind = 'question'", (fence.turn,)
+    ).fetchall()
+    for row in found:
+        if bool(row["withheld"]) is not (row["id"] in questions):
+            set_withheld(db, row["id"], withheld=row["id"] in questions)
+
+
+def set_withheld(db: sqlite3.Connection, message: int, *, withheld: bool) -> None:
+    """Keep a message out of requests from now on, or let it in; its summary is written again."""
+    changed = db.execute(
+        "UPDATE messages SET withheld = ? WHERE id = ? RETURNING conversation_id, epoch, idx",
+        (withheld, message),
+    ).fetchone()
+    if changed["idx"] is None:  # no summary covers it, and no window contains it
+        return
+    db.execute(
+        "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = ?",
+        (changed["conversation_id"],),
+    )
+    db.execute(
+        "DELETE FROM summaries WHERE conversation_id = ? AND epoch = ? AND before_idx > ?",
+        tuple(changed),
+    )
+
+
+def refusal_due(
+    db: sqlite3.Connection, now: float, key: ConversationKey, person: str, reason: str
+) -> bool:
+    """See `Store.refusal_due`."""
+    due = db.execute(
+        "INSERT INTO refusals_told (platform, workspace, person, told_at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (platform, workspace, person) DO UPDATE SET told_at = excluded.told_at"
+        " WHERE told_at <= excluded.told_at - ? RETURNING 1",
+        (key.platform, key.workspace, person, now, TOLD_SECONDS),
+    ).fetchone()
+    if due is None:
+        return False
+    audit.record(db, now, "access.refused", key=key, actor=person, details={"reason": reason})
+    return True
+
+
+def took_part(db: sqlite3.Connection, key: ConversationKey, person: str) -> bool | None:
+    """See `Store.took_part`. Looks at the present epoch and the one before, which an undo brings
+    back.
+    """
+    row = rows.find(db, key)
+    if row is None:
+        return None
+    if row["began_by_id"] == person:
+        return True
+    found = db.execute(
+        "SELECT 1 FROM messages WHERE conversation_id = :conversation AND author_id = :person"
+        " AND epoch >= coalesce((SELECT max(epoch) FROM messages"
+        "  WHERE conversation_id = :conversation AND epoch < :epoch"
+        "  AND idx IS NOT NULL AND erased_at IS NULL), :epoch) LIMIT 1",
+        {"conversation": row["id"], "person": person, "epoch": row["epoch"]},
+    )
+    return found.fetchone() is not None
+
+
+def askers(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> list[Author]:
+    """See `Store.askers`."""
+    row = rows.find(db, key)
+    if row is None:
+        return []
+    found = db.execute(
+        "SELECT DISTINCT author_id, author_name FROM messages"
+        " WHERE turn_id = coalesce(:turn, (SELECT max(id) FROM turns"
+        "  WHERE conversation_id = :conversation))"
+        " AND conversation_id = :conversation AND kind = 'question' AND erased_at IS NULL",
+        {"turn": turn, "conversation": row["id"]},
+    )
+    return [Author(*each) for each in found]

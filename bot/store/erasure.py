@@ -1,0 +1,335 @@
+"""Erases a person: their messages, files, names, and what repeats them.
+
+Invariant: a conversation that was only the person's disappears. In one with others, the places of
+the person's messages stay, empty, and so do the answers to others, unless they repeat the person.
+See docs/decisions/2026-11-30-forgetting-a-person.md.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.domain.conversations import ConversationKey
+from bot.domain.inbox import Change
+from bot.domain.privacy import ERASED, Erased, Erasure, Person
+from bot.domain.repetition import Repetition
+from bot.store import edits, spending
+
+TOMBSTONE_SECONDS = (
+    3_600.0  # as in bot.store.edits: a late redelivery must not bring a message back
+)
+
+_EXTRACT_CHARACTERS = 200_000  # of one file that are compared with other people's replies
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedHere:
+    """The erasure in one conversation.
+
+    `changes` are the turns that are affected, `gone` is the conversation if it was deleted.
+    """
+
+    erased: Erased = field(default_factory=Erased)
+    changes: Sequence[Change] = ()
+    gone: ConversationKey | None = None
+
+
+def conversations_of(db: sqlite3.Connection, person: Person, until: float) -> list[int]:
+    """The conversations that the person began or wrote in, by row id."""
+    found = db.execute(
+        "SELECT id, workspace FROM conversations WHERE platform = :platform AND began_by_id = :id"
+        " AND created_at <= :until"
+        " UNION SELECT conversations.id, workspace FROM messages"
+        " JOIN conversations ON conversations.id = conversation_id"
+        " WHERE author_id = :id AND platform = :platform AND messages.created_at <= :until",
+        {"platform": person.platform, "id": person.id, "until": until},
+    ).fetchall()
+    return [row["id"] for row in found if person.covers(row["workspace"])]
+
+
+def erase_in(
+    db: sqlite3.Connection, now: float, conversation: int, person: Person, until: float
+) -> ErasedHere:
+    """Erase the person's messages until then in one conversation."""
+    row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation,)).fetchone()
+    if row is None:
+        return ErasedHere()
+    messages = _messages(db, conversation, person, until)
+    if _is_alone(db, conversation, person, until):
+        return _delete(db, now, row, messages)
+    return _erase_among_others(db, now, row, messages, person)
+
+
+def _messages(
+    db: sqlite3.Connection, conversation: int, person: Person, until: float
+) -> list[sqlite3.Row]:
+    return db.execute(
+        "SELECT * FROM messages WHERE conversation_id = ? AND author_id = ? AND created_at <= ?"
+        " ORDER BY id",
+        (conversation, person.id, until),
+    ).fetchall()
+
+
+def _is_alone(db: sqlite3.Connection, conversation: int, person: Person, until: float) -> bool:
+    """Whether no one else, and not the person later, wrote in the conversation."""
+    found = db.execute(
+        "SELECT 1 FROM messages WHERE conversation_id = ? AND author_id IS NOT NULL"
+        " AND author_id <> ? AND (author_id <> ? OR created_at > ?) LIMIT 1",
+        (conversation, ERASED, person.id, until),
+    )
+    return found.fetchone() is None
+
+
+# ── a conversation that was only the person's ─────────────────────────────────────────────────
+def _delete(
+    db: sqlite3.Connection, now: float, row: sqlite3.Row, messages: Sequence[sqlite3.Row]
+) -> ErasedHere:
+    erased = Erased(1, len(messages), _count_files(db, messages), _count_replies(db, row["id"]))
+    recent = [(m["source"], now) for m in messages if m["created_at"] > now - TOMBSTONE_SECONDS]
+    known = [each for each in recent if each[0]]
+    db.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", known)
+    db.execute("DELETE FROM conversations WHERE id = ?", (row["id"],))
+    key = ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"])
+    return ErasedHere(erased, gone=key)
+
+
+def _count_files(db: sqlite3.Connection, messages: Sequence[sqlite3.Row]) -> int:
+    count = "SELECT count(*) FROM attachments WHERE message_id = ?"
+    return sum(db.execute(count, (each["id"],)).fetchone()[0] for each in messages)
+
+
+def _count_replies(db: sqlite3.Connection, conversation: int) -> int:
+    (replies,) = db.execute(
+        "SELECT count(*) FROM turns WHERE conversation_id = ? AND content <> ''", (conversation,)
+    ).fetchone()
+    return int(replies)
+
+
+# ── a conversation with other people ──────────────────────────────────────────────────────────
+def _erase_among_others(
+    db: sqlite3.Connection,
+    now: float,
+    row: sqlite3.Row,
+    messages: Sequence[sqlite3.Row],
+    person: Person,
+) -> ErasedHere:
+    said = Repetition(_texts(db, messages), {each["author_name"] or "" for each in messages})
+    files = _count_files(db, messages)
+    changes = [_erase_message(db, now, each) for each in messages]
+    db.executemany(
+        "UPDATE messages SET author_id = ?, author_name = '' WHERE id = ?",
+        [(ERASED, each["id"]) for each in messages],
+    )
+    asked = {each["turn_id"] for each in messages if each["turn_id"] is not None}
+    replies = sum(_erase_reply(db, now, turn) for turn in _repeating(db, row["id"], asked, said))
+    for other in _others(db, row["id"]):
+        _erase_quotes(db, other, said)
+    _rename(db, row, person, said)
+    return ErasedHere(Erased(0, len(messages), files, replies), changes)
+
+
+def _erase_message(db: sqlite3.Connection, now: float, message: sqlite3.Row) -> Change:
+    """Erase a message. A reply that is shown completely stays on the platform."""
+    turn = db.execute("SELECT state FROM turns WHERE id = ?", (message["turn_id"],)).fetchone()
+    is_running = turn is not None and turn["state"] != "done"
+    return edits.erase_message(db, message, is_running, now)
+
+
+def _texts(db: sqlite3.Connection, messages: Sequence[sqlite3.Row]) -> Iterator[str]:
+    for each in messages:
+        yield each["content"]
+        for name, text in db.execute(
+            "SELECT name, substr(coalesce(text, ''), 1, ?) FROM attachments"
+            " LEFT JOIN extracts ON extracts.digest = attachments.digest WHERE message_id = ?",
+            (_EXTRACT_CHARACTERS, each["id"]),
+        ):
+            yield name
+            yield text
+
+
+def _repeating(
+    db: sqlite3.Connection, conversation: int, asked: set[int], said: Repetition
+) -> Iterator[sqlite3.Row]:
+    """The ended turns that answer the person, or whose reply repeats them."""
+    found = db.execute(
+        "SELECT * FROM turns WHERE conversation_id = ? AND state = 'done' AND outcome IS NOT NULL",
+        (conversation,),
+    ).fetchall()
+    for turn in found:
+        text = f"{turn['content'] or ''}\n{turn['display'] or ''}"
+        if text.strip() and (turn["id"] in asked or said.is_in(text)):
+            yield turn
+
+
+def _erase_reply(db: sqlite3.Connection, now: float, turn: sqlite3.Row) -> int:
+    db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))
+    db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn["id"],))
+    db.execute(
+        "UPDATE messages SET content = '', parts = NULL, erased_at = coalesce(erased_at, ?)"
+        " WHERE turn_id = ? AND kind = 'reply'",
+        (now, turn["id"]),
+    )
+    return 1
+
+
+def _others(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
+    """Messages of others that may quote someone."""
+    return db.execute(
+        "SELECT id, content FROM messages WHERE conversation_id = ? AND kind <> 'reply'"
+        " AND instr(content, '>') > 0",
+        (conversation,),
+    ).fetchall()
+
+
+def _erase_quotes(
+    db: sqlite3.Connection, message: sqlite3.Row | Mapping[str, Any], said: Repetition
+) -> None:
+    text = said.without_quotes(message["content"])
+    if text != message["content"]:
+        db.execute("UPDATE messages SET content = ? WHERE id = ?", (text, message["id"]))
+
+
+def _rename(
+    db: sqlite3.Connection, row: sqlite3.Row, person: Person | None, said: Repetition
+) -> None:
+    """Remove the person from what the conversation itself says, and its summary."""
+    db.execute("DELETE FROM summaries WHERE conversation_id = ?", (row["id"],))
+    if person is not None and row["began_by_id"] == person.id:
+        db.execute(
+            "UPDATE conversations SET began_by_id = NULL, began_by_name = NULL WHERE id = ?",
+            (row["id"],),
+        )
+    (name,) = db.execute("SELECT name FROM conversations WHERE id = ?", (row["id"],)).fetchone()
+    if said.is_in(name):
+        db.execute("UPDATE conversations SET name = '' WHERE id = ?", (row["id"],))
+
+
+# ── everything else ───────────────────────────────────────────────────────────────────────────
+def names_of(db: sqlite3.Connection, person: Person, until: float) -> list[str]:
+    """The names that the person had."""
+    found = db.execute(
+        "SELECT DISTINCT author_name FROM messages"
+        " JOIN conversations ON conversations.id = conversation_id"
+        " WHERE author_id = ? AND platform = ? AND messages.created_at <= ?",
+        (person.id, person.platform, until),
+    )
+    return [name for (name,) in found if name]
+
+
+def quoting(db: sqlite3.Connection, platform: str, names: Sequence[str]) -> list[int]:
+    """The messages that quote one of `names`, anywhere on the platform. Reads every message."""
+    labels = [label for name in names for label in (f"{name} wrote:", f"In reply to {name}:")]
+    if not labels:
+        return []
+    either = " OR ".join(["instr(content, ?)"] * len(labels))
+    found = db.execute(
+        "SELECT messages.id FROM messages"  # noqa: S608 - our words
+        " JOIN conversations ON conversations.id = conversation_id"
+        f" WHERE platform = ? AND ({either})",
+        (platform, *labels),
+    )
+    return [row["id"] for row in found]
+
+
+def erase_quotes(
+    db: sqlite3.Connection, now: float, messages: Sequence[int], names: Sequence[str]
+) -> None:
+    """Remove what these messages quote of a person with these names, and the answers to it."""
+    for message in messages:
+        row = db.execute(
+            "SELECT conversations.*, messages.id AS message, content FROM messages"
+            " JOIN conversations ON conversations.id = conversation_id WHERE messages.id = ?",
+            (message,),
+        ).fetchone()
+        if row is None:
+            continue
+        said = Repetition([Repetition((), names).quoted_in(row["content"])], names)
+        _erase_quotes(db, {"id": row["message"], "content": row["content"]}, said)
+        for turn in _repeating(db, row["id"], set(), said):
+            _erase_reply(db, now, turn)
+        _rename(db, row, None, said)
+
+
+def erase_rest(db: sqlite3.Connection, now: float, person: Person, erasure: Erasure) -> None:
+    """Erase the person from the audit, rules and refusals, and record that the erasure is done."""
+    at = {"platform": person.platform, "id": person.id, "name": f"erased:{erasure.id}"}
+    workspaces = _covered(db, person)
+    for workspace in workspaces:
+        _erase_records(db, {**at, "workspace": workspace})
+    db.execute(
+        "DELETE FROM feedback WHERE person = :id AND turn_id IN (SELECT turns.id FROM turns"
+        " JOIN conversations ON conversations.id = conversation_id WHERE platform = :platform)",
+        at,
+    )
+    db.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?)", (erasure.id, now))
+
+
+def _covered(db: sqlite3.Connection, person: Person) -> list[str]:
+    """The workspaces in which a table may name the person."""
+    tables = ("conversations", "audit", "refusals_told", "policy_overrides", "usage_by_day")
+    found = {
+        row["workspace"]
+        for table in tables
+        for row in db.execute(
+            f"SELECT DISTINCT workspace FROM {table} WHERE platform = ?",  # noqa: S608 - ours
+            (person.platform,),
+        )
+    }
+    return [each for each in found | {person.id} if person.covers(each)]
+
+
+def _erase_records(db: sqlite3.Connection, at: dict[str, str]) -> None:
+    place = " WHERE platform = :platform AND workspace = :workspace"
+    spending.forget_person(db, at["platform"], at["workspace"], at["id"])
+    if at["workspace"] == at["id"]:  # the page has a workspace for each person
+        spending.rename_workspace(db, at["platform"], at["workspace"], at["name"])
+        for table in ("commands", "tombstones"):
+            db.execute(
+                f"DELETE FROM {table} WHERE source LIKE :platform || '/%'"  # noqa: S608 - ours
+                " AND instr(source, :platform || '/' || :id || '/') = 1",
+                at,
+            )
+    db.execute(f"DELETE FROM refusals_told {place} AND person = :id", at)  # noqa: S608 - ours
+    db.execute(
+        f"UPDATE policy_overrides SET set_by = '{ERASED}', set_by_name = ''"  # noqa: S608 - ours
+        f"{place} AND set_by = :id",
+        at,
+    )
+    db.execute(
+        "UPDATE audit SET actor = iif(actor = :id, :name, actor),"  # noqa: S608 - ours
+        " subject = iif(subject = :id, :name, subject),"
+        f" workspace = iif(workspace = :id, :name, workspace) {place}"
+        " AND :id IN (actor, subject, workspace)",
+        at,
+    )
+
+
+def people(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Everyone whose id the database has: platforms and ids."""
+    found = db.execute(
+        "SELECT DISTINCT platform, author_id AS id FROM messages"
+        " JOIN conversations ON conversations.id = conversation_id WHERE author_id IS NOT NULL"
+        " UNION SELECT platform, began_by_id FROM conversations WHERE began_by_id IS NOT NULL"
+        " UNION SELECT platform, actor FROM audit UNION SELECT platform, subject FROM audit"
+        " UNION SELECT platform, person FROM refusals_told"
+        " UNION SELECT platform, set_by FROM policy_overrides"
+        " UNION SELECT platform, person FROM usage_by_day"
+        " UNION SELECT platform, person FROM model_requests WHERE person <> ''"
+    )
+    for row in found.fetchall():
+        if row["id"] and row["id"] != ERASED and not row["id"].startswith("erased:"):
+            yield row["platform"], row["id"]
+
+
+def applied(db: sqlite3.Connection) -> set[str]:
+    """The ids of the erasures that were applied to this database."""
+    return {row["id"] for row in db.execute("SELECT id FROM erasures")}
+
+
+def has_erasures(db: sqlite3.Connection) -> bool:
+    """Whether the schema is new enough for this module."""
+    found = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'erasures'")
+    return found.fetchone() is not None

@@ -1,0 +1,200 @@
+"""The list of erasures beside the database, which a restored backup cannot take back.
+
+Invariants: an erasure is in the list before it changes the database; the list has digests and no
+names; a database is in use only after every entry of the list was applied to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bot.domain.errors import StoreError
+from bot.domain.privacy import Erasure, Person
+from bot.store import erasure, files
+from bot.store.errors import translate_errors
+
+log = structlog.stdlib.get_logger(__name__)
+
+_CHECKPOINT_SECONDS = 10.0
+
+
+class ErasureList:
+    """The file `threadline.erased` beside `threadline.db`."""
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_suffix(".erased")
+        self._known: dict[str, list[Erasure]] | None = None  # by digest, once it was asked for
+        self._known_salt: bytes | None = None
+
+    def add(self, person: Person, at: float) -> Erasure:
+        """Append an erasure and flush it to the disk. Raises StoreError."""
+        entry = Erasure(
+            secrets.token_hex(6), self.digest(person.platform, person.id), person.platform,
+            person.workspace, at,
+        )  # fmt: skip
+        self._append(json.dumps(asdict(entry)))
+        self._known = None
+        return entry
+
+    def has(self, platform: str, workspace: str, user: str, sent_at: float) -> bool:
+        """Whether a message of this time is a person's who was erased later.
+
+        Platforms still have it, and may deliver it again or return it as a thread's history.
+        """
+        if self._known is None:
+            self._known = {}
+            for entry in self.entries():
+                self._known.setdefault(entry.person, []).append(entry)
+        if not self._known:
+            return False
+        erasures = self._known.get(self.digest(platform, user), ())
+        return any(
+            sent_at <= entry.at and Person(platform, entry.workspace, user).covers(workspace)
+            for entry in erasures
+        )
+
+    def entries(self) -> Sequence[Erasure]:
+        """All erasures, oldest first. Raises StoreError."""
+        return [Erasure(**entry) for line in self._lines()[1:] if (entry := _parse(line))]
+
+    def digest(self, platform: str, user: str) -> str:
+        """The digest of a person: with the file's salt, so that tables made in advance fail."""
+        return _digest(self._salt(), platform, user)
+
+    def _salt(self) -> bytes:
+        if self._known_salt is None:
+            lines = self._lines()
+            if not lines:
+                self._append(json.dumps({"salt": secrets.token_hex(16)}))
+                lines = self._lines()
+            self._known_salt = bytes.fromhex(json.loads(lines[0])["salt"])
+        return self._known_salt
+
+    def _lines(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        with self._translate_errors():
+            return [
+                line for line in self.path.read_text().splitlines(keepends=True) if line[-1] == "\n"
+            ]
+
+    def _append(self, line: str) -> None:
+        with self._translate_errors():
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                size = os.fstat(descriptor).st_size
+                is_cut = size and os.pread(descriptor, 1, size - 1) != b"\n"
+                os.write(descriptor, f"{chr(10) if is_cut else ''}{line}\n".encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}.") from error
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """The entry; None for a line that was being written when the machine stopped."""
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError:
+        log.warning("the list of erasures has a line that was not written completely")
+        return None
+    return entry
+
+
+def _digest(salt: bytes, platform: str, user: str) -> str:
+    name = json.dumps([platform, user]).encode()
+    return hashlib.blake2b(name, key=salt, digest_size=20).hexdigest()
+
+
+# ── applying ──────────────────────────────────────────────────────────────────────────────────
+def apply_missing(path: Path, erased: ErasureList, now: float) -> int:
+    """Apply the list's erasures that the database at `path` does not have; returns their number.
+
+    No other connection may be open. Raises StoreError and StoreUnavailable.
+    """
+    entries = erased.entries()
+    if not entries or not path.exists():
+        return 0
+    with translate_errors(path), closing(_connect(path)) as db:
+        if not erasure.has_erasures(db):  # the start's migration comes first
+            return 0
+        done = erasure.applied(db)
+        missing = [entry for entry in entries if entry.id not in done]
+        if missing:
+            _apply_all(db, erased, missing, now)
+            log.warning("the database had people who were erased", erasures=len(missing))
+    if missing:
+        truncate_log(path)
+    return len(missing)
+
+
+def _apply_all(
+    db: sqlite3.Connection, erased: ErasureList, missing: Sequence[Erasure], now: float
+) -> None:
+    people = {erased.digest(*each): each for each in erasure.people(db)}
+    for entry in missing:
+        platform, user = people.get(entry.person, (entry.platform, ""))
+        apply(db, Person(platform, entry.workspace, user), entry, now)
+    while files.has_discarded(db):
+        files.purge_chunk(db)
+
+
+def apply(db: sqlite3.Connection, person: Person, entry: Erasure, now: float) -> None:
+    """Erase a person from a database that no one uses, each conversation in a transaction."""
+    if person.id:
+        names = erasure.names_of(db, person, entry.at)
+        for conversation in erasure.conversations_of(db, person, entry.at):
+            with _transaction(db):
+                erasure.erase_in(db, now, conversation, person, entry.at)
+        with _transaction(db):
+            erasure.erase_quotes(db, now, erasure.quoting(db, person.platform, names), names)
+    with _transaction(db):
+        erasure.erase_rest(db, now, person, entry)
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
+    db.row_factory = sqlite3.Row
+    for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
+        db.execute(f"PRAGMA {pragma}")
+    return db
+
+
+def truncate_log(path: Path) -> bool:
+    """Write SQLite's log into the database and empty it: it has the pages as they were before.
+
+    Returns whether that was possible; readers may be in the way.
+    """
+    with translate_errors(path), closing(_connect(path)) as db:
+        db.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_SECONDS * 1_000)}")
+        busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy

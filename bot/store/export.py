@@ -1,0 +1,114 @@
+"""Everything that the database has of one person, as records."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.domain.privacy import Person
+from bot.store import erasure
+
+Record = Mapping[str, Any]
+
+
+def export_person(db: sqlite3.Connection, person: Person) -> list[Record]:
+    """The records of the person beside messages."""
+    names = erasure.names_of(db, person, 2**62)
+    records: list[Record] = [{"type": "person", "person": str(person), "names": sorted(names)}]
+    for row in db.execute(
+        "SELECT * FROM audit WHERE platform = ? AND :id IN (actor, subject) ORDER BY id",
+        (person.platform, person.id),
+    ):
+        if person.covers(row["workspace"]):
+            records.append({
+                "type": "audit", "at": row["at"], "action": row["action"],
+                "channel": row["channel"], "details": json.loads(row["details"]),
+            })  # fmt: skip
+    for row in db.execute(
+        "SELECT feedback.*, messages.uid FROM feedback JOIN turns ON turns.id = feedback.turn_id"
+        " JOIN conversations ON conversations.id = turns.conversation_id"
+        " LEFT JOIN messages ON messages.turn_id = turns.id AND kind = 'reply'"
+        " WHERE person = ? AND platform = ?",
+        (person.id, person.platform),
+    ):
+        records.append({
+            "type": "feedback", "reply": row["uid"], "vote": row["vote"],
+            "comment": row["comment"], "at": row["updated_at"],
+        })  # fmt: skip
+    return records
+
+
+def export_messages(
+    db: sqlite3.Connection, person: Person, *, after: int, limit: int
+) -> tuple[list[Record], int]:
+    """The person's messages with a row id above `after`, with their files and the replies to them.
+
+    Returns the last row id, too; 0 if there are no more.
+    """
+    found = db.execute(
+        "SELECT messages.*, platform, workspace, thread, conversations.uid AS conversation"
+        " FROM messages JOIN conversations ON conversations.id = conversation_id"
+        " WHERE author_id = ? AND platform = ? AND messages.id > ? ORDER BY messages.id LIMIT ?",
+        (person.id, person.platform, after, limit),
+    ).fetchall()
+    records: list[Record] = []
+    for row in found:
+        if person.covers(row["workspace"]) and row["erased_at"] is None:
+            records += [_message(db, row), *_replies(db, row)]
+    return records, found[-1]["id"] if found else 0
+
+
+def _message(db: sqlite3.Connection, row: sqlite3.Row) -> Record:
+    return {
+        "type": "message",
+        "id": row["uid"],
+        "conversation": row["conversation"],
+        "place": f"{row['platform']}/{row['workspace']}/{row['channel'] or ''}/{row['thread']}",
+        "at": row["created_at"],
+        "name": row["author_name"],
+        "text": row["content"],
+        "files": _files(db, row["id"]),
+    }
+
+
+def _files(db: sqlite3.Connection, message: int) -> Sequence[Record]:
+    found = db.execute(
+        "SELECT name, attachments.media_type, size, attachments.digest, text FROM attachments"
+        " LEFT JOIN extracts ON extracts.digest = attachments.digest"
+        " WHERE message_id = ? ORDER BY number",
+        (message,),
+    )
+    return [
+        {
+            "name": each["name"],
+            "media_type": each["media_type"],
+            "size": each["size"],
+            "sha256": each["digest"],
+            "text": each["text"],
+        }
+        for each in found
+    ]
+
+
+def _replies(db: sqlite3.Connection, row: sqlite3.Row) -> list[Record]:
+    """The reply to a question; once for several questions of one turn, with the last of them."""
+    if row["kind"] != "question":
+        return []
+    found = db.execute(
+        "SELECT content, model, concluded_at FROM turns WHERE id = :turn AND content <> ''"
+        " AND :message = (SELECT max(id) FROM messages WHERE turn_id = :turn"
+        "  AND kind = 'question' AND author_id = :author)",
+        {"turn": row["turn_id"], "message": row["id"], "author": row["author_id"]},
+    )
+    return [
+        {
+            "type": "reply",
+            "to": row["uid"],
+            "at": each["concluded_at"],
+            "model": each["model"],
+            "text": each["content"],
+        }
+        for each in found
+    ]

@@ -1,0 +1,59 @@
+"""The privacy port on the store's connections."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+from bot.domain.inbox import Incoming
+from bot.domain.privacy import Erasure, Person
+from bot.ports.clock import Clock
+from bot.store import erasure, erasure_list, export, retention
+from bot.store.health import Runner
+from bot.store.operations import Operations, reads, writes, writes_at
+from bot.store.purge import Purger
+
+_TRIES, _PAUSE_SECONDS = 5, 1.0
+
+
+class SqlitePrivacy(Operations):
+    """Implements `bot.ports.privacy.PrivacyStore`."""
+
+    def __init__(
+        self, *, path: Path, writer: Runner, readers: Runner, clock: Clock, purger: Purger
+    ) -> None:
+        super().__init__(writer=writer, readers=readers, clock=clock)
+        self._path, self._purger = path, purger
+        self._list = erasure_list.ErasureList(path)
+
+    conversations_of = reads(erasure.conversations_of)
+    names_of = reads(erasure.names_of)
+    quoting = reads(erasure.quoting)
+    erase_in = writes_at(erasure.erase_in)
+    erase_quotes = writes_at(erasure.erase_quotes)
+    erase_rest = writes_at(erasure.erase_rest)
+    old_conversations = reads(retention.old_conversations)
+    erase_step = writes_at(retention.erase_step)
+    erase_usage = writes(retention.erase_usage)
+    pin = writes(retention.pin)
+    export_person = reads(export.export_person)
+    export_messages = reads(export.export_messages)
+
+    def was_erased(self, incoming: Incoming) -> bool:
+        """Whether a message is older than the erasure of its author. Raises StoreError."""
+        key = incoming.key
+        return self._list.has(key.platform, key.workspace, incoming.author.id, incoming.sent_at)
+
+    async def list_erasure(self, person: Person) -> Erasure:
+        """See the port."""
+        return await asyncio.to_thread(self._list.add, person, self._clock.time())
+
+    async def overwrite(self) -> bool:
+        """See the port."""
+        await self._purger.finish()
+        for _ in range(_TRIES):
+            if await asyncio.to_thread(partial(erasure_list.truncate_log, self._path)):
+                return True
+            await self._clock.sleep(_PAUSE_SECONDS)
+        return False

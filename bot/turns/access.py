@@ -1,0 +1,74 @@
+"""Whether the authors of a turn's questions may still ask, when the turn is claimed.
+
+Invariant: a question whose author may not ask, or of whom that is unknown, is in no request. It
+stays stored, and counts again once a later attempt finds that its author may ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from bot.common.retry import Backoff
+from bot.domain.errors import NotAllowed
+from bot.domain.policy import Access
+from bot.domain.turns import Claim
+from bot.ports.clock import Clock
+from bot.ports.policy import Policy
+from bot.ports.store import Store
+
+log = structlog.stdlib.get_logger(__name__)
+
+PAUSES = Backoff(first=1.0, longest=16.0)
+"""Pauses between two questions to a platform that does not say who a person is."""
+
+ATTEMPTS = 6
+"""How often it is asked: for about half a minute, as long as a person waits for a first word."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskerCheck:
+    """Checks the authors of a turn's questions. None as `policy`: everyone may ask."""
+
+    policy: Policy | None
+    store: Store
+    clock: Clock
+
+    async def check(self, claim: Claim) -> Claim:
+        """The claim with the questions that may be answered; the others are withheld.
+
+        Raises NotAllowed if none is left, LostOwnership or StoreUnavailable.
+        """
+        if self.policy is None:
+            return claim
+        access = await self._decide(self.policy, claim)
+        refused = {q.id for q in claim.asked if access[q.author.id] is not Access.ALLOWED}
+        erased = {q.id for q in claim.questions if q.erased and q.withheld}
+        if refused | erased != {q.id for q in claim.questions if q.withheld}:
+            await self.store.withhold(claim.fence, refused | erased)
+        left = replace(
+            claim,
+            questions=tuple(
+                replace(q, withheld=q.id in erased) for q in claim.questions if q.id not in refused
+            ),
+        )
+        if refused and all(question.late for question in left.asked):
+            log.info("no author of the questions may ask", questions=len(refused))
+            raise NotAllowed(unknown=Access.REFUSED not in access.values())
+        return left
+
+    async def _decide(self, policy: Policy, claim: Claim) -> Mapping[str, Access]:
+        """For each author of a question, whether they may ask; waits for a silent platform."""
+        key = claim.conversation.key
+        authors = {question.author.id: question.author for question in claim.asked}
+        found = dict.fromkeys(authors, Access.UNKNOWN)
+        for attempt in range(1, ATTEMPTS + 1):
+            for author in authors.values():
+                if found[author.id] is Access.UNKNOWN:
+                    found[author.id] = (await policy.may_ask(key, author)).access
+            if Access.UNKNOWN not in found.values() or attempt == ATTEMPTS:
+                break
+            await self.clock.sleep(PAUSES.after(attempt))
+        return found

@@ -1,0 +1,204 @@
+"""A person is gone from the database's bytes, and a restored backup does not bring them back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.conversations import Author
+from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import Address, Command
+from bot.domain.privacy import EVERYWHERE, AuditEntry, Person, Receipt
+from bot.inbox import commands
+from bot.inbox.privacy_commands import PrivacyCommands
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.store.backup import backup, restore
+from bot.store.erasure_list import ErasureList
+from bot.store.sqlite import SqliteStore
+from tests.support.privacy_kit import BOB, EVE, Filler, key, texts_of_bob, traces
+from tests.support.store_kit import check_invariants, look, opened, said
+
+PLACE = key("c1", "")
+EVERY = Person("sim", "w1", EVE.id)
+
+
+async def forget(store: SqliteStore, person: Person = EVERY) -> Receipt:
+    forgetter = Forgetter(store=store.privacy(), audit=store.audit())
+    return await forgetter.forget(person, by="admin", key=PLACE)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_nothing_of_a_person_is_left_in_the_bytes(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        await Filler(store, seed).fill()
+        before = texts_of_bob(path)
+        assert len(traces(path)) >= 4
+        receipt = await forget(store)
+        assert receipt.erased.messages == 30
+        assert receipt.erased.conversations == 10
+        assert receipt.erased.files >= 10
+        assert receipt.erased.replies >= 30
+        assert traces(path) == {}  # also while the bot runs
+        kept = texts_of_bob(path)
+        assert {text for text in before if "wrote:" not in text} <= kept
+        assert "why?\n\n[quote erased]" in kept
+    assert traces(path) == {}
+    with closing(sqlite3.connect(path)) as db:
+        check_invariants(db)
+    # The answers to Bob are still there, and so are the sums of what was used.
+    assert look(path, "SELECT count(*) FROM turns WHERE content LIKE '%bobmark%'")[0][0] >= 40
+    assert look(path, "SELECT person, input_tokens FROM usage_by_day") == [("", 10)]
+    (actor, subject) = look(path, "SELECT actor, subject FROM audit ORDER BY id")[1]
+    assert actor == BOB.id
+    assert subject.startswith("erased:")
+
+
+async def test_an_answer_to_another_person_that_repeats_the_erased_one_goes_too(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        filler, where = Filler(store), key("c1", "t1")
+        await filler.ask(where, EVE, text="my cat is called Mauritius the Second of his name")
+        await filler.ask(where, BOB, "You should ask Evelyn Quist.", text="who has a cat?")
+        await filler.ask(where, BOB, "It is Mauritius the Second of his name.", text="its name?")
+        await filler.ask(where, BOB, "Cats like fish.", text="what do cats like?")
+        await forget(store)
+    replies = look(path, "SELECT content FROM turns ORDER BY id")
+    assert [text for (text,) in replies] == ["", "", "", "Cats like fish."]
+    kept = look(path, "SELECT content FROM messages WHERE kind = 'reply' AND content <> ''")
+    assert kept == [("Cats like fish.",)]
+
+
+async def test_a_backup_from_before_does_not_bring_the_person_back(tmp_path: Path) -> None:
+    path, saved = tmp_path / "threadline.db", tmp_path / "saved.db"
+    async with opened(path) as store:
+        await Filler(store).fill(8)
+        backup(path, saved)
+        await forget(store)
+        # What the person writes later is theirs again.
+        later = said(900, "evelyn is back", where=key("dnew", "t900"), author=EVE,
+                     address=Address.DIRECT)  # fmt: skip
+        later = replace(later, sent_at=time.time())
+        await store.accept(later)
+    assert traces(saved)
+    restore(path, saved)
+    assert traces(path) == {}
+    # A copy over the file, without `restore`.
+    path.write_bytes(saved.read_bytes())
+    assert traces(path)
+    async with opened(path) as store:
+        assert traces(path) == {}
+        # What the platform still has is not stored again: a redelivery, and a thread's history.
+        old = replace(later, text="evelynmark again", message_id="m901", sent_at=time.time() - 60)
+        await store.accept(old)
+        asked = said(902, "bobmark", where=key("c9", "t9"), author=BOB)
+        await store.accept(asked, [replace(old, key=asked.key)])
+        assert traces(path) == {}
+        await store.accept(later)
+    async with opened(path):
+        assert look(path, "SELECT content FROM messages WHERE author_id = ?", EVE.id) == [
+            ("evelyn is back",)
+        ]
+
+
+async def test_an_erasure_that_was_interrupted_is_completed_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        await Filler(store).fill(8)
+        await store.privacy().list_erasure(EVERY)
+        conversations = await store.privacy().conversations_of(EVERY, 2**40)
+        await store.privacy().erase_in(conversations[0], EVERY, 2**40)
+    with ErasureList(path).path.open("a") as file:
+        file.write('{"id": "cut off by a power fail')
+    async with opened(path):
+        assert traces(path) == {}
+    assert ErasureList(path).add(EVERY, 1.0) in ErasureList(path).entries()
+
+
+async def test_only_the_person_who_asked_is_forgotten_by_the_button(tmp_path: Path) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        await Filler(store).fill(4)
+        forgetter = Forgetter(store=store.privacy(), audit=store.audit())
+        run = PrivacyCommands(store=store, forgetter=forgetter).forget
+
+        async def press(author: Author, argument: str) -> str:
+            command = Command(
+                name=commands.FORGET, argument=argument, key=key("c1", "t1"), author=author
+            )
+            return (await run(command)).text
+
+        asked = await run(
+            Command(name=commands.FORGET, argument="", key=key("c1", "t1"), author=EVE)
+        )
+        (button,) = asked.choices
+        assert button.command == commands.FORGET
+        assert "forgets the person who asked" in await press(BOB, button.argument)
+        assert "deletes everything" in await press(BOB, "evelyn yes")
+        assert traces(path)
+        assert texts_of_bob(path)
+        assert "I have deleted 3 messages" in await press(EVE, button.argument)
+        assert traces(path) == {}
+        assert texts_of_bob(path)
+        assert "0 messages, 0 files" in await press(EVE, "me yes")
+
+
+def test_a_person_is_one_of_the_workspace_or_of_the_platform() -> None:
+    at = Person.at
+    assert at(key("c1", "t1"), "U1") == Person("sim", "w1", "U1")
+    assert at(key("c1", "t1", "@me"), "U1") == Person("sim", EVERYWHERE, "U1")
+    assert at(key("c1", "t1", "ann"), "ann") == Person("sim", EVERYWHERE, "ann")
+    assert at(key("c1", "t1"), "U1").covers("@me")
+    assert not at(key("c1", "t1"), "U1").covers("w2")
+    assert Person("sim", EVERYWHERE, "U1").covers("w2")
+
+
+async def test_an_export_has_everything_of_the_person_and_nothing_of_others(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        await Filler(store).fill(8)
+        exporter = Exporter(store=store.privacy(), audit=store.audit())
+        lines = [line async for line in exporter.lines(EVERY, by="admin", key=PLACE)]
+        everyone = look(path, "SELECT content FROM messages WHERE author_id = ?", EVE.id)
+        (entry,) = [
+            each for each in await store.audit().entries() if each.action == "person.exported"
+        ]
+    records = [json.loads(line) for line in lines]
+    texts = [record["text"] for record in records if record["type"] == "message"]
+    assert sorted(texts) == sorted(text for (text,) in everyone)
+    assert records[0] == {"type": "person", "person": "sim/w1/UEVE7714", "names": [EVE.name]}
+    assert {record["type"] for record in records} >= {"person", "message", "reply", "audit"}
+    assert "bobmark" not in "".join(lines)
+    assert (entry.actor, entry.subject) == ("admin", EVE.id)
+
+
+async def test_the_audit_refuses_every_change(tmp_path: Path) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        await store.audit().record(AuditEntry("policy.set", PLACE, actor="U1", details={"a": 1}))
+        for statement in (
+            "DELETE FROM audit",
+            "UPDATE audit SET details = '{}'",
+            "UPDATE audit SET at = 0",
+            "UPDATE audit SET actor = 'U2'",
+            "UPDATE audit SET subject = 'U2'",
+        ):
+            with pytest.raises((sqlite3.IntegrityError, StoreUnavailable)):
+                await store._write(lambda db, sql=statement: db.execute(sql))  # type: ignore[misc]
+        (entry,) = await store.audit().entries()
+        assert (entry.action, entry.actor, entry.details) == ("policy.set", "U1", {"a": 1})
+        assert await store.audit().entries(after=entry.id) == []
+        assert await store.audit().entries(since=entry.at + 1) == []

@@ -1,0 +1,152 @@
+"""The meter when its caller is cancelled, and the order of those who wait for a budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from bot.common.clock import SystemClock
+from bot.domain.errors import BudgetHeld, StoreUnavailable
+from bot.domain.model import ChatRequest, Delta, Usage
+from bot.domain.policy import Budget, BudgetScope, Period
+from bot.domain.spending import (
+    Booking,
+    BudgetLine,
+    BudgetState,
+    NotReserved,
+    Quote,
+    Refusal,
+    Reserved,
+    Spender,
+)
+from bot.policy.budgets import NoBudgets
+from bot.policy.meter import BudgetMeter
+from tests.support.core_kit import ScriptedModel
+from tests.support.store_kit import ANN, key, until
+
+SPENDER = Spender(key(), ANN)
+
+
+class Books:
+    """A store whose writes wait for `ready`, and fail `failures` times."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self.failures = 0
+        self.room = 10
+        self.begun = 0  # writes
+        self.settled: list[Sequence[Booking]] = []
+
+    async def reserve(
+        self, spender: Spender, lines: Sequence[BudgetLine], quote: Quote, day: str
+    ) -> Reserved | NotReserved:
+        await self._write()
+        if not self.room:
+            return NotReserved(Refusal.HELD, lines[0])
+        self.room -= 1
+        return Reserved(self.room, has_room=self.room > 0)
+
+    async def settle(
+        self, reservation: int, bookings: Sequence[Booking], lines: Sequence[BudgetLine]
+    ) -> Sequence[BudgetState]:
+        await self._write()
+        self.room += 1
+        self.settled.append(bookings)
+        return ()
+
+    async def _write(self) -> None:
+        self.begun += 1
+        await self.ready.wait()
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("full")
+
+
+class Prices:
+    async def quote(self, model: object, request: ChatRequest, input_tokens: int) -> Quote:
+        return Quote("scripted", input_tokens, 10, 1, 1.0)
+
+    async def cost(self, model: str, usage: Usage) -> int:
+        return usage.total_tokens
+
+
+class OneBudget(NoBudgets):
+    async def budgets(self, key: object, author: object) -> Sequence[Budget]:
+        return (Budget(name="b", scope=BudgetScope.PERSON, period=Period.DAY, tokens=10),)
+
+
+def meter_of(books: Books) -> BudgetMeter:
+    return BudgetMeter(
+        store=books,  # type: ignore[arg-type]
+        prices=Prices(),  # type: ignore[arg-type]
+        budgets=OneBudget(),
+        clock=SystemClock(),
+    )
+
+
+async def ask(meter: BudgetMeter, model: ScriptedModel) -> list[Delta]:
+    async with meter.stream(SPENDER, model, ChatRequest(()), 5.0) as stream:
+        return [delta async for delta in stream.deltas]
+
+
+async def test_a_reservation_whose_caller_was_cancelled_is_released() -> None:
+    """The transaction cannot be taken back: its reservation would block the budget for hours."""
+    books, model = Books(), ScriptedModel()
+    books.ready.clear()
+    meter = meter_of(books)
+    task = asyncio.create_task(ask(meter, model))
+    await until(lambda: books.begun == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    books.ready.set()
+    await until(lambda: books.settled == [[]])
+    assert (books.room, model.requests) == (10, [])
+    await meter.aclose()
+
+
+async def test_a_cancelled_request_is_settled_once_the_database_works_again() -> None:
+    """A stop does not wait for a failing database."""
+    books = Books()
+    model = ScriptedModel(hold=asyncio.Event())
+    meter = meter_of(books)
+    task = asyncio.create_task(ask(meter, model))
+    await until(lambda: bool(model.requests))
+    books.failures = 2
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: bool(books.settled))
+    ((booking,),) = books.settled
+    assert booking.is_estimate
+    assert booking.usage.input_tokens == 5
+    await meter.aclose()
+
+
+async def test_waiters_for_a_budget_look_again_one_by_one_in_order() -> None:
+    books, order = Books(), list[int]()
+    books.room = 1
+    meter = meter_of(books)
+    hold = asyncio.Event()
+
+    async def patient(number: int) -> None:
+        model = ScriptedModel(hold=hold, ended=lambda: order.append(number))
+        while True:
+            try:
+                await ask(meter, model)
+                return
+            except BudgetHeld as error:
+                await meter.wait_for_room(error)
+
+    tasks = []
+    for number in range(4):
+        tasks.append(asyncio.create_task(patient(number)))
+        await until(lambda: sum(map(len, meter._queue._waiters.values())) == len(tasks) - 1)
+    hold.set()
+    await asyncio.gather(*tasks)
+    assert order == [0, 1, 2, 3]
+    assert books.room == 1
+    await meter.aclose()
