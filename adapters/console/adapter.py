@@ -164,15 +164,18 @@ class ConsoleAdapter:
             return
         if receipt is Receipt.REFUSED:
             await self._refuse(inbox)
-        if receipt is Receipt.TOO_EARLY and self._piped:  # otherwise the core has said it
+        if receipt is Receipt.TOO_EARLY:
             seconds = await inbox.wait_seconds(self._key, self._author)
-            raise AnswerFailed(access_texts.too_early(seconds, own=True))
+            self._fail(access_texts.too_early(seconds, own=True))
         if receipt in (Receipt.QUESTION, Receipt.COMMAND):
             await self._answered.wait()
 
     async def _refuse(self, inbox: Inbox) -> None:
         """Say why the person may not ask. Raises AnswerFailed in a pipe."""
-        reason = await inbox.refusal(self._key, self._author) or texts.INTERNAL
+        self._fail(await inbox.refusal(self._key, self._author) or texts.INTERNAL)
+
+    def _fail(self, reason: str) -> None:
+        """Say why there is no answer. Raises AnswerFailed in a pipe."""
         if self._piped:
             raise AnswerFailed(reason)
         self._print(reason)

@@ -187,9 +187,11 @@ class SlackInteractionHandler:
         was; the core stores a comment only beside this person's own vote.
         """
         found = parse_comment(body)
-        if found is None or found[0].workspace != self._workspace.me.team:
+        if found is None:
             return None
         key, turn, user, said = found
+        if key != self._workspace.key(key.channel, key.thread):
+            return None
         author = Author(user, _name(mapping(body, "user")))
         command = Command(name=COMMENT, argument=f"{turn} {said}", key=key, author=author)
         try:

@@ -76,7 +76,7 @@ def summary_tokens(budget: int) -> int:
 
 
 def _owner(claim: Claim) -> SlotOwner:
-    """Whose share of the calls a summary takes: that of the person who asked last."""
+    """The share of the calls that a summary takes belongs to the person who asked last."""
     key, authors = claim.conversation.key, [question.author.id for question in claim.asked]
     return SlotOwner((key.platform, key.workspace), authors[-1] if authors else "")
 

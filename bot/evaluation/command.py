@@ -136,6 +136,7 @@ class _Evaluation:
             zone=settings.zone,
             max_tokens=settings.max_output_tokens,
             temperature=settings.temperature,
+            redact=tuple(sorted(resolve_policy(settings).redactions)),
         )
         run = run_id(options.model, self._options_of_requests)
         self._file = ResultFile(self._out.with_suffix(".jsonl"), run)

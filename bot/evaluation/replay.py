@@ -18,6 +18,7 @@ from bot.domain.conversations import Author, Message
 from bot.domain.errors import ContextTooLong, ModelError
 from bot.domain.evaluation import Answer, Case
 from bot.domain.model import ChatRequest, Usage
+from bot.domain.policy import Redaction
 from bot.domain.prompts import Prompt
 from bot.domain.tokens import count_tokens, message_tokens
 from bot.ports.clock import Clock
@@ -33,6 +34,7 @@ class ReplayOptions:
     """What each request has beside its conversation. None is the provider's default.
 
     `prompts` are those of profiles, in place of `prompt` for the replies that were made with them.
+    `redact`: see `ChatRequest`; a case does not say which rules its place had.
     """
 
     prompt: Prompt
@@ -40,6 +42,7 @@ class ReplayOptions:
     zone: tzinfo | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    redact: tuple[Redaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,10 @@ class Replay:
         )
         window.add(reversed(add_names(messages) if case.shared else messages))
         return ChatRequest(
-            window.messages(), self._options.max_tokens, temperature=self._options.temperature
+            window.messages(),
+            self._options.max_tokens,
+            temperature=self._options.temperature,
+            redact=frozenset(self._options.redact),
         )
 
     async def run(

@@ -1,6 +1,6 @@
 """Appends to the audit, in the transaction that it records or in a separate one, and reads it.
 
-Invariant: no entry changes or disappears (triggers of migration 0012). Erasing a person replaces
+Invariant: no entry changes or disappears (triggers of 0012_privacy.sql). Erasing a person replaces
 their id by the id of the erasure.
 """
 

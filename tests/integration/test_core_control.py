@@ -27,6 +27,7 @@ from tests.support.store_kit import BEN, claim_next, key, look, opened, said
 from tests.support.surfaces import Platform
 
 STOP_REASON = Delta(finish_reason="stop")
+GOES_ON = (Control.RETRY, Control.CONTINUE)
 
 
 @pytest.fixture
@@ -79,16 +80,18 @@ async def test_a_growing_reply_offers_stop_and_its_last_edit_retry(
     release(world)
     await world.idle()
     assert world.shown() == ["Half whole."]
-    assert controls(world) == (Control.RETRY,)
+    assert controls(world) == (Control.RETRY, Control.FEEDBACK)
     final = [request for request in world.adapter.surfaces[0].requests if request.final]
-    assert [(r.text, r.controls) for r in final] == [("Half whole.", (Control.RETRY,))]
+    assert [(r.text, r.controls) for r in final] == [
+        ("Half whole.", (Control.RETRY, Control.FEEDBACK))
+    ]
 
 
 @pytest.mark.parametrize(
     ("pieces", "offered"),
     [
-        ((Delta("So long"), Delta(finish_reason="length")), (Control.RETRY, Control.CONTINUE)),
-        ((Delta("Half"), CutOff()), (Control.RETRY, Control.CONTINUE)),
+        ((Delta("So long"), Delta(finish_reason="length")), (*GOES_ON, Control.FEEDBACK)),
+        ((Delta("Half"), CutOff()), (*GOES_ON, Control.FEEDBACK)),
         ((Overloaded(),), (Control.RETRY,)),
         ((Delta(" "), STOP_REASON), (Control.RETRY,)),
     ],
@@ -113,7 +116,7 @@ async def test_a_stopped_reply_offers_retry_and_continue(world: World) -> None:
     assert (await world.command("stop", "1")).text == texts.STOP_DONE
     await world.idle()  # although nothing releases the model
     assert world.shown() == ["As far as\n\n_Stopped._"]
-    assert controls(world) == (Control.RETRY, Control.CONTINUE)
+    assert controls(world) == (*GOES_ON, Control.FEEDBACK)
 
 
 async def test_the_stop_button_of_an_older_reply_stops_no_other(world: World) -> None:

@@ -126,9 +126,8 @@ async def bank_at(
             budgets=budgets,
             clock=SystemClock(),
         )
-        world = world_of(
-            tmp_path / "threadline.db", store, meter=meter, catalog=Catalog(models), **options
-        )
+        catalog = Catalog(models)
+        world = world_of(tmp_path / "threadline.db", store, meter=meter, catalog=catalog, **options)
         try:
             yield Bank(world, sim, meter, budgets, tmp_path / "threadline.db")
         finally:

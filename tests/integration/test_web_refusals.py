@@ -112,3 +112,24 @@ async def test_users_are_members_and_those_of_admins_administrators(tmp_path: Pa
             async with asyncio.timeout(30):
                 await site.adapter.directory.tell(key, Author("bob", "bob"), "Only for you.")
                 await next_event(events, "notice", text="Only for you.")
+
+
+async def test_a_question_over_the_rate_is_answered_429(tmp_path: Path) -> None:
+    """By the API and the page, with the seconds to wait; the page shows a notice, too."""
+    async with both(tmp_path, "limits = { questions_per_minute = 1 }") as (_, alice, bob):
+        chat = (await bob.post("/conversation"))["id"]
+        ask = f"/conversation/completion/{chat}"
+        await bob.post(ask, {"message": "hello"})
+        for path, body in (
+            (ask, {"message": "again"}),
+            (
+                "/app/messages",
+                {"text": "@threadline why?", "thread": None, "client_id": str(uuid.uuid4())},
+            ),
+        ):
+            status, answer = await bob.ask("POST", path, body)
+            assert status == 429 and "ask again in" in str(answer)
+        await alice.post(
+            f"/conversation/completion/{(await alice.post('/conversation'))['id']}",
+            {"message": "hello"},
+        )

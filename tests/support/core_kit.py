@@ -239,8 +239,8 @@ def world_of(
     """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
 
     `wrap` replaces the parts of the store that the compactor uses. Without `policy` there are no
-    rules. `directory` knows the people and places of the fake platform. `catalog` answers in place
-    of the scripted models.
+    rules. `directory` knows the people and places of the fake platform. Turns ask the models of
+    `catalog` in place of the scripted ones.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     adapter.directory = directory or adapter.directory
