@@ -23,9 +23,9 @@ from bot.config.settings import Settings
 from bot.content.extraction import SandboxExtractor
 from bot.content.fetcher import DeferredLinkReader, Readers
 from bot.context.budgets import ContextBudgets
+from bot.context.context_ports import ContextPorts, TurnOptions
 from bot.context.estimates import TokenEstimates
 from bot.context.report import WindowReporter
-from bot.context.requests import ContextPorts, TurnOptions
 from bot.domain.errors import StoreUnavailable
 from bot.domain.policy import Override
 from bot.domain.turns import Suspect

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from bot.context.attachments import AttachmentContext
 from bot.context.budgets import first_model
+from bot.context.context_ports import ContextPorts
 from bot.context.estimates import RequestEstimate
 from bot.context.excerpts import excerpt_cache
 from bot.context.positions import Positions, Sizes, Source, WindowReader
 from bot.context.profile import RequestProfile
-from bot.context.requests import ContextPorts, summary_within
+from bot.context.requests import summary_within
 from bot.context.roles import add_names
 from bot.context.turn_attachments import asks_again, may_ask_again
 from bot.context.window import summary_message, today

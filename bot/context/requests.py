@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import tzinfo
+from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from bot.context.attachments import AttachmentContext
-from bot.context.budgets import ContextBudgets, first_model
-from bot.context.estimates import RequestEstimate, TokenEstimates, request_tokens
+from bot.context.budgets import first_model
+from bot.context.context_ports import ContextPorts
+from bot.context.estimates import RequestEstimate, request_tokens
 from bot.context.positions import Positions, Sizes, Source, WindowReader
-from bot.context.profile import RequestProfile, profile_of
+from bot.context.profile import RequestProfile
 from bot.context.segments import WindowUse
 from bot.context.turn_attachments import TurnAttachments
 from bot.context.window import ContextWindow, summary_message, today
@@ -23,57 +23,15 @@ from bot.domain.context import ContextState, RequestTokens
 from bot.domain.conversations import Conversation
 from bot.domain.errors import CannotSee, ContextTooLong, ImageRefused, StoreUnavailable
 from bot.domain.feedback import MadeWith
-from bot.domain.model import ChatRequest, ReasoningDisplay, Usage
+from bot.domain.model import ChatRequest, Usage
 from bot.domain.tokens import count_tokens, message_tokens
 from bot.domain.turns import Claim
-from bot.ports.clock import Clock
-from bot.ports.context import ContextStore
 from bot.ports.model import ChatModel
-from bot.ports.policy import Policy
-from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
 
 SUMMARY_SHARE = 0.25
 """A summary that takes more of the budget is left out: the newest messages are worth more."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnOptions:
-    """The settings that concern turns; see `.env.example`."""
-
-    system_prompt: str
-    context_tokens: int | None = None
-    zone: tzinfo | None = None
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    max_concurrent: int = 200
-    max_queued: int = 2_000
-    reasoning: ReasoningDisplay = ReasoningDisplay.HIDDEN
-
-
-@dataclass(frozen=True, slots=True)
-class ContextPorts:
-    """What all turns share to build requests. `wait` waits for a conversation's summary, if one is
-    being written. None as `policy`: the settings apply everywhere."""
-
-    store: Store
-    contexts: ContextStore
-    budgets: ContextBudgets
-    estimates: TokenEstimates
-    clock: Clock
-    options: TurnOptions
-    wait: Callable[[int], Awaitable[None]] | None = None
-    policy: Policy | None = None
-
-    async def profile(self, conversation: Conversation) -> RequestProfile:
-        """What applies to the requests of a conversation at this moment."""
-        return profile_of(
-            conversation,
-            None if self.policy is None else await self.policy.effective(conversation.key),
-            system_prompt=self.options.system_prompt,
-            temperature=self.options.temperature,
-        )
 
 
 class RequestBuilder:

@@ -9,7 +9,7 @@ import structlog
 from bot.common.fair_slots import FairSlots
 from bot.common.retry import retry_while_unavailable
 from bot.context.compaction import Compactor
-from bot.context.requests import ContextPorts
+from bot.context.context_ports import ContextPorts
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain import texts
 from bot.domain.errors import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.common.fair_slots import FairSlots
-from bot.context.requests import ContextPorts, RequestBuilder, TurnOptions
+from bot.context.context_ports import ContextPorts, TurnOptions
+from bot.context.requests import RequestBuilder
 from bot.context.turn_attachments import AttachmentPorts, TurnAttachments
 from bot.domain.policy import Limits
 from bot.domain.turns import Claim

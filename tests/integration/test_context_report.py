@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.context.context_ports import TurnOptions
 from bot.context.report import WindowReporter
-from bot.context.requests import TurnOptions
 from bot.domain.context import ContextPartKind, ContextReport, Summary
 from bot.domain.inbox import Address
 from bot.domain.tokens import message_tokens

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.config.settings import Settings
+from bot.context.context_ports import TurnOptions
 from bot.context.report import WindowReporter
-from bot.context.requests import TurnOptions
 from bot.domain.conversations import Author, Effort, Role
 from bot.domain.inbox import Command, Receipt
 from bot.domain.policy import (

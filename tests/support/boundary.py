@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bot.context.compaction import Compactor
-from bot.context.requests import TurnOptions, cache_key
+from bot.context.context_ports import TurnOptions
+from bot.context.requests import cache_key
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.health import Finding, Verdict

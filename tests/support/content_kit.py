@@ -9,8 +9,8 @@ from typing import Any
 
 from bot.content.fetcher import AttachmentFetcher, Readers
 from bot.context.budgets import ContextBudgets
+from bot.context.context_ports import ContextPorts, TurnOptions
 from bot.context.estimates import TokenEstimates
-from bot.context.requests import ContextPorts, TurnOptions
 from bot.context.turn_attachments import AttachmentPorts
 from bot.domain.attachments import (
     AttachmentKind,

@@ -12,7 +12,7 @@ from typing import Any
 
 from bot.common.clock import SystemClock
 from bot.context.compaction import Compactor
-from bot.context.requests import TurnOptions
+from bot.context.context_ports import TurnOptions
 from bot.context.roles import UNSAID
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey, Message, Role

@@ -18,7 +18,7 @@ from typing import Any
 from adapters.slack.adapter import SlackAdapter
 from adapters.slack.surface import SlackSurface
 from bot.common.clock import SystemClock
-from bot.context.requests import TurnOptions
+from bot.context.context_ports import TurnOptions
 from bot.domain.attachments import Download
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, PlatformError
