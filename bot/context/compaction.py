@@ -27,7 +27,7 @@ from bot.context.summary_prompt import (
 )
 from bot.domain.context import ContextState, Summary
 from bot.domain.conversations import Conversation
-from bot.domain.errors import ContextTooLong, ModelError, NoBudget, StoreUnavailable
+from bot.domain.errors import ContextTooLong, ModelError, NoBudget, QueueFull, StoreUnavailable
 from bot.domain.spending import Purpose, Spender
 from bot.domain.tokens import message_tokens
 from bot.domain.turns import Claim
@@ -170,6 +170,9 @@ class Compactor:
             failure = type(error).__name__
         except StoreUnavailable as error:
             log.warning("no summary: the database failed", error=str(error))
+            return
+        except QueueFull:
+            log.info("no summary: too many are waiting", conversation=conversation)
             return
         except Exception:
             # The task's boundary: an unexpected error costs this summary, and a pause.
