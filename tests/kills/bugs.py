@@ -130,7 +130,7 @@ def two_attempts() -> None:
 
 def forget_the_fence() -> None:
     """Two attempts at one turn, and the store accepts every write of both."""
-    from bot.store import turns
+    from bot.store import rows, spending
     from bot.store.sqlite import SqliteStore
 
     two_attempts()
@@ -142,7 +142,8 @@ def forget_the_fence() -> None:
             (fence.turn,),
         ).fetchone()
 
-    turns._require = anybody
+    rows.require = anybody
+    spending._require = lambda _db, _spender: None
     for name in ("conclude", "finish"):
         setattr(SqliteStore, name, _without_complaint(getattr(SqliteStore, name)))
 

@@ -14,6 +14,7 @@ from bot.llm.stream_timeout import StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
 
 QUICK = StreamTimeouts(first_token=0.2, between_tokens=0.1)
+PATIENT = StreamTimeouts(first_token=60.0, between_tokens=60.0)
 
 
 def make_reader(
@@ -81,10 +82,10 @@ async def test_a_finish_reason_on_every_chunk_does_not_end_the_answer() -> None:
     """The body's end does; once the quirk is known, an error before that end is a cut."""
     steps = [Delta("b", "", "stop"), 0.05, Delta("c", "", "stop"), 0.05, Delta("d", "", "stop")]
     quirks = StreamQuirks()
-    got = await read(make_reader(quirks=quirks), steps)
+    got = await read(make_reader(PATIENT, quirks), steps)
     assert "".join(delta.text for delta in got) == "bcd"
     with pytest.raises(CutOff):
-        await read(make_reader(quirks=quirks), [*steps[:2], OSError("reset")])
+        await read(make_reader(PATIENT, quirks), [*steps[:2], OSError("reset")])
 
 
 async def test_a_shortened_answer_does_not_become_complete_later() -> None:
