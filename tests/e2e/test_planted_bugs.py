@@ -55,6 +55,7 @@ async def pool() -> AsyncIterator[ProcessPool]:
         yield pool
 
 
+@pytest.mark.timeout(600)  # several processes for each bug
 @pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_every_planted_bug_is_caught(
     platform: str, pool: ProcessPool, tmp_path: Path
