@@ -218,7 +218,7 @@ async def test_files_beyond_the_limit_are_named(world: World) -> None:
 
 async def test_a_download_that_never_ends_does_not_hold_the_answer(tmp_path: Path) -> None:
     never = asyncio.Event()
-    async with world_at(tmp_path / "store.db", content={"wait_seconds": 0.05}) as world:
+    async with world_at(tmp_path / "store.db", content={"wait_seconds": 2.0}) as world:
         world.adapter.files |= {"slow.txt": never, "quick.txt": b"quick text"}
         await world.ask(1, "why?", attachments=(file("slow.txt"), file("quick.txt")))
         assert "it took too long to arrive" in world.shown()[0]

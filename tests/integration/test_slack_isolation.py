@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 
 from adapters.slack.api import WebApi, limit_for, new_session, web_client
 from adapters.slack.attachments import attachments
+from adapters.slack.feedback import VOTE
 from adapters.slack.responses import Response
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import PlatformError
@@ -127,6 +129,16 @@ async def post_and_download(rig: IsolationRig, channel: str, file: Upload) -> st
     return root
 
 
+async def ask_and_vote(rig: IsolationRig, channel: str) -> str:
+    """A thumb down, after which a modal asks for a comment."""
+    root = await rig.ask(channel)
+    await rig.turn_done(root)
+    reply = next(one for one in await rig.sim.thread(channel, root) if one.get("bot_id") == ids.BOT)
+    value = json.dumps({"a": f"down {rig.turn_of(root)}"}, separators=(",", ":"))
+    await rig.sim.click(ids.ALICE, channel, reply["ts"], VOTE, value)
+    return await rig.ask(channel)
+
+
 def then_delete(trigger: Trigger) -> Trigger:
     """Delete an earlier question, so that its reply is removed."""
 
@@ -138,6 +150,8 @@ def then_delete(trigger: Trigger) -> Trigger:
 
     return delete_question
 
+
+pytestmark = pytest.mark.timeout(900)  # PATIENCE, several times
 
 SCENARIOS: Mapping[str, Scenario] = {
     "auth.test": Scenario(ask, named=False),
@@ -167,6 +181,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "files.info": Scenario(ask_with_a_file, named=False),
     "download": Scenario(ask_with_an_upload, named=False),
     "response_url": Scenario(ask_after_a_shortcut, named=False),
+    "views.open": Scenario(ask_and_vote, named=False),
 }
 PATHS = {"upload": "/upload/v1/", "download": "/files-pri/", "response_url": "/respond/"}
 AT_START = ("auth.test", "apps.connections.open")

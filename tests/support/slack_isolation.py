@@ -46,7 +46,7 @@ REQUEST_SECONDS = 2.0
 RETRY_AFTER = 300.0
 """The Retry-After of a throttled method, in seconds: longer than any timeout of the adapter."""
 
-PATIENCE = 110.0
+PATIENCE = 250.0
 """The real seconds that any wait may take on a busy machine."""
 
 MAX_DELAY = 200.0
@@ -271,6 +271,11 @@ class IsolationRig:
             return bool(look(self.database, sql, root))
 
         await self.sim.until(is_done, PATIENCE)
+
+    def turn_of(self, root: str) -> int:
+        """The row id of the question's turn."""
+        ((turn,),) = look(self.database, "SELECT turn_id FROM messages WHERE message_id = ?", root)
+        return int(turn)
 
     async def ask(self, channel: str, text: str = WORDS, user: str = ids.ALICE) -> str:
         """Ask a question; returns its ts."""
