@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain import access_texts
+from bot.domain import access_texts, spending_texts
 from tests.e2e.test_control import HELD, STORY, whole, writes
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
@@ -137,6 +137,10 @@ async def test_who_may_ask(
         assert "`openai/other`, because channel #ops says so (rule in line " in why
         assert "@oncall" in await answer_to(sim, ids.ALICE, ops, "/whoami")
         assert "guest" in await answer_to(sim, dan, ops, "/whoami")
+        # Only Alice sees the reply to her slash command, so it does not say where to look.
+        used = await answer_to(sim, ids.ALICE, team, "/usage")
+        assert "You have used" in used
+        assert spending_texts.USAGE_IS_PRIVATE not in used
         await at_rest(driver)
         assert [one["ts"] for one in told] == [
             one["ts"] for one in await sim.ephemeral() if "do not answer you" in one["shown"]
