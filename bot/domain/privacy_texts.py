@@ -69,4 +69,4 @@ def erased_by_operator(person: str, receipt: Receipt) -> str:
 
 def pruned(erased: Erased) -> str:
     """For the operator who erased what is old."""
-    return f"{_counted(erased)}, {_number(erased.conversations, 'conversation')} completely"
+    return f"{_counted(erased)}; {_number(erased.conversations, 'conversation')} completely"
