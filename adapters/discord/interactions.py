@@ -84,7 +84,7 @@ class DiscordInteractionHandler:
             if not await can_read(self._rest, interaction, choice.key):
                 return CommandReply(texts.NO_ACCESS)
             reply = await self._run(interaction, choice.command, choice.key, choice.argument)
-            return replace(reply, private="")
+            return replace(reply, private="", instead="")
 
         await self._reply(interaction, run)
 

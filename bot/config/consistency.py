@@ -13,7 +13,8 @@ def require_consistent(settings: Settings) -> None:
     """Raise SettingsError if settings contradict each other."""
     _require_whole_slack(settings)
     _require_safe_web(settings)
-    if settings.has_platform and settings.llm is None and not settings.file.sets("llm"):
+    in_file = settings.file.sets("llm") or settings.file.is_unreadable
+    if settings.has_platform and settings.llm is None and not in_file:
         raise SettingsError(
             "LLM",
             "set a model, such as openai/gpt-5-mini "

@@ -80,6 +80,11 @@ class ConfigFile:
         providers = self.contents.providers.values()
         return [name for provider in providers for name in provider.variables()]
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the file, or its TOML, could not be read, so that it may set anything."""
+        return bool(self.problems) and not self.document.values
+
     def sets(self, name: str) -> bool:
         """Whether the file has this key at its top, right or wrong."""
         return name in self.document.values

@@ -66,6 +66,9 @@ _OTHER_NAMES: Mapping[str, str] = {
     "scope": "per",
     "models": "model",
     "usd": "dollars",
+    "euros": "dollars",
+    "eur": "dollars",
+    "amount": "dollars",
     "budget": "budgets",
 }
 

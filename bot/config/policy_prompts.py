@@ -43,7 +43,9 @@ class PromptFiles:
 def _read(path: Path) -> str:
     text = text_file.read(path)
     if text is None:
-        raise SettingsError(str(path), "there is no such file")
+        raise SettingsError(
+            str(path), "there is no such file (a prompt is the name of a file with the text)"
+        )
     if len(text) > MAX_CHARACTERS:
         problem = f"the file has more than {MAX_CHARACTERS:,} characters: is this the right file?"
         raise SettingsError(str(path), problem)

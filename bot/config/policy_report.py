@@ -11,6 +11,7 @@ from bot.config.settings import Settings
 from bot.domain.policy import Budget, PersonRef, PlaceRef, PolicyConfig, PolicyValues, Rule
 
 _TOGETHER = ("block", "admins", "budgets")
+_TOKENS = {"discord": "DISCORD_TOKEN", "slack": "SLACK_BOT_TOKEN"}
 MAX_RULES = 200
 """Rules that are listed: more are counted."""
 
@@ -76,18 +77,25 @@ def _budget(budget: Budget) -> str:
 
 # ── rules that never apply ────────────────────────────────────────────────────────────────────
 def never_applied(settings: Settings, config: PolicyConfig) -> Iterator[tuple[str, str]]:
-    """The rules, by their lines, that can never apply, each with the reason.
+    """The rules, by their lines, that can never apply, each with the reason, in their order.
 
     They are no mistakes: a platform may be connected later.
     """
+    order = {rule.source: k for k, rule in enumerate(config.rules)}
+    return iter(sorted(_never_applied(settings, config), key=lambda found: order[found[0]]))
+
+
+def _never_applied(settings: Settings, config: PolicyConfig) -> Iterator[tuple[str, str]]:
     served = _served(settings)
     later: dict[tuple[PlaceRef, str], str] = {}
     for rule in reversed(config.rules):
         reachable = [place for place in rule.where if _is_served(place, served, settings)]
-        missing = [place.text for place in rule.where if place not in reachable]
+        missing = [place for place in rule.where if place not in reachable]
         if missing:
             whole = "the rule can never apply" if not reachable else "part of it can never apply"
-            yield rule.source, f"{whole}, because the bot is not in {', '.join(missing)}"
+            places = ", ".join(place.text for place in missing)
+            why = _unset(place.platform for place in missing if place.platform not in served)
+            yield rule.source, f"{whole}, because the bot is not in {places}{why}"
         names = _names(rule.values)
         keys = [(_place(place), name) for place in reachable for name in names]
         if keys and all(key in later for key in keys) and not _is_together(rule.values):
@@ -95,6 +103,12 @@ def never_applied(settings: Settings, config: PolicyConfig) -> Iterator[tuple[st
             yield rule.source, f"the rule can never apply, because a later one wins: {others}"
         for key in keys:
             later.setdefault(key, rule.source)
+
+
+def _unset(platforms: Iterable[str]) -> str:
+    """The settings that would connect the platforms, for the end of a sentence."""
+    names = dict.fromkeys(_TOKENS[name] for name in platforms if name in _TOKENS)
+    return f" ({', '.join(names)}: not set)" if names else ""
 
 
 def _served(settings: Settings) -> frozenset[str]:

@@ -64,7 +64,11 @@ _PLAIN: tuple[tuple[str, str], ...] = (
         "Expected ']]' at the end of an array",
         "the ]] after the table's name is missing, or the name needs quotes",
     ),
-    ("Cannot declare", "this table was written before: each table may occur only once"),
+    (
+        "Cannot declare",
+        "this table was written before: each may occur only once, except in two brackets, "
+        "such as [[rules]]",
+    ),
     ("Cannot overwrite a value", "this name was written before: each may occur only once"),
     ("Duplicate inline table key", "this name was written before: each may occur only once"),
     ("Cannot mutate immutable namespace", "this table was already completed with { }"),

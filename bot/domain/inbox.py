@@ -183,14 +183,16 @@ class Menu:
 class CommandReply:
     """The reply to the person who issued a command, with buttons if there is a choice.
 
-    `private` follows the text, but only where no one else sees the reply. `refused`: the person may
-    not do that, nothing was changed, and no one else sees the reply. `comment_on` is a turn that
-    the person may comment on: platforms with modals show one in place of the text.
+    Only where no one else sees the reply, `private` follows the text, and `instead` stands in its
+    place. `refused`: the person may not do that, nothing was changed, and no one else sees the
+    reply. `comment_on` is a turn that the person may comment on: platforms with modals show one in
+    place of the text.
     """
 
     text: str
     choices: tuple[Choice, ...] = ()
     private: str = ""
+    instead: str = ""
     menu: Menu | None = None
     refused: bool = False
     comment_on: int | None = None
@@ -198,4 +200,5 @@ class CommandReply:
     @property
     def whole(self) -> str:
         """The text for a place that only the person sees."""
-        return f"{self.text}\n\n{self.private}" if self.private else self.text
+        text = self.instead or self.text
+        return f"{text}\n\n{self.private}" if self.private else text

@@ -222,12 +222,14 @@ def channel_set(override: OverrideName, value: str) -> str:
     """The reply to /channel with a value."""
     shown = f"a text of {len(value):,} characters" if value else "none"
     value = shown if override is OverrideName.PROMPT else name(value)
-    return f"From the next answer on, this channel has its {override} set to {value}."
+    return f"From the next answer on, this channel's setting `{override}` is {value}."
 
 
 def channel_cleared(override: OverrideName) -> str:
     """The reply to /channel with `default`."""
-    return f"From the next answer on, the {override} of this channel comes from threadline.toml."
+    return (
+        f"From the next answer on, this channel's setting `{override}` comes from threadline.toml."
+    )
 
 
 def channel_refused(override: OverrideName, value: str, allowed: Sequence[str]) -> str:

@@ -16,8 +16,8 @@ NOT_YOUR_BUTTON = "This button forgets the person who asked for it. `/forget me`
 HOW_TO_FORGET = "`/forget me` deletes everything that I have of you."
 
 HOW_TO_EXPORT = (
-    "An administrator can export what I have of you: `threadline export person {person}` writes a "
-    "file."
+    "The people who run this bot can give you what I have of you: `threadline export person "
+    "{person}` writes it."
 )
 EXPORT_ON_PAGE = "`GET /me/export` returns everything that I have of you, as JSON lines."
 
@@ -69,4 +69,4 @@ def erased_by_operator(person: str, receipt: Receipt) -> str:
 
 def pruned(erased: Erased) -> str:
     """For the operator who erased what is old."""
-    return f"{_counted(erased)}, {_number(erased.conversations, 'conversation')} completely"
+    return f"{_counted(erased)}; {_number(erased.conversations, 'conversation')} completely"

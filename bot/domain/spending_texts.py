@@ -82,7 +82,7 @@ def usage_of_channel(summary: UsageSummary, zone: tzinfo | None) -> str:
     """The reply to /usage channel."""
     lines = [f"- `{plain(row.group[0])}`: {_used(row)}" for row in summary.models[:MAX_MODELS]]
     text = _summary("This channel has used", summary, zone)
-    return "\n".join([text, *(["This month by model:", *lines] if lines else [])])
+    return "\n".join([text, *(["", "This month by model:", *lines] if lines else [])])
 
 
 def usage_table(rows: Sequence[UsageRow], by: Sequence[UsageField]) -> str:
@@ -106,12 +106,13 @@ def _summary(begins: str, summary: UsageSummary, zone: tzinfo | None) -> str:
     lines = [f"{begins}:", f"- today: {_used(summary.today)}"]
     lines.append(f"- this month: {_used(summary.month)}")
     if summary.budgets:
-        lines += ["Budgets:", *(_budget(state, zone) for state in summary.budgets)]
+        lines += ["", "Budgets:", *(_budget(state, zone) for state in summary.budgets)]
     if summary.month.unpriced:
-        lines.append(
+        lines += [
+            "",  # a line directly below a list would belong to its last element
             f"The price of {_count(summary.month.unpriced, 'request')} this month is not known: "
-            "their tokens are counted, their money is not."
-        )
+            "their tokens are counted, their money is not.",
+        ]
     return "\n".join(lines)
 
 

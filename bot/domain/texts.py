@@ -247,6 +247,9 @@ _COMMAND_LIST = """\
 - `/effort`: see or choose how long the model thinks
 - `/context`: see what the model gets with the next question
 - `/why`: see which model and rules apply here, and why; `/whoami`: how the rules see you
+- `/usage`: see what you have used, and what is left
+- `/forget me`: have everything deleted that I know of you; `/export me`: how to get it
+- `/channel`: for administrators, set this channel's model, prompt or mode
 - `/help`: this text"""
 HELP_PAGE = f"""\
 Begin a message in the channel with `@threadline` and I answer in a thread; write in the thread to \
@@ -267,6 +270,9 @@ In a direct message just write.
 - `/effort`: see or choose how long the model thinks: low, medium or high
 - `/context`: see what the model gets with the next question
 - `/why`: see which model and rules apply here, and why; `/whoami`: how the rules see you
+- `/usage`: see what you have used, and what is left
+- `/forget me`: have everything deleted that I know of you; `/export me`: how to get it
+- `/channel`: for administrators, set this channel's model, prompt or mode
 - `stop` after a mention, or the button: stop the answer that is being written
 - `retry`, or the button “Try again”: write the newest answer again, in its place
 - `continue`, or the button “Go on”: continue an answer that was stopped or cut off

@@ -104,6 +104,8 @@ def _read(settings: Settings, options: Namespace) -> list[Case]:
         try:
             with options.file.open(encoding="utf-8") as file:
                 cases = read_lines(file, str(options.file))
+        except FileNotFoundError as error:
+            raise SettingsError(str(options.file), "there is no such file") from error
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(str(options.file), f"it cannot be read: {error}") from error
     else:

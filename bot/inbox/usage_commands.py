@@ -35,7 +35,7 @@ class UsageCommands:
             summary = await self._reports.of_person(key, author)
             text = spending_texts.usage_of_person(summary, zone)
         return await self._reply_once(
-            command, CommandReply(spending_texts.USAGE_IS_PRIVATE, private=text)
+            command, CommandReply(spending_texts.USAGE_IS_PRIVATE, instead=text)
         )
 
     async def _reply_once(self, command: Command, reply: CommandReply) -> CommandReply:

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Locator, expect
 
 from tests.sims.model.answers import Answer
 from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
@@ -167,3 +170,80 @@ async def test_picture_of_a_question_with_a_screenshot(
         await take(tab, "file", DOCS if KEEP else tmp_path)
         sent = (await house.model.last("why did this fail")).images
         assert [image.media_type for image in sent] == ["image/png"]
+
+
+# ── usage ─────────────────────────────────────────────────────────────────────────────────────
+RULES = """\
+llm = ["openai/gpt-5"]
+
+[models."openai/gpt-5"]
+price = { input = 1.25, output = 10.0 }
+
+[[budgets]]
+name = "everyone"
+per = "person"
+period = "day"
+dollars = 2.0
+"""
+A_LONG_TALK = {"prompt_tokens": 180_000, "completion_tokens": 9_000, "total_tokens": 189_000}
+WORTH = (0.4, 1.1, 0.7, 0.9, 1.6, 0, 0, 0.8, 1.3, 1.9, 0.6, 1.0, 0, 0.2, 1.2, 0.5, 1.7, 1.4, 0.9)
+"""Of the days before, newest first: how many times the usage of this conversation."""
+MOST_BYTES_OF_USAGE = 150_000
+
+_COPY = """INSERT INTO usage_by_day ({}) SELECT {} FROM usage_by_day WHERE day = ?"""
+
+
+def spread_usage(database: Path) -> None:
+    """Give the days before a part each of what was used today."""
+    with closing(sqlite3.connect(database)) as db, db:
+        names = [row[1] for row in db.execute("PRAGMA table_info(usage_by_day)")]
+        (today,) = db.execute("SELECT max(day) FROM usage_by_day").fetchone()
+        for ago, share in enumerate(WORTH, 1):
+            day = date.fromisoformat(today) - timedelta(days=ago)
+            values = {"day": f"'{day}'", "cost": f"CAST(cost * {share} AS INTEGER)"}
+            columns = ", ".join(values.get(name, name) for name in names)
+            db.execute(_COPY.format(", ".join(names), columns), (today,))
+
+
+async def take_part(part: Locator, name: str, folder: Path) -> None:
+    """A picture of a part of the page."""
+    await part.page.evaluate("document.fonts.ready")
+    path = folder / f"page-{name}.png"
+    await part.screenshot(path=path, animations="disabled", caret="hide")
+    assert path.stat().st_size <= MOST_BYTES_OF_USAGE
+
+
+async def test_pictures_of_usage(visit: Visit, own_house: House, tmp_path: Path) -> None:
+    """`/usage` in a thread, and the chart of the last days, light and dark."""
+    folder, house = DOCS if KEEP else tmp_path, own_house
+    question, answer = TALK[1]
+    house.bot.set(LLM="", MODELS="", HTTP_TOKENS="", TIMEZONE="Europe/Berlin")
+    (house.bot.folder / "threadline.toml").write_text(RULES)
+    await house.model.models("gpt-5")
+    await house.model.script(Answer(match=question, text=answer, rate=400, usage=A_LONG_TALK))
+    async with house.bot:
+        tab = await (await visit(house)).tab()
+        await tab.mention(question)
+        await tab.wait_reply(answer.split()[-1])
+        await house.bot.terminate()
+    spread_usage(house.bot.folder / "threadline.db")
+    async with house.bot:
+        size = {"width": 1100, "height": 620}
+        light: dict[str, object] = {
+            "color_scheme": "light",
+            "device_scale_factor": 1.5,
+            "viewport": size,
+        }
+        light["timezone_id"] = "Europe/Berlin"
+        tab = await (await visit(house, **light)).tab()
+        await tab.roots.last.get_by_role("button").click()
+        await tab.wait_reply(answer.split()[-1])
+        await tab.say("/usage")
+        await expect(tab.notices.last).to_contain_text("of $2.00 left")
+        await take_part(tab.thread, "usage", folder)
+        await tab.page.get_by_role("button", name="Your usage").click()
+        chart = tab.page.get_by_role("dialog", name="Your usage")
+        await expect(chart).to_contain_text("of $2.00 left")
+        await take_part(chart, "chart-light", folder)
+        await tab.page.emulate_media(color_scheme="dark")
+        await take_part(chart, "chart-dark", folder)

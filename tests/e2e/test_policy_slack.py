@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from bot.domain import access_texts
+from bot.domain import access_texts, spending_texts
 from tests.e2e.test_control import HELD, STORY, whole, writes
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.harness import BotProcess
-from tests.support.platform_driver import SlackDriver, ThreadRef, at_rest
+from tests.support.platform_driver import Seen, SlackDriver, ThreadRef, at_rest
 
 HERE = f"slack:{ids.TEAM}"
 
@@ -137,6 +137,10 @@ async def test_who_may_ask(
         assert "`openai/other`, because channel #ops says so (rule in line " in why
         assert "@oncall" in await answer_to(sim, ids.ALICE, ops, "/whoami")
         assert "guest" in await answer_to(sim, dan, ops, "/whoami")
+        # Only Alice sees the reply to her slash command, so it does not say where to look.
+        used = await answer_to(sim, ids.ALICE, team, "/usage")
+        assert "You have used" in used
+        assert spending_texts.USAGE_IS_PRIVATE not in used
         await at_rest(driver)
         assert [one["ts"] for one in told] == [
             one["ts"] for one in await sim.ephemeral() if "do not answer you" in one["shown"]
@@ -272,6 +276,17 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
 PEOPLE = ("alice", "bob", "carol", "dan", "eve")
 
 
+async def with_retry_button(driver: SlackDriver, thread: ThreadRef) -> Seen:
+    """The reply, once it has its buttons: they come with an edit after its last text."""
+
+    async def check() -> Seen | None:
+        (reply,) = await driver.seen(thread) or [None]
+        return reply if reply is not None and reply.button("retry") else None
+
+    found: Seen = await driver.sim.until(check)
+    return found
+
+
 async def test_people_and_controls(
     sim: SlackSim, driver: SlackDriver, model: ModelSim, bot: BotProcess
 ) -> None:
@@ -289,7 +304,7 @@ async def test_people_and_controls(
     async with bot:
         for controls, channel in channels.items():
             thread = await mention(sim, ids.ALICE, channel, f"question for {controls}")
-            (reply,) = await whole(driver, thread, "Half of")
+            reply = await with_retry_button(driver, thread)
             for name in PEOPLE:
                 if name not in ALLOWED[controls]:
                     await assert_cannot_control(sim, driver, thread, people[name], reply.id)
@@ -303,7 +318,8 @@ async def test_people_and_controls(
                     return len(await model.streams(match=f"question for {controls}")) == count
 
                 await sim.until(is_asked)
-                (reply,) = await whole(driver, thread, "Half of")
+                await whole(driver, thread, "Half of")
+                reply = await with_retry_button(driver, thread)
         refused = await answer_to(sim, ids.CAROL, channels["everyone"], "/model")
         assert "Nothing was changed: people of other organizations" in refused
         await assert_stop_is_refused(sim, driver, model, channels["participants"])

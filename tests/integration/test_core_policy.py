@@ -178,12 +178,12 @@ async def test_administrators_set_values_of_their_channel(tmp_path: Path) -> Non
     path, policy = tmp_path / "threadline.db", rules_with(PolicyValues(model="other", prompt="A."))
     async with world_at(path, policy=policy) as world:
         for argument, reply in (
-            ("model scripted", "this channel has its model set to `scripted`"),
-            ("prompt Be\nkind.", "set to a text of 8 characters"),
-            ("answers MENTION", "its answers set to `mention`"),
-            ("controls admins", "its controls set to `admins`"),
-            ("effort low", "its effort set to `low`"),
-            ("controls default", "the controls of this channel comes from threadline.toml"),
+            ("model scripted", "this channel's setting `model` is `scripted`"),
+            ("prompt Be\nkind.", "`prompt` is a text of 8 characters"),
+            ("answers MENTION", "`answers` is `mention`"),
+            ("controls admins", "`controls` is `admins`"),
+            ("effort low", "`effort` is `low`"),
+            ("controls default", "this channel's setting `controls` comes from threadline.toml"),
         ):
             assert reply in await ask(world, "channel", argument)
         await world.ask(1)

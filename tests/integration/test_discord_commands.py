@@ -563,7 +563,7 @@ async def test_doctor_finds_no_problem_in_a_correct_setup(
         ("Discord token", Verdict.OK),
         ("Discord message content intent", Verdict.OK),
         ("Discord bot", Verdict.OK),
-        ("Discord guild Sim guild", Verdict.OK),
+        (f"Discord guild Sim guild ({c.GUILD})", Verdict.OK),
         ("Discord commands", Verdict.OK),
         ("Discord roles", Verdict.OK),
         ("Discord network", Verdict.OK),

@@ -266,6 +266,9 @@ def test_a_model_in_the_file_is_enough_for_a_platform(tmp_path: Path) -> None:
     (tmp_path / "threadline.toml").write_text("choices = ['ollama/m']")
     with pytest.raises(SettingsError, match="LLM: set a model"):
         require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
+    # A file that cannot be read may have the line: one problem is enough.
+    (tmp_path / "threadline.toml").write_text("llm = ['ollama/m")
+    require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
 
 
 def test_the_check_names_the_variables_of_all_keys(tmp_path: Path) -> None:

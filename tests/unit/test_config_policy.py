@@ -238,9 +238,10 @@ def test_the_report_lists_rules_and_those_that_never_apply(tmp_path: Path) -> No
         "rule in line 8: discord:2: allow @a",
         "rule in line 11: web: model echo, feedback off",
         "rule in line 15: web: block @a",
-        "warning: line 8: the rule can never apply, because the bot is not in discord:2",
-        "warning: line 5: part of it can never apply, because the bot is not in slack:T1",
+        "warning: line 5: part of it can never apply, because the bot is not in slack:T1 "
+        "(SLACK_BOT_TOKEN: not set)",
         "warning: line 5: the rule can never apply, because a later one wins: line 11",
+        "warning: line 8: the rule can never apply, because the bot is not in discord:2",
     ]
 
 

@@ -382,7 +382,8 @@ async def test_a_changed_prompt_is_a_change(bench: Bench, events: list[EventDict
         bench.delete(prompt)
         await bench.pass_looks(3)
         assert said(events) == kept(
-            f"{bench.toml}: line 5: rules[1].prompt: {prompt}: there is no such file"
+            f"{bench.toml}: line 5: rules[1].prompt: {prompt}: there is no such file "
+            "(a prompt is the name of a file with the text)"
         )
         bench.write(FIRST)
         await bench.pass_looks(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -23,6 +24,7 @@ from bot.domain.spending import (
     PeriodSpan,
     UsageField,
     UsageRow,
+    UsageSummary,
     account_of,
 )
 from bot.domain.usage_csv import to_csv
@@ -135,6 +137,23 @@ def test_a_notice_below_an_answer_is_no_failure() -> None:
     assert sentence_of(ReplyParts(content="Yes.", sentences=notices).markdown(), "Yes.") == ""
     failed = ReplyParts(sentences=("It failed.", *notices)).markdown()
     assert sentence_of(failed, "") == "It failed."
+
+
+def test_usage_is_lists_with_lines_of_their_own_between() -> None:
+    """A line directly below a list would be shown as a part of its last element."""
+    zone, row = ZoneInfo("Europe/Berlin"), UsageRow(("openai/m",), 2, Usage(10, 5), 7, unpriced=1)
+    line = BudgetLine(budget(), "a", PeriodSpan("2026-11-30", 0.0))
+    summary = UsageSummary(row, row, (BudgetState(line, NANO, 0),), (row,))
+    for text in (
+        spending_texts.usage_of_person(summary, zone),
+        spending_texts.usage_of_channel(summary, zone),
+    ):
+        lines = text.split("\n")
+        below = {line[:2] for above, line in pairwise(lines) if above.startswith("- ")}
+        assert below == {"- ", ""}
+        assert ("Budgets:" in lines, lines[-1].startswith(("The price", "- `openai/m`"))) == (
+            True,
+        ) * 2
 
 
 def test_small_amounts_are_shown_and_csv_has_no_formulas() -> None:
