@@ -9,6 +9,8 @@ from bot.domain.privacy import AuditEntry
 
 READ, LISTED = "conversation.read", "conversations.listed"
 EXPORTED, FORGOTTEN = "person.exported", "person.forgotten"
+USAGE_READ, FEEDBACK_EXPORTED = "usage.read", "feedback.exported"
+BY_PAGE_ADMINS = (READ, LISTED, USAGE_READ)
 REFUSED = "access.refused"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.privacy import AuditEntry, Erased, Erasure, Person, Receipt
+from bot.domain.privacy import AuditEntry, Erased, Erasure, Person, Receipt, erased_name
 from bot.ports.audit import FORGOTTEN, AuditLog
 from bot.ports.privacy import ErasedHere, PrivacyStore
 
@@ -39,9 +39,11 @@ class Forgetter:
         """
         entry = await self._store.list_erasure(person)
         erased = await self._erase(person, entry)
-        # With the ids, which erase_rest replaces: only one place does that.
+        # The person is named by the erasure: erase_rest would look for the id on their platform,
+        # and an administrator of the page may erase a person of another one.
+        details = {"receipt": entry.id}
         await self._audit.record(
-            AuditEntry(FORGOTTEN, key, actor=by, subject=person.id, details={"receipt": entry.id})
+            AuditEntry(FORGOTTEN, key, actor=by, subject=erased_name(entry.id), details=details)
         )
         await self._store.erase_rest(person, entry)
         if not await self._store.overwrite():
@@ -58,5 +60,6 @@ class Forgetter:
             erased += here.erased
         quoting = await self._store.quoting(person.platform, names)
         for start in range(0, len(quoting), QUOTES):
-            await self._store.erase_quotes(quoting[start : start + QUOTES], names)
+            some = quoting[start : start + QUOTES]
+            self._follow(await self._store.erase_quotes(some, names))
         return erased
