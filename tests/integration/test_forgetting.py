@@ -277,7 +277,7 @@ async def test_a_user_of_the_page_is_gone_also_as_the_name_of_a_workspace(tmp_pa
         backup(path, saved)
         await forget(store, Person("web", EVERYWHERE, EVE.id))
         assert traces(path) == {}
-        # What was running at that moment is counted, as no one's.
+        # The request that ran at that moment is counted, as no one's.
         booking = Booking("echo", Usage(5, 3), 0)
         await spending.settle(held.id, [booking], lines)
         assert traces(path) == {}
