@@ -24,15 +24,13 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.privacy import AuditEntry, Person
 from bot.policy.rules import PolicyRules
+from bot.ports.audit import OPERATOR
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
 from bot.privacy.retention import RetentionKeeper
 from bot.store import audit as audit_rows
 from bot.store.errors import translate_errors
 from bot.store.sqlite import SqliteStore
-
-OPERATOR = "operator"
-"""The actor of these commands in the audit: the machine knows its users."""
 
 PAGE = 1_000
 

@@ -186,7 +186,9 @@ async def test_an_export_has_everything_of_the_person_and_nothing_of_others(
     texts = [record["text"] for record in records if record["type"] == "message"]
     assert sorted(texts) == sorted(text for (text,) in everyone)
     assert records[0] == {"type": "person", "person": "sim/w1/UEVE7714", "names": [EVE.name]}
-    assert {record["type"] for record in records} >= {"person", "message", "reply", "audit"}
+    assert {record["type"] for record in records} >= {
+        "person", "message", "reply", "audit", "usage", "feedback",
+    }  # fmt: skip
     assert "bobmark" not in "".join(lines)
     assert (entry.actor, entry.subject) == ("admin", EVE.id)
 
