@@ -211,6 +211,10 @@ async def test_replies_of_the_database_are_replayed(
             (("eval", "--model", "openai/sim"), "FILE: name a file of"),
             (("eval", "no.jsonl", "--model", "openai/sim"), "no.jsonl: it cannot be read"),
             (("eval", "broken.jsonl", "--model", "openai/sim"), "line 1 is not one of"),
+            (
+                ("eval", "broken.jsonl", "--model", "openai/sim", "--out", "broken.html"),
+                "--out: it would overwrite",
+            ),
             (("eval", "--last", "7d", "--model", "nowhere/x"), "is not a model"),
             (("eval", "--last", "7d", "--model", "openai/sim", "--prompt", "no"), "--prompt: no"),
         ):
