@@ -72,7 +72,8 @@ def export_command(settings: Settings, options: argparse.Namespace) -> None:
             exporter = Exporter(store=store.privacy(), audit=store.audit())
             lines = exporter.lines(person, by=OPERATOR, key=_place(person))
             if options.out is None:
-                sys.stdout.writelines([line async for line in lines])
+                async for line in lines:
+                    sys.stdout.write(line)
                 return
             with _new_file(options.out) as file:
                 async for line in lines:

@@ -24,8 +24,15 @@ QUOTES = 100
 class Forgetter:
     """Erases people; `connect` it to the turns."""
 
-    def __init__(self, *, store: PrivacyStore, audit: AuditLog) -> None:
-        self._store, self._audit = store, audit
+    def __init__(
+        self,
+        *,
+        store: PrivacyStore,
+        audit: AuditLog,
+        forget_rules: Callable[[Person], None] = lambda _person: None,
+    ) -> None:
+        """`forget_rules` forgets who set the rules that the process has in memory."""
+        self._store, self._audit, self._forget_rules = store, audit, forget_rules
         self._follow: Callable[[ErasedHere], None] = lambda _here: None
 
     def connect(self, follow: Callable[[ErasedHere], None]) -> None:
@@ -46,6 +53,7 @@ class Forgetter:
             AuditEntry(FORGOTTEN, key, actor=by, subject=erased_name(entry.id), details=details)
         )
         await self._store.erase_rest(person, entry)
+        self._forget_rules(person)
         if not await self._store.overwrite():
             log.warning("what was erased is still in SQLite's log: the next start overwrites it")
         log.info("a person was erased", receipt=entry.id, messages=erased.messages)

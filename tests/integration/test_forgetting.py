@@ -16,13 +16,14 @@ from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.inbox import Address, Change, Command, Effect
 from bot.domain.model import Usage
-from bot.domain.policy import Budget, BudgetScope, OverrideName, Period
+from bot.domain.policy import Budget, BudgetScope, OverrideName, Period, PolicyConfig
 from bot.domain.privacy import EVERYWHERE, AuditEntry, Person, Receipt
 from bot.domain.spending import Booking, Quote, Reserved, Spender
 from bot.domain.turns import Outcome, TurnResult
 from bot.inbox import commands
 from bot.inbox.privacy_commands import PrivacyCommands
 from bot.policy.budgets import lines_of
+from bot.policy.rules import PolicyRules
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
 from bot.store.backup import backup, restore
@@ -286,3 +287,21 @@ async def test_a_user_of_the_page_is_gone_also_as_the_name_of_a_workspace(tmp_pa
         assert look(path, "SELECT person, output_tokens FROM usage_by_day") == [("", 3)]
     restore(path, saved)
     assert traces(path) == {}
+
+
+async def test_the_rules_in_memory_forget_who_set_them(tmp_path: Path) -> None:
+    """Everyone in a channel may ask `/why`, and the process runs for months."""
+    async with opened(tmp_path / "threadline.db") as store:
+        rules, policies = PolicyRules(PolicyConfig()), store.policies()
+        for channel, by in (("c1", EVE), ("c2", BOB)):
+            await policies.set_override(key(channel, ""), OverrideName.MODEL, "echo", by=by)
+        rules.set_overrides(await policies.list_overrides())
+        forgetter = Forgetter(
+            store=store.privacy(), audit=store.audit(), forget_rules=rules.forget_person
+        )
+        await forgetter.forget(EVERY, by="admin", key=PLACE)
+        for channel in ("c1", "c2"):
+            (known,) = rules.overrides_of(key(channel, ""))
+            assert known.set_by.name == ("" if channel == "c1" else BOB.name)
+        found = [each for name in ("c1", "c2") for each in rules.overrides_of(key(name, ""))]
+        assert found == await policies.list_overrides()
