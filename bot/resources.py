@@ -94,7 +94,9 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
             policy=policy,
             rates=rates,
             is_shared=is_shared,
-            forgetter=Forgetter(store=store.privacy(), audit=store.audit()),
+            forgetter=Forgetter(
+                store=store.privacy(), audit=store.audit(), forget_rules=policy.forget_person
+            ),
             exporter=Exporter(store=store.privacy(), audit=store.audit()),
             suspects=suspects,
         )

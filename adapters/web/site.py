@@ -87,7 +87,7 @@ def build_site(
     audit = None if privacy is None else privacy.audit_log
     app.include_router(AdminRoutes(library=chat.library, models=models, audit=audit).router())
     if usage is not None:
-        app.include_router(UsageRoutes(usage).router())
+        app.include_router(UsageRoutes(usage, audit=audit).router())
     if privacy is not None:
         app.include_router(privacy.router())
     if feedback is not None:

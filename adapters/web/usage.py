@@ -15,8 +15,10 @@ from adapters.web.chat import CHANNEL, PLATFORM
 from adapters.web.openapi import add_route
 from adapters.web.serializers import timestamp, tokens_of
 from bot.domain.conversations import Author, ConversationKey
+from bot.domain.privacy import AuditEntry
 from bot.domain.spending import NANO, BudgetState, UsageField, UsageQuery, UsageRow
 from bot.domain.usage_csv import to_csv
+from bot.ports.audit import USAGE_READ, AuditLog
 from bot.ports.spending import UsageReporter
 
 log = structlog.stdlib.get_logger(__name__)
@@ -38,8 +40,8 @@ _By = Annotated[list[UsageField] | None, Query(max_length=len(UsageField))]
 class UsageRoutes:
     """The routes under /usage and /admin/usage."""
 
-    def __init__(self, reports: UsageReporter) -> None:
-        self._reports = reports
+    def __init__(self, reports: UsageReporter, *, audit: AuditLog | None = None) -> None:
+        self._reports, self._audit = reports, audit
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -119,7 +121,18 @@ class UsageRoutes:
         require_admin(request, user)
         log.info("an administrator reads usage", admin=user)
         fields = tuple(dict.fromkeys(by or ALL))
+        await self._record(user, query, fields)
         return list(await self._reports.rows(query, fields)), fields
+
+    async def _record(self, user: str, query: UsageQuery, fields: tuple[UsageField, ...]) -> None:
+        """Record the access, before anything is returned: reports name people."""
+        if self._audit is None:
+            return
+        place = ConversationKey(
+            query.platform or "", query.workspace or "", query.channel or "", ""
+        )
+        details = {"by": [field.value for field in fields]}
+        await self._audit.record(AuditEntry(USAGE_READ, place, user, query.person or "", details))
 
 
 def _query(

@@ -24,15 +24,13 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.privacy import AuditEntry, Person
 from bot.policy.rules import PolicyRules
+from bot.ports.audit import OPERATOR
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
 from bot.privacy.retention import RetentionKeeper
 from bot.store import audit as audit_rows
 from bot.store.errors import translate_errors
 from bot.store.sqlite import SqliteStore
-
-OPERATOR = "operator"
-"""The actor of these commands in the audit: the machine knows its users."""
 
 PAGE = 1_000
 
@@ -74,7 +72,8 @@ def export_command(settings: Settings, options: argparse.Namespace) -> None:
             exporter = Exporter(store=store.privacy(), audit=store.audit())
             lines = exporter.lines(person, by=OPERATOR, key=_place(person))
             if options.out is None:
-                sys.stdout.writelines([line async for line in lines])
+                async for line in lines:
+                    sys.stdout.write(line)
                 return
             with _new_file(options.out) as file:
                 async for line in lines:

@@ -15,6 +15,11 @@ ERASED = "erased"
 """The id of all people whose data was erased."""
 
 
+def erased_name(erasure: str) -> str:
+    """What stands in place of a person's id in the audit; `erasure` is the id of the erasure."""
+    return f"erased:{erasure}"
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A person of one workspace, or of a whole platform. Written `discord/123/456`."""

@@ -80,21 +80,23 @@ class BudgetLine:
 def account_of(scope: BudgetScope, key: ConversationKey, author: Author | None) -> str | None:
     """Whose spending a budget counts together; None if it does not count this request.
 
-    A person is a digest: the sum must survive the person's erasure, or `/forget me` would fill
-    their budget again.
+    A digest: the sum must survive a person's erasure, or `/forget me` would fill their budget
+    again. The page names a workspace after its person, so places are digests, too.
     """
+    parts = [key.platform, key.workspace]
     match scope:
         case BudgetScope.PERSON:
             if author is None:
                 return None
-            name = f"{key.platform}/{key.workspace}/{author.id}"
-            return f"person:{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+            parts.append(author.id)
         case BudgetScope.CHANNEL:
-            return f"channel:{key.platform}/{key.workspace}/{key.channel}"
+            parts.append(key.channel)
         case BudgetScope.WORKSPACE:
-            return f"workspace:{key.platform}/{key.workspace}"
+            pass
         case BudgetScope.ALL:
             return "all"
+    name = "/".join(parts).encode()
+    return f"{scope.value}:{hashlib.blake2b(name, digest_size=16).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,13 @@ class Quote:
         if self.input_cost is None or self.output_price is None:
             return None
         return self.input_cost + round(self.output_price * self.max_output)
+
+    def cost_of(self, usage: Usage) -> int | None:
+        """What `usage` costs at the prices of the reservation, without those of caches."""
+        if self.input_cost is None or self.output_price is None:
+            return None
+        asked = self.input_cost * usage.input_tokens / max(1, self.input_tokens)
+        return round(asked + self.output_price * usage.output_tokens)
 
 
 @dataclass(frozen=True, slots=True)

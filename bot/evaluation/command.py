@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import stat
 import sys
 import time
 from argparse import Namespace
@@ -22,8 +23,10 @@ from bot.config.policy_rules import resolve_policy
 from bot.config.settings import Settings
 from bot.context.budgets import ContextBudgets
 from bot.domain import evaluation_texts as texts
+from bot.domain.conversations import ConversationKey
 from bot.domain.errors import SettingsError
 from bot.domain.evaluation import Answer, Case
+from bot.domain.privacy import AuditEntry
 from bot.domain.prompts import Prompt, check_prompt, read_prompt
 from bot.evaluation.case_lines import read_lines, to_lines
 from bot.evaluation.replay import Replay, ReplayOptions
@@ -33,6 +36,8 @@ from bot.evaluation.summary import Pair, side_of, votes
 from bot.llm.model_server import ModelOptions
 from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
+from bot.ports.audit import OPERATOR, REPLIES_EXPORTED
+from bot.store.audit import append
 from bot.store.feedback_export import Selection, read_cases
 
 _SPAN = re.compile(r"(\d{1,5})([dh])")
@@ -44,12 +49,20 @@ def export_feedback(settings: Settings, options: Namespace, out: TextIO) -> None
     """Write the votes as JSON lines to `out`, or to the file of the options."""
     since = parse_since("--since", options.since) if options.since else 0.0
     selection = Selection(since, names=options.names)
-    cases = read_cases(settings.database_path.absolute(), selection)
+    cases = _read_database(settings, selection)
     if options.out is None:
         _write_lines(cases, out)
         return
     with _private_file(options.out) as file:
         _write_lines(cases, file)
+
+
+def _read_database(settings: Settings, selection: Selection) -> Iterable[Case]:
+    """The replies of the database; that they were read is in its audit first."""
+    path, place = settings.database_path.absolute(), ConversationKey("", "", "", "")
+    details = {"since": selection.since, "rated": selection.rated, "names": selection.names}
+    append(path, time.time(), AuditEntry(REPLIES_EXPORTED, place, OPERATOR, details=details))
+    return read_cases(path, selection)
 
 
 def _write_lines(cases: Iterable[Case], out: TextIO) -> None:
@@ -59,8 +72,10 @@ def _write_lines(cases: Iterable[Case], out: TextIO) -> None:
 
 
 def _private_file(path: Path) -> TextIO:
-    """A new file that only this user can read: it has what people wrote."""
+    """A file that only this user can read, also if it exists: it has what people wrote."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
@@ -101,6 +116,8 @@ def _read(settings: Settings, options: Namespace) -> list[Case]:
     if (options.file is None) == (options.last is None):
         raise SettingsError("FILE", texts.NEEDS_SOURCE)
     if options.file is not None:
+        if options.file.resolve() in _outputs(options.out):
+            raise SettingsError("--out", texts.OVERWRITES_SOURCE)
         try:
             with options.file.open(encoding="utf-8") as file:
                 cases = read_lines(file, str(options.file))
@@ -110,9 +127,13 @@ def _read(settings: Settings, options: Namespace) -> list[Case]:
             raise SettingsError(str(options.file), f"it cannot be read: {error}") from error
     else:
         since = parse_since("--last", options.last)
-        path = settings.database_path.absolute()
-        cases = list(read_cases(path, Selection(since, rated=False)))
+        cases = list(_read_database(settings, Selection(since, rated=False)))
     return cases[-options.limit :] if options.limit else cases
+
+
+def _outputs(out: Path) -> list[Path]:
+    """The report, its figures, and the answers."""
+    return [path.resolve() for path in (out, out.with_suffix(".json"), out.with_suffix(".jsonl"))]
 
 
 class _Evaluation:

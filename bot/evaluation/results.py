@@ -40,6 +40,7 @@ class ResultFile:
     def prepare(self) -> None:
         """Create the file for this user alone, or end the line that a killed run had begun."""
         self._path.touch(mode=0o600)
+        self._path.chmod(0o600)
         text = self._path.read_bytes()
         if text and not text.endswith(b"\n"):
             self._path.write_bytes(text + b"\n")

@@ -53,20 +53,20 @@ class ModelPrices:
         self._loading = asyncio.Lock()
 
     async def quote(self, model: ChatModel, request: ChatRequest, input_tokens: int) -> Quote:
-        """See the port: the quote of the most expensive model of the chain."""
+        """See the port: the highest prices and the longest answer of the chain. Any of its models
+        may answer, and none may cost or say more than is reserved."""
         names = model.name.split(",")
         quotes = [await self._quote(name, request, input_tokens) for name in names]
         unpriced = tuple(quote.model for quote in quotes if quote.cost is None)
         longest = max(quote.max_output for quote in quotes)
         if unpriced:
             return Quote(names[0], input_tokens, longest, unpriced=unpriced)
-        dearest = max(quotes, key=lambda quote: quote.cost or 0)
         return Quote(
             names[0],
             input_tokens,
-            dearest.max_output,
-            input_cost=dearest.input_cost,
-            output_price=dearest.output_price,
+            longest,
+            input_cost=max(quote.input_cost or 0 for quote in quotes),
+            output_price=max(quote.output_price or 0.0 for quote in quotes),
         )
 
     async def _quote(self, name: str, request: ChatRequest, input_tokens: int) -> Quote:

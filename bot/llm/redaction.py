@@ -32,6 +32,7 @@ TEXT = "text"
 
 _NAMES = {kind: kind.value for kind in Redaction} | {Redaction.KEYS: "key"}
 _PLACEHOLDER = re.compile(r"\[(?:key|email|phone|card|iban|text)-[0-9]{1,6}\]")
+_JOINED = re.compile(rf"(?<=[A-Za-z0-9_]){_PLACEHOLDER.pattern}")
 _BEGINNING = re.compile(r"\[[a-z]{0,5}(?:-[0-9]{0,6})?$")
 _LONGEST = len("[email-999999]")
 
@@ -53,7 +54,7 @@ class Redactor:
         """The model's answer to the redacted request, with the values put back. As `ChatModel`."""
         redacted, values = self.redact(request)
         deltas = model.stream(redacted)
-        return restore(deltas, values) if values else deltas
+        return restore(deltas, values, _never_joined(redacted, values)) if values else deltas
 
     def redact(self, request: ChatRequest) -> tuple[ChatRequest, dict[str, str]]:
         """The request with placeholders, and the value of each."""
@@ -84,6 +85,13 @@ class Redactor:
         if found is None:
             found = self._found[key] = _find_all(text, kinds)
         return found
+
+
+def _never_joined(request: ChatRequest, values: Collection[str]) -> frozenset[str]:
+    """The placeholders that follow no word directly in the request: `heap[key-1]` in the answer
+    is code that the model wrote, and not the value."""
+    joined = {found[0] for each in request.messages for found in _JOINED.finditer(each.content)}
+    return frozenset(values) - joined
 
 
 def _find_all(text: str, kinds: Collection[Redaction]) -> _Found:
@@ -126,8 +134,10 @@ class Restorer:
     The cost of a piece is its length: only a possible beginning of a placeholder is kept back.
     """
 
-    def __init__(self, values: dict[str, str]) -> None:
-        self._values, self._kept = values, ""
+    def __init__(self, values: dict[str, str], never_joined: Collection[str] = frozenset()) -> None:
+        """`never_joined`: the placeholders that stay as they are directly behind a word."""
+        self._values, self._never_joined = values, never_joined
+        self._kept = self._before = ""
 
     def feed(self, piece: str) -> str:
         """The text that is certain by now."""
@@ -136,7 +146,9 @@ class Restorer:
         is_open = start >= 0 and _BEGINNING.match(text, start) is not None
         cut = start if is_open else len(text)
         self._kept = text[cut:]
-        return self._restore(text[:cut])
+        restored = self._restore(text[:cut])
+        self._before = text[cut - 1 : cut] or self._before
+        return restored
 
     def flush(self) -> str:
         """The text that is kept back, because nothing follows."""
@@ -146,18 +158,28 @@ class Restorer:
     def _restore(self, text: str) -> str:
         if "[" not in text:
             return text
-        return _PLACEHOLDER.sub(lambda found: self._values.get(found[0], found[0]), text)
+        return _PLACEHOLDER.sub(self._value, text)
+
+    def _value(self, found: re.Match[str]) -> str:
+        name, start = found[0], found.start()
+        if name in self._never_joined:
+            before = found.string[start - 1] if start else self._before
+            if before.isascii() and (before.isalnum() or before == "_"):
+                return name
+        return self._values.get(name, name)
 
 
 async def restore(
-    deltas: AsyncIterator[Delta], values: dict[str, str]
+    deltas: AsyncIterator[Delta],
+    values: dict[str, str],
+    never_joined: Collection[str] = frozenset(),
 ) -> AsyncGenerator[Delta, None]:
-    """The deltas with their values, in the text and in the reasoning."""
-    text, reasoning = Restorer(values), Restorer(values)
+    """The deltas with their values, in the text and in the reasoning. See `Restorer`."""
+    text, reasoning = Restorer(values, never_joined), Restorer(values, never_joined)
     try:
         async for delta in deltas:
             if delta.model:  # an attempt of another model begins
-                text, reasoning = Restorer(values), Restorer(values)
+                text, reasoning = Restorer(values, never_joined), Restorer(values, never_joined)
             for each in _restore(delta, text, reasoning):
                 yield each
     except ModelError:

@@ -18,6 +18,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from datetime import tzinfo
+from functools import partial
 from math import ceil
 
 from bot.common.retry import retry_while_unavailable
@@ -34,6 +35,7 @@ from bot.domain.spending import (
     BudgetLine,
     BudgetState,
     NotReserved,
+    Purpose,
     Quote,
     Refusal,
     Reserved,
@@ -89,7 +91,7 @@ class BudgetMeter:
         try:
             deltas = model.stream(request)
         except BaseException:  # the model was removed from the configuration at this moment
-            self._settle(reservation, [], lines)
+            self._settle(reservation, _nothing, lines)
             raise
         stream = MeteredStream(deltas, quote, self._store, reservation, self._clock)
         error: BaseException | None = None
@@ -102,8 +104,10 @@ class BudgetMeter:
             try:
                 await stream.aclose()
             finally:
-                bookings = await self._bookings(stream, error)
-                settling = self._settle(reservation, bookings, lines)
+                told = lines if spender.purpose is Purpose.ANSWER else ()
+                settling = self._settle(
+                    reservation, lambda: self._bookings(stream, error), lines, told=told
+                )
                 stream.nearly_spent = await self._wait_for(settling, error)
 
     async def transcribe(
@@ -123,7 +127,7 @@ class BudgetMeter:
             error = raised
             raise
         finally:
-            await self._wait_for(self._settle(reservation, used, lines), error)
+            await self._wait_for(self._settle(reservation, partial(_all, used), lines), error)
         return words
 
     async def lines(self, spender: Spender, *, spent: Collection[str] = ()) -> list[BudgetLine]:
@@ -208,7 +212,7 @@ class BudgetMeter:
             return
         result = reserved.result()
         if isinstance(result, Reserved):
-            self._settle(result.id, [], lines)
+            self._settle(result.id, _nothing, lines)
 
     async def _bookings(self, stream: MeteredStream, error: BaseException | None) -> list[Booking]:
         parts = [part for part in stream.parts if part.is_begun]
@@ -219,17 +223,28 @@ class BudgetMeter:
     async def _book(self, part: Part, quote: Quote) -> Booking:
         model, usage = part.model or quote.model, part.used(quote)
         cost = await self._prices.cost(model, usage)
+        if cost is None:  # it lost its price while it answered: it counts as it was reserved
+            cost = quote.cost_of(usage)
         return Booking(model, usage, cost, is_estimate=not part.is_counted)
 
     def _settle(
-        self, reservation: int, bookings: Sequence[Booking], lines: Sequence[BudgetLine]
+        self,
+        reservation: int,
+        book: Callable[[], Awaitable[Sequence[Booking]]],
+        lines: Sequence[BudgetLine],
+        *,
+        told: Sequence[BudgetLine] = (),
     ) -> asyncio.Task[Sequence[BudgetState]]:
+        """Settle in a task, which looks up the prices, too: a second cancellation of
+        the caller must not leave the reservation. `told` are the lines whose notice is shown."""
+
         async def run() -> Sequence[BudgetState]:
-            told = await retry_while_unavailable(
-                lambda: self._store.settle(reservation, bookings, lines), self._clock.sleep
+            bookings = await book()
+            nearly_spent = await retry_while_unavailable(
+                lambda: self._store.settle(reservation, bookings, told), self._clock.sleep
             )
             self._queue.wake(lines)
-            return told
+            return nearly_spent
 
         task = asyncio.create_task(run(), name=f"settle-{reservation}")
         self._settling.add(task)
@@ -243,5 +258,11 @@ class BudgetMeter:
         await asyncio.wait({settling}, timeout=SETTLE_SECONDS if cancelled else None)
         return settling.result() if settling.done() and not settling.cancelled() else ()
 
+
+async def _all(bookings: Sequence[Booking]) -> Sequence[Booking]:
+    return bookings
+
+
+_nothing = partial(_all, ())
 
 _REFUSALS: dict[Refusal, type[NoBudget]] = {Refusal.SPENT: BudgetSpent, Refusal.HELD: BudgetHeld}

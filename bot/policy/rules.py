@@ -33,6 +33,7 @@ from bot.domain.policy import (
     PolicyConfig,
     Verdict,
 )
+from bot.domain.privacy import ERASED, Person
 from bot.policy.people import Purpose
 from bot.policy.person import KnownNames, PersonAt
 from bot.policy.resolver import RuleIndex, resolve
@@ -108,6 +109,16 @@ class PolicyRules:
         kept = [each for each in self._overrides.get(place, ()) if each.name is not name]
         self._overrides[place] = (*kept, new) if new is not None else tuple(kept)
         self._forget()
+
+    def forget_person(self, person: Person) -> None:
+        """As the database after the person's erasure; `/why` and `/channel` show who set what."""
+        known = [each for overrides in self._overrides.values() for each in overrides]
+        own = (person.platform, person.id)  # the person's workspace on the page
+        self.set_overrides(
+            _without(each, person)
+            for each in known
+            if (each.channel.platform, each.channel.workspace) != own
+        )
 
     def overrides_of(self, channel: ConversationKey) -> Sequence[Override]:
         """What administrators have set for a channel."""
@@ -289,3 +300,11 @@ async def _within(judging: Coroutine[Any, Any, Verdict], until: float) -> Verdic
 
 def _channel(key: ConversationKey) -> _Channel:
     return key.platform, key.workspace, key.channel
+
+
+def _without(override: Override, person: Person) -> Override:
+    channel = override.channel
+    is_theirs = override.set_by.id == person.id and channel.platform == person.platform
+    if is_theirs and person.covers(channel.workspace):
+        return replace(override, set_by=Author(ERASED, ""))
+    return override

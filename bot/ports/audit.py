@@ -9,7 +9,12 @@ from bot.domain.privacy import AuditEntry
 
 READ, LISTED = "conversation.read", "conversations.listed"
 EXPORTED, FORGOTTEN = "person.exported", "person.forgotten"
+USAGE_READ, REPLIES_EXPORTED = "usage.read", "replies.exported"
+BY_PAGE_ADMINS = (READ, LISTED, USAGE_READ)
 REFUSED = "access.refused"
+
+OPERATOR = "operator"
+"""The actor of the commands on the machine, which knows its users."""
 
 
 class AuditLog(Protocol):

@@ -70,7 +70,7 @@ class PrivacyStore(Protocol):
         """Erase the person's messages until then in one conversation, and what repeats them."""
         ...
 
-    async def erase_quotes(self, messages: Sequence[int], names: Sequence[str]) -> None:
+    async def erase_quotes(self, messages: Sequence[int], names: Sequence[str]) -> ErasedHere:
         """Remove what these messages quote of people with these names."""
         ...
 
@@ -93,6 +93,10 @@ class PrivacyStore(Protocol):
         """Erase some of what is older than `before`; nothing once nothing is left, or while a turn
         of the conversation is not done.
         """
+        ...
+
+    async def channels_with_usage(self) -> Sequence[ConversationKey]:
+        """The channels of which the books name who used what."""
         ...
 
     async def erase_usage(self, channel: ConversationKey, before: float) -> None:

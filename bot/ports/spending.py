@@ -49,8 +49,8 @@ class SpendingStore(Protocol):
     ) -> Sequence[BudgetState]:
         """Replace a reservation by what was used; no bookings release it.
 
-        Returns the lines of which `NEARLY_SPENT` is used and no one was told yet; they count as
-        told. A reservation that was settled before changes nothing.
+        Returns those of `lines` of which `NEARLY_SPENT` is used and no one was told yet; they
+        count as told. A reservation that was settled before changes nothing.
         """
         ...
 

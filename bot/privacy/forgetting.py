@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.privacy import AuditEntry, Erased, Erasure, Person, Receipt
+from bot.domain.privacy import AuditEntry, Erased, Erasure, Person, Receipt, erased_name
 from bot.ports.audit import FORGOTTEN, AuditLog
 from bot.ports.privacy import ErasedHere, PrivacyStore
 
@@ -24,8 +24,15 @@ QUOTES = 100
 class Forgetter:
     """Erases people; `connect` it to the turns."""
 
-    def __init__(self, *, store: PrivacyStore, audit: AuditLog) -> None:
-        self._store, self._audit = store, audit
+    def __init__(
+        self,
+        *,
+        store: PrivacyStore,
+        audit: AuditLog,
+        forget_rules: Callable[[Person], None] = lambda _person: None,
+    ) -> None:
+        """`forget_rules` forgets who set the rules that the process has in memory."""
+        self._store, self._audit, self._forget_rules = store, audit, forget_rules
         self._follow: Callable[[ErasedHere], None] = lambda _here: None
 
     def connect(self, follow: Callable[[ErasedHere], None]) -> None:
@@ -39,11 +46,14 @@ class Forgetter:
         """
         entry = await self._store.list_erasure(person)
         erased = await self._erase(person, entry)
-        # With the ids, which erase_rest replaces: only one place does that.
+        # The person is named by the erasure: erase_rest would look for the id on their platform,
+        # and an administrator of the page may erase a person of another one.
+        details = {"receipt": entry.id}
         await self._audit.record(
-            AuditEntry(FORGOTTEN, key, actor=by, subject=person.id, details={"receipt": entry.id})
+            AuditEntry(FORGOTTEN, key, actor=by, subject=erased_name(entry.id), details=details)
         )
         await self._store.erase_rest(person, entry)
+        self._forget_rules(person)
         if not await self._store.overwrite():
             log.warning("what was erased is still in SQLite's log: the next start overwrites it")
         log.info("a person was erased", receipt=entry.id, messages=erased.messages)
@@ -58,5 +68,6 @@ class Forgetter:
             erased += here.erased
         quoting = await self._store.quoting(person.platform, names)
         for start in range(0, len(quoting), QUOTES):
-            await self._store.erase_quotes(quoting[start : start + QUOTES], names)
+            some = quoting[start : start + QUOTES]
+            self._follow(await self._store.erase_quotes(some, names))
         return erased

@@ -58,8 +58,8 @@ class RetentionKeeper:
             after = page[-1].id
             for conversation in page:
                 erased += await self._prune_one(conversation, known, now)
-        for channel, days in known.items():
-            if days:
+        for channel in await self._store.channels_with_usage():
+            if days := await self._days_of(channel, known):
                 await self._store.erase_usage(channel, now - days * DAY_SECONDS)
         if erased != Erased():
             await self._store.overwrite()
@@ -75,10 +75,7 @@ class RetentionKeeper:
         known: dict[ConversationKey, int | None],
         now: float,
     ) -> Erased:
-        channel = replace(conversation.key, thread="")
-        if channel not in known:
-            known[channel] = await self._days(channel)
-        days, erased = known[channel], Erased()
+        days, erased = await self._days_of(replace(conversation.key, thread=""), known), Erased()
         if not days:
             return erased
         while (step := await self._store.erase_step(conversation.id, now - days * DAY_SECONDS)) != (
@@ -86,6 +83,13 @@ class RetentionKeeper:
         ):
             erased += step
         return erased
+
+    async def _days_of(
+        self, channel: ConversationKey, known: dict[ConversationKey, int | None]
+    ) -> int | None:
+        if channel not in known:
+            known[channel] = await self._days(channel)
+        return known[channel]
 
 
 def seconds_until_night(now: float, zone: tzinfo | None) -> float:

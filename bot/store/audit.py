@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 
 from bot.domain.conversations import ConversationKey
+from bot.domain.errors import StoreUnavailable
 from bot.domain.privacy import AuditEntry
 from bot.store import rows
+from bot.store.errors import translate_errors
 from bot.store.operations import Operations, reads, writes_at
 
 
@@ -50,6 +54,21 @@ def _record_entry(db: sqlite3.Connection, now: float, entry: AuditEntry) -> None
         details=entry.details,
         subject=entry.subject,
     )
+
+
+def append(path: Path, now: float, entry: AuditEntry) -> None:
+    """Append an entry to the database at `path`, also while the bot runs. Raises StoreUnavailable.
+
+    For commands that only read: one short write, for which the bot's next commit waits.
+    """
+    if not path.exists():
+        raise StoreUnavailable(f"There is no database at {path}.")
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    with (
+        translate_errors(path),
+        closing(sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None)) as db,
+    ):
+        _record_entry(db, now, entry)
 
 
 def entries(

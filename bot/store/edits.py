@@ -109,7 +109,7 @@ def _erase_again(
     if not with_reply or turn is None or turn["state"] == "waiting" or _remaining(db, turn):
         return Effect.SAME
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
-    return Effect.SAME if shown is None else _take_back(db, turn, now)
+    return Effect.SAME if shown is None else take_back(db, turn, now)
 
 
 def _remaining(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
@@ -137,7 +137,7 @@ def _drop_question(
         reopen_turn(db, turn)
         return Effect.REOPENED
     if with_reply:
-        return _take_back(db, turn, now)
+        return take_back(db, turn, now)
     return Effect.STOP if turn["state"] == "running" else Effect.STORED
 
 
@@ -160,10 +160,10 @@ def _erase_page(db: sqlite3.Connection, page: sqlite3.Row, now: float) -> Change
         "DELETE FROM pages WHERE turn_id = ? AND number = ?", (page["turn_id"], page["number"])
     )
     turn = db.execute(_TURN, (page["turn_id"],)).fetchone()
-    return Change(_take_back(db, turn, now), turn["conversation_id"], turn["id"])
+    return Change(take_back(db, turn, now), turn["conversation_id"], turn["id"])
 
 
-def _take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
+def take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
     """Erase the turn's reply; the next claim removes its pages from the platform."""
     db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
     db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))

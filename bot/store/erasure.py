@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.inbox import Change
+from bot.domain.inbox import Change, Effect
 from bot.domain.privacy import ERASED, Erased, Person
 from bot.domain.repetition import Repetition
 from bot.store import edits
@@ -125,6 +125,7 @@ def _erase_among_others(
     )
     asked = {each["turn_id"] for each in messages if each["turn_id"] is not None}
     replies = sum(_erase_reply(db, now, turn) for turn in _repeating(db, row["id"], asked, said))
+    changes += _ask_again(db, now, row["id"], asked, said)
     for other in _others(db, row["id"]):
         _erase_quotes(db, other, said)
     _rename(db, row, person, said)
@@ -162,6 +163,29 @@ def _repeating(
         text = f"{turn['content'] or ''}\n{turn['display'] or ''}"
         if text.strip() and (turn["id"] in asked or said.is_in(text)):
             yield turn
+
+
+def _ask_again(
+    db: sqlite3.Connection, now: float, conversation: int, asked: set[int], said: Repetition
+) -> Iterator[Change]:
+    """Adapt the turns of others that are not done: their requests may contain the person.
+
+    Those that run begin again. A complete answer that repeats the person is taken back.
+    """
+    found = db.execute(
+        "SELECT * FROM turns WHERE conversation_id = ? AND state IN ('running', 'concluded')",
+        (conversation,),
+    ).fetchall()
+    for turn in found:
+        if turn["id"] in asked:  # `edits.erase_message` did it
+            continue
+        if turn["state"] == "running":
+            edits.reopen_turn(db, turn)
+        elif said.is_in(f"{turn['content'] or ''}\n{turn['display'] or ''}"):
+            edits.take_back(db, turn, now)
+        else:
+            continue
+        yield Change(Effect.REOPENED, conversation, turn["id"])
 
 
 def _erase_reply(db: sqlite3.Connection, now: float, turn: sqlite3.Row) -> int:
@@ -236,8 +260,9 @@ def quoting(db: sqlite3.Connection, platform: str, names: Sequence[str]) -> list
 
 def erase_quotes(
     db: sqlite3.Connection, now: float, messages: Sequence[int], names: Sequence[str]
-) -> None:
+) -> ErasedHere:
     """Remove what these messages quote of a person with these names, and the answers to it."""
+    changes: list[Change] = []
     for message in messages:
         row = db.execute(
             "SELECT conversations.*, messages.id AS message, content FROM messages"
@@ -250,7 +275,9 @@ def erase_quotes(
         _erase_quotes(db, {"id": row["message"], "content": row["content"]}, said)
         for turn in _repeating(db, row["id"], set(), said):
             _erase_reply(db, now, turn)
+        changes += _ask_again(db, now, row["id"], set(), said)
         _rename(db, row, None, said)
+    return ErasedHere(changes=changes)
 
 
 def applied(db: sqlite3.Connection) -> set[str]:

@@ -26,6 +26,7 @@ def export_person(db: sqlite3.Connection, person: Person) -> list[Record]:
                 "type": "audit", "at": row["at"], "action": row["action"],
                 "channel": row["channel"], "details": json.loads(row["details"]),
             })  # fmt: skip
+    records += _usage(db, person)
     for row in db.execute(
         "SELECT feedback.*, messages.uid FROM feedback JOIN turns ON turns.id = feedback.turn_id"
         " JOIN conversations ON conversations.id = turns.conversation_id"
@@ -38,6 +39,22 @@ def export_person(db: sqlite3.Connection, person: Person) -> list[Record]:
             "comment": row["comment"], "at": row["updated_at"],
         })  # fmt: skip
     return records
+
+
+def _usage(db: sqlite3.Connection, person: Person) -> list[Record]:
+    """What the person used, by day."""
+    found = db.execute(
+        "SELECT * FROM usage_by_day WHERE platform = ? AND person = ? ORDER BY day",
+        (person.platform, person.id),
+    )
+    return [
+        {"type": "usage", **{name: row[name] for name in row.keys() if name not in _OWN}}  # noqa: SIM118 - rows are no mappings
+        for row in found
+        if person.covers(row["workspace"])
+    ]
+
+
+_OWN = ("platform", "person")  # columns that are the same in all records
 
 
 def export_messages(

@@ -5,19 +5,29 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from bot.domain.privacy import ERASED, Erasure, Person
+from bot.domain.privacy import ERASED, Erasure, Person, erased_name
+from bot.ports.audit import BY_PAGE_ADMINS
 from bot.store import spending
 
 
 def erase_rest(db: sqlite3.Connection, now: float, person: Person, erasure: Erasure) -> None:
     """Erase the person from the audit, rules and refusals, and record that the erasure is done."""
-    at = {"platform": person.platform, "id": person.id, "name": f"erased:{erasure.id}"}
+    at = {"platform": person.platform, "id": person.id, "name": erased_name(erasure.id)}
     workspaces = _covered(db, person)
     for workspace in workspaces:
         _erase_records(db, {**at, "workspace": workspace})
     db.execute(
         "DELETE FROM feedback WHERE person = :id AND turn_id IN (SELECT turns.id FROM turns"
         " JOIN conversations ON conversations.id = conversation_id WHERE platform = :platform)",
+        at,
+    )
+    # These entries have the place that was read, on any platform; "" is all of them.
+    db.execute(
+        "UPDATE audit SET actor = iif(actor = :id, :name, actor),"  # noqa: S608 - our words
+        " subject = iif(subject = :id AND platform = '', :name, subject),"
+        " workspace = iif(workspace = :id AND platform = '', :name, workspace)"
+        " WHERE :id IN (actor, subject, workspace)"
+        f" AND action IN ({', '.join(repr(action) for action in BY_PAGE_ADMINS)})",
         at,
     )
     db.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?)", (erasure.id, now))
@@ -34,6 +44,13 @@ def _covered(db: sqlite3.Connection, person: Person) -> list[str]:
             (person.platform,),
         )
     }
+    # A request that runs is in no report yet; by its index, since there are many requests.
+    running = db.execute(
+        "SELECT DISTINCT workspace FROM model_requests"
+        " WHERE platform = ? AND person = ? AND person <> ''",
+        (person.platform, person.id),
+    )
+    found.update(row["workspace"] for row in running)
     return [each for each in found | {person.id} if person.covers(each)]
 
 
@@ -42,6 +59,7 @@ def _erase_records(db: sqlite3.Connection, at: dict[str, str]) -> None:
     spending.forget_person(db, at["platform"], at["workspace"], at["id"])
     if at["workspace"] == at["id"]:  # the page has a workspace for each person
         spending.rename_workspace(db, at["platform"], at["workspace"], at["name"])
+        db.execute(f"DELETE FROM policy_overrides {place}", at)  # noqa: S608 - ours
         for table in ("commands", "tombstones"):
             db.execute(
                 f"DELETE FROM {table} WHERE source LIKE :platform || '/%'"  # noqa: S608 - ours
@@ -74,6 +92,17 @@ def people(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
         " UNION SELECT platform, set_by FROM policy_overrides"
         " UNION SELECT platform, person FROM usage_by_day"
         " UNION SELECT platform, person FROM model_requests WHERE person <> ''"
+        " UNION SELECT platform, person FROM feedback JOIN turns ON turns.id = turn_id"
+        "  JOIN conversations ON conversations.id = conversation_id"
+        # The page has a workspace for each person, which may be all that is left of them; the
+        # sources of commands and tombstones begin with it.
+        " UNION SELECT platform, workspace FROM usage_by_day"
+        " UNION SELECT platform, workspace FROM audit"
+        " UNION SELECT platform, workspace FROM policy_overrides"
+        " UNION SELECT platform, substr(rest, 1, instr(rest, '/') - 1) FROM ("
+        "  SELECT substr(source, 1, instr(source, '/') - 1) AS platform,"
+        "  substr(source, instr(source, '/') + 1) AS rest"
+        "  FROM (SELECT source FROM commands UNION SELECT source FROM tombstones))"
     )
     for row in found.fetchall():
         if row["id"] and row["id"] != ERASED and not row["id"].startswith("erased:"):

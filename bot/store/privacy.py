@@ -35,6 +35,7 @@ class SqlitePrivacy(Operations):
     erase_rest = writes_at(personal_records.erase_rest)
     old_conversations = reads(retention.old_conversations)
     erase_step = writes_at(retention.erase_step)
+    channels_with_usage = reads(retention.channels_with_usage)
     erase_usage = writes(retention.erase_usage)
     pin = writes(retention.pin)
     export_person = reads(export.export_person)

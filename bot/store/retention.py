@@ -60,6 +60,14 @@ def erase_step(db: sqlite3.Connection, now: float, conversation: int, before: fl
     return _erase_step(db, now, conversation, before)
 
 
+def channels_with_usage(db: sqlite3.Connection) -> Sequence[ConversationKey]:
+    """The channels in which a report names who used what, also those without conversations."""
+    found = db.execute(
+        "SELECT DISTINCT platform, workspace, channel FROM usage_by_day WHERE person <> ''"
+    )
+    return [ConversationKey(row["platform"], row["workspace"], row["channel"], "") for row in found]
+
+
 def erase_usage(db: sqlite3.Connection, channel: ConversationKey, before: float) -> None:
     """Erase who used what in a channel until then; the sums stay."""
     (day,) = db.execute("SELECT date(?, 'unixepoch')", (before,)).fetchone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from urllib.parse import urljoin
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -23,9 +24,8 @@ def operation(page: Page, method: str, path: str) -> Locator:
 
 async def count_operations(page: Page) -> int:
     """How many operations the API's description has."""
-    description = await (
-        await page.request.get(f"{page.url.removesuffix('/docs')}/openapi.json")
-    ).json()
+    address = urljoin(page.url, "/openapi.json")  # the page has no base address of its context
+    description = await (await page.request.get(address)).json()
     return sum(len(methods) for methods in description["paths"].values())
 
 

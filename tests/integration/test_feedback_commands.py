@@ -106,7 +106,16 @@ async def test_votes_are_exported_and_replayed(
         assert down["dollars"] == pytest.approx(cost)
         assert 0 <= down["seconds"]["first_token"] <= down["seconds"]["total"]
         assert "alice" not in printed
+        (home / "named.jsonl").touch(0o644)
         assert await run("export", "feedback", "--names", "--out", "named.jsonl") == 0
+        assert (home / "named.jsonl").stat().st_mode & 0o777 == 0o600
+        assert await run("audit") == 0
+        entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [
+            (each["actor"], each["details"]["names"])
+            for each in entries
+            if each["action"] == "replies.exported"
+        ] == [("operator", False), ("operator", True)]
         named = [json.loads(line) for line in (home / "named.jsonl").read_text().splitlines()]
         assert [(each["person"], each["place"][:2]) for each in named] == [
             ("alice", ["web", "alice"])
@@ -202,6 +211,10 @@ async def test_replies_of_the_database_are_replayed(
             (("eval", "--model", "openai/sim"), "FILE: name a file of"),
             (("eval", "no.jsonl", "--model", "openai/sim"), "no.jsonl: it cannot be read"),
             (("eval", "broken.jsonl", "--model", "openai/sim"), "line 1 is not one of"),
+            (
+                ("eval", "broken.jsonl", "--model", "openai/sim", "--out", "broken.html"),
+                "--out: it would overwrite",
+            ),
             (("eval", "--last", "7d", "--model", "nowhere/x"), "is not a model"),
             (("eval", "--last", "7d", "--model", "openai/sim", "--prompt", "no"), "--prompt: no"),
         ):

@@ -7,23 +7,30 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
-from bot.domain.conversations import Author
-from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Address, Command
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.domain.inbox import Address, Change, Command, Effect
+from bot.domain.model import Usage
+from bot.domain.policy import Budget, BudgetScope, OverrideName, Period, PolicyConfig
 from bot.domain.privacy import EVERYWHERE, AuditEntry, Person, Receipt
+from bot.domain.spending import Booking, Quote, Reserved, Spender
+from bot.domain.turns import Outcome, TurnResult
 from bot.inbox import commands
 from bot.inbox.privacy_commands import PrivacyCommands
+from bot.policy.budgets import lines_of
+from bot.policy.rules import PolicyRules
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
 from bot.store.backup import backup, restore
 from bot.store.erasure_list import ErasureList
 from bot.store.sqlite import SqliteStore
 from tests.support.privacy_kit import BOB, EVE, Filler, key, texts_of_bob, traces
-from tests.support.store_kit import check_invariants, look, opened, said
+from tests.support.store_kit import check_invariants, claim_next, look, opened, said
 
 PLACE = key("c1", "")
 EVERY = Person("sim", "w1", EVE.id)
@@ -180,7 +187,9 @@ async def test_an_export_has_everything_of_the_person_and_nothing_of_others(
     texts = [record["text"] for record in records if record["type"] == "message"]
     assert sorted(texts) == sorted(text for (text,) in everyone)
     assert records[0] == {"type": "person", "person": "sim/w1/UEVE7714", "names": [EVE.name]}
-    assert {record["type"] for record in records} >= {"person", "message", "reply", "audit"}
+    assert {record["type"] for record in records} >= {
+        "person", "message", "reply", "audit", "usage", "feedback",
+    }  # fmt: skip
     assert "bobmark" not in "".join(lines)
     assert (entry.actor, entry.subject) == ("admin", EVE.id)
 
@@ -202,3 +211,97 @@ async def test_the_audit_refuses_every_change(tmp_path: Path) -> None:
         assert (entry.action, entry.actor, entry.details) == ("policy.set", "U1", {"a": 1})
         assert await store.audit().entries(after=entry.id) == []
         assert await store.audit().entries(since=entry.at + 1) == []
+
+
+async def test_an_answer_to_another_person_that_is_not_done_begins_again_without_the_erased_one(
+    tmp_path: Path,
+) -> None:
+    """Its request has the person's words, so an answer that repeats them could still follow."""
+    path, words = tmp_path / "threadline.db", "evelynmark lives in the house by the old harbour"
+    async with opened(path) as store:
+        filler, changes = Filler(store), list[Change]()
+        claims = []
+        for thread in ("running", "complete", "quoted"):
+            where, text = key("c1", thread), f"{EVE.name} wrote:\n> {words}"
+            if thread != "quoted":
+                await filler.ask(where, EVE, text=words)
+                text = "where does she live?"
+            accepted = await store.accept(said(500 + len(claims), text, where=where, author=BOB))
+            assert accepted.conversation is not None
+            claims.append(await claim_next(store, accepted.conversation))
+        result = TurnResult(outcome=Outcome.ANSWERED, content=words, display=words, model="echo")
+        await store.conclude(claims[1].fence, result)
+        forgetter = Forgetter(store=store.privacy(), audit=store.audit())
+        forgetter.connect(lambda here: changes.extend(here.changes))
+        await forgetter.forget(EVERY, by="admin", key=PLACE)
+        assert {
+            change.turn for change in changes if change.effect is Effect.REOPENED
+        } == {claim.fence.turn for claim in claims}  # fmt: skip
+        for claim in (claims[0], claims[2]):
+            with pytest.raises(LostOwnership):
+                await store.conclude(claim.fence, result)
+        assert traces(path) == {}
+
+
+async def test_a_person_who_only_voted_is_not_brought_back(tmp_path: Path) -> None:
+    path, saved = tmp_path / "threadline.db", tmp_path / "saved.db"
+    async with opened(path) as store:
+        await Filler(store).ask(key("c1", "t1"), BOB)
+        vote = ("INSERT INTO feedback SELECT id, ?, 'down', 'evelynmark', 1.0, 1.0 FROM turns",)
+        await store._write(lambda db: db.execute(*vote, (EVE.id,)))
+        backup(path, saved)
+        await forget(store)
+        assert traces(path) == {}
+    restore(path, saved)
+    assert traces(path) == {}
+    assert texts_of_bob(path)
+
+
+async def test_a_user_of_the_page_is_gone_also_as_the_name_of_a_workspace(tmp_path: Path) -> None:
+    """The page has a workspace for each person: places in every table name the person."""
+    path, saved = tmp_path / "threadline.db", tmp_path / "saved.db"
+    where = ConversationKey("web", EVE.id, "main", "")
+    async with opened(path) as store:
+        spending = store.spending()
+        lines = lines_of(
+            [
+                Budget(name=scope.value, scope=scope, period=Period.DAY, tokens=1_000_000)
+                for scope in BudgetScope
+            ],
+            where, EVE, now=0.0, zone=UTC,
+        )  # fmt: skip
+        held = await spending.reserve(Spender(where, EVE), lines, Quote("echo", 5, 5), "2026-11-30")
+        assert isinstance(held, Reserved)
+        await store.policies().set_override(where, OverrideName.MODEL, "echo", by=BOB)
+        await store.audit().record(AuditEntry("conversation.read", PLACE, actor=EVE.id))
+        anywhere = ConversationKey("", "", "", "")
+        await store.audit().record(AuditEntry("usage.read", anywhere, actor="u", subject=EVE.id))
+        await store.record_command(f"web/{EVE.id}/usage-1")
+        backup(path, saved)
+        await forget(store, Person("web", EVERYWHERE, EVE.id))
+        assert traces(path) == {}
+        # The request that ran at that moment is counted, as no one's.
+        booking = Booking("echo", Usage(5, 3), 0)
+        await spending.settle(held.id, [booking], lines)
+        assert traces(path) == {}
+        assert look(path, "SELECT person, output_tokens FROM usage_by_day") == [("", 3)]
+    restore(path, saved)
+    assert traces(path) == {}
+
+
+async def test_the_rules_in_memory_forget_who_set_them(tmp_path: Path) -> None:
+    """Everyone in a channel may ask `/why`, and the process runs for months."""
+    async with opened(tmp_path / "threadline.db") as store:
+        rules, policies = PolicyRules(PolicyConfig()), store.policies()
+        for channel, by in (("c1", EVE), ("c2", BOB)):
+            await policies.set_override(key(channel, ""), OverrideName.MODEL, "echo", by=by)
+        rules.set_overrides(await policies.list_overrides())
+        forgetter = Forgetter(
+            store=store.privacy(), audit=store.audit(), forget_rules=rules.forget_person
+        )
+        await forgetter.forget(EVERY, by="admin", key=PLACE)
+        for channel in ("c1", "c2"):
+            (known,) = rules.overrides_of(key(channel, ""))
+            assert known.set_by.name == ("" if channel == "c1" else BOB.name)
+        found = [each for name in ("c1", "c2") for each in rules.overrides_of(key(name, ""))]
+        assert found == await policies.list_overrides()

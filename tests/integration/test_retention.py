@@ -187,3 +187,23 @@ async def test_the_operator_forgets_exports_and_reads_the_audit(
     assert {entry["actor"] for entry in entries[2:]} == {"operator"}
     for wrong in (("forget", "wrong"), ("audit", "--since", "yesterday"), ("pin", "a/b")):
         assert (await run(*wrong))[0] == 2
+
+
+async def test_who_used_what_is_erased_also_where_no_conversation_is_left(tmp_path: Path) -> None:
+    """The books count days, so the last day of a conversation is erased a night after it."""
+    path, clock = tmp_path / "threadline.db", ManualClock()
+    async with opened_at(path, clock) as store:
+        await Filler(store).ask(key("hr", "t1"), EVE)
+        await store._write(
+            lambda db: db.execute(
+                "INSERT INTO usage_by_day SELECT 'sim', 'w1', ?, date(?, 'unixepoch'), 'hr',"
+                " 'echo', 'answer', 1, 0, 0, 10, 5, 0, 0, 0, 7",
+                (EVE.id, clock.time()),
+            )
+        )
+        keeper = keeper_of(store, {"hr": 30}, clock)
+        clock.jump(30 * DAY + 1)
+        assert (await keeper.prune()).conversations == 1
+        clock.jump(DAY)
+        await keeper.prune()
+        assert look(path, "SELECT person, input_tokens FROM usage_by_day") == [("", 10)]

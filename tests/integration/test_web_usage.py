@@ -99,6 +99,11 @@ async def test_usage_is_counted_shown_and_limited(
             (row,) = csv.DictReader(io.StringIO(await response.text()))
         assert (row["person"], row["model"]) == ("alice", "openai/sim")
         assert float(row["dollars"]) == pytest.approx(cost)
+        entries = [each for each in await bob.get("/admin/audit") if each["action"] == "usage.read"]
+        assert [(each["actor"], each["details"]["by"]) for each in entries] == [
+            ("bob", ["person", "model"]),
+            ("bob", ["day", "person", "channel", "model"]),
+        ]
         async with alice.http.get("/usage.csv") as response:
             assert response.content_type == "text/csv"
             (line,) = csv.DictReader(io.StringIO(await response.text()))

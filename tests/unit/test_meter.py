@@ -16,6 +16,7 @@ from bot.domain.spending import (
     BudgetLine,
     BudgetState,
     NotReserved,
+    Purpose,
     Quote,
     Refusal,
     Reserved,
@@ -38,6 +39,7 @@ class Books:
         self.failures = 0
         self.room = 10
         self.begun = 0  # writes
+        self.told: Sequence[BudgetLine] = ()
         self.settled: list[Sequence[Booking]] = []
 
     async def reserve(
@@ -55,6 +57,7 @@ class Books:
         await self._write()
         self.room += 1
         self.settled.append(bookings)
+        self.told = lines
         return ()
 
     async def _write(self) -> None:
@@ -103,7 +106,7 @@ async def test_a_reservation_whose_caller_was_cancelled_is_released() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     books.ready.set()
-    await until(lambda: books.settled == [[]])
+    await until(lambda: list(map(list, books.settled)) == [[]])
     assert (books.room, model.requests) == (10, [])
     await meter.aclose()
 
@@ -149,4 +152,54 @@ async def test_waiters_for_a_budget_look_again_one_by_one_in_order() -> None:
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3]
     assert books.room == 1
+    await meter.aclose()
+
+
+class RemovedPrices(Prices):
+    """The model is removed from the configuration while it answers; `look` waits for `ready`."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+
+    async def quote(self, model: object, request: ChatRequest, input_tokens: int) -> Quote:
+        return Quote("scripted", input_tokens, 10, 5_000, 3_000.0)
+
+    async def cost(self, model: str, usage: Usage) -> int | None:  # type: ignore[override]
+        await self.ready.wait()
+        return None
+
+
+async def test_a_second_cancellation_leaves_no_reservation_and_a_lost_price_loses_no_money() -> (
+    None
+):
+    books, prices = Books(), RemovedPrices()
+    model = ScriptedModel(hold=asyncio.Event())
+    meter = meter_of(books)
+    meter._prices = prices  # type: ignore[assignment]
+    task = asyncio.create_task(ask(meter, model))
+    await until(lambda: bool(model.requests))
+    task.cancel()
+    for _ in range(5):  # the caller is within the look-up of the price
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    prices.ready.set()
+    await until(lambda: bool(books.settled))
+    ((booking,),) = books.settled
+    assert (booking.usage.input_tokens, booking.usage.output_tokens) == (5, 2)
+    assert booking.cost == 5_000 + 2 * 3_000
+    assert books.room == 10
+    await meter.aclose()
+
+
+async def test_a_summary_does_not_use_up_the_notice_that_a_budget_is_nearly_spent() -> None:
+    """No one reads what a summary's request returns: the next answer shows the notice."""
+    books = Books()
+    meter = meter_of(books)
+    for purpose, told in ((Purpose.SUMMARY, 0), (Purpose.ANSWER, 1)):
+        spender = Spender(key(), ANN, purpose=purpose)
+        async with meter.stream(spender, ScriptedModel(), ChatRequest(()), 5.0) as stream:
+            _ = [delta async for delta in stream.deltas]
+        assert len(books.told) == told
     await meter.aclose()

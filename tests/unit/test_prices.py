@@ -114,3 +114,17 @@ async def test_a_model_without_a_price_makes_the_chain_one_of_tokens() -> None:
     mystery = await prices.quote(models.chain(("openai/mystery",)), ChatRequest(()), 10)
     assert mystery.max_output == DEFAULT_MAX_OUTPUT
     await models.aclose()
+
+
+async def test_a_chain_reserves_its_longest_answer_also_if_a_dearer_model_says_less() -> None:
+    """A budget of tokens is exceeded by one reservation at most, whichever model answers."""
+    names = "openai/gpt-5-nano,openai/gpt-4o"
+    models = registry(load({"LLM": names, "OPENAI_API_KEY": "k"}, None))
+    prices = ModelPrices(models, now=SystemClock().time)
+    quote = await prices.quote(models.get(None), ChatRequest(()), 10)
+    each = [await prices.quote(models.chain((n,)), ChatRequest(()), 10) for n in names.split(",")]
+    assert each[0].max_output > each[1].max_output
+    assert (each[0].cost or 0) < (each[1].cost or 0)
+    assert quote.tokens == max(one.tokens for one in each)
+    assert (quote.cost or 0) >= max(one.cost or 0 for one in each)
+    await models.aclose()

@@ -14,6 +14,7 @@ from bot.domain.errors import ModelError, ModelFailed
 from bot.domain.model import ChatRequest, Delta
 from bot.domain.policy import Redaction
 from bot.llm.redaction import NOTE, Redactor, Restorer, restore
+from tests.support.core_kit import ScriptedModel
 
 ALL = frozenset(Redaction)
 KEY = "ghp_" + "a1B2c3D4e5" * 4
@@ -147,3 +148,17 @@ async def test_another_attempt_begins_with_nothing_kept_back() -> None:
         [Delta(text="a [card", model="one"), Delta(text="b", model="two")], {"[card-1]": CARD}
     )
     assert [(delta.model, delta.text) for delta in found] == [("one", "a "), ("two", "b")]
+
+
+async def test_code_of_the_model_is_no_placeholder_and_a_value_behind_a_word_is_put_back() -> None:
+    """An index such as `heap[key-1]` must not become the key of someone's question."""
+    answer = "`heap[key-1]` has [key-1], 卡[card-1], x=[key-1]"
+    for question, shown in (
+        (f"sort by {KEY} {CARD}", f"`heap[key-1]` has {KEY}, 卡{CARD}, x={KEY}"),
+        (f"url_{KEY} {CARD}", f"`heap{KEY}` has {KEY}, 卡{CARD}, x={KEY}"),
+    ):
+        for size in (1, 3, 100):
+            pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
+            model = ScriptedModel(pieces=[Delta(piece) for piece in pieces])
+            deltas = Redactor().stream(model, request(question))
+            assert "".join([delta.text async for delta in deltas]) == shown

@@ -201,3 +201,43 @@ def test_a_value_for_a_log_is_its_kind() -> None:
     text = f"refused: ghp_{some(36)} of ann@example.org"
     assert sensitive.blank(text, ALL) == "refused: [keys] of [email]"
     assert sensitive.blank("nothing", ALL) == "nothing"
+
+
+def test_values_are_found_in_look_alike_characters() -> None:
+    """What a keyboard corrects and a website hides: nothing of the value is left in the text."""
+    full_width = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+    arabic = {ord("0") + digit: 0x660 + digit for digit in range(10)}
+    key = f"ghp_{some(36)}"
+    values = {
+        Redaction.CARD: "4111 1111 1111 1111",
+        Redaction.IBAN: "DE89 3704 0044 0532 0130 00",
+        Redaction.PHONE: "+49 170 1234567",
+        Redaction.EMAIL: "ann.lee@example.com",
+        Redaction.KEYS: key,
+    }
+    disguises: list[Callable[[str], str]] = [
+        lambda value: value.translate(full_width),
+        lambda value: value.translate(arabic),
+        "\u200b".join,
+        lambda value: value[:5] + "\ufeff" + value[5:9] + "\u00ad" + value[9:],
+        lambda value: value.replace(" ", "\u202f"),
+        lambda value: value.replace(" ", "\u2011"),
+    ]
+    for kind, value in values.items():
+        for number, disguise in enumerate(disguises):
+            if kind is Redaction.KEYS and number == 1:
+                continue  # a key has no digits of another script
+            written = disguise(value)
+            text = f"größe ‘x’ \u200d: {written} – end"
+            (found,) = sensitive.find(text, ALL)
+            assert text[found.start : found.end] == written, (kind, number)
+
+
+def test_a_card_is_found_behind_another_number_and_over_two_lines() -> None:
+    card = "4111 1111 1111 1111"
+    for text in (f"2 {card}", f"12\u00a0{card} 12 27 123", f"27\n{card}", "4111 1111\n1111 1111"):
+        (found,) = sensitive.find(text, ALL)
+        assert "".join(filter(str.isdigit, text[found.start : found.end])) == "4" + "1" * 15
+    assert not sensitive.find("4111\n1111\n1111\n1111", ALL)  # a column of numbers
+    (found,) = sensitive.find("to DE89 3704\n0044 0532-0130 00 today", ALL)
+    assert found.kind is Redaction.IBAN

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.common.sensitive import contacts, keys, numbers
+from bot.common.sensitive import contacts, folding, keys, numbers
 from bot.domain.policy import Redaction
 
 Span = tuple[int, int]
@@ -34,6 +34,16 @@ class Sensitive:
 
 def find(text: str, kinds: Collection[Redaction]) -> Sequence[Sensitive]:
     """The values of these kinds, in the order of the text; none overlaps another."""
+    if text.isascii():
+        return _find(text, kinds)
+    plain, places = folding.fold(text)
+    found = _find(plain, kinds)
+    if places is None:
+        return found
+    return [Sensitive(each.kind, places[each.start], places[each.end - 1] + 1) for each in found]
+
+
+def _find(text: str, kinds: Collection[Redaction]) -> list[Sensitive]:
     found: list[Sensitive] = []
     for kind, finder in _FINDERS:
         if kind not in kinds:

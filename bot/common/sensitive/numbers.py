@@ -7,7 +7,13 @@ from collections.abc import Iterator
 
 Span = tuple[int, int]
 
-_DIGITS = re.compile(r"(?<![\w.,\-])[0-9](?:[ \-\u00a0]?[0-9]){11,18}(?![0-9])")
+# A line may end between two groups of four digits: chats and e-mails wrap long lines.
+_WRAPPED = r"(?<=[ \-][0-9]{4})\n(?=[0-9]{4}(?![0-9]))"
+_DIGITS = re.compile(rf"(?<![\w.,\-])[0-9](?:(?:[ \-]|{_WRAPPED})?[0-9]){{11,18}}(?![0-9])")
+_USUAL = re.compile(
+    r"(?:[0-9]{13,19}|[0-9]{4}(?:[ \-\n][0-9]{4}){3}|[0-9]{4}[ \-][0-9]{6}[ \-][0-9]{4,5})"
+    r"(?![0-9])"
+)
 _GROUPS = re.compile(r"[0-9]+")
 _SHORTEST_CARD = 12
 
@@ -26,10 +32,22 @@ _ISSUERS = re.compile(
 
 def find_cards(text: str) -> Iterator[Span]:
     """The card numbers: the issuers' lengths and prefixes, with a correct check digit."""
-    for found in _DIGITS.finditer(text):
-        end = _card_end(found[0])
+    place, after_number = 0, -1
+    while found := _DIGITS.search(text, place):
+        start, number = found.start(), found[0]
+        end = _usual_end(number) if start == after_number else _card_end(number)
         if end:
-            yield found.start(), found.start() + end
+            yield start, start + end
+            place = start + end
+        else:  # another number may stand in front of the card: "2 4111 1111 1111 1111"
+            place = start + len(number) - len(number.lstrip("0123456789"))
+            after_number = place + 1
+
+
+def _usual_end(number: str) -> int:
+    """Where a card number that starts `number` ends, if it is written in the usual groups, or 0."""
+    found = _USUAL.match(number)
+    return found.end() if found is not None and _card_end(found[0]) == found.end() else 0
 
 
 def _card_end(number: str) -> int:
@@ -53,9 +71,9 @@ def passes_luhn(digits: str) -> bool:
 
 
 # ── IBAN ──────────────────────────────────────────────────────────────────────────────────────
-_IBAN_START = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?=[ \u00a0]?[A-Za-z0-9])")
+_IBAN_START = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?=[ \-\n]?[A-Za-z0-9])")
 _LONGEST_IBAN = 34
-_SEPARATORS = " \u00a0"
+_SEPARATORS = " -\n"
 
 # Lengths by country, from SWIFT's registry of IBANs.
 _LENGTHS = {

@@ -1,0 +1,41 @@
+"""Folds look-alikes: full-width letters, digits of any script, dashes, spaces, and invisible
+characters, which people paste and keyboards correct into keys and numbers.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+
+class _Table(dict[int, str]):
+    """The plain form of each character, "" for an invisible one; looked up once."""
+
+    def __missing__(self, code: int) -> str:
+        plain = self[code] = _plain(chr(code))
+        return plain
+
+
+def _plain(character: str) -> str:
+    if character.isascii():
+        return character
+    category = unicodedata.category(character)
+    if category == "Cf":  # zero-width spaces and joiners, soft hyphens, marks of direction
+        return ""
+    if category in ("Zs", "Pd"):
+        return " " if category == "Zs" else "-"
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    folded = unicodedata.normalize("NFKC", character)
+    return folded if len(folded) == 1 and folded.isascii() else character
+
+
+_TABLE = _Table()
+
+
+def fold(text: str) -> tuple[str, Sequence[int] | None]:
+    """`text` in plain characters, and the place of each in `text`; None if nothing is left out."""
+    plain = text.translate(_TABLE)
+    if len(plain) == len(text):
+        return plain, None
+    return plain, [place for place, each in enumerate(text) if _TABLE[ord(each)]]
