@@ -164,8 +164,8 @@ class AccessGate:
         Not empty counts as a notice that was sent. Raises StoreUnavailable.
         """
         incoming, reason = admission.incoming, admission.verdict.reason
-        if incoming.address is Address.ASIDE or incoming.late:
-            return ""  # it is no question, or none that still waits
+        if incoming.address in (Address.ASIDE, Address.CHANNEL) or incoming.late:
+            return ""  # it asks the bot nothing, or its author no longer waits
         if not await self._store.refusal_due(incoming.key, incoming.author.id, reason):
             return ""
         return await self._sentence(incoming.key, admission.verdict)

@@ -339,6 +339,19 @@ async def test_which_messages_are_questions(tmp_path: Path, directory: FixedDire
         )
 
 
+async def test_a_refused_person_who_talks_to_no_one_is_left_alone(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """Where the bot answers everything, people talk to each other, too."""
+    async with world_with(tmp_path, directory, RULES + "\nanswers = 'always'") as world:
+        chat = asked(1, "hello all", author=BEN, address=Address.CHANNEL)
+        assert await receive(world, chat) is Receipt.REFUSED
+        await world.inbox.edited(replace(chat, text="hello everyone"), SystemClock().time())
+        assert look(world.path, "SELECT 1 FROM refusals_told") == []
+        assert await receive(world, asked(2, "you?", author=BEN)) is Receipt.REFUSED
+        await until(lambda: [person for person, _ in directory.told] == ["U2"])
+
+
 async def test_an_old_message_to_no_one_is_no_question_when_it_is_corrected(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
