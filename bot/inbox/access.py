@@ -94,6 +94,13 @@ class AccessGate:
             return ALLOWED
         return await self._may_ask(incoming.key, incoming.author)
 
+    async def judge_edit(self, incoming: Incoming) -> Admission:
+        """An edit, as one of the message's author: it may come in the name of a webhook."""
+        author = await self._store.author_of(incoming.source)
+        if author is not None and author.id != incoming.author.id:
+            incoming = replace(incoming, author=author, from_bot=False)
+        return Admission(incoming, await self.verdict(incoming))
+
     async def _may_ask(self, key: ConversationKey, author: Author) -> Verdict:
         return ALLOWED if self._policy is None else await self._policy.may_ask(key, author)
 

@@ -143,7 +143,7 @@ class DurableInbox:
         is_known = await self._store.conversation_of(incoming.source) is not None
         if not is_known and not incoming.address.begins:
             return
-        admission = Admission(incoming, await self._gate.verdict(incoming))
+        admission = await self._gate.judge_edit(incoming)
         if is_known and admission.refused:
             if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not one that is read again
                 await self._gate.refuse(admission)
@@ -228,7 +228,7 @@ class DurableInbox:
                     with self._order.enter(missed.key) as place:
                         accepted.append(await self._accept(missed, place))
                     if accepted[-1].receipt is Receipt.KNOWN and incoming.edited_at is not None:
-                        admission = Admission(incoming, await self._gate.verdict(incoming))
+                        admission = await self._gate.judge_edit(incoming)
                         if not admission.refused:
                             await self._apply_edit(admission, incoming.edited_at)
 
