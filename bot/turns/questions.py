@@ -23,12 +23,12 @@ class TurnQuestions:
         self.claim = claim
         self.attachments = TurnAttachments(ports.attachments, claim)
 
-    async def check_askers(self) -> bool:
+    async def check_askers(self, *, patient: bool = True) -> bool:
         """Keep the questions of people who may ask; whether others were left out.
 
-        Raises NotAllowed.
+        Raises as `AskerCheck.check`.
         """
-        left = await self._ports.askers.check(self.claim)
+        left = await self._ports.askers.check(self.claim, patient=patient)
         if left.questions == self.claim.questions:
             return False
         self.claim, self._draft.notice = left, notice_for(left)

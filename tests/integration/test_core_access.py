@@ -546,3 +546,39 @@ async def test_an_outcome_is_stored_for_a_stop_while_the_platform_is_silent(
         assert not reply.refused
         await world.idle()
         assert world.outcomes() == [(Outcome.STOPPED.value, None)]
+
+
+async def test_an_author_who_is_described_late_costs_no_one_elses_messages(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """Of the thread before the first mention, the messages of the others are read."""
+    async with world_with(tmp_path, directory) as world:
+        directory.held["U2"] = asyncio.Event()
+        world.adapter.old = [
+            asked(1, f"{SECRET} by Ben", author=BEN, address=Address.FOLLOW_UP),
+            asked(2, "seen by Cid", author=CID, address=Address.FOLLOW_UP),
+        ]
+        await receive(world, replace(asked(10), in_old_thread=True))
+        assert "seen by Cid" in texts_of(world) and SECRET not in texts_of(world)
+
+
+async def test_no_one_waits_in_the_queue_behind_a_silent_platform(
+    tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn whose asker is unknown when it gets its slot gives the slot to the next turn."""
+    async with world_with(tmp_path, directory, max_concurrent=1) as world:
+        world.model.hold = asyncio.Event()
+        await world.inbox.receive(asked(1, "first"))
+        await until(lambda: len(world.model.requests) == 1)
+        for number, author in ((2, CID), (3, ANN)):
+            thread = f"t{number}"
+            await world.inbox.receive(asked(number, "next", author=author, where=key(thread)))
+            await until(lambda t=thread: any("In the queue" in x for x in world.shown(t)))  # type: ignore[misc]
+        monkeypatch.setattr(turns_access, "PAUSES", Backoff(3_600.0, 3_600.0))
+        directory.failing = True  # the rule names Ann, so no one needs to describe her
+        world.model.hold.set()
+        await until(lambda: any("Hello." in page for page in world.shown("t3")), 10)
+        assert len(world.model.requests) == 2
+        stop = Command(name="stop", argument="", key=key("t2"), author=ANN)
+        await world.inbox.command(stop)
+        await world.idle()
