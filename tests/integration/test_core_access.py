@@ -19,6 +19,7 @@ from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.failures import FailureReason
 from bot.domain.inbox import Address, Command, Incoming, Receipt
+from bot.domain.model import Delta
 from bot.domain.policy import PolicyConfig
 from bot.domain.turns import Outcome
 from bot.inbox import commands
@@ -253,6 +254,35 @@ async def test_a_role_that_is_gone_when_a_queued_turn_begins(
         await world.idle()
         assert world.outcomes()[-1] == ("failed", FailureReason.NOT_ALLOWED.value)
         assert len(world.model.requests) == 1
+
+
+async def test_who_was_refused_at_the_claim_stays_withheld_when_another_loses_the_role(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """The questions are checked again after the queue: all of them, not those that were left."""
+    directory.add("U4", "team")
+    dan, first, second = Author("U4", "Dan"), asyncio.Event(), asyncio.Event()
+    async with world_with(tmp_path, directory, max_concurrent=1) as world:
+        world.model.hold = first
+        world.model.pieces = (Delta("Hello.", finish_reason="stop"),)
+        await world.inbox.receive(asked(1, "first"))
+        await until(lambda: len(world.model.requests) == 1)
+        for number, author in ((2, CID), (3, dan), (4, ANN)):
+            await world.inbox.receive(asked(number, f"from {author.name}", author=author))
+        await world.inbox.receive(asked(5, "between", where=key("t2")))
+        await until(lambda: any("In the queue" in page for page in world.shown("t2")))
+        directory.add("U3")
+        world.model.hold = second
+        first.set()
+        await until(lambda: any("In the queue" in page for page in world.shown()))
+        directory.add("U4")
+        second.set()
+        await world.idle()
+        assert world.contents()[-1].endswith("from Ann")
+        withheld = "SELECT content FROM messages WHERE withheld = 1 ORDER BY id"
+        assert look(world.path, withheld) == [("from Cid",), ("from Dan",)]
+        await receive(world, asked(6, "and then?"))
+        assert "from Cid" not in texts_of(world) and "from Dan" not in texts_of(world)
 
 
 async def test_a_platform_that_answers_late_delays_the_answer_alone(
