@@ -88,3 +88,15 @@ async def test_what_people_do_to_a_message_that_is_on_its_way(
         directory.held.pop(CID.id).set()
         await sending
         await world.idle()
+
+
+async def test_a_message_that_arrives_twice_at_once_is_within_its_own_rate(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """Slack reports a mention as two events, which are checked at the same time."""
+    toml = "allow = '@team'\nlimits = { questions_per_minute = 1 }"
+    async with world_with(tmp_path, directory, toml) as world:
+        mention = asked(1, "why?", author=CID)
+        receipts = await while_held(world, directory, mention, world.inbox.receive(mention))
+        assert receipts == [Receipt.QUESTION, Receipt.KNOWN]
+        assert directory.told == []
