@@ -22,7 +22,7 @@ from bot.domain.inbox import Address, Command, Incoming, Receipt
 from bot.domain.model import Delta
 from bot.domain.policy import PolicyConfig
 from bot.domain.turns import Outcome
-from bot.inbox import commands
+from bot.inbox import background_replies, commands
 from bot.inbox.feedback_commands import COMMENT, VOTE
 from bot.policy.rules import PolicyRules
 from bot.turns import access as turns_access
@@ -612,3 +612,17 @@ async def test_no_one_waits_in_the_queue_behind_a_silent_platform(
         stop = Command(name="stop", argument="", key=key("t2"), author=ANN)
         await world.inbox.command(stop)
         await world.idle()
+
+
+async def test_a_flood_of_refusals_does_not_fill_the_memory(
+    tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sentence beyond the limit is lost, and those after the flood are shown."""
+    monkeypatch.setattr(background_replies, "MAX_REPLIES", 2)
+    async with world_with(tmp_path, directory) as world:
+        for number in range(1, 5):
+            world.inbox._replies.tell(asked(number), f"sentence {number}")
+        await world.inbox.aclose()
+        world.inbox._replies.tell(asked(5), "sentence 5")
+        await until(lambda: len(directory.told) == 3)
+        assert [text[-1] for _, text in directory.told] == ["1", "2", "5"]
