@@ -189,7 +189,8 @@ class AccessGate:
         Not empty counts as a notice that was sent. Raises StoreUnavailable.
         """
         incoming, reason = admission.incoming, admission.verdict.reason
-        if incoming.address in (Address.ASIDE, Address.CHANNEL) or incoming.late:
+        address = await self._address(incoming)  # an edit comes as it was reported
+        if address in (None, Address.ASIDE, Address.CHANNEL) or incoming.late:
             return ""  # it asks the bot nothing, or its author no longer waits
         if not await self._store.refusal_due(incoming.key, incoming.author.id, reason):
             return ""

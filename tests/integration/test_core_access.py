@@ -382,6 +382,22 @@ async def test_a_refused_person_who_talks_to_no_one_is_left_alone(
         await until(lambda: [person for person, _ in directory.told] == ["U2"])
 
 
+async def test_a_refused_person_who_corrects_a_remark_is_left_alone(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """Where only mentions are questions, the rest of a thread is talk among people."""
+    async with world_with(tmp_path, directory, RULES + "\nanswers = 'mention'") as world:
+        await receive(world, asked(1, author=CID))
+        remark = asked(2, "noted", author=CID, address=Address.FOLLOW_UP)
+        assert await receive(world, remark) is Receipt.HISTORY
+        directory.add("U3")
+        now = SystemClock().time()
+        await world.inbox.edited(replace(remark, text="well noted"), now)
+        assert look(world.path, "SELECT 1 FROM refusals_told") == []
+        await world.inbox.edited(asked(1, "how?", author=CID), now)
+        await until(lambda: [person for person, _ in directory.told] == ["U3"])
+
+
 async def test_an_old_message_to_no_one_is_no_question_when_it_is_corrected(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
