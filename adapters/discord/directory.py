@@ -6,7 +6,6 @@ roles of their own, so a person has there those of all guilds that they share wi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -22,6 +21,7 @@ from adapters.discord.payload_schemas import GUILD_MEMBER, UNNAMED
 from adapters.discord.payload_validation import validate
 from adapters.discord.private_notices import PrivateNotices
 from adapters.discord.rest import RestApi, request_scopes
+from adapters.discord.shared_requests import answers_of
 from bot.config.policy_references import fold
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, Unsettled
@@ -89,7 +89,11 @@ class DiscordDirectory:
         if not user.isdecimal():
             return False
         shared = await self._guilds_of(channel)
-        found = [await self._can_read_in(guild, channel.channel, int(user)) for guild in shared]
+        found, error = await answers_of(
+            self._can_read_in(guild, channel.channel, int(user)) for guild in shared
+        )
+        if not any(found) and error is not None:
+            raise error
         return any(found)
 
     async def _can_read_in(self, guild: int, channel: str, user: int) -> bool:
@@ -138,16 +142,17 @@ class DiscordDirectory:
         if not author.id.isdecimal():
             raise Gone("not a user's id")
         shared = await self._guilds_of(key)
-        found = await asyncio.gather(*(self._facts_in(guild, author) for guild in shared))
+        found, error = await answers_of(self._facts_in(guild, author) for guild in shared)
         facts = [each for each in found if each is not None]
         if not facts:
-            raise Gone("not a member")
+            raise error or Gone("not a member")
         if key.workspace != DIRECT_MESSAGES:
             return facts[0]
         return PersonFacts(
             author,
             groups=frozenset().union(*(each.groups for each in facts)),
             group_names=frozenset().union(*(each.group_names for each in facts)),
+            groups_are_known=error is None,
         )
 
     async def _facts_in(self, guild: int, author: Author) -> PersonFacts | None:

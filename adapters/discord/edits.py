@@ -8,6 +8,7 @@ by the bot itself are recognized without a request.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import discord
@@ -112,10 +113,14 @@ class DiscordEditListener:
     ) -> Incoming | None:
         """The message's new version, even if the edit removed the mention of the bot."""
         known = await self._inbox.conversation_of(context.source(message.id))
-        if known is not None and not is_from_person(message) and isinstance(message, RawMessage):
-            # A stored message of a webhook or bot: it may stand for a person's.
-            message.persona = Author(str(message.author.id), name_of(message))
-        return await self._translate(message, context, None if known is None else Address.FOLLOW_UP)
+        if known is None:
+            return await self._translate(message, context, None)
+        if is_from_person(message) or not isinstance(message, RawMessage):
+            return await self._translate(message, context, Address.FOLLOW_UP)
+        # A stored message of a webhook or bot: it may stand for a person's, whom the store knows.
+        message.persona = Author(str(message.author.id), name_of(message))
+        incoming = await self._translate(message, context, Address.FOLLOW_UP)
+        return None if incoming is None else replace(incoming, from_bot=True)
 
     async def deleted(self, guild: int | None, channel: int, messages: Iterable[int]) -> None:
         """Handle messages deleted by anyone."""

@@ -116,7 +116,8 @@ class GuildFacts:
         listed = await self.list_roles(guild)
         if not wanted <= listed.items.keys() and listed.at < member.seen:
             listed = await self._fetch_roles(guild)  # the member got a role since
-        if not wanted <= listed.items.keys() and not listed.complete:
+        is_newer = listed.at >= member.seen  # the request may have been another caller's
+        if not wanted <= listed.items.keys() and not (listed.complete and is_newer):
             raise Unsettled("a member's roles cannot be read")
         known = wanted & listed.items.keys()  # the others were deleted
         return [listed.items[role] for role in known], listed.owner

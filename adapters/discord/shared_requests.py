@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
-from bot.domain.errors import Unsettled
+from bot.domain.errors import PlatformError, Unsettled
 
 T = TypeVar("T")
 
@@ -50,3 +50,17 @@ class SharedRequests:
 
 async def _await(request: Callable[[], Awaitable[T]]) -> T:
     return await request()
+
+
+async def answers_of(asked: Iterable[Awaitable[T]]) -> tuple[list[T], PlatformError | None]:
+    """The answers of those that answer, and why another one does not."""
+    found: list[T] = []
+    error: PlatformError | None = None
+    for answer in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(answer, PlatformError):
+            error = answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            found.append(answer)
+    return found, error

@@ -94,14 +94,39 @@ class AccessGate:
             return ALLOWED
         return await self._may_ask(incoming.key, incoming.author)
 
+    async def judge_edit(self, incoming: Incoming) -> Admission:
+        """An edit, as one of the message's author: it may come in the name of a webhook."""
+        author = await self._store.author_of(incoming.source)
+        if author is not None and author.id != incoming.author.id:
+            incoming = replace(incoming, author=author, from_bot=False)
+        return Admission(incoming, await self.verdict(incoming))
+
     async def _may_ask(self, key: ConversationKey, author: Author) -> Verdict:
         return ALLOWED if self._policy is None else await self._policy.may_ask(key, author)
 
-    async def select_readable(self, messages: Sequence[Incoming]) -> list[Incoming]:
-        """Those earlier messages whose authors may ask: those of the others are not read."""
-        verdicts = await asyncio.gather(*map(self.verdict, _one_of_each_author(messages)))
-        by_author = dict(zip(map(_author, _one_of_each_author(messages)), verdicts, strict=True))
-        return [message for message in messages if by_author[_author(message)].allowed]
+    async def select_readable(
+        self, messages: Sequence[Incoming], until: float
+    ) -> Sequence[Incoming]:
+        """Those earlier messages whose authors may ask: those of the others are not read.
+
+        An author who is not described before `until`, in the event loop's time, costs no other
+        author's messages.
+        """
+        checks = {
+            _author(message): asyncio.create_task(self.verdict(message))
+            for message in _one_of_each_author(messages)
+        }
+        if not checks:
+            return ()
+        try:
+            seconds = until - asyncio.get_running_loop().time()
+            done, _ = await asyncio.wait(checks.values(), timeout=max(0.0, seconds))
+        finally:
+            for check in checks.values():
+                check.cancel()
+        readable = {author for author, check in checks.items() if check in done}
+        readable = {author for author in readable if checks[author].result().allowed}
+        return [message for message in messages if _author(message) in readable]
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def refuse_command(self, command: Command) -> CommandReply | None:
@@ -139,7 +164,7 @@ class AccessGate:
     async def _may_repeat(self, policy: Policy, command: Command) -> Verdict:
         """Whether an author of the answered questions may still ask: else the answer stays."""
         authors = await self._store.askers(command.key, number_of(command))
-        verdicts = [await policy.may_ask(command.key, author) for author in authors]
+        verdicts = await asyncio.gather(*(policy.may_ask(command.key, each) for each in authors))
         if verdicts and all(each.access is Access.REFUSED for each in verdicts):
             return Verdict(Access.REFUSED, access_texts.ASKER_REFUSED)
         return ALLOWED
@@ -164,8 +189,9 @@ class AccessGate:
         Not empty counts as a notice that was sent. Raises StoreUnavailable.
         """
         incoming, reason = admission.incoming, admission.verdict.reason
-        if incoming.address is Address.ASIDE or incoming.late:
-            return ""  # it is no question, or none that still waits
+        address = await self._address(incoming)  # an edit comes as it was reported
+        if address in (None, Address.ASIDE, Address.CHANNEL) or incoming.late:
+            return ""  # it asks the bot nothing, or its author no longer waits
         if not await self._store.refusal_due(incoming.key, incoming.author.id, reason):
             return ""
         return await self._sentence(incoming.key, admission.verdict)

@@ -21,6 +21,10 @@ SHOW_SECONDS = 30.0
 """Limit for showing a reply, which may wait for the platform's rate limit."""
 
 
+MAX_REPLIES = 1_000
+"""Replies that are being shown; a flood of people who may not ask causes one each."""
+
+
 class BackgroundReplies:
     """Shows replies to commands, and sentences to people who may not ask."""
 
@@ -42,6 +46,10 @@ class BackgroundReplies:
             await asyncio.wait(self._tasks, timeout=SHOW_SECONDS)
 
     def _start(self, showing: Coroutine[Any, Any, None]) -> None:
+        if len(self._tasks) >= MAX_REPLIES:
+            log.error("a reply is not shown: too many wait")
+            showing.close()
+            return
         task = asyncio.create_task(showing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -36,9 +36,10 @@ class BacklogReader:
         if await self._store.find(incoming.key) is not None:
             return ()
         try:
-            async with asyncio.timeout(BACKLOG_SECONDS):
+            until = asyncio.get_running_loop().time() + BACKLOG_SECONDS
+            async with asyncio.timeout_at(until):
                 found = await self._adapters[incoming.key.platform].backlog(incoming)
-                return await self._gate.select_readable(found)
+            return await self._gate.select_readable(found, until)
         except (PlatformError, TimeoutError) as error:
             log.warning("the messages before a mention could not be read", error=repr(error))
             return ()

@@ -32,6 +32,7 @@ from bot.inbox.backlog import BacklogReader
 from bot.inbox.command_executor import CommandExecutor
 from bot.inbox.edits import RECENT_EDIT_SECONDS, EditHandler
 from bot.inbox.notices import StorageNotices
+from bot.inbox.order import ArrivalOrder, Place
 from bot.inbox.rates import RateGate
 from bot.policy.rates import QuestionRates
 from bot.ports.clock import Clock
@@ -94,6 +95,7 @@ class DurableInbox:
         )
         self._backlog = BacklogReader(store=store, gate=self._gate, adapters=adapters)
         self._notices = StorageNotices(clock.monotonic)
+        self._order = ArrivalOrder()
         self._connected: set[str] = set()
 
     # ── access ────────────────────────────────────────────────────────────────────────────────
@@ -113,11 +115,14 @@ class DurableInbox:
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message. Raises StoreUnavailable if it could not be stored."""
         command = commands.parse(incoming, self._models.names)
-        if command is not None:
-            return await self._commands.receive(incoming, command)
-        with self._waking_conversations() as accepted:
-            accepted.append(await self._accept(incoming))
-        return accepted[0].receipt
+        with self._order.enter(incoming.key) as place:
+            if command is not None:
+                if command.name != commands.STOP:  # which never waits
+                    await place.wait()
+                return await self._commands.receive(incoming, command)
+            with self._waking_conversations() as accepted:
+                accepted.append(await self._accept(incoming, place))
+            return accepted[0].receipt
 
     async def apology_due(self, incoming: Incoming) -> bool:
         """Whether to tell the author now that this message could not be stored."""
@@ -134,10 +139,11 @@ class DurableInbox:
 
         An edit of a person who may not ask changes nothing.
         """
+        await self._order.settle(incoming.key)  # the message itself may be on its way
         is_known = await self._store.conversation_of(incoming.source) is not None
         if not is_known and not incoming.address.begins:
             return
-        admission = Admission(incoming, await self._gate.verdict(incoming))
+        admission = await self._gate.judge_edit(incoming)
         if is_known and admission.refused:
             if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not one that is read again
                 await self._gate.refuse(admission)
@@ -219,9 +225,10 @@ class DurableInbox:
                         continue
                     # A read of its channel for each missed mention would double what they cost.
                     missed = replace(incoming, late=late, stands_alone=False)
-                    accepted.append(await self._accept(missed))
+                    with self._order.enter(missed.key) as place:
+                        accepted.append(await self._accept(missed, place))
                     if accepted[-1].receipt is Receipt.KNOWN and incoming.edited_at is not None:
-                        admission = Admission(incoming, await self._gate.verdict(incoming))
+                        admission = await self._gate.judge_edit(incoming)
                         if not admission.refused:
                             await self._apply_edit(admission, incoming.edited_at)
 
@@ -256,8 +263,10 @@ class DurableInbox:
         await self._replies.aclose()
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
-    async def _accept(self, incoming: Incoming) -> Accepted:
+    async def _accept(self, incoming: Incoming, place: Place) -> Accepted:
         admission = await self._gate.admit(incoming)
+        if await place.wait() and admission is None:  # an earlier one may have begun it
+            admission = await self._gate.admit(incoming)
         if admission is None:
             return Accepted(Receipt.IGNORED)
         if admission.refused:

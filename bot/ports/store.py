@@ -148,6 +148,10 @@ class Store(Protocol):
         """
         ...
 
+    async def author_of(self, source: str) -> Author | None:
+        """The author of a stored message; None if there is none, or the person was erased."""
+        ...
+
     async def askers(self, key: ConversationKey, turn: int | None) -> Sequence[Author]:
         """The authors of the questions of `turn` (None: the newest) that are not erased."""
         ...

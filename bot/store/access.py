@@ -81,6 +81,14 @@ def took_part(db: sqlite3.Connection, key: ConversationKey, person: str) -> bool
     return found.fetchone() is not None
 
 
+def author_of(db: sqlite3.Connection, source: str) -> Author | None:
+    """See `Store.author_of`."""
+    row = db.execute(
+        "SELECT author_id, author_name FROM messages WHERE source = ?", (source,)
+    ).fetchone()
+    return None if row is None else rows.author_from(*row)
+
+
 def askers(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> list[Author]:
     """See `Store.askers`."""
     row = rows.find(db, key)

@@ -290,6 +290,7 @@ class SqliteStore(FileOperations):
     conversation_of = reads(queries.conversation_of)
     recent = reads(queries.recent)
     took_part = reads(access.took_part)
+    author_of = reads(access.author_of)
     askers = reads(access.askers)
     watermarks = reads(channel_watermarks.read)
     active = reads(channel_watermarks.active)

@@ -6,6 +6,7 @@ stays stored, and counts again once a later attempt finds that its author may as
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,10 @@ ATTEMPTS = 6
 """How often it is asked: for about half a minute, as long as a person waits for a first word."""
 
 
+class AskerUnknown(Exception):
+    """The platform does not say at this moment whether the author of a question may ask."""
+
+
 @dataclass(frozen=True, slots=True)
 class AskerCheck:
     """Checks the authors of a turn's questions. None as `policy`: everyone may ask."""
@@ -36,14 +41,17 @@ class AskerCheck:
     store: Store
     clock: Clock
 
-    async def check(self, claim: Claim) -> Claim:
+    async def check(self, claim: Claim, *, patient: bool = True) -> Claim:
         """The claim with the questions that may be answered; the others are withheld.
 
-        Raises NotAllowed if none is left, LostOwnership or StoreUnavailable.
+        Raises NotAllowed if none is left, AskerUnknown if it is not `patient` and the platform is
+        silent, LostOwnership or StoreUnavailable.
         """
         if self.policy is None:
             return claim
-        access = await self._decide(self.policy, claim)
+        access = await self._decide(self.policy, claim, ATTEMPTS if patient else 1)
+        if not patient and Access.UNKNOWN in access.values():
+            raise AskerUnknown
         refused = {q.id for q in claim.asked if access[q.author.id] is not Access.ALLOWED}
         erased = {q.id for q in claim.questions if q.erased and q.withheld}
         if refused | erased != {q.id for q in claim.questions if q.withheld}:
@@ -59,16 +67,17 @@ class AskerCheck:
             raise NotAllowed(unknown=Access.REFUSED not in access.values())
         return left
 
-    async def _decide(self, policy: Policy, claim: Claim) -> Mapping[str, Access]:
+    async def _decide(self, policy: Policy, claim: Claim, attempts: int) -> Mapping[str, Access]:
         """For each author of a question, whether they may ask; waits for a silent platform."""
         key = claim.conversation.key
         authors = {question.author.id: question.author for question in claim.asked}
         found = dict.fromkeys(authors, Access.UNKNOWN)
-        for attempt in range(1, ATTEMPTS + 1):
-            for author in authors.values():
-                if found[author.id] is Access.UNKNOWN:
-                    found[author.id] = (await policy.may_ask(key, author)).access
-            if Access.UNKNOWN not in found.values() or attempt == ATTEMPTS:
+        for attempt in range(1, attempts + 1):
+            missing = [each for each in authors.values() if found[each.id] is Access.UNKNOWN]
+            verdicts = await asyncio.gather(*(policy.may_ask(key, author) for author in missing))
+            for author, verdict in zip(missing, verdicts, strict=True):
+                found[author.id] = verdict.access
+            if Access.UNKNOWN not in found.values() or attempt == attempts:
                 break
             await self.clock.sleep(PAUSES.after(attempt))
         return found

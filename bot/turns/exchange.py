@@ -17,6 +17,7 @@ from bot.domain.model import ChatRequest, Delta
 from bot.ports.model import ChatModel
 from bot.replies.publisher import Publisher
 from bot.turns import owners
+from bot.turns.access import AskerUnknown
 from bot.turns.display import ReplyParts
 from bot.turns.outcome import ReplyDraft
 from bot.turns.questions import TurnQuestions
@@ -51,13 +52,17 @@ class ModelExchange:
             except BudgetHeld as error:
                 self._reply.note(texts.note(spending_texts.WAITING), queued=True)
                 await self._ports.meter.wait_for_room(error)
-                if await self._questions.check_askers():
-                    await self._questions.receive_attachments(self._reply)
+                await self._check_askers()
+            except AskerUnknown:  # others use the slot while the platform is silent
+                await self._check_askers()
             except BudgetSpent as error:
                 self._use_cheaper_model(error)
 
     async def _take_slot(self) -> None:
-        """Ask the model when there is a slot. Raises NoBudget, also when another try may help."""
+        """Ask the model when there is a slot.
+
+        Raises NoBudget and AskerUnknown, also when another try may help.
+        """
         queued = asyncio.Event()
 
         def say_why(reason: WaitReason) -> None:
@@ -67,14 +72,18 @@ class ModelExchange:
         questions = self._questions
         owner = owners.slot_owner(questions.claim, await self._ports.limits(questions.claim))
         async with self._ports.slots.take(owner, on_wait=say_why):
-            if queued.is_set() and await questions.check_askers():  # that was a while ago
-                await questions.receive_attachments(self._reply)
+            if queued.is_set():  # they were checked a while ago
+                await self._check_askers(patient=False)
             instead = next(reversed(self._spent.values()), None)
             model, requests = await self._ports.prepare(
                 questions.claim, questions.attachments, instead
             )
             async with self._reply.cancel_on_failure():
                 await self._ask_with_less(model, requests)
+
+    async def _check_askers(self, *, patient: bool = True) -> None:
+        if await self._questions.check_askers(patient=patient):
+            await self._questions.receive_attachments(self._reply)
 
     def _use_cheaper_model(self, error: BudgetSpent) -> None:
         """Let the model answer that the budget names for when it is spent; else raise `error`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from bot.context.turn_attachments import TurnAttachments
 from bot.domain import attachment_labels, texts
@@ -20,15 +21,19 @@ class TurnQuestions:
 
     def __init__(self, ports: TurnPorts, claim: Claim, draft: ReplyDraft) -> None:
         self._ports, self._draft = ports, draft
+        self._everyone = claim
         self.claim = claim
         self.attachments = TurnAttachments(ports.attachments, claim)
 
-    async def check_askers(self) -> bool:
-        """Keep the questions of people who may ask; whether others were left out.
+    async def check_askers(self, *, patient: bool = True) -> bool:
+        """Keep the questions of people who may ask now; whether they are others than before.
 
-        Raises NotAllowed.
+        Raises as `AskerCheck.check`.
         """
-        left = await self._ports.askers.check(self.claim)
+        left = await self._ports.askers.check(self._everyone, patient=patient)
+        kept = {question.id: question for question in left.questions}
+        everyone = (kept.get(q.id, replace(q, withheld=True)) for q in self._everyone.questions)
+        self._everyone = replace(left, questions=tuple(everyone))
         if left.questions == self.claim.questions:
             return False
         self.claim, self._draft.notice = left, notice_for(left)

@@ -24,11 +24,13 @@ async def until(
 async def wait_answered(
     driver: PlatformDriver, thread: ThreadRef, text: str, count: int = 1
 ) -> None:
-    """Wait until the bot's newest message in a thread contains `text`, and there are `count`."""
+    """Wait until the bot's newest message in a thread is complete and contains `text`, and there
+    are `count`. A process that is killed earlier asks the model again.
+    """
 
     async def check() -> bool:
         seen = await driver.seen(thread)
-        return bool(seen) and text in seen[-1].text
+        return bool(seen) and text in seen[-1].text and not seen[-1].working
 
     await until(check, driver)
     assert len(await driver.seen(thread)) == count

@@ -365,3 +365,30 @@ async def test_only_those_who_may_control_a_conversation(team: Team) -> None:
             reply = await team.slash(person, thread, "reset")
             assert (policy_texts.NOT_ALLOWED in reply) == (person == "alice"), reply
         assert await model.streams(match="another one") == []
+
+
+async def test_an_edit_through_a_proxy_counts_as_the_persons(team: Team) -> None:
+    """A webhook has no roles; the person for whom it speaks has, or has lost them. Another bot's
+    post is no person's."""
+    sim, people = team.sim, team.people
+    async with team.bot:
+        ids = await sim.say_by_proxy(
+            f"<@{d.BOT}> frist", "Robin", user=people["alice"], channel=team.ops
+        )
+        thread = ids["message"]
+        await team.answer_to(thread)
+        await sim.edit(thread, f"<@{d.BOT}> corrected")
+        await sim.until(lambda: team.model.streams(match="corrected"))
+        await team.answer_to(thread)
+        post = await sim.say(d.OTHER_BOT, thread, "building")
+        await team.wait_stored(post)
+        await sim.edit(post, "built")
+        await sim.mention("is it done?", user=people["alice"], channel=thread)
+        await sim.until(lambda: team.model.streams(match="is it done"))
+        assert "built" in str((await team.model.last("is it done")).body["messages"])
+        await team.answer_to(thread)
+        await sim.set_roles(people["alice"])
+        await sim.edit(thread, f"<@{d.BOT}> not any more")
+        await team.bot.wait_for_log("a person may not ask")
+        await team.wait_told("alice", policy_texts.NOT_ALLOWED)
+        assert await team.model.streams(match="not any more") == []

@@ -19,9 +19,10 @@ from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.failures import FailureReason
 from bot.domain.inbox import Address, Command, Incoming, Receipt
+from bot.domain.model import Delta
 from bot.domain.policy import PolicyConfig
 from bot.domain.turns import Outcome
-from bot.inbox import commands
+from bot.inbox import background_replies, commands
 from bot.inbox.feedback_commands import COMMENT, VOTE
 from bot.policy.rules import PolicyRules
 from bot.turns import access as turns_access
@@ -255,6 +256,35 @@ async def test_a_role_that_is_gone_when_a_queued_turn_begins(
         assert len(world.model.requests) == 1
 
 
+async def test_who_was_refused_at_the_claim_stays_withheld_when_another_loses_the_role(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """The questions are checked again after the queue: all of them, not those that were left."""
+    directory.add("U4", "team")
+    dan, first, second = Author("U4", "Dan"), asyncio.Event(), asyncio.Event()
+    async with world_with(tmp_path, directory, max_concurrent=1) as world:
+        world.model.hold = first
+        world.model.pieces = (Delta("Hello.", finish_reason="stop"),)
+        await world.inbox.receive(asked(1, "first"))
+        await until(lambda: len(world.model.requests) == 1)
+        for number, author in ((2, CID), (3, dan), (4, ANN)):
+            await world.inbox.receive(asked(number, f"from {author.name}", author=author))
+        await world.inbox.receive(asked(5, "between", where=key("t2")))
+        await until(lambda: any("In the queue" in page for page in world.shown("t2")))
+        directory.add("U3")
+        world.model.hold = second
+        first.set()
+        await until(lambda: any("In the queue" in page for page in world.shown()))
+        directory.add("U4")
+        second.set()
+        await world.idle()
+        assert world.contents()[-1].endswith("from Ann")
+        withheld = "SELECT content FROM messages WHERE withheld = 1 ORDER BY id"
+        assert look(world.path, withheld) == [("from Cid",), ("from Dan",)]
+        await receive(world, asked(6, "and then?"))
+        assert "from Cid" not in texts_of(world) and "from Dan" not in texts_of(world)
+
+
 async def test_a_platform_that_answers_late_delays_the_answer_alone(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
@@ -337,6 +367,35 @@ async def test_which_messages_are_questions(tmp_path: Path, directory: FixedDire
         assert not await world.inbox.apology_due(
             asked(61, where=other, address=Address.CHANNEL, author=BEN)
         )
+
+
+async def test_a_refused_person_who_talks_to_no_one_is_left_alone(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """Where the bot answers everything, people talk to each other, too."""
+    async with world_with(tmp_path, directory, RULES + "\nanswers = 'always'") as world:
+        chat = asked(1, "hello all", author=BEN, address=Address.CHANNEL)
+        assert await receive(world, chat) is Receipt.REFUSED
+        await world.inbox.edited(replace(chat, text="hello everyone"), SystemClock().time())
+        assert look(world.path, "SELECT 1 FROM refusals_told") == []
+        assert await receive(world, asked(2, "you?", author=BEN)) is Receipt.REFUSED
+        await until(lambda: [person for person, _ in directory.told] == ["U2"])
+
+
+async def test_a_refused_person_who_corrects_a_remark_is_left_alone(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """Where only mentions are questions, the rest of a thread is talk among people."""
+    async with world_with(tmp_path, directory, RULES + "\nanswers = 'mention'") as world:
+        await receive(world, asked(1, author=CID))
+        remark = asked(2, "noted", author=CID, address=Address.FOLLOW_UP)
+        assert await receive(world, remark) is Receipt.HISTORY
+        directory.add("U3")
+        now = SystemClock().time()
+        await world.inbox.edited(replace(remark, text="well noted"), now)
+        assert look(world.path, "SELECT 1 FROM refusals_told") == []
+        await world.inbox.edited(asked(1, "how?", author=CID), now)
+        await until(lambda: [person for person, _ in directory.told] == ["U3"])
 
 
 async def test_an_old_message_to_no_one_is_no_question_when_it_is_corrected(
@@ -533,3 +592,53 @@ async def test_an_outcome_is_stored_for_a_stop_while_the_platform_is_silent(
         assert not reply.refused
         await world.idle()
         assert world.outcomes() == [(Outcome.STOPPED.value, None)]
+
+
+async def test_an_author_who_is_described_late_costs_no_one_elses_messages(
+    tmp_path: Path, directory: FixedDirectory
+) -> None:
+    """Of the thread before the first mention, the messages of the others are read."""
+    async with world_with(tmp_path, directory) as world:
+        directory.held["U2"] = asyncio.Event()
+        world.adapter.old = [
+            asked(1, f"{SECRET} by Ben", author=BEN, address=Address.FOLLOW_UP),
+            asked(2, "seen by Cid", author=CID, address=Address.FOLLOW_UP),
+        ]
+        await receive(world, replace(asked(10), in_old_thread=True))
+        assert "seen by Cid" in texts_of(world) and SECRET not in texts_of(world)
+
+
+async def test_no_one_waits_in_the_queue_behind_a_silent_platform(
+    tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn whose asker is unknown when it gets its slot gives the slot to the next turn."""
+    async with world_with(tmp_path, directory, max_concurrent=1) as world:
+        world.model.hold = asyncio.Event()
+        await world.inbox.receive(asked(1, "first"))
+        await until(lambda: len(world.model.requests) == 1)
+        for number, author in ((2, CID), (3, ANN)):
+            thread = f"t{number}"
+            await world.inbox.receive(asked(number, "next", author=author, where=key(thread)))
+            await until(lambda t=thread: any("In the queue" in x for x in world.shown(t)))  # type: ignore[misc]
+        monkeypatch.setattr(turns_access, "PAUSES", Backoff(3_600.0, 3_600.0))
+        directory.failing = True  # the rule names Ann, so no one needs to describe her
+        world.model.hold.set()
+        await until(lambda: any("Hello." in page for page in world.shown("t3")), 10)
+        assert len(world.model.requests) == 2
+        stop = Command(name="stop", argument="", key=key("t2"), author=ANN)
+        await world.inbox.command(stop)
+        await world.idle()
+
+
+async def test_a_flood_of_refusals_does_not_fill_the_memory(
+    tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sentence beyond the limit is lost, and those after the flood are shown."""
+    monkeypatch.setattr(background_replies, "MAX_REPLIES", 2)
+    async with world_with(tmp_path, directory) as world:
+        for number in range(1, 5):
+            world.inbox._replies.tell(asked(number), f"sentence {number}")
+        await world.inbox.aclose()
+        world.inbox._replies.tell(asked(5), "sentence 5")
+        await until(lambda: len(directory.told) == 3)
+        assert [text[-1] for _, text in directory.told] == ["1", "2", "5"]

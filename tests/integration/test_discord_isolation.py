@@ -290,8 +290,9 @@ async def late_thread(rig: Rig, case: Case) -> None:
     """A thread that comes too late is removed if permitted; the answer is whole."""
     channel = await rig.sim.add_channel("busy")
     await rig.sim.set_permissions(channel, allow=("manage_threads",))
+    # After the bot has given it up, and has seen that there is none: a second each at most.
     await rig.sim.call(
-        "fault", pattern=rf"POST {API}/channels/{channel}/messages/\d+/threads", delay=2.0
+        "fault", pattern=rf"POST {API}/channels/{channel}/messages/\d+/threads", delay=4.0
     )
     question = await rig.sim.mention("hello " * 5, channel=channel)
     case.begin(f"DELETE /channels/{question}")

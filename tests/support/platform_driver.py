@@ -372,8 +372,10 @@ class SlackDriver:
         return float(min(event["sent"] for event in sent if event["ts"] == thread.question))
 
     async def seen(self, thread: ThreadRef) -> list[Seen]:
-        messages = await self.sim.thread(thread.channel, thread.id)
+        # The last edit may come between two looks, so a message is done only if both say so.
         processing = await self._processing(thread)
+        messages = await self.sim.thread(thread.channel, thread.id)
+        processing = processing or await self._processing(thread)
         return [
             Seen(
                 stoppable=processing and message is messages[-1],

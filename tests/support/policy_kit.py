@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def policy_of(folder: Path, toml: str, environ: Mapping[str, str] | None = None)
 class FixedDirectory:
     """Implements `Directory`: what `people`, `channels` and `readers` say.
 
-    `failing` makes every method raise; `calls` names the methods that were called.
+    `failing` makes every method raise; `held` people are described once their event is set;
+    `calls` names the methods that were called.
     """
 
     def __init__(self, *, has_strangers: bool = True) -> None:
@@ -35,6 +37,7 @@ class FixedDirectory:
         self.told: list[tuple[str, str]] = []
         self.calls: list[str] = []
         self.failing = False
+        self.held: dict[str, asyncio.Event] = {}
 
     def add(
         self,
@@ -56,6 +59,8 @@ class FixedDirectory:
 
     async def person(self, _key: ConversationKey, author: Author) -> PersonFacts:
         self._call("person")
+        if author.id in self.held:
+            await self.held[author.id].wait()
         found = self.people.get(author.id, PersonFacts(author))
         if found is None:
             raise Gone(author.id)
