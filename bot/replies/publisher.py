@@ -214,6 +214,8 @@ class Publisher:
         await self._delivery.open()
         if self._pages:
             await self._delivery.recover(self._pages)
+            # Its person waits for the end of a reply, not for a further one of theirs to begin.
+            self._reservation.is_shown |= bool(self._delivery.shown.pages)
         while True:
             await self._step()
 
