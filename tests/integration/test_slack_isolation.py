@@ -133,7 +133,7 @@ async def ask_and_vote(rig: IsolationRig, channel: str) -> str:
     """A thumb down, after which a modal asks for a comment."""
     root = await rig.ask(channel)
     await rig.turn_done(root)
-    reply = next(one for one in await rig.sim.thread(channel, root) if one.get("bot_id") == ids.BOT)
+    reply = [one for one in await rig.sim.thread(channel, root) if one.get("bot_id") == ids.BOT][-1]
     value = json.dumps({"a": f"down {rig.turn_of(root)}"}, separators=(",", ":"))
     await rig.sim.click(ids.ALICE, channel, reply["ts"], VOTE, value)
     return await rig.ask(channel)

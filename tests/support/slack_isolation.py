@@ -27,8 +27,10 @@ from bot.domain.replies import Request, Shown
 from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
+from bot.inbox.feedback_commands import FeedbackCommands
 from bot.inbox.inbox import DurableInbox
 from bot.llm.echo import EchoModel
+from bot.policy.rules import PolicyRules
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory
 from bot.turns.runner import TurnRunner
@@ -332,6 +334,8 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
         CURRENT.set(TurnSurface(made))
         return made
 
+    policy = PolicyRules()
+    policy.connect(lambda platform: adapters[platform].directory)
     async with opened(path) as store:
         content, models = content_of(store, adapters, clock), FixedCatalog(Repeater(), {})
         runner = TurnRunner(
@@ -339,7 +343,10 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
             surface=surface,
             models=models,
             context=context_of(
-                store, clock, TurnOptions(system_prompt="Be brief.", context_tokens=20_000)
+                store,
+                clock,
+                TurnOptions(system_prompt="Be brief.", context_tokens=20_000),
+                policy=policy,
             ),
             attachments=content.ports,
         )
@@ -348,7 +355,11 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
             store=store,
             scheduler=scheduler,
             commands=Commands(
-                store=store, scheduler=scheduler, models=models, reporter=FixedReporter()
+                store=store,
+                scheduler=scheduler,
+                models=models,
+                reporter=FixedReporter(),
+                more=FeedbackCommands(store=store.feedback(), policy=policy).handlers(),
             ),
             models=models,
             edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
