@@ -119,7 +119,7 @@ async def _guilds(client: discord.Client) -> Iterable[Finding]:
 
 def _guild(guild: Mapping[str, Any], link: str) -> Finding:
     """Checks the guild-wide permissions; overwrites of a channel are not checked."""
-    subject = f"Discord guild {guild['name']} ({guild['id']})"
+    subject = f"Discord guild {guild['name']} ({guild.get('id', 'no id')})"
     granted = discord.Permissions(int(guild["permissions"]))
     missing = {
         name: why

@@ -18,6 +18,7 @@ from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess, command
 from tests.support.platform_driver import DiscordDriver
+from tests.support.store_kit import look
 
 RULES = """
 admins = ["workspace-admins"]
@@ -89,6 +90,16 @@ class Team:
         async def is_stored() -> bool:
             sources = [str(entry.get("source")) for entry in self.bot.events("message")]
             return any(source.endswith(f"/{message}") for source in sources)
+
+        await self.sim.until(is_stored)
+
+    async def wait_text(self, text: str) -> None:
+        """Wait until the bot has stored a message with this text."""
+
+        sql = "SELECT 1 FROM messages WHERE content LIKE '%' || ? || '%'"
+
+        async def is_stored() -> bool:
+            return bool(look(self.bot.folder / "threadline.db", sql, text))
 
         await self.sim.until(is_stored)
 
@@ -383,6 +394,7 @@ async def test_an_edit_through_a_proxy_counts_as_the_persons(team: Team) -> None
         post = await sim.say(d.OTHER_BOT, thread, "building")
         await team.wait_stored(post)
         await sim.edit(post, "built")
+        await team.wait_text("built")
         await sim.mention("is it done?", user=people["alice"], channel=thread)
         await sim.until(lambda: team.model.streams(match="is it done"))
         assert "built" in str((await team.model.last("is it done")).body["messages"])

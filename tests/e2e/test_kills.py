@@ -138,6 +138,7 @@ def accept(report: Report, figures: Callable[[object], None]) -> None:
     assert not report.failed, f"{report}\n{report.failures()}"
 
 
+@pytest.mark.parametrize("platform", ["discord", "slack"])  # `make soak` has the third
 async def test_kills_at_likely_points_lose_repeat_and_cut_nothing(
     platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:

@@ -209,7 +209,7 @@ async def test_replies_of_the_database_are_replayed(
         for words, problem in (
             (("export", "feedback", "--since", "yesterday"), "--since: write a number of days"),
             (("eval", "--model", "openai/sim"), "FILE: name a file of"),
-            (("eval", "no.jsonl", "--model", "openai/sim"), "no.jsonl: it cannot be read"),
+            (("eval", "no.jsonl", "--model", "openai/sim"), "no.jsonl: there is no such file"),
             (("eval", "broken.jsonl", "--model", "openai/sim"), "line 1 is not one of"),
             (
                 ("eval", "broken.jsonl", "--model", "openai/sim", "--out", "broken.html"),
