@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.support.fork_server import SWITCH
@@ -17,6 +20,24 @@ os.environ.setdefault(SWITCH, "1")
 # A wall-clock deadline for an example fails only on a busy machine.
 settings.register_profile("threadline", deadline=None)
 settings.load_profile("threadline")
+
+_configure = structlog.configure
+
+
+def _configure_without_cache(*arguments: Any, **values: Any) -> None:
+    """A logger that is cached keeps the configuration of the first test that used it."""
+    _configure(*arguments, **(values | {"cache_logger_on_first_use": False}))
+
+
+structlog.configure = _configure_without_cache
+
+
+@pytest.fixture(autouse=True)
+def _reset_logs() -> Iterator[None]:
+    """Commands that a test runs in this process configure the log."""
+    yield
+    structlog.reset_defaults()
+
 
 # xdist first gives each worker one block of the tests. Page tests share a browser and a bot per
 # worker, so they stay in one block.
