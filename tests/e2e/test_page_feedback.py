@@ -69,8 +69,10 @@ async def test_a_reply_is_rated_by_mouse_and_by_keyboard(visit: Visit, house: Ho
     await expect(down).to_have_attribute("aria-pressed", "false")
     await expect(field).to_be_hidden()
     await have(house, visitor, [])
-    await up.click()
+    async with tab.page.expect_response(lambda response: response.request.method == "PUT"):
+        await up.click()
     await have(house, visitor, [("up", "")])
     await tab.replies.last.get_by_role("button", name="Try again").click()
     await have(house, visitor, [])
+    await tab.page.reload()
     await expect(up).to_have_attribute("aria-pressed", "false")
