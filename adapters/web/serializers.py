@@ -202,6 +202,8 @@ def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight)
         "dollars": _dollars(reply.cost),
         "seconds": None if reply.seconds is None else round(reply.seconds, 3),
         "controls": _controls(reply.outcome, reply),
+        # Tells an answer from the one before a retry, even if both have the same text.
+        "ended_at": None if reply.concluded_at is None else timestamp(reply.concluded_at),
         "votable": bool(reply.content) and reply.outcome not in (Outcome.RESET, Outcome.GONE),
     }
 

@@ -74,5 +74,4 @@ async def test_a_reply_is_rated_by_mouse_and_by_keyboard(visit: Visit, house: Ho
     await have(house, visitor, [("up", "")])
     await tab.replies.last.get_by_role("button", name="Try again").click()
     await have(house, visitor, [])
-    await tab.page.reload()
     await expect(up).to_have_attribute("aria-pressed", "false")

@@ -193,7 +193,8 @@ export class State {
   takeReply({ thread, ...reply }, event) {
     const detail = this.#details.get(thread);
     if (!detail || isIn(event, this.#read.thread)) return false;
-    if (reply.state === "writing" && detail.votes) delete detail.votes[reply.id]; // another answer
+    const known = detail.messages.find(({ id }) => id === reply.id);
+    if (detail.votes && isAnotherAnswer(known, reply)) delete detail.votes[reply.id];
     detail.messages = upsert(detail.messages, reply);
     return true;
   }
@@ -239,6 +240,11 @@ function inserted(messages, message) {
   const reply = messages.findIndex(({ id }) => id === `turn-${message.turn}`);
   const known = messages.some(({ id }) => id === message.id);
   return known || reply < 0 ? upsert(messages, message) : messages.toSpliced(reply, 0, message);
+}
+
+/** Whether the reply was written again; a quick answer may never be seen in the state "writing". */
+function isAnotherAnswer(known, reply) {
+  return reply.state === "writing" || Boolean(known?.ended_at && known.ended_at !== reply.ended_at);
 }
 
 function upsert(messages, message) {
