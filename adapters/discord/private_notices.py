@@ -40,7 +40,7 @@ _current: ContextVar[Notes | None] = ContextVar("interaction_notes", default=Non
 
 @contextmanager
 def collect_notes(user: str) -> Iterator[Notes]:
-    """Collect what is said to `user` inside this block, for the reply to their interaction."""
+    """Collect notices to `user` inside this block, for the reply to their interaction."""
     notes = Notes(user)
     token = _current.set(notes)
     try:
