@@ -90,15 +90,9 @@ def build_core(
 
     `budgets` limit what requests to models cost; by default those of the rules.
     """
-    store, models = resources.store, resources.models
+    store = resources.store
     resources.policy.connect(lambda platform: _directory(adapters, platform))
-    meter = BudgetMeter(
-        store=store.spending(),
-        prices=ModelPrices(models, now=clock.time),
-        budgets=budgets or PolicyBudgets(resources.policy, resources.policy.is_one_of),
-        clock=clock,
-        zone=settings.zone,
-    )
+    meter = _build_meter(settings, resources, clock, budgets)
     fetcher = AttachmentFetcher(
         store=store.attachments(),
         adapters=adapters,
@@ -107,27 +101,14 @@ def build_core(
         max_bytes=settings.attachment_max_mb * 1_000_000,
         meter=meter,
     )
-
-    def open_surface(claim: Claim) -> Surface:
-        platform = claim.conversation.key.platform
-        if is_down(platform):
-            raise Down(platform)
-        return adapters[platform].surface(claim)
-
-    compactor = Compactor(
-        store=store,
-        contexts=store.contexts(),
-        attachments=store.attachments(),
-        summarizer=lambda conversation, assigned: models.summarizer(conversation.model, assigned),
-        budget=resources.context.budgets.get,
-        meter=meter,
-    )
+    compactor = _build_compactor(resources, meter)
+    attachments = AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds)
     runner = TurnRunner(
         store=store,
-        surface=open_surface,
-        models=models,
+        surface=_surface_opener(adapters, is_down),
+        models=resources.models,
         context=replace(resources.context, wait=compactor.wait),
-        attachments=AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds),
+        attachments=attachments,
         compactor=compactor,
         meter=meter,
         is_shared=resources.is_shared,
@@ -140,13 +121,46 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
-    retention = RetentionKeeper(
-        store=store.privacy(),
-        days=resources.policy.retention_days,
+    days = resources.policy.retention_days
+    retention = RetentionKeeper(store=store.privacy(), days=days, clock=clock, zone=settings.zone)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
+
+
+def _build_meter(
+    settings: Settings, resources: Resources, clock: Clock, budgets: BudgetSource | None
+) -> BudgetMeter:
+    policy = resources.policy
+    return BudgetMeter(
+        store=resources.store.spending(),
+        prices=ModelPrices(resources.models, now=clock.time),
+        budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
         clock=clock,
         zone=settings.zone,
     )
-    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
+
+
+def _build_compactor(resources: Resources, meter: BudgetMeter) -> Compactor:
+    store, models = resources.store, resources.models
+    return Compactor(
+        store=store,
+        contexts=store.contexts(),
+        attachments=store.attachments(),
+        summarizer=lambda conversation, assigned: models.summarizer(conversation.model, assigned),
+        budget=resources.context.budgets.get,
+        meter=meter,
+    )
+
+
+def _surface_opener(
+    adapters: Mapping[str, Adapter], is_down: Callable[[str], bool]
+) -> Callable[[Claim], Surface]:
+    def open_surface(claim: Claim) -> Surface:
+        platform = claim.conversation.key.platform
+        if is_down(platform):
+            raise Down(platform)
+        return adapters[platform].surface(claim)
+
+    return open_surface
 
 
 def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
