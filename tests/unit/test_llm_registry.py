@@ -115,6 +115,15 @@ async def test_echo_streams_the_last_message_and_the_number_of_messages() -> Non
     assert deltas[-1].usage is not None and deltas[-1].usage.output_tokens == len(deltas) - 1
 
 
+async def test_echo_repeats_a_key_without_our_words_about_it() -> None:
+    """Nothing leaves the process, so nothing is redacted."""
+    key = "sk-proj-" + "aB3" * 14
+    models = registry(load({"LLM": "echo"}, None))
+    request = ChatRequest(messages=(Message(Role.USER, f"is {key} right?"),))
+    said = "".join([delta.text async for delta in models.get(None).stream(request)])
+    assert key in said and "placeholder" not in said
+
+
 async def test_echo_respects_the_output_limit() -> None:
     """The finish reason then is "length"."""
     request = ChatRequest(conversation("s", "a long question of many words"), max_tokens=3)
