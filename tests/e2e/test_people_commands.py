@@ -1,0 +1,89 @@
+"""/usage and /forget me through each platform's own client, against real processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bot.domain import privacy_texts
+from tests.e2e.test_control import until, wait_command_reply, whole
+from tests.sims.discord import constants as d
+from tests.sims.model.client import ModelSim
+from tests.sims.slack import ids
+from tests.support.harness import BotProcess
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver
+from tests.support.store_kit import look
+
+MARK = "zanzibarite"
+
+
+async def test_a_person_sees_what_they_used_and_is_forgotten_by_a_button(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
+) -> None:
+    """What the person wrote leaves the very bytes of the database's files."""
+    await model.say("One.")
+    async with bot:
+        thread = await driver.mention(f"the word is {MARK}")
+        await whole(driver, thread, "One.")
+        await bot.wait_for_log("turn ended")
+        await slash(driver, thread, "usage", {})
+        await wait_command_reply(driver, thread, "1 request")
+        await slash(driver, thread, "forget", {"who": "me"})
+        offer = await find(driver, thread.id, privacy_texts.CONFIRM[:40])
+        database = bot.folder / "threadline.db"
+        assert look(database, "SELECT 1 FROM messages WHERE content LIKE ?", f"%{MARK}%")
+        await press(driver, offer)
+        await wait_command_reply(driver, thread, "Your receipt:")
+        assert look(database, "SELECT action FROM audit ORDER BY id DESC LIMIT 1") == [
+            ("person.forgotten",)
+        ]
+    assert not [file.name for file in files_with(bot.folder, MARK)]
+
+
+def files_with(folder: Path, mark: str) -> list[Path]:
+    """The files of the database whose bytes contain the mark."""
+    files = folder.glob("threadline.db*")
+    return [file for file in files if mark.encode() in file.read_bytes()]
+
+
+async def slash(driver: PlatformDriver, thread: Any, name: str, options: dict[str, str]) -> None:
+    if isinstance(driver, SlackDriver):
+        await driver.sim.slash(ids.ALICE, ids.GENERAL, f"/{name}", " ".join(options.values()))
+        return
+    assert isinstance(driver, DiscordDriver)
+    sim = driver.sim
+
+    async def has_commands() -> Any:
+        return (await sim.state())["commands"]
+
+    await sim.until(has_commands)
+    await sim.slash(d.ALICE, thread.id, name, options)
+
+
+async def find(driver: PlatformDriver, place: Any, text: str) -> Any:
+    """The private message with this text, once it is there."""
+
+    async def check() -> Any:
+        if isinstance(driver, SlackDriver):
+            messages = await driver.sim.ephemeral(ids.ALICE)
+            return next((each for each in messages if text in each["shown"]), None)
+        messages = (await driver.sim.channel(place))["ephemeral"]
+        return next((each for each in messages if text in each["content"]), None)
+
+    return await until(check, driver)
+
+
+async def press(driver: PlatformDriver, offer: Any) -> None:
+    """Press the button below the offer."""
+    buttons = [
+        element
+        for row in offer.get("blocks") or offer["components"]
+        for element in row.get("elements") or row.get("components") or ()
+    ]
+    button = next(each for each in buttons if each["type"] in ("button", 2))
+    if isinstance(driver, SlackDriver):
+        action, value = button["action_id"], button["value"]
+        await driver.sim.click(ids.ALICE, ids.GENERAL, offer["ts"], action, value)
+    else:
+        assert isinstance(driver, DiscordDriver)
+        await driver.sim.click(d.ALICE, offer["id"], button["custom_id"])
