@@ -15,12 +15,14 @@ from itertools import count
 
 import structlog
 
+from bot.domain.operation import RateReport
 from bot.domain.replies import Action, Limit, Priority, ReplyOwner, Request, Reservation
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.forecast import Forecast
 from bot.replies.ratelimit.owners import Owners
 from bot.replies.ratelimit.policy import AdmissionPolicy, Blocked
 from bot.replies.ratelimit.queue import RESERVE, Plan, Rank, Urgency, Waiter, WaitQueue
+from bot.replies.ratelimit.report import report_of
 from bot.replies.ratelimit.window import MARGIN, SlidingWindow
 
 log = structlog.stdlib.get_logger(__name__)
@@ -87,6 +89,11 @@ class AccountRateLimiter:
     def scopes(self) -> tuple[str, ...]:
         """The scopes with a window in memory."""
         return tuple(self._windows)
+
+    def report(self) -> RateReport:
+        """The state for metrics."""
+        now = self._clock.monotonic()
+        return report_of(self._windows, self.counters.throttled, self.waiting, now)
 
     async def acquire(
         self, plan: Plan, priority: Rank, reservation: Reservation | None = None
