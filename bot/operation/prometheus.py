@@ -84,6 +84,8 @@ class PrometheusMetrics(NullObserver):
             self._histograms[d.FIRST_TEXT].labels(platform)
             for outcome in Outcome:
                 self._counters[d.TURNS_ENDED].labels(platform, outcome.value)
+            for reason in FailureReason:
+                self._counters[d.FAILURES].labels(platform, reason.name.lower())
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics now, and their content type, in the format that the header `accept` asks

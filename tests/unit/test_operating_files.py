@@ -49,10 +49,7 @@ def test_panels_and_alerts_name_metrics_that_exist(title: str, expression: str) 
     found = named_in(expression)
     assert found.metrics and found.metrics <= KNOWN, title
     of_metrics = {
-        label
-        for each in METRICS
-        if found.metrics & {*each.sample_names}
-        for label in each.labels
+        label for each in METRICS if found.metrics & {*each.sample_names} for label in each.labels
     }
     assert found.labels <= of_metrics | OF_PROMETHEUS, title
 
