@@ -1,4 +1,4 @@
-"""Every metric of ours: name, kind, labels and meaning.
+"""Every metric of the bot: name, kind, labels and meaning.
 
 Invariant: a label has few values, known beforehand; none is the id or the name of a person, a
 channel, a workspace or a conversation. `bot.operation.prometheus` serves the metrics, and

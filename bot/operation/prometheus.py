@@ -1,7 +1,7 @@
 """Metrics for Prometheus: counts what the core tells, and reads the rest when it is scraped.
 
-The only module that imports prometheus-client, which keeps a registry of its own at import: ours is
-another one.
+The only module that imports prometheus-client. The registry that the library makes at import stays
+unused: each bot has another one.
 """
 
 from __future__ import annotations

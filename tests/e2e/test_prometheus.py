@@ -1,4 +1,4 @@
-"""A real Prometheus reads the bot and fires alerts; systemd is told how the bot is."""
+"""A real Prometheus reads the bot and fires alerts; the bot tells systemd how it is."""
 
 from __future__ import annotations
 

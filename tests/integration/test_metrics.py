@@ -33,7 +33,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-async def modeled(tmp_path: Path, model: ModelSim) -> AsyncIterator[Site]:
+async def site_with_model(tmp_path: Path, model: ModelSim) -> AsyncIterator[Site]:
     async with serving(tmp_path, model, METRICS_TOKEN=TOKEN) as site:
         yield site
 
@@ -84,9 +84,11 @@ async def test_without_a_token_there_are_no_metrics(tmp_path: Path) -> None:
         assert (await get(site, "/metrics", **OPERATOR))[0] == 404
 
 
-async def test_an_answer_is_counted_at_every_boundary(modeled: Site, model: ModelSim) -> None:
+async def test_an_answer_is_counted_at_every_boundary(
+    site_with_model: Site, model: ModelSim
+) -> None:
     """Turn, first text, tokens, store, events; a failed one with its reason."""
-    site = modeled
+    site = site_with_model
     await model.say("All is well.")
     await ask(site, "Are you well?")
     await model.refuse("bad_key", times=None)
@@ -118,10 +120,10 @@ async def test_an_answer_is_counted_at_every_boundary(modeled: Site, model: Mode
 
 
 async def test_a_waiting_question_has_an_age_and_a_silent_model_a_slot(
-    modeled: Site, model: ModelSim
+    site_with_model: Site, model: ModelSim
 ) -> None:
     """Nothing of the reply is visible while the model is silent, so its question waits."""
-    site = modeled
+    site = site_with_model
     await model.say("At last.", wait_at=0)
     async with site.person() as person:
         thread = (await person.say("@threadline take your time"))["thread"]
@@ -172,11 +174,11 @@ async def test_readyz_says_no_as_soon_as_the_bot_drains(site: Site) -> None:
         ):
             return response.status, await response.json()
 
-    async def replied() -> Any:
+    async def find_reply() -> Any:
         answer = await ready()
         return answer if answer[1]["last_reply_seconds"] is not None else None
 
-    status, body = await until(replied)
+    status, body = await until(find_reply)
     assert (status, body["ready"], body["not_ready"]) == (200, True, [])
     assert body["platforms"] == {"web": {"ok": True}}
     assert body["database"] == {"ok": True}
