@@ -40,7 +40,7 @@ def _remember(said: Sequence[Message]) -> Answer:
     if not earlier:
         return Answer(
             "Nothing yet: this is your first question in this thread. Ask something else, and then "
-            "ask me again. Each thread has its own memory, and `/reset` starts it over."
+            "ask me again. Each thread has a separate memory, and `/reset` starts it over."
         )
     listed = [f"{k}. {_quote(each.content)}" for k, each in enumerate(earlier, 1)]
     left = len(listed) - MOST_REMEMBERED
@@ -138,7 +138,7 @@ def work():
 
 Three ways out, from the simplest:
 
-1. **Do not share**: give each thread its own count, and add them at the end.
+1. **Do not share**: give each thread a separate count, and add them at the end.
 2. **One owner**: only one thread changes the value; the others send it messages.
 3. **A lock**, held as briefly as possible.
 """
@@ -173,7 +173,7 @@ knew.
 
 **The third second.** Her question had a file with it, a log of two megabytes. A small helper
 without any rights opened the file, because files of strangers can be traps, and took the last
-lines of it, because those are the ones that matter. Meanwhile the bot opened a thread below her
+lines of it, because those are the ones that matter. At the same time the bot opened a thread below her
 message.
 
 **The fourth second.** The model began to write. It wrote fifty times a second, and the platform
@@ -186,7 +186,7 @@ first.
 
 ## What the book was for
 
-The machine came back after forty seconds. There was half an answer in the thread, and nobody who
+The machine came back after forty seconds. There was half an answer in the thread, and no one who
 remembered it. The bot opened its book, and found three lines about Mira: the question, the turn
 that was to answer it, and the number of the message that it had begun to write. It asked the
 model again, and changed that same message, so that there was one answer, not one and a half.
@@ -195,7 +195,7 @@ model again, and changed that same message, so that there was one answer, not on
 She did not explain what *that* was. The bot sent the model the whole thread, and the model knew.
 
 **The tenth minute.** A colleague asked in another thread what Mira had found out. The bot did not
-know. What is said in one thread is never shown in another.
+know: words from one thread never appear in another.
 
 **The eleventh minute.** Mira pressed the button with the square, because she had read enough. The
 answer stopped in the middle of a sentence, and stayed there, marked. Later she pressed *Go on*,
