@@ -15,7 +15,7 @@ class DemoModel:
     """Answers the questions that the page suggests, and says of itself what it is.
 
     The long answer ends with `length` in its middle, as a model's does at its limit; `continue`
-    goes on where the text before ends, also after a stop.
+    continues where the text before ends, also after a stop.
     """
 
     name = DEMO

@@ -173,8 +173,8 @@ knew.
 
 **The third second.** Her question had a file with it, a log of two megabytes. A small helper
 without any rights opened the file, because files of strangers can be traps, and took the last
-lines of it, because those are the ones that matter. At the same time the bot opened a thread below her
-message.
+lines of it, because those are the ones that matter. At the same time the bot opened a thread
+below her message.
 
 **The fourth second.** The model began to write. It wrote fifty times a second, and the platform
 allowed the bot to change its message about once a second. So the bot did not queue the changes.

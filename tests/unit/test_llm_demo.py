@@ -74,7 +74,7 @@ async def test_of_a_long_thread_it_lists_the_newest_questions() -> None:
 
 
 async def test_the_long_answer_continues_where_it_ends() -> None:
-    """At its own limit, after a stop in a word, and at the limit of the request."""
+    """At the demo's limit, after a stop in a word, and at the limit of the request."""
     first, finish = await ask(STORY)
     assert finish == "length"
     rest, finish = await ask(STORY, first, texts.GO_ON)
