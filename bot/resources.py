@@ -166,6 +166,7 @@ def build_usage_reports(
         budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
         clock=clock,
         zone=settings.zone,
+        currency=lambda: policy.config.currency,
     )
 
 
