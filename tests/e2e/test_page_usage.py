@@ -83,6 +83,27 @@ async def test_real_usage_is_counted_and_shown_below_the_reply(visit: Visit, hou
     await expect(dialog(tab).locator("rect.day")).to_have_count(30)
 
 
+async def test_everything_known_of_a_person_is_saved_once_an_hour(
+    visit: Visit, own_house: House
+) -> None:
+    """By the button, which then says when the next one may be."""
+    async with own_house.bot:
+        tab = await (await visit(own_house)).tab()
+        await tab.mention("remember zanzibarite")
+        await tab.wait_reply("zanzibarite")
+        await tab.page.get_by_role("button", name="Your usage").click()
+        save = dialog(tab).get_by_role("button", name="Save everything that is known of you")
+        async with tab.page.expect_download() as saving:
+            await save.click()
+        saved = await saving.value
+        assert saved.suggested_filename == "threadline-export.jsonl"
+        lines = [json.loads(line) for line in (await saved.path()).read_text().splitlines()]
+        assert "remember zanzibarite" in [line.get("text") for line in lines]
+        await expect(dialog(tab).get_by_role("status")).to_have_text("Saved.")
+        await save.click()
+        await expect(dialog(tab).get_by_role("status")).to_contain_text("once an hour: ask again")
+
+
 async def test_a_wrong_report_is_harmless(visit: Visit, house: House) -> None:
     tab = await (await visit(house)).tab()
     wrong = {"scope": HOSTILE, "unit": HOSTILE, "limit": None, "left": HOSTILE, "full_at": "soon"}

@@ -1,12 +1,14 @@
-// What a person used: a dialog with a chart of the last days, and what is left of the budgets.
+// What a person used: a dialog with a chart of the last days, what is left of the budgets, and a
+// button that saves everything that the server knows of the person.
 // Nothing is loaded before it is opened.
 import { asApiError } from "./api.js";
-import { el } from "./dom.js";
+import { el, saveFile, setText } from "./dom.js";
 import { counted, fullTime, moment, money, percent, tokens } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, GAP, HEIGHT] = [16, 4, 120]; // pixels of the chart
 const DAY_MS = 86_400_000;
+const EXPORT_MS = 300_000; // an export has everything that a person ever wrote
 const WHOSE = {
   person: "Your budget",
   channel: "This channel’s budget",
@@ -22,11 +24,28 @@ export class UsageDialog {
     this.api = api;
     this.dialog = dialog;
     this.content = dialog.querySelector(".content");
+    this.exporting = dialog.querySelector(".export");
+    this.exported = dialog.querySelector(".exported");
     button.addEventListener("click", () => this.open());
+    this.exporting.addEventListener("click", () => this.#export());
+  }
+
+  async #export() {
+    this.exporting.disabled = true;
+    setText(this.exported, "Reading…");
+    try {
+      saveFile(await this.api.blob("/me/export", EXPORT_MS), "threadline-export.jsonl");
+      setText(this.exported, "Saved.");
+    } catch (error) {
+      setText(this.exported, asApiError(error).message);
+    } finally {
+      this.exporting.disabled = false;
+    }
   }
 
   async open() {
     this.dialog.showModal();
+    setText(this.exported, "");
     if (this.#loading) return;
     this.#loading = true;
     this.content.replaceChildren(el("p", { class: "words" }, "Loading…"));
