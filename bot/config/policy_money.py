@@ -37,7 +37,7 @@ def find_wrong_amount(file: ConfigFile, text: str) -> str:
     """Why an amount of the file cannot be used; "" if it can."""
     code, written = file.contents.currency, parse_amount(text)
     if code is None and file.sets("currency"):
-        return ""  # the currency has a problem of its own
+        return ""  # that is reported already
     if (code or USD.code) not in codes_of(written.currency):
         return _in_another_currency(text, code, written)
     if currency_of(file).cost_of(written.value) > MAX_DOLLARS * NANO:

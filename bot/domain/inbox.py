@@ -184,7 +184,7 @@ class PrivateFile:
     """A file for the person who issued a command, and for no one else.
 
     `build` makes it, with at most that many bytes, and raises NoFile. An adapter calls it once, and
-    `lost` if the person may not have got the file, so that they may ask again at once
+    `lost` if the person may not have got the file, so that they may ask again immediately
     (`bot.inbox.private_files`).
     """
 

@@ -1,6 +1,6 @@
 """Exports that people ask for themselves: once an hour each, and as a file for the chat.
 
-Invariant: a person who did not get the file may ask again at once.
+Invariant: a person who did not get the file may ask again immediately.
 """
 
 from __future__ import annotations

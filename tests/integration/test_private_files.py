@@ -81,12 +81,12 @@ async def run_export(sim: DiscordSim, text: str) -> dict[str, Any]:
     before = {each["id"] for each in (await sim.channel(d.CHANNEL))["ephemeral"]}
     await sim.slash(d.ALICE, d.CHANNEL, "export", {"who": "me"})
 
-    async def shown() -> Any:
+    async def find_reply() -> Any:
         replies = (await sim.channel(d.CHANNEL))["ephemeral"]
         found = (each for each in replies if each["id"] not in before and text in each["content"])
         return next(found, None)
 
-    found: dict[str, Any] = await sim.until(shown, 60)
+    found: dict[str, Any] = await sim.until(find_reply, 60)
     return found
 
 
@@ -169,16 +169,16 @@ async def files_in(sim: SlackSim, channel: str) -> list[bytes]:
     return [await sim.file(file) for each in messages for file in each.get("files") or ()]
 
 
-async def told_by_slash(sim: SlackSim) -> str:
+async def run_slash_export(sim: SlackSim) -> str:
     """What /export says: in its acknowledgement, or at its response_url if that takes long."""
     result = await sim.slash(s.ALICE, s.GENERAL, "/export", "me")
 
-    async def said() -> str:
+    async def find_sentence() -> str:
         later = await sim.responses(result["hook"])
         sentences = (privacy_texts.EXPORT_IN_DM, privacy_texts.EXPORT_NOT_SENT)
         return next((each for each in sentences if each in str([result, later])), "")
 
-    return str(await sim.until(said, 60))
+    return str(await sim.until(find_sentence, 60))
 
 
 async def test_slack_sends_the_file_directly_and_the_channel_none(
@@ -189,7 +189,7 @@ async def test_slack_sends_the_file_directly_and_the_channel_none(
     async with slack_kit.running(slack_sim, inbox) as adapter:
         export = Export()
         inbox.answer = export.reply
-        assert await told_by_slash(slack_sim) == privacy_texts.EXPORT_IN_DM
+        assert await run_slash_export(slack_sim) == privacy_texts.EXPORT_IN_DM
         assert await files_in(slack_sim, direct) == [DATA]
         said = await slack_sim.say(s.ALICE, s.GENERAL, "/export me", mention=True)
         command = incoming("slack", s.TEAM, s.GENERAL, said, s.ALICE)
@@ -219,14 +219,14 @@ async def test_slack_answers_with_one_sentence_if_the_upload_fails(
             export = Export()
             inbox.answer = export.reply
             await slack_sim.call("fault", match=request_path, **fields)
-            assert await told_by_slash(slack_sim) == privacy_texts.EXPORT_NOT_SENT, name
+            assert await run_slash_export(slack_sim) == privacy_texts.EXPORT_NOT_SENT, name
             assert export.lost == 1, name
             await slack_sim.call("clear")
         sent = len(await files_in(slack_sim, direct))  # an unconfirmed one may have come
         inbox.answer = Export().reply
 
         async def accepts_again() -> bool:
-            return await told_by_slash(slack_sim) == privacy_texts.EXPORT_IN_DM
+            return await run_slash_export(slack_sim) == privacy_texts.EXPORT_IN_DM
 
         await slack_sim.until(accepts_again, 30)
         assert len(await files_in(slack_sim, direct)) > sent
