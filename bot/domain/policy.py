@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Generic, TypeVar
 
 from bot.domain.conversations import Author, ConversationKey, Effort
+from bot.domain.money import USD, Currency
 
 T = TypeVar("T")
 
@@ -154,7 +156,7 @@ class BudgetScope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What may be spent in a period: US dollars or tokens, one of them.
+    """What may be spent in a period: an `amount` of money in `currency`, or tokens, one of them.
 
     `who` limits it to these people, each with a budget of their own if `scope` is PERSON; empty is
     everyone. `then` is the model that answers once it is spent; "" refuses. `name` identifies the
@@ -164,7 +166,8 @@ class Budget:
     name: str
     scope: BudgetScope
     period: Period
-    dollars: float | None = None
+    amount: Decimal | None = None
+    currency: Currency = USD
     tokens: int | None = None
     who: tuple[PersonRef, ...] = ()
     then: str = ""
@@ -221,6 +224,7 @@ class PolicyConfig:
     default: PolicyValues = PolicyValues()
     rules: tuple[Rule, ...] = ()
     profiles: Mapping[str, PolicyValues] = field(default_factory=dict)
+    currency: Currency = USD  # of budgets, and in which people see what they used
 
     @property
     def is_empty(self) -> bool:

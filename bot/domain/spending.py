@@ -1,22 +1,20 @@
 """Spending: what requests to models cost, whom it is counted for, and the budgets that limit it.
 
-Money is a whole number of billionths of a US dollar (`NANO` of them are one dollar), so that sums
-are exact: a cached token of a small model costs five.
+Money is a whole number of billionths of a US dollar (`bot.domain.money.NANO` of them are one
+dollar), so that sums are exact: a cached token of a small model costs five.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.model import Usage
 from bot.domain.policy import Budget, BudgetScope
 from bot.domain.turns import Fence
-
-NANO = 1_000_000_000
-"""Units of money in one US dollar."""
 
 NEARLY_SPENT = 0.8
 """The share of a budget at which people get a notice, once."""
@@ -69,7 +67,7 @@ class BudgetLine:
         """The amount, in tokens or billionths of a dollar."""
         if self.budget.tokens is not None:
             return self.budget.tokens
-        return round((self.budget.dollars or 0.0) * NANO)
+        return self.budget.currency.cost_of(self.budget.amount or Decimal(0))
 
     @property
     def in_money(self) -> bool:
