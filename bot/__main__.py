@@ -27,6 +27,7 @@ from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
 from bot.domain.health import Finding, Verdict
 from bot.evaluation.arguments import add_feedback_commands
+from bot.tracing import setup as tracing_setup
 
 if TYPE_CHECKING:
     from bot.common.logs import Redactor
@@ -84,6 +85,8 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
     )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
     redactor.add_kinds(resolve_policy(settings).redactions)
+    tracing_setup.add_variables(os.environ, settings.variables.dotenv)
+    redactor.add(tracing_setup.secrets(os.environ))
 
     search = _search_local_servers(settings, options)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from bot.domain.health import Finding, Health
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.resources import Resources, build_models, open_resources
+from bot.tracing.setup import open_tracer
 from bot.wiring.platforms import build_platforms
 from bot.wiring.web import build_http_component, build_web
 
@@ -49,11 +51,11 @@ async def run(
     require_consistent(settings)
     clock = SystemClock()
     supervisor = Supervisor(clock)
-    async with open_resources(settings, clock) as resources:
+    async with open_tracer(os.environ) as tracer, open_resources(settings, clock) as resources:
         platforms = build_platforms(settings, resources.models, clock)
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
-        core = build_core(settings, resources, adapters, clock, supervisor.is_down)
+        core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
         for component in _components(core, adapters):
             supervisor.add(component)
         if source is not None:

@@ -34,6 +34,7 @@ from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory
 from bot.ports.spending import BudgetSource
+from bot.ports.tracing import Tracer
 from bot.privacy.retention import RetentionKeeper
 from bot.resources import Resources, build_reporter, build_usage_reports
 from bot.store.sqlite import SqliteStore
@@ -85,6 +86,7 @@ def build_core(
     clock: Clock,
     is_down: Callable[[str], bool] = lambda _platform: False,
     budgets: BudgetSource | None = None,
+    tracer: Tracer | None = None,
 ) -> Core:
     """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform.
 
@@ -113,14 +115,16 @@ def build_core(
         meter=meter,
         is_shared=resources.is_shared,
     )
-    scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
+    scheduler = Scheduler(
+        store=store, work=runner.run, clock=clock, suspects=resources.suspects, tracer=tracer
+    )
     intake = AttachmentIntake(
         fetcher,
         adapters,
         max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
         max_links=settings.links_per_message,
     )
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets, tracer)
     days = resources.policy.retention_days
     retention = RetentionKeeper(store=store.privacy(), days=days, clock=clock, zone=settings.zone)
     return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
@@ -176,6 +180,7 @@ def _build_inbox(
     intake: AttachmentIntake,
     clock: Clock,
     budgets: BudgetSource | None,
+    tracer: Tracer | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
     edits = EditHandler(
@@ -216,4 +221,5 @@ def _build_inbox(
         intake=intake,
         rates=resources.rates,
         policy=resources.policy,
+        tracer=tracer,
     )

@@ -40,6 +40,7 @@ from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.ports.policy import Policy
 from bot.ports.store import Store
+from bot.ports.tracing import NullTracer, Tracer
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
@@ -73,7 +74,9 @@ class DurableInbox:
         intake: AttachmentIntake,
         policy: Policy | None = None,
         rates: QuestionRates | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or NullTracer()
         self._store, self._scheduler = store, scheduler
         self._models, self._edits = models, edits
         self._clock, self._missed_seconds = clock, missed_seconds
@@ -264,6 +267,7 @@ class DurableInbox:
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def _accept(self, incoming: Incoming, place: Place) -> Accepted:
+        since = self._clock.time()
         admission = await self._gate.admit(incoming)
         if await place.wait() and admission is None:  # an earlier one may have begun it
             admission = await self._gate.admit(incoming)
@@ -272,7 +276,9 @@ class DurableInbox:
         if admission.refused:
             known = await self._store.conversation_of(incoming.source)
             return Accepted(Receipt.KNOWN if known else await self._gate.refuse(admission))
-        return await self._rates.accept(admission.incoming, partial(self._store_it, admission))
+        accepted = await self._rates.accept(admission.incoming, partial(self._store_it, admission))
+        self._tracer.received(incoming.key, accepted, since)
+        return accepted
 
     async def _store_it(self, admission: Admission) -> Accepted:
         incoming = self._intake.prepare(admission.incoming)

@@ -25,6 +25,7 @@ from bot.domain.failures import FailureReason
 from bot.domain.replies import Control
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.policy.no_meter import NoMeter
+from bot.ports import tracing
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.spending import Meter
@@ -120,9 +121,11 @@ class _Attempt:
         except Gone as error:
             log.warning("the reply's channel is gone", reason=str(error))
             result = await self._conclude(self._draft.to_result(Outcome.GONE))
-        await retry_while_unavailable(
-            lambda: self._store.finish(self._fence), self._ports.clock.sleep
-        )
+        with tracing.span("finish"):
+            await retry_while_unavailable(
+                lambda: self._store.finish(self._fence), self._ports.clock.sleep
+            )
+        tracing.current().ended(result)
         log.info(
             "turn ended",
             outcome=result.outcome.value,
@@ -152,16 +155,18 @@ class _Attempt:
             if shown is not result:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
             rateable = await self._ports.is_rateable(self._claim)
-            await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
+            with tracing.span("show result"):
+                await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
             return result
 
     async def _conclude(self, result: TurnResult) -> TurnResult:
         """Store the turn's result and return it; an earlier result wins."""
         if self._result is None:
             # Only this process has the answer, so it waits for a database that fails.
-            await retry_while_unavailable(
-                lambda: self._store.conclude(self._fence, result), self._ports.clock.sleep
-            )
+            with tracing.span("conclude"):
+                await retry_while_unavailable(
+                    lambda: self._store.conclude(self._fence, result), self._ports.clock.sleep
+                )
             self._result = result
         return self._result
 
@@ -195,8 +200,10 @@ class _Attempt:
 
     async def _stream(self, reply: Publisher) -> bool:
         """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
-        await self._questions.check_askers()
-        await self._questions.receive_attachments(reply)
+        with tracing.span("check askers"):
+            await self._questions.check_askers()
+        with tracing.span("receive attachments"):
+            await self._questions.receive_attachments(reply)
         if not self._questions.has_nothing_to_ask():
             self._exchange = ModelExchange(self._ports, self._questions, self._draft, reply)
             await self._exchange.run()

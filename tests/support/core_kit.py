@@ -31,6 +31,7 @@ from bot.policy.rules import PolicyRules
 from bot.ports.inbox import Inbox
 from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.spending import Meter
+from bot.ports.tracing import Tracer
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -234,6 +235,7 @@ def world_of(
     meter: Meter | None = None,
     directory: FixedDirectory | None = None,
     catalog: ModelCatalog | None = None,
+    tracer: Tracer | None = None,
     **options: Any,
 ) -> World:
     """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
@@ -272,7 +274,7 @@ def world_of(
         compactor=compactor,
         meter=meter,
     )
-    scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
+    scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK, tracer=tracer)
     reporter = FixedReporter()
     commands = Commands(
         store=store,
@@ -297,6 +299,7 @@ def world_of(
         intake=room.intake,
         policy=policy,
         rates=rates,
+        tracer=tracer,
     )
     return World(
         path,

@@ -16,6 +16,7 @@ from itertools import count
 import structlog
 
 from bot.domain.replies import Action, Limit, Priority, ReplyOwner, Request, Reservation
+from bot.ports import tracing
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.forecast import Forecast
 from bot.replies.ratelimit.owners import Owners
@@ -98,10 +99,15 @@ class AccountRateLimiter:
         """
         waiter = Waiter(plan, priority, next(self._order), reservation)
         self._grant_due(waiter)
-        if not waiter.result.done():
-            self.counters.waited += 1
         try:
-            return await waiter.result
+            if waiter.result.done():
+                return waiter.result.result()
+            self.counters.waited += 1
+            with tracing.span("wait for rate limit") as span:
+                granted = await waiter.result
+                if granted is not None:
+                    span.set({"threadline.rate_limit.scope": tracing.scope_class(granted.scopes)})
+                return granted
         except asyncio.CancelledError:
             self._withdraw(waiter)
             raise
