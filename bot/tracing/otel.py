@@ -80,7 +80,9 @@ def make_provider(environ: Mapping[str, str]) -> TracerProvider:
     """
     provider = bare_provider(environ)
     for name in _COMPLAINING:
-        logging.getLogger(name).addFilter(OncePerMinute())
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, OncePerMinute) for each in logger.filters):
+            logger.addFilter(OncePerMinute())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
