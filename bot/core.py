@@ -55,6 +55,7 @@ class Core:
     compactor: Compactor
     meter: BudgetMeter
     retention: RetentionKeeper
+    runner: TurnRunner
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -102,6 +103,7 @@ def build_core(
         clock=clock,
         max_bytes=settings.attachment_max_mb * 1_000_000,
         meter=meter,
+        observer=resources.observer,
     )
     compactor = _build_compactor(resources, meter)
     attachments = AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds)
@@ -114,6 +116,7 @@ def build_core(
         compactor=compactor,
         meter=meter,
         is_shared=resources.is_shared,
+        observer=resources.observer,
     )
     scheduler = Scheduler(
         store=store, work=runner.run, clock=clock, suspects=resources.suspects, tracer=tracer
@@ -127,7 +130,7 @@ def build_core(
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets, tracer)
     days = resources.policy.retention_days
     retention = RetentionKeeper(store=store.privacy(), days=days, clock=clock, zone=settings.zone)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner)
 
 
 def _build_meter(
@@ -140,6 +143,7 @@ def _build_meter(
         budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
         clock=clock,
         zone=settings.zone,
+        observer=resources.observer,
     )
 
 
@@ -221,5 +225,6 @@ def _build_inbox(
         intake=intake,
         rates=resources.rates,
         policy=resources.policy,
+        observer=resources.observer,
         tracer=tracer,
     )

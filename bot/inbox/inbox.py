@@ -36,6 +36,7 @@ from bot.inbox.order import ArrivalOrder, Place
 from bot.inbox.rates import RateGate
 from bot.policy.rates import QuestionRates
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.ports.policy import Policy
@@ -74,9 +75,11 @@ class DurableInbox:
         intake: AttachmentIntake,
         policy: Policy | None = None,
         rates: QuestionRates | None = None,
+        observer: Observer = NO_OBSERVER,
         tracer: Tracer | None = None,
     ) -> None:
         self._tracer = tracer or NullTracer()
+        self._observer = observer
         self._store, self._scheduler = store, scheduler
         self._models, self._edits = models, edits
         self._clock, self._missed_seconds = clock, missed_seconds
@@ -117,6 +120,7 @@ class DurableInbox:
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message. Raises StoreUnavailable if it could not be stored."""
+        self._observer.event_received(incoming.key.platform)
         command = commands.parse(incoming, self._models.names)
         with self._order.enter(incoming.key) as place:
             if command is not None:
@@ -142,6 +146,7 @@ class DurableInbox:
 
         An edit of a person who may not ask changes nothing.
         """
+        self._observer.event_received(incoming.key.platform)
         await self._order.settle(incoming.key)  # the message itself may be on its way
         is_known = await self._store.conversation_of(incoming.source) is not None
         if not is_known and not incoming.address.begins:
@@ -179,6 +184,7 @@ class DurableInbox:
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def command(self, command: Command) -> CommandReply:
         """Execute a slash command, button or shortcut."""
+        self._observer.event_received(command.key.platform)
         return await self._commands.run(command)
 
     async def conversation_of(self, source: str) -> ConversationKey | None:

@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Accepted
+from bot.domain.operation import scope_class
 from bot.domain.turns import Claim, TurnResult
 
 Value: TypeAlias = str | bool | int | float | Sequence[str]
@@ -158,6 +159,6 @@ def request_span(method: str, route: str) -> AbstractContextManager[Span]:
     return trace.span(f"{method} {route}", attributes, SpanKind.CLIENT)
 
 
-def scope_class(scopes: Sequence[str]) -> str:
+def scope_of(scopes: Sequence[str]) -> str | None:
     """The narrowest rate limit of a request, without the id of its channel or guild."""
-    return scopes[0].partition(":")[0] if scopes else ""
+    return scope_class(scopes[0]) if scopes else None

@@ -56,7 +56,7 @@ def _request_span(request: Request) -> AbstractContextManager[Span]:
         {
             "threadline.page": request.page,
             "threadline.final": request.final,
-            "threadline.rate_limit.scope": tracing.scope_class(request.scopes),
+            "threadline.rate_limit.scope": tracing.scope_of(request.scopes),
         },
     )
 
