@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from bot import __version__
 from bot.cli.config_check import add_config_commands
+from bot.cli.conversations import add_conversation_commands
 from bot.cli.database import add_database_commands
 from bot.cli.privacy_arguments import add_privacy_commands
+from bot.cli.status import add_status_command
 from bot.cli.usage import add_usage_command
 from bot.common import proxies
 from bot.config.consistency import require_consistent
@@ -219,6 +221,8 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
     add_database_commands(add)
     add_usage_command(add)
+    add_status_command(add)
+    add_conversation_commands(add)
     exporting = commands.add_parser("export", help="write a person's data, or votes on answers")
     exports = exporting.add_subparsers(title="kinds", metavar="KIND", required=True)
     add_privacy_commands(add, exports)

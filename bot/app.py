@@ -79,7 +79,10 @@ async def run(
             gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock),
             core.meter.loading_prices(resources.models.default.split(",")),
         ):
-            with stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
+            with (
+                monitoring.problems.listening(),
+                stop_signals(signal.SIGTERM, signal.SIGINT) as stop,
+            ):
                 drain = partial(_drain, core, monitoring, settings.drain_seconds)
                 await run_until(stop, supervisor.run(), drain=drain)
 

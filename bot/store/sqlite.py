@@ -31,6 +31,7 @@ from bot.store import (
     fairness,
     files,
     messages,
+    overview,
     process,
     queries,
     retries,
@@ -290,6 +291,8 @@ class SqliteStore(FileOperations):
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     list_unfinished = reads(queries.list_unfinished)
     _unfinished = reads(workload.unfinished)
+    list_unfinished_turns = reads(overview.list_unfinished_turns)
+    budget_statuses = reads(overview.budget_statuses)
     suspects = reads(process.suspects)
     recent_questions = reads(fairness.recent_questions)
     has_several_workspaces = reads(fairness.has_several_workspaces)

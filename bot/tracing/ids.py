@@ -30,8 +30,8 @@ class TurnIds:
 def turn_ids(key: ConversationKey, turn: int, opened: int = 0) -> TurnIds:
     """The ids of a turn's trace.
 
-    `opened` is the number of attempts before people had the turn run again: that is a trace of its
-    own.
+    `opened` is the number of attempts before people had the turn run again, which begins another
+    trace.
     """
     digest = _digest(f"{key} {turn} {opened}")
     return TurnIds(int.from_bytes(digest[:16]) or 1, int.from_bytes(digest[16:]) or 1)
