@@ -48,7 +48,7 @@ def main(
 
     `local_servers` are offered if no model is set; None is the well-known ones.
     """
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments, argparse.Namespace(local_servers=local_servers))
     if options.run is None:
         parser.print_help()
@@ -190,7 +190,8 @@ def _version(_settings: Settings, _options: argparse.Namespace) -> None:
     print(f"threadline {__version__}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="threadline",
         description="A self-hosted assistant for Discord and Slack.",
