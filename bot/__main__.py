@@ -28,6 +28,7 @@ from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
 from bot.domain.health import Finding, Verdict
+from bot.domain.model import DEMO
 from bot.evaluation.arguments import add_feedback_commands
 from bot.tracing import setup as tracing_setup
 
@@ -105,7 +106,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
 def _connect_hint(settings: Settings) -> str:
     """One line: how to connect a platform and a model."""
     chain = settings.llm_chain
-    model = "LLM, and " if chain == ("echo",) else ""
+    model = "LLM, and " if chain == (DEMO,) else ""
     return (
         f"No platform is connected, and {','.join(chain)} answers. Set {model}"
         "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env (.env.example explains "

@@ -19,7 +19,7 @@ def require_consistent(settings: Settings) -> None:
         raise SettingsError(
             "LLM",
             "set a model, such as openai/gpt-5-mini "
-            "(or echo, to try the connection without a model)",
+            "(or demo, to try the connection without a model)",
         )
 
 

@@ -50,7 +50,7 @@ from bot.config.file import ConfigFile
 from bot.config.presets import KEY_VARIABLES
 from bot.config.problems import describe_problem, raise_any
 from bot.config.variables import Variables
-from bot.domain.model import ReasoningDisplay
+from bot.domain.model import DEMO, ReasoningDisplay
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are Threadline, a helpful assistant in a team's chat. Answer in the language of the "
@@ -179,8 +179,8 @@ class Settings(BaseModel):
 
     @property
     def llm_chain(self) -> tuple[str, ...]:
-        """The models in order of preference; echo if neither `LLM` nor the file names one."""
-        return split(self.llm or "") or tuple(self.file.contents.llm) or ("echo",)
+        """The models in order of preference; demo if neither `LLM` nor the file names one."""
+        return split(self.llm or "") or tuple(self.file.contents.llm) or (DEMO,)
 
     @property
     def model_choices(self) -> tuple[str, ...]:

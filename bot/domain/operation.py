@@ -1,4 +1,4 @@
-"""What the process says of its own work, for the person on call: counts and ages, never an id."""
+"""The work that the process does, for the person on call: counts and ages, never an id."""
 
 from __future__ import annotations
 

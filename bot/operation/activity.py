@@ -1,6 +1,6 @@
 """When events and replies last came, and which replies are being shown, by platform.
 
-Everything else goes on to the next observer.
+Everything else is passed to the next observer.
 """
 
 from __future__ import annotations

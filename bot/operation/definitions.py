@@ -1,4 +1,4 @@
-"""Every metric of ours: name, kind, labels and meaning.
+"""Every metric of the bot: name, kind, labels and meaning.
 
 Invariant: a label has few values, known beforehand; none is the id or the name of a person, a
 channel, a workspace or a conversation. `bot.operation.prometheus` serves the metrics, and
@@ -91,7 +91,8 @@ OLDEST_QUESTION = _gauge(
 FIRST_TEXT = _histogram(
     "threadline_first_text_seconds",
     PERSON_SECONDS,
-    "From the time that a question was sent to the first visible text of its reply.",
+    "From the time that a question was sent to the first visible text of its reply, even if that "
+    "only says why there is no answer.",
     "platform",
 )
 UNSEEN_TEXT = _gauge(

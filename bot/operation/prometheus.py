@@ -1,7 +1,7 @@
 """Metrics for Prometheus: counts what the core tells, and reads the rest when it is scraped.
 
-The only module that imports prometheus-client, which keeps a registry of its own at import: ours is
-another one.
+The only module that imports prometheus-client. The registry that the library makes at import stays
+unused: each bot has another one.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class PrometheusMetrics(NullObserver):
             self._histograms[d.FIRST_TEXT].labels(platform)
             for outcome in Outcome:
                 self._counters[d.TURNS_ENDED].labels(platform, outcome.value)
+            for reason in FailureReason:
+                self._counters[d.FAILURES].labels(platform, reason.name.lower())
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics now, and their content type, in the format that the header `accept` asks

@@ -1,7 +1,7 @@
 """The port of metrics: the core tells an observer what happened, at the places where it happens.
 
-Everything that can be read later, such as a queue's length, is not told: `bot.operation` reads it
-when it is asked for. Nothing is told for a chunk or a frame of a reply.
+The core reports nothing that can be read later, such as a queue's length: `bot.operation` reads it
+for each scrape. It reports nothing for a chunk or a frame of a reply.
 """
 
 from __future__ import annotations

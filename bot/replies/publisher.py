@@ -155,8 +155,8 @@ class Publisher:
     @property
     def unseen_since(self) -> float | None:
         """When the oldest text was written that is not on the screen, in monotonic seconds; None
-        if all of it is."""
-        return self._content.unseen_since
+        if all of it is, or the reply is complete: blanks at its end are never shown."""
+        return None if self.complete_at is not None else self._content.unseen_since
 
     @property
     def shown(self) -> Shown:

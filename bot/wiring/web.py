@@ -99,7 +99,7 @@ def build_http_server(
     listening: Callable[[str], None],
 ) -> HttpServer:
     """The HTTP server of everything but METRICS_PORT: /healthz, /readyz, the platforms' routes, and
-    the page and API of `web`; /metrics if it has a token and no port of its own."""
+    the page and API of `web`; /metrics if it has a token and no other port."""
     from adapters.web.auth import refuse_all
     from adapters.web.connections import ConnectionLimits
     from adapters.web.server import HttpServer
