@@ -23,6 +23,7 @@ from adapters.slack.token import TokenVerifier
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
+from bot.ports import tracing
 from bot.ports.clock import Clock
 from bot.ports.platform import RateLimiter
 
@@ -243,8 +244,11 @@ class WebApi:
             raise await self.token.verify(error) from error
 
     async def _send(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
+        verb = request.get("http_verb", "POST")
         try:
-            response = await self.client.api_call(method, **request)
+            with tracing.request_span(verb, method) as span:
+                response = await self.client.api_call(method, **request)
+                span.set({"http.response.status_code": response.status_code})
             headers = {name.lower(): value for name, value in response.headers.items()}
             if not isinstance(response.data, dict):
                 raise Unsettled(f"Slack's response is not an object: {response.data!r:.80}")
@@ -259,8 +263,10 @@ class WebApi:
     async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
         """POST to a URL from one of Slack's payloads; it may be invalid."""
         try:
-            async with self.session.post(url, proxy=http_proxy_for(url), **body) as response:
-                status, wait = response.status, response.headers.get("Retry-After")
+            with tracing.request_span("POST", scopes[0] if scopes else "response_url") as span:
+                async with self.session.post(url, proxy=http_proxy_for(url), **body) as response:
+                    status, wait = response.status, response.headers.get("Retry-After")
+                    span.set({"http.response.status_code": status})
         except Exception as error:
             # aiohttp raises ValueError, TypeError and others for invalid URLs.
             raise _translate_and_log(error) from error
