@@ -89,7 +89,7 @@ EXAMPLES: Mapping[str, str] = {
 OTEL = """\
 ## Traces
 
-The standard variables of OpenTelemetry switch traces of turns on; [`../tracing.md`](../tracing.md)
+The standard variables of OpenTelemetry switch traces of turns on; [`../operating.md`](../operating.md#traces)
 explains them. They may stand in `.env`, too.
 """
 
