@@ -73,6 +73,7 @@ docs: setup ## write docs/reference/ from the code
 
 lock: ## update all pinned dependencies (needs the uv command)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra otel -c requirements.txt pyproject.toml -o requirements-otel.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove everything that setup created

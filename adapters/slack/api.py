@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 from cachetools import LRUCache
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, translate_error
+from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, status_of, translate_error
 from adapters.slack.responses import Response
 from adapters.slack.token import TokenVerifier
 from bot.common.proxies import http_proxy_for
@@ -244,11 +246,8 @@ class WebApi:
             raise await self.token.verify(error) from error
 
     async def _send(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
-        verb = request.get("http_verb", "POST")
         try:
-            with tracing.request_span(verb, method) as span:
-                response = await self.client.api_call(method, **request)
-                span.set({"http.response.status_code": response.status_code})
+            response = await self._request(method, **request)
             headers = {name.lower(): value for name, value in response.headers.items()}
             if not isinstance(response.data, dict):
                 raise Unsettled(f"Slack's response is not an object: {response.data!r:.80}")
@@ -259,6 +258,16 @@ class WebApi:
             # slack_sdk does not validate responses: a list, null or deeply nested JSON raises
             # AttributeError, TypeError, RecursionError …
             raise _translate_and_log(error, scopes) from error
+
+    async def _request(self, method: str, **request: Any) -> AsyncSlackResponse:
+        with tracing.request_span(request.get("http_verb", "POST"), method) as span:
+            try:
+                response = await self.client.api_call(method, **request)
+            except SlackApiError as error:
+                span.set({"http.response.status_code": status_of(error)})
+                raise
+            span.set({"http.response.status_code": response.status_code})
+            return response
 
     async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
         """POST to a URL from one of Slack's payloads; it may be invalid."""

@@ -170,15 +170,14 @@ class OtelTracer:
     # ── the spans of a turn ───────────────────────────────────────────────────────────────────
     def _begin(self, claim: Claim, ids: TurnIds) -> int:
         """When the turn began, in nanoseconds; adds the span of its wait for the claim."""
-        arrival = self._arrivals.pop(claim.fence.turn, None)
-        if arrival is not None and claim.tries == 1 and not opened_at(claim):
-            waiting = self._tracer.start_span(
-                "wait for claim", context=self._inside(ids), start_time=arrival[1]
-            )
-            waiting.end()
-            return arrival[0]
         if opened_at(claim):  # a person had it run again now
             return time.time_ns()
+        arrival = self._arrivals.get(claim.fence.turn)
+        if arrival is not None:
+            if claim.tries == 1:
+                context = self._inside(ids)
+                self._tracer.start_span("wait for claim", context, start_time=arrival[1]).end()
+            return arrival[0]
         sent = [question.sent_at for question in claim.questions if question.sent_at]
         return min(time.time_ns(), _nanoseconds(min(sent))) if sent else time.time_ns()
 
@@ -204,6 +203,7 @@ class OtelTracer:
     def _end(self, claim: Claim, ids: TurnIds, began: int, result: TurnResult) -> None:
         """Add the first span of the trace, which is complete only now."""
         key, turn, opened = claim.conversation.key, claim.fence.turn, opened_at(claim)
+        self._arrivals.pop(turn, None)
         attributes: Attributes = {
             "threadline.turn.id": turn,
             "threadline.platform": key.platform,
@@ -301,7 +301,7 @@ def _ended(span: otel.Span) -> Iterator[None]:
     """End the span after the block, with the kind of its error: messages may repeat text."""
     try:
         yield
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):  # people stopped it, or the process ends
         span.set_attribute("threadline.cancelled", True)
         raise
     except BaseException as error:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,29 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from bot.domain.errors import Overloaded
+from adapters.slack import api as slack_api
+from bot.domain.conversations import Conversation
+from bot.domain.errors import Overloaded, Refused, Throttled
 from bot.domain.inbox import Address
 from bot.domain.model import Delta, Usage
+from bot.domain.replies import Limit, Pace, Shown
+from bot.domain.turns import Claim, Fence
 from bot.inbox import commands
 from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
 from bot.ports import tracing
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.tracing.ids import turn_ids
 from bot.tracing.otel import OncePerMinute, OtelTracer, bare_provider
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
 from tests.support.catalog import ChangingCatalog
+from tests.support.clock import ManualClock
 from tests.support.core_kit import CLOCK, ScriptedModel, World, until, world_at
+from tests.support.discord_kit import claim, frame, running, wait_received
+from tests.support.fake_inbox import FakeInbox
 from tests.support.store_kit import key, said
 
 SECRET = "the-launch-code-is-1234"
@@ -288,3 +301,79 @@ def test_complaints_of_the_sdk_are_logged_once_a_minute() -> None:
         for message in ("Queue full", "Queue full", "Failed")
     ]
     assert [once.filter(record) for record in records] == [True, False, True]
+
+
+# ── requests of the real clients ──────────────────────────────────────────────────────────────
+def in_attempt(traced: Traced) -> AbstractContextManager[None]:
+    """A block that works for a turn."""
+    conversation = Conversation(1, key(), "", None, 1, 0.0, 0.0)
+    return traced.tracer.attempt(Claim(Fence(1, 1), conversation, (), reply_index=0))
+
+
+async def test_a_refused_request_to_slack_has_its_status(traced: Traced) -> None:
+    limiter = AccountRateLimiter(slack_api.limit_for, CLOCK)
+    async with SlackSim() as sim, slack_api.new_session() as session:
+        api = slack_api.WebApi(
+            client=slack_api.web_client(ids.BOT_TOKEN, sim.api_url, session),
+            session=session,
+            rate_limiter=limiter,
+            clock=CLOCK,
+        )
+        with in_attempt(traced):
+            await api.read_paced("users.info", user=ids.ALICE)
+            with pytest.raises(Refused):
+                await api.read_paced("users.info", user="U0NOBODY")
+            await sim.throttle("users.info", 60)
+            with pytest.raises(Throttled):
+                await api.read_paced("users.info", user=ids.ALICE)
+        await api.read_paced("auth.test")  # for no turn
+    spans = traced.named("GET users.info")
+    statuses = [attributes(span)["http.response.status_code"] for span in spans]
+    assert statuses == [200, 200, 429]
+    assert [attributes(span).get("error.type") for span in spans] == [
+        *(None, "SlackApiError", "SlackApiError")
+    ]
+    assert traced.named("GET auth.test") == []
+    assert "U0NOBODY" not in " ".join(span.to_json() for span in traced.spans)
+
+
+async def test_a_wait_for_the_rate_limiter_is_a_span(traced: Traced) -> None:
+    """A request that is sent immediately has none."""
+    clock = ManualClock()
+    limiter = AccountRateLimiter(lambda scope: Limit(1, 10.0, Pace.NONE), clock)
+    with in_attempt(traced):
+        await limiter.spend("channel:123", "global")
+        waiting = asyncio.create_task(limiter.spend("channel:123", "global"))
+        await clock.advance(11.0)
+        await waiting
+        cancelled = asyncio.create_task(limiter.spend("channel:123", "global"))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait({cancelled})
+    granted, withdrawn = traced.named("wait for rate limit")
+    assert attributes(granted) == {"threadline.rate_limit.scope": "channel"}
+    assert attributes(withdrawn) == {"threadline.cancelled": True}
+
+
+async def test_a_refused_request_to_discord_has_its_status_and_no_id(traced: Traced) -> None:
+    inbox = FakeInbox()
+    async with DiscordSim() as sim, running(sim, inbox) as adapter:
+        message = await sim.mention("question")
+        surface = adapter.surface(claim(await wait_received(inbox, message)))
+        with in_attempt(traced):
+            await surface.open()
+            await sim.throttle("POST /channels/.*/messages", 60)
+            request = surface.plan(Shown(), frame("text"))
+            assert request is not None
+            with pytest.raises(Throttled):
+                await surface.perform(request, Shown())
+            await surface.close()
+    posts = traced.named("POST /channels/{channel_id}/messages")
+    (post,) = (span for span in posts if span.name.endswith("/messages"))
+    assert attributes(post) == {
+        "http.request.method": "POST",
+        "url.template": "/channels/{channel_id}/messages",
+        "http.response.status_code": 429,
+    }
+    told = " ".join(span.to_json() for span in traced.spans)
+    assert str(message) not in told and str(c.GUILD) not in told

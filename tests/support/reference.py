@@ -89,8 +89,8 @@ EXAMPLES: Mapping[str, str] = {
 OTEL = """\
 ## Traces
 
-The standard variables of OpenTelemetry switch traces of turns on; [`../tracing.md`](../tracing.md)
-explains them. They may stand in `.env`, too.
+The standard variables of OpenTelemetry switch [traces of turns](../operating.md#traces) on.
+They may stand in `.env`, too.
 """
 
 
