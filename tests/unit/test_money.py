@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from hypothesis import strategies as st
 from bot.config.policy_amounts import parse_amount
 from bot.config.policy_report import describe_policy
 from bot.config.settings import load
-from bot.domain import spending_texts
+from bot.domain import evaluation_texts, spending_texts
+from bot.domain.conversations import Role
+from bot.domain.evaluation import Answer, Case, Speech
+from bot.domain.model import Usage
 from bot.domain.money import FORMS, NANO, USD, Currency, codes_of
 from bot.domain.policy import Budget, BudgetScope, Period
 from bot.domain.spending import BudgetLine, PeriodSpan
+from bot.evaluation.report import build_report
 from tests.support.policy_kit import policy_of
 from tests.unit.test_config_policy import problems_of
 
@@ -180,3 +185,32 @@ def test_amounts_are_written_as_in_english() -> None:
         ("JPY", "0.001", "under ¥0.01"),
     ):
         assert Currency(code).show_amount(Decimal(amount)) == expected
+
+
+def test_replays_are_estimated_and_reported_in_the_currency() -> None:
+    cost = EURO.cost_of(Decimal("1.5")) + 1
+    asked = evaluation_texts.estimate(3, "openai/m", (10, 5), cost, EURO)
+    assert asked.endswith("of output, for about €1.50.")
+    answer = Answer("Yes.", model="openai/m", usage=Usage(10, 5), cost=cost)
+    case = Case(
+        turn=1,
+        conversation="c",
+        epoch=1,
+        at=0.0,
+        messages=(Speech(Role.USER, "Yes?"),),
+        questions=1,
+        reply=answer,
+    )
+    report = build_report([(case, answer)], model="m", prompt="p", render=str, currency=EURO)
+    assert report.count("€1.50") == 4 and "$" not in report
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/policy.md"])
+def test_the_story_of_the_pages_works_as_it_is_written(page: str, tmp_path: Path) -> None:
+    text = Path(page).read_text("utf-8")
+    assert "interns get 2 € a day" in text
+    (toml,) = re.findall(r"```toml\n(.*?@interns.*?)```", text, re.DOTALL)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "ops.md").write_text("Be brief.")
+    budgets = policy_of(tmp_path, toml).rules[-1].values.budgets
+    assert [spending_texts.amount_of(budget) for budget in budgets] == ["€2.00"]
