@@ -184,7 +184,6 @@ class DiscordAdapter:
             details["latency"] = f"{client.latency * 1000:.0f} ms"
         return Health(ok=True, details=details)
 
-    @property
     def rate_reports(self) -> Sequence[RateReport]:
         """The state of the account's rate limiter, for metrics."""
         limiter = self._rest.rate_limiter

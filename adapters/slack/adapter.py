@@ -299,7 +299,6 @@ class SlackAdapter:
             details["trouble"] = problem
         return Health(ok=connected and not problem, details=details)
 
-    @property
     def rate_reports(self) -> Sequence[RateReport]:
         """The state of the workspace's rate limiter, for metrics."""
         connection = self._connection
