@@ -39,6 +39,7 @@ from bot.policy.rules import PolicyRules
 from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
 from bot.privacy.exporting import Exporter
@@ -56,7 +57,7 @@ and the page's buttons are small."""
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
-    are several workspaces.
+    are several workspaces. `observer` hears what happens, for metrics.
     """
 
     store: SqliteStore
@@ -69,15 +70,18 @@ class Resources:
     exports: PersonalExports
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
+    observer: Observer = NO_OBSERVER
 
 
 @contextlib.asynccontextmanager
-async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, clock: Clock, observer: Observer = NO_OBSERVER
+) -> AsyncIterator[Resources]:
     """Open the database, then the models; both are closed in reverse order."""
     async with (
         contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
-        SqliteStore.open(settings.database_path, clock=clock) as store,
+        SqliteStore.open(settings.database_path, clock=clock, observer=observer) as store,
     ):
         policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
         policy.set_overrides(await _read_overrides(store, clock))
@@ -102,6 +106,7 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
                 exporter=Exporter(store=store.privacy(), audit=store.audit()), clock=clock
             ),
             suspects=suspects,
+            observer=observer,
         )
 
 

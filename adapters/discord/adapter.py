@@ -44,6 +44,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
+from bot.domain.operation import RateReport
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.inbox.private_files import deliver
@@ -182,6 +183,11 @@ class DiscordAdapter:
         if math.isfinite(client.latency):  # infinite before the first heartbeat
             details["latency"] = f"{client.latency * 1000:.0f} ms"
         return Health(ok=True, details=details)
+
+    def rate_reports(self) -> Sequence[RateReport]:
+        """The state of the account's rate limiter, for metrics."""
+        limiter = self._rest.rate_limiter
+        return (limiter.report(),) if isinstance(limiter, AccountRateLimiter) else ()
 
     # ── replying ──────────────────────────────────────────────────────────────────────────────
     def surface(self, claim: Claim) -> Surface:

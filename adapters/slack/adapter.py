@@ -53,12 +53,14 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
+from bot.domain.operation import RateReport
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
 from bot.ports.policy import Directory
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -296,6 +298,14 @@ class SlackAdapter:
         if problem:
             details["trouble"] = problem
         return Health(ok=connected and not problem, details=details)
+
+    def rate_reports(self) -> Sequence[RateReport]:
+        """The state of the workspace's rate limiter, for metrics."""
+        connection = self._connection
+        if connection is None:
+            return ()
+        limiter = connection.workspace.api.rate_limiter
+        return (limiter.report(),) if isinstance(limiter, AccountRateLimiter) else ()
 
     def _bot_token_problem(self) -> str:
         workspace = self._connection.workspace if self._connection is not None else None

@@ -40,6 +40,7 @@ from bot.config.fields import (
     SlackBotToken,
     SummaryModel,
     TimeZoneName,
+    Token,
     UserTokens,
     WebSocketUrl,
     split,
@@ -126,6 +127,9 @@ class Settings(BaseModel):
     http_allowed_hosts: HostNames = ""
     http_max_streams: int = Field(default=100, ge=1)
     web_opening: Path | None = None
+    metrics_token: Token | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     admins: AdminNames = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
@@ -204,6 +208,11 @@ class Settings(BaseModel):
     def serves_web(self) -> bool:
         """Whether to open the HTTP port: if it is set, or if no platform is."""
         return self.http_port is not None or not self.has_platform
+
+    @property
+    def serves_metrics(self) -> bool:
+        """Whether to serve /metrics: on METRICS_PORT or, with a token, on the HTTP port."""
+        return self.metrics_port is not None or self.metrics_token is not None
 
     @property
     def serves_site(self) -> bool:

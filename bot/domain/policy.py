@@ -172,6 +172,18 @@ class Budget:
     who: tuple[PersonRef, ...] = ()
     then: str = ""
 
+    @property
+    def in_money(self) -> bool:
+        """Whether it limits money, not tokens."""
+        return self.tokens is None
+
+    @property
+    def limit(self) -> int:
+        """The most that may be spent, in billionths of a US dollar or in tokens."""
+        if self.tokens is not None:
+            return self.tokens
+        return self.currency.cost_of(self.amount or Decimal(0))
+
 
 class Redaction(StrEnum):
     """Kinds of text that are replaced before text goes to a model or a log."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 
 from bot.domain.conversations import Author, ConversationKey
@@ -65,14 +64,12 @@ class BudgetLine:
     @property
     def limit(self) -> int:
         """The amount, in tokens or billionths of a dollar."""
-        if self.budget.tokens is not None:
-            return self.budget.tokens
-        return self.budget.currency.cost_of(self.budget.amount or Decimal(0))
+        return self.budget.limit
 
     @property
     def in_money(self) -> bool:
         """Whether the limit is one of money."""
-        return self.budget.tokens is None
+        return self.budget.in_money
 
 
 def account_of(scope: BudgetScope, key: ConversationKey, author: Author | None) -> str | None:

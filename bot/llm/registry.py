@@ -16,6 +16,7 @@ from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
 from bot.domain.model import BUILT_IN, DEMO, ChatRequest, Delta, ModelFacts
+from bot.domain.operation import BreakerState
 from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
 from bot.llm.model_facts import NO_FACTS, merge_facts
@@ -153,6 +154,30 @@ class ModelRegistry:
         """Facts about the single model `name`. Raises SettingsError for an unknown provider."""
         server = self._server(name)
         return NO_FACTS if server is None else self._facts(name, server)
+
+    # ── for metrics ───────────────────────────────────────────────────────────────────────────
+    @property
+    def configured(self) -> frozenset[str]:
+        """The models that the configuration names; patterns name none."""
+        named = (*self._config.chain, *self._config.choices, *self._config.assigned)
+        names = {*named, self._config.summaries or NO_SUMMARIES} - {NO_SUMMARIES}
+        return frozenset(name for name in names if not is_pattern(name))
+
+    @property
+    def breakers(self) -> Iterator[tuple[str, BreakerState]]:
+        """The state of each circuit breaker, with its provider's name."""
+        for name, server in self._servers.items():
+            for breaker in server.breakers:
+                yield name, breaker.state
+
+    @property
+    def breakers_by_model(self) -> Mapping[str, BreakerState]:
+        """The state of each circuit breaker by the model's name."""
+        return {
+            breaker.name: breaker.state
+            for server in self._servers.values()
+            for breaker in server.breakers
+        }
 
     async def aclose(self) -> None:
         """Close all clients."""
