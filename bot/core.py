@@ -15,7 +15,7 @@ from bot.config.settings import Settings
 from bot.content.fetcher import AttachmentFetcher
 from bot.context.compaction import Compactor
 from bot.context.turn_attachments import AttachmentPorts
-from bot.domain import texts
+from bot.domain import privacy_texts, texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.turns import Claim
@@ -213,7 +213,15 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
-                **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
+                **PrivacyCommands(
+                    store=store,
+                    forgetter=resources.forgetter,
+                    exports=resources.exports,
+                    without_files={
+                        "web": privacy_texts.EXPORT_ON_PAGE,
+                        "console": privacy_texts.HOW_TO_EXPORT,
+                    },
+                ).handlers(),
                 **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
             },
         ),

@@ -44,6 +44,7 @@ from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 from bot.store.sqlite import SqliteStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,7 +67,7 @@ class Resources:
     policy: PolicyRules
     rates: QuestionRates
     forgetter: Forgetter
-    exporter: Exporter
+    exports: PersonalExports
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
     observer: Observer = NO_OBSERVER
@@ -101,7 +102,9 @@ async def open_resources(
             forgetter=Forgetter(
                 store=store.privacy(), audit=store.audit(), forget_rules=policy.forget_person
             ),
-            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+            exports=PersonalExports(
+                exporter=Exporter(store=store.privacy(), audit=store.audit()), clock=clock
+            ),
             suspects=suspects,
             observer=observer,
         )
@@ -171,6 +174,7 @@ def build_usage_reports(
         budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
         clock=clock,
         zone=settings.zone,
+        currency=lambda: policy.config.currency,
     )
 
 

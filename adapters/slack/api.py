@@ -58,6 +58,7 @@ _COUNTS = {
     "agents.sessions.setStatus": TIER_3,
     "files.getUploadURLExternal": TIER_4,
     "files.completeUploadExternal": TIER_4,
+    "conversations.open": TIER_3,
     "files.delete": TIER_3,
     "files.info": TIER_4,
     "views.open": TIER_4,
@@ -66,6 +67,7 @@ POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
 STARTS, APPENDS, STOPS = "chat.startStream", "chat.appendStream", "chat.stopStream"
 UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExternal"
 VIEWS = "views.open"
+OPENINGS = "conversations.open"
 FILE_DELETIONS, FILE_DETAILS = "files.delete", "files.info"
 # 429s in this many channels at the same time are taken for the workspace's limit. A guess.
 CHANNELS_THROTTLED = 3
@@ -185,6 +187,12 @@ class WebApi:
     async def write_form(self, method: str, **fields: Any) -> Response:
         """`write` for a method that takes no JSON."""
         return await self._call(method, (method,), data=fields)
+
+    async def write_form_paced(self, method: str, **fields: Any) -> Response:
+        """`write_form`, once the rate limit allows it."""
+        return await self._spend_and_send(
+            lambda: self.write_form(method, **fields), (method,), Priority.CONTROL
+        )
 
     async def upload(self, url: str, data: bytes) -> None:
         """Send a file to an upload URL. Raises Throttled, Refused or Unsettled."""

@@ -15,6 +15,7 @@ from bot.common.supervisor import Component, Supervisor
 from bot.config.settings import Settings
 from bot.core import Core
 from bot.domain.health import Health
+from bot.domain.operation import ClusterLoad
 from bot.operation.activity import Activity
 from bot.operation.control_socket import ControlSocket, socket_path
 from bot.operation.loop_lag import measure_lag
@@ -53,8 +54,9 @@ class Monitoring:
         resources: Resources,
         adapters: Mapping[str, Adapter],
         supervisor: Supervisor,
+        cluster: Callable[[], ClusterLoad] = ClusterLoad,
     ) -> None:
-        """Read from these parts from now on."""
+        """Read from these parts from now on. `cluster` describes the other processes of the bot."""
         self._readings = Readings(
             Sources(
                 adapters=adapters,
@@ -64,6 +66,7 @@ class Monitoring:
                 slots=core.runner.ports.slots,
                 models=lambda: resources.models.configured,
                 breakers=lambda: resources.models.breakers,
+                cluster=cluster,
             ),
             self._clock,
         )

@@ -73,7 +73,7 @@ class Readings:
     def rate_reports(self) -> Mapping[str, tuple[RateReport, ...]]:
         """The rate limiters of each platform that has limits."""
         return {
-            name: tuple(adapter.rate_reports)
+            name: tuple(adapter.rate_reports())
             for name, adapter in self.sources.adapters.items()
             if isinstance(adapter, HasRateLimiters)
         }

@@ -15,7 +15,6 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.operation import BreakerState, PlatformTurns
 from bot.domain.policy import PolicyConfig
-from bot.domain.spending import NANO
 from bot.domain.status import (
     BudgetPeriod,
     BudgetStatus,
@@ -145,8 +144,8 @@ def budgets_of(config: PolicyConfig, now: float, zone: tzinfo | None) -> list[Bu
             scope=budget.scope.value,
             period=budget.period.value,
             span=period_of(budget.period, now, zone).name,
-            limit=round((budget.dollars or 0.0) * NANO) if budget.tokens is None else budget.tokens,
-            in_money=budget.tokens is None,
+            limit=budget.limit,
+            in_money=budget.in_money,
         )
         for budget in found.values()
     ]

@@ -97,7 +97,6 @@ NO_OBSERVER = NullObserver()
 class HasRateLimiters(Protocol):
     """An adapter whose requests are limited by its platform."""
 
-    @property
     def rate_reports(self) -> Sequence[RateReport]:
         """The state of each account's rate limiter; empty while the adapter is not connected."""
         ...

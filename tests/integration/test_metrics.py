@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +12,13 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bot.common.clock import SystemClock
+from bot.config.settings import load
+from bot.domain.errors import CannotStart
 from bot.operation.definitions import LIBRARY_METRICS, METRICS
+from bot.wiring.web import build_metrics_component
 from tests.sims.model.client import ModelSim
+from tests.support.ports import free_port
 from tests.support.web_kit import Site, serving, until
 
 TOKEN = "metrics-token-of-24-chars"
@@ -200,3 +206,33 @@ async def test_probes_answer_only_get_and_head(site: Site) -> None:
                 assert response.status == 405
             async with session.head(site.url + path) as response:
                 assert response.status == 200
+
+
+async def test_an_own_port_serves_metrics_and_probes_only(tmp_path: Path) -> None:
+    """Without a token on loopback only, and not under the name of a page that was rebound to it."""
+    port = free_port()
+    environ = {"METRICS_PORT": str(port), "METRICS_HOST": "127.0.0.1"}
+    async with serving(tmp_path, **environ) as site:
+        component = build_metrics_component(load(environ, None), site.monitoring, SystemClock())
+        running = asyncio.create_task(component.run())
+        assert (await get(site, "/metrics"))[0] == 404
+        site.url = f"http://127.0.0.1:{port}"
+
+        async def has_served() -> bool:
+            return component.has_served()
+
+        await until(has_served)
+        assert "threadline_info{" in (await get(site, "/metrics"))[2]
+        assert (await get(site, "/metrics", Host="evil.example"))[0] == 403
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/conversation", 404)):
+            assert (await get(site, path))[0] == status
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_taken_port_for_metrics_is_named_with_its_setting(tmp_path: Path) -> None:
+    async with serving(tmp_path, METRICS_TOKEN=TOKEN) as site:
+        environ = {"METRICS_PORT": str(site.port)}
+        component = build_metrics_component(load(environ, None), site.monitoring, SystemClock())
+        with pytest.raises(CannotStart, match="set METRICS_PORT to a free one"):
+            await component.run()

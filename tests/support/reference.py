@@ -261,7 +261,7 @@ def _provider_keys() -> Iterator[str]:
             f"`{name}/…`",
             f"`{preset.key}`" if preset.key else "none",
             f"`{preset.address}`" if preset.address else "",
-            f"`{preset.base_url}`" if preset.base_url else "its own service",
+            f"`{preset.base_url}`" if preset.base_url else "the provider's",
         )
         for name, preset in PRESETS.items()
     )

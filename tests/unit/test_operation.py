@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from bot.common.supervisor import Component, Supervisor
 from bot.domain.errors import CannotStart, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.model import Usage
+from bot.domain.money import NANO
 from bot.domain.operation import (
     BreakerState,
     ClusterLoad,
@@ -26,8 +28,9 @@ from bot.domain.operation import (
     StoreLoad,
     scope_class,
 )
-from bot.domain.spending import NANO, Booking, Purpose
+from bot.domain.spending import Booking, Purpose
 from bot.domain.turns import Outcome
+from bot.operation import loop_lag
 from bot.operation.activity import Activity
 from bot.operation.gauges import read_samples
 from bot.operation.labels import model_label
@@ -43,7 +46,10 @@ from tests.support.clock import ManualClock, settle
 class FakeAdapter:
     """An adapter as far as the readings see it."""
 
-    rate_reports: list[RateReport] = field(default_factory=list)
+    reports: list[RateReport] = field(default_factory=list)
+
+    def rate_reports(self) -> list[RateReport]:
+        return self.reports
 
 
 class Bot:
@@ -162,7 +168,7 @@ async def test_samples_tell_ages_states_and_budgets_by_class() -> None:
         PlatformTurns("removed", {"waiting": 9}, now - 9_000),  # its token is no longer set
     )
     bot.breakers = [("openai", BreakerState.OPEN), ("openai", BreakerState.CLOSED)]
-    bot.adapters["slack"].rate_reports = [
+    bot.adapters["slack"].reports = [
         RateReport(3, {"chat.update": 2}, {"chat.update": ScopeBudget(40, 50)}),
         RateReport(1, {"chat.update": 1}, {"chat.update": ScopeBudget(7, 50)}),
     ]
@@ -284,6 +290,20 @@ async def test_a_platform_has_started_once_it_served_or_was_refused() -> None:
     assert supervisor.starting == ()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_step_that_holds_the_event_loop_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_lag, "EVERY_SECONDS", 0.01)
+    lags: list[float] = []
+    measuring = asyncio.create_task(loop_lag.measure_lag(lags.append))
+    while not lags:
+        await asyncio.sleep(0)
+    time.sleep(0.05)  # noqa: ASYNC251 - the step that holds it
+    seen = len(lags)
+    while len(lags) == seen:
+        await asyncio.sleep(0)
+    measuring.cancel()
+    assert lags[-1] >= 0.03 and min(lags) >= 0
 
 
 # ── the service manager ───────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,7 @@ def test_only_the_latest_problems_are_kept() -> None:
 
 
 def test_budgets_of_all_rules_are_listed_once() -> None:
-    day = Budget(name="a", scope=BudgetScope.PERSON, period=Period.DAY, dollars=1.5)
+    day = Budget(name="a", scope=BudgetScope.PERSON, period=Period.DAY, amount=Decimal("1.5"))
     month = Budget(name="b", scope=BudgetScope.ALL, period=Period.MONTH, tokens=1_000)
     config = PolicyConfig(
         default=PolicyValues(budgets=(day,)),
