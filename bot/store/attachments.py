@@ -17,7 +17,7 @@ from bot.store.purge import Purger
 from bot.store.staging import FileOperations, compute_digest, reads_files
 
 
-class SqliteAttachments(FileOperations):
+class SqlAttachments(FileOperations):
     """Implements `bot.ports.attachments.AttachmentStore`."""
 
     def __init__(

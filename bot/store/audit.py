@@ -16,12 +16,13 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.privacy import AuditEntry
 from bot.store import rows
+from bot.store.database import Database, Row
 from bot.store.errors import translate_errors
 from bot.store.operations import Operations, reads, writes_at
 
 
 def record(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     action: str,
     *,
@@ -44,7 +45,7 @@ def record(
     rows.insert_row(db, "audit", values)
 
 
-def _record_entry(db: sqlite3.Connection, now: float, entry: AuditEntry) -> None:
+def _record_entry(db: Database, now: float, entry: AuditEntry) -> None:
     record(
         db,
         now,
@@ -72,7 +73,7 @@ def append(path: Path, now: float, entry: AuditEntry) -> None:
 
 
 def entries(
-    db: sqlite3.Connection, *, after: int = 0, since: float = 0.0, limit: int = 1_000
+    db: Database, *, after: int = 0, since: float = 0.0, limit: int = 1_000
 ) -> list[AuditEntry]:
     """See `AuditLog.entries`."""
     found = db.execute(
@@ -81,7 +82,7 @@ def entries(
     return [_entry(row) for row in found]
 
 
-def _entry(row: sqlite3.Row) -> AuditEntry:
+def _entry(row: Row) -> AuditEntry:
     return AuditEntry(
         action=row["action"],
         key=ConversationKey(row["platform"], row["workspace"], row["channel"], ""),
@@ -93,7 +94,7 @@ def _entry(row: sqlite3.Row) -> AuditEntry:
     )
 
 
-class SqliteAudit(Operations):
+class SqlAudit(Operations):
     """Implements `bot.ports.audit.AuditLog`."""
 
     record = writes_at(_record_entry)

@@ -16,6 +16,7 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.evaluation import Answer, Case, Rating, Speech
 from bot.domain.feedback import Vote
 from bot.store import rows
+from bot.store.database import Database, Row
 from bot.store.errors import translate_errors
 from bot.store.views import COST
 
@@ -68,7 +69,7 @@ def read_cases(path: Path, selection: Selection) -> Iterator[Case]:
                 yield case
 
 
-def _read_case(db: sqlite3.Connection, turn: int, *, names: bool) -> Case | None:
+def _read_case(db: Database, turn: int, *, names: bool) -> Case | None:
     """None if the reply or its questions are gone."""
     row = db.execute(_REPLY, (turn,)).fetchone()
     if row is None:
@@ -99,7 +100,7 @@ def _read_case(db: sqlite3.Connection, turn: int, *, names: bool) -> Case | None
     )
 
 
-def _people(said: list[sqlite3.Row], *, names: bool) -> Mapping[str, str]:
+def _people(said: list[Row], *, names: bool) -> Mapping[str, str]:
     """What to call each author."""
     found = {each["author_id"]: each["author_name"] for each in said if each["author_id"]}
     if names:
@@ -107,11 +108,11 @@ def _people(said: list[sqlite3.Row], *, names: bool) -> Mapping[str, str]:
     return {person: f"person {number}" for number, person in enumerate(found, 1)}
 
 
-def _speech(row: sqlite3.Row, people: Mapping[str, str]) -> Speech:
+def _speech(row: Row, people: Mapping[str, str]) -> Speech:
     return Speech(Role(row["role"]), row["content"], people.get(row["author_id"], ""))
 
 
-def _answer(row: sqlite3.Row) -> Answer:
+def _answer(row: Row) -> Answer:
     begun, first, ended = row["claimed_at"], row["first_token_at"], row["concluded_at"]
     return Answer(
         text=row["content"],
@@ -123,7 +124,7 @@ def _answer(row: sqlite3.Row) -> Answer:
     )
 
 
-def _count_attachments(db: sqlite3.Connection, said: list[sqlite3.Row]) -> int:
+def _count_attachments(db: Database, said: list[Row]) -> int:
     marks = ", ".join("?" * len(said))
     (count,) = db.execute(
         f"SELECT count(*) FROM attachments WHERE message_id IN ({marks})",  # noqa: S608
@@ -132,7 +133,7 @@ def _count_attachments(db: sqlite3.Connection, said: list[sqlite3.Row]) -> int:
     return int(count)
 
 
-def _ratings(db: sqlite3.Connection, reply: sqlite3.Row, *, names: bool) -> Iterator[Rating]:
+def _ratings(db: Database, reply: Row, *, names: bool) -> Iterator[Rating]:
     found = db.execute(
         "SELECT vote, comment, updated_at, person, (SELECT author_name FROM messages"
         "  WHERE conversation_id = ? AND author_id = person ORDER BY id DESC LIMIT 1) AS name"

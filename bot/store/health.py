@@ -18,6 +18,7 @@ import structlog
 from bot.domain.errors import StoreUnavailable
 from bot.domain.health import Health
 from bot.ports.clock import Clock
+from bot.store.database import Database
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -33,7 +34,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 class Runner(Protocol):
     """Runs a function on a database connection."""
 
-    async def run(self, function: Callable[[sqlite3.Connection], T], /) -> T:
+    async def run(self, function: Callable[[Database], T], /) -> T:
         """Return the function's result. Raises its errors, or StoreUnavailable."""
         ...
 
@@ -108,7 +109,7 @@ class MonitoredRunner:
     def __init__(self, runner: Runner, monitor: HealthMonitor, *, writes: bool) -> None:
         self._runner, self._monitor, self._writes = runner, monitor, writes
 
-    async def run(self, function: Callable[[sqlite3.Connection], T], /) -> T:
+    async def run(self, function: Callable[[Database], T], /) -> T:
         """Run the function; see `Runner`."""
         try:
             result = await self._runner.run(function)
@@ -120,6 +121,6 @@ class MonitoredRunner:
         return result
 
 
-def _write_user_version(db: sqlite3.Connection) -> None:
+def _write_user_version(db: Database) -> None:
     """The smallest write that reaches the disk: a header field that Threadline does not use."""
     db.execute("PRAGMA user_version = 0")

@@ -19,7 +19,7 @@ from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
 
-class SqliteLibrary(FileOperations):
+class SqlLibrary(FileOperations):
     """Implements `bot.ports.library.Library`."""
 
     find = reads(views.find)

@@ -6,11 +6,11 @@ The port has an operation's contract, and one function has its SQL. A line such 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bot.ports.clock import Clock
+from bot.store.database import Database
 from bot.store.health import Runner
 
 P = ParamSpec("P")
@@ -28,7 +28,7 @@ class Operations:
 Method = Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]]
 
 
-def reads(query: Callable[Concatenate[sqlite3.Connection, P], T]) -> Method[P, T]:
+def reads(query: Callable[Concatenate[Database, P], T]) -> Method[P, T]:
     """A method that runs `query` on a read-only connection."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -37,7 +37,7 @@ def reads(query: Callable[Concatenate[sqlite3.Connection, P], T]) -> Method[P, T
     return method
 
 
-def writes(transition: Callable[Concatenate[sqlite3.Connection, P], T]) -> Method[P, T]:
+def writes(transition: Callable[Concatenate[Database, P], T]) -> Method[P, T]:
     """A method that runs `transition` as one transaction."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -46,7 +46,7 @@ def writes(transition: Callable[Concatenate[sqlite3.Connection, P], T]) -> Metho
     return method
 
 
-def writes_at(transition: Callable[Concatenate[sqlite3.Connection, float, P], T]) -> Method[P, T]:
+def writes_at(transition: Callable[Concatenate[Database, float, P], T]) -> Method[P, T]:
     """As `writes`; the transition's second parameter is the time of the call, in Unix seconds."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -17,7 +17,7 @@ from bot.store.purge import Purger
 _TRIES, _PAUSE_SECONDS = 5, 1.0
 
 
-class SqlitePrivacy(Operations):
+class SqlPrivacy(Operations):
     """Implements `bot.ports.privacy.PrivacyStore`."""
 
     def __init__(

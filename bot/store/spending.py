@@ -7,7 +7,6 @@ request never changes. The sums of budgets are in `budget_sums`, those of report
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 from bot.domain.conversations import ConversationKey
@@ -24,12 +23,13 @@ from bot.domain.spending import (
     Spender,
 )
 from bot.store import budget_sums, daily_usage, rows
+from bot.store.database import Database, Row
 from bot.store.operations import Operations, reads, writes, writes_at
 
 
 # ── reserving ─────────────────────────────────────────────────────────────────────────────────
 def reserve(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     spender: Spender,
     lines: Sequence[BudgetLine],
@@ -53,7 +53,7 @@ def reserve(
     return Reserved(rows.insert_row(db, "model_requests", values), has_room)
 
 
-def _require(db: sqlite3.Connection, spender: Spender) -> None:
+def _require(db: Database, spender: Spender) -> None:
     """Raise LostOwnership if the attempt no longer holds the turn."""
     fence = spender.fence
     if fence is None:
@@ -92,9 +92,7 @@ def _values(
     }
 
 
-def record_progress(
-    db: sqlite3.Connection, reservation: int, model: str, output_tokens: int
-) -> None:
+def record_progress(db: Database, reservation: int, model: str, output_tokens: int) -> None:
     db.execute(
         "UPDATE model_requests SET model = ?, output_tokens = ?"
         " WHERE id = ? AND state = 'reserved'",
@@ -104,7 +102,7 @@ def record_progress(
 
 # ── settling ──────────────────────────────────────────────────────────────────────────────────
 def settle(
-    db: sqlite3.Connection,
+    db: Database,
     reservation: int,
     bookings: Sequence[Booking],
     lines: Sequence[BudgetLine],
@@ -118,7 +116,7 @@ def settle(
     return budget_sums.tell(db, lines) if bookings else []
 
 
-def _book(db: sqlite3.Connection, row: sqlite3.Row, bookings: Sequence[Booking]) -> None:
+def _book(db: Database, row: Row, bookings: Sequence[Booking]) -> None:
     """Replace the reservation by the bookings: the first takes its row, others get their own."""
     budget_sums.replace_hold(db, row, bookings)
     db.execute("DELETE FROM model_requests WHERE id = ?", (row["id"],))
@@ -146,7 +144,7 @@ def _booked(booking: Booking) -> dict[str, object]:
 
 
 # ── what a dead process left ──────────────────────────────────────────────────────────────────
-def settle_turn(db: sqlite3.Connection, turn: int) -> None:
+def settle_turn(db: Database, turn: int) -> None:
     """Settle what earlier attempts at a turn left. Part of a claim."""
     found = db.execute(
         "SELECT * FROM model_requests WHERE turn_id = ? AND state = 'reserved'", (turn,)
@@ -154,12 +152,12 @@ def settle_turn(db: sqlite3.Connection, turn: int) -> None:
     _settle_left(db, found.fetchall())
 
 
-def settle_all(db: sqlite3.Connection) -> None:
+def settle_all(db: Database) -> None:
     """Settle all reservations: at a start they are a dead process's."""
     _settle_left(db, db.execute("SELECT * FROM model_requests WHERE state = 'reserved'").fetchall())
 
 
-def _settle_left(db: sqlite3.Connection, found: Iterable[sqlite3.Row]) -> None:
+def _settle_left(db: Database, found: Iterable[Row]) -> None:
     """By estimate: the input counts as sent, and the answer as long as it was last known to be.
 
     A reservation is made directly before its request, so a request that was not sent is a rare
@@ -174,7 +172,7 @@ def _settle_left(db: sqlite3.Connection, found: Iterable[sqlite3.Row]) -> None:
 
 
 # ── privacy ───────────────────────────────────────────────────────────────────────────────────
-def forget_person(db: sqlite3.Connection, platform: str, workspace: str, person: str) -> None:
+def forget_person(db: Database, platform: str, workspace: str, person: str) -> None:
     """Erase the person's id from the books; the sums of channels and workspaces stay.
 
     What they used counts as no one's. Their budgets' sums have no id: see `account_of`.
@@ -188,7 +186,7 @@ def forget_person(db: sqlite3.Connection, platform: str, workspace: str, person:
     daily_usage.forget_person(db, *place)
 
 
-def rename_workspace(db: sqlite3.Connection, platform: str, workspace: str, name: str) -> None:
+def rename_workspace(db: Database, platform: str, workspace: str, name: str) -> None:
     """Give a workspace that is named after an erased person another name."""
     for table in ("model_requests", "usage_by_day"):
         db.execute(
@@ -197,9 +195,7 @@ def rename_workspace(db: sqlite3.Connection, platform: str, workspace: str, name
         )
 
 
-def forget_channel(
-    db: sqlite3.Connection, key: ConversationKey, before_day: str, before: float
-) -> None:
+def forget_channel(db: Database, key: ConversationKey, before_day: str, before: float) -> None:
     """Erase who used what in a channel until then; the channel's sums stay."""
     place = (key.platform, key.workspace, key.channel)
     db.execute(
@@ -210,7 +206,7 @@ def forget_channel(
     daily_usage.forget_channel(db, key, before_day)
 
 
-class SqliteSpending(Operations):
+class SqlSpending(Operations):
     """Implements `bot.ports.spending.SpendingStore`."""
 
     reserve = writes_at(reserve)

@@ -7,7 +7,6 @@ transition is one transaction: cancelling its caller never leaves half of it.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -35,23 +34,24 @@ from bot.store import (
     turns,
 )
 from bot.store import watermarks as channel_watermarks
-from bot.store.attachments import SqliteAttachments
-from bot.store.audit import SqliteAudit
+from bot.store.attachments import SqlAttachments
+from bot.store.audit import SqlAudit
 from bot.store.budget_sums import forget_old_sums
 from bot.store.connection import open_readers, open_writer
-from bot.store.contexts import SqliteContexts
+from bot.store.contexts import SqlContexts
+from bot.store.database import Database
 from bot.store.erasure_list import ErasureList, apply_missing
-from bot.store.feedback import SqliteFeedback
+from bot.store.feedback import SqlFeedback
 from bot.store.health import HealthMonitor, Runner
 from bot.store.integrity import check_at_start
-from bot.store.library import SqliteLibrary
+from bot.store.library import SqlLibrary
 from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.operations import reads, writes, writes_at
-from bot.store.policy import SqlitePolicy
-from bot.store.privacy import SqlitePrivacy
+from bot.store.policy import SqlPolicy
+from bot.store.privacy import SqlPrivacy
 from bot.store.purge import Purger
-from bot.store.spending import SqliteSpending
+from bot.store.spending import SqlSpending
 from bot.store.staging import FileOperations, data_of, with_digests
 
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
@@ -67,7 +67,7 @@ class _Shared(TypedDict):
     purger: Purger
 
 
-def _forget_old_state(db: sqlite3.Connection, now: float) -> None:
+def _forget_old_state(db: Database, now: float) -> None:
     """Delete old records of commands and of budgets, and files that a dead process had begun to
     write."""
     commands.forget_old_commands(db, now)
@@ -97,15 +97,15 @@ class SqliteStore(FileOperations):
         )
         super().__init__(**shared)
         self._shared, self._monitor = shared, monitor
-        self._attachments = SqliteAttachments(**shared)
-        self._contexts = SqliteContexts(writer=writer, readers=readers, clock=clock)
-        self._audit = SqliteAudit(writer=writer, readers=readers, clock=clock)
-        self._privacy = SqlitePrivacy(
+        self._attachments = SqlAttachments(**shared)
+        self._contexts = SqlContexts(writer=writer, readers=readers, clock=clock)
+        self._audit = SqlAudit(writer=writer, readers=readers, clock=clock)
+        self._privacy = SqlPrivacy(
             path=path, writer=writer, readers=readers, clock=clock, purger=shared["purger"]
         )
-        self._spending = SqliteSpending(writer=writer, readers=readers, clock=clock)
-        self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
-        self._feedback = SqliteFeedback(writer=writer, readers=readers, clock=clock)
+        self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
+        self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
+        self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -177,35 +177,35 @@ class SqliteStore(FileOperations):
         """Whether the database works now."""
         return self._monitor.health()
 
-    def library(self) -> SqliteLibrary:
+    def library(self) -> SqlLibrary:
         """The same database as records."""
-        return SqliteLibrary(**self._shared)
+        return SqlLibrary(**self._shared)
 
-    def attachments(self) -> SqliteAttachments:
+    def attachments(self) -> SqlAttachments:
         """The files and links of the messages. Always the same object."""
         return self._attachments
 
-    def contexts(self) -> SqliteContexts:
+    def contexts(self) -> SqlContexts:
         """The windows and summaries of the conversations. Always the same object."""
         return self._contexts
 
-    def audit(self) -> SqliteAudit:
+    def audit(self) -> SqlAudit:
         """Who changed, read, exported or erased what."""
         return self._audit
 
-    def privacy(self) -> SqlitePrivacy:
+    def privacy(self) -> SqlPrivacy:
         """Erasures, exports and retention."""
         return self._privacy
 
-    def spending(self) -> SqliteSpending:
+    def spending(self) -> SqlSpending:
         """The books of what models cost. Always the same object."""
         return self._spending
 
-    def policies(self) -> SqlitePolicy:
+    def policies(self) -> SqlPolicy:
         """What administrators set by command. Always the same object."""
         return self._policies
 
-    def feedback(self) -> SqliteFeedback:
+    def feedback(self) -> SqlFeedback:
         """Votes on replies. Always the same object."""
         return self._feedback
 

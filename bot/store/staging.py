@@ -6,7 +6,6 @@ Invariant: a staged file ends with an attachment, or is deleted; at the latest b
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -16,6 +15,7 @@ from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import StoreUnavailable
 from bot.ports.clock import Clock
 from bot.store import files
+from bot.store.database import Database
 from bot.store.health import Runner
 from bot.store.operations import Operations, reads, writes, writes_at
 from bot.store.purge import Purger
@@ -103,7 +103,7 @@ class FileOperations(Operations):
 
 
 def reads_files(
-    query: Callable[Concatenate[sqlite3.Connection, P], T],
+    query: Callable[Concatenate[Database, P], T],
 ) -> Callable[Concatenate[FileOperations, P], Coroutine[Any, Any, T]]:
     """As `operations.reads`, on the connection for files."""
 

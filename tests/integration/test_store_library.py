@@ -18,7 +18,7 @@ from bot.domain.errors import LostOwnership, RecordHeld
 from bot.domain.model import Usage
 from bot.domain.records import NewConversation, RecordScope
 from bot.domain.turns import Outcome, TurnResult
-from bot.store.library import SqliteLibrary
+from bot.store.library import SqlLibrary
 from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import (
     ANSWER,
@@ -39,7 +39,7 @@ MINE = RecordScope("web", "alice")
 class World:
     def __init__(self, path: Path, store: SqliteStore) -> None:
         self.path, self.store = path, store
-        self.library: SqliteLibrary = store.library()
+        self.library: SqlLibrary = store.library()
 
     async def uid(self, conversation: int | None) -> str:
         (row,) = look(self.path, "SELECT uid FROM conversations WHERE id = ?", conversation)
