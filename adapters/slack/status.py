@@ -65,6 +65,11 @@ class StatusRegistry:
         """Record that a turn shows `status` in `thread`."""
         self._live[thread] = status
 
+    def drop(self, thread: Thread, status: ReplyStatus) -> None:
+        """Forget a status that another process clears."""
+        if self._live.get(thread) is status:
+            del self._live[thread]
+
     def start_clearing(self, thread: Thread, status: ReplyStatus) -> asyncio.Task[None]:
         """Start the task that clears `status`; it replaces an earlier one in the same thread."""
         if self._live.get(thread) is status:
@@ -207,6 +212,13 @@ class ReplyStatus:
         """Record that a status is cleared, unless a dead process's request may still set it."""
         if self._clock.monotonic() >= self._landed_at:
             self._maybe_set.discard(method)
+
+    def abandon(self) -> None:
+        """Send nothing more: another process clears the status."""
+        self._registry.drop(self._thread, self)
+        if self._showing is not None:
+            self._showing.cancel()
+        self._api.rate_limiter.release(self._reservation)
 
     async def clear(self) -> None:
         """Clear every status that may be set; after two seconds, clearing continues in the

@@ -19,6 +19,7 @@ from typing import Self
 
 import structlog
 
+from bot.common.local_cluster import UNLIMITED
 from bot.domain.errors import FilesRefused, Refused
 from bot.domain.replies import (
     Action,
@@ -31,6 +32,7 @@ from bot.domain.replies import (
 )
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
+from bot.ports.cluster import TurnLease
 from bot.ports.platform import Surface
 from bot.replies.content import Content
 from bot.replies.delivery import Delivery
@@ -58,7 +60,7 @@ class Publisher:
     """One reply on one surface; used as `async with Publisher(...) as reply`.
 
     `pages` are the ledger's entries of earlier attempts, `controls` those shown while the reply
-    grows; `owner` has a fair share of the account's requests. In seconds: `limit` for one request,
+    grows; `owner` has a fair share of the account's requests. Nothing is sent without `lease`. In seconds: `limit` for one request,
     `close_limit` for clearing typing and status, `patience` for a failing platform.
     """
 
@@ -75,6 +77,7 @@ class Publisher:
         limit: float = REQUEST_LIMIT,
         close_limit: float = CLOSE_LIMIT,
         patience: float = PATIENCE,
+        lease: TurnLease = UNLIMITED,
     ) -> None:
         self._surface, self._clock, self._pages = surface, clock, pages
         self._owner, self._close_limit = owner, close_limit
@@ -95,6 +98,7 @@ class Publisher:
             changed=self._changed.set,
             limit=limit,
             patience=patience,
+            lease=lease,
         )
         self.first_visible_at: float | None = None
         self.complete_at: float | None = None

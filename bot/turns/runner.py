@@ -143,6 +143,7 @@ class _Attempt:
             pages=self._claim.pages,
             controls=(Control.STOP,),
             owner=owners.reply_owner(self._claim),
+            lease=self._interrupt.lease,
         ) as reply:
             result = self._result
             if result is None:
