@@ -23,7 +23,7 @@ def look(db: Database, platforms: Sequence[str], process: str, limit: int) -> Lo
     found = db.execute(
         "SELECT conversation_id FROM turns"
         " JOIN conversations ON conversations.id = conversation_id"
-        f" WHERE state <> 'done' AND holder IS NULL AND platform IN ({marks(platforms)})"  # noqa: S608
+        f" WHERE state <> 'done' AND holder IS NULL AND platform IN ({marks(platforms)})"
         " AND NOT EXISTS (SELECT 1 FROM turns AS held WHERE held.state <> 'done'"
         "  AND held.conversation_id = turns.conversation_id AND held.holder IS NOT NULL)"
         " GROUP BY conversation_id ORDER BY random() LIMIT ?",
@@ -63,17 +63,15 @@ def reap(db: Database, process: str) -> list[int]:
     """
     over = db.execute(
         "SELECT id FROM members WHERE id <> ?"
-        f" AND lease_until <= {_NOW} AND NOT EXISTS (SELECT 1 FROM turns"  # noqa: S608
+        f" AND lease_until <= {_NOW} AND NOT EXISTS (SELECT 1 FROM turns"
         f"  WHERE holder = members.id AND state <> 'done' AND lease_until > {_NOW})",
         (process,),
     )
-    freed = [
-        conversation for row in over.fetchall() for conversation in _bury(db, row["id"])
-    ]
+    freed = [conversation for row in over.fetchall() for conversation in _bury(db, row["id"])]
     lost = db.execute(
         # The process lives, and has no task for the turn any more; or it was forgotten.
         "UPDATE turns SET failures = failures + held, held = 0, holder = NULL, lease_until = NULL"
-        f" WHERE state <> 'done' AND holder <> ? AND lease_until <= {_NOW} - 1"  # noqa: S608
+        f" WHERE state <> 'done' AND holder <> ? AND lease_until <= {_NOW} - 1"
         " AND NOT EXISTS (SELECT 1 FROM members WHERE members.id = turns.holder"
         f"  AND members.lease_until <= {_NOW}) RETURNING conversation_id",
         (process,),
@@ -83,7 +81,8 @@ def reap(db: Database, process: str) -> list[int]:
 
 def _bury(db: Database, dead: str) -> list[int]:
     (running,) = db.execute(
-        f"SELECT count(*) FROM turns WHERE {_HELD} AND held = 1", (dead,)  # noqa: S608
+        f"SELECT count(*) FROM turns WHERE {_HELD} AND held = 1",
+        (dead,),
     ).fetchone()
     count_death(db, running, dead)
     spending.settle_holder(db, dead)
@@ -111,7 +110,7 @@ def release(db: Database, process: str) -> list[int]:
     """Let others claim what the process holds; returns the conversations."""
     freed = db.execute(
         "UPDATE turns SET held = 0, holder = NULL, lease_until = NULL"
-        f" WHERE {_HELD} RETURNING conversation_id",  # noqa: S608
+        f" WHERE {_HELD} RETURNING conversation_id",
         (process,),
     )
     return [row["conversation_id"] for row in freed.fetchall()]
