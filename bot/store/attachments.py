@@ -10,7 +10,7 @@ import asyncio
 
 from bot.domain.attachments import Download, Extract
 from bot.ports.clock import Clock
-from bot.store import attachment_contents, attachment_rows, files
+from bot.store import attachment_contents, attachment_rows, files, locks
 from bot.store.health import Runner
 from bot.store.operations import reads, writes, writes_at
 from bot.store.purge import Purger
@@ -38,7 +38,7 @@ class SqlAttachments(FileOperations):
     of_messages = reads(attachment_rows.of_messages)
     place = reads(attachment_rows.place)
     sender = reads(attachment_rows.sender)
-    omit = writes(attachment_contents.omit)
+    omit = writes(attachment_contents.omit, lock=locks.by_attachment)
     read_bytes = reads_files(files.read)
     read_extract = reads_files(attachment_contents.read_extract)
 
@@ -59,8 +59,10 @@ class SqlAttachments(FileOperations):
             while await self._delete_old_image_chunk(digest, first):
                 pass
 
-    _save_bytes = writes_at(attachment_contents.save_bytes)
-    _save_extract = writes(attachment_contents.save_extract)
-    _delete_old_image_chunk = writes(attachment_contents.delete_old_image_chunk)
+    _save_bytes = writes_at(attachment_contents.save_bytes, lock=locks.by_attachment)
+    _save_extract = writes(attachment_contents.save_extract, lock=locks.by_digest)
+    _delete_old_image_chunk = writes(
+        attachment_contents.delete_old_image_chunk, lock=locks.by_digest
+    )
     _next_part = reads(files.next_part)
-    _stage_image_chunk = writes(files.stage_image_chunk)
+    _stage_image_chunk = writes(files.stage_image_chunk, lock=locks.by_digest)

@@ -15,7 +15,7 @@ from pathlib import Path
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.privacy import AuditEntry
-from bot.store import rows
+from bot.store import locks, rows
 from bot.store.database import Database, Row
 from bot.store.errors import translate_errors
 from bot.store.operations import Operations, reads, writes_at
@@ -97,5 +97,5 @@ def _entry(row: Row) -> AuditEntry:
 class SqlAudit(Operations):
     """Implements `bot.ports.audit.AuditLog`."""
 
-    record = writes_at(_record_entry)
+    record = writes_at(_record_entry, lock=locks.nothing)
     entries = reads(entries)

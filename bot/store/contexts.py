@@ -7,6 +7,7 @@ which the summary's model has seen as it is now (triggers of migration 0008 dele
 from __future__ import annotations
 
 from bot.domain.context import ContextState, Summary, TokenCount
+from bot.store import locks
 from bot.store.database import Database
 from bot.store.operations import Operations, reads, writes, writes_at
 
@@ -177,8 +178,8 @@ class SqlContexts(Operations):
     """Implements `bot.ports.context.ContextStore`."""
 
     read_state = reads(read_state)
-    move_window = writes(move_window)
-    save_summary = writes_at(save_summary)
+    move_window = writes(move_window, lock=locks.by_id)
+    save_summary = writes_at(save_summary, lock=locks.by_id)
     token_counts = reads(token_counts)
     read_cached_tokens = reads(cached_tokens)
     count_messages = reads(count_messages)

@@ -12,9 +12,10 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import structlog
 from bot.domain.errors import StoreError
 from bot.domain.privacy import Erasure, Person
 from bot.store import erasure, files, personal_records
+from bot.store.database import Database
 from bot.store.errors import translate_errors
 
 log = structlog.stdlib.get_logger(__name__)
@@ -152,21 +154,29 @@ def _apply_all(
     people = {erased.digest(*each): each for each in personal_records.people(db)}
     for entry in missing:
         platform, user = people.get(entry.person, (entry.platform, ""))
-        apply(db, Person(platform, entry.workspace, user), entry, now)
+        person = Person(platform, entry.workspace, user)
+        erase_person(db, person, entry, now, step=partial(_transaction, db))
     while files.has_discarded(db):
         files.purge_chunk(db)
 
 
-def apply(db: sqlite3.Connection, person: Person, entry: Erasure, now: float) -> None:
-    """Erase a person from a database that no one uses, each conversation in a transaction."""
+def erase_person(
+    db: Database,
+    person: Person,
+    entry: Erasure,
+    now: float,
+    *,
+    step: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> None:
+    """Erase a person from a database that no one uses, each conversation in a `step`."""
     if person.id:
         names = erasure.names_of(db, person, entry.at)
         for conversation in erasure.conversations_of(db, person, entry.at):
-            with _transaction(db):
+            with step():
                 erasure.erase_in(db, now, conversation, person, entry.at)
-        with _transaction(db):
+        with step():
             erasure.erase_quotes(db, now, erasure.quoting(db, person.platform, names), names)
-    with _transaction(db):
+    with step():
         personal_records.erase_rest(db, now, person, entry)
 
 

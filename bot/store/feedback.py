@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.feedback import MAX_COMMENT, Feedback, Vote, VoteEffect
-from bot.store import rows
+from bot.store import locks, rows
 from bot.store.database import Database
 from bot.store.operations import Operations, reads, writes_at
 
@@ -130,8 +130,8 @@ def _comment(text: str) -> str:
 class SqlFeedback(Operations):
     """Implements `bot.ports.feedback.FeedbackStore`."""
 
-    press = writes_at(press)
-    set_vote = writes_at(set_vote)
-    set_comment = writes_at(set_comment)
+    press = writes_at(press, lock=locks.by_key)
+    set_vote = writes_at(set_vote, lock=locks.by_key)
+    set_comment = writes_at(set_comment, lock=locks.by_key)
     turn_of = reads(turn_of)
     votes = reads(votes)

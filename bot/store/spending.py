@@ -22,7 +22,7 @@ from bot.domain.spending import (
     Reserved,
     Spender,
 )
-from bot.store import budget_sums, daily_usage, rows
+from bot.store import budget_sums, daily_usage, locks, rows
 from bot.store.database import Database, Row
 from bot.store.operations import Operations, reads, writes, writes_at
 
@@ -209,8 +209,8 @@ def forget_channel(db: Database, key: ConversationKey, before_day: str, before: 
 class SqlSpending(Operations):
     """Implements `bot.ports.spending.SpendingStore`."""
 
-    reserve = writes_at(reserve)
-    record_progress = writes(record_progress)
-    settle = writes(settle)
+    reserve = writes_at(reserve, lock=locks.by_spender)
+    record_progress = writes(record_progress, lock=locks.nothing)
+    settle = writes(settle, lock=locks.by_reservation)
     states = reads(budget_sums.states)
     usage = reads(daily_usage.usage)

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import StoreUnavailable
 from bot.ports.clock import Clock
-from bot.store import files
+from bot.store import files, locks
 from bot.store.database import Database
 from bot.store.health import Runner
 from bot.store.operations import Operations, reads, writes, writes_at
@@ -98,8 +98,8 @@ class FileOperations(Operations):
                 await self._stage_chunk(digest, len(data), number, chunk)
 
     _file_id = reads(files.file_id)
-    _stage_chunk = writes_at(files.stage_chunk)
-    _unstage = writes(files.unstage)
+    _stage_chunk = writes_at(files.stage_chunk, lock=locks.by_digest)
+    _unstage = writes(files.unstage, lock=locks.by_digests)
 
 
 def reads_files(

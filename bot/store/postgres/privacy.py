@@ -1,0 +1,71 @@
+"""The privacy port on PostgreSQL."""
+
+from __future__ import annotations
+
+import structlog
+
+from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import Incoming
+from bot.domain.privacy import Erasure, Person
+from bot.ports.clock import Clock
+from bot.store import locks
+from bot.store.health import Runner
+from bot.store.operations import reads, writes_at
+from bot.store.postgres import erasures
+from bot.store.postgres.pool import Connections
+from bot.store.privacy import SqlPrivacy
+from bot.store.purge import Purger
+
+log = structlog.stdlib.get_logger(__name__)
+
+_TABLES = (
+    "messages, turns, conversations, pages, attachments, files, chunks, discarded_files, extracts,"
+    " extract_images, summaries, feedback, audit, tombstones, commands, refusals_told,"
+    " policy_overrides, usage_by_day, model_requests"
+)
+_VACUUM_SECONDS = 600.0
+
+
+class PostgresPrivacy(SqlPrivacy):
+    """The list of erasures is a table: see `bot.store.postgres.erasures`."""
+
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        writer: Runner,
+        readers: Runner,
+        clock: Clock,
+        purger: Purger,
+    ) -> None:
+        super().__init__(writer=writer, readers=readers, clock=clock)
+        self._connections, self._purger = connections, purger
+
+    def was_erased(self, _incoming: Incoming) -> bool:
+        """False: the transaction that stores the message looks, see `erasures.accept`."""
+        return False
+
+    async def list_erasure(self, person: Person) -> Erasure:
+        """See the port."""
+        return await self._add(person)
+
+    async def apply_missing(self) -> None:
+        """Apply the erasures that a restored backup does not have."""
+        missing = await self._missing()
+        for entry in missing:
+            await self._apply(entry)
+        if missing:
+            log.warning("the database had people who were erased", erasures=len(missing))
+
+    async def overwrite(self) -> bool:
+        """Free the space of what was erased. Copies in the server's log and in backups stay."""
+        await self._purger.finish()
+        try:
+            await self._connections.execute(f"VACUUM {_TABLES}", seconds=_VACUUM_SECONDS)
+        except StoreUnavailable:
+            return False
+        return True
+
+    _add = writes_at(erasures.add, lock=locks.everything)
+    _missing = reads(erasures.missing)
+    _apply = writes_at(erasures.apply, lock=locks.everything)
