@@ -115,4 +115,5 @@ class SharedScheduler(Scheduler):
 
     def _interrupt_here(self, key: ConversationKey, reason: Outcome, turn: int | None) -> bool:
         here = [number for number, running in self._interrupts.items() if running.key == key]
-        return any([Scheduler.interrupt(self, number, reason, turn) for number in here])
+        interrupted = [Scheduler.interrupt(self, number, reason, turn) for number in here]
+        return any(interrupted)

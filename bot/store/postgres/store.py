@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
+from bot.domain.cluster import Look
 from bot.ports.clock import Clock
-from bot.store import locks
+from bot.store import leases, locks
 from bot.store.database import Database
 from bot.store.health import HealthMonitor
-from bot.store.operations import writes_at
+from bot.store.operations import reads, writes, writes_at
 from bot.store.postgres import erasures
 from bot.store.postgres.migrations import migrate
 from bot.store.postgres.pool import Readers, Writer, open_connections
@@ -31,13 +32,14 @@ class PostgresStore(SqlStore):
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, server: Server, *, clock: Clock, writers: int = WRITERS
+        cls, server: Server, *, clock: Clock, writers: int = WRITERS, process: str | None = None
     ) -> AsyncIterator[Self]:
         """Migrate the database and connect to it.
 
         On exit, waits for the operations that have started and disconnects.
 
-        `writers` is how many transactions write at the same time. Raises MigrationError or
+        `writers` is how many transactions write at the same time. `process` is the id with which
+        this process holds turns; None if no other one uses the database. Raises MigrationError or
         StoreUnavailable.
         """
         await asyncio.to_thread(migrate, server)
@@ -66,10 +68,33 @@ class PostgresStore(SqlStore):
                 monitor=monitor,
                 purger=purger,
                 privacy=privacy,
+                process=process,
             )
             async with monitor.probing(writer), store._running():
                 yield store
 
+    # ── for bot.ports.cluster.LeaseStore ──────────────────────────────────────────────────────
+    async def look(self, platforms: Sequence[str], limit: int) -> Look:
+        """See the port."""
+        return await self._look(platforms, self._id, limit)
+
+    async def reap(self) -> Sequence[int]:
+        """See the port."""
+        return await self._reap()
+
+    async def release(self) -> None:
+        """See the port."""
+        await self._release(self._id)
+
+    @property
+    def _id(self) -> str:
+        if self.process is None:
+            raise RuntimeError("the store was opened without a process's id")
+        return self.process
+
+    _look = reads(leases.look)
+    _reap = writes(leases.reap)
+    _release = writes(leases.release)
     _accept = writes_at(erasures.accept, lock=locks.by_incoming)
 
 
