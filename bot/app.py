@@ -86,6 +86,9 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+    if core.reaper is not None:
+        reap = core.reaper.run
+        yield Component("leases", run=reap, has_served=lambda: True, is_platform=False)
     yield Component("retention", run=core.retention.run, has_served=lambda: True, is_platform=False)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
 from bot.common.clock import SystemClock
+from bot.common.local_cluster import LocalCluster
 from bot.common.retry import retry_while_unavailable
 from bot.config.fields import split
 from bot.config.model_names import is_pattern
@@ -26,6 +27,7 @@ from bot.context.budgets import ContextBudgets
 from bot.context.context_ports import ContextPorts, TurnOptions
 from bot.context.estimates import TokenEstimates
 from bot.context.report import WindowReporter
+from bot.domain.cluster import Signal, SignalKind
 from bot.domain.errors import StoreUnavailable
 from bot.domain.policy import Override
 from bot.domain.turns import Suspect
@@ -39,11 +41,13 @@ from bot.policy.rules import PolicyRules
 from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster, LeaseStore
 from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
 from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,10 +59,10 @@ and the page's buttons are small."""
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
-    are several workspaces.
+    are several workspaces. `leases` is None where no other process shares the database.
     """
 
-    store: SqliteStore
+    store: SqlStore
     models: ModelRegistry
     readers: Readers
     context: ContextPorts
@@ -68,6 +72,8 @@ class Resources:
     exporter: Exporter
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
+    cluster: Cluster = field(default_factory=LocalCluster)
+    leases: LeaseStore | None = None
 
 
 @contextlib.asynccontextmanager
@@ -76,9 +82,18 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
     async with (
         contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
-        SqliteStore.open(settings.database_path, clock=clock) as store,
+        open_database(settings, clock) as (store, cluster, leases),
     ):
-        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
+        policy = PolicyRules(
+            resolve_policy(settings),
+            calm=CALM_PLATFORMS,
+            changed=lambda: cluster.send(Signal(SignalKind.POLICY)),
+        )
+
+        async def read_overrides(_: Signal) -> None:
+            policy.set_overrides(await _read_overrides(store, clock))
+
+        cluster.listen(SignalKind.POLICY, read_overrides)
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
@@ -99,7 +114,35 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
             ),
             exporter=Exporter(store=store.privacy(), audit=store.audit()),
             suspects=suspects,
+            cluster=cluster,
+            leases=leases,
         )
+
+
+@contextlib.asynccontextmanager
+async def open_database(
+    settings: Settings, clock: Clock
+) -> AsyncIterator[tuple[SqlStore, Cluster, LeaseStore | None]]:
+    """The database of the settings, and the processes that share it."""
+    if not settings.is_shared:
+        async with SqliteStore.open(settings.database_path, clock=clock) as store:
+            yield store, LocalCluster(), None
+        return
+    from bot.store.cluster.cluster import PostgresCluster
+    from bot.store.postgres.server import Server
+    from bot.store.postgres.store import PostgresStore
+
+    cluster = PostgresCluster(settings.database_url, settings.database_listen_url or "")
+    server = Server.parse(settings.database_url)
+    async with (
+        PostgresStore.open(server, clock=clock, process=cluster.process) as shared,
+        cluster.joined(),
+    ):
+        try:
+            yield shared, cluster, shared
+        finally:  # before the others are told that this process leaves
+            with contextlib.suppress(StoreUnavailable):
+                await shared.release()
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
@@ -123,7 +166,7 @@ def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
     return models
 
 
-async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override]:
+async def _read_overrides(store: SqlStore, clock: Clock) -> Sequence[Override]:
     """What administrators set by command. Waits for a failing database: without it, a channel could
     be answered by another model than the one that it was given.
     """
@@ -131,7 +174,7 @@ async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override
 
 
 def build_context(
-    settings: Settings, store: SqliteStore, clock: Clock, policy: Policy | None = None
+    settings: Settings, store: SqlStore, clock: Clock, policy: Policy | None = None
 ) -> ContextPorts:
     """What requests to models are built with."""
     return ContextPorts(
@@ -169,7 +212,7 @@ def build_usage_reports(
     )
 
 
-async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
+async def _read_suspects(store: SqlStore) -> Sequence[Suspect]:
     suspects: Sequence[Suspect] = ()
     with contextlib.suppress(
         StoreUnavailable

@@ -35,6 +35,7 @@ class LocalCluster:
     def __init__(self) -> None:
         self.process = uuid.uuid4().hex
         self.members = 1
+        self.is_steady = True
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> Unlimited:

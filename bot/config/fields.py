@@ -40,8 +40,12 @@ def split_pairs(value: SecretStr | None) -> list[tuple[str, str]]:
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────
 def _check_database(value: str) -> str:
+    if value.startswith(("postgresql://", "postgres://")):
+        return value
     if not value.startswith("sqlite:///") or value == "sqlite:///":
-        raise ValueError("write sqlite:///threadline.db or sqlite:////absolute/path")
+        raise ValueError(
+            "write sqlite:///threadline.db, sqlite:////absolute/path or postgresql://HOST/DATABASE"
+        )
     return value
 
 

@@ -120,6 +120,7 @@ class Settings(BaseModel):
     delete_reply_with_question: bool = False
     file_from_messages: FileMessages = 4
     database_url: DatabaseUrl = "sqlite:///threadline.db"
+    database_listen_url: DatabaseUrl | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)
     http_tokens: UserTokens | None = None
@@ -157,6 +158,11 @@ class Settings(BaseModel):
     def database_path(self) -> Path:
         """The path of the SQLite file."""
         return Path(self.database_url.removeprefix("sqlite:///"))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may use the same database: it is PostgreSQL."""
+        return not self.database_url.startswith("sqlite:")
 
     @property
     def attachment_bytes(self) -> int:

@@ -66,6 +66,12 @@ class Cluster(Protocol):
         of them use are divided by it."""
         ...
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether another process's lease that is over means its death. After an outage of the
+        database it does not: the others need time to come back."""
+        ...
+
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> TurnLease:
         """Renew the lease of a turn that was claimed, until it is released or lost.
 

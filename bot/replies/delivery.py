@@ -57,8 +57,8 @@ class Delivery:
     """The screen of one reply: `shown`, and the requests that change it.
 
     A request is sent while `lease` allows it. It is abandoned after `limit` seconds; a platform may
-    fail for `patience` seconds without one success in between. `changed` is called when an abandoned request changes the screen,
-    and when the ledger cannot be written.
+    fail for `patience` seconds without one success in between. `changed` is called when an
+    abandoned request changes the screen, and when the ledger cannot be written.
     """
 
     def __init__(

@@ -60,8 +60,9 @@ class Publisher:
     """One reply on one surface; used as `async with Publisher(...) as reply`.
 
     `pages` are the ledger's entries of earlier attempts, `controls` those shown while the reply
-    grows; `owner` has a fair share of the account's requests. Nothing is sent without `lease`. In seconds: `limit` for one request,
-    `close_limit` for clearing typing and status, `patience` for a failing platform.
+    grows; `owner` has a fair share of the account's requests. Nothing is sent without `lease`. In
+    seconds: `limit` for one request, `close_limit` for clearing typing and status, `patience` for a
+    failing platform.
     """
 
     def __init__(

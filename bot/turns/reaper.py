@@ -31,11 +31,7 @@ AT_ONCE = 32
 
 
 class Reaper:
-    """Looks again and again. `platforms` returns those whose turns can run here now.
-
-    `is_steady` returns whether a lease that is over means a death: after an outage of the database
-    it does not.
-    """
+    """Looks again and again. `platforms` returns those whose turns can run here now."""
 
     def __init__(
         self,
@@ -44,10 +40,9 @@ class Reaper:
         cluster: Cluster,
         scheduler: SharedScheduler,
         platforms: Callable[[], Collection[str]],
-        is_steady: Callable[[], bool],
     ) -> None:
         self._store, self._cluster, self._scheduler = store, cluster, scheduler
-        self._platforms, self._is_steady = platforms, is_steady
+        self._platforms = platforms
         self._asked = asyncio.Event()
         scheduler.connect(self._asked.set)
 
@@ -73,7 +68,7 @@ class Reaper:
         found = await self._store.look(platforms, AT_ONCE)
         for conversation in found.conversations:
             self._scheduler.wake_here(conversation)
-        if found.dead and self._is_steady():
+        if found.dead and self._cluster.is_steady:
             freed = await self._store.reap()
             if freed:
                 log.warning("took over the turns of a dead process", turns=len(freed))

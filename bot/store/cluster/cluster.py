@@ -13,7 +13,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Self
 
 import structlog
 
@@ -51,9 +50,12 @@ def boottime() -> float:
 
 
 class PostgresCluster:
-    """Implements `bot.ports.cluster.Cluster`. Create it with `open`."""
+    """Implements `bot.ports.cluster.Cluster`, while `joined`.
 
-    def __init__(self, url: str, listen_url: str, now: Callable[[], float] = boottime) -> None:
+    `listen_url` leads to PostgreSQL itself where `url` leads to a pooler, which breaks LISTEN.
+    """
+
+    def __init__(self, url: str, listen_url: str = "", now: Callable[[], float] = boottime) -> None:
         self.process = uuid.uuid4().hex
         self.members = 1
         self.now = now
@@ -62,36 +64,33 @@ class PostgresCluster:
         self._names = Names(self._control, self.process, now)
         self._outbox = Outbox(self._control, self.process)
         self._listener = Listener(
-            listen_url, self.process, received=self._receive, connected=self._look_again
+            listen_url or url, self.process, received=self._receive, connected=self._look_again
         )
         self._handlers: defaultdict[SignalKind, list[Handler]] = defaultdict(list)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._beat_at, self._steady_since = now(), now()
 
-    @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, listen_url: str = "") -> AsyncIterator[Self]:
-        """Join the cluster; leaves it on exit, which frees everything at once.
+    async def joined(self) -> AsyncIterator[None]:
+        """Live among the others; on exit everything is free at once.
 
-        `listen_url` leads to PostgreSQL itself where `url` leads to a pooler, which breaks LISTEN.
-        Raises StoreUnavailable if the database cannot be reached.
+        The database must have the newest schema. Raises StoreUnavailable if it cannot be reached.
         """
-        cluster = cls(url, listen_url or url)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(cluster._control.aclose)
-            await cluster._beat()
+            stack.push_async_callback(self._control.aclose)
+            await self._beat()
             tasks = [
-                asyncio.create_task(cluster._keep_beating(), name="heartbeat"),
-                asyncio.create_task(cluster._outbox.run(), name="signals out"),
-                asyncio.create_task(cluster._listener.run(), name="signals in"),
+                asyncio.create_task(self._keep_beating(), name="heartbeat"),
+                asyncio.create_task(self._outbox.run(), name="signals out"),
+                asyncio.create_task(self._listener.run(), name="signals in"),
             ]
             try:
-                yield cluster
+                yield
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-                await cluster._leave()
+                await self._leave()
 
     # ── turns ─────────────────────────────────────────────────────────────────────────────────
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> HeldTurn:

@@ -30,7 +30,8 @@ WITH mine AS (
 )
 SELECT turn, mine.attempt, renewed.id IS NOT NULL, coalesce(turns.stopping = 1, false),
     coalesce(turns.state = 'running' AND turns.epoch <> conversations.epoch, false),
-    coalesce(turns.attempt = mine.attempt AND (turns.holder = %(me)s OR turns.state = 'done'), false)
+    coalesce(turns.attempt = mine.attempt, false)
+        AND (turns.holder = %(me)s OR turns.state = 'done')
 FROM mine LEFT JOIN turns ON turns.id = turn
 LEFT JOIN conversations ON conversations.id = conversation_id
 LEFT JOIN renewed ON renewed.id = turn
