@@ -79,6 +79,7 @@ class PostgresCluster:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._control.aclose)
             await self._beat()
+            log.info("joined the other processes", process=self.process, members=self.members)
             tasks = [
                 asyncio.create_task(self._keep_beating(), name="heartbeat"),
                 asyncio.create_task(self._outbox.run(), name="signals out"),
