@@ -51,7 +51,7 @@ def refusal_due(db: Database, now: float, key: ConversationKey, person: str, rea
     due = db.execute(
         "INSERT INTO refusals_told (platform, workspace, person, told_at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (platform, workspace, person) DO UPDATE SET told_at = excluded.told_at"
-        " WHERE told_at <= excluded.told_at - ? RETURNING 1",
+        " WHERE refusals_told.told_at <= excluded.told_at - ? RETURNING 1",
         (key.platform, key.workspace, person, now, TOLD_SECONDS),
     ).fetchone()
     if due is None:

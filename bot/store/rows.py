@@ -28,15 +28,15 @@ EVERYTHING = 2**63 - 1  # SQLite's largest integer: above every position
 
 
 def storable(text: str) -> str:
-    """`text` as valid UTF-8, which SQLite requires.
+    """`text` as both databases can store it: valid UTF-8 without NUL.
 
-    JSON may contain lone surrogates: a pair is joined, a single one becomes U+FFFD.
+    JSON may contain lone surrogates: a pair is joined, a single one becomes U+FFFD, as does NUL.
     """
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def day_of(at: float) -> str:

@@ -50,7 +50,7 @@ class _TextDumper(StrDumperUnknown):
     """PostgreSQL's text has no NUL: it becomes the replacement character."""
 
     def dump(self, obj: str) -> Buffer | None:
-        return super().dump(obj.replace("\0", "�") if "\0" in obj else obj)
+        return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in obj else obj)
 
 
 def register(context: AdaptContext) -> None:

@@ -37,7 +37,7 @@ _ROWS = {
         " WHERE model_requests.id = %s)"
     ),
     "attachment": (
-        "(SELECT conversation_id FROM messages JOIN attachments ON message_id = messages.id"
+        "(SELECT conversation_id FROM attachments JOIN messages ON messages.id = attachments.message_id"
         " WHERE attachments.id = %s)"
     ),
     "source": (
@@ -66,8 +66,12 @@ class Session:
 
     def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> None:
         """See `Database`."""
+        rows = list(parameters)
         with self._connection.cursor() as cursor:
-            cursor.executemany(translate(sql), parameters)
+            if len(rows) > 1:
+                cursor.executemany(translate(sql), rows)
+            elif rows:
+                cursor.execute(translate(sql), rows[0])
 
     def lock(self, *names: str) -> None:
         """See `Locking`."""
