@@ -55,7 +55,7 @@ def decode(payload: str) -> tuple[str, Signal] | None:
         values = json.loads(payload)
         sender = str(values.pop("from"))
         return sender, Signal(**{**values, "kind": SignalKind(values["kind"])})
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -124,6 +124,7 @@ class Listener:
     ) -> None:
         self._url, self._process = url, process
         self._received, self._connected = received, connected
+        self.is_connected = False
 
     async def run(self) -> None:
         """Listen until cancelled, and connect again after each failure."""
@@ -143,6 +144,7 @@ class Listener:
                 log.warning("the connection for signals broke", error=repr(error))
                 await asyncio.sleep(RECONNECT.first)
             finally:
+                self.is_connected = False
                 connection.pgconn.finish()
 
     async def _listen(self, connection: Connection) -> None:
@@ -151,6 +153,7 @@ class Listener:
         heard: deque[str] = deque()
         connection.add_notify_handler(lambda notify: heard.append(notify.payload))
         await self._connected()
+        self.is_connected = True
         while True:
             while heard:
                 await self._hear(heard.popleft())
