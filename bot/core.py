@@ -36,7 +36,7 @@ from bot.ports.policy import Directory
 from bot.ports.spending import BudgetSource
 from bot.privacy.retention import RetentionKeeper
 from bot.resources import Resources, build_reporter, build_usage_reports
-from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 
@@ -47,7 +47,7 @@ log = structlog.stdlib.get_logger(__name__)
 class Core:
     """The inbox that adapters report to, and the scheduler behind it."""
 
-    store: SqliteStore
+    store: SqlStore
     inbox: DurableInbox
     scheduler: Scheduler
     fetcher: AttachmentFetcher

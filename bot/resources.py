@@ -43,7 +43,8 @@ from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
-from bot.store.sqlite import SqliteStore
+from bot.store.open_store import open_store
+from bot.store.store import SqlStore
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -58,7 +59,7 @@ class Resources:
     are several workspaces.
     """
 
-    store: SqliteStore
+    store: SqlStore
     models: ModelRegistry
     readers: Readers
     context: ContextPorts
@@ -76,7 +77,7 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
     async with (
         contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
-        SqliteStore.open(settings.database_path, clock=clock) as store,
+        open_store(settings, clock) as store,
     ):
         policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
         policy.set_overrides(await _read_overrides(store, clock))
@@ -123,7 +124,7 @@ def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
     return models
 
 
-async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override]:
+async def _read_overrides(store: SqlStore, clock: Clock) -> Sequence[Override]:
     """What administrators set by command. Waits for a failing database: without it, a channel could
     be answered by another model than the one that it was given.
     """
@@ -131,7 +132,7 @@ async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override
 
 
 def build_context(
-    settings: Settings, store: SqliteStore, clock: Clock, policy: Policy | None = None
+    settings: Settings, store: SqlStore, clock: Clock, policy: Policy | None = None
 ) -> ContextPorts:
     """What requests to models are built with."""
     return ContextPorts(
@@ -169,7 +170,7 @@ def build_usage_reports(
     )
 
 
-async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
+async def _read_suspects(store: SqlStore) -> Sequence[Suspect]:
     suspects: Sequence[Suspect] = ()
     with contextlib.suppress(
         StoreUnavailable

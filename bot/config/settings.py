@@ -119,7 +119,10 @@ class Settings(BaseModel):
     missed_question_hours: float = Field(default=12.0, ge=0)
     delete_reply_with_question: bool = False
     file_from_messages: FileMessages = 4
-    database_url: DatabaseUrl = "sqlite:///threadline.db"
+    database_url: DatabaseUrl = Field(default="sqlite:///threadline.db", repr=False)
+    database_connections: int = Field(default=10, ge=3, le=100)
+    database_prepared_statements: bool = True
+    erasure_list: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)
     http_tokens: UserTokens | None = None
@@ -154,8 +157,13 @@ class Settings(BaseModel):
 
     # ── derived values ────────────────────────────────────────────────────────────────────────
     @property
+    def uses_postgres(self) -> bool:
+        """Whether the database is PostgreSQL; otherwise it is an SQLite file."""
+        return not self.database_url.startswith("sqlite:")
+
+    @property
     def database_path(self) -> Path:
-        """The path of the SQLite file."""
+        """The path of the SQLite file; meaningless on PostgreSQL."""
         return Path(self.database_url.removeprefix("sqlite:///"))
 
     @property
