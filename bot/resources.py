@@ -46,7 +46,7 @@ from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
-from bot.store.sqlite import SqliteStore
+from bot.store.open_store import open_store
 from bot.store.store import SqlStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -82,7 +82,7 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
     async with (
         contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
-        open_database(settings, clock) as (store, cluster, leases),
+        open_store(settings, clock) as (store, cluster, leases),
     ):
         policy = PolicyRules(
             resolve_policy(settings),
@@ -117,32 +117,6 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
             cluster=cluster,
             leases=leases,
         )
-
-
-@contextlib.asynccontextmanager
-async def open_database(
-    settings: Settings, clock: Clock
-) -> AsyncIterator[tuple[SqlStore, Cluster, LeaseStore | None]]:
-    """The database of the settings, and the processes that share it."""
-    if not settings.is_shared:
-        async with SqliteStore.open(settings.database_path, clock=clock) as store:
-            yield store, LocalCluster(), None
-        return
-    from bot.store.cluster.cluster import PostgresCluster
-    from bot.store.postgres.server import Server
-    from bot.store.postgres.store import PostgresStore
-
-    cluster = PostgresCluster(settings.database_url, settings.database_listen_url or "")
-    server = Server.parse(settings.database_url)
-    async with (
-        PostgresStore.open(server, clock=clock, process=cluster.process) as shared,
-        cluster.joined(),
-    ):
-        try:
-            yield shared, cluster, shared
-        finally:  # before the others are told that this process leaves
-            with contextlib.suppress(StoreUnavailable):
-                await shared.release()
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:

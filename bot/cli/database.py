@@ -7,6 +7,12 @@ from pathlib import Path
 
 from bot.cli.parsers import Add
 from bot.config.settings import Settings
+from bot.domain.errors import StoreError
+
+USE_PG_DUMP = "The database is PostgreSQL: back it up with `pg_dump`, as docs/postgresql.md shows."
+USE_PG_RESTORE = (
+    "The database is PostgreSQL: restore it with `pg_restore`, as docs/postgresql.md shows."
+)
 
 
 def add_database_commands(add: Add) -> None:
@@ -20,15 +26,16 @@ def add_database_commands(add: Add) -> None:
 
 
 def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
-    from bot.store.migrate import MIGRATIONS, migrate
+    from bot.store.open_store import migrate_database
 
-    applied = migrate(settings.database_path, MIGRATIONS)
+    applied = migrate_database(settings)
     print("\n".join(f"applied {name}" for name in applied) or "up to date")
 
 
 def _backup(settings: Settings, options: argparse.Namespace) -> None:
     from bot.store.backup import backup
 
+    _require_file(settings, USE_PG_DUMP)
     size = backup(settings.database_path, options.file, overwrite=options.force)
     megabytes = f"{size / 1e6:.1f} MB"
     print(f"backed up {settings.database_path} to {options.file} ({megabytes}, checked)")
@@ -37,6 +44,12 @@ def _backup(settings: Settings, options: argparse.Namespace) -> None:
 def _restore(settings: Settings, options: argparse.Namespace) -> None:
     from bot.store.backup import restore
 
+    _require_file(settings, USE_PG_RESTORE)
     kept = restore(settings.database_path, options.file)
     note = "" if kept is None else f"; the previous database is kept as {kept}"
     print(f"restored {options.file} to {settings.database_path}{note}")
+
+
+def _require_file(settings: Settings, otherwise: str) -> None:
+    if settings.uses_postgres:
+        raise StoreError(otherwise)

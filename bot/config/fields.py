@@ -40,11 +40,13 @@ def split_pairs(value: SecretStr | None) -> list[tuple[str, str]]:
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────
 def _check_database(value: str) -> str:
-    if value.startswith(("postgresql://", "postgres://")):
+    """The message never repeats the address, which may contain a password."""
+    if value.startswith(("postgresql://", "postgres://")) and not value.endswith("://"):
         return value
     if not value.startswith("sqlite:///") or value == "sqlite:///":
         raise ValueError(
-            "write sqlite:///threadline.db, sqlite:////absolute/path or postgresql://HOST/DATABASE"
+            "write sqlite:///threadline.db, sqlite:////absolute/path, or"
+            " postgresql://user:password@host/database"
         )
     return value
 

@@ -119,8 +119,11 @@ class Settings(BaseModel):
     missed_question_hours: float = Field(default=12.0, ge=0)
     delete_reply_with_question: bool = False
     file_from_messages: FileMessages = 4
-    database_url: DatabaseUrl = "sqlite:///threadline.db"
-    database_listen_url: DatabaseUrl | None = None
+    database_url: DatabaseUrl = Field(default="sqlite:///threadline.db", repr=False)
+    database_listen_url: DatabaseUrl | None = Field(default=None, repr=False)
+    database_connections: int = Field(default=10, ge=3, le=100)
+    database_prepared_statements: bool = True
+    erasure_list: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)
     http_tokens: UserTokens | None = None
@@ -155,14 +158,14 @@ class Settings(BaseModel):
 
     # ── derived values ────────────────────────────────────────────────────────────────────────
     @property
-    def database_path(self) -> Path:
-        """The path of the SQLite file."""
-        return Path(self.database_url.removeprefix("sqlite:///"))
+    def uses_postgres(self) -> bool:
+        """Whether the database is PostgreSQL; otherwise it is an SQLite file."""
+        return not self.database_url.startswith("sqlite:")
 
     @property
-    def is_shared(self) -> bool:
-        """Whether other processes may use the same database: it is PostgreSQL."""
-        return not self.database_url.startswith("sqlite:")
+    def database_path(self) -> Path:
+        """The path of the SQLite file; meaningless on PostgreSQL."""
+        return Path(self.database_url.removeprefix("sqlite:///"))
 
     @property
     def attachment_bytes(self) -> int:

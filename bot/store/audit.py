@@ -7,17 +7,12 @@ their id by the id of the erasure.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
-from pathlib import Path
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import StoreUnavailable
 from bot.domain.privacy import AuditEntry
 from bot.store import locks, rows
 from bot.store.database import Database, Row
-from bot.store.errors import translate_errors
 from bot.store.operations import Operations, reads, writes_at
 
 
@@ -45,7 +40,8 @@ def record(
     rows.insert_row(db, "audit", values)
 
 
-def _record_entry(db: Database, now: float, entry: AuditEntry) -> None:
+def append(db: Database, now: float, entry: AuditEntry) -> None:
+    """Append an entry."""
     record(
         db,
         now,
@@ -55,21 +51,6 @@ def _record_entry(db: Database, now: float, entry: AuditEntry) -> None:
         details=entry.details,
         subject=entry.subject,
     )
-
-
-def append(path: Path, now: float, entry: AuditEntry) -> None:
-    """Append an entry to the database at `path`, also while the bot runs. Raises StoreUnavailable.
-
-    For commands that only read: one short write, for which the bot's next commit waits.
-    """
-    if not path.exists():
-        raise StoreUnavailable(f"There is no database at {path}.")
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    with (
-        translate_errors(path),
-        closing(sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None)) as db,
-    ):
-        _record_entry(db, now, entry)
 
 
 def entries(
@@ -97,5 +78,5 @@ def _entry(row: Row) -> AuditEntry:
 class SqlAudit(Operations):
     """Implements `bot.ports.audit.AuditLog`."""
 
-    record = writes_at(_record_entry, lock=locks.nothing)
+    record = writes_at(append, lock=locks.nothing)
     entries = reads(entries)

@@ -14,6 +14,9 @@ from bot.domain.spending import (
 )
 from bot.store.database import Database, Row
 
+MOST_ROWS = 10_000_000
+"""More than a report has: each is a person's day in a channel."""
+
 _COUNTED = (
     "requests",
     "estimates",

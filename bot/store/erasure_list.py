@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
@@ -33,7 +33,7 @@ _CHECKPOINT_SECONDS = 10.0
 
 
 class ErasureList:
-    """The file `threadline.erased` beside `threadline.db`."""
+    """The file `threadline.erased` beside `threadline.db`, or the copy that ERASURE_LIST names."""
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_suffix(".erased")
@@ -49,6 +49,28 @@ class ErasureList:
         self._append(json.dumps(asdict(entry)))
         self._known = None
         return entry
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """The list in the file `path`."""
+        erased = cls(path)
+        erased.path = path
+        return erased
+
+    @property
+    def salt(self) -> str:
+        """The file's salt in hex; "" if there is no file."""
+        lines = self._lines()
+        return str(json.loads(lines[0])["salt"]) if lines else ""
+
+    def mirror(self, salt: str, entries: Sequence[Erasure]) -> None:
+        """Append those of `entries` that the file does not have. Raises StoreError."""
+        if not self._lines():
+            self._append(json.dumps({"salt": salt}))
+        known = {entry.id for entry in self.entries()}
+        for entry in entries:
+            if entry.id not in known:
+                self._append(json.dumps(asdict(entry)))
 
     def has(self, platform: str, workspace: str, user: str, sent_at: float) -> bool:
         """Whether a message of this time is a person's who was erased later.

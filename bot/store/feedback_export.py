@@ -1,23 +1,15 @@
-"""Reads replies with their votes from a database, also while the bot runs, for the operator.
-
-Each reply is read in a separate transaction, so that a long export does not hold back the bot.
-"""
+"""Reads replies with their votes from a database, for the operator."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from bot.domain.conversations import Role
-from bot.domain.errors import StoreUnavailable
 from bot.domain.evaluation import Answer, Case, Rating, Speech
 from bot.domain.feedback import Vote
 from bot.store import rows
-from bot.store.database import Database, Row
-from bot.store.errors import translate_errors
+from bot.store.database import Database, Row, marks
 from bot.store.views import COST
 
 MOST_MESSAGES = 500
@@ -53,20 +45,13 @@ class Selection:
     names: bool = False
 
 
-def read_cases(path: Path, selection: Selection) -> Iterator[Case]:
-    """The replies, oldest first. Raises StoreUnavailable."""
-    if not path.exists():
-        raise StoreUnavailable(f"There is no database at {path}.")
-    with (
-        translate_errors(path),
-        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db,
-    ):
-        db.row_factory = sqlite3.Row
-        statement = _RATED if selection.rated else _ENDED
-        for (turn,) in db.execute(statement, (selection.since,)).fetchall():
-            case = _read_case(db, turn, names=selection.names)
-            if case is not None:
-                yield case
+def read_cases(db: Database, selection: Selection) -> Iterator[Case]:
+    """The replies, oldest first."""
+    statement = _RATED if selection.rated else _ENDED
+    for (turn,) in db.execute(statement, (selection.since,)).fetchall():
+        case = _read_case(db, turn, names=selection.names)
+        if case is not None:
+            yield case
 
 
 def _read_case(db: Database, turn: int, *, names: bool) -> Case | None:
@@ -125,9 +110,8 @@ def _answer(row: Row) -> Answer:
 
 
 def _count_attachments(db: Database, said: list[Row]) -> int:
-    marks = ", ".join("?" * len(said))
     (count,) = db.execute(
-        f"SELECT count(*) FROM attachments WHERE message_id IN ({marks})",  # noqa: S608
+        f"SELECT count(*) FROM attachments WHERE message_id IN ({marks(said)})",  # noqa: S608
         [each["id"] for each in said],
     ).fetchone()
     return int(count)

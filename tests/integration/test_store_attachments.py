@@ -451,13 +451,14 @@ async def test_message_records_have_their_attachments(store: SqlStore, place: Pl
     assert await library.threads(PLACE, before=None, limit=9) == [thread]
 
 
-async def test_a_list_of_messages_reads_the_attachments_at_once(store: SqlStore) -> None:
-    for number in range(9):
-        await store.accept(said(number, attachments=[PHOTO, NOTES]))
-    statements: list[str] = []
-    await store._read(lambda db: db.set_trace_callback(statements.append))
-    await store._read(lambda db: db.set_trace_callback(statements.append))  # both readers
-    assert len(await store.library().latest(1, limit=99)) == 9
+async def test_a_list_of_messages_reads_the_attachments_at_once(tmp_path: Path) -> None:
+    async with opened(tmp_path / "store.db") as store:
+        for number in range(9):
+            await store.accept(said(number, attachments=[PHOTO, NOTES]))
+        statements: list[str] = []
+        for _ in range(2):  # both readers
+            await store._read(lambda db: db.set_trace_callback(statements.append))
+        assert len(await store.library().latest(1, limit=99)) == 9
     assert len([sql for sql in statements if "FROM attachments" in sql]) == 1
 
 

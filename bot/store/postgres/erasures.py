@@ -38,11 +38,36 @@ def add(db: Database, now: float, person: Person) -> Erasure:
         secrets.token_hex(6), digest(db, person.platform, person.id), person.platform,
         person.workspace, now,
     )  # fmt: skip
+    _insert(db, entry)
+    return entry
+
+
+def join(db: Database, file_salt: str, found: Sequence[Erasure]) -> bool:
+    """Add what a copy of the list has; whether it is a copy of this list.
+
+    A database that is new, and has an empty list, takes the copy's salt.
+    """
+    if file_salt and file_salt != salt(db).hex():
+        if entries(db):
+            return False
+        db.execute("UPDATE threadline_erased.salt SET salt = ?", (file_salt,))
+    known = {entry.id for entry in entries(db)}
+    for entry in found:
+        if entry.id not in known:
+            _insert(db, entry)
+    return True
+
+
+def salt_and_entries(db: Database) -> tuple[str, Sequence[Erasure]]:
+    """The whole list."""
+    return salt(db).hex(), entries(db)
+
+
+def _insert(db: Database, entry: Erasure) -> None:
     db.execute(
         f"INSERT INTO {_TABLE} (id, person, platform, workspace, at) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
         (entry.id, entry.person, entry.platform, entry.workspace, entry.at),
     )
-    return entry
 
 
 def entries(db: Database) -> Sequence[Erasure]:

@@ -12,9 +12,9 @@ import random
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -164,22 +164,12 @@ class Connections:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._connect()
+            connection = _connect(self._server)
         try:
             use(connection)
         except BaseException:
             self.give_back(connection)
             raise
-        return connection
-
-    def _connect(self) -> Connection:
-        connection = psycopg.connect(
-            self._server.conninfo,
-            autocommit=True,  # transactions begin with limits and locks: see `begin`
-            row_factory=named_rows,
-            prepare_threshold=5 if self._server.prepares else None,
-        )
-        register(connection)
         return connection
 
     def give_back(self, connection: Connection) -> None:
@@ -263,7 +253,7 @@ class Writer:
                 return self._attempt(transaction, plan, use)
             except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
                 time.sleep(random.uniform(0.0, 0.02 * attempt))  # noqa: S311 - spreads conflicts
-            except _Cut:
+            except (_Cut, _Unlocked):
                 continue
         return self._attempt(transaction, plan, use)
 
@@ -277,7 +267,8 @@ class Writer:
         connection, number = self._connections.begin(begin, use)
         try:
             try:
-                plan.take(connection)
+                if not plan.take(connection):
+                    raise _Unlocked
                 result = transaction(Session(connection))
             except psycopg.OperationalError as exc:
                 raise _cut(connection, exc) from exc
@@ -297,6 +288,10 @@ class Writer:
             committed = self._connections.is_committed(number, use)
             if not committed:
                 raise
+
+
+class _Unlocked(Exception):
+    """The transition must run alone."""
 
 
 class _Cut(psycopg.OperationalError):
@@ -334,6 +329,27 @@ class Readers:
             raise _cut(connection, exc) from exc
         finally:
             self._connections.give_back(connection)
+
+
+def _connect(server: Server) -> Connection:
+    connection = psycopg.connect(
+        server.conninfo,
+        autocommit=True,  # transactions begin with limits and locks: see `Connections.begin`
+        row_factory=named_rows,
+        prepare_threshold=5 if server.prepares else None,
+    )
+    register(connection)
+    return connection
+
+
+@contextmanager
+def connect_once(server: Server) -> Iterator[Database]:
+    """A connection for a command, on which each statement is a transaction.
+
+    Raises StoreUnavailable.
+    """
+    with translate_errors(server.name), closing(_connect(server)) as connection:
+        yield Session(connection)
 
 
 @asynccontextmanager

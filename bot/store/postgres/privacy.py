@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import structlog
 
-from bot.domain.errors import StoreUnavailable
+from bot.domain.errors import StoreError, StoreUnavailable
 from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
 from bot.ports.clock import Clock
 from bot.store import locks
+from bot.store.erasure_list import ErasureList
 from bot.store.health import Runner
-from bot.store.operations import reads, writes_at
+from bot.store.operations import reads, writes, writes_at
 from bot.store.postgres import erasures
 from bot.store.postgres.pool import Connections
 from bot.store.privacy import SqlPrivacy
@@ -37,9 +41,11 @@ class PostgresPrivacy(SqlPrivacy):
         readers: Runner,
         clock: Clock,
         purger: Purger,
+        copy: Path | None,
     ) -> None:
         super().__init__(writer=writer, readers=readers, clock=clock)
         self._connections, self._purger = connections, purger
+        self._copy = None if copy is None else ErasureList.at(copy)
 
     def was_erased(self, _incoming: Incoming) -> bool:
         """False: the transaction that stores the message looks, see `erasures.accept`."""
@@ -47,10 +53,27 @@ class PostgresPrivacy(SqlPrivacy):
 
     async def list_erasure(self, person: Person) -> Erasure:
         """See the port."""
-        return await self._add(person)
+        entry = await self._add(person)
+        await self._write_copy()
+        return entry
+
+    async def _write_copy(self) -> None:
+        if self._copy is not None:
+            await asyncio.to_thread(self._copy.mirror, *await self._all())
+
+    async def _read_copy(self) -> None:
+        if self._copy is None:
+            return
+        if not await self._join(self._copy.salt, self._copy.entries()):
+            raise StoreError(
+                f"{self._copy.path} is the list of erasures of another database: name another file "
+                "in ERASURE_LIST."
+            )
+        await self._write_copy()
 
     async def apply_missing(self) -> None:
-        """Apply the erasures that a restored backup does not have."""
+        """Apply the erasures that a restored backup does not have. Raises StoreError."""
+        await self._read_copy()
         missing = await self._missing()
         for entry in missing:
             await self._apply(entry)
@@ -67,5 +90,7 @@ class PostgresPrivacy(SqlPrivacy):
         return True
 
     _add = writes_at(erasures.add, lock=locks.everything)
+    _join = writes(erasures.join, lock=locks.everything)
+    _all = reads(erasures.salt_and_entries)
     _missing = reads(erasures.missing)
     _apply = writes_at(erasures.apply, lock=locks.everything)

@@ -37,8 +37,8 @@ _ROWS = {
         " WHERE model_requests.id = %s)"
     ),
     "attachment": (
-        "(SELECT conversation_id FROM attachments JOIN messages ON messages.id = attachments.message_id"
-        " WHERE attachments.id = %s)"
+        "(SELECT conversation_id FROM attachments"
+        " JOIN messages ON messages.id = attachments.message_id WHERE attachments.id = %s)"
     ),
     "source": (
         "coalesce((SELECT conversation_id FROM messages WHERE source = %s),"
@@ -47,6 +47,8 @@ _ROWS = {
     ),
 }
 _BY = {column: _CONVERSATION.format(row=row) for column, row in _ROWS.items()}
+# By the other columns, a conversation cannot begin to be found: sources are locked themselves.
+_MUST_FIND = (_BY["id"], _BY["uid"])
 _PAGE = (
     f"{_LOCK} FROM (SELECT 'source/' || platform || '/' || workspace || '/' || %s || '/' || %s"  # noqa: S608
     " AS name FROM conversations"
@@ -118,7 +120,17 @@ class LockPlan:
             self._statements.append((_NAMES, (self._names,)))
             self._names = []
 
-    def take(self, connection: psycopg.Connection[Any]) -> None:
-        """Wait for the locks; the transaction has begun, with the store's lock."""
+    def take(self, connection: psycopg.Connection[Any]) -> bool:
+        """Wait for the locks; the transaction has begun, with the store's lock.
+
+        Returns False if there is no such conversation: it could be created before the transition
+        looks, so the transition must run alone.
+        """
+        if self.alone:
+            return True
         for statement, parameters in self._statements:
-            connection.execute(statement, parameters)
+            found = connection.execute(statement, parameters)
+            if statement in _MUST_FIND and not found.rowcount:
+                self.alone = True
+                return False
+        return True

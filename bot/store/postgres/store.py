@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from pathlib import Path
+from typing import Self, TypedDict
 
 from bot.domain.cluster import Look
 from bot.ports.clock import Clock
 from bot.store import leases, locks
 from bot.store.database import Database
-from bot.store.health import HealthMonitor
+from bot.store.health import HealthMonitor, MonitoredRunner
 from bot.store.operations import reads, writes, writes_at
 from bot.store.postgres import erasures
 from bot.store.postgres.migrations import migrate
@@ -21,56 +22,100 @@ from bot.store.postgres.server import Server
 from bot.store.purge import Purger
 from bot.store.store import SqlStore
 
-# Connections of one process: enough for a few hundred turns at once, since a transaction takes
-# about a millisecond; PostgreSQL's default is 100 for all processes.
-WRITERS, READERS, FILE_READERS = 6, 3, 1
+
+class _Shared(TypedDict):
+    """What all operations on one database share."""
+
+    writer: MonitoredRunner
+    readers: MonitoredRunner
+    clock: Clock
+
+
+CONNECTIONS = 10
+"""Of one process: enough for a few hundred turns at the same time, because a transaction takes a
+few milliseconds. PostgreSQL's default is 100 for all processes."""
+
+_FILE_READERS = 1
+_READERS_PART = 3  # one of three connections reads
 
 
 class PostgresStore(SqlStore):
-    """Implements `bot.ports.store.Store`. Create it with `open`."""
+    """Implements `bot.ports.store.Store`. Create it with `open` or `attach`."""
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, server: Server, *, clock: Clock, writers: int = WRITERS, process: str | None = None
+        cls,
+        server: Server,
+        *,
+        clock: Clock,
+        connections: int = CONNECTIONS,
+        erasure_list: Path | None = None,
+        process: str | None = None,
     ) -> AsyncIterator[Self]:
-        """Migrate the database and connect to it.
+        """Migrate the database and connect to it, as a process of the bot.
 
         On exit, waits for the operations that have started and disconnects.
 
-        `writers` is how many transactions write at the same time. `process` is the id with which
-        this process holds turns; None if no other one uses the database. Raises MigrationError or
-        StoreUnavailable.
+        `connections` is how many there may be. `erasure_list` is the file with a copy of the list
+        of erasures. `process` is the id with which this process holds turns; None if no other one
+        uses the database. Raises MigrationError, StoreUnavailable, or StoreError if that file
+        cannot be used.
         """
         await asyncio.to_thread(migrate, server)
+        connected = cls._connected(server, clock, connections, erasure_list, process)
+        async with connected as store, store._running():
+            yield store
+
+    @classmethod
+    @asynccontextmanager
+    async def attach(
+        cls, server: Server, *, clock: Clock, erasure_list: Path | None = None
+    ) -> AsyncIterator[Self]:
+        """As `open`, for a command that runs beside the processes of the bot."""
+        await asyncio.to_thread(migrate, server)
+        connected = cls._connected(server, clock, _READERS_PART, erasure_list)
+        async with connected as store, store._purger.running():
+            yield store
+
+    @classmethod
+    @asynccontextmanager
+    async def _connected(
+        cls,
+        server: Server,
+        clock: Clock,
+        connections: int,
+        erasure_list: Path | None,
+        process: str | None = None,
+    ) -> AsyncIterator[Self]:
+        readers = max(1, (connections - _FILE_READERS) // _READERS_PART)
+        writers = max(1, connections - _FILE_READERS - readers)
         async with (
             open_connections(server, size=writers, role="writer") as writing,
-            open_connections(server, size=READERS, role="reader") as reading,
-            open_connections(server, size=FILE_READERS, role="files") as reading_files,
+            open_connections(server, size=readers, role="reader") as reading,
+            open_connections(server, size=_FILE_READERS, role="files") as reading_files,
         ):
             monitor = HealthMonitor(server.name, clock=clock, probe=_write_something)
-            writer = monitor.wrap(Writer(writing), writes=True)
-            readers = monitor.wrap(Readers(reading), writes=False)
-            purger = Purger(writer=writer, readers=readers)
-            privacy = PostgresPrivacy(
-                connections=reading_files,
-                writer=writer,
-                readers=readers,
+            shared = _Shared(
+                writer=monitor.wrap(Writer(writing), writes=True),
+                readers=monitor.wrap(Readers(reading), writes=False),
                 clock=clock,
-                purger=purger,
+            )
+            purger = Purger(writer=shared["writer"], readers=shared["readers"])
+            privacy = PostgresPrivacy(
+                **shared, connections=reading_files, purger=purger, copy=erasure_list
             )
             await privacy.apply_missing()
+            file_reader = monitor.wrap(Readers(reading_files), writes=False)
             store = cls(
-                writer=writer,
-                readers=readers,
-                file_reader=monitor.wrap(Readers(reading_files), writes=False),
-                clock=clock,
+                **shared,
+                file_reader=file_reader,
                 monitor=monitor,
                 purger=purger,
                 privacy=privacy,
                 process=process,
             )
-            async with monitor.probing(writer), store._running():
+            async with monitor.probing(shared["writer"]):
                 yield store
 
     # ── for bot.ports.cluster.LeaseStore ──────────────────────────────────────────────────────
