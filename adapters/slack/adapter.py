@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import structlog
@@ -72,6 +72,7 @@ class SlackAdapter:
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
     never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
+    `members` returns how many processes share the workspace's limits.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class SlackAdapter:
         file_from_messages: int = 0,
         request_seconds: float = REQUEST_SECONDS,
         download_seconds: float = DOWNLOAD_SECONDS,
+        members: Callable[[], int] = lambda: 1,
     ) -> None:
         self._download_seconds, self._request_seconds = download_seconds, request_seconds
         self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
@@ -94,7 +96,7 @@ class SlackAdapter:
             MAX_CHANNELS, NO_FILES_SECONDS, clock.monotonic
         )
         tokens = Tokens(bot_token, app_token, signing_secret, api_url)
-        self._connector = SlackConnector(tokens, clock, request_seconds)
+        self._connector = SlackConnector(tokens, clock, request_seconds, members)
         self._prefix, self._models, self._clock = command_prefix, models, clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
         self._socket: SocketMode | None = None

@@ -36,6 +36,7 @@ from bot.config.fields import (
     HttpUrl,
     ModelChoices,
     ModelNames,
+    ShardCount,
     SlackAppToken,
     SlackBotToken,
     SummaryModel,
@@ -58,6 +59,8 @@ DEFAULT_SYSTEM_PROMPT = (
 NO_PROMPT = "none"
 """The value of SYSTEM_PROMPT that switches the prompt off; an empty value counts as not set."""
 DEFAULT_HTTP_PORT = 8080
+AUTO_SHARDS = "auto"
+"""The value of DISCORD_SHARDS for as many as Discord recommends."""
 # Settings in which ` #` does not start a comment.
 PROSE = frozenset({"system_prompt"})
 
@@ -79,6 +82,7 @@ class Settings(BaseModel):
     discord_api_url: HttpUrl | None = None
     discord_gateway_url: WebSocketUrl | None = None
     discord_guilds: GuildIds = ""
+    discord_shards: ShardCount = ""
     # Slack
     slack_bot_token: SlackBotToken | None = None
     slack_app_token: SlackAppToken | None = None
