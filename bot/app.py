@@ -50,7 +50,7 @@ async def run(
     clock = SystemClock()
     supervisor = Supervisor(clock)
     async with open_resources(settings, clock) as resources:
-        platforms = build_platforms(settings, resources.models, clock)
+        platforms = build_platforms(settings, resources.models, clock, resources.cluster)
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down)

@@ -34,7 +34,7 @@ async def pool() -> AsyncIterator[ProcessPool]:
         yield pool
 
 
-@pytest.fixture(params=["slack"])
+@pytest.fixture(params=["discord", "slack"])
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -53,15 +53,21 @@ async def several(
     async with new_world(platform, pool, folder, make) as world:
         scenario = Scenario(world)
         await scenario.first_start()
+        before = [joins(bot) for bot in made[0].bots]
+
+        async def all_joined() -> bool:
+            pairs = zip(made[0].bots, before, strict=True)
+            return all(joins(bot) > earlier for bot, earlier in pairs)
+
         await world.bot.start()
-        await scenario.until(lambda: all_joined(made[0]), "all processes")
+        await scenario.until(all_joined, "all processes")
         await all_connected(world, count)
         yield scenario, made[0]
 
 
-async def all_joined(bots: SharedBots) -> bool:
-    logs = [(bot.folder / "bot.log").read_text() for bot in bots.bots]
-    return all(log.count("joined the other processes") == 2 for log in logs)
+def joins(bot: RestartingBot) -> int:
+    """How often the bot has joined the others."""
+    return (bot.folder / "bot.log").read_text().count("joined the other processes")
 
 
 async def all_connected(world: World, count: int) -> None:
