@@ -16,7 +16,7 @@ import pytest
 
 from bot.ports.cluster import LEASE_SECONDS
 from tests.kills.process_pool import ProcessPool
-from tests.kills.scenario import RATE, Scenario
+from tests.kills.scenario import Scenario
 from tests.kills.shared_bots import SharedBots
 from tests.kills.world import RestartingBot, World, new_world
 from tests.sims.slack.client import SlackSim
@@ -81,9 +81,9 @@ async def all_connected(world: World, count: int) -> None:
 
 async def long_answer(scenario: Scenario) -> tuple[Question, RestartingBot]:
     """A question whose answer is being written, and the process that writes it."""
-    platform, bots = scenario.world.driver.name, scenario.world.bot
+    bots = scenario.world.bot
     assert isinstance(bots, SharedBots)
-    question = await scenario.begin("and at length", words=WORDS, rate=RATE[platform] / 25)
+    question = await scenario.begin("and at length", words=WORDS, rate=40.0)
     await scenario.until(lambda: scenario.shows(question, 0), "the first words")
     holder = bots.holder()
     assert holder is not None

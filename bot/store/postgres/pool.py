@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -32,30 +33,45 @@ from bot.store.postgres.session import ALONE, SHARED, LockPlan, Session
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
 
-STATEMENT_SECONDS = 10.0  # the slowest statement of a healthy server takes less than one
-LOCK_SECONDS = 5.0  # a conversation's lock is held for milliseconds
-IDLE_SECONDS = 5.0
-"""Ends a transaction whose process was stopped (SIGSTOP, a suspended machine), with its locks."""
-
-CALL_SECONDS = 20.0
-"""The most that a caller waits, also for a server that is frozen: its connection is cut then."""
-
 MOST_WAITING = 2_000
-"""Calls that may wait for a connection; a healthy server needs a second for as many."""
+"""Calls that may wait for a connection; a healthy server needs seconds for that many."""
 
 _ATTEMPTS = 5  # of one transaction, when it conflicts or loses its connection
 _SETTLE_SECONDS = 5.0  # how long to ask for the outcome of a commit whose answer did not arrive
 
-_LIMITS = (
-    f"SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1_000:.0f};"
-    f" SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1_000:.0f};"
-)
-_BEGIN = f"BEGIN; {_LIMITS} SET LOCAL lock_timeout = {LOCK_SECONDS * 1_000:.0f};"
-# All in one message: the limits hold for one transaction, so that PgBouncer may give each to
-# another connection; the last row has the transaction's number, by which its outcome can be found.
-_BEGIN_SHARED = f"{_BEGIN} SELECT {SHARED}, pg_current_xact_id()::text"
-_BEGIN_ALONE = f"{_BEGIN} SELECT {ALONE}, pg_current_xact_id()::text"
-_BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}"
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits in time, in seconds.
+
+    `statement`: the slowest statement of a healthy server takes less than one. `lock`: the lock of
+    a conversation is held for milliseconds. `idle`: ends a transaction whose process was stopped
+    (SIGSTOP, a suspended machine), with its locks. `call`: the most that a caller waits, also for a
+    server that is frozen: its connection is cut then.
+    """
+
+    statement: float = 10.0
+    lock: float = 5.0
+    idle: float = 5.0
+    call: float = 20.0
+
+    def begin(self, statement: str, then: str = "") -> str:
+        """Begins a transaction that has these limits: in one message to the server.
+
+        They hold for one transaction, so that PgBouncer may give each to another connection.
+        """
+        return (
+            f"{statement}; SET LOCAL statement_timeout = {self.statement * 1_000:.0f};"
+            f" SET LOCAL lock_timeout = {self.lock * 1_000:.0f};"
+            f" SET LOCAL idle_in_transaction_session_timeout = {self.idle * 1_000:.0f}; {then}"
+        )
+
+
+DEFAULT_LIMITS = Limits()
+
+# The last row has the transaction's number, by which its outcome can be found.
+_NUMBER = "pg_current_xact_id()::text"
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class _Call(Generic[T]):
@@ -99,7 +115,8 @@ class Connections:
     (docs/decisions/2026-11-30-postgresql.md).
     """
 
-    def __init__(self, server: Server, *, size: int, role: str) -> None:
+    def __init__(self, server: Server, *, size: int, role: str, limits: Limits) -> None:
+        self.limits = limits
         self._server = server
         self._idle: list[Connection] = []  # appended and taken by threads, both atomic
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"postgres {role}")
@@ -128,11 +145,11 @@ class Connections:
         self,
         function: Callable[[Callable[[Connection], None]], T],
         *,
-        seconds: float = CALL_SECONDS,
+        seconds: float | None = None,
     ) -> T:
-        """Call a function on a thread, for at most `seconds`. Raises StoreUnavailable.
+        """Call a function on a thread. Raises StoreUnavailable, at the latest after `seconds`.
 
-        Cancelling the caller does not stop the function.
+        By default they are `limits.call`. Cancelling the caller does not stop the function.
         """
         if self._closing:
             raise StoreUnavailable(f"The database {self._server.name} is closed.")
@@ -144,7 +161,7 @@ class Connections:
         future.add_done_callback(self._done)
         try:
             with translate_errors(self._server.name):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(seconds or self.limits.call):
                     return await asyncio.shield(future)
         except TimeoutError as exc:
             call.abandon()
@@ -232,6 +249,9 @@ class Writer:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        limits = connections.limits
+        self._shared = limits.begin("BEGIN", f"SELECT {SHARED}, {_NUMBER}")
+        self._alone = limits.begin("BEGIN", f"SELECT {ALONE}, {_NUMBER}")
 
     async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
         """Run a transaction; returns its result after the commit has reached the disk.
@@ -263,15 +283,17 @@ class Writer:
         plan: LockPlan,
         use: Callable[[Connection], None],
     ) -> T:
-        begin = _BEGIN_ALONE if plan.alone else _BEGIN_SHARED
+        begin = self._alone if plan.alone else self._shared
         connection, number = self._connections.begin(begin, use)
         try:
             try:
                 if not plan.take(connection):
                     raise _Unlocked
                 result = transaction(Session(connection))
-            except psycopg.OperationalError as exc:
-                raise _cut(connection, exc) from exc
+            except psycopg.Error as exc:
+                if connection.closed:
+                    raise _Cut(exc) from exc
+                raise
             self._commit(connection, number, use)
             return result
         finally:
@@ -282,7 +304,7 @@ class Writer:
     ) -> None:
         try:
             connection.commit()
-        except psycopg.OperationalError:
+        except psycopg.Error:
             if not connection.closed:
                 raise
             committed = self._connections.is_committed(number, use)
@@ -297,10 +319,9 @@ class _Unlocked(Exception):
 class _Cut(psycopg.OperationalError):
     """The connection was lost before the commit: nothing has changed."""
 
-
-def _cut(connection: Connection, error: psycopg.OperationalError) -> psycopg.OperationalError:
-    """`error`, as _Cut if the connection is gone."""
-    return _Cut(str(error)) if connection.closed else error
+    def __init__(self, error: psycopg.Error) -> None:
+        super().__init__(str(error))
+        self.sqlstate = error.sqlstate
 
 
 class Readers:
@@ -308,6 +329,7 @@ class Readers:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._begin = connections.limits.begin(_READ)
 
     async def run(self, read: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
         """Run `read`; it may be called again. Raises StoreUnavailable. `lock` has no effect."""
@@ -320,13 +342,15 @@ class Readers:
             return self._attempt(read, use)
 
     def _attempt(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
-        connection, _ = self._connections.begin(_BEGIN_READ, use)
+        connection, _ = self._connections.begin(self._begin, use)
         try:
             result = read(Session(connection))
             connection.commit()
             return result
-        except psycopg.OperationalError as exc:
-            raise _cut(connection, exc) from exc
+        except psycopg.Error as exc:
+            if connection.closed:
+                raise _Cut(exc) from exc
+            raise
         finally:
             self._connections.give_back(connection)
 
@@ -353,9 +377,11 @@ def connect_once(server: Server) -> Iterator[Database]:
 
 
 @asynccontextmanager
-async def open_connections(server: Server, *, size: int, role: str) -> AsyncIterator[Connections]:
+async def open_connections(
+    server: Server, role: str, size: int, *, limits: Limits = DEFAULT_LIMITS
+) -> AsyncIterator[Connections]:
     """Connect up to `size` times, when there is work; disconnects on exit."""
-    connections = Connections(server, size=size, role=role)
+    connections = Connections(server, size=size, role=role, limits=limits)
     try:
         yield connections
     finally:

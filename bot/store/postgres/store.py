@@ -16,7 +16,7 @@ from bot.store.health import HealthMonitor, MonitoredRunner
 from bot.store.operations import reads, writes, writes_at
 from bot.store.postgres import erasures
 from bot.store.postgres.migrations import migrate
-from bot.store.postgres.pool import Readers, Writer, open_connections
+from bot.store.postgres.pool import DEFAULT_LIMITS, Limits, Readers, Writer, open_connections
 from bot.store.postgres.privacy import PostgresPrivacy
 from bot.store.postgres.server import Server
 from bot.store.purge import Purger
@@ -51,6 +51,7 @@ class PostgresStore(SqlStore):
         clock: Clock,
         connections: int = CONNECTIONS,
         erasure_list: Path | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         process: str | None = None,
     ) -> AsyncIterator[Self]:
         """Migrate the database and connect to it, as a process of the bot.
@@ -63,7 +64,7 @@ class PostgresStore(SqlStore):
         cannot be used.
         """
         await asyncio.to_thread(migrate, server)
-        connected = cls._connected(server, clock, connections, erasure_list, process)
+        connected = cls._connected(server, clock, connections, erasure_list, limits, process)
         async with connected as store, store._running():
             yield store
 
@@ -86,14 +87,17 @@ class PostgresStore(SqlStore):
         clock: Clock,
         connections: int,
         erasure_list: Path | None,
+        limits: Limits = DEFAULT_LIMITS,
         process: str | None = None,
     ) -> AsyncIterator[Self]:
         readers = max(1, (connections - _FILE_READERS) // _READERS_PART)
         writers = max(1, connections - _FILE_READERS - readers)
         async with (
-            open_connections(server, size=writers, role="writer") as writing,
-            open_connections(server, size=readers, role="reader") as reading,
-            open_connections(server, size=_FILE_READERS, role="files") as reading_files,
+            open_connections(server, size=writers, role="writer", limits=limits) as writing,
+            open_connections(server, size=readers, role="reader", limits=limits) as reading,
+            open_connections(
+                server, size=_FILE_READERS, role="files", limits=limits
+            ) as reading_files,
         ):
             monitor = HealthMonitor(server.name, clock=clock, probe=_write_something)
             shared = _Shared(
