@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import re
 import signal
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ import psycopg
 from bot.store.migrate import migrate
 from bot.store.postgres.dialect import translate
 from tests.kills.process_pool import ProcessPool
-from tests.kills.world import BotRun, RestartingBot
+from tests.kills.world import BotRun, Fault, RestartingBot
 
 _JOINED = re.compile(r'"process": "([0-9a-f]{32})"')
+FROZEN = 14.0  # seconds: longer than a lease
 _OWN = ("migrations", "sqlite_sequence", "process")  # not copied
 
 
@@ -102,6 +104,26 @@ class SharedBots:
 
     def log_tail(self, lines: int = 12) -> str:
         return "\n".join(f"── {bot.folder.name}\n{bot.log_tail(lines)}" for bot in self.bots)
+
+    @property
+    def faults(self) -> Sequence[tuple[int, Fault]]:
+        """A process that hangs for longer than its lease, and connections that break."""
+        return ((1, self._hang), (2, self._cut))
+
+    async def _hang(self, rng: random.Random) -> str:
+        bot = rng.choice(self.bots)
+        self.freeze(bot)
+        asyncio.get_running_loop().call_later(rng.uniform(0.5, FROZEN), self.thaw, bot)
+        return "a process that hangs"
+
+    async def _cut(self, rng: random.Random) -> str:
+        """Cut half of the connections to the database."""
+        self.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE random() < ?"
+            " AND datname = current_database() AND pid <> pg_backend_pid()",
+            rng.choice((0.3, 1.0)),
+        )
+        return "broken connections"
 
     # ── single processes ──────────────────────────────────────────────────────────────────────
     def bot_of(self, process: str) -> RestartingBot | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -98,6 +99,10 @@ class RestartingBot:
     def database(self) -> Path:
         return self.folder / "threadline.db"
 
+    @property
+    def faults(self) -> Sequence[tuple[int, Fault]]:
+        return ()
+
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of the database at this moment; none before the tables exist."""
         if not self.database.exists():
@@ -152,6 +157,10 @@ class RestartingBot:
         return "\n".join(line[:400] for line in text.splitlines()[-lines:])
 
 
+Fault = Callable[[random.Random], Awaitable[str]]
+"""Injects a fault that concerns this kind of bot; returns its name."""
+
+
 class Bot(Protocol):
     """What runs in a world: one process on SQLite, or several on PostgreSQL."""
 
@@ -168,6 +177,8 @@ class Bot(Protocol):
     def database(self) -> Path: ...
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]: ...
     async def start(self, run: BotRun | None = None) -> None: ...
+    @property
+    def faults(self) -> Sequence[tuple[int, Fault]]: ...
     async def kill(self) -> None: ...
     async def stop(self) -> None: ...
     def log_tail(self, lines: int = 12) -> str: ...
