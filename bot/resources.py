@@ -29,6 +29,7 @@ from bot.context.estimates import TokenEstimates
 from bot.context.report import WindowReporter
 from bot.domain.cluster import Signal, SignalKind
 from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import CountedQuestion
 from bot.domain.policy import Override
 from bot.domain.turns import Suspect
 from bot.llm.model_server import ModelOptions
@@ -97,9 +98,14 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
-        rates, is_shared = QuestionRates(policy, clock), False
+        is_shared = False
+
+        async def stored() -> Sequence[CountedQuestion]:
+            return await store.recent_questions(clock.time() - MINUTE)
+
+        rates = QuestionRates(policy, clock, stored if leases is not None else None)
         with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
-            rates.restore(await store.recent_questions(clock.time() - MINUTE))
+            rates.restore(await stored())
             is_shared = await store.has_several_workspaces()
         yield Resources(
             store=store,

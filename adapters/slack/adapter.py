@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from functools import partial
 
 import structlog
 from cachetools import TTLCache
@@ -72,7 +73,8 @@ class SlackAdapter:
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
     never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
-    `members` returns how many processes share the workspace's limits.
+    `members` returns how many processes share the workspace's limits; within `alone` no other one
+    is inside with the same name.
     """
 
     def __init__(
@@ -89,7 +91,9 @@ class SlackAdapter:
         request_seconds: float = REQUEST_SECONDS,
         download_seconds: float = DOWNLOAD_SECONDS,
         members: Callable[[], int] = lambda: 1,
+        alone: Callable[[str], AbstractAsyncContextManager[object]] = lambda _name: nullcontext(),
     ) -> None:
+        self._alone = alone
         self._download_seconds, self._request_seconds = download_seconds, request_seconds
         self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
         self._channels_without_files: TTLCache[str, bool] = TTLCache(
@@ -146,7 +150,8 @@ class SlackAdapter:
                 inbox=inbox,
                 saver=saver,
                 clock=self._clock,
-                on_conversations=statuses.sweep,
+                on_conversations=partial(statuses.sweep, is_busy=inbox.is_busy),
+                alone=partial(self._alone, f"slack catch-up {me.team}"),
             )
             closing.push_async_callback(backfill.aclose)
             listeners = self._listeners(inbox, workspace, saver)

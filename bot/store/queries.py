@@ -20,6 +20,13 @@ def list_unfinished(db: Database, platform: str, process: str | None = None) -> 
     return [row["conversation_id"] for row in found]
 
 
+def is_busy(db: Database, conversation: int) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM turns WHERE conversation_id = ? AND state <> 'done' LIMIT 1", (conversation,)
+    )
+    return found.fetchone() is not None
+
+
 _MESSAGES = (
     "SELECT role, content, author_id, author_name, idx, id, created_at,"
     " EXISTS (SELECT 1 FROM attachments WHERE attachments.message_id = messages.id)"

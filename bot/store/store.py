@@ -240,6 +240,7 @@ class SqlStore(FileOperations):
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     _list_unfinished = reads(queries.list_unfinished)
+    is_busy = reads(queries.is_busy)
     suspects = reads(process.suspects)
     recent_questions = reads(fairness.recent_questions)
     has_several_workspaces = reads(fairness.has_several_workspaces)

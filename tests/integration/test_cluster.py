@@ -84,7 +84,7 @@ class Watcher:
 async def test_members_are_counted_and_leave_nothing(
     members: list[Member], place: PostgresPlace
 ) -> None:
-    ann, bob, cid = members
+    ann, _, cid = members
     await ann.cluster._beat()
     assert ann.cluster.members == 3
     await cid.leave()
