@@ -29,6 +29,7 @@ from tests.support.transcript import Question
 # Seconds: longer than a lease and its take-over, so that someone else continues.
 FROZEN = LEASE_SECONDS + 4.0
 WORDS = 400
+SKEW = 90.0  # seconds between the clocks of two processes: leases do not depend on them
 ROUND = 240.0  # seconds of one seed in a soak
 
 
@@ -51,7 +52,7 @@ async def several(
     made: list[SharedBots] = []
 
     def make(environ: object) -> SharedBots:
-        made.append(SharedBots(pool, folder, environ, url=url, count=count))  # type: ignore[arg-type]
+        made.append(SharedBots(pool, folder, environ, url=url, count=count, skew=SKEW))  # type: ignore[arg-type]
         return made[0]
 
     async with new_world(platform, pool, folder, make) as world:

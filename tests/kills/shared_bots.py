@@ -30,9 +30,9 @@ _OWN = ("migrations", "sqlite_sequence", "process")  # not copied
 
 
 class SharedBots:
-    """`count` processes. Implements `tests.kills.world.Bot`.
+    """`count` processes on the database `url`. Implements `tests.kills.world.Bot`.
 
-    `urls` are DATABASE_URL of each process, such as through a proxy; `url` is the server's own.
+    The clock of each is `skew` seconds ahead of the one before.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SharedBots:
         *,
         url: str,
         count: int = 2,
-        urls: Callable[[int], str] | None = None,
+        skew: float = 0.0,
     ) -> None:
         self.folder, self.url = folder, url
         self.next_runs: list[BotRun] = []
@@ -51,7 +51,7 @@ class SharedBots:
             RestartingBot(
                 pool,
                 folder / f"bot{number}",
-                {**environ, "DATABASE_URL": urls(number) if urls else url},
+                {**environ, "DATABASE_URL": url, "CLOCK_OFFSET": str(number * skew)},
             )
             for number in range(count)
         ]
