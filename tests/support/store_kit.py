@@ -249,7 +249,7 @@ def _rows_agree(db: Database) -> None:
 
 
 # ── the fixture of a schema ───────────────────────────────────────────────────────────────────
-async def _chat(path: Path) -> None:
+async def chat(path: Path) -> None:
     """Store one of each: an answered, running, concluded and waiting turn, and a reset."""
     async with SqliteStore.open(path, clock=ManualClock()) as store:
         done = await store.accept(said(2, route={"a": "b"}, attachments=()), [said(1, "so")])
@@ -296,7 +296,7 @@ def main() -> None:
     newest = load(MIGRATIONS)[-1].name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fixture.db"
-        asyncio.run(_chat(path))
+        asyncio.run(chat(path))
         with closing(sqlite3.connect(path)) as db, db:
             db.execute("UPDATE migrations SET applied_at = 1000")
         (FIXTURES / f"{newest}.sql").write_text(dump(path), encoding="utf-8")
