@@ -311,6 +311,7 @@ async def test_a_role_cannot_change_in_a_question_or_a_reply(world: World) -> No
             await world.library.change(number, fixed.uid, role=Role.SYSTEM, content=None)
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_every_list_uses_an_index(world: World) -> None:
     """Tables that grow (conversations, messages, turns) are never scanned."""
     from bot.store import views
