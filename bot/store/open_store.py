@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from bot.config.settings import Settings
 from bot.domain.errors import SettingsError, StoreUnavailable
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import migrate
 from bot.store.database import Database
 from bot.store.errors import translate_errors
 from bot.store.sqlite import SqliteStore
 from bot.store.store import SqlStore
+from bot.store.workload import file_size
 
 if TYPE_CHECKING:
     from bot.store.postgres.server import Server
@@ -45,8 +47,13 @@ def name_of(settings: Settings) -> str:
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────
 @asynccontextmanager
-async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[SqlStore]:
-    """Open the store for the bot. Raises what its `open` raises, and SettingsError."""
+async def open_store(
+    settings: Settings, clock: Clock, *, observer: Observer = NO_OBSERVER
+) -> AsyncIterator[SqlStore]:
+    """Open the store for the bot; `observer` hears of each call.
+
+    Raises what its `open` raises, and SettingsError.
+    """
     if settings.uses_postgres:
         from bot.store.postgres.store import PostgresStore
 
@@ -55,10 +62,12 @@ async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[SqlStore
             clock=clock,
             connections=settings.database_connections,
             erasure_list=settings.erasure_list,
+            observer=observer,
         ) as store:
             yield store
     else:
-        async with SqliteStore.open(settings.database_path, clock=clock) as store:
+        file = settings.database_path
+        async with SqliteStore.open(file, clock=clock, observer=observer) as store:
             yield store
 
 
@@ -119,6 +128,15 @@ def _open_file(path: Path, mode: str) -> Iterator[Database]:
     ):
         db.row_factory = sqlite3.Row
         yield db
+
+
+def size_of(settings: Settings, db: Database) -> int:
+    """The bytes of the database."""
+    if settings.uses_postgres:
+        from bot.store.postgres.store import database_size
+
+        return database_size(db)
+    return file_size(settings.database_path, db)
 
 
 # ── the schema ────────────────────────────────────────────────────────────────────────────────

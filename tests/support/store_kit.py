@@ -126,6 +126,7 @@ def connected(place: Place) -> Iterator[Database]:
             yield Session(postgres)
     else:
         with closing(sqlite3.connect(place)) as db, db:
+            db.row_factory = sqlite3.Row
             yield db
 
 
