@@ -43,10 +43,12 @@ from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster, LeaseStore
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 from bot.store.open_store import open_store
 from bot.store.store import SqlStore
 
@@ -60,7 +62,8 @@ and the page's buttons are small."""
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
-    are several workspaces. `leases` is None where no other process shares the database.
+    are several workspaces. `observer` hears what happens, for metrics. `leases` is None where no
+    other process shares the database.
     """
 
     store: SqlStore
@@ -70,20 +73,23 @@ class Resources:
     policy: PolicyRules
     rates: QuestionRates
     forgetter: Forgetter
-    exporter: Exporter
+    exports: PersonalExports
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
+    observer: Observer = NO_OBSERVER
     cluster: Cluster = field(default_factory=LocalCluster)
     leases: LeaseStore | None = None
 
 
 @contextlib.asynccontextmanager
-async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, clock: Clock, observer: Observer = NO_OBSERVER
+) -> AsyncIterator[Resources]:
     """Open the database, then the models; both are closed in reverse order."""
     async with (
         contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
-        open_store(settings, clock) as (store, cluster, leases),
+        open_store(settings, clock, observer=observer) as (store, cluster, leases),
     ):
         policy = PolicyRules(
             resolve_policy(settings),
@@ -118,10 +124,13 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
             forgetter=Forgetter(
                 store=store.privacy(), audit=store.audit(), forget_rules=policy.forget_person
             ),
-            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+            exports=PersonalExports(
+                exporter=Exporter(store=store.privacy(), audit=store.audit()), clock=clock
+            ),
             suspects=suspects,
             cluster=cluster,
             leases=leases,
+            observer=observer,
         )
 
 
@@ -189,6 +198,7 @@ def build_usage_reports(
         budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
         clock=clock,
         zone=settings.zone,
+        currency=lambda: policy.config.currency,
     )
 
 

@@ -1,8 +1,9 @@
-"""`threadline migrate`, `backup` and `restore`."""
+"""`threadline migrate`, `backup`, `restore` and `copy`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from bot.cli.parsers import Add
@@ -23,6 +24,9 @@ def add_database_commands(add: Add) -> None:
     backup.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
     restore = add("restore", _restore, "replace the database with a backup; stop the bot first")
     restore.add_argument("file", type=Path, metavar="FILE", help="a file written by `backup`")
+    copy = add("copy", _copy, "copy a database to or from PostgreSQL; stop the bot first")
+    copy.add_argument("source", metavar="FROM", help="sqlite:///FILE or postgresql://…")
+    copy.add_argument("target", metavar="TO", help="an empty database, named in the same way")
 
 
 def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
@@ -53,3 +57,13 @@ def _restore(settings: Settings, options: argparse.Namespace) -> None:
 def _require_file(settings: Settings, otherwise: str) -> None:
     if settings.uses_postgres:
         raise StoreError(otherwise)
+
+
+def _copy(_settings: Settings, options: argparse.Namespace) -> None:
+    from bot.store.postgres.copying import copy_database
+
+    def tell(table: str, rows: int) -> None:
+        print(f"{table}: {rows:,} rows", file=sys.stderr)
+
+    rows = copy_database(options.source, options.target, tell=tell)
+    print(f"copied and compared {sum(rows.values()):,} rows: now set DATABASE_URL to the copy")

@@ -238,7 +238,7 @@ def quoting(db: Database, platform: str, names: Sequence[str]) -> list[int]:
     labels = [label for name in names for label in (f"{name} wrote:", f"In reply to {name}:")]
     if not labels:
         return []
-    either = " OR ".join(["instr(content, ?)"] * len(labels))
+    either = " OR ".join(["instr(content, ?) > 0"] * len(labels))
     found = db.execute(
         "SELECT messages.id FROM messages"  # noqa: S608 - our words
         " JOIN conversations ON conversations.id = conversation_id"

@@ -16,11 +16,13 @@ from bot.config.settings import Settings
 from bot.domain.errors import SettingsError, StoreUnavailable
 from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster, LeaseStore
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import migrate
 from bot.store.database import Database
 from bot.store.errors import translate_errors
 from bot.store.sqlite import SqliteStore
 from bot.store.store import SqlStore
+from bot.store.workload import file_size
 
 if TYPE_CHECKING:
     from bot.store.postgres.server import Server
@@ -49,24 +51,25 @@ def name_of(settings: Settings) -> str:
 # ── the store ─────────────────────────────────────────────────────────────────────────────────
 @asynccontextmanager
 async def open_store(
-    settings: Settings, clock: Clock
+    settings: Settings, clock: Clock, *, observer: Observer = NO_OBSERVER
 ) -> AsyncIterator[tuple[SqlStore, Cluster, LeaseStore | None]]:
     """Open the store for the bot, and join the processes that share it.
 
-    The third is None where no other process may share it. Raises what its `open` raises, and
-    SettingsError.
+    The third is None where no other process may share it; `observer` hears of each call. Raises
+    what its `open` raises, and SettingsError.
     """
     if settings.uses_postgres:
-        async with _open_postgres(settings, clock) as (shared, cluster):
+        async with _open_postgres(settings, clock, observer) as (shared, cluster):
             yield shared, cluster, shared
     else:
-        async with SqliteStore.open(settings.database_path, clock=clock) as store:
+        file = settings.database_path
+        async with SqliteStore.open(file, clock=clock, observer=observer) as store:
             yield store, LocalCluster(), None
 
 
 @asynccontextmanager
 async def _open_postgres(
-    settings: Settings, clock: Clock
+    settings: Settings, clock: Clock, observer: Observer
 ) -> AsyncIterator[tuple[PostgresStore, Cluster]]:
     from bot.store.cluster.cluster import PostgresCluster
     from bot.store.postgres.store import PostgresStore
@@ -80,6 +83,7 @@ async def _open_postgres(
             connections=settings.database_connections,
             erasure_list=settings.erasure_list,
             process=cluster.process,
+            observer=observer,
         ) as store,
         cluster.joined(),
     ):
@@ -147,6 +151,15 @@ def _open_file(path: Path, mode: str) -> Iterator[Database]:
     ):
         db.row_factory = sqlite3.Row
         yield db
+
+
+def size_of(settings: Settings, db: Database) -> int:
+    """The bytes of the database."""
+    if settings.uses_postgres:
+        from bot.store.postgres.store import database_size
+
+        return database_size(db)
+    return file_size(settings.database_path, db)
 
 
 # ── the schema ────────────────────────────────────────────────────────────────────────────────

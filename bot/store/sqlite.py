@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store.connection import open_readers, open_writer
 from bot.store.erasure_list import ErasureList, apply_missing
 from bot.store.health import HealthMonitor
@@ -21,6 +23,7 @@ from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.privacy import SqlitePrivacy
 from bot.store.purge import Purger
 from bot.store.store import SqlStore
+from bot.store.workload import file_size
 
 _READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
 
@@ -37,15 +40,16 @@ class SqliteStore(SqlStore):
         clock: Clock,
         migrations: Path = MIGRATIONS,
         busy_timeout: float = 5.0,
+        observer: Observer = NO_OBSERVER,
     ) -> AsyncIterator[Self]:
         """Lock the file, check it for damage, migrate it and connect to it.
 
         On exit, waits for the operations that have started, disconnects and unlocks.
 
         `migrations` is the directory of the SQL files. `busy_timeout` is how many seconds to wait
-        for another program's lock (a backup, a shell). Raises InUse if another process has the
-        database, MigrationError, StoreUnavailable, or StoreError if the list of erasures cannot be
-        read.
+        for another program's lock (a backup, a shell). `observer` hears of each call. Raises InUse
+        if another process has the database, MigrationError, StoreUnavailable, or StoreError if the
+        list of erasures cannot be read.
         """
         with exclusive_lock(path):
             await asyncio.to_thread(check_at_start, path)
@@ -56,7 +60,7 @@ class SqliteStore(SqlStore):
                 open_readers(path, count=_READERS, busy_timeout=busy_timeout) as reading,
                 open_readers(path, count=1, busy_timeout=busy_timeout) as reading_files,
             ):
-                monitor = HealthMonitor(path, clock=clock)
+                monitor = HealthMonitor(path, clock=clock, observer=observer)
                 writer = monitor.wrap(writing, writes=True)
                 readers = monitor.wrap(reading, writes=False)
                 purger = Purger(writer=writer, readers=readers)
@@ -67,6 +71,7 @@ class SqliteStore(SqlStore):
                     clock=clock,
                     monitor=monitor,
                     purger=purger,
+                    size=partial(file_size, path),
                     privacy=SqlitePrivacy(
                         path=path, writer=writer, readers=readers, clock=clock, purger=purger
                     ),

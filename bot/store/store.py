@@ -8,7 +8,7 @@ Invariant: a transition is one transaction: cancelling its caller never leaves h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import chain
@@ -18,6 +18,7 @@ from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.inbox import Accepted, Change, Incoming, Receipt
+from bot.domain.operation import StoreLoad
 from bot.domain.turns import Claim, Death, Fence
 from bot.ports.clock import Clock
 from bot.store import (
@@ -29,10 +30,12 @@ from bot.store import (
     files,
     locks,
     messages,
+    overview,
     process,
     queries,
     retries,
     turns,
+    workload,
 )
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqlAttachments
@@ -84,13 +87,14 @@ class SqlStore(FileOperations):
         monitor: HealthMonitor,
         purger: Purger,
         privacy: SqlPrivacy,
+        size: Callable[[Database], int],
         process: str | None = None,
     ) -> None:
         shared = _Shared(
             writer=writer, readers=readers, file_reader=file_reader, clock=clock, purger=purger
         )
         super().__init__(**shared)
-        self._shared, self._monitor = shared, monitor
+        self._shared, self._monitor, self._size = shared, monitor, size
         self._attachments = SqlAttachments(**shared)
         self._contexts = SqlContexts(writer=writer, readers=readers, clock=clock)
         self._audit = SqlAudit(writer=writer, readers=readers, clock=clock)
@@ -129,6 +133,10 @@ class SqlStore(FileOperations):
     def health(self) -> Health:
         """Whether the database works now."""
         return self._monitor.health()
+
+    async def load(self) -> StoreLoad:
+        """How much there is to do, and the size of the database. Raises StoreUnavailable."""
+        return StoreLoad(await self._unfinished(), await self._read(self._size))
 
     def library(self) -> SqlLibrary:
         """The same database as records."""
@@ -241,6 +249,9 @@ class SqlStore(FileOperations):
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     _list_unfinished = reads(queries.list_unfinished)
     is_busy = reads(queries.is_busy)
+    _unfinished = reads(workload.unfinished)
+    list_unfinished_turns = reads(overview.list_unfinished_turns)
+    budget_statuses = reads(overview.budget_statuses)
     suspects = reads(process.suspects)
     recent_questions = reads(fairness.recent_questions)
     has_several_workspaces = reads(fairness.has_several_workspaces)

@@ -20,6 +20,7 @@ from bot.domain.turns import Claim, Outcome, Suspect
 from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster, TurnLease
 from bot.ports.store import Store
+from bot.ports.tracing import NullTracer, Tracer
 from bot.turns.quarantine import Quarantine
 
 log = structlog.stdlib.get_logger(__name__)
@@ -111,9 +112,10 @@ class Scheduler:
         clock: Clock,
         suspects: Sequence[Suspect] = (),
         cluster: Cluster | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._store, self._work, self._clock = store, work, clock
-        self._cluster = cluster or LocalCluster()
+        self._cluster, self._tracer = cluster or LocalCluster(), tracer or NullTracer()
         self._quarantine = Quarantine(clock, suspects)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._interrupts: dict[int, Interrupt] = {}
@@ -237,8 +239,11 @@ class Scheduler:
 
     async def _run(self, claim: Claim, interrupt: Interrupt) -> None:
         try:
-            with structlog.contextvars.bound_contextvars(
-                turn=claim.fence.turn, conversation=str(claim.conversation.key)
+            with (
+                structlog.contextvars.bound_contextvars(
+                    turn=claim.fence.turn, conversation=str(claim.conversation.key)
+                ),
+                self._tracer.attempt(claim),
             ):
                 async with self._quarantine.isolation(claim) as suspect:
                     if suspect:

@@ -14,6 +14,7 @@ from bot.domain.turns import Claim, Outcome, Suspect
 from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster
 from bot.ports.store import Store
+from bot.ports.tracing import Tracer
 from bot.turns.scheduler import Interrupt, Scheduler
 
 
@@ -31,8 +32,11 @@ class SharedScheduler(Scheduler):
         clock: Clock,
         cluster: Cluster,
         suspects: Sequence[Suspect] = (),
+        tracer: Tracer | None = None,
     ) -> None:
-        super().__init__(store=store, work=work, clock=clock, suspects=suspects, cluster=cluster)
+        super().__init__(
+            store=store, work=work, clock=clock, suspects=suspects, cluster=cluster, tracer=tracer
+        )
         self._look: Callable[[], None] = lambda: None
         cluster.listen(SignalKind.WAKE, self._on_wake)
         cluster.listen(SignalKind.INTERRUPT, self._on_interrupt)

@@ -126,6 +126,7 @@ def connected(place: Place) -> Iterator[Database]:
             yield Session(postgres)
     else:
         with closing(sqlite3.connect(place)) as db, db:
+            db.row_factory = sqlite3.Row
             yield db
 
 
@@ -141,12 +142,19 @@ def change(place: Place, sql: str, *parameters: object) -> None:
         db.execute(sql, parameters)
 
 
+def in_memory() -> sqlite3.Connection:
+    """An empty SQLite database with the newest schema, for transitions as plain functions."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.row_factory = sqlite3.Row
+    schema = "".join(file.sql for file in load(MIGRATIONS))
+    db.executescript(f"PRAGMA foreign_keys = ON; {schema}")
+    return db
+
+
 def check(place: Place) -> None:
     """Assert the invariants, and on SQLite that the file is not damaged."""
     with connected(place) as db:
-        check_rows(db)
-        if isinstance(db, sqlite3.Connection):
-            check_file(db)
+        check_invariants(db)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -156,14 +164,14 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-def check_invariants(db: sqlite3.Connection) -> None:
-    """Assert the invariants that hold in every SQLite database after every transition."""
+def check_invariants(db: Database) -> None:
+    """Assert the invariants that hold in every database after every transition."""
     check_rows(db)
-    check_file(db)
+    if isinstance(db, sqlite3.Connection):
+        check_file(db)
 
 
 def check_rows(db: Database) -> None:
-    """Assert the invariants that hold in every database after every transition."""
     _indexes_are_dense_and_unique(db)
     _rows_agree(db)
 
@@ -249,7 +257,7 @@ def _rows_agree(db: Database) -> None:
 
 
 # ── the fixture of a schema ───────────────────────────────────────────────────────────────────
-async def _chat(path: Path) -> None:
+async def chat(path: Path) -> None:
     """Store one of each: an answered, running, concluded and waiting turn, and a reset."""
     async with SqliteStore.open(path, clock=ManualClock()) as store:
         done = await store.accept(said(2, route={"a": "b"}, attachments=()), [said(1, "so")])
@@ -296,7 +304,7 @@ def main() -> None:
     newest = load(MIGRATIONS)[-1].name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fixture.db"
-        asyncio.run(_chat(path))
+        asyncio.run(chat(path))
         with closing(sqlite3.connect(path)) as db, db:
             db.execute("UPDATE migrations SET applied_at = 1000")
         (FIXTURES / f"{newest}.sql").write_text(dump(path), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -12,6 +13,7 @@ from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
 from bot.ports.clock import Clock
 from bot.store import locks
+from bot.store.database import Database
 from bot.store.erasure_list import ErasureList
 from bot.store.health import Runner
 from bot.store.operations import reads, writes, writes_at
@@ -22,12 +24,12 @@ from bot.store.purge import Purger
 
 log = structlog.stdlib.get_logger(__name__)
 
-_TABLES = (
-    "messages, turns, conversations, pages, attachments, files, chunks, discarded_files, extracts,"
-    " extract_images, summaries, feedback, audit, tombstones, commands, refusals_told,"
-    " policy_overrides, usage_by_day, model_requests"
-)
 _VACUUM_SECONDS = 600.0
+
+
+def _table_names(db: Database) -> Sequence[str]:
+    found = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    return [row["tablename"] for row in found]
 
 
 class PostgresPrivacy(SqlPrivacy):
@@ -78,13 +80,15 @@ class PostgresPrivacy(SqlPrivacy):
         for entry in missing:
             await self._apply(entry)
         if missing:
+            await self.overwrite()
             log.warning("the database had people who were erased", erasures=len(missing))
 
     async def overwrite(self) -> bool:
         """Free the space of what was erased. Copies in the server's log and in backups stay."""
         await self._purger.finish()
         try:
-            await self._connections.execute(f"VACUUM {_TABLES}", seconds=_VACUUM_SECONDS)
+            tables = ", ".join(await self._tables())
+            await self._connections.execute(f"VACUUM {tables}", seconds=_VACUUM_SECONDS)
         except StoreUnavailable:
             return False
         return True
@@ -92,5 +96,6 @@ class PostgresPrivacy(SqlPrivacy):
     _add = writes_at(erasures.add, lock=locks.everything)
     _join = writes(erasures.join, lock=locks.everything)
     _all = reads(erasures.salt_and_entries)
+    _tables = reads(_table_names)
     _missing = reads(erasures.missing)
     _apply = writes_at(erasures.apply, lock=locks.everything)

@@ -10,6 +10,7 @@ from typing import Self, TypedDict
 
 from bot.domain.cluster import Look
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import leases, locks
 from bot.store.database import Database
 from bot.store.health import HealthMonitor, MonitoredRunner
@@ -52,19 +53,22 @@ class PostgresStore(SqlStore):
         connections: int = CONNECTIONS,
         erasure_list: Path | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        observer: Observer = NO_OBSERVER,
         process: str | None = None,
     ) -> AsyncIterator[Self]:
         """Migrate the database and connect to it, as a process of the bot.
 
         On exit, waits for the operations that have started and disconnects.
 
-        `connections` is how many there may be. `erasure_list` is the file with a copy of the list
-        of erasures. `process` is the id with which this process holds turns; None if no other one
-        uses the database. Raises MigrationError, StoreUnavailable, or StoreError if that file
-        cannot be used.
+        `connections` is how many there may be, `observer` hears of each call. `erasure_list` is the
+        file with a copy of the list of erasures. `process` is the id with which this process holds
+        turns; None if no other one uses the database. Raises MigrationError, StoreUnavailable, or
+        StoreError if that file cannot be used.
         """
         await asyncio.to_thread(migrate, server)
-        connected = cls._connected(server, clock, connections, erasure_list, limits, process)
+        connected = cls._connected(
+            server, clock, connections, erasure_list, limits, observer, process
+        )
         async with connected as store, store._running():
             yield store
 
@@ -88,6 +92,7 @@ class PostgresStore(SqlStore):
         connections: int,
         erasure_list: Path | None,
         limits: Limits = DEFAULT_LIMITS,
+        observer: Observer = NO_OBSERVER,
         process: str | None = None,
     ) -> AsyncIterator[Self]:
         readers = max(1, (connections - _FILE_READERS) // _READERS_PART)
@@ -99,7 +104,9 @@ class PostgresStore(SqlStore):
                 server, size=_FILE_READERS, role="files", limits=limits
             ) as reading_files,
         ):
-            monitor = HealthMonitor(server.name, clock=clock, probe=_write_something)
+            monitor = HealthMonitor(
+                server.name, clock=clock, probe=_write_something, observer=observer
+            )
             shared = _Shared(
                 writer=monitor.wrap(Writer(writing), writes=True),
                 readers=monitor.wrap(Readers(reading), writes=False),
@@ -118,6 +125,7 @@ class PostgresStore(SqlStore):
                 purger=purger,
                 privacy=privacy,
                 process=process,
+                size=database_size,
             )
             async with monitor.probing(shared["writer"]):
                 yield store
@@ -145,6 +153,12 @@ class PostgresStore(SqlStore):
     _reap = writes(leases.reap)
     _release = writes(leases.release)
     _accept = writes_at(erasures.accept, lock=locks.by_incoming)
+
+
+def database_size(db: Database) -> int:
+    """The bytes of the database, without the server's log."""
+    (size,) = db.execute("SELECT pg_database_size(current_database())").fetchall()[0]
+    return int(size)
 
 
 def _write_something(db: Database) -> None:
