@@ -84,8 +84,9 @@ def _body(as_json: type[BaseModel], as_form: type[BaseModel]) -> dict[str, Any]:
 
 def referenced_schemas(*bodies: type[BaseModel]) -> dict[str, Any]:
     """The schemas of errors, and of `bodies` that endpoints read without FastAPI."""
+    models: tuple[type[BaseModel], ...] = (*bodies, schemas.Error, schemas.Invalid)
     named: list[tuple[type[BaseModel], Literal["validation"]]] = [
-        (model, "validation") for model in (*bodies, schemas.Error, schemas.Invalid)
+        (model, "validation") for model in models
     ]
     found: dict[str, Any] = models_json_schema(named, ref_template=_REF)[1]["$defs"]
     return found
