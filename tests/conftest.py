@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from bot.store.store import SqlStore
 from tests.support.fork_server import SWITCH
+from tests.support.postgres_server import MISSING, SharedServer, binaries, join
+from tests.support.store_kit import Place, PostgresPlace, check, opened
 
 # Before collection, in the controlling process and in every worker.
 os.environ.setdefault(SWITCH, "1")
@@ -38,6 +41,37 @@ def _reset_logs() -> Iterator[None]:
     """Commands that a test runs in this process configure the log."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    """The run's PostgreSQL server: all workers share it."""
+    if binaries() is None:
+        pytest.skip(MISSING)
+    base = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    server = join(base.parent if is_worker else base)
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where a store is to be opened: the test runs on both engines."""
+    if request.param == "sqlite":
+        yield tmp_path / "store.db"
+        return
+    server: SharedServer = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield PostgresPlace(url)
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[SqlStore]:
+    """An open store on each engine, whose invariants are checked afterwards."""
+    async with opened(place) as store:
+        yield store
+    check(place)
 
 
 # ── what a run costs ──────────────────────────────────────────────────────────────────────────

@@ -25,7 +25,7 @@ _SENTENCES = {
     404: "There is nothing with this id, or it is another user's.",
     409: "It is not possible at this moment; the error says why.",
     413: "The request is too long, for the server or for the model.",
-    429: "Too many wrong tokens came, or this user waits for too many answers.",
+    429: "Too many wrong tokens came, or this user waits for too many answers, or asks too often.",
     502: "The model failed.",
     503: "The model or the database cannot be reached now.",
     504: "The model took too long.",
@@ -84,8 +84,9 @@ def _body(as_json: type[BaseModel], as_form: type[BaseModel]) -> dict[str, Any]:
 
 def referenced_schemas(*bodies: type[BaseModel]) -> dict[str, Any]:
     """The schemas of errors, and of `bodies` that endpoints read without FastAPI."""
+    models: tuple[type[BaseModel], ...] = (*bodies, schemas.Error, schemas.Invalid)
     named: list[tuple[type[BaseModel], Literal["validation"]]] = [
-        (model, "validation") for model in (*bodies, schemas.Error, schemas.Invalid)
+        (model, "validation") for model in models
     ]
     found: dict[str, Any] = models_json_schema(named, ref_template=_REF)[1]["$defs"]
     return found
