@@ -227,7 +227,11 @@ def join(meeting: Path) -> SharedServer:
                 return _connect(note)
         command = [sys.executable, "-m", "tests.support.postgres_server", str(note)]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        guardian = os.posix_spawn(sys.executable, command, environment, setsid=True)
+        quiet = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+        quiet += [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
+        guardian = os.posix_spawn(
+            sys.executable, command, environment, setsid=True, file_actions=quiet
+        )
         until = time.monotonic() + START_SECONDS
         note.unlink(missing_ok=True)
         while not note.exists():
