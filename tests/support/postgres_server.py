@@ -2,7 +2,7 @@
 
 The first process that needs it starts a guardian (`python -m tests.support.postgres_server`), which
 starts the server and stops it once no process is connected to the guardian any more. So the server
-ends with the run, also when the run is killed. Each test gets a database of its own: a copy of one
+ends with the run, also when the run is killed. Each test gets a separate database: a copy of one
 that has the newest schema.
 
 Durability is off (fsync), except for `durable` servers, which a test starts for itself.
@@ -93,7 +93,7 @@ class PostgresServer:
         return self.url(name)
 
     def drop(self, name: str) -> None:
-        """Delete a database, whoever is connected."""
+        """Delete a database, even while there are connections to it."""
         self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def start(self, settings: Mapping[str, str] | None = None) -> None:
