@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
 from bot.common.clock import SystemClock
+from bot.common.local_cluster import LocalCluster
 from bot.common.retry import retry_while_unavailable
 from bot.config.fields import split
 from bot.config.model_names import is_pattern
@@ -26,7 +27,9 @@ from bot.context.budgets import ContextBudgets
 from bot.context.context_ports import ContextPorts, TurnOptions
 from bot.context.estimates import TokenEstimates
 from bot.context.report import WindowReporter
+from bot.domain.cluster import Signal, SignalKind
 from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import CountedQuestion
 from bot.domain.policy import Override
 from bot.domain.turns import Suspect
 from bot.llm.model_server import ModelOptions
@@ -39,6 +42,7 @@ from bot.policy.rules import PolicyRules
 from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster, LeaseStore
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
@@ -58,7 +62,8 @@ and the page's buttons are small."""
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
-    are several workspaces. `observer` hears what happens, for metrics.
+    are several workspaces. `observer` hears what happens, for metrics. `leases` is None where no
+    other process shares the database.
     """
 
     store: SqlStore
@@ -72,6 +77,8 @@ class Resources:
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
     observer: Observer = NO_OBSERVER
+    cluster: Cluster = field(default_factory=LocalCluster)
+    leases: LeaseStore | None = None
 
 
 @contextlib.asynccontextmanager
@@ -82,15 +89,29 @@ async def open_resources(
     async with (
         contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
-        open_store(settings, clock, observer=observer) as store,
+        open_store(settings, clock, observer=observer) as (store, cluster, leases),
     ):
-        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
+        policy = PolicyRules(
+            resolve_policy(settings),
+            calm=CALM_PLATFORMS,
+            changed=lambda: cluster.send(Signal(SignalKind.POLICY)),
+        )
+
+        async def read_overrides(_: Signal) -> None:
+            policy.set_overrides(await _read_overrides(store, clock))
+
+        cluster.listen(SignalKind.POLICY, read_overrides)
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
-        rates, is_shared = QuestionRates(policy, clock), False
+        is_shared = False
+
+        async def stored() -> Sequence[CountedQuestion]:
+            return await store.recent_questions(clock.time() - MINUTE)
+
+        rates = QuestionRates(policy, clock, stored if leases is not None else None)
         with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
-            rates.restore(await store.recent_questions(clock.time() - MINUTE))
+            rates.restore(await stored())
             is_shared = await store.has_several_workspaces()
         yield Resources(
             store=store,
@@ -107,6 +128,8 @@ async def open_resources(
                 exporter=Exporter(store=store.privacy(), audit=store.audit()), clock=clock
             ),
             suspects=suspects,
+            cluster=cluster,
+            leases=leases,
             observer=observer,
         )
 

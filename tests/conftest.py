@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
@@ -73,6 +74,19 @@ async def store(place: Place) -> AsyncIterator[SqlStore]:
     check(place)
 
 
+# ── what a run costs ──────────────────────────────────────────────────────────────────────────
+# Every worker of a run collects all tests. Tests and modules live as long as the process, so no
+# garbage collection visits it: not while the modules are imported, and not during the tests.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave everything collected out of garbage collections."""
+    gc.enable()
+    gc.freeze()
+
+
+# ── the order of the tests ────────────────────────────────────────────────────────────────────
 # xdist first gives each worker one block of the tests. Page tests share a browser and a bot per
 # worker, so they stay in one block.
 BROWSER = "test_page_"

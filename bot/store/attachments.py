@@ -10,7 +10,7 @@ import asyncio
 
 from bot.domain.attachments import Download, Extract
 from bot.ports.clock import Clock
-from bot.store import attachment_contents, attachment_rows, files, locks
+from bot.store import attachment_contents, attachment_rows, files, leases, locks
 from bot.store.health import Runner
 from bot.store.operations import reads, writes, writes_at
 from bot.store.purge import Purger
@@ -42,6 +42,11 @@ class SqlAttachments(FileOperations):
     read_bytes = reads_files(files.read)
     read_extract = reads_files(attachment_contents.read_extract)
 
+    async def claim(self, attachment: int) -> bool | None:
+        if self.process is None:
+            return True
+        return await self._claim(attachment, self.process)
+
     async def save_bytes(self, attachment: int, download: Download) -> str | None:
         digest = await compute_digest(download.data)
         async with self._staging({digest: download.data}):
@@ -59,6 +64,7 @@ class SqlAttachments(FileOperations):
             while await self._delete_old_image_chunk(digest, first):
                 pass
 
+    _claim = writes(leases.claim_attachment, lock=locks.by_attachment)
     _save_bytes = writes_at(attachment_contents.save_bytes, lock=locks.by_attachment)
     _save_extract = writes(attachment_contents.save_extract, lock=locks.by_digest)
     _delete_old_image_chunk = writes(

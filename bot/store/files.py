@@ -16,6 +16,9 @@ CHUNK_BYTES = 256 * 1024
 """The most that one commit writes of a file, so that other writes do not wait longer than for a
 few of their own kind (measured: docs/decisions/2026-11-29-attachments-in-chunks.md)."""
 
+STAGED_SECONDS = 86_400.0
+"""A file that another process has staged for longer is a dead one's. (Staging takes seconds.)"""
+
 FILE = 0  # the part that is the file itself
 END = 2**62  # above every part
 
@@ -87,9 +90,12 @@ def unstage(db: Database, digests: Sequence[str]) -> None:
     )
 
 
-def unstage_all(db: Database) -> None:
-    """Delete the files that a dead process had staged."""
-    db.execute("DELETE FROM files WHERE is_staged = 1")
+def unstage_all(db: Database, *, before: float | None = None) -> None:
+    """Delete the files that a dead process had staged; with `before`, those begun before then."""
+    if before is None:
+        db.execute("DELETE FROM files WHERE is_staged = 1")
+    else:
+        db.execute("DELETE FROM files WHERE is_staged = 1 AND created_at < ?", (before,))
 
 
 def purge_chunk(db: Database) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.common.local_cluster import LocalCluster
 from bot.config.settings import Settings
 from bot.domain.errors import SettingsError, StoreUnavailable
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster, LeaseStore
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import migrate
 from bot.store.database import Database
@@ -24,6 +26,7 @@ from bot.store.workload import file_size
 
 if TYPE_CHECKING:
     from bot.store.postgres.server import Server
+    from bot.store.postgres.store import PostgresStore
 
 
 def server_of(settings: Settings) -> Server:
@@ -49,26 +52,46 @@ def name_of(settings: Settings) -> str:
 @asynccontextmanager
 async def open_store(
     settings: Settings, clock: Clock, *, observer: Observer = NO_OBSERVER
-) -> AsyncIterator[SqlStore]:
-    """Open the store for the bot; `observer` hears of each call.
+) -> AsyncIterator[tuple[SqlStore, Cluster, LeaseStore | None]]:
+    """Open the store for the bot, and join the processes that share it.
 
-    Raises what its `open` raises, and SettingsError.
+    The third is None where no other process may share it; `observer` hears of each call. Raises
+    what its `open` raises, and SettingsError.
     """
     if settings.uses_postgres:
-        from bot.store.postgres.store import PostgresStore
-
-        async with PostgresStore.open(
-            server_of(settings),
-            clock=clock,
-            connections=settings.database_connections,
-            erasure_list=settings.erasure_list,
-            observer=observer,
-        ) as store:
-            yield store
+        async with _open_postgres(settings, clock, observer) as (shared, cluster):
+            yield shared, cluster, shared
     else:
         file = settings.database_path
         async with SqliteStore.open(file, clock=clock, observer=observer) as store:
-            yield store
+            yield store, LocalCluster(), None
+
+
+@asynccontextmanager
+async def _open_postgres(
+    settings: Settings, clock: Clock, observer: Observer
+) -> AsyncIterator[tuple[PostgresStore, Cluster]]:
+    from bot.store.cluster.cluster import PostgresCluster
+    from bot.store.postgres.store import PostgresStore
+
+    server = server_of(settings)
+    cluster = PostgresCluster(server.conninfo, settings.database_listen_url or "")
+    async with (
+        PostgresStore.open(
+            server,
+            clock=clock,
+            connections=settings.database_connections,
+            erasure_list=settings.erasure_list,
+            process=cluster.process,
+            observer=observer,
+        ) as store,
+        cluster.joined(),
+    ):
+        try:
+            yield store, cluster
+        finally:  # before the others are told that this process leaves
+            with suppress(StoreUnavailable):
+                await store.release()
 
 
 @asynccontextmanager

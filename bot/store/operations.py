@@ -22,6 +22,9 @@ T = TypeVar("T")
 class Operations:
     """A class whose methods run on the database's connections."""
 
+    process: str | None = None
+    """The process's id, for what it holds; None where no other process shares the database."""
+
     def __init__(self, *, writer: Runner, readers: Runner, clock: Clock) -> None:
         self._write, self._read = writer.run, readers.run
         self._clock = clock

@@ -43,7 +43,14 @@ def _count(db: Database, running: int) -> None:
     )
 
 
-def record_shutdown(db: Database) -> None:
+def record_shutdown(db: Database, process: str | None = None) -> None:
+    """`process` is the one that ends where several share the database: others still hold turns."""
+    if process is not None:
+        db.execute(
+            "UPDATE turns SET held = 0 WHERE state <> 'done' AND held = 1 AND holder = ?",
+            (process,),
+        )
+        return
     _release(db)
     db.execute("UPDATE process SET alive = 0")
 
@@ -57,6 +64,12 @@ def hold(db: Database, fence: Fence, *, held: bool = True) -> None:
         "UPDATE turns SET held = ? WHERE id = ? AND attempt = ? AND state <> 'done'",
         (held, fence.turn, fence.attempt),
     )
+    if not held:  # another process may have what the turn waits for
+        db.execute(
+            "UPDATE turns SET holder = NULL, lease_until = NULL"
+            " WHERE id = ? AND attempt = ? AND state <> 'done'",
+            (fence.turn, fence.attempt),
+        )
 
 
 def suspects(db: Database) -> list[Suspect]:

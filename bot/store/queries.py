@@ -7,17 +7,24 @@ from bot.store import rows
 from bot.store.database import Database
 
 
-def list_unfinished(db: Database, platform: str) -> list[int]:
+def list_unfinished(db: Database, platform: str, process: str | None = None) -> list[int]:
     # An expression instead of the column makes SQLite start from the few unfinished turns, not from
     # all conversations of the platform.
     found = db.execute(
         "SELECT conversation_id FROM turns"
         " JOIN conversations ON conversations.id = conversation_id"
         " WHERE state <> 'done' AND platform || '' = ?"
-        " GROUP BY conversation_id ORDER BY min(turns.id)",
-        (platform,),
+        " AND (holder IS NULL OR holder = ?) GROUP BY conversation_id ORDER BY min(turns.id)",
+        (platform, process),
     )
     return [row["conversation_id"] for row in found]
+
+
+def is_busy(db: Database, conversation: int) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM turns WHERE conversation_id = ? AND state <> 'done' LIMIT 1", (conversation,)
+    )
+    return found.fetchone() is not None
 
 
 _MESSAGES = (

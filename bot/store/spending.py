@@ -35,6 +35,7 @@ def reserve(
     lines: Sequence[BudgetLine],
     quote: Quote,
     day: str,
+    process: str | None = None,
 ) -> Reserved | NotReserved:
     _require(db, spender)
     held: NotReserved | None = None
@@ -49,7 +50,7 @@ def reserve(
     if held is not None:
         return held
     sums = [budget_sums.hold(db, line, quote) for line in lines]
-    values = _values(spender, quote, sums, day, now)
+    values = _values(spender, quote, sums, day, now) | {"holder": process}
     return Reserved(rows.insert_row(db, "model_requests", values), has_room)
 
 
@@ -157,6 +158,14 @@ def settle_all(db: Database) -> None:
     _settle_left(db, db.execute("SELECT * FROM model_requests WHERE state = 'reserved'").fetchall())
 
 
+def settle_holder(db: Database, process: str) -> None:
+    """Settle the reservations of a process that has died."""
+    found = db.execute(
+        "SELECT * FROM model_requests WHERE state = 'reserved' AND holder = ?", (process,)
+    )
+    _settle_left(db, found.fetchall())
+
+
 def _settle_left(db: Database, found: Iterable[Row]) -> None:
     """By estimate: the input counts as sent, and the answer as long as it was last known to be.
 
@@ -209,7 +218,14 @@ def forget_channel(db: Database, key: ConversationKey, before_day: str, before: 
 class SqlSpending(Operations):
     """Implements `bot.ports.spending.SpendingStore`."""
 
-    reserve = writes_at(reserve, lock=locks.by_spender)
+    _reserve = writes_at(reserve, lock=locks.by_spender)
+
+    async def reserve(
+        self, spender: Spender, lines: Sequence[BudgetLine], quote: Quote, day: str
+    ) -> Reserved | NotReserved:
+        """See the port. A request of a process that dies is settled by estimate."""
+        return await self._reserve(spender, lines, quote, day, self.process)
+
     record_progress = writes(record_progress, lock=locks.nothing)
     settle = writes(settle, lock=locks.by_reservation)
     states = reads(budget_sums.states)

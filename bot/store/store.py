@@ -66,11 +66,11 @@ class _Shared(TypedDict):
     purger: Purger
 
 
-def _forget_old_state(db: Database, now: float) -> None:
+def _forget_old_state(db: Database, now: float, *, alone: bool) -> None:
     """Delete old records of commands and of budgets, and files that a dead process had begun to
-    write."""
+    write: `alone`, all that were begun."""
     commands.forget_old_commands(db, now)
-    files.unstage_all(db)
+    files.unstage_all(db, before=None if alone else now - files.STAGED_SECONDS)
     forget_old_sums(db, now)
 
 
@@ -88,6 +88,7 @@ class SqlStore(FileOperations):
         purger: Purger,
         privacy: SqlPrivacy,
         size: Callable[[Database], int],
+        process: str | None = None,
     ) -> None:
         shared = _Shared(
             writer=writer, readers=readers, file_reader=file_reader, clock=clock, purger=purger
@@ -101,6 +102,7 @@ class SqlStore(FileOperations):
         self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
         self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
+        self.process = self._spending.process = self._attachments.process = process
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -109,7 +111,7 @@ class SqlStore(FileOperations):
         """Record the start and the normal end of the process, so that a start detects a death."""
         with suppress(StoreUnavailable):  # a read-only or failing database stops neither
             await self._begin()
-            await self._forget_old_state()
+            await self._forget_old_state(alone=self.process is None)
         try:
             async with self._purger.running():
                 yield
@@ -120,10 +122,11 @@ class SqlStore(FileOperations):
     async def _begin(self) -> None:
         """Record the start once; at the latest before the first claim.
 
-        A claim before that would count turns that a dead process held as failed attempts.
+        A claim before that would count turns that a dead process held as failed attempts. Where
+        other processes live, the reaper counts deaths.
         """
         async with self._beginning:
-            if not self._begun:
+            if not self._begun and self.process is None:
                 self.death = await self._write(process.record_start)
                 self._begun = True
 
@@ -169,7 +172,6 @@ class SqlStore(FileOperations):
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold, lock=locks.by_fence)
-    record_shutdown = writes(process.record_shutdown)
     record_intent = writes(turns.record_intent, lock=locks.by_fence)
     record_removal = writes(turns.record_removal, lock=locks.by_fence)
     conclude = writes_at(turns.conclude, lock=locks.by_fence)
@@ -224,7 +226,13 @@ class SqlStore(FileOperations):
 
     async def claim(self, conversation: int) -> Claim | None:
         await self._begin()
-        return await self._claim(conversation)
+        return await self._claim(conversation, self.process)
+
+    async def record_shutdown(self) -> None:
+        await self._record_shutdown(self.process)
+
+    async def list_unfinished(self, platform: str) -> Sequence[int]:
+        return await self._list_unfinished(platform, self.process)
 
     async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         if not await self._record_shown(fence, page, channel, message_id):
@@ -235,10 +243,12 @@ class SqlStore(FileOperations):
     _erase = writes_at(edits.erase, lock=locks.by_source)
     _claim = writes_at(turns.claim, lock=locks.by_id)
     _record_shown = writes_at(turns.record_shown, lock=locks.by_page)
+    _record_shutdown = writes(process.record_shutdown)
     _forget_old_state = writes_at(_forget_old_state)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
-    list_unfinished = reads(queries.list_unfinished)
+    _list_unfinished = reads(queries.list_unfinished)
+    is_busy = reads(queries.is_busy)
     _unfinished = reads(workload.unfinished)
     list_unfinished_turns = reads(overview.list_unfinished_turns)
     budget_statuses = reads(overview.budget_statuses)

@@ -12,18 +12,19 @@ from dataclasses import replace
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Change, Effect
 from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
-from bot.store import contexts, edits, rows, spending
+from bot.store import contexts, edits, leases, rows, spending
 from bot.store.commands import record_command
 from bot.store.database import Database, Row
 
 
-def claim(db: Database, now: float, conversation: int) -> Claim | None:
+def claim(db: Database, now: float, conversation: int, process: str | None = None) -> Claim | None:
+    """See `Store.claim`. None also if another process holds the conversation's running turn."""
     turn = db.execute(
-        "SELECT id, state FROM turns WHERE conversation_id = ? AND state <> 'done'"
+        "SELECT id, state, holder FROM turns WHERE conversation_id = ? AND state <> 'done'"
         " ORDER BY state = 'waiting', id LIMIT 1",
         (conversation,),
     ).fetchone()
-    if turn is None:
+    if turn is None or turn["holder"] not in (None, process):
         return None
     if turn["state"] == "waiting":
         _start(db, conversation, turn["id"], now)
@@ -35,6 +36,8 @@ def claim(db: Database, now: float, conversation: int) -> Claim | None:
             " held = CASE WHEN deaths < ? AND lone_deaths = 0 THEN 1 ELSE 0 END WHERE id = ?",
             (now, SUSPECT_DEATHS, turn["id"]),
         )
+    if process is not None:
+        leases.grant(db, turn["id"], process)
     return _claimed(db, turn["id"])
 
 
@@ -224,6 +227,7 @@ def finish(db: Database, now: float, fence: Fence) -> None:
     """
     ended = db.execute(
         "UPDATE turns SET state = 'done', finished_at = :now, held = 0,"
+        " holder = NULL, lease_until = NULL,"
         " deaths = CASE WHEN lone_deaths < :most THEN 0 ELSE deaths END,"
         " lone_deaths = CASE WHEN lone_deaths < :most THEN 0 ELSE :most - 1 END"
         " WHERE id = :turn AND attempt = :attempt AND state = 'concluded'",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self, TypedDict
 
+from bot.domain.cluster import Look
 from bot.ports.clock import Clock
 from bot.ports.metrics import NO_OBSERVER, Observer
-from bot.store import locks
+from bot.store import leases, locks
 from bot.store.database import Database
 from bot.store.health import HealthMonitor, MonitoredRunner
-from bot.store.operations import writes_at
+from bot.store.operations import reads, writes, writes_at
 from bot.store.postgres import erasures
 from bot.store.postgres.migrations import migrate
 from bot.store.postgres.pool import DEFAULT_LIMITS, Limits, Readers, Writer, open_connections
@@ -53,17 +54,21 @@ class PostgresStore(SqlStore):
         erasure_list: Path | None = None,
         limits: Limits = DEFAULT_LIMITS,
         observer: Observer = NO_OBSERVER,
+        process: str | None = None,
     ) -> AsyncIterator[Self]:
         """Migrate the database and connect to it, as a process of the bot.
 
         On exit, waits for the operations that have started and disconnects.
 
         `connections` is how many there may be, `observer` hears of each call. `erasure_list` is the
-        file with a copy of the list of erasures. Raises MigrationError, StoreUnavailable, or
+        file with a copy of the list of erasures. `process` is the id with which this process holds
+        turns; None if no other one uses the database. Raises MigrationError, StoreUnavailable, or
         StoreError if that file cannot be used.
         """
         await asyncio.to_thread(migrate, server)
-        connected = cls._connect(server, clock, connections, erasure_list, limits, observer)
+        connected = cls._connect(
+            server, clock, connections, erasure_list, limits, observer, process
+        )
         async with connected as store, store._running():
             yield store
 
@@ -88,6 +93,7 @@ class PostgresStore(SqlStore):
         erasure_list: Path | None,
         limits: Limits = DEFAULT_LIMITS,
         observer: Observer = NO_OBSERVER,
+        process: str | None = None,
     ) -> AsyncIterator[Self]:
         readers = max(1, (connections - _FILE_READERS) // _READERS_PART)
         writers = max(1, connections - _FILE_READERS - readers)
@@ -118,11 +124,34 @@ class PostgresStore(SqlStore):
                 monitor=monitor,
                 purger=purger,
                 privacy=privacy,
+                process=process,
                 size=database_size,
             )
             async with monitor.probing(shared["writer"]):
                 yield store
 
+    # ── for bot.ports.cluster.LeaseStore ──────────────────────────────────────────────────────
+    async def look(self, platforms: Sequence[str], limit: int) -> Look:
+        """See the port."""
+        return await self._look(platforms, self._id, limit)
+
+    async def reap(self) -> Sequence[int]:
+        """See the port."""
+        return await self._reap()
+
+    async def release(self) -> None:
+        """See the port."""
+        await self._release(self._id)
+
+    @property
+    def _id(self) -> str:
+        if self.process is None:
+            raise RuntimeError("the store was opened without a process's id")
+        return self.process
+
+    _look = reads(leases.look)
+    _reap = writes(leases.reap)
+    _release = writes(leases.release)
     _accept = writes_at(erasures.accept, lock=locks.by_incoming)
 
 
