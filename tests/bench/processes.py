@@ -61,6 +61,7 @@ async def measure(server: PostgresServer, url: str, count: int) -> None:
         }  # fmt: skip
         bots = [BotProcess(folder / str(number), environ) for number in range(count)]
         for bot in bots:
+            bot.folder.mkdir()
             await stack.enter_async_context(bot)
         await sim.connected(count)
         _print(f"event → model request, {count} processes", await questions(driver, model))
