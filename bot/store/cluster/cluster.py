@@ -40,7 +40,7 @@ has renewed its own for this long: by then the others have come back, too."""
 
 EXCLUSIVE = "exclusive"
 POLL_SECONDS = 1.0
-LOOK_AGAIN = (SignalKind.WAKE, SignalKind.POLICY)
+LOOK_AGAIN = (SignalKind.WAKE, SignalKind.POLICY, SignalKind.LIVE)
 
 Handler = Callable[[Signal], Awaitable[None]]
 
