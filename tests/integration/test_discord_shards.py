@@ -132,7 +132,8 @@ async def test_the_last_tenth_of_a_days_sessions_is_kept(
 ) -> None:
     """Using up all of them would reset the token."""
     monkeypatch.setattr(session_starts, "LOOK_AGAIN_SECONDS", 0.05)
-    await sim.set_gateway(total=4)
+    monkeypatch.setattr(session_starts, "IDENTIFY_SECONDS", 0.0)
+    await sim.set_gateway(total=4, max_concurrency=1)
     inbox = FakeInbox()
     async with running(sim, inbox, shards=COUNT) as adapter:
         await until(lambda: "sessions" in adapter.health().details)
