@@ -4,11 +4,13 @@
 # nevertheless: FROM python:3.11.14-slim-bookworm@sha256:…
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /build
-COPY requirements.txt ./
+# requirements-otel.txt has OpenTelemetry, too: see docs/operating.md.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements*.txt ./
 # The pins are complete, so pip must not look for other releases. Compiled here, because the
 # container's file system may be read-only.
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements.txt \
+    && /venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r ${REQUIREMENTS} \
     && /venv/bin/python -m compileall -q /venv
 
 FROM python:3.11.14-slim-bookworm

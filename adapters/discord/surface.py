@@ -97,6 +97,10 @@ class DiscordSurface:
         """Stop typing."""
         await self._typing.stop()
 
+    async def abandon(self) -> None:
+        """See the port. Discord lets a typing indicator end after ten seconds."""
+        await self._typing.stop()
+
     # ── recovering ────────────────────────────────────────────────────────────────────────────
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
         """The ledger's pages, and those posted without their message ids being recorded."""

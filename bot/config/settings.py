@@ -41,6 +41,7 @@ from bot.config.fields import (
     SlackBotToken,
     SummaryModel,
     TimeZoneName,
+    Token,
     UserTokens,
     WebSocketUrl,
     split,
@@ -50,7 +51,7 @@ from bot.config.file import ConfigFile
 from bot.config.presets import KEY_VARIABLES
 from bot.config.problems import describe_problem, raise_any
 from bot.config.variables import Variables
-from bot.domain.model import ReasoningDisplay
+from bot.domain.model import DEMO, ReasoningDisplay
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are Threadline, a helpful assistant in a team's chat. Answer in the language of the "
@@ -123,14 +124,22 @@ class Settings(BaseModel):
     missed_question_hours: float = Field(default=12.0, ge=0)
     delete_reply_with_question: bool = False
     file_from_messages: FileMessages = 4
-    database_url: DatabaseUrl = "sqlite:///threadline.db"
+    database_url: DatabaseUrl = Field(default="sqlite:///threadline.db", repr=False)
+    database_listen_url: DatabaseUrl | None = Field(default=None, repr=False)
+    database_connections: int = Field(default=10, ge=3, le=100)
+    database_prepared_statements: bool = True
+    erasure_list: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)
     http_tokens: UserTokens | None = None
     http_allowed_hosts: HostNames = ""
     http_max_streams: int = Field(default=100, ge=1)
     web_opening: Path | None = None
+    metrics_token: Token | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     admins: AdminNames = ""
+    control_socket: Path | None = None
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
     ] = "INFO"
@@ -158,9 +167,29 @@ class Settings(BaseModel):
 
     # ── derived values ────────────────────────────────────────────────────────────────────────
     @property
+    def uses_postgres(self) -> bool:
+        """Whether the database is PostgreSQL; otherwise it is an SQLite file."""
+        return not self.database_url.startswith("sqlite:")
+
+    @property
     def database_path(self) -> Path:
-        """The path of the SQLite file."""
-        return Path(self.database_url.removeprefix("sqlite:///"))
+        """The path of the SQLite file; with PostgreSQL, where it would be by default.
+
+        Local files, such as the control socket, are beside it.
+        """
+        return Path(
+            "threadline.db" if self.uses_postgres else self.database_url.removeprefix("sqlite:///")
+        )
+
+    @property
+    def socket_path(self) -> Path:
+        """The bot's control socket. Symbolic links to one database file share it."""
+        if self.control_socket is not None:
+            return self.control_socket
+        if not self.database_url.startswith("sqlite:"):
+            return Path("threadline.sock")
+        database = self.database_path.resolve()
+        return database.with_name(f"{database.name}.sock")
 
     @property
     def attachment_bytes(self) -> int:
@@ -179,8 +208,8 @@ class Settings(BaseModel):
 
     @property
     def llm_chain(self) -> tuple[str, ...]:
-        """The models in order of preference; echo if neither `LLM` nor the file names one."""
-        return split(self.llm or "") or tuple(self.file.contents.llm) or ("echo",)
+        """The models in order of preference; demo if neither `LLM` nor the file names one."""
+        return split(self.llm or "") or tuple(self.file.contents.llm) or (DEMO,)
 
     @property
     def model_choices(self) -> tuple[str, ...]:
@@ -208,6 +237,11 @@ class Settings(BaseModel):
     def serves_web(self) -> bool:
         """Whether to open the HTTP port: if it is set, or if no platform is."""
         return self.http_port is not None or not self.has_platform
+
+    @property
+    def serves_metrics(self) -> bool:
+        """Whether to serve /metrics: on METRICS_PORT or, with a token, on the HTTP port."""
+        return self.metrics_port is not None or self.metrics_token is not None
 
     @property
     def serves_site(self) -> bool:

@@ -29,6 +29,7 @@ from bot.domain.errors import AttachmentError, BudgetHeld, NoBudget, PlatformErr
 from bot.domain.spending import Purpose, Spender
 from bot.ports.attachments import AttachmentStore, Extractor, LinkReader, Transcriber
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.platform import Adapter
 from bot.ports.spending import Meter
 
@@ -49,6 +50,9 @@ MAX_PENDING = 1_000
 GIVE_UP_SECONDS = 600.0
 """How long a download or a transcription is tried. The turn waits far shorter; later turns may
 still get the file."""
+
+ELSEWHERE_RETRY = Backoff(first=0.25, longest=2.0)
+"""The looks at an attachment that another process reads."""
 
 NETWORK_RETRY = Backoff(first=1.0, longest=60.0)
 
@@ -95,7 +99,8 @@ BUDGET_SECONDS = 5.0
 class AttachmentFetcher:
     """Implements `bot.ports.attachments.AttachmentProgress`. `max_bytes` is the largest file.
 
-    `meter` counts transcripts for the conversation's channel, and for no person.
+    `meter` counts transcripts for the conversation's channel, and for no person. `observer` hears
+    of each final state.
     """
 
     def __init__(
@@ -107,8 +112,9 @@ class AttachmentFetcher:
         clock: Clock,
         max_bytes: int,
         meter: Meter | None = None,
+        observer: Observer = NO_OBSERVER,
     ) -> None:
-        self._meter = meter
+        self._meter, self._observer = meter, observer
         self._store, self._adapters = store, adapters
         self._readers, self._clock = readers, clock
         self._max_bytes = max_bytes
@@ -170,6 +176,8 @@ class AttachmentFetcher:
 
     async def _settle(self, attachment: Attachment) -> None:
         """Bring an attachment to a final state."""
+        if not await self._is_ours(attachment):
+            return
         started = self._clock.monotonic()
         try:
             await self._read(attachment)
@@ -183,8 +191,18 @@ class AttachmentFetcher:
             omission = Omission.DAMAGED
         if omission is not None:
             await self._retry(lambda: self._store.omit(attachment.id, omission))
+        self._observer.attachment_settled(omission)
         seconds = round(self._clock.monotonic() - started, 3)
         log.debug("attachment settled", attachment=attachment.id, seconds=seconds)
+
+    async def _is_ours(self, attachment: Attachment) -> bool:
+        """Wait while another process reads the attachment; False if it has a final state then."""
+        for pause in ELSEWHERE_RETRY:
+            claimed = await self._retry(lambda: self._store.claim(attachment.id))
+            if claimed is not False:
+                return bool(claimed)
+            await self._clock.sleep(pause)
+        raise AssertionError("the pauses never end")
 
     async def _read(self, attachment: Attachment) -> None:
         """Download, store, read, and store what was read. Raises AttachmentError."""

@@ -49,6 +49,7 @@ def build_platforms(
             clock=clock,
             file_from_messages=settings.file_from_messages,
             members=lambda: cluster.members,
+            alone=cluster.exclusively,
         )
     return adapters
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from bot.common.local_cluster import UNLIMITED, Unlimited
 from bot.domain.cluster import Signal, SignalKind
+from bot.domain.turns import Fence
+from bot.ports.cluster import LeaseWatcher
 
 Changed = Callable[[frozenset[str]], Awaitable[None]]
 
@@ -71,7 +75,16 @@ class FakeCluster:
     def members(self) -> int:
         return len(self._all.processes)
 
-    async def send(self, signal: Signal) -> None:
+    is_steady = True
+
+    def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> Unlimited:
+        """No turn is ever lost."""
+        return UNLIMITED
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def send(self, signal: Signal) -> None:
         """No signals."""
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
