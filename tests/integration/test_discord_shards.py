@@ -238,3 +238,16 @@ async def test_a_process_without_shards_answers_and_waits(
     assert len(puts) == 1
     [registered] = [count for name, count in clusters.entered.items() if "commands" in name]
     assert registered == 2
+
+
+async def test_a_connection_that_is_given_up_while_it_opens_is_closed(
+    sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its shard may begin a session elsewhere; the gateway says nothing after the handshake."""
+    monkeypatch.setattr("adapters.discord.gateway.IDENTIFY_SECONDS", 0.2)
+    sim.server.gateway.greets = False
+    task = asyncio.create_task(adapter_for(sim).run(FakeInbox()))
+    await until(lambda: sim.server.gateway.connections)
+    await until(lambda: not sim.server.gateway.connections)
+    task.cancel()
+    await asyncio.wait((task,))
