@@ -30,6 +30,7 @@ from bot.operation.service_manager import ServiceManager
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.resources import Resources, build_models, open_resources
+from bot.tracing.setup import open_tracer
 from bot.wiring.platforms import build_platforms
 from bot.wiring.web import build_http_component, build_metrics_component, build_web
 
@@ -53,12 +54,15 @@ async def run(
     clock = SystemClock()
     supervisor = Supervisor(clock)
     monitoring = Monitoring(settings, clock, ServiceManager.from_environ(os.environ, os.getpid()))
-    async with open_resources(settings, clock, monitoring.observer) as resources:
-        platforms = build_platforms(settings, resources.models, clock)
+    async with (
+        open_tracer(os.environ) as tracer,
+        open_resources(settings, clock, monitoring.observer) as resources,
+    ):
+        platforms = build_platforms(settings, resources.models, clock, resources.cluster)
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
-        core = build_core(settings, resources, adapters, clock, supervisor.is_down)
-        monitoring.connect(core, resources, adapters, supervisor)
+        core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
+        monitoring.connect(core, resources, adapters, supervisor, resources.cluster.load)
         for component in (*_components(core, adapters), *monitoring.components()):
             supervisor.add(component)
         if source is not None:
@@ -75,7 +79,10 @@ async def run(
             gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock),
             core.meter.loading_prices(resources.models.default.split(",")),
         ):
-            with stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
+            with (
+                monitoring.problems.listening(),
+                stop_signals(signal.SIGTERM, signal.SIGINT) as stop,
+            ):
                 drain = partial(_drain, core, monitoring, settings.drain_seconds)
                 await run_until(stop, supervisor.run(), drain=drain)
 
@@ -96,6 +103,9 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+    if core.reaper is not None:
+        reap = core.reaper.run
+        yield Component("leases", run=reap, has_served=lambda: True, is_platform=False)
     yield Component("retention", run=core.retention.run, has_served=lambda: True, is_platform=False)
 
 

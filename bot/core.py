@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
+from bot.common.local_cluster import LocalCluster
 from bot.config.settings import Settings
 from bot.content.fetcher import AttachmentFetcher
 from bot.context.compaction import Compactor
 from bot.context.turn_attachments import AttachmentPorts
-from bot.domain import texts
+from bot.domain import privacy_texts, texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.turns import Claim
@@ -34,11 +36,14 @@ from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory
 from bot.ports.spending import BudgetSource
+from bot.ports.tracing import Tracer
 from bot.privacy.retention import RetentionKeeper
 from bot.resources import Resources, build_reporter, build_usage_reports
-from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
+from bot.turns.reaper import Reaper
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
+from bot.turns.shared_scheduler import SharedScheduler
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -47,7 +52,7 @@ log = structlog.stdlib.get_logger(__name__)
 class Core:
     """The inbox that adapters report to, and the scheduler behind it."""
 
-    store: SqliteStore
+    store: SqlStore
     inbox: DurableInbox
     scheduler: Scheduler
     fetcher: AttachmentFetcher
@@ -55,6 +60,7 @@ class Core:
     meter: BudgetMeter
     retention: RetentionKeeper
     runner: TurnRunner
+    reaper: Reaper | None = None
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -86,6 +92,7 @@ def build_core(
     clock: Clock,
     is_down: Callable[[str], bool] = lambda _platform: False,
     budgets: BudgetSource | None = None,
+    tracer: Tracer | None = None,
 ) -> Core:
     """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform.
 
@@ -116,17 +123,60 @@ def build_core(
         is_shared=resources.is_shared,
         observer=resources.observer,
     )
-    scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
+    scheduler = _build_scheduler(resources, runner, clock, tracer)
     intake = AttachmentIntake(
         fetcher,
         adapters,
         max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
         max_links=settings.links_per_message,
     )
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets, tracer)
     days = resources.policy.retention_days
-    retention = RetentionKeeper(store=store.privacy(), days=days, clock=clock, zone=settings.zone)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner)
+    retention = RetentionKeeper(
+        store=store.privacy(),
+        days=days,
+        clock=clock,
+        zone=settings.zone,
+        alone=partial(resources.cluster.exclusively, "retention"),
+    )
+    reaper = _build_reaper(resources, scheduler, inbox, adapters, is_down)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner, reaper)
+
+
+def _build_scheduler(
+    resources: Resources, runner: TurnRunner, clock: Clock, tracer: Tracer | None
+) -> Scheduler:
+    store, cluster, suspects = resources.store, resources.cluster, resources.suspects
+    if isinstance(cluster, LocalCluster):
+        return Scheduler(
+            store=store, work=runner.run, clock=clock, suspects=suspects, tracer=tracer
+        )
+    return SharedScheduler(
+        store=store,
+        work=runner.run,
+        clock=clock,
+        suspects=suspects,
+        cluster=cluster,
+        tracer=tracer,
+    )
+
+
+def _build_reaper(
+    resources: Resources,
+    scheduler: Scheduler,
+    inbox: DurableInbox,
+    adapters: Mapping[str, Adapter],
+    is_down: Callable[[str], bool],
+) -> Reaper | None:
+    """What takes over from other processes, where there may be some."""
+    if resources.leases is None or not isinstance(scheduler, SharedScheduler):
+        return None
+    return Reaper(
+        store=resources.leases,
+        cluster=resources.cluster,
+        scheduler=scheduler,
+        platforms=lambda: [n for n in adapters if inbox.has_connected(n) and not is_down(n)],
+    )
 
 
 def _build_meter(
@@ -180,6 +230,7 @@ def _build_inbox(
     intake: AttachmentIntake,
     clock: Clock,
     budgets: BudgetSource | None,
+    tracer: Tracer | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
     edits = EditHandler(
@@ -208,7 +259,15 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
-                **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
+                **PrivacyCommands(
+                    store=store,
+                    forgetter=resources.forgetter,
+                    exports=resources.exports,
+                    without_files={
+                        "web": privacy_texts.EXPORT_ON_PAGE,
+                        "console": privacy_texts.HOW_TO_EXPORT,
+                    },
+                ).handlers(),
                 **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
             },
         ),
@@ -221,4 +280,5 @@ def _build_inbox(
         rates=resources.rates,
         policy=resources.policy,
         observer=resources.observer,
+        tracer=tracer,
     )

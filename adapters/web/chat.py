@@ -7,9 +7,10 @@ disconnects cancels nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import count
 from typing import Any
 
@@ -22,6 +23,7 @@ from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
+from bot.domain.money import USD, Currency
 from bot.domain.records import ConversationRecord, NewConversation, RecordScope, ReplyRecord
 from bot.domain.templates import Said
 from bot.ports.clock import Clock
@@ -39,6 +41,10 @@ API_CHANNEL = "api"
 ANSWER_SECONDS = 10.0
 """Seconds to wait for a command's reply: it depends on the database, never on a model."""
 
+ELSEWHERE_SECONDS = 2.0
+"""Seconds after which the end of a reply is looked for that another process writes: the signal of
+it may be lost."""
+
 
 def user_scope(user: str, channel: str | None = None) -> RecordScope:
     """The scope of a user's own conversations."""
@@ -46,11 +52,21 @@ def user_scope(user: str, channel: str | None = None) -> RecordScope:
 
 
 class ChatService:
-    """Users' questions and their answers. `inbox` is set while the adapter runs."""
+    """Users' questions and their answers. `inbox` is set while the adapter runs. `currency` is the
+    one in which costs are shown.
+    """
 
-    def __init__(self, *, library: Library, hub: Hub, clock: Clock, html_pool: HtmlPool) -> None:
+    def __init__(
+        self,
+        *,
+        library: Library,
+        hub: Hub,
+        clock: Clock,
+        html_pool: HtmlPool,
+        currency: Callable[[], Currency] = lambda: USD,
+    ) -> None:
         self.library, self.hub, self.clock = library, hub, clock
-        self.html_pool = html_pool
+        self.html_pool, self.currency = html_pool, currency
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
         # Positions are unique, even across restarts.
@@ -213,7 +229,7 @@ class ChatService:
                     return
                 if self.hub.closing:  # after the look at the reply, which may just have ended
                     return
-                await woken.wait()
+                await self._wait(turn, woken)
 
     async def outcome(self, turn: int) -> ReplyRecord:
         """The concluded reply. Raises HTTPException 404 if it was deleted, 503 while stopping."""
@@ -225,6 +241,13 @@ class ChatService:
                     return reply
                 if self.hub.closing:  # after the look at the reply, which may just have ended
                     raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
+                await self._wait(turn, woken)
+
+    async def _wait(self, turn: int, woken: asyncio.Event) -> None:
+        """Wait for a change; a reply that another process writes may change without a word."""
+        elsewhere = self.hub.live(turn) is None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ELSEWHERE_SECONDS if elsewhere else None):
                 await woken.wait()
 
     async def _find_concluded(self, turn: int) -> ReplyRecord | None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bot.config import model_names
+from bot.config.policy_amounts import check_currency, check_rate
 from bot.config.policy_schema import Profile, RuleTable, Table, Values, split_text
 from bot.config.problems import quote
 from bot.config.variables import referenced_name
@@ -181,3 +182,5 @@ class Contents(Values):
         default_factory=dict
     )
     rules: list[RuleTable] = Field(default_factory=list)
+    currency: Annotated[str, AfterValidator(check_currency)] | None = None
+    usd_rate: Annotated[float, AfterValidator(check_rate)] | None = None

@@ -10,7 +10,7 @@ import stat
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +39,7 @@ from bot.llm.registry import ModelRegistry
 from bot.ports.audit import OPERATOR, REPLIES_EXPORTED
 from bot.store.audit import append
 from bot.store.feedback_export import Selection, read_cases
+from bot.store.open_store import open_to_append, open_to_read
 
 _SPAN = re.compile(r"(\d{1,5})([dh])")
 _SECONDS = {"d": 86_400, "h": 3_600}
@@ -59,10 +60,16 @@ def export_feedback(settings: Settings, options: Namespace, out: TextIO) -> None
 
 def _read_database(settings: Settings, selection: Selection) -> Iterable[Case]:
     """The replies of the database; that they were read is in its audit first."""
-    path, place = settings.database_path.absolute(), ConversationKey("", "", "", "")
+    place = ConversationKey("", "", "", "")
     details = {"since": selection.since, "rated": selection.rated, "names": selection.names}
-    append(path, time.time(), AuditEntry(REPLIES_EXPORTED, place, OPERATOR, details=details))
-    return read_cases(path, selection)
+    with open_to_append(settings) as db:
+        append(db, time.time(), AuditEntry(REPLIES_EXPORTED, place, OPERATOR, details=details))
+    return _read_cases(settings, selection)
+
+
+def _read_cases(settings: Settings, selection: Selection) -> Iterator[Case]:
+    with open_to_read(settings) as db:
+        yield from read_cases(db, selection)
 
 
 def _write_lines(cases: Iterable[Case], out: TextIO) -> None:
@@ -151,6 +158,8 @@ class _Evaluation:
         self._settings, self._options, self._terminal = settings, options, terminal
         self._cases, self._clock = cases, SystemClock()
         self._out: Path = options.out
+        policy = resolve_policy(settings)
+        self._currency = policy.currency
         chosen = _read_prompt(options.prompt)
         prompt = settings.prompt if chosen is None else chosen
         self._options_of_requests = ReplayOptions(
@@ -159,7 +168,7 @@ class _Evaluation:
             zone=settings.zone,
             max_tokens=settings.max_output_tokens,
             temperature=settings.temperature,
-            redact=tuple(sorted(resolve_policy(settings).redactions)),
+            redact=tuple(sorted(policy.redactions)),
         )
         run = run_id(options.model, self._options_of_requests)
         self._file = ResultFile(self._out.with_suffix(".jsonl"), run)
@@ -204,7 +213,8 @@ class _Evaluation:
     async def _confirm(self, replay: Replay, missing: Sequence[Case]) -> bool:
         found = await replay.estimate(missing)
         tokens = (found.input_tokens, found.output_tokens)
-        self._terminal.say(texts.estimate(found.requests, self._options.model, tokens, found.cost))
+        model, currency = self._options.model, self._currency
+        self._terminal.say(texts.estimate(found.requests, model, tokens, found.cost, currency))
         if self._options.yes:
             return True
         answer = await asyncio.to_thread(self._terminal.ask, texts.ASK)
@@ -219,7 +229,13 @@ class _Evaluation:
         """Write the report and its figures; returns how many answers failed."""
         pairs: list[Pair] = [(case, self._answers[case_id(case)]) for case in self._cases]
         prompt = str(self._options.prompt or texts.OWN_PROMPTS)
-        report = build_report(pairs, model=self._options.model, prompt=prompt, render=self._render)
+        report = build_report(
+            pairs,
+            model=self._options.model,
+            prompt=prompt,
+            render=self._render,
+            currency=self._currency,
+        )
         _replace(self._out, report)
         _replace(self._out.with_suffix(".json"), json.dumps(_figures(pairs), indent=1) + "\n")
         return sum(bool(answer.error) for _, answer in pairs)

@@ -41,6 +41,7 @@ from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.ports.policy import Policy
 from bot.ports.store import Store
+from bot.ports.tracing import NullTracer, Tracer
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
@@ -75,7 +76,9 @@ class DurableInbox:
         policy: Policy | None = None,
         rates: QuestionRates | None = None,
         observer: Observer = NO_OBSERVER,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or NullTracer()
         self._observer = observer
         self._store, self._scheduler = store, scheduler
         self._models, self._edits = models, edits
@@ -255,6 +258,10 @@ class DurableInbox:
         """Store watermarks; none moves backwards."""
         await self._store.move_watermarks(marks)
 
+    async def is_busy(self, conversation: int) -> bool:
+        """Whether the conversation has an unfinished turn."""
+        return await self._store.is_busy(conversation)
+
     async def active(self, platform: str) -> Sequence[Conversation]:
         """The most recently active conversations, newest first."""
         return await self._store.active(platform, MAX_ACTIVE)
@@ -270,6 +277,7 @@ class DurableInbox:
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def _accept(self, incoming: Incoming, place: Place) -> Accepted:
+        since = self._clock.time()
         admission = await self._gate.admit(incoming)
         if await place.wait() and admission is None:  # an earlier one may have begun it
             admission = await self._gate.admit(incoming)
@@ -278,7 +286,9 @@ class DurableInbox:
         if admission.refused:
             known = await self._store.conversation_of(incoming.source)
             return Accepted(Receipt.KNOWN if known else await self._gate.refuse(admission))
-        return await self._rates.accept(admission.incoming, partial(self._store_it, admission))
+        accepted = await self._rates.accept(admission.incoming, partial(self._store_it, admission))
+        self._tracer.received(incoming.key, accepted, since)
+        return accepted
 
     async def _store_it(self, admission: Admission) -> Accepted:
         incoming = self._intake.prepare(admission.incoming)

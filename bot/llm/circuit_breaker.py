@@ -80,6 +80,11 @@ class CircuitBreaker:
         self._test: Call | None = None  # the request that tests a half-open breaker
 
     @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._name
+
+    @property
     def state(self) -> BreakerState:
         """What happens to a request now."""
         if self._open_until > self._now():

@@ -16,7 +16,8 @@ from typing import Any
 from bot.config.model_names import split_name
 from bot.domain.errors import SettingsError
 from bot.domain.model import BUILT_IN, ChatRequest, Prices, Usage
-from bot.domain.spending import NANO, Quote
+from bot.domain.money import NANO
+from bot.domain.spending import Quote
 from bot.llm.registry import ModelRegistry
 from bot.ports.model import ChatModel
 

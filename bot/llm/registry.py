@@ -170,6 +170,15 @@ class ModelRegistry:
             for breaker in server.breakers:
                 yield name, breaker.state
 
+    @property
+    def breakers_by_model(self) -> Mapping[str, BreakerState]:
+        """The state of each circuit breaker by the model's name."""
+        return {
+            breaker.name: breaker.state
+            for server in self._servers.values()
+            for breaker in server.breakers
+        }
+
     async def aclose(self) -> None:
         """Close all clients."""
         await asyncio.gather(*self._closing)

@@ -10,16 +10,19 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bot.common.recent_problems import RecentProblems
 from bot.common.supervisor import Component, Supervisor
 from bot.config.settings import Settings
 from bot.core import Core
 from bot.domain.health import Health
 from bot.domain.operation import ClusterLoad
 from bot.operation.activity import Activity
+from bot.operation.control_socket import ControlSocket
 from bot.operation.loop_lag import measure_lag
 from bot.operation.readiness import Readiness
 from bot.operation.readings import Readings, Sources
 from bot.operation.service_manager import ServiceManager
+from bot.operation.status import StatusReporter
 from bot.ports.clock import Clock
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.platform import Adapter
@@ -38,6 +41,7 @@ class Monitoring:
         self._clock, self._manager = clock, manager
         self.metrics = _build_metrics(clock) if settings.serves_metrics else None
         self._activity = Activity(self.metrics or NO_OBSERVER, clock)
+        self._settings, self.problems = settings, RecentProblems()
 
     @property
     def observer(self) -> Observer:
@@ -67,6 +71,16 @@ class Monitoring:
             self._clock,
         )
         self.readiness = Readiness(self._readings, self._activity)
+        self._status = StatusReporter(
+            readings=self._readings,
+            activity=self._activity,
+            breakers=lambda: resources.models.breakers_by_model,
+            policy=lambda: resources.policy.config,
+            problems=self.problems,
+            store=resources.store,
+            slots=self._settings.max_concurrent_turns,
+            zone=self._settings.zone,
+        )
         if self.metrics is not None:
             self.metrics.connect(self._readings, self._activity)
 
@@ -76,6 +90,8 @@ class Monitoring:
 
     def components(self) -> Iterator[Component]:
         """What measures and reports while the bot runs, as supervised components."""
+        socket = ControlSocket(self._settings.socket_path, {"status": self._status.report})
+        yield _background("control socket", socket.run)
         if self.metrics is not None:
             yield _background("event loop lag", partial(measure_lag, self.metrics.loop_lagged))
         if self._manager is not None:

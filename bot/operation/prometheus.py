@@ -25,8 +25,9 @@ from prometheus_client.registry import Collector
 from bot.domain.attachments import Omission
 from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
+from bot.domain.money import NANO
 from bot.domain.operation import StoreCall, StoreLoad
-from bot.domain.spending import NANO, Booking, Purpose
+from bot.domain.spending import Booking, Purpose
 from bot.domain.turns import Outcome
 from bot.operation import definitions as d
 from bot.operation.activity import Activity

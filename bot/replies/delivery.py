@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import structlog
 
+from bot.common.local_cluster import UNLIMITED
 from bot.common.retry import Backoff
 from bot.domain.errors import StoreUnavailable, Throttled, Unsettled
 from bot.domain.replies import Action, Request, Shown
 from bot.domain.turns import Fence, PageRecord
+from bot.ports import tracing
 from bot.ports.clock import Clock
+from bot.ports.cluster import TurnLease
 from bot.ports.platform import Surface
+from bot.ports.tracing import Span
 from bot.replies.ledger import Ledger, LedgerWriter
 from bot.replies.plan import apply_request, forget_text
 
@@ -47,6 +52,17 @@ async def wait_up_to(clock: Clock, seconds: float, task: asyncio.Task[Any]) -> b
     return task.done()
 
 
+def _request_span(request: Request) -> AbstractContextManager[Span]:
+    return tracing.span(
+        f"{request.action.value} page",
+        {
+            "threadline.page": request.page,
+            "threadline.final": request.final,
+            "threadline.rate_limit.scope": tracing.scope_of(request.scopes),
+        },
+    )
+
+
 async def _wait_for_all(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks)
 
@@ -54,9 +70,9 @@ async def _wait_for_all(tasks: set[asyncio.Task[Any]]) -> None:
 class Delivery:
     """The screen of one reply: `shown`, and the requests that change it.
 
-    A request is abandoned after `limit` seconds; a platform may fail for `patience` seconds without
-    one success in between. `changed` is called when an abandoned request changes the screen,
-    and when the ledger cannot be written.
+    A request is sent while `lease` allows it. It is abandoned after `limit` seconds; a platform may
+    fail for `patience` seconds without one success in between. `changed` is called when an
+    abandoned request changes the screen, and when the ledger cannot be written.
     """
 
     def __init__(
@@ -69,8 +85,10 @@ class Delivery:
         changed: Callable[[], None],
         limit: float,
         patience: float,
+        lease: TurnLease = UNLIMITED,
     ) -> None:
         self.shown = Shown()
+        self._lease = lease
         self._surface, self._clock = surface, clock
         self.ledger = LedgerWriter(
             ledger=ledger,
@@ -89,12 +107,14 @@ class Delivery:
 
     async def open(self) -> None:
         """Prepare the place where the reply appears, such as its thread. Raises Gone or Refused."""
-        await self._retry(self._surface.open)
+        with tracing.span("open reply"):
+            await self._retry(self._surface.open)
 
     async def recover(self, pages: Sequence[PageRecord]) -> None:
         """Find the pages that earlier attempts posted; their text is unknown."""
         self.ledger.load(pages)
-        found: Shown = await self._retry(lambda: self._surface.recover(pages))
+        with tracing.span("find pages"):
+            found: Shown = await self._retry(lambda: self._surface.recover(pages))
         self.shown = found
         visible = {page.number for page in found.pages}
         self._uncertain |= {page.number for page in pages if page.message_id is None} - visible
@@ -113,7 +133,8 @@ class Delivery:
         elif request.action is Action.REMOVE:
             await self.ledger.intend_removal(request.page)
         try:
-            self.shown = await self._perform(request)
+            with _request_span(request):
+                self.shown = await self._perform(request)
         except Throttled as error:
             log.warning("the platform throttles", retry_after=error.retry_after)
             # A 429 without scopes closes the narrowest: a wrong guess costs one more 429, while
@@ -149,7 +170,8 @@ class Delivery:
     async def close(self, seconds: float) -> None:
         """Wait for requests in flight, then clear typing and status; each within `seconds`."""
         try:
-            await self._wait_for_tasks(seconds)
+            if self._lease.can_send:
+                await self._wait_for_tasks(seconds)
         finally:
             try:
                 await self._close_surface(seconds)
@@ -161,7 +183,9 @@ class Delivery:
                 await self._wait_for_tasks(seconds)
 
     async def _close_surface(self, seconds: float) -> None:
-        closing = self._start(self._surface.close())
+        # Without the lease, another process shows the reply and the signs of work on it.
+        surface = self._surface
+        closing = self._start(surface.close() if self._lease.can_send else surface.abandon())
         if not await wait_up_to(self._clock, seconds, closing):
             log.warning("closing the reply's surface took too long")
         elif not closing.cancelled() and (error := closing.exception()) is not None:
@@ -181,6 +205,7 @@ class Delivery:
         return task
 
     async def _perform(self, request: Request) -> Shown:
+        await self._lease.wait()
         task = self._start(self._surface.perform(request, self.shown))
         try:
             if not await wait_up_to(self._clock, self._limit, task):
@@ -228,6 +253,7 @@ class Delivery:
     async def _retry(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Repeat a request that shows no text until it succeeds, for `patience` seconds."""
         while True:
+            await self._lease.wait()
             task = self._start(attempt())
             try:
                 if not await wait_up_to(self._clock, self._limit, task):

@@ -26,6 +26,7 @@ from bot.domain.failures import FailureReason
 from bot.domain.replies import Control
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.policy.no_meter import NoMeter
+from bot.ports import tracing
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
@@ -128,9 +129,11 @@ class _Attempt:
         except Gone as error:
             log.warning("the reply's channel is gone", reason=str(error))
             result = await self._conclude(self._draft.to_result(Outcome.GONE))
-        await retry_while_unavailable(
-            lambda: self._store.finish(self._fence), self._ports.clock.sleep
-        )
+        with tracing.span("finish"):
+            await retry_while_unavailable(
+                lambda: self._store.finish(self._fence), self._ports.clock.sleep
+            )
+        tracing.current().ended(result)
         self._runner.observer.turn_ended(self._platform, result.outcome, result.failure)
         log.info(
             "turn ended",
@@ -153,7 +156,8 @@ class _Attempt:
             if shown is not result:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
             rateable = await self._ports.is_rateable(self._claim)
-            await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
+            with tracing.span("show result"):
+                await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
             return result
 
     @asynccontextmanager
@@ -167,6 +171,7 @@ class _Attempt:
             controls=(Control.STOP,),
             owner=owners.reply_owner(self._claim),
             on_visible=self._report_first_text,
+            lease=self._interrupt.lease,
         )
         async with publisher as reply:
             with self._runner.observer.watch_reply(self._platform, reply):
@@ -184,9 +189,10 @@ class _Attempt:
         """Store the turn's result and return it; an earlier result wins."""
         if self._result is None:
             # Only this process has the answer, so it waits for a database that fails.
-            await retry_while_unavailable(
-                lambda: self._store.conclude(self._fence, result), self._ports.clock.sleep
-            )
+            with tracing.span("conclude"):
+                await retry_while_unavailable(
+                    lambda: self._store.conclude(self._fence, result), self._ports.clock.sleep
+                )
             self._result = result
         return self._result
 
@@ -220,8 +226,10 @@ class _Attempt:
 
     async def _stream(self, reply: Publisher) -> bool:
         """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
-        await self._questions.check_askers()
-        await self._questions.receive_attachments(reply)
+        with tracing.span("check askers"):
+            await self._questions.check_askers()
+        with tracing.span("receive attachments"):
+            await self._questions.receive_attachments(reply)
         if not self._questions.has_nothing_to_ask():
             self._exchange = ModelExchange(self._ports, self._questions, self._draft, reply)
             await self._exchange.run()

@@ -63,10 +63,11 @@ def build_web(
         usage=build_usage_reports(settings, resources, clock),
         privacy=PrivacyRoutes(
             forgetter=resources.forgetter,
-            exporter=resources.exporter,
+            exports=resources.exports,
             audit=resources.store.audit(),
         ),
         feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
+        cluster=resources.cluster,
     )
 
 

@@ -32,6 +32,7 @@ from bot.ports.inbox import Inbox
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.spending import Meter
+from bot.ports.tracing import Tracer
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -235,6 +236,7 @@ def world_of(
     meter: Meter | None = None,
     directory: FixedDirectory | None = None,
     catalog: ModelCatalog | None = None,
+    tracer: Tracer | None = None,
     observer: Observer = NO_OBSERVER,
     **options: Any,
 ) -> World:
@@ -276,7 +278,7 @@ def world_of(
         meter=meter,
         observer=observer,
     )
-    scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
+    scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK, tracer=tracer)
     reporter = FixedReporter()
     commands = Commands(
         store=store,
@@ -301,6 +303,7 @@ def world_of(
         intake=room.intake,
         policy=policy,
         rates=rates,
+        tracer=tracer,
         observer=observer,
     )
     return World(

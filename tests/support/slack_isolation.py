@@ -29,10 +29,14 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.feedback_commands import FeedbackCommands
 from bot.inbox.inbox import DurableInbox
+from bot.inbox.privacy_commands import PrivacyCommands
 from bot.llm.echo import EchoModel
 from bot.policy.rules import PolicyRules
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids
@@ -65,8 +69,9 @@ faster than it is shown needs no chat.appendStream."""
 END = "That is all."
 """The last sentence of a complete answer."""
 
-STEP = 1.0
-"""Seconds that the bot's clock advances with each check: few enough that no request times out."""
+STEP, STEP_PAUSE = 1.0, 0.02
+"""Seconds that the bot's clock advances with each check, few enough that no request times out; and
+the real seconds between two checks."""
 
 RETRY_LOOKUP = 5.0
 """Seconds between two questions to the directory."""
@@ -224,7 +229,7 @@ class IsolationRig:
             self.clock.jump(STEP)
             return self.scheduler.busy == 0
 
-        await self.sim.until(is_idle, PATIENCE)
+        await self.sim.until(is_idle, PATIENCE, pause=STEP_PAUSE)
 
     async def downloads_done(self) -> None:
         """Wait until every download has succeeded or has failed for good."""
@@ -233,7 +238,7 @@ class IsolationRig:
             self.clock.jump(STEP)
             return all(task.done() for task in self.downloads)
 
-        await self.sim.until(are_done, PATIENCE)
+        await self.sim.until(are_done, PATIENCE, pause=STEP_PAUSE)
         results = await asyncio.gather(*self.downloads, return_exceptions=True)
         assert [one for one in results if not isinstance(one, Download | AttachmentError)] == []
         files = [one.data for one in results if isinstance(one, Download)]
@@ -258,7 +263,7 @@ class IsolationRig:
             self.clock.jump(STEP)
             return all(task.done() for task in self.lookups)
 
-        await self.sim.until(are_done, PATIENCE)
+        await self.sim.until(are_done, PATIENCE, pause=STEP_PAUSE)
         await asyncio.gather(*self.lookups)
         self.lookups.clear()
 
@@ -359,7 +364,17 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
                 scheduler=scheduler,
                 models=models,
                 reporter=FixedReporter(),
-                more=FeedbackCommands(store=store.feedback(), policy=policy).handlers(),
+                more={
+                    **FeedbackCommands(store=store.feedback(), policy=policy).handlers(),
+                    **PrivacyCommands(
+                        store=store,
+                        forgetter=Forgetter(store=store.privacy(), audit=store.audit()),
+                        exports=PersonalExports(
+                            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+                            clock=clock,
+                        ),
+                    ).handlers(),
+                },
             ),
             models=models,
             edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),

@@ -17,6 +17,7 @@ from bot.common.supervisor import Component, Supervisor
 from bot.domain.errors import CannotStart, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.model import Usage
+from bot.domain.money import NANO
 from bot.domain.operation import (
     BreakerState,
     ClusterLoad,
@@ -27,7 +28,7 @@ from bot.domain.operation import (
     StoreLoad,
     scope_class,
 )
-from bot.domain.spending import NANO, Booking, Purpose
+from bot.domain.spending import Booking, Purpose
 from bot.domain.turns import Outcome
 from bot.operation import loop_lag
 from bot.operation.activity import Activity
