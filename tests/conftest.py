@@ -57,7 +57,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Where a store is to be opened: the test runs on both engines."""
+    """Where to open a store: the test runs on both engines."""
     if request.param == "sqlite":
         yield tmp_path / "store.db"
         return
