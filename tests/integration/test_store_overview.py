@@ -75,13 +75,9 @@ def test_filters_narrow_the_list(path: Path, wanted: dict[str, object], threads:
     assert names(path, **wanted) == threads
 
 
-def test_pages_are_read_until_enough_names_match(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(overview, "PAGE", 1)
-    assert names(path) == ["x", "t2", "t1"]
+def test_the_limit_counts_what_matches(path: Path) -> None:
     assert names(path, limit=2) == ["x", "t2"]
-    assert names(path, words=("release",)) == ["t1"]
+    assert names(path, limit=1, words=("release",)) == ["t1"]
 
 
 def test_a_listed_conversation_has_its_newest_turn(path: Path) -> None:
@@ -220,6 +216,14 @@ def test_list_unfinished_turns_are_listed_oldest_first(path: Path) -> None:
             (4, "web", "waiting"),
         ]
         assert overview.list_unfinished_turns(db, 1) == found[:1]
+
+
+def test_the_list_of_unfinished_turns_does_not_read_the_history(path: Path) -> None:
+    with open_read_only(path) as db:
+        plan = db.execute(f"EXPLAIN QUERY PLAN {overview._UNFINISHED}", (10,)).fetchall()
+    steps = [row["detail"] for row in plan]
+    assert "SCAN turns USING INDEX turns_unfinished" in steps
+    assert not any(step in ("SCAN turns", "SCAN conversations") for step in steps)
 
 
 def test_budgets_are_summed_over_their_accounts(path: Path) -> None:
