@@ -58,11 +58,11 @@ async def run(
         open_tracer(os.environ) as tracer,
         open_resources(settings, clock, monitoring.observer) as resources,
     ):
-        platforms = build_platforms(settings, resources.models, clock)
+        platforms = build_platforms(settings, resources.models, clock, resources.cluster)
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
-        monitoring.connect(core, resources, adapters, supervisor)
+        monitoring.connect(core, resources, adapters, supervisor, resources.cluster.load)
         for component in (*_components(core, adapters), *monitoring.components()):
             supervisor.add(component)
         if source is not None:
@@ -103,6 +103,9 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+    if core.reaper is not None:
+        reap = core.reaper.run
+        yield Component("leases", run=reap, has_served=lambda: True, is_platform=False)
     yield Component("retention", run=core.retention.run, has_served=lambda: True, is_platform=False)
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from functools import partial
 
 import structlog
 from cachetools import TTLCache
@@ -76,6 +77,8 @@ class SlackAdapter:
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
     never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
+    `members` returns how many processes share the workspace's limits; within `alone` no other one
+    is inside with the same name.
     """
 
     def __init__(
@@ -91,14 +94,17 @@ class SlackAdapter:
         file_from_messages: int = 0,
         request_seconds: float = REQUEST_SECONDS,
         download_seconds: float = DOWNLOAD_SECONDS,
+        members: Callable[[], int] = lambda: 1,
+        alone: Callable[[str], AbstractAsyncContextManager[object]] = lambda _name: nullcontext(),
     ) -> None:
+        self._alone = alone
         self._download_seconds, self._request_seconds = download_seconds, request_seconds
         self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
         self._channels_without_files: TTLCache[str, bool] = TTLCache(
             MAX_CHANNELS, NO_FILES_SECONDS, clock.monotonic
         )
         tokens = Tokens(bot_token, app_token, signing_secret, api_url)
-        self._connector = SlackConnector(tokens, clock, request_seconds)
+        self._connector = SlackConnector(tokens, clock, request_seconds, members)
         self._prefix, self._models, self._clock = command_prefix, models, clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
         self._socket: SocketMode | None = None
@@ -148,7 +154,8 @@ class SlackAdapter:
                 inbox=inbox,
                 saver=saver,
                 clock=self._clock,
-                on_conversations=statuses.sweep,
+                on_conversations=partial(statuses.sweep, is_busy=inbox.is_busy),
+                alone=partial(self._alone, f"slack catch-up {me.team}"),
             )
             closing.push_async_callback(backfill.aclose)
             listeners = self._listeners(inbox, workspace, saver)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -64,8 +64,14 @@ class SlackConnector:
     not.
     """
 
-    def __init__(self, tokens: Tokens, clock: Clock, request_seconds: float) -> None:
-        self.tokens, self._clock = tokens, clock
+    def __init__(
+        self,
+        tokens: Tokens,
+        clock: Clock,
+        request_seconds: float,
+        members: Callable[[], int] = lambda: 1,
+    ) -> None:
+        self.tokens, self._clock, self._members = tokens, clock, members
         self._request_seconds = request_seconds
         self.app_token_problem = ""
 
@@ -73,7 +79,7 @@ class SlackConnector:
         """The Web API, with a session that `closing` closes."""
         session = await closing.enter_async_context(new_session(self._request_seconds))
         client = web_client(self.tokens.bot, self.tokens.api_url, session)
-        rate_limiter = AccountRateLimiter(limit_for, self._clock)
+        rate_limiter = AccountRateLimiter(limit_for, self._clock, members=self._members)
         return WebApi(client=client, session=session, rate_limiter=rate_limiter, clock=self._clock)
 
     @contextlib.asynccontextmanager

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from bot.config.settings import Settings, SlackMode
+from bot.common.local_cluster import LocalCluster
+from bot.config.settings import AUTO_SHARDS, Settings, SlackMode
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 
 
-def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> dict[str, Adapter]:
-    """The adapter of every platform whose token is set."""
+def build_platforms(
+    settings: Settings, models: ModelCatalog, clock: Clock, cluster: Cluster | None = None
+) -> dict[str, Adapter]:
+    """The adapter of every platform whose token is set; `cluster` are the bot's processes."""
     adapters: dict[str, Adapter] = {}
+    cluster = cluster or LocalCluster()
     if settings.discord_token is not None:
         from adapters.discord.adapter import DiscordAdapter
 
@@ -27,6 +32,8 @@ def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> d
             clock=clock,
             file_from_messages=settings.file_from_messages,
             guilds=settings.discord_servers,
+            cluster=cluster,
+            shards=_shards(settings),
         )
     if settings.slack_bot_token is not None:
         from adapters.slack.adapter import SlackAdapter
@@ -41,8 +48,19 @@ def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> d
             models=models,
             clock=clock,
             file_from_messages=settings.file_from_messages,
+            members=lambda: cluster.members,
+            alone=cluster.exclusively,
         )
     return adapters
+
+
+def _shards(settings: Settings) -> int | None:
+    """How many shards Discord's events come in; None for as many as Discord recommends."""
+    if settings.discord_shards == AUTO_SHARDS:
+        return None
+    if settings.discord_shards:
+        return int(settings.discord_shards)
+    return None if settings.uses_postgres else 1
 
 
 def _secret(value: SecretStr | None) -> str | None:

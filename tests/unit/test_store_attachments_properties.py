@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -29,10 +28,8 @@ from bot.store import (
     record_edits,
     turns,
 )
-from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import check_invariants, key, said
+from tests.support.store_kit import check_invariants, in_memory, key, said
 
-SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 PLACE = RecordScope("sim", "w1")
 BYTES = (b"", b"one", b"two", b"three")
 DIGESTS = [files.digest_of(data) for data in BYTES]
@@ -75,10 +72,8 @@ def in_thread(thread: str, number: int, **fields: Any) -> Any:
 class Random:
     """A store with two conversations."""
 
-    def __init__(self) -> None:
-        self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.row_factory = sqlite3.Row
-        self.db.executescript(f"PRAGMA foreign_keys = ON; {SCHEMA}")
+    def __init__(self, db: Any = None) -> None:
+        self.db = in_memory() if db is None else db
         self.now = 0.0
 
     def step(self, name: str, *args: Any) -> None:
@@ -184,7 +179,7 @@ class Random:
             assert self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=40))
 def test_after_any_sequence_the_files_are_exactly_those_that_attachments_have(
     steps: list[Any],
