@@ -1,8 +1,8 @@
 """The store on PostgreSQL and SQLite: each transition's time, and what several processes reach.
 
-The peer is a raw INSERT and commit on the same server, over the same socket, in the same run: what
-PostgreSQL and the machine can do at best. The server flushes each commit, to memory, where the tests
-keep its files: on a disk, the flush is added to both.
+The peer is a raw INSERT and commit on the same server, over TCP, in the same run: what PostgreSQL
+and the machine can do at best. The server flushes each commit, to memory, where the tests keep its
+files: on a disk, the flush is added to both.
 """
 
 from __future__ import annotations
