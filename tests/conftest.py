@@ -86,6 +86,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """The interpreter's end closes what tests left open, as without a freeze."""
+    gc.unfreeze()
+
+
 # ── the order of the tests ────────────────────────────────────────────────────────────────────
 # xdist first gives each worker one block of the tests. Page tests share a browser and a bot per
 # worker, so they stay in one block.
