@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, SecretStr
@@ -36,6 +36,16 @@ def split_pairs(value: SecretStr | None) -> list[tuple[str, str]]:
     entries = split(value.get_secret_value()) if value is not None else ()
     parts = (entry.partition(":") for entry in entries)
     return [(name.strip(), token.strip()) for name, _, token in parts]
+
+
+def database_passwords(url: str) -> set[str]:
+    """The password in a URL of PostgreSQL, as it is written there and as it is sent.
+
+    Such a URL may name several hosts, which `urlsplit` does not understand.
+    """
+    found = re.findall(r"\A\w+://[^:@/?]*:([^@/?]+)@|[?&]password=([^&]+)", url)
+    written = {part for parts in found for part in parts if part}
+    return written | {unquote(part) for part in written}
 
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────

@@ -44,6 +44,7 @@ from bot.config.fields import (
     Token,
     UserTokens,
     WebSocketUrl,
+    database_passwords,
     split,
     split_pairs,
 )
@@ -279,6 +280,8 @@ class Settings(BaseModel):
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         addresses = (urlsplit(url) for url in (self.openai_base_url, self.hf_base_url) if url)
         passwords = {parts.password for parts in addresses if parts.password}
+        for url in (self.database_url, self.database_listen_url or ""):
+            passwords |= database_passwords(url)
         names = {*KEY_VARIABLES, *self.file.variables()}
         keys = {part for name in names for part in _secret_parts(self.variables.get(name))}
         return [*secrets, *self.web_tokens.values(), *sorted((keys | passwords) - set(secrets))]
