@@ -28,7 +28,7 @@ class TurnLease(Protocol):
         ...
 
     async def wait(self) -> None:
-        """Return as soon as a request may be sent: usually at once, and after the next renewal if
+        """Return as soon as a request may be sent: usually immediately, and after the next renewal if
         the database cannot be reached. Raises LostOwnership if the lease is lost."""
         ...
 

@@ -72,6 +72,7 @@ EXAMPLES: Mapping[str, str] = {
     "delete_reply_with_question": "true",
     "file_from_messages": "0",
     "database_url": "sqlite:////var/lib/threadline/threadline.db",
+    "database_listen_url": "postgresql://threadline@10.0.0.5:5432/threadline",
     "http_host": "0.0.0.0",
     "http_port": "8080",
     "http_tokens": "ann:s3cret-of-16-characters,ben:another-secret-16",
