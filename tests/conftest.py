@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
@@ -56,7 +57,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Where a store is to be opened: the test runs on both engines."""
+    """Where to open a store: the test runs on both engines."""
     if request.param == "sqlite":
         yield tmp_path / "store.db"
         return
@@ -73,6 +74,24 @@ async def store(place: Place) -> AsyncIterator[SqlStore]:
     check(place)
 
 
+# ── what a run costs ──────────────────────────────────────────────────────────────────────────
+# Every worker of a run collects all tests. Tests and modules live as long as the process, so no
+# garbage collection visits it: not while the modules are imported, and not during the tests.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave everything collected out of garbage collections."""
+    gc.enable()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """The interpreter's end closes what tests left open, as without a freeze."""
+    gc.unfreeze()
+
+
+# ── the order of the tests ────────────────────────────────────────────────────────────────────
 # xdist first gives each worker one block of the tests. Page tests share a browser and a bot per
 # worker, so they stay in one block.
 BROWSER = "test_page_"

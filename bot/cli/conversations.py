@@ -70,8 +70,9 @@ def _list(settings: Settings, options: argparse.Namespace) -> None:
     wanted = _filter(options)
     if options.limit < 1:
         raise SettingsError("--limit", "write a number from 1 on")
-    place = ConversationKey(wanted.platform, "", "", "")
-    _record(settings, AuditEntry(LISTED, place, OPERATOR, wanted.person))
+    # Without a place, so that an erasure finds the person here wherever they wrote.
+    nowhere, details = ConversationKey("", "", "", ""), {"platform": wanted.platform}
+    _record(settings, AuditEntry(LISTED, nowhere, OPERATOR, wanted.person, details))
     with open_to_read(settings) as db:
         found = overview.conversations(db, wanted, options.limit)
     if options.json:

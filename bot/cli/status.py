@@ -62,10 +62,10 @@ def read_status(settings: Settings) -> Status:
 
     Raises NoAnswer, and StoreUnavailable without a database.
     """
-    from bot.operation.control_socket import ask, socket_path
+    from bot.operation.control_socket import ask
 
     try:
-        answer = ask(socket_path(settings.database_path), "status")
+        answer = ask(settings.socket_path, "status")
     except (FileNotFoundError, ConnectionRefusedError):
         return _read_stored(settings)
     except PermissionError:

@@ -139,6 +139,7 @@ class Settings(BaseModel):
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     admins: AdminNames = ""
+    control_socket: Path | None = None
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
     ] = "INFO"
@@ -179,6 +180,16 @@ class Settings(BaseModel):
         return Path(
             "threadline.db" if self.uses_postgres else self.database_url.removeprefix("sqlite:///")
         )
+
+    @property
+    def socket_path(self) -> Path:
+        """The bot's control socket. Symbolic links to one database file share it."""
+        if self.control_socket is not None:
+            return self.control_socket
+        if not self.database_url.startswith("sqlite:"):
+            return Path("threadline.sock")
+        database = self.database_path.resolve()
+        return database.with_name(f"{database.name}.sock")
 
     @property
     def attachment_bytes(self) -> int:

@@ -183,9 +183,21 @@ def test_each_look_is_in_the_audit(path: Path, run: Callable[..., int]) -> None:
     run("conversations", "show", "sim/w1/c2/t2")
     found = look(path, "SELECT action, platform, channel, actor, subject, details FROM audit")
     listed, read = found
-    assert listed[:5] == ("conversations.listed", "sim", "", "operator", "U2")
+    assert listed[:5] == ("conversations.listed", "", "", "operator", "U2")
+    assert json.loads(listed[5]) == {"platform": "sim"}
     assert read[:5] == ("conversation.read", "sim", "c2", "operator", "U2")
     assert len(json.loads(read[5])["conversation"]) == 36
+
+
+def test_an_erasure_replaces_the_person_in_these_entries(
+    path: Path, run: Callable[..., int]
+) -> None:
+    run("conversations", "--platform", "sim", "--person", "U2")
+    run("conversations", "show", "sim/w1/c2/t2")
+    assert run("forget", "sim/w1/U2", "--yes") == 0
+    subjects = look(path, "SELECT subject FROM audit WHERE action LIKE 'conversation%' ORDER BY id")
+    assert len(subjects) == 2
+    assert all(subject.startswith("erased:") for (subject,) in subjects)
 
 
 def test_what_cannot_be_recorded_is_not_shown(

@@ -116,10 +116,10 @@ async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest
 
 
 async def test_the_load_tells_states_and_the_oldest_question_that_has_no_sign_of_a_reply(
-    tmp_path: Path,
+    place: Place,
 ) -> None:
     clock = ManualClock(100.0)
-    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+    async with opened(place, clock=clock) as store:
 
         async def slack_and_discord() -> list[tuple[str, dict[str, int], float | None]]:
             load = await store.load()
