@@ -39,7 +39,7 @@ async def pool() -> AsyncIterator[ProcessPool]:
         yield pool
 
 
-@pytest.fixture(params=["discord", "slack"])
+@pytest.fixture(params=[pytest.param("discord", marks=pytest.mark.soak), "slack"])
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -105,6 +105,7 @@ async def finish(scenario: Scenario, figures: Callable[[object], None], *notes: 
     assert not verdict.violations, f"{verdict}\n{scenario.world.bot.log_tail(30)}"
 
 
+@pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_a_killed_process_is_replaced_within_its_lease(
     platform: str,
     pool: ProcessPool,

@@ -1,8 +1,8 @@
 """The cluster port on PostgreSQL: one heartbeat renews everything that a process holds.
 
-Invariants: times of leases are the database's; whether this process may still act is decided by
-the clock of this machine, from before each renewal was sent. Two connections: one for heartbeats and sending,
-one that listens.
+Invariants: times of leases are the database's; whether this process may still act is decided by the
+clock of this machine, from before each renewal was sent. Two connections: one for heartbeats and
+sending, one that listens.
 """
 
 from __future__ import annotations
