@@ -1,6 +1,6 @@
 """Several processes whose PostgreSQL restarts, is away, or fails over to its replica.
 
-Nobody dies, so nobody takes over: the answers wait, and go on in the same attempts.
+No process dies, so none takes over: the answers wait, and continue in the same attempts.
 """
 
 from __future__ import annotations
