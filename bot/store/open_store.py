@@ -85,11 +85,11 @@ async def _open_postgres(
             process=cluster.process,
             observer=observer,
         ) as store,
-        cluster.joined(),
+        cluster.join(),
     ):
         try:
             yield store, cluster
-        finally:  # before the others are told that this process leaves
+        finally:  # before this process says that it leaves
             with suppress(StoreUnavailable):
                 await store.release()
 
