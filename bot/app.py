@@ -27,6 +27,7 @@ from bot.domain.health import Finding, Health
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.resources import Resources, build_models, open_resources
+from bot.store.installations import InstallationsBeside
 from bot.wiring.platforms import build_platforms
 from bot.wiring.web import build_http_component, build_web
 
@@ -50,7 +51,10 @@ async def run(
     clock = SystemClock()
     supervisor = Supervisor(clock)
     async with open_resources(settings, clock) as resources:
-        platforms = build_platforms(settings, resources.models, clock)
+        installations = resources.store.installations()
+        platforms = build_platforms(
+            settings, resources.models, clock, reader=installations, store=installations
+        )
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down)
@@ -129,5 +133,10 @@ def doctor(settings: Settings) -> AsyncIterator[Finding]:
     """Check everything that the settings configure; see `bot.doctor`."""
     clock = SystemClock()
     config, _ = examine(settings)  # `check_all` reports the problems
-    platforms = build_platforms(settings, build_models(settings, config, clock), clock)
+    platforms = build_platforms(
+        settings,
+        build_models(settings, config, clock),
+        clock,
+        reader=InstallationsBeside(settings.database_path),
+    )
     return check_all(settings, platforms.values(), clock)

@@ -10,9 +10,10 @@ of each thread names the thread's last reply.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -104,6 +105,7 @@ class SlackBackfill:
             saver=saver,
             clock=clock,
             report_changes=partial(report_changes, workspace, edits),
+            only=workspace.me.team,
         )
         self.workspace = workspace.me.team
         self.newest = 0  # when the reads began; 0 before the first connection
@@ -121,10 +123,23 @@ class SlackBackfill:
         if self.newest and outage < SHORT_OUTAGE:
             self._backfill.close_later(self.workspace, REDELIVERY_SECONDS)
             return
-        self.newest = int(self._clock.time() * 1_000_000)
+        await self.catch_up(self._clock.time())
+
+    async def catch_up(self, until: float) -> None:
+        """Start to read what was missed until `until`, in Unix seconds."""
+        self.newest = int(until * 1_000_000)
         self._slack.posts.restart()
         await self._backfill.restart()
         self._backfill.start(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being read."""
+        return self._backfill.busy
+
+    async def wait_until_idle(self) -> None:
+        """Return once everything is read."""
+        await self._backfill.wait_until_idle()
 
     async def aclose(self) -> None:
         """Stop all reads."""
@@ -133,6 +148,7 @@ class SlackBackfill:
     # ── channels and threads ──────────────────────────────────────────────────────────────────
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
         """All channels that the bot is in; if it may not list them, those with a conversation."""
+        conversations = [each for each in conversations if each.key.workspace == self.workspace]
         if self._on_conversations is not None:
             self._on_conversations(conversations)
             self._on_conversations = None
@@ -149,6 +165,13 @@ class SlackBackfill:
         ]
 
     async def _list_channels(self) -> list[Message]:
+        found: dict[str, Message] = {}  # a channel may be in several workspaces of an organization
+        for team in await self._slack.facts.teams.arguments():
+            for channel in await self._list_channels_of(team):
+                found.setdefault(channel["id"], channel)
+        return list(found.values())
+
+    async def _list_channels_of(self, team: Mapping[str, Any]) -> list[Message]:
         found: list[Message] = []
         cursor: str | None = None
         while True:
@@ -159,6 +182,7 @@ class SlackBackfill:
                 exclude_archived="true",
                 limit=PAGE,
                 cursor=cursor,
+                **team,
             )
             found.extend(one for one in answer.items("channels") if payloads.ident(one, "id"))
             cursor = _next_cursor(answer, cursor)

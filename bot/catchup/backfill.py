@@ -38,7 +38,10 @@ class _Progress:
 
 
 class Backfill:
-    """Catches up on one platform, in background tasks; live messages never wait for it."""
+    """Catches up on one platform, in background tasks; live messages never wait for it.
+
+    With `only`, it catches up on that workspace alone, and `restart` concerns no other.
+    """
 
     def __init__(
         self,
@@ -49,8 +52,9 @@ class Backfill:
         clock: Clock,
         report_changes: ReportChanges,
         pauses: ReadPauses = USUAL_PAUSES,
+        only: str | None = None,
     ) -> None:
-        self._pauses = pauses
+        self._pauses, self._only = pauses, only
         self._platform, self._inbox, self._clock = platform, inbox, clock
         self._saver, self._tracker = saver, saver.tracker
         self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
@@ -61,7 +65,7 @@ class Backfill:
 
     async def restart(self) -> None:
         """Drop all reads and open a gap in every workspace; `start` must follow for each."""
-        self._tracker.open_gap()
+        self._tracker.open_gap(self._only)
         earlier, self._queue = self._queue, BackfillQueue(self._clock, self._pauses)
         self._conversations = None
         self._runs.clear()
@@ -86,6 +90,15 @@ class Backfill:
             self._rereads.add(history.ref)
             gap = self._tracker.gap(history.ref.workspace)
             self._start_task(self._read_later(history, gap, seconds))
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being read, or will be."""
+        return self._queue.busy
+
+    async def wait_until_idle(self) -> None:
+        """Return once nothing is left to read."""
+        await self._queue.join()
 
     async def aclose(self) -> None:
         """Stop; the stored watermarks tell the next start what is left to read."""

@@ -43,6 +43,7 @@ from bot.store.contexts import SqliteContexts
 from bot.store.erasure_list import ErasureList, apply_missing
 from bot.store.feedback import SqliteFeedback
 from bot.store.health import HealthMonitor, Runner
+from bot.store.installations import SqliteInstallations
 from bot.store.integrity import check_at_start
 from bot.store.library import SqliteLibrary
 from bot.store.lock import exclusive_lock
@@ -106,6 +107,7 @@ class SqliteStore(FileOperations):
         self._spending = SqliteSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlitePolicy(writer=writer, readers=readers, clock=clock)
         self._feedback = SqliteFeedback(writer=writer, readers=readers, clock=clock)
+        self._installations = SqliteInstallations(writer=writer, readers=readers, clock=clock)
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
 
@@ -208,6 +210,10 @@ class SqliteStore(FileOperations):
     def feedback(self) -> SqliteFeedback:
         """Votes on replies. Always the same object."""
         return self._feedback
+
+    def installations(self) -> SqliteInstallations:
+        """The workspaces that have installed the app. Always the same object."""
+        return self._installations
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold)

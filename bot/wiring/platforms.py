@@ -5,16 +5,33 @@ Only configured platforms are imported, because imports take most of the startup
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import SecretStr
 
 from bot.config.settings import Settings, SlackMode
 from bot.ports.clock import Clock
+from bot.ports.installations import InstallationReader, InstallationStore
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 
+if TYPE_CHECKING:
+    from adapters.slack.distribution import Distribution
 
-def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> dict[str, Adapter]:
-    """The adapter of every platform whose token is set."""
+
+def build_platforms(
+    settings: Settings,
+    models: ModelCatalog,
+    clock: Clock,
+    *,
+    reader: InstallationReader,
+    store: InstallationStore | None = None,
+) -> dict[str, Adapter]:
+    """The adapter of every platform that is configured.
+
+    `reader` and `store` have the workspaces that installed an app; without `store`, they can only
+    be checked.
+    """
     adapters: dict[str, Adapter] = {}
     if settings.discord_token is not None:
         from adapters.discord.adapter import DiscordAdapter
@@ -28,12 +45,13 @@ def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> d
             file_from_messages=settings.file_from_messages,
             guilds=settings.discord_servers,
         )
-    if settings.slack_bot_token is not None:
+    if settings.has_slack:
         from adapters.slack.adapter import SlackAdapter
 
         socket = settings.slack_mode is SlackMode.SOCKET
         adapters["slack"] = SlackAdapter(
-            bot_token=settings.slack_bot_token.get_secret_value(),
+            bot_token=_secret(settings.slack_bot_token) or "",
+            distribution=build_distribution(settings, reader, store),
             app_token=_secret(settings.slack_app_token) if socket else None,
             signing_secret=None if socket else _secret(settings.slack_signing_secret),
             api_url=settings.slack_api_url,
@@ -43,6 +61,25 @@ def build_platforms(settings: Settings, models: ModelCatalog, clock: Clock) -> d
             file_from_messages=settings.file_from_messages,
         )
     return adapters
+
+
+def build_distribution(
+    settings: Settings, reader: InstallationReader, store: InstallationStore | None = None
+) -> Distribution | None:
+    """The Slack app that many workspaces install; None without one."""
+    if not settings.slack_client_id:
+        return None
+    from adapters.slack.distribution import Distribution
+    from adapters.slack.oauth import OAuthApp
+    from bot.common.encryption import SecretBox
+
+    app = OAuthApp(
+        client_id=settings.slack_client_id,
+        client_secret=_secret(settings.slack_client_secret) or "",
+        teams=settings.install_teams,
+        redirect_uri=settings.slack_redirect_uri,
+    )
+    return Distribution(app, SecretBox(settings.installation_keys), reader, store)
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -27,7 +27,7 @@ from adapters.slack.interactions import (
     parse_shortcut,
     parse_slash_command,
 )
-from adapters.slack.listeners import ConnectionProblem, Listeners
+from adapters.slack.listeners import Listeners
 from adapters.slack.lookup_cache import MAX_VALUES, LookupCache
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.scopes import EVENTS, SCOPES
@@ -101,7 +101,7 @@ def listeners() -> Listeners:
         builder=nothing,
         interactions=nothing,
         prefix="",
-        problem=ConnectionProblem(),
+        removed=nothing,
     )
 
 
