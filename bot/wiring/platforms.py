@@ -5,8 +5,6 @@ Only configured platforms are imported, because imports take most of the startup
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import SecretStr
 
 from bot.config.settings import Settings, SlackMode
@@ -14,9 +12,7 @@ from bot.ports.clock import Clock
 from bot.ports.installations import InstallationReader, InstallationStore
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
-
-if TYPE_CHECKING:
-    from adapters.slack.distribution import Distribution
+from bot.wiring.slack import build_distribution
 
 
 def build_platforms(
@@ -61,25 +57,6 @@ def build_platforms(
             file_from_messages=settings.file_from_messages,
         )
     return adapters
-
-
-def build_distribution(
-    settings: Settings, reader: InstallationReader, store: InstallationStore | None = None
-) -> Distribution | None:
-    """The Slack app that many workspaces install; None without one."""
-    if not settings.slack_client_id:
-        return None
-    from adapters.slack.distribution import Distribution
-    from adapters.slack.oauth import OAuthApp
-    from bot.common.encryption import SecretBox
-
-    app = OAuthApp(
-        client_id=settings.slack_client_id,
-        client_secret=_secret(settings.slack_client_secret) or "",
-        teams=settings.install_teams,
-        redirect_uri=settings.slack_redirect_uri,
-    )
-    return Distribution(app, SecretBox(settings.installation_keys), reader, store)
 
 
 def _secret(value: SecretStr | None) -> str | None:

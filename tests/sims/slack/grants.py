@@ -164,7 +164,7 @@ class Grants:
         """Refuse every token of an installation from now on."""
         for grant in self.tokens.values():
             if place in grant.places:
-                grant.refused = grant.refused or code
+                grant.refused = code
 
     def expire(self, place: Platform) -> None:
         """Let the tokens of an installation expire now."""
