@@ -103,7 +103,7 @@ def _digest(state: str) -> str:
 
 
 class _Flow(AsyncOAuthFlow):
-    """slack_bolt's flow with our page and a stricter cookie."""
+    """slack_bolt's flow with our page and headers."""
 
     async def build_install_page_html(self, url: str, request: AsyncBoltRequest) -> str:
         return install_page(url)
@@ -113,9 +113,7 @@ class _Flow(AsyncOAuthFlow):
         headers: dict,  # type: ignore[type-arg]  # as slack_bolt declares it
         set_cookie_value: str | None,
     ) -> dict:  # type: ignore[type-arg]
-        if set_cookie_value is not None:
-            headers["Set-Cookie"] = [f"{set_cookie_value}; SameSite=Lax"]
-        return {**headers, **HEADERS}
+        return {**await super().append_set_cookie_headers(headers, set_cookie_value), **HEADERS}
 
 
 class InstallPages:

@@ -34,6 +34,9 @@ slack_sdk's default is the same 2 hours. https://docs.slack.dev/authentication/u
 LAST_SECONDS = 60.0
 """A token that ends within this time is renewed before anything is sent: our clock may be slow."""
 
+ALWAYS = 10 * 365 * 24 * 60
+"""Minutes: this module decides when a token is renewed, and slack_sdk asks no clock of its own."""
+
 RENEW_SECONDS = 30.0
 """How long the lock and Slack may take together."""
 
@@ -189,7 +192,7 @@ class StoredToken:
     async def _ask_slack(self, before: StoredInstallation) -> StoredInstallation:
         try:
             bot = await self._rotator.perform_bot_token_rotation(
-                bot=to_bot(before), minutes_before_expiration=int(EARLY_SECONDS / 60)
+                bot=to_bot(before), minutes_before_expiration=ALWAYS
             )
         except SlackTokenRotationError as error:
             raise self._translate(error.api_error, before) from error

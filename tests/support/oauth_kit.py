@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
+from pathlib import Path
 
 import aiohttp
 
+from adapters.slack.adapter import SlackAdapter
+from adapters.slack.distribution import Distribution
+from adapters.slack.many import ManyWorkspaces
+from adapters.slack.oauth import OAuthApp
+from adapters.slack.rotation import Exclusively, alone
+from adapters.web.server import HttpServer
+from bot.common.clock import SystemClock
+from bot.common.encryption import SecretBox
+from bot.domain.inbox import Incoming
+from bot.domain.installations import Installation
+from bot.ports.clock import Clock
+from bot.store.sqlite import SqliteStore
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.catalog import offering
+from tests.support.fake_inbox import FakeInbox
+from tests.support.ports import free_port
+from tests.support.slack_kit import until
+from tests.support.store_kit import opened
 
 KEY = "c2l4dGVlbi1ieXRlcy1zaXh0ZWVuLWJ5dGVzLTMyLWI="
 OTHER_KEY = "YW5vdGhlci1rZXktYW5vdGhlci1rZXktMzItYnl0ZXM="
@@ -79,3 +99,83 @@ class Installer:
         page = await self.open()
         assert page.status == 200, page
         return await self.get(await self.agree(page), page.cookie)
+
+
+@dataclass
+class Rig:
+    """A running adapter for many workspaces, with its pages on a port."""
+
+    sim: SlackSim
+    adapter: SlackAdapter
+    store: SqliteStore
+    person: Installer
+    inbox: FakeInbox
+
+    @property
+    def many(self) -> ManyWorkspaces:
+        """The workspaces of the running adapter."""
+        workspaces = self.adapter._workspaces
+        assert isinstance(workspaces, ManyWorkspaces)
+        return workspaces
+
+    async def install(self, number: int = 1, *, org_wide: bool = False) -> None:
+        """Install the app in a workspace."""
+        await self.sim.consent(number, org_wide=org_wide)
+        page = await self.person.install()
+        assert page.status == 200, page
+
+    async def installed(self) -> dict[str, Installation]:
+        """The stored installations, by workspace."""
+        found = await self.store.installations().list_installations("slack")
+        return {each.workspace: each for each in found}
+
+    async def received(self, text: str) -> Incoming:
+        """The message with this text, once the inbox has it."""
+
+        def find() -> Incoming | None:
+            return next((one for one in self.inbox.received if text in one.text), None)
+
+        found = await until(find)
+        assert isinstance(found, Incoming)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def distributed(
+    sim: SlackSim,
+    path: Path,
+    *,
+    teams: Sequence[str] = ("*",),
+    clock: Clock | None = None,
+    exclusively: Exclusively = alone,
+) -> AsyncIterator[Rig]:
+    """An adapter on the database at `path`, connected by Socket Mode."""
+    clock, inbox, port = clock or SystemClock(), FakeInbox(), free_port()
+    origin = f"http://127.0.0.1:{port}"
+    await sim.oauth(redirect_urls=[f"{origin}/slack/oauth_redirect"])
+    async with opened(path) as store:
+        installations = store.installations()
+        adapter = SlackAdapter(
+            distribution=Distribution(
+                OAuthApp(ids.CLIENT_ID, ids.CLIENT_SECRET, teams),
+                SecretBox([KEY]),
+                installations,
+                installations,
+                exclusively,
+            ),
+            app_token=ids.APP_TOKEN,
+            api_url=sim.api_url,
+            models=offering(),
+            clock=clock,
+            request_seconds=2.0,
+        )
+        server = HttpServer(host="127.0.0.1", port=port, health=dict, apps=adapter.http_apps)
+        tasks = [asyncio.create_task(work) for work in (server.run(), adapter.run(inbox))]
+        try:
+            await sim.connected()
+            await until(lambda: inbox.connections, tasks[1])
+            yield Rig(sim, adapter, store, Installer(origin), inbox)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

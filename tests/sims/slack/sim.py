@@ -5,13 +5,14 @@ An ApiError becomes `ok: false` in the Web API, and HTTP 409 with its code in a 
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
 
 from tests.sims.kit import ENTRY, Entry, Fault, Sim
 from tests.sims.slack import ids
@@ -277,11 +278,11 @@ def _bearer(request: web.Request) -> str:
 
 def _basic(request: web.Request) -> tuple[str, str] | None:
     """The app's id and secret in HTTP Basic authentication."""
-    try:
-        found = BasicAuth.decode(request.headers.get("Authorization", ""))
-    except ValueError:
+    kind, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if kind != "Basic":
         return None
-    return found.login, found.password
+    client, _, secret = base64.b64decode(encoded).decode().partition(":")
+    return client, secret
 
 
 async def _read_upload(request: web.Request) -> bytes:
