@@ -15,6 +15,9 @@ from adapters.slack.events import PLATFORM, Identity
 from bot.common.encryption import SecretBox
 from bot.domain.installations import Installation, SealedInstallation
 
+IDENTITY = ("bot_user", "bot", "bot_name", "host", "enterprise", "is_org")
+"""The details that `identity_of` reads."""
+
 _TOKEN, _REFRESH_TOKEN = "token", "refresh_token"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -22,7 +21,7 @@ from cachetools import LRUCache, TTLCache
 from adapters.slack import routing
 from adapters.slack.backfill import REDELIVERY_SECONDS, SHORT_OUTAGE
 from adapters.slack.events import PLATFORM
-from adapters.slack.installations import identity_of
+from adapters.slack.installations import IDENTITY, identity_of
 from adapters.slack.payloads import Payload
 from adapters.slack.rotation import UNINSTALLED, StoredToken
 from adapters.slack.session import Session, SessionMaker
@@ -93,9 +92,8 @@ class ManyWorkspaces:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """See `Workspaces`."""
-        found = await retry_while_unavailable(self._vault.unlock, self._clock.sleep)
-        self._update(found)
-        log.info("serving Slack workspaces", installations=len(found))
+        self._update(await retry_while_unavailable(self._vault.unlock, self._clock.sleep))
+        log.info("serving Slack workspaces", installations=len(self._known))
         workers = [self._catch_up_with_all() for _ in range(CATCH_UPS)]
         for work in (self._look_after(), *workers):
             self._start(work)
@@ -142,8 +140,9 @@ class ManyWorkspaces:
         }
         for workspace in before.keys() - self._known.keys():
             self._start(self._forget(workspace))
-        for workspace, now in self._known.items():
+        for workspace in [each for each in self._absent if each in self._known]:
             self._absent.pop(workspace, None)
+        for workspace, now in self._known.items():
             earlier = before.get(workspace)
             if earlier is not None and earlier.installed_at != now.installed_at:
                 self._reinstalled(workspace)
@@ -392,6 +391,6 @@ async def _close(session: Session) -> None:
 
 
 def _compact(installation: Installation) -> Installation:
-    """The installation as the index keeps it: many have the same scopes."""
-    details = {sys.intern(name): sys.intern(value) for name, value in installation.details.items()}
-    return replace(installation, details=details)
+    """The installation as the index keeps it, without what only commands show."""
+    known = installation.details
+    return replace(installation, details={name: known[name] for name in IDENTITY if name in known})
