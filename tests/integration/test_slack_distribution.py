@@ -124,6 +124,24 @@ async def test_a_fault_of_the_exchange_costs_this_attempt_alone(rig: Rig) -> Non
     await rig.install(1)
 
 
+async def test_a_token_that_slack_does_not_take_back_is_stored_nowhere(
+    sim: SlackSim, tmp_path: Path
+) -> None:
+    """Without an answer about the app's removal, at least the token is revoked."""
+    async with distributed(sim, tmp_path / "threadline.db", teams=[TEAM_2]) as rig:
+        for fault in FAULTS.values():
+            since = len(await sim.requests())
+            await sim.call("fault", match="apps.uninstall", **fault)
+            assert (await rig.person.install()).status == 403
+            await sim.call("clear")
+            await sim.call("fault", match="apps.uninstall", **FAULTS["5xx"])
+            await sim.call("fault", match="auth.revoke", **fault)
+            assert (await rig.person.install()).status == 403
+            await sim.call("clear")
+            assert await sim.requests("auth.revoke", since)
+        assert await rig.installed() == {}
+
+
 # ── tokens ────────────────────────────────────────────────────────────────────────────────────
 class FastClock(SystemClock):
     """The time of day can be moved forward; everything else is real."""
@@ -312,6 +330,22 @@ async def test_an_organization_is_one_workspace_in_the_keys(rig: Rig) -> None:
     await four.describe_person(alice_4, enterprise_user=about)
     person = await directory.person(key, Author(alice_4, "alice"))
     assert person.standing is not None
+
+
+async def test_an_organization_without_a_list_of_its_workspaces_is_still_answered(rig: Rig) -> None:
+    """Only what needs the list waits: names of channels in rules, and missed messages."""
+    three = await rig.sim.add_workspace(3, enterprise=ids.ENTERPRISE)
+    await rig.install(3, org_wide=True)
+    for name, fault in FAULTS.items():
+        await rig.sim.call("fault", match="auth.teams.list", **fault | {"times": 1_000})
+        await ask(three, f"although {name}")
+        await rig.received(f"although {name}")
+        if name not in ("no token", "odd"):  # the answer has neither of these fields
+            facts = rig.many.session(ids.ENTERPRISE).workspace.facts
+            facts.teams._known.clear()
+            with pytest.raises(PlatformError):
+                await facts.teams.arguments()
+        await rig.sim.call("clear")
 
 
 async def test_in_a_shared_channel_the_mentioned_installation_answers(rig: Rig) -> None:

@@ -46,8 +46,11 @@ KEY = ConversationKey("slack", "T1", "C1", "1700000000.000100")
 METHOD_SCOPES = {
     "agents.sessions.setStatus": {"chat:write"},
     "apps.connections.open": set(),  # a scope of the app-level token
+    "apps.uninstall": set(),
     "assistant.threads.setStatus": {"assistant:write"},
     "assistant.threads.setSuggestedPrompts": {"assistant:write"},
+    "auth.revoke": set(),
+    "auth.teams.list": set(),
     "auth.test": set(),
     "chat.appendStream": {"chat:write"},
     "chat.delete": {"chat:write"},
