@@ -252,7 +252,7 @@ class WebApi:
             if self.token is None or error.code not in DEAD_TOKEN:
                 raise
             if self.tokens is not None and await self.tokens.replaced(token):
-                raise Unsettled(f"the token was replaced meanwhile ({error})") from error
+                raise Unsettled(f"another token has replaced this one ({error})") from error
             if method == "auth.test":
                 raise
             raise await self.token.verify(error) from error

@@ -27,6 +27,7 @@ from adapters.slack.vault import SlackInstallationStore, Vault
 from adapters.slack.workspace import Workspace
 from adapters.slack.workspaces import Workspaces, open_workspace
 from bot.common.encryption import SecretBox, WrongKey
+from bot.domain import install_texts
 from bot.domain.errors import CannotStart
 from bot.domain.health import Finding
 from bot.domain.installations import SealedInstallation
@@ -75,7 +76,7 @@ class DistributedApp:
         """The workspaces that installed the app, and those that will. Raises CannotStart."""
         distribution = self._distribution
         if distribution.store is None:
-            raise CannotStart("The Slack installations can only be read here.")
+            raise CannotStart(install_texts.READ_ONLY)
         vault = Vault(records=distribution.store, box=distribution.box, clock=self._clock)
         client = web_client("", make.api_url, make.http)
         rotator = AsyncTokenRotator(
@@ -92,8 +93,8 @@ class DistributedApp:
                 exclusively=distribution.exclusively,
             )
 
-        async def installed(workspace: str) -> None:
-            await many.installed(workspace)
+        async def welcome(workspace: str) -> None:
+            await many.welcome(workspace)
 
         pages = self._pages.serving(
             client=client,
@@ -102,7 +103,7 @@ class DistributedApp:
                 teams=distribution.app.teams,
                 identify=partial(_identify, make),
                 give_back=partial(give_back, client, distribution.app),
-                saved=installed,
+                saved=welcome,
             ),
             states=StateStore(distribution.store, self._clock),
         )

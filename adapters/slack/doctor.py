@@ -29,7 +29,7 @@ REINSTALL = "then install the app into the workspace again"
 class AppCheck:
     """Checks the app; `app_api` has its app-level token. Nothing here raises.
 
-    `prefix` is that of the app's commands.
+    The app's commands begin with `prefix`.
     """
 
     app_api: WebApi

@@ -1,4 +1,4 @@
-"""All workspaces that installed the app, each with a session of its own while it is active.
+"""All workspaces that installed the app, each with a separate session while it is active.
 
 Invariants: nothing of one workspace waits for another one's requests; and an idle workspace has an
 entry in the index of installations and nothing else in memory.
@@ -156,7 +156,7 @@ class ManyWorkspaces:
             self._start(_close(session))
         self._queue(workspace)
 
-    async def installed(self, _workspace: str) -> None:
+    async def welcome(self, _workspace: str) -> None:
         """A workspace installed the app, maybe again."""
         await self._refresh_now()
         self._start(self._inbox.connected(PLATFORM))  # turns that waited for it
@@ -187,7 +187,7 @@ class ManyWorkspaces:
         return session
 
     def _open(self, known: Installation) -> Session:
-        removed = partial(self._removed, known.workspace)
+        removed = partial(self._handle_removal, known.workspace)
         return self._make.make(identity_of(known), self._make_token(known.workspace), removed)
 
     async def _look_for(self, workspace: str) -> None:
@@ -274,7 +274,7 @@ class ManyWorkspaces:
         return home
 
     # ── removal ───────────────────────────────────────────────────────────────────────────────
-    async def _removed(self, workspace: str, body: Payload) -> None:
+    async def _handle_removal(self, workspace: str, body: Payload) -> None:
         """Slack says that the app was removed, or its token revoked.
 
         The event may arrive late, when people have installed the app again.
@@ -360,7 +360,7 @@ class ManyWorkspaces:
 
     @property
     def problem(self) -> str:
-        """See `Workspaces`: a refused token concerns its own workspace."""
+        """See `Workspaces`: a refused token concerns one workspace."""
         return ""
 
     def details(self) -> Mapping[str, str]:

@@ -135,7 +135,7 @@ class InstallPages:
         self, *, client: AsyncWebClient, store: SlackInstallationStore, states: StateStore
     ) -> Iterator[None]:
         """Serve installations while inside. `client` has no token."""
-        options = AsyncCallbackOptions(success=self._succeeded, failure=self._failed)
+        options = AsyncCallbackOptions(success=self._show_success, failure=self._show_failure)
         settings = AsyncOAuthSettings(
             client_id=self._app.client_id,
             client_secret=self._app.client_secret,
@@ -186,7 +186,7 @@ class InstallPages:
             log.error("an installation failed", error=type(error).__name__)
             return _failure(502, install_texts.UNKNOWN, INSTALL_PATH)
 
-    async def _succeeded(self, args: AsyncSuccessArgs) -> BoltResponse:
+    async def _show_success(self, args: AsyncSuccessArgs) -> BoltResponse:
         granted = args.installation
         is_org = granted.is_enterprise_install
         name = granted.enterprise_name if is_org else granted.team_name
@@ -196,7 +196,7 @@ class InstallPages:
         link = f"https://slack.com/app_redirect?{urlencode(query)}"
         return _page(200, installed_page(name or team or "", link), self._forget_state(args))
 
-    async def _failed(self, args: AsyncFailureArgs) -> BoltResponse:
+    async def _show_failure(self, args: AsyncFailureArgs) -> BoltResponse:
         reason = args.error.reason if isinstance(args.error, InstallRefused) else args.reason
         log.warning("an installation was refused", reason=reason)
         if isinstance(args.error, InstallRefused) and reason == "not_allowed":
@@ -246,7 +246,7 @@ def _page(status: int, body: str, cookie: str = "") -> BoltResponse:
 
 
 def authorize_url(api_url: str) -> str:
-    """The page where people agree: Slack's own, or that of a compatible API at `api_url`."""
+    """The page where people agree: Slack's, or one beside the compatible API at `api_url`."""
     parts = urlsplit(api_url)
     if parts.hostname in ("slack.com", "www.slack.com"):
         return AUTHORIZE

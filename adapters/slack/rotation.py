@@ -1,7 +1,7 @@
 """The stored token of one installation, renewed before it expires.
 
 Invariants: one renewal at a time, also of several processes, because Slack revokes a refresh token
-that was used; and a failed renewal costs its own workspace only.
+that was used; and a failed renewal costs one workspace only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LAST_SECONDS = 60.0
 """A token that ends within this time is renewed before anything is sent: our clock may be slow."""
 
 ALWAYS = 10 * 365 * 24 * 60
-"""Minutes: this module decides when a token is renewed, and slack_sdk asks no clock of its own."""
+"""Minutes: this module decides when a token is renewed, and slack_sdk must not ask another clock."""
 
 RENEW_SECONDS = 30.0
 """How long the lock and Slack may take together."""

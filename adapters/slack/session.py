@@ -118,7 +118,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionMaker:
-    """Makes sessions on shared connections; `prefix` is that of the app's commands.
+    """Makes sessions on shared connections; the app's commands begin with `prefix`.
 
     `download_seconds` is the timeout of a download.
     """

@@ -23,6 +23,7 @@ from adapters.slack.installations import (
     workspace_key,
 )
 from bot.common.encryption import SecretBox, WrongKey
+from bot.domain import install_texts
 from bot.domain.errors import CannotStart
 from bot.domain.installations import Installation as KnownInstallation
 from bot.ports.clock import Clock
@@ -32,12 +33,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 ANYWHERE = "*"
 """The value of SLACK_INSTALL_TEAMS that lets every workspace install the app."""
-
-WRONG_KEY = (
-    "INSTALLATION_KEY decrypts none of the stored Slack installations: set the key that they were "
-    "stored with (several keys, separated by commas, if it was replaced), or remove them with "
-    "`threadline slack uninstall TEAM`."
-)
 
 
 class InstallRefused(BoltError):
@@ -91,7 +86,7 @@ class Vault:
             if not self._box.is_current(each.sealed):
                 await self.renew(stored)
         if every and locked == len(every):
-            raise CannotStart(WRONG_KEY)
+            raise CannotStart(install_texts.WRONG_KEY)
         return await self.records.list_installations(PLATFORM)
 
 

@@ -75,7 +75,7 @@ class OneWorkspace:
         """See `Workspaces`."""
         tokens = FixedToken(self._token)
         me = await handshake.fetch_identity(self._make.api(tokens), self._token, self._make.clock)
-        self._session = self._make.make(me, tokens, self._removed)
+        self._session = self._make.make(me, tokens, self._handle_removal)
         try:
             yield
         finally:
@@ -119,7 +119,7 @@ class OneWorkspace:
         """See `Workspaces`."""
         return {}
 
-    async def _removed(self, _body: Payload) -> None:
+    async def _handle_removal(self, _body: Payload) -> None:
         self._problem = REMOVED
         await self._make.inbox.gone(self._open.workspace.key(""))
 

@@ -47,6 +47,13 @@ def not_allowed(workspace: str) -> str:
     )
 
 
+WRONG_KEY = (
+    "INSTALLATION_KEY decrypts none of the stored Slack installations: set the key that they were "
+    "stored with (several keys, separated by commas, if it was replaced), or remove them with "
+    "`threadline slack uninstall TEAM`."
+)
+READ_ONLY = "The Slack installations can only be read here."
+
 # ── commands ──────────────────────────────────────────────────────────────────────────────────
 NO_INSTALLATIONS = "No Slack workspace has installed the app."
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is known of an installation, without its credentials.
+    """An installation without its credentials.
 
     `workspace` is the workspace of its conversations' keys. `details` belong to the adapter.
     `expires_at` is when its token expires, None for a token that does not. `problem` is the

@@ -37,7 +37,7 @@ def bot_for(sim: SlackSim, model: ModelSim, folder: Path, **more: str) -> BotPro
     )
 
 
-async def answered(sim: SlackSim, channel: str, root: str, words: str) -> None:
+async def shows_answer(sim: SlackSim, channel: str, root: str, words: str) -> None:
     """Wait until the thread shows an answer with these words."""
 
     async def shows() -> bool:
@@ -76,14 +76,14 @@ async def test_two_workspaces_install_one_app_and_one_leaves_in_the_middle_of_an
             await sim.consent(number)
             assert "can use it now" in (await person.install()).text
         general = {number: ids.of(ids.GENERAL, number) for number in (1, 2)}
-        # Both ask at the same time, each with its own token.
+        # Both ask at the same time, and each is answered with another token.
         roots = {1: await ask(sim, "why?"), 2: await ask(second, "why?")}
-        await answered(sim, general[1], roots[1], "Forty-two.")
-        await answered(second, general[2], roots[2], "Forty-two.")
+        await shows_answer(sim, general[1], roots[1], "Forty-two.")
+        await shows_answer(second, general[2], roots[2], "Forty-two.")
 
         # The first one removes the app while an answer is being written.
         slow = await ask(sim, "slow please")
-        await answered(sim, general[1], slow, "It begins")
+        await shows_answer(sim, general[1], slow, "It begins")
         before = len(await sim.requests())
         await sim.revoke(uninstall=True)
         database = bot.folder / "threadline.db"
@@ -93,7 +93,7 @@ async def test_two_workspaces_install_one_app_and_one_leaves_in_the_middle_of_an
             return bool(look(database, sql)) and not installed_in(database, ids.TEAM)
 
         await sim.until(is_gone)
-        await answered(second, general[2], await ask(second, "again?"), "Forty-two.")
+        await shows_answer(second, general[2], await ask(second, "again?"), "Forty-two.")
         used = {token for _, token in await tokens_sent(sim, before)}
         assert all(token.startswith("xoxe.xoxb-1-2-") or not token for token in used), used
 
@@ -104,10 +104,10 @@ async def test_two_workspaces_install_one_app_and_one_leaves_in_the_middle_of_an
         await bot.terminate()
         await bot.start()
         await bot.ready()
-        await answered(second, general[2], await ask(second, "and now?"), "Forty-two.")
+        await shows_answer(second, general[2], await ask(second, "and now?"), "Forty-two.")
         assert len(await sim.requests("oauth.v2.access", before)) == 1
 
-        # It comes back, and the conversation goes on.
+        # It comes back, and the conversation continues.
         await sim.consent(1)
         await person.install()
         follow_up = await sim.say(ids.ALICE, general[1], "go on", thread_ts=roots[1])
@@ -164,7 +164,7 @@ async def test_a_wrong_key_stops_slack_alone_with_one_sentence(
     async with bot:
         assert await sim.set_http(f"{origin}/slack/events")
         assert (await Installer(origin).install()).status == 200
-        await answered(sim, ids.GENERAL, await ask(sim, "why?"), "Forty-two.")
+        await shows_answer(sim, ids.GENERAL, await ask(sim, "why?"), "Forty-two.")
         await bot.terminate()
         bot.set(INSTALLATION_KEY=OTHER_KEY)
         await bot.start()

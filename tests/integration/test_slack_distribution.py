@@ -18,7 +18,7 @@ from bot.domain.health import Verdict
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.local import LocalSlack
-from tests.support.oauth_kit import Installer, Rig, distributed
+from tests.support.oauth_kit import Installer, Rig, run_distributed
 from tests.support.slack_kit import claim, until
 
 TEAM_2 = ids.of(ids.TEAM, 2)
@@ -36,7 +36,7 @@ async def sim() -> AsyncIterator[SlackSim]:
 
 @pytest.fixture
 async def rig(sim: SlackSim, tmp_path: Path) -> AsyncIterator[Rig]:
-    async with distributed(sim, tmp_path / "threadline.db") as made:
+    async with run_distributed(sim, tmp_path / "threadline.db") as made:
         yield made
 
 
@@ -65,7 +65,7 @@ async def test_a_state_counts_once_and_in_the_browser_that_began(rig: Rig) -> No
     assert (await rig.person.get(target, page.cookie)).status == 200
     again = await rig.person.get(target, page.cookie)
     assert (again.status, "was completed before" in again.text) == (401, True)
-    assert list(await rig.installed()) == [ids.TEAM]
+    assert list(await rig.list_installed()) == [ids.TEAM]
 
 
 async def test_a_refusal_by_the_person_or_by_slack_stores_nothing(rig: Rig) -> None:
@@ -76,21 +76,21 @@ async def test_a_refusal_by_the_person_or_by_slack_stores_nothing(rig: Rig) -> N
     target = (await rig.person.agree(page)).replace("code=", "code=x")
     refused = await rig.person.get(target, page.cookie)
     assert (refused.status, "Slack refused the code" in refused.text) == (401, True)
-    assert await rig.installed() == {}
+    assert await rig.list_installed() == {}
 
 
 async def test_who_is_not_listed_gets_the_app_removed_again(sim: SlackSim, tmp_path: Path) -> None:
     """Who has the app may install it again."""
     path = tmp_path / "threadline.db"
-    async with distributed(sim, path, teams=[TEAM_2]) as rig:
+    async with run_distributed(sim, path, teams=[TEAM_2]) as rig:
         page = await rig.person.install()
         assert (page.status, ids.TEAM in page.text) == (403, True)
         assert len(await sim.requests("apps.uninstall")) == 1
         await rig.install(2)
-    async with distributed(sim, path, teams=[]) as rig:
+    async with run_distributed(sim, path, teams=[]) as rig:
         closed = await rig.person.open()
         assert (closed.status, install_texts.CLOSED in closed.text) == (403, True)
-        assert list(await rig.installed()) == [TEAM_2]
+        assert list(await rig.list_installed()) == [TEAM_2]
 
 
 async def test_only_so_many_installations_begin_in_a_minute(rig: Rig) -> None:
@@ -120,7 +120,7 @@ async def test_a_fault_of_the_exchange_costs_this_attempt_alone(rig: Rig) -> Non
         assert install_texts.FAILED_TITLE in page.text
         await rig.sim.call("clear")
     await ask(rig.sim.within(2), "still there?")
-    await rig.received("still there?")
+    await rig.find_received("still there?")
     await rig.install(1)
 
 
@@ -128,7 +128,7 @@ async def test_a_token_that_slack_does_not_take_back_is_stored_nowhere(
     sim: SlackSim, tmp_path: Path
 ) -> None:
     """Without an answer about the app's removal, at least the token is revoked."""
-    async with distributed(sim, tmp_path / "threadline.db", teams=[TEAM_2]) as rig:
+    async with run_distributed(sim, tmp_path / "threadline.db", teams=[TEAM_2]) as rig:
         for fault in FAULTS.values():
             since = len(await sim.requests())
             await sim.call("fault", match="apps.uninstall", **fault)
@@ -139,7 +139,7 @@ async def test_a_token_that_slack_does_not_take_back_is_stored_nowhere(
             assert (await rig.person.install()).status == 403
             await sim.call("clear")
             assert await sim.requests("auth.revoke", since)
-        assert await rig.installed() == {}
+        assert await rig.list_installed() == {}
 
 
 # ── tokens ────────────────────────────────────────────────────────────────────────────────────
@@ -159,7 +159,7 @@ async def test_an_expiring_token_is_renewed_once_whoever_needs_it(
     await sim.oauth(rotates=True)
     clock, lock = FastClock(), asyncio.Lock()
     path = tmp_path / "threadline.db"
-    async with distributed(sim, path, clock=clock, exclusively=lambda _name: lock) as rig:
+    async with run_distributed(sim, path, clock=clock, exclusively=lambda _name: lock) as rig:
         await rig.install()
         api = rig.many.session(ids.TEAM).api
         first = await api.bearer()
@@ -184,7 +184,7 @@ async def test_a_failed_renewal_costs_its_own_workspace_and_is_retried(
 ) -> None:
     await sim.oauth(rotates=True)
     clock = FastClock()
-    async with distributed(sim, tmp_path / "threadline.db", clock=clock) as rig:
+    async with run_distributed(sim, tmp_path / "threadline.db", clock=clock) as rig:
         await rig.install(1)
         await rig.install(2)
         clock.ahead = 50_000  # both have expired, by our clock
@@ -201,10 +201,10 @@ async def test_a_failed_renewal_costs_its_own_workspace_and_is_retried(
         with pytest.raises(Gone, match="invalid_refresh_token"):
             await rig.many.session(ids.TEAM).api.read("auth.test")
 
-        async def recorded() -> bool:
-            return (await rig.installed())[ids.TEAM].problem == "invalid_refresh_token"
+        async def is_recorded() -> bool:
+            return (await rig.list_installed())[ids.TEAM].problem == "invalid_refresh_token"
 
-        await sim.until(recorded)
+        await sim.until(is_recorded)
         found = {finding.subject: finding for finding in await rig.adapter.check()}
         assert found[f"Slack {ids.TEAM} (Home)"].verdict is Verdict.FAILED
         assert found[f"Slack {TEAM_2} (Home 2)"].verdict is Verdict.OK
@@ -218,10 +218,10 @@ async def test_a_dead_token_marks_its_own_workspace_and_doctor_says_so(rig: Rig)
     with pytest.raises(Gone, match="token_revoked"):
         await rig.many.session(ids.TEAM).api.read("users.info", user=ids.ALICE)
 
-    async def recorded() -> bool:
-        return (await rig.installed())[ids.TEAM].problem == "token_revoked"
+    async def is_recorded() -> bool:
+        return (await rig.list_installed())[ids.TEAM].problem == "token_revoked"
 
-    await rig.sim.until(recorded)
+    await rig.sim.until(is_recorded)
     since = len(await rig.sim.requests())
     with pytest.raises(Gone):
         await rig.many.session(ids.TEAM).api.read("users.info", user=ids.ALICE)
@@ -249,7 +249,7 @@ async def test_a_late_event_does_not_remove_an_app_that_was_installed_again(rig:
     body = {
         "type": "event_callback",
         "event_id": "Ev77",
-        "event_time": int((await rig.installed())[ids.TEAM].installed_at) - 30,
+        "event_time": int((await rig.list_installed())[ids.TEAM].installed_at) - 30,
         "team_id": ids.TEAM,
         "authorizations": [{"team_id": ids.TEAM, "is_bot": True}],
         "event": {"type": "app_uninstalled"},
@@ -257,8 +257,8 @@ async def test_a_late_event_does_not_remove_an_app_that_was_installed_again(rig:
     (attempt,) = await rig.sim.inject("events_api", [body])
     assert attempt["acked"]
     await ask(rig.sim, "and now?")
-    await rig.received("and now?")
-    assert ids.TEAM in await rig.installed()
+    await rig.find_received("and now?")
+    assert ids.TEAM in await rig.list_installed()
 
 
 async def test_an_event_before_the_installation_is_stored_comes_again(rig: Rig) -> None:
@@ -281,8 +281,8 @@ async def test_a_workspace_without_answers_does_not_delay_another_ones_questions
     await rig.sim.call("fault", match="/api/", having=ids.ALICE, delay=60.0, times=1_000)
     await asyncio.gather(*(ask(rig.sim, f"slow {number}") for number in range(20)))
     await ask(rig.sim.within(2), "quick")
-    assert (await rig.received("quick")).key.workspace == TEAM_2
-    assert (await rig.received("quick")).author.name == "alice"
+    assert (await rig.find_received("quick")).key.workspace == TEAM_2
+    assert (await rig.find_received("quick")).author.name == "alice"
     one, two = rig.many.session(ids.TEAM), rig.many.session(TEAM_2)
     assert one.limiter is not two.limiter
     await rig.sim.call("clear")
@@ -291,14 +291,14 @@ async def test_a_workspace_without_answers_does_not_delay_another_ones_questions
 async def test_an_idle_session_ends_and_the_next_question_opens_another(rig: Rig) -> None:
     await rig.install()
     await ask(rig.sim, "first")
-    await rig.received("first")
+    await rig.find_received("first")
     session = rig.many.session(ids.TEAM)
     await until(lambda: not session.busy)
     session.used_at -= 3_600
     rig.many._trim()
     assert rig.many._sessions == {}
     await ask(rig.sim, "second")
-    await rig.received("second")
+    await rig.find_received("second")
     assert rig.many.session(ids.TEAM) is not session
     assert rig.adapter.surface(claim(ids.GENERAL, "1.000001")) is not None
     assert not rig.many.session(ids.TEAM)._surfaces  # it was collected with its turn
@@ -312,9 +312,9 @@ async def test_an_organization_is_one_workspace_in_the_keys(rig: Rig) -> None:
     await rig.install(3, org_wide=True)
     await ask(three, "from three")
     await ask(four, "from four")
-    keys = {(await rig.received(text)).key.workspace for text in ("from three", "from four")}
+    keys = {(await rig.find_received(text)).key.workspace for text in ("from three", "from four")}
     assert keys == {org}
-    assert list(await rig.installed()) == [org]
+    assert list(await rig.list_installed()) == [org]
     workspace = rig.many.session(org).workspace
     general_4 = ids.of(ids.GENERAL, 4)
     assert await workspace.facts.channel_id("private") == ids.of(ids.PRIVATE, 3)
@@ -339,7 +339,7 @@ async def test_an_organization_without_a_list_of_its_workspaces_is_still_answere
     for name, fault in FAULTS.items():
         await rig.sim.call("fault", match="auth.teams.list", **fault | {"times": 1_000})
         await ask(three, f"although {name}")
-        await rig.received(f"although {name}")
+        await rig.find_received(f"although {name}")
         if name not in ("no token", "odd"):  # the answer has neither of these fields
             facts = rig.many.session(ids.ENTERPRISE).workspace.facts
             facts.teams._known.clear()
@@ -371,7 +371,7 @@ async def test_in_a_shared_channel_the_mentioned_installation_answers(rig: Rig) 
 
     bot_2 = ids.of(ids.BOT_USER, 2)
     assert await deliver(f"<@{bot_2}> why?", "1700000001.000001") == TEAM_2
-    # The second bot is not in that channel: whoever writes its id there asks nobody of team 2.
+    # The second bot is not in that channel, so its id there asks no one of team 2.
     other = await deliver(f"<@{bot_2}> hm?", "1700000002.000001", channel=ids.GENERAL)
     assert other in ("", ids.TEAM)
 
@@ -380,7 +380,7 @@ async def test_in_a_shared_channel_the_mentioned_installation_answers(rig: Rig) 
 async def test_what_another_process_installed_or_removed_is_noticed(
     rig: Rig, tmp_path: Path
 ) -> None:
-    """At once for a delivery, and within a minute otherwise."""
+    """Immediately for a delivery, and within a minute otherwise."""
     await rig.install(1)
     store = rig.store.installations()
     found = await store.read("slack", ids.TEAM)
@@ -393,11 +393,11 @@ async def test_what_another_process_installed_or_removed_is_noticed(
         await session.api.read("auth.test")
     await store.save(found.installation, found.sealed)
     await ask(rig.sim, "back?")
-    await rig.received("back?")
+    await rig.find_received("back?")
 
 
 async def test_without_a_running_adapter_the_pages_say_so(sim: SlackSim, tmp_path: Path) -> None:
-    async with distributed(sim, tmp_path / "threadline.db") as rig:
+    async with run_distributed(sim, tmp_path / "threadline.db") as rig:
         rig.adapter._distributed._pages._flow = None  # type: ignore[union-attr]
         page = await Installer(rig.person.origin).open()
         assert (page.status, install_texts.NOT_READY in page.text) == (503, True)

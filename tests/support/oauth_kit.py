@@ -124,12 +124,12 @@ class Rig:
         page = await self.person.install()
         assert page.status == 200, page
 
-    async def installed(self) -> dict[str, Installation]:
+    async def list_installed(self) -> dict[str, Installation]:
         """The stored installations, by workspace."""
         found = await self.store.installations().list_installations("slack")
         return {each.workspace: each for each in found}
 
-    async def received(self, text: str) -> Incoming:
+    async def find_received(self, text: str) -> Incoming:
         """The message with this text, once the inbox has it."""
 
         def find() -> Incoming | None:
@@ -141,7 +141,7 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def distributed(
+async def run_distributed(
     sim: SlackSim,
     path: Path,
     *,

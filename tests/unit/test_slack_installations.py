@@ -24,12 +24,13 @@ from adapters.slack.installations import (
 )
 from adapters.slack.oauth import AUTHORIZE, authorize_url
 from adapters.slack.scopes import SCOPES
-from adapters.slack.vault import WRONG_KEY, SlackInstallationStore, Vault
+from adapters.slack.vault import SlackInstallationStore, Vault
 from bot.__main__ import main
 from bot.common.clock import SystemClock
 from bot.common.encryption import SecretBox, WrongKey, new_key
 from bot.config.consistency import require_consistent
 from bot.config.settings import SlackMode, load
+from bot.domain import install_texts
 from bot.domain.errors import CannotStart, SettingsError
 from bot.domain.installations import Installation
 from bot.store.installations import InstallationsBeside
@@ -84,8 +85,8 @@ async def test_a_new_key_takes_over_at_the_start_and_the_old_one_can_go(tmp_path
         assert found.credentials == Credentials("xoxb-1", "xoxe-1")
         with pytest.raises(CannotStart) as raised:
             await vault_on(store, OTHER_KEY).unlock()
-        assert str(raised.value) == WRONG_KEY
-        # One that no key opens costs its own workspace only.
+        assert str(raised.value) == install_texts.WRONG_KEY
+        # One that no key opens costs one workspace only.
         await vault_on(store, OTHER_KEY).save(stored("T2"))
         assert len(await vault_on(store, newest).unlock()) == 2
         with pytest.raises(WrongKey):

@@ -84,13 +84,13 @@ class Slack:
                 inbox=self.inbox, workspace=self.workspace, models=offering("echo")
             ),
             prefix="",
-            removed=self._removed,
+            removed=self._remember_removal,
         )
         client = AsyncWebClient(session=session)
         self.app = create_app(signing_secret=None, client=client)
         Router(self._find).register(self.app)
 
-    async def _removed(self, body: Payload) -> None:
+    async def _remember_removal(self, body: Payload) -> None:
         self.removals.append(body)
 
     async def _find(self, _body: Payload) -> Self:

@@ -30,6 +30,7 @@ from adapters.slack.interactions import (
 from adapters.slack.listeners import Listeners
 from adapters.slack.lookup_cache import MAX_VALUES, LookupCache
 from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.oauth import REDIRECT_PATH
 from adapters.slack.scopes import EVENTS, SCOPES
 from bot.common.clock import SystemClock
 from bot.domain import texts
@@ -141,6 +142,8 @@ def test_the_manifests_differ_only_in_urls_and_socket_mode() -> None:
         *(one.pop("url") for one in http["features"]["slash_commands"]),
     ]
     assert all(url.startswith("https://") and url.endswith(PATH) for url in urls)
+    (redirect,) = http["oauth_config"].pop("redirect_urls")  # Socket Mode may have no address
+    assert redirect == f"https://YOUR-HOST{REDIRECT_PATH}"
     assert socket["settings"].pop("socket_mode_enabled") is True
     assert settings.pop("socket_mode_enabled") is False
     assert socket == http
