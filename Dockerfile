@@ -6,9 +6,11 @@ FROM python:3.11.14-slim-bookworm
 
 RUN useradd --create-home --uid 10001 threadline && install -d -m 700 -o threadline /data
 WORKDIR /app
-COPY requirements.txt ./
+# requirements-otel.txt has OpenTelemetry, too: see docs/operating.md.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements*.txt ./
 # The pins are complete, so pip must not look for other releases.
-RUN pip install --no-cache-dir --require-hashes --no-deps -r requirements.txt
+RUN pip install --no-cache-dir --require-hashes --no-deps -r ${REQUIREMENTS}
 COPY bot bot
 COPY adapters adapters
 COPY migrations migrations

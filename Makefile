@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # More processes than two cores have: the tests spend most of their time waiting.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 
-.PHONY: help setup run chat test lint lint-js check doctor bench soak lock pictures sims clean
+.PHONY: help setup run chat test lint lint-js check doctor bench soak lock docs pictures sims clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -68,8 +68,12 @@ pictures: setup ## redraw the README's pictures from a real run
 	@$(BIN)/python -m tests.support.picture
 	THREADLINE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/e2e/test_page_pictures.py
 
+docs: setup ## write docs/reference/ from the code
+	@$(BIN)/python -m tests.support.reference
+
 lock: ## update all pinned dependencies (needs the uv command)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra otel -c requirements.txt pyproject.toml -o requirements-otel.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove everything that setup created

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from bot import __version__
 from bot.cli.config_check import add_config_commands
+from bot.cli.conversations import add_conversation_commands
 from bot.cli.database import add_database_commands
 from bot.cli.privacy_arguments import add_privacy_commands
 from bot.cli.slack import add_key_commands, add_slack_commands
+from bot.cli.status import add_status_command
 from bot.cli.usage import add_usage_command
 from bot.common import proxies
 from bot.config.consistency import require_consistent
@@ -27,7 +29,9 @@ from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
 from bot.domain.health import Finding, Verdict
+from bot.domain.model import DEMO
 from bot.evaluation.arguments import add_feedback_commands
+from bot.tracing import setup as tracing_setup
 
 if TYPE_CHECKING:
     from bot.common.logs import Redactor
@@ -46,7 +50,7 @@ def main(
 
     `local_servers` are offered if no model is set; None is the well-known ones.
     """
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments, argparse.Namespace(local_servers=local_servers))
     if options.run is None:
         parser.print_help()
@@ -85,6 +89,8 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
     )
     redactor = _configure_logs(settings if settings.has_platform else _quiet(settings))
     redactor.add_kinds(resolve_policy(settings).redactions)
+    tracing_setup.add_variables(os.environ, settings.variables.dotenv)
+    redactor.add(tracing_setup.secrets(os.environ))
 
     search = _search_local_servers(settings, options)
 
@@ -101,7 +107,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
 def _connect_hint(settings: Settings) -> str:
     """One line: how to connect a platform and a model."""
     chain = settings.llm_chain
-    model = "LLM, and " if chain == ("echo",) else ""
+    model = "LLM, and " if chain == (DEMO,) else ""
     return (
         f"No platform is connected, and {','.join(chain)} answers. Set {model}"
         "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env (.env.example explains "
@@ -186,7 +192,8 @@ def _version(_settings: Settings, _options: argparse.Namespace) -> None:
     print(f"threadline {__version__}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="threadline",
         description="A self-hosted assistant for Discord and Slack.",
@@ -217,6 +224,8 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
     add_database_commands(add)
     add_usage_command(add)
+    add_status_command(add)
+    add_conversation_commands(add)
     exporting = commands.add_parser("export", help="write a person's data, or votes on answers")
     exports = exporting.add_subparsers(title="kinds", metavar="KIND", required=True)
     add_privacy_commands(add, exports)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -23,13 +24,16 @@ from bot.config.reload import ConfigSource, ConfigWatcher
 from bot.config.settings import Settings
 from bot.core import Core, build_core
 from bot.doctor import check_all
-from bot.domain.health import Finding, Health
+from bot.domain.health import Finding
+from bot.operation.monitoring import Monitoring
+from bot.operation.service_manager import ServiceManager
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.resources import Resources, build_models, open_resources
 from bot.store.installations import InstallationsBeside
+from bot.tracing.setup import open_tracer
 from bot.wiring.platforms import build_platforms
-from bot.wiring.web import build_http_component, build_web
+from bot.wiring.web import build_http_component, build_metrics_component, build_web
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -50,34 +54,47 @@ async def run(
     require_consistent(settings)
     clock = SystemClock()
     supervisor = Supervisor(clock)
-    async with open_resources(settings, clock) as resources:
+    monitoring = Monitoring(settings, clock, ServiceManager.from_environ(os.environ, os.getpid()))
+    async with (
+        open_tracer(os.environ) as tracer,
+        open_resources(settings, clock, monitoring.observer) as resources,
+    ):
         installations = resources.store.installations()
         platforms = build_platforms(
             settings, resources.models, clock, reader=installations, store=installations
         )
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
-        core = build_core(settings, resources, adapters, clock, supervisor.is_down)
-        for component in _components(core, adapters):
+        core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
+        monitoring.connect(core, resources, adapters, supervisor)
+        for component in (*_components(core, adapters), *monitoring.components()):
             supervisor.add(component)
         if source is not None:
             changed = web.models_changed if web is not None else lambda: None
             supervisor.add(_config_component(settings, source, resources, clock, changed))
         if web is not None:
-
-            def health() -> Mapping[str, Health]:
-                return {**core.health(), **supervisor.health()}
-
-            supervisor.add(build_http_component(settings, web, platforms, health, listening))
+            supervisor.add(
+                build_http_component(settings, web, platforms, monitoring, clock, listening)
+            )
+        if settings.metrics_port is not None:
+            supervisor.add(build_metrics_component(settings, monitoring, clock))
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
         async with (
             gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock),
             core.meter.loading_prices(resources.models.default.split(",")),
         ):
-            with stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
-                await run_until(
-                    stop, supervisor.run(), drain=partial(core.drain, settings.drain_seconds)
-                )
+            with (
+                monitoring.problems.listening(),
+                stop_signals(signal.SIGTERM, signal.SIGINT) as stop,
+            ):
+                drain = partial(_drain, core, monitoring, settings.drain_seconds)
+                await run_until(stop, supervisor.run(), drain=drain)
+
+
+async def _drain(core: Core, monitoring: Monitoring, seconds: float) -> None:
+    """Tell everyone who sends work here that the process ends, then end it."""
+    monitoring.begin_draining()
+    await core.drain(seconds)
 
 
 def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Component]:

@@ -15,7 +15,7 @@ from bot.config.settings import Settings
 from bot.content.fetcher import AttachmentFetcher
 from bot.context.compaction import Compactor
 from bot.context.turn_attachments import AttachmentPorts
-from bot.domain import texts
+from bot.domain import privacy_texts, texts
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.turns import Claim
@@ -34,6 +34,7 @@ from bot.ports.clock import Clock
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory
 from bot.ports.spending import BudgetSource
+from bot.ports.tracing import Tracer
 from bot.privacy.retention import RetentionKeeper
 from bot.resources import Resources, build_reporter, build_usage_reports
 from bot.store.sqlite import SqliteStore
@@ -54,6 +55,7 @@ class Core:
     compactor: Compactor
     meter: BudgetMeter
     retention: RetentionKeeper
+    runner: TurnRunner
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -85,6 +87,7 @@ def build_core(
     clock: Clock,
     is_down: Callable[[str], bool] = lambda _platform: False,
     budgets: BudgetSource | None = None,
+    tracer: Tracer | None = None,
 ) -> Core:
     """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform.
 
@@ -100,6 +103,7 @@ def build_core(
         clock=clock,
         max_bytes=settings.attachment_max_mb * 1_000_000,
         meter=meter,
+        observer=resources.observer,
     )
     compactor = _build_compactor(resources, meter)
     attachments = AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds)
@@ -112,18 +116,21 @@ def build_core(
         compactor=compactor,
         meter=meter,
         is_shared=resources.is_shared,
+        observer=resources.observer,
     )
-    scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
+    scheduler = Scheduler(
+        store=store, work=runner.run, clock=clock, suspects=resources.suspects, tracer=tracer
+    )
     intake = AttachmentIntake(
         fetcher,
         adapters,
         max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
         max_links=settings.links_per_message,
     )
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets, tracer)
     days = resources.policy.retention_days
     retention = RetentionKeeper(store=store.privacy(), days=days, clock=clock, zone=settings.zone)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner)
 
 
 def _build_meter(
@@ -136,6 +143,7 @@ def _build_meter(
         budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
         clock=clock,
         zone=settings.zone,
+        observer=resources.observer,
     )
 
 
@@ -176,6 +184,7 @@ def _build_inbox(
     intake: AttachmentIntake,
     clock: Clock,
     budgets: BudgetSource | None,
+    tracer: Tracer | None,
 ) -> DurableInbox:
     store, models = resources.store, resources.models
     edits = EditHandler(
@@ -204,7 +213,15 @@ def _build_inbox(
                     policy=resources.policy,
                     reports=build_usage_reports(settings, resources, clock, budgets),
                 ).handlers(),
-                **PrivacyCommands(store=store, forgetter=resources.forgetter).handlers(),
+                **PrivacyCommands(
+                    store=store,
+                    forgetter=resources.forgetter,
+                    exports=resources.exports,
+                    without_files={
+                        "web": privacy_texts.EXPORT_ON_PAGE,
+                        "console": privacy_texts.HOW_TO_EXPORT,
+                    },
+                ).handlers(),
                 **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
             },
         ),
@@ -216,4 +233,6 @@ def _build_inbox(
         intake=intake,
         rates=resources.rates,
         policy=resources.policy,
+        observer=resources.observer,
+        tracer=tracer,
     )

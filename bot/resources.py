@@ -39,10 +39,12 @@ from bot.policy.rules import PolicyRules
 from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 from bot.store.sqlite import SqliteStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -55,7 +57,7 @@ and the page's buttons are small."""
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
-    are several workspaces.
+    are several workspaces. `observer` hears what happens, for metrics.
     """
 
     store: SqliteStore
@@ -65,18 +67,21 @@ class Resources:
     policy: PolicyRules
     rates: QuestionRates
     forgetter: Forgetter
-    exporter: Exporter
+    exports: PersonalExports
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
+    observer: Observer = NO_OBSERVER
 
 
 @contextlib.asynccontextmanager
-async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, clock: Clock, observer: Observer = NO_OBSERVER
+) -> AsyncIterator[Resources]:
     """Open the database, then the models; both are closed in reverse order."""
     async with (
         contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
-        SqliteStore.open(settings.database_path, clock=clock) as store,
+        SqliteStore.open(settings.database_path, clock=clock, observer=observer) as store,
     ):
         policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
         policy.set_overrides(await _read_overrides(store, clock))
@@ -97,8 +102,11 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
             forgetter=Forgetter(
                 store=store.privacy(), audit=store.audit(), forget_rules=policy.forget_person
             ),
-            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+            exports=PersonalExports(
+                exporter=Exporter(store=store.privacy(), audit=store.audit()), clock=clock
+            ),
             suspects=suspects,
+            observer=observer,
         )
 
 
@@ -166,6 +174,7 @@ def build_usage_reports(
         budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
         clock=clock,
         zone=settings.zone,
+        currency=lambda: policy.config.currency,
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aiohttp
 import discord
@@ -18,7 +19,7 @@ from adapters.discord.access import AllowedGuilds
 from adapters.discord.backfill import LAG
 from adapters.discord.backlog import read_backlog
 from adapters.discord.buttons import choice_view
-from adapters.discord.channels import PLATFORM
+from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM
 from adapters.discord.client import ThreadlineClient, intents, server_urls
 from adapters.discord.directory import DiscordDirectory
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
@@ -37,13 +38,16 @@ from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.common.proxies import http_proxy_for
 from bot.common.retry import Backoff
+from bot.domain import privacy_texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
+from bot.domain.operation import RateReport
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
+from bot.inbox.private_files import deliver
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
@@ -96,11 +100,12 @@ class DiscordAdapter:
         self._guilds = AllowedGuilds(rest=self._rest, ids=guilds)
         self._links = permalinks.LinkedMessages(self._rest, self._guilds)
         self._members = Members(self._rest)
+        self._notices = PrivateNotices(rest=self._rest, renderer=self._renderer)
         self._directory = DiscordDirectory(
             rest=self._rest,
             guilds=self._guilds,
             members=self._members,
-            notices=PrivateNotices(rest=self._rest, renderer=self._renderer),
+            notices=self._notices,
             connect=self._connect_for_checks,
         )
         self._may_request_members = True
@@ -179,6 +184,11 @@ class DiscordAdapter:
             details["latency"] = f"{client.latency * 1000:.0f} ms"
         return Health(ok=True, details=details)
 
+    def rate_reports(self) -> Sequence[RateReport]:
+        """The state of the account's rate limiter, for metrics."""
+        limiter = self._rest.rate_limiter
+        return (limiter.report(),) if isinstance(limiter, AccountRateLimiter) else ()
+
     # ── replying ──────────────────────────────────────────────────────────────────────────────
     def surface(self, claim: Claim) -> Surface:
         """A surface for a turn's reply."""
@@ -215,7 +225,13 @@ class DiscordAdapter:
             raise AttachmentError(Omission.TIMED_OUT, retry_after=RETRY_SECONDS) from error
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Reply to the message that contained the command; only its author sees a refusal."""
+        """Reply to the message that contained the command; only its author sees a refusal, and a
+        file, which is sent to them directly.
+        """
+        is_direct = incoming.key.workspace == DIRECT_MESSAGES
+        send = partial(self._notices.send_file, incoming.key, incoming.author, answer.text)
+        sent = "" if is_direct else privacy_texts.EXPORT_IN_DM
+        answer = await deliver(answer, send, most=MAX_FILE_BYTES, sent=sent)
         if not answer.text:
             return
         if answer.refused:

@@ -26,6 +26,7 @@ import yarl
 from discord.http import HTTPClient, Route
 
 from bot.common.proxies import http_proxy_for
+from bot.ports import tracing
 from bot.ports.clock import Clock
 from bot.ports.platform import RateLimiter
 
@@ -119,9 +120,11 @@ class Http(HTTPClient):
             options["data"] = _form(form)
         # discord.py creates its session at login and keeps it in a private attribute.
         session: aiohttp.ClientSession = vars(self)["_HTTPClient__session"]
-        async with asyncio.timeout(UPLOAD_SECONDS if files else RESPONSE_SECONDS):
-            async with session.request(route.method, route.url, **options) as response:
-                data = _parse(response, await response.text(encoding="utf-8", errors="replace"))
+        with tracing.request_span(route.method, route.path) as span:
+            async with asyncio.timeout(UPLOAD_SECONDS if files else RESPONSE_SECONDS):
+                async with session.request(route.method, route.url, **options) as response:
+                    span.set({"http.response.status_code": response.status})
+                    data = _parse(response, await response.text(encoding="utf-8", errors="replace"))
         return self._data_or_raise(route, response, data)
 
     @asynccontextmanager

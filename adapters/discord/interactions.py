@@ -7,6 +7,7 @@ immediately. Only the person who started it sees the reply.
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -28,16 +29,23 @@ from adapters.discord.completion import Completion
 from adapters.discord.errors import attempt
 from adapters.discord.private_notices import collect_notes
 from adapters.discord.render import clip
-from adapters.discord.rest import RestApi
+from adapters.discord.rest import MAX_FILE_BYTES, RestApi
 from bot.domain import command_texts, texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable, Unsettled
 from bot.domain.inbox import Choice, Command, CommandReply
 from bot.inbox import commands
+from bot.inbox.private_files import deliver
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Renderer
 
 log = structlog.stdlib.get_logger(__name__)
+
+BODY_BYTES = 100_000
+"""Of a request with a file, beside the file: far more than a text and the parts' headers."""
+
+MOST_FILE_BYTES = 25 * 2**20
+"""Boosted servers take up to 100 MiB, which would take too much memory and time."""
 
 Operation = Callable[[], Awaitable[CommandReply]]
 
@@ -123,8 +131,24 @@ class DiscordInteractionHandler:
             self._execute(interaction, operation),
             self._acknowledge(response.defer(ephemeral=True, thinking=True)),
         )
+        if reply.file is not None:
+            await self._show_file(interaction, reply)
+            return
         text, view = clip(self._renderer, reply.whole), choice_view(reply.choices)
         await self._send(interaction.edit_original_response(content=text, view=view))
+
+    async def _show_file(self, interaction: Interaction, reply: CommandReply) -> None:
+        """Show a reply with its file, or why there is none."""
+
+        async def send(name: str, data: bytes) -> None:
+            file = discord.File(io.BytesIO(data), filename=name)
+            text = clip(self._renderer, reply.whole)
+            await attempt(interaction.edit_original_response(content=text, attachments=[file]))
+
+        shown = await deliver(reply, send, most=_most_bytes(interaction), sent="")
+        if shown.text:  # without a file that Discord took and did not confirm
+            text = clip(self._renderer, shown.text)
+            await self._send(interaction.edit_original_response(content=text, attachments=[]))
 
     async def respond(self, interaction: Interaction, reply: CommandReply) -> None:
         """Show a reply to the person alone, as the first response."""
@@ -221,6 +245,13 @@ class DiscordInteractionHandler:
             return context.key()
         message = interaction.message.id if interaction.message is not None else 0
         return await self._rest.conversation_of(context.source(message)) or context.key()
+
+
+def _most_bytes(interaction: Interaction) -> int:
+    """The largest file that Discord takes here, less the rest of the request's body."""
+    limit = interaction.filesize_limit
+    known = limit if isinstance(limit, int) and limit > BODY_BYTES else MAX_FILE_BYTES + BODY_BYTES
+    return min(known, MOST_FILE_BYTES) - BODY_BYTES
 
 
 class ControlButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CONTROL):

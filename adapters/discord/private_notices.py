@@ -5,12 +5,14 @@ Invariant: nothing is ever posted where another person can read it.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import discord
 from cachetools import LRUCache
 
 from adapters.discord.channels import DIRECT_MESSAGES
@@ -23,6 +25,7 @@ from bot.domain.errors import Unsettled
 from bot.ports.platform import Renderer
 
 MAX_CHANNELS = 10_000  # about 1 MB
+UPLOAD_SECONDS = 20.0  # 10 MB at 500 kB/s
 MAX_WAITING = 10  # sentences of one interaction
 
 
@@ -73,6 +76,24 @@ class PrivateNotices:
         await self._rest.request(
             message_scopes(channel),
             lambda _: self._rest.send(channel, clip(self._renderer, text)),
+        )
+
+    async def send_file(
+        self, key: ConversationKey, author: Author, text: str, name: str, data: bytes
+    ) -> None:
+        """Show a file to a person who wrote at `key`, as a direct message.
+
+        Raises a PlatformError: Gone if they accept no direct messages.
+        """
+        channel = key.channel if key.workspace == DIRECT_MESSAGES else await self._open(author.id)
+        await self._rest.request(
+            message_scopes(channel),
+            lambda _: self._rest.send(
+                channel,
+                clip(self._renderer, text),
+                file=discord.File(io.BytesIO(data), filename=name),
+            ),
+            within=UPLOAD_SECONDS,
         )
 
     async def _open(self, user: str) -> str:

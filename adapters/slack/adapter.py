@@ -28,6 +28,7 @@ from adapters.slack.files import MAX_BYTES
 from adapters.slack.http import PATH, HttpEvents
 from adapters.slack.linked_messages import LinkedMessages
 from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.private_files import deliver_directly
 from adapters.slack.router import Router
 from adapters.slack.session import Session, SessionMaker
 from adapters.slack.socket import SocketMode
@@ -36,11 +37,13 @@ from adapters.slack.workspace import Workspace
 from adapters.slack.workspaces import OneWorkspace, Workspaces, open_workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
+from bot.domain import privacy_texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
+from bot.domain.operation import RateReport
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
@@ -218,17 +221,24 @@ class SlackAdapter:
             return await session.files.download(locator, limit)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Show a command's reply to its author alone. Raises a PlatformError.
+        """Show a command's reply to its author alone, and its file in their direct messages.
+        Raises a PlatformError.
 
         It appears in the thread only if the thread has replies: otherwise Slack shows no private
         messages there.
         """
+        user, is_direct = incoming.author.id, incoming.channel.startswith("D")
+        sent = "" if is_direct else privacy_texts.EXPORT_IN_DM
+        workspace = self._session(incoming.key.workspace).workspace
+        answer = await deliver_directly(
+            workspace.api, answer, channel=incoming.channel, user=user, sent=sent
+        )
         if not answer.text:
             return
         thread = incoming.key.thread if incoming.key.thread != incoming.message_id else None
-        await self._session(incoming.key.workspace).workspace.post_ephemeral(
+        await workspace.post_ephemeral(
             channel=incoming.channel,
-            user=incoming.author.id,
+            user=user,
             thread=thread,
             body=self._builder.command_reply(answer),
         )
@@ -252,6 +262,11 @@ class SlackAdapter:
         if problem:
             details["trouble"] = problem
         return Health(ok=connected and not problem, details=details)
+
+    def rate_reports(self) -> Sequence[RateReport]:
+        """The state of each active workspace's rate limiter, for metrics."""
+        limiters = self._workspaces.limiters() if self._workspaces is not None else ()
+        return [limiter.report() for limiter in limiters]
 
     async def check(self) -> Sequence[Finding]:
         """Check the tokens and scopes with real calls, for `doctor`."""

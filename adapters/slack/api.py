@@ -15,14 +15,17 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 from cachetools import LRUCache
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, translate_error
+from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, status_of, translate_error
 from adapters.slack.responses import Response
 from adapters.slack.token import TokenSource, TokenVerifier
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
+from bot.ports import tracing
 from bot.ports.clock import Clock
 from bot.ports.platform import RateLimiter
 
@@ -58,6 +61,7 @@ _COUNTS = {
     "agents.sessions.setStatus": TIER_3,
     "files.getUploadURLExternal": TIER_4,
     "files.completeUploadExternal": TIER_4,
+    "conversations.open": TIER_3,
     "files.delete": TIER_3,
     "files.info": TIER_4,
     "views.open": TIER_4,
@@ -66,6 +70,7 @@ POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
 STARTS, APPENDS, STOPS = "chat.startStream", "chat.appendStream", "chat.stopStream"
 UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExternal"
 VIEWS = "views.open"
+OPENINGS = "conversations.open"
 FILE_DELETIONS, FILE_DETAILS = "files.delete", "files.info"
 # 429s in this many channels at the same time are taken for the workspace's limit. A guess.
 CHANNELS_THROTTLED = 3
@@ -201,6 +206,12 @@ class WebApi:
         """`write` for a method that takes no JSON."""
         return await self._call(method, (method,), data=fields)
 
+    async def write_form_paced(self, method: str, **fields: Any) -> Response:
+        """`write_form`, once the rate limit allows it."""
+        return await self._spend_and_send(
+            lambda: self.write_form(method, **fields), (method,), Priority.CONTROL
+        )
+
     async def upload(self, url: str, data: bytes) -> None:
         """Send a file to an upload URL. Raises Throttled, Refused or Unsettled."""
         await self._post(url, (UPLOADS,), data=data)
@@ -262,7 +273,7 @@ class WebApi:
     ) -> Response:
         try:
             self.client.token = token  # api_call reads it before it waits for anything
-            response = await self.client.api_call(method, **request)
+            response = await self._request(method, **request)
             headers = {name.lower(): value for name, value in response.headers.items()}
             if not isinstance(response.data, dict):
                 raise Unsettled(f"Slack's response is not an object: {response.data!r:.80}")
@@ -274,11 +285,23 @@ class WebApi:
             # AttributeError, TypeError, RecursionError …
             raise _translate_and_log(error, scopes) from error
 
+    async def _request(self, method: str, **request: Any) -> AsyncSlackResponse:
+        with tracing.request_span(request.get("http_verb", "POST"), method) as span:
+            try:
+                response = await self.client.api_call(method, **request)
+            except SlackApiError as error:
+                span.set({"http.response.status_code": status_of(error)})
+                raise
+            span.set({"http.response.status_code": response.status_code})
+            return response
+
     async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
         """POST to a URL from one of Slack's payloads; it may be invalid."""
         try:
-            async with self.session.post(url, proxy=http_proxy_for(url), **body) as response:
-                status, wait = response.status, response.headers.get("Retry-After")
+            with tracing.request_span("POST", scopes[0] if scopes else "response_url") as span:
+                async with self.session.post(url, proxy=http_proxy_for(url), **body) as response:
+                    status, wait = response.status, response.headers.get("Retry-After")
+                    span.set({"http.response.status_code": status})
         except Exception as error:
             # aiohttp raises ValueError, TypeError and others for invalid URLs.
             raise _translate_and_log(error) from error

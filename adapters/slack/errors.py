@@ -121,6 +121,11 @@ def parse_retry_after(retry_after: str | None) -> float:
     return min(max(1.0, seconds), MAX_RETRY_AFTER)
 
 
+def status_of(error: SlackApiError) -> int | None:
+    """The HTTP status of a refusal; None if the response has none."""
+    return _parts(error)[1] or None
+
+
 def _parts(error: SlackApiError) -> tuple[str, int, Mapping[str, str]]:
     """Slack's error code, the HTTP status, and the headers.
 

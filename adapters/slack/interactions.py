@@ -16,8 +16,9 @@ from adapters.slack import text as slack_text
 from adapters.slack.blocks import ACTION, fits_button, parse_button_value, parse_menu_key
 from adapters.slack.feedback import parse_comment
 from adapters.slack.payloads import Payload, ident, items, mapping, text
+from adapters.slack.private_files import deliver_directly
 from adapters.slack.workspace import Workspace
-from bot.domain import command_texts, texts
+from bot.domain import command_texts, privacy_texts, texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Command, CommandReply
@@ -163,7 +164,14 @@ class SlackInteractionHandler:
         try:
             if interaction.message and not _is_for_channel(interaction):
                 return await self._run_in_conversation(interaction)
-            return await self._run_in_channel(interaction)
+            reply = await self._run_in_channel(interaction)
+            return await deliver_directly(
+                self._workspace.api,
+                reply,
+                channel=interaction.channel,
+                user=interaction.user,
+                sent=privacy_texts.EXPORT_IN_DM,
+            )
         except StoreUnavailable as error:
             log.error("the database failed", error=str(error))
             return CommandReply(texts.STORE_DOWN)

@@ -30,6 +30,7 @@ from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Down, Gone, PlatformError, StoreUnavailable
 from bot.domain.installations import Installation
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -357,6 +358,10 @@ class ManyWorkspaces:
     def names(self) -> Sequence[str]:
         """See `Workspaces`."""
         return tuple(self._known)
+
+    def limiters(self) -> Sequence[AccountRateLimiter]:
+        """See `Workspaces`."""
+        return tuple(session.limiter for session in self._sessions.values())
 
     @property
     def problem(self) -> str:

@@ -35,7 +35,7 @@ LAST_SECONDS = 60.0
 """A token that ends within this time is renewed before anything is sent: our clock may be slow."""
 
 ALWAYS = 10 * 365 * 24 * 60
-"""Minutes: this module decides when a token is renewed, and slack_sdk must not ask another clock."""
+"""Minutes: this module decides when to renew a token; slack_sdk would ask another clock."""
 
 RENEW_SECONDS = 30.0
 """How long the lock and Slack may take together."""

@@ -17,6 +17,7 @@ SCOPES = {
     "groups:read": "private channels are unknown, also to rules about their names and readers",
     "im:history": "direct messages do not arrive",
     "im:read": "direct messages are unknown",
+    "im:write": "/export sends no file from a channel, only in direct messages",
     "metadata.message:read": "unfinished replies are not found again after a crash",
     "mpim:history": "messages in group direct messages do not arrive",
     "mpim:read": "group direct messages are unknown",

@@ -18,6 +18,7 @@ from adapters.slack.token import FixedToken
 from adapters.slack.workspace import Workspace
 from bot.domain.errors import Unsettled
 from bot.ports.clock import Clock
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 REMOVED = "the app was removed from the workspace, or its token was revoked"
 
@@ -50,6 +51,10 @@ class Workspaces(Protocol):
 
     def names(self) -> Sequence[str]:
         """The workspaces that can have a session."""
+        ...
+
+    def limiters(self) -> Sequence[AccountRateLimiter]:
+        """The budgets of the workspaces that have a session."""
         ...
 
     @property
@@ -106,6 +111,10 @@ class OneWorkspace:
     def names(self) -> Sequence[str]:
         """See `Workspaces`."""
         return (self._open.workspace.me.team,)
+
+    def limiters(self) -> Sequence[AccountRateLimiter]:
+        """See `Workspaces`."""
+        return (self._session.limiter,) if self._session is not None else ()
 
     @property
     def problem(self) -> str:

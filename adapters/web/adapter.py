@@ -25,6 +25,7 @@ from bot.domain.conversations import Author, ConversationKey, Role
 from bot.domain.errors import AttachmentError
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
+from bot.domain.money import USD
 from bot.domain.turns import Claim
 from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
@@ -70,7 +71,11 @@ class WebAdapter:
         self._rate_limiter = AccountRateLimiter(limits, clock)
         self._html_pool = HtmlPool()
         self._chat = ChatService(
-            library=library, hub=self._hub, clock=clock, html_pool=self._html_pool
+            library=library,
+            hub=self._hub,
+            clock=clock,
+            html_pool=self._html_pool,
+            currency=lambda: USD if usage is None else usage.currency,
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
         self._events = PageEvents(self._chat, placed)

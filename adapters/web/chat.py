@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import count
 from typing import Any
 
@@ -22,6 +22,7 @@ from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
+from bot.domain.money import USD, Currency
 from bot.domain.records import ConversationRecord, NewConversation, RecordScope, ReplyRecord
 from bot.domain.templates import Said
 from bot.ports.clock import Clock
@@ -46,11 +47,21 @@ def user_scope(user: str, channel: str | None = None) -> RecordScope:
 
 
 class ChatService:
-    """Users' questions and their answers. `inbox` is set while the adapter runs."""
+    """Users' questions and their answers. `inbox` is set while the adapter runs. `currency` is the
+    one in which costs are shown.
+    """
 
-    def __init__(self, *, library: Library, hub: Hub, clock: Clock, html_pool: HtmlPool) -> None:
+    def __init__(
+        self,
+        *,
+        library: Library,
+        hub: Hub,
+        clock: Clock,
+        html_pool: HtmlPool,
+        currency: Callable[[], Currency] = lambda: USD,
+    ) -> None:
         self.library, self.hub, self.clock = library, hub, clock
-        self.html_pool = html_pool
+        self.html_pool, self.currency = html_pool, currency
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
         # Positions are unique, even across restarts.

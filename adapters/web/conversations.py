@@ -238,7 +238,9 @@ class RecordRoutes:
         """List the messages by index; questions that are still waiting come last."""
         record = await self._conversations.own(user, conversation_id)
         found = await self._library.messages(record.conversation.id, after=after, limit=limit)
-        return [serializers.api_record(one, record.uid) for one in take_first(found, message_size)]
+        currency = self._chat.currency()
+        shown = take_first(found, message_size)
+        return [serializers.api_record(one, record.uid, currency) for one in shown]
 
     async def add(
         self, user: User, conversation_id: UUID, message: schemas.NewMessage
@@ -279,7 +281,7 @@ class RecordRoutes:
         if message is None:
             raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
         self._chat.push_refresh(user, record)
-        return serializers.api_record(message, record.uid)
+        return serializers.api_record(message, record.uid, self._chat.currency())
 
 
 def _effort(chosen: schemas.EffortName | None) -> Effort | None:

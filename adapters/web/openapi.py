@@ -25,7 +25,7 @@ _SENTENCES = {
     404: "There is nothing with this id, or it is another user's.",
     409: "It is not possible at this moment; the error says why.",
     413: "The request is too long, for the server or for the model.",
-    429: "Too many wrong tokens came, or this user waits for too many answers.",
+    429: "Too many wrong tokens came, or this user waits for too many answers, or asks too often.",
     502: "The model failed.",
     503: "The model or the database cannot be reached now.",
     504: "The model took too long.",

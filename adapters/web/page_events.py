@@ -37,7 +37,7 @@ class PageEvents:
                 "reply",
                 lambda: {
                     "thread": live.thread,
-                    **serializers.page_reply(reply, None, self._highlight),
+                    **serializers.page_reply(reply, None, self._highlight, self._chat.currency()),
                 },
                 key=f"reply-{live.turn}",
                 size=reply_size(reply),

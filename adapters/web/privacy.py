@@ -6,10 +6,11 @@ others are for the operator on the machine (`threadline export person`).
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import StreamingResponse
 
 from adapters.web import schemas
@@ -18,11 +19,13 @@ from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM
 from adapters.web.openapi import add_route
 from adapters.web.serializers import timestamp
+from bot.domain import privacy_texts
 from bot.domain.conversations import ConversationKey
+from bot.domain.errors import TooEarly
 from bot.domain.privacy import EVERYWHERE, Person, Receipt
 from bot.ports.audit import AuditLog
-from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -36,8 +39,8 @@ _Limit = Annotated[int, Query(ge=1, le=1_000)]
 class PrivacyRoutes:
     """The routes under /me, and /admin/forget and /admin/audit."""
 
-    def __init__(self, *, forgetter: Forgetter, exporter: Exporter, audit: AuditLog) -> None:
-        self._forgetter, self._exporter, self.audit_log = forgetter, exporter, audit
+    def __init__(self, *, forgetter: Forgetter, exports: PersonalExports, audit: AuditLog) -> None:
+        self._forgetter, self._exports, self.audit_log = forgetter, exports, audit
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -50,8 +53,14 @@ class PrivacyRoutes:
         return router
 
     async def export(self, user: User) -> StreamingResponse:
-        """Return everything that is known of you, as JSON lines."""
-        lines = self._exporter.lines(_person(user), by=user, key=_place(user))
+        """Return everything that is known of you, as JSON lines; once an hour."""
+        try:
+            self._exports.take(_person(user))
+        except TooEarly as error:
+            sentence = privacy_texts.export_too_early(error.seconds)
+            headers = {"Retry-After": str(math.ceil(error.seconds))}
+            raise HTTPException(429, sentence, headers=headers) from error
+        lines = self._exports.lines(_person(user), by=user, key=_place(user))
         return StreamingResponse(lines, media_type="application/jsonl")
 
     async def forget_me(self, user: User, confirmed: schemas.Forget) -> dict[str, Any]:

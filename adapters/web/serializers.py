@@ -16,6 +16,7 @@ from bot.domain.attachments import AttachmentKind
 from bot.domain.context import ContextReport
 from bot.domain.conversations import Conversation, Role
 from bot.domain.model import Usage
+from bot.domain.money import USD, Currency
 from bot.domain.records import (
     AttachmentRecord,
     ConversationRecord,
@@ -23,7 +24,6 @@ from bot.domain.records import (
     ReplyRecord,
     ThreadRecord,
 )
-from bot.domain.spending import NANO
 from bot.domain.turns import Outcome, TurnResult
 from bot.turns.display import sentence_of
 from bot.turns.outcome import controls_for
@@ -89,7 +89,7 @@ def api_details(
     }
 
 
-def api_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
+def api_record(message: MessageRecord, conversation: str, currency: Currency) -> dict[str, Any]:
     """A message as a record; `conversation` is the public id."""
     return {
         "id": message.uid,
@@ -101,12 +101,15 @@ def api_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
         "attachments": [api_attachment(each) for each in message.attachments],
         "model": message.model,
         "usage": None if message.usage is None else tokens_of(message.usage),
-        "dollars": _dollars(message.cost),
+        **cost_in(currency, message.cost),
     }
 
 
-def _dollars(cost: int | None) -> float | None:
-    return None if cost is None else cost / NANO
+def cost_in(currency: Currency, cost: int | None) -> dict[str, Any]:
+    """An amount of the books, in billionths of a US dollar, as programs and the page get it."""
+    if cost is None:
+        return dict(NO_COST)
+    return {"cost": currency.number(cost), "currency": currency.code}
 
 
 def tokens_of(usage: Usage) -> dict[str, int]:
@@ -123,6 +126,9 @@ def tokens_of(usage: Usage) -> dict[str, int]:
 
 NO_TOKENS: Mapping[str, None] = dict.fromkeys(tokens_of(Usage(0, 0)))
 """The same fields for a message whose tokens are not known."""
+
+NO_COST: Mapping[str, None] = dict.fromkeys(cost_in(USD, 0))
+"""The same for money."""
 
 
 def api_context(report: ContextReport) -> dict[str, Any]:
@@ -176,7 +182,7 @@ def page_message(message: MessageRecord, highlight: Highlight) -> dict[str, Any]
         "attachments": [page_attachment(each) for each in message.attachments],
         "model": None,
         **NO_TOKENS,
-        "dollars": None,
+        **NO_COST,
         "seconds": None,
     }
 
@@ -187,7 +193,9 @@ def page_attachment(attachment: AttachmentRecord) -> dict[str, Any]:
     return {**api_attachment(attachment), "preview": is_image and not attachment.is_link}
 
 
-def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight) -> dict[str, Any]:
+def page_reply(
+    reply: ReplyRecord, live: LiveReply | None, highlight: Highlight, currency: Currency
+) -> dict[str, Any]:
     """A reply from the database, or the live one while it is being written."""
     if reply.outcome is None:
         return page_live(live) if live is not None else _page_begun(reply)
@@ -199,7 +207,7 @@ def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight)
         "state": _STATES[reply.outcome],
         "model": reply.model,
         **(NO_TOKENS if reply.usage is None else tokens_of(reply.usage)),
-        "dollars": _dollars(reply.cost),
+        **cost_in(currency, reply.cost),
         "seconds": None if reply.seconds is None else round(reply.seconds, 3),
         "controls": _controls(reply.outcome, reply),
         # Tells an answer from the one before a retry, even if both have the same text.
@@ -245,7 +253,7 @@ def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
         "state": "writing",
         "model": None,
         **NO_TOKENS,
-        "dollars": None,
+        **NO_COST,
         "seconds": None,
     }
 

@@ -1,4 +1,4 @@
-"""The bot's HTTP port: /healthz, routes of the adapters, and the site."""
+"""The bot's HTTP port: /healthz, /readyz, routes of the adapters, and the site."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from adapters.web.auth import OriginCheck
 from adapters.web.connections import Connection, ConnectionGate, ConnectionLimits
 from adapters.web.limits import SharedBodyBudget, UnambiguousLength
+from adapters.web.probes import Healthz, Readyz
 from bot.domain.errors import CannotStart
 from bot.domain.health import Health
+from bot.domain.operation import ReadyReport
 
 _ADVICE = {
-    errno.EADDRINUSE: "another program has that port; set HTTP_PORT to a free one",
-    errno.EACCES: "ports below 1024 are the system's; set HTTP_PORT to a higher one",
+    errno.EADDRINUSE: "another program has that port; set {}_PORT to a free one",
+    errno.EACCES: "ports below 1024 are the system's; set {}_PORT to a higher one",
 }
 
 
 class HttpServer:
-    """Serves until cancelled. `health` gives each component's health; `apps` are ASGI apps by
-    exact path.
+    """Serves until cancelled. `health` gives each component's health, `readiness` whether the
+    process delivers; `apps` are ASGI apps by exact path.
 
     `site` serves every other path; `listening` is called with the address once the port
-    answers. `hosts` are names to accept for /healthz, in addition to this machine's and any
-    address.
+    answers. `hosts` are names to accept for /healthz and /readyz, in addition to this machine's and
+    any address. `setting` begins the names of the settings with this host and port.
     """
 
     def __init__(
@@ -42,18 +43,26 @@ class HttpServer:
         host: str,
         port: int,
         health: Callable[[], Mapping[str, Health]],
+        readiness: Callable[[], Awaitable[ReadyReport]] | None = None,
         apps: Mapping[str, ASGIApp],
         site: ASGIApp | None = None,
         listening: Callable[[str], None] | None = None,
         hosts: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
+        setting: str = "HTTP",
     ) -> None:
         self._limits = limits or ConnectionLimits()
-        self._host, self._port = host, port
+        self._host, self._port, self._setting = host, port, setting
         self._listening = listening
         lent = SharedBodyBudget()
+        probes: dict[str, ASGIApp] = {"/healthz": Healthz(health)}
+        if readiness is not None:
+            probes["/readyz"] = Readyz(readiness)
         routes: Sequence[BaseRoute] = [
-            Route("/healthz", OriginCheck(_Healthz(health), hosts=hosts, any_address=True)),
+            *(
+                Route(path, OriginCheck(probe, hosts=hosts, any_address=True))
+                for path, probe in probes.items()
+            ),
             *(Route(path, lent.around(app)) for path, app in apps.items()),
         ]
         starlette = Starlette(routes=routes)
@@ -63,7 +72,7 @@ class HttpServer:
 
     async def run(self) -> None:
         """Listen. Raises CannotStart if the address is not available."""
-        listener = listen(self._host, self._port, self._limits.backlog)
+        listener = listen(self._host, self._port, self._limits.backlog, self._setting)
         server = _Server(
             uvicorn.Config(
                 self._app,
@@ -88,30 +97,10 @@ class HttpServer:
             raise
 
 
-class _Healthz:
-    """`GET /healthz`: the health of each component."""
+def listen(host: str, port: int, backlog: int, setting: str = "HTTP") -> socket.socket:
+    """The listening socket of the settings that begin with `setting`.
 
-    def __init__(self, health: Callable[[], Mapping[str, Health]]) -> None:
-        self._health = health
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 200 if every component works, else 503."""
-        await self._answer(scope["method"])(scope, receive, send)
-
-    def _answer(self, method: str) -> Response:
-        if method not in ("GET", "HEAD"):
-            return Response(status_code=405, headers={"Allow": "GET, HEAD"})
-        parts = self._health()
-        ok = all(part.ok for part in parts.values())
-        body = {
-            "ok": ok,
-            "parts": {name: {"ok": part.ok, **part.details} for name, part in parts.items()},
-        }
-        return JSONResponse(body, status_code=200 if ok else 503)
-
-
-def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """The listening socket. uvicorn would end the process if the address is not available.
+    uvicorn would end the process if the address is not available.
 
     asyncio disables Nagle's algorithm only for sockets that name their protocol. With it, the
     first text of a stream would wait 40 ms for the client to acknowledge the headers.
@@ -120,8 +109,9 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=family, backlog=backlog)
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "set HTTP_HOST to an address of this machine")
-        raise CannotStart(f"Nothing can listen on {host}:{port}: {advice}.") from error
+        advice = _ADVICE.get(error.errno or 0, "set {}_HOST to an address of this machine")
+        why = advice.format(setting)
+        raise CannotStart(f"Nothing can listen on {host}:{port}: {why}.") from error
     named = listening.detach()
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=named)
 

@@ -30,7 +30,7 @@ class ThreadReader:
         self, chat: ChatService, models: PlacedModels, feedback: FeedbackPorts | None = None
     ) -> None:
         self._library, self._hub, self._models = chat.library, chat.hub, models
-        self._feedback = feedback
+        self._feedback, self._currency = feedback, chat.currency
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
 
     async def threads(
@@ -96,6 +96,7 @@ class ThreadReader:
         self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
     ) -> list[dict[str, Any]]:
         """Messages by index, rendered off the event loop."""
+        currency = self._currency()
         entries = [
             *(
                 (m.index, serializers.page_message(m, self._highlight))
@@ -103,7 +104,10 @@ class ThreadReader:
                 if not m.is_reply
             ),
             *(
-                (r.index, serializers.page_reply(r, self._hub.live(r.turn), self._highlight))
+                (
+                    r.index,
+                    serializers.page_reply(r, self._hub.live(r.turn), self._highlight, currency),
+                )
                 for r in replies
             ),
         ]

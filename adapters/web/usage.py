@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import structlog
@@ -13,10 +14,11 @@ from adapters.web.admin import require_admin
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM
 from adapters.web.openapi import add_route
-from adapters.web.serializers import timestamp, tokens_of
+from adapters.web.serializers import cost_in, timestamp, tokens_of
 from bot.domain.conversations import Author, ConversationKey
+from bot.domain.money import Currency
 from bot.domain.privacy import AuditEntry
-from bot.domain.spending import NANO, BudgetState, UsageField, UsageQuery, UsageRow
+from bot.domain.spending import BudgetState, UsageField, UsageQuery, UsageRow
 from bot.domain.usage_csv import to_csv
 from bot.ports.audit import USAGE_READ, AuditLog
 from bot.ports.spending import UsageReporter
@@ -58,18 +60,19 @@ class UsageRoutes:
         place = ConversationKey(PLATFORM, user, CHANNEL, "")
         summary = await self._reports.of_person(place, Author(user, user))
         rows = await self._reports.rows(self._of(user, days), (UsageField.DAY,))
+        currency = self._reports.currency
         return {
-            "today": _amounts(summary.today),
-            "month": _amounts(summary.month),
+            "today": _amounts(summary.today, currency),
+            "month": _amounts(summary.month, currency),
             "budgets": [_budget(state) for state in summary.budgets],
             "first_day": self._reports.first_day(days),
             "last_day": self._reports.today().isoformat(),
-            "days": [{"day": row.group[0], **_amounts(row)} for row in rows],
+            "days": [{"day": row.group[0], **_amounts(row, currency)} for row in rows],
         }
 
     async def own_csv(self, user: User, days: _Days = CHART_DAYS) -> Response:
         """Return what you used by day and model, as CSV."""
-        return _csv(to_csv(await self._reports.rows(self._of(user, days), OWN), OWN))
+        return self._csv(await self._reports.rows(self._of(user, days), OWN), OWN)
 
     def _of(self, user: str, days: int) -> UsageQuery:
         first = self._reports.first_day(days)
@@ -94,8 +97,10 @@ class UsageRoutes:
         """
         query = _query(first_day, last_day, platform, workspace, channel, person)
         rows, fields = await self._read(request, user, query, by)
+        currency = self._reports.currency
         return [
-            {"group": dict(zip(fields, row.group, strict=True)), **_amounts(row)} for row in rows
+            {"group": dict(zip(fields, row.group, strict=True)), **_amounts(row, currency)}
+            for row in rows
         ]
 
     async def all_csv(
@@ -113,7 +118,7 @@ class UsageRoutes:
         """Return the same as CSV."""
         query = _query(first_day, last_day, platform, workspace, channel, person)
         rows, fields = await self._read(request, user, query, by)
-        return _csv(to_csv(rows, fields))
+        return self._csv(rows, fields)
 
     async def _read(
         self, request: Request, user: str, query: UsageQuery, by: list[UsageField] | None
@@ -123,6 +128,11 @@ class UsageRoutes:
         fields = tuple(dict.fromkeys(by or ALL))
         await self._record(user, query, fields)
         return list(await self._reports.rows(query, fields)), fields
+
+    def _csv(self, rows: Sequence[UsageRow], fields: Sequence[UsageField]) -> Response:
+        headers = {"Content-Disposition": 'attachment; filename="usage.csv"'}
+        text = to_csv(rows, fields, self._reports.currency)
+        return Response(text, media_type="text/csv", headers=headers)
 
     async def _record(self, user: str, query: UsageQuery, fields: tuple[UsageField, ...]) -> None:
         """Record the access, before anything is returned: reports name people."""
@@ -153,30 +163,26 @@ def _query(
     )
 
 
-def _csv(text: str) -> Response:
-    headers = {"Content-Disposition": 'attachment; filename="usage.csv"'}
-    return Response(text, media_type="text/csv", headers=headers)
-
-
-def _amounts(row: UsageRow) -> dict[str, Any]:
+def _amounts(row: UsageRow, currency: Currency) -> dict[str, Any]:
     return {
         "requests": row.requests,
         **tokens_of(row.usage),
-        "dollars": row.cost / NANO,
+        **cost_in(currency, row.cost),
         "requests_without_price": row.unpriced,
         "estimated_requests": row.estimates,
     }
 
 
 def _budget(state: BudgetState) -> dict[str, Any]:
-    line = state.line
-    unit = NANO if line.in_money else 1
+    line, budget = state.line, state.line.budget
+    number = budget.currency.number if line.in_money else float
     return {
-        "scope": line.budget.scope.value,
-        "period": line.budget.period.value,
-        "unit": "dollars" if line.in_money else "tokens",
-        "limit": line.limit / unit,
-        "spent": state.spent / unit,
-        "left": state.left / unit,
+        "scope": budget.scope.value,
+        "period": budget.period.value,
+        "unit": "money" if line.in_money else "tokens",
+        "currency": budget.currency.code if line.in_money else None,
+        "limit": float(budget.amount or 0) if line.in_money else float(line.limit),
+        "spent": number(state.spent),
+        "left": number(state.left),
         "full_at": timestamp(line.period.ends_at),
     }

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from bot.config.settings import Settings
 
-Run = Callable[[Settings, argparse.Namespace], None]
-"""Runs a command. Raises a ThreadlineError."""
+Run = Callable[[Settings, argparse.Namespace], int | None]
+"""Runs a command; returns its exit code, None for 0. Raises a ThreadlineError."""
 
 Add = Callable[[str, Run, str], argparse.ArgumentParser]
 """Adds a command by its name, with the text for `--help`."""

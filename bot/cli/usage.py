@@ -25,6 +25,7 @@ def add_usage_command(add: Add) -> None:
 
 
 def _usage(settings: Settings, options: argparse.Namespace) -> None:
+    from bot.config.policy_rules import examine_policy
     from bot.domain.spending import UsageField, UsageQuery
     from bot.domain.spending_texts import usage_table
     from bot.domain.usage_csv import to_csv
@@ -38,4 +39,5 @@ def _usage(settings: Settings, options: argparse.Namespace) -> None:
     first = day_of(time.time(), settings.zone) - timedelta(days=options.days - 1)
     path = settings.database_path.absolute()
     rows = read_usage(path, UsageQuery(first_day=first.isoformat()), by)
-    print(to_csv(rows, by) if options.csv else usage_table(rows, by), end="")
+    currency = examine_policy(settings)[0].currency  # a mistake elsewhere hides no usage
+    print((to_csv if options.csv else usage_table)(rows, by, currency), end="")

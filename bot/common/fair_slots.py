@@ -93,6 +93,16 @@ class FairSlots:
         self._only_workspace: Hashable = None
         self._is_shared = is_shared or running >= MANY
 
+    @property
+    def used(self) -> int:
+        """The slots that are held."""
+        return self._running - self._free
+
+    @property
+    def waiting(self) -> int:
+        """The length of the queue."""
+        return self._length
+
     @asynccontextmanager
     async def take(
         self, owner: SlotOwner, on_wait: Callable[[WaitReason], None] = lambda _: None

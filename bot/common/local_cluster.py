@@ -20,7 +20,7 @@ class LocalCluster:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def send(self, signal: Signal) -> None:
-        """Nobody else is there."""
+        """There is no one else."""
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signal ever comes."""

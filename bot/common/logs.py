@@ -153,21 +153,23 @@ def escape_control_characters(
     keep their line breaks, indented, so that no text can forge a log line.
     """
     lines = {key: _indent(event[key]) for key in ("exception", "stack") if event.get(key)}
-    return {_one_line(key): _one_line(value) for key, value in event.items()} | lines
+    return {one_line(key): one_line(value) for key, value in event.items()} | lines
 
 
-def _one_line(value: Any) -> Any:
+def one_line(value: Any) -> Any:
+    """A value for one line of a terminal: text without control characters and line breaks."""
     if value is None or isinstance(value, int | float | bool):
         return value
     text = value if isinstance(value, str) else repr(value)
-    return _escape(text).replace("\n", "\\n")
+    return escape(text).replace("\n", "\\n")
 
 
 def _indent(text: Any) -> str:
-    return "\n".join(f"    {line}" for line in _escape(str(text)).split("\n"))
+    return "\n".join(f"    {line}" for line in escape(str(text)).split("\n"))
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """The text for a terminal, with control characters as escapes; line breaks stay."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

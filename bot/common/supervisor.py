@@ -66,6 +66,15 @@ class Supervisor:
         """Whether a component waits for its restart."""
         return name in self._down
 
+    @property
+    def starting(self) -> tuple[str, ...]:
+        """The platforms that have not served yet and have not failed either."""
+        return tuple(
+            name
+            for name, each in self._components.items()
+            if each.is_platform and not each.has_served() and name not in self._last_failure
+        )
+
     def health(self) -> Mapping[str, Health]:
         """The health of each component, by name."""
         return {

@@ -13,12 +13,13 @@ def require_consistent(settings: Settings) -> None:
     """Raise SettingsError if settings contradict each other."""
     _require_whole_slack(settings)
     _require_safe_web(settings)
+    _require_safe_metrics(settings)
     in_file = settings.file.sets("llm") or settings.file.is_unreadable
     if settings.has_platform and settings.llm is None and not in_file:
         raise SettingsError(
             "LLM",
             "set a model, such as openai/gpt-5-mini "
-            "(or echo, to try the connection without a model)",
+            "(or demo, to try the connection without a model)",
         )
 
 
@@ -80,6 +81,25 @@ def _require_safe_web(settings: Settings) -> None:
             "HTTP_ALLOWED_HOSTS",
             "anyone could use the bot through a proxy: set HTTP_TOKENS to a NAME:TOKEN for "
             "each user",
+        )
+
+
+def _require_safe_metrics(settings: Settings) -> None:
+    port = settings.metrics_port
+    if settings.metrics_token is not None and port is None and not settings.serves_web:
+        raise SettingsError(
+            "METRICS_TOKEN", "no port serves /metrics: set METRICS_PORT or HTTP_PORT, too"
+        )
+    if port is not None and not settings.metrics_token and not _is_loopback(settings.metrics_host):
+        raise SettingsError(
+            "METRICS_TOKEN",
+            f"anyone who reaches {settings.metrics_host} could read what the bot does and costs: "
+            "set a token, or METRICS_HOST=127.0.0.1",
+        )
+    if port and settings.serves_web and port == settings.web_port:
+        raise SettingsError(
+            "METRICS_PORT",
+            "it is the HTTP port: set another one, or only METRICS_TOKEN to serve /metrics there",
         )
 
 

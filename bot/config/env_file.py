@@ -67,6 +67,9 @@ _UNSHARED = frozenset(OTHER_NAMES) - {
     "TOGETHERAI_API_KEY",
 }
 
+STANDARD = "OTEL_"
+"""The beginning of the standard variables for traces, which OpenTelemetry reads."""
+
 _COMMENT = re.compile(r"\s#.*\Z", re.DOTALL)
 
 
@@ -105,7 +108,8 @@ def find_misspelled(
     All unknown names of the `.env` file count; of the environment, only names that no other program
     reads.
     """
-    found = {name: closest_name(name, known) for name in file if name not in known}
+    ours = (name for name in file if not name.startswith(STANDARD))
+    found = {name: closest_name(name, known) for name in ours if name not in known}
     for name in environ:
         upper = name.upper()
         if name not in known and (upper in known or upper in _UNSHARED):

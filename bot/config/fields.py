@@ -118,6 +118,18 @@ def _check_user_tokens(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value()
+    if len(token) < MIN_TOKEN_CHARACTERS:
+        raise ValueError(
+            f"it needs {MIN_TOKEN_CHARACTERS} characters or more; this makes one: "
+            """python -c 'import secrets; print(secrets.token_urlsafe())'"""
+        )
+    if any(character.isspace() or not character.isascii() for character in token):
+        raise ValueError("it must consist of ASCII characters without spaces")
+    return value
+
+
 def _check_hosts(value: str) -> str:
     for name in split(value):
         if not _HOST.fullmatch(name):
@@ -196,6 +208,7 @@ ModelChoices = Annotated[str, AfterValidator(_check_choices)]
 SummaryModel = Annotated[str, AfterValidator(check_summarizer)]
 TimeZoneName = Annotated[str, AfterValidator(_check_time_zone)]
 FileMessages = Annotated[int, AfterValidator(_check_file_messages)]
+Token = Annotated[SecretStr, AfterValidator(_check_token)]
 UserTokens = Annotated[SecretStr, AfterValidator(_check_user_tokens)]
 HostNames = Annotated[str, AfterValidator(_check_hosts)]
 HostPorts = Annotated[str, AfterValidator(_check_host_ports)]

@@ -66,9 +66,11 @@ _OTHER_NAMES: Mapping[str, str] = {
     "scope": "per",
     "models": "model",
     "usd": "dollars",
-    "euros": "dollars",
-    "eur": "dollars",
-    "amount": "dollars",
+    "euros": "amount",
+    "eur": "amount",
+    "money": "amount",
+    "rate": "usd_rate",
+    "exchange_rate": "usd_rate",
     "budget": "budgets",
 }
 

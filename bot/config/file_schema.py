@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bot.config import model_names
+from bot.config.policy_amounts import check_currency, check_rate
 from bot.config.policy_schema import Profile, RuleTable, Table, Values, split_text
 from bot.config.problems import quote
 from bot.config.variables import referenced_name
-from bot.domain.model import ModelFacts
+from bot.domain.model import BUILT_IN, ModelFacts
 from bot.domain.model import Prices as ModelPrices
 
 NO_KEY_IN_FILE = (
@@ -32,9 +33,9 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────
 def _check_provider_name(name: str) -> str:
-    if name == model_names.ECHO or not model_names.PROVIDER_NAME.fullmatch(name):
+    if name in BUILT_IN or not model_names.PROVIDER_NAME.fullmatch(name):
         raise ValueError(
-            "a provider's name consists of letters, digits, . _ and -, and is not echo"
+            "a provider's name consists of letters, digits, . _ and -, and is neither demo nor echo"
         )
     return name
 
@@ -93,7 +94,7 @@ def is_sendable(value: str) -> bool:
 
 
 def _require_any(names: list[str]) -> list[str]:
-    """An empty list would silently mean echo."""
+    """An empty list would silently mean demo."""
     if not names:
         raise ValueError("name a model, or delete this line")
     return names
@@ -181,3 +182,5 @@ class Contents(Values):
         default_factory=dict
     )
     rules: list[RuleTable] = Field(default_factory=list)
+    currency: Annotated[str, AfterValidator(check_currency)] | None = None
+    usd_rate: Annotated[float, AfterValidator(check_rate)] | None = None

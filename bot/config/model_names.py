@@ -1,13 +1,12 @@
-"""Model names: `PROVIDER/MODEL`, such as `ollama/llama3.1:8b`; `PROVIDER:MODEL` as before; echo."""
+"""Model names: `PROVIDER/MODEL`, such as `ollama/llama3.1:8b`; `PROVIDER:MODEL` as before; and the
+built-in ones, which need no server."""
 
 from __future__ import annotations
 
 import re
 
 from bot.config.problems import quote
-
-ECHO = "echo"
-"""The only name without a provider."""
+from bot.domain.model import BUILT_IN
 
 EVERY_MODEL = "*"
 """Stands for all models of a provider: `ollama/*`."""
@@ -20,7 +19,7 @@ WITH_COLON = ("openai", "huggingface")
 
 PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 _MODEL = re.compile(r"[^\s,*]{1,200}")
-_EXAMPLE = "write PROVIDER/MODEL, such as openai/gpt-5-mini, or echo"
+_EXAMPLE = "write PROVIDER/MODEL, such as openai/gpt-5-mini, demo or echo"
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -40,11 +39,11 @@ def other_spelling(name: str) -> str | None:
 def check_name(name: str) -> str:
     """The name of one model. Raises ValueError with a sentence that says what to write."""
     provider, model = split_name(name)
-    if name == ECHO:
+    if name in BUILT_IN:
         return name
     if model == EVERY_MODEL:
         raise ValueError(f"{quote(name)} stands for several models: write the name of one")
-    if provider == ECHO or not PROVIDER_NAME.fullmatch(provider) or not _MODEL.fullmatch(model):
+    if provider in BUILT_IN or not PROVIDER_NAME.fullmatch(provider) or not _MODEL.fullmatch(model):
         raise ValueError(f"{quote(name)} is not a model: {_EXAMPLE}")
     if name[len(provider)] == ":" and provider not in WITH_COLON:
         raise ValueError(
@@ -63,7 +62,7 @@ def check_choice(name: str) -> str:
     provider, model = split_name(name)
     if model != EVERY_MODEL:
         return check_name(name)
-    if provider == ECHO or not PROVIDER_NAME.fullmatch(provider) or "/" not in name:
+    if provider in BUILT_IN or not PROVIDER_NAME.fullmatch(provider) or "/" not in name:
         raise ValueError(
             f"{quote(name)} is not a choice: write PROVIDER/* for all models of a server"
         )

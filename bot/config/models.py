@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from bot.config import file_problems
 from bot.config.file import Problem
 from bot.config.file_schema import Provider, is_sendable
-from bot.config.model_names import ECHO, NO_SUMMARIES, other_spelling, split_name
+from bot.config.model_names import NO_SUMMARIES, other_spelling, split_name
 from bot.config.policy_schema import Values
 from bot.config.presets import OTHER_NAMES, PRESETS, SERVICE_URLS, Preset
 from bot.config.problems import quote, raise_any
@@ -22,7 +22,7 @@ from bot.config.providers import ModelsConfig, ProviderConfig, ProviderKind
 from bot.config.settings import Settings
 from bot.config.toml_document import Location
 from bot.config.variables import referenced_name
-from bot.domain.model import ModelFacts
+from bot.domain.model import BUILT_IN, ModelFacts
 
 MAX_NAMES = 40
 """Providers that a sentence names: all presets, and some of the file."""
@@ -130,7 +130,11 @@ class _Resolver:
     def _use(self, named: Named) -> None:
         """The model's provider, with its key."""
         provider = split_name(named.name)[0]
-        if named.name == ECHO or not self._require_provider(named) or provider in self._providers:
+        if (
+            named.name in BUILT_IN
+            or not self._require_provider(named)
+            or provider in self._providers
+        ):
             return
         if provider in self._file.mentioned and provider not in self._file.contents.providers:
             return  # its table is wrong, which is reported already
@@ -143,7 +147,7 @@ class _Resolver:
         return tuple(
             name
             for name in dict.fromkeys(names)
-            if name == ECHO or self._providers.get(split_name(name)[0]) is not None
+            if name in BUILT_IN or self._providers.get(split_name(name)[0]) is not None
         )
 
     def _summaries(self, name: str | None) -> str | None:
@@ -154,7 +158,7 @@ class _Resolver:
 
     def _require_provider(self, named: Named) -> bool:
         provider = split_name(named.name)[0]
-        if named.name == ECHO or provider in PRESETS or provider in self._file.mentioned:
+        if named.name in BUILT_IN or provider in PRESETS or provider in self._file.mentioned:
             return True
         known = sorted({*PRESETS, *self._file.mentioned})
         near = OTHER_NAMES.get(provider.lower()) or file_problems.suggestion(provider, known)

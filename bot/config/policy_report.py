@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from bot.config.settings import Settings
+from bot.domain import spending_texts
+from bot.domain.money import USD
 from bot.domain.policy import Budget, PersonRef, PlaceRef, PolicyConfig, PolicyValues, Rule
 
 _TOGETHER = ("block", "admins", "budgets")
@@ -18,6 +20,8 @@ MAX_RULES = 200
 
 def describe_policy(settings: Settings, config: PolicyConfig) -> Iterator[str]:
     """The lines of the report; none without any policy."""
+    if config.currency != USD:
+        yield f"money in {config.currency.code}: 1 US dollar costs {config.currency.usd_rate}"
     if config.is_empty:
         return
     if default := list(_said(config.default)):
@@ -71,8 +75,7 @@ def _people(refs: Iterable[PersonRef]) -> str:
 
 
 def _budget(budget: Budget) -> str:
-    amount = f"{budget.tokens or 0:,} tokens" if budget.dollars is None else f"${budget.dollars:g}"
-    return f"budget {budget.name!r} of {amount} a {budget.period}"
+    return f"budget {budget.name!r} of {spending_texts.amount_of(budget)} a {budget.period}"
 
 
 # ── rules that never apply ────────────────────────────────────────────────────────────────────

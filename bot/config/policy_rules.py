@@ -9,12 +9,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from bot.config import file_problems
+from bot.config import file_problems, policy_money
 from bot.config.fields import split
 from bot.config.file import Problem
 from bot.config.policy_prompts import PromptFiles
 from bot.config.policy_references import parse_person, parse_place
-from bot.config.policy_schema import RuleTable, Values
+from bot.config.policy_schema import BudgetTable, RuleTable, Values
 from bot.config.problems import quote, raise_any
 from bot.config.settings import Settings
 from bot.config.toml_document import Location
@@ -59,7 +59,8 @@ class _Builder:
         self._contents = settings.file.contents
         self._prompts = PromptFiles(settings.file.folder)
         self._budgets: dict[str, Budget] = {}
-        self.problems: list[Problem] = []
+        self._currency = policy_money.currency_of(self._file)
+        self.problems: list[Problem] = [*policy_money.find_problems(self._file)]
 
     def config(self) -> PolicyConfig:
         """The policy as far as it is right."""
@@ -70,7 +71,7 @@ class _Builder:
         for name in profiles:
             self._check_admins(("profiles", name), self._contents.profiles[name], ())
         rules = [self._rule(k, table, profiles) for k, table in self._file.numbered_rules()]
-        return PolicyConfig(self._default(), tuple(rules), profiles)
+        return PolicyConfig(self._default(), tuple(rules), profiles, self._currency)
 
     def _default(self) -> PolicyValues:
         values = self._values((), self._contents, "")
@@ -101,9 +102,10 @@ class _Builder:
             except SettingsError as error:
                 where = file_problems.dotted((*location, "prompt"))
                 self._add((*location, "prompt"), f"{where}: {error.setting}: {error.problem}")
-        values = table.values(prompt=prompt, place=place)
+        values = table.values(prompt=prompt, place=place, currency=self._currency)
         for k, budget in enumerate(values.budgets):
             self._require_name((*location, "budgets", k), budget)
+            self._require_currency((*location, "budgets", k), table.budgets[k])
         return values
 
     # ── checks ────────────────────────────────────────────────────────────────────────────────
@@ -127,6 +129,13 @@ class _Builder:
             where = file_problems.dotted(location)
             sentence = f"another budget is called {quote(budget.name)}, too: give each a name"
             self._add(location, f"{where}: {sentence}")
+
+    def _require_currency(self, location: Location, table: BudgetTable) -> None:
+        """A file has one currency."""
+        for key, text in table.money():
+            if problem := policy_money.find_wrong_amount(self._file, text):
+                place = (*location, key)
+                self._add(place, f"{file_problems.dotted(place)}: {problem}")
 
     def _check_admins(
         self, location: Location, table: Values, levels: Sequence[PlaceLevel]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bot.config import model_names
 from bot.config.fields import split
+from bot.config.policy_amounts import MAX_DOLLARS, check_amount, parse_amount
 from bot.config.policy_references import parse_person, parse_place
 from bot.domain.conversations import Effort
+from bot.domain.money import USD, Currency
 from bot.domain.policy import (
     AnswerMode,
     Budget,
@@ -89,32 +93,57 @@ class BudgetTable(Table):
 
     name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     per: Annotated[BudgetScope, Field(strict=False)] = BudgetScope.PERSON
-    period: Annotated[Period, Field(strict=False)]
-    dollars: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None = None
+    period: Annotated[Period, Field(strict=False)] | None = None
+    amount: Annotated[str, AfterValidator(check_amount)] | None = None  # such as `2 € a day`
+    dollars: Annotated[float, Field(ge=0, le=MAX_DOLLARS, allow_inf_nan=False)] | None = None
     tokens: Annotated[int, Field(ge=0, le=10**12)] | None = None
     who: _People = Field(default_factory=list)
     then: _Name | None = None
 
     @model_validator(mode="after")
     def _require_one_amount(self) -> Self:
-        if (self.dollars is None) == (self.tokens is None):
-            raise ValueError("a budget needs dollars or tokens, one of them")
+        if sum(each is not None for each in (self.amount, self.dollars, self.tokens)) != 1:
+            raise ValueError("a budget needs amount, dollars or tokens, one of them")
+        written = None if self.amount is None else parse_amount(self.amount)
+        if written is not None and written.period is not None:
+            if self.period is not None:
+                raise ValueError("the amount says the period: delete the line with period")
+        elif self.period is None:
+            raise ValueError('the period is missing: write period = "day" or "month"')
         return self
 
-    def budget(self, place: str) -> Budget:
+    def budget(self, place: str, currency: Currency) -> Budget:
         """The budget; `place` names the table around it, for a budget without a name."""
+        amount, period = self._money()
+        # The name in the books says "dollars" in every currency: it must outlive the currency.
         unit = "dollars" if self.tokens is None else "tokens"
         who = ",".join(sorted(text.strip() for text in self.who))
-        derived = " ".join(filter(None, (place, str(self.per), str(self.period), unit, who)))
+        derived = " ".join(filter(None, (place, str(self.per), str(period), unit, who)))
         return Budget(
             name=self.name or derived,
             scope=self.per,
-            period=self.period,
-            dollars=self.dollars,
+            period=period,
+            amount=amount,
+            currency=currency,
             tokens=self.tokens,
             who=people(self.who),
             then=self.then or "",
         )
+
+    def money(self) -> Iterator[tuple[str, str]]:
+        """The key with the amount of money and the amount in words, if there is one."""
+        if self.amount is not None:
+            yield "amount", self.amount
+        if self.dollars is not None:
+            yield "dollars", f"{Decimal(str(self.dollars)):f} USD"
+
+    def _money(self) -> tuple[Decimal | None, Period]:
+        """The amount of money, None for one of tokens, and the period."""
+        if self.amount is not None:
+            written = parse_amount(self.amount)
+            return written.value, written.period or self.period or Period.DAY
+        amount = None if self.dollars is None else Decimal(str(self.dollars))
+        return amount, self.period or Period.DAY
 
 
 class Values(Table):
@@ -138,10 +167,10 @@ class Values(Table):
         """The models in order of preference; empty if the table names none."""
         return []
 
-    def values(self, *, prompt: str | None, place: str) -> PolicyValues:
+    def values(self, *, prompt: str | None, place: str, currency: Currency = USD) -> PolicyValues:
         """The values, with the text of the prompt's file.
 
-        `place` names the table, for budgets without a name.
+        `place` names the table, for budgets without a name; their amounts are in `currency`.
         """
         limits = None if self.limits is None else Limits(**self.limits.model_dump())
         return PolicyValues(
@@ -155,7 +184,7 @@ class Values(Table):
             block=people(self.block),
             admins=people(self.admins),
             limits=limits,
-            budgets=tuple(budget.budget(place) for budget in self.budgets),
+            budgets=tuple(budget.budget(place, currency) for budget in self.budgets),
             retention_days=self.retention_days,
             redact=None if self.redact is None else frozenset(self.redact) | {Redaction.KEYS},
             feedback=self.feedback,

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bot.config.model_names import ECHO, NO_SUMMARIES, is_pattern, split_name
+from bot.config.model_names import NO_SUMMARIES, is_pattern, split_name
 from bot.config.models import address, used_names
 from bot.config.providers import ModelsConfig, ProviderConfig
 from bot.config.settings import Settings
-from bot.domain.model import ModelFacts
+from bot.domain.model import BUILT_IN, DEMO, ModelFacts
 
 FactsOf = Callable[[str, str], ModelFacts]
 """The built-in facts about a model, and the server at an address."""
@@ -71,8 +71,9 @@ class _Report:
         return f"{' and '.join(used)} {'is' if len(used) == 1 else 'are'} set" if used else "no key"
 
     def _model(self, name: str) -> str:
-        if name == ECHO:
-            return "repeats the question, without a server"
+        if name in BUILT_IN:
+            does = "answers with scripted text" if name == DEMO else "repeats the question"
+            return f"{does}, without a server"
         provider, model = split_name(name)
         server = self.config.providers[provider]
         parts = [f"{server.kind} API at {_host(address(server))}", self._key(server)]

@@ -42,6 +42,7 @@ from bot.config.fields import (
     SlackTeams,
     SummaryModel,
     TimeZoneName,
+    Token,
     UserTokens,
     WebSocketUrl,
     split,
@@ -52,7 +53,7 @@ from bot.config.file import ConfigFile
 from bot.config.presets import KEY_VARIABLES
 from bot.config.problems import describe_problem, raise_any
 from bot.config.variables import Variables
-from bot.domain.model import ReasoningDisplay
+from bot.domain.model import DEMO, ReasoningDisplay
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are Threadline, a helpful assistant in a team's chat. Answer in the language of the "
@@ -134,6 +135,9 @@ class Settings(BaseModel):
     http_allowed_hosts: HostNames = ""
     http_max_streams: int = Field(default=100, ge=1)
     web_opening: Path | None = None
+    metrics_token: Token | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     admins: AdminNames = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
@@ -183,8 +187,8 @@ class Settings(BaseModel):
 
     @property
     def llm_chain(self) -> tuple[str, ...]:
-        """The models in order of preference; echo if neither `LLM` nor the file names one."""
-        return split(self.llm or "") or tuple(self.file.contents.llm) or ("echo",)
+        """The models in order of preference; demo if neither `LLM` nor the file names one."""
+        return split(self.llm or "") or tuple(self.file.contents.llm) or (DEMO,)
 
     @property
     def model_choices(self) -> tuple[str, ...]:
@@ -227,6 +231,11 @@ class Settings(BaseModel):
     def serves_web(self) -> bool:
         """Whether to open the HTTP port: if it is set, or if no platform is."""
         return self.http_port is not None or not self.has_platform
+
+    @property
+    def serves_metrics(self) -> bool:
+        """Whether to serve /metrics: on METRICS_PORT or, with a token, on the HTTP port."""
+        return self.metrics_port is not None or self.metrics_token is not None
 
     @property
     def serves_site(self) -> bool:

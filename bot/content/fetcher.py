@@ -29,6 +29,7 @@ from bot.domain.errors import AttachmentError, BudgetHeld, NoBudget, PlatformErr
 from bot.domain.spending import Purpose, Spender
 from bot.ports.attachments import AttachmentStore, Extractor, LinkReader, Transcriber
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.platform import Adapter
 from bot.ports.spending import Meter
 
@@ -95,7 +96,8 @@ BUDGET_SECONDS = 5.0
 class AttachmentFetcher:
     """Implements `bot.ports.attachments.AttachmentProgress`. `max_bytes` is the largest file.
 
-    `meter` counts transcripts for the conversation's channel, and for no person.
+    `meter` counts transcripts for the conversation's channel, and for no person. `observer` hears
+    of each final state.
     """
 
     def __init__(
@@ -107,8 +109,9 @@ class AttachmentFetcher:
         clock: Clock,
         max_bytes: int,
         meter: Meter | None = None,
+        observer: Observer = NO_OBSERVER,
     ) -> None:
-        self._meter = meter
+        self._meter, self._observer = meter, observer
         self._store, self._adapters = store, adapters
         self._readers, self._clock = readers, clock
         self._max_bytes = max_bytes
@@ -183,6 +186,7 @@ class AttachmentFetcher:
             omission = Omission.DAMAGED
         if omission is not None:
             await self._retry(lambda: self._store.omit(attachment.id, omission))
+        self._observer.attachment_settled(omission)
         seconds = round(self._clock.monotonic() - started, 3)
         log.debug("attachment settled", attachment=attachment.id, seconds=seconds)
 

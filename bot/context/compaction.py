@@ -28,6 +28,7 @@ from bot.context.summary_prompt import (
 from bot.domain.context import ContextState, Summary
 from bot.domain.conversations import Conversation
 from bot.domain.errors import ContextTooLong, ModelError, NoBudget, QueueFull, StoreUnavailable
+from bot.domain.model import BUILT_IN
 from bot.domain.spending import Purpose, Spender
 from bot.domain.tokens import message_tokens
 from bot.domain.turns import Claim
@@ -39,9 +40,6 @@ from bot.ports.spending import Meter
 from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
-
-ECHO = "echo"
-"""The model that only repeats, which cannot summarize."""
 
 SUMMARY_SHARE = 0.1
 """The share of the budget that a summary is written for."""
@@ -127,7 +125,7 @@ class Compactor:
         if not (use.start or use.is_full) or not tokens or self._is_taken(conversation.id):
             return
         model = self._summarizer(conversation, use.assigned)
-        if model is None or ECHO in model.name.split(","):
+        if model is None or not set(BUILT_IN).isdisjoint(model.name.split(",")):
             return
         if self._failures.is_pausing(conversation.id, model.name):
             return

@@ -32,6 +32,8 @@ ThreadlineError
 │   ├── BudgetSpent            the budget is used up until its period ends
 │   ├── BudgetHeld             the rest is reserved by requests that run: wait for them
 │   └── PriceUnknown           the budget is one of money, and a model has no known price
+├── NoFile                     a command's file cannot be made; carries the sentence for people
+├── TooEarly                   a person has had the same a short while ago; carries the wait
 ├── NotAllowed                 no author of a turn's questions may ask
 ├── TemplateError              a conversation template has a syntax error; carries its position
 └── PlatformError              a platform, translated at the edge of an adapter; carries the code
@@ -97,6 +99,22 @@ class QueueFull(ThreadlineError):
     def __init__(self, *, own: bool) -> None:
         super().__init__("too many turns of one person wait" if own else "too many turns wait")
         self.own = own
+
+
+class NoFile(ThreadlineError):
+    """A command's file cannot be made; `sentence` tells the person why."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class TooEarly(ThreadlineError):
+    """A person has had the same a short while ago, and may have it again in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"in {seconds:.0f} s")
+        self.seconds = seconds
 
 
 class NoBudget(ThreadlineError):

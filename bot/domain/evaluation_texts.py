@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.spending import NANO
+from bot.domain.money import Currency
 
 TITLE = "Old and new answers"
 NO_CASES = "There is no reply to replay."
@@ -30,10 +30,12 @@ ROWS = (
 )
 
 
-def estimate(requests: int, model: str, tokens: tuple[int, int], cost: int | None) -> str:
+def estimate(
+    requests: int, model: str, tokens: tuple[int, int], cost: int | None, currency: Currency
+) -> str:
     """What a replay should take; `tokens` are input and output."""
     asked, said = tokens
-    price = "a price that is not known" if cost is None else f"about {money(cost)}"
+    price = "a price that is not known" if cost is None else f"about {currency.show(cost)}"
     noun = "request" if requests == 1 else "requests"
     return (
         f"{requests:,} {noun} to {model}: about {asked:,} tokens of input and {said:,} of output, "
@@ -56,12 +58,6 @@ def written(path: str, failed: int) -> str:
     """Where the report is."""
     note = f"; {failed:,} failed, and the same command tries these again" if failed else ""
     return f"The report is {path}{note}."
-
-
-def money(cost: int) -> str:
-    """Billionths of a dollar, for people."""
-    value = cost / NANO
-    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
 
 
 def attachments_left_out(count: int) -> str:

@@ -100,3 +100,18 @@ def part_failed(what: str, seconds: float) -> str:
 def part_refused(sentence: str, seconds: float) -> str:
     """A part of the process may not start, for the reason that `sentence` gives."""
     return f"{sentence.rstrip('.')}. It tries again in {seconds / 60:g} min."
+
+
+# ── /readyz ───────────────────────────────────────────────────────────────────────────────────
+DRAINING = "The bot finishes running answers and starts no new ones."
+DATABASE_FAILS = "The database does not answer; see the log."
+
+
+def is_starting(part: str) -> str:
+    """A platform has not connected yet."""
+    return f"{part} has not connected yet."
+
+
+def not_connected(part: str) -> str:
+    """No platform is connected; this is one of them."""
+    return f"{part} is not connected; see /healthz."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -180,13 +180,28 @@ class Menu:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateFile:
+    """A file for the person who issued a command, and for no one else.
+
+    `build` makes it, with at most that many bytes, and raises NoFile. An adapter calls it once, and
+    `lost` if the person may not have got the file, so that they may ask again immediately
+    (`bot.inbox.private_files`).
+    """
+
+    name: str
+    build: Callable[[int], Awaitable[bytes]]
+    lost: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
 class CommandReply:
     """The reply to the person who issued a command, with buttons if there is a choice.
 
     Only where no one else sees the reply, `private` follows the text, and `instead` stands in its
     place. `refused`: the person may not do that, nothing was changed, and no one else sees the
-    reply. `comment_on` is a turn that the person may comment on: platforms with modals show one in
-    place of the text.
+    reply. `file` comes with a reply that only the person sees, else as a direct message; never in
+    a channel. `comment_on` is a turn that the person may comment on: platforms with modals show
+    one in place of the text.
     """
 
     text: str
@@ -196,6 +211,7 @@ class CommandReply:
     menu: Menu | None = None
     refused: bool = False
     comment_on: int | None = None
+    file: PrivateFile | None = None
 
     @property
     def whole(self) -> str:

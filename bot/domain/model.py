@@ -8,6 +8,15 @@ from enum import StrEnum
 from bot.domain.conversations import Effort, Message
 from bot.domain.policy import Redaction
 
+DEMO = "demo"
+"""The model that answers a few questions with scripted text, to try everything else with."""
+
+ECHO = "echo"
+"""The model that repeats the question."""
+
+BUILT_IN = (DEMO, ECHO)
+"""The models without a server, whose names have no provider. They cannot summarize."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

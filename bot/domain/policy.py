@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Generic, TypeVar
 
 from bot.domain.conversations import Author, ConversationKey, Effort
+from bot.domain.money import USD, Currency
 
 T = TypeVar("T")
 
@@ -154,7 +156,7 @@ class BudgetScope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What may be spent in a period: US dollars or tokens, one of them.
+    """What may be spent in a period: an `amount` of money in `currency`, or tokens, one of them.
 
     `who` limits it to these people, each with a budget of their own if `scope` is PERSON; empty is
     everyone. `then` is the model that answers once it is spent; "" refuses. `name` identifies the
@@ -164,10 +166,23 @@ class Budget:
     name: str
     scope: BudgetScope
     period: Period
-    dollars: float | None = None
+    amount: Decimal | None = None
+    currency: Currency = USD
     tokens: int | None = None
     who: tuple[PersonRef, ...] = ()
     then: str = ""
+
+    @property
+    def in_money(self) -> bool:
+        """Whether it limits money, not tokens."""
+        return self.tokens is None
+
+    @property
+    def limit(self) -> int:
+        """The most that may be spent, in billionths of a US dollar or in tokens."""
+        if self.tokens is not None:
+            return self.tokens
+        return self.currency.cost_of(self.amount or Decimal(0))
 
 
 class Redaction(StrEnum):
@@ -221,6 +236,7 @@ class PolicyConfig:
     default: PolicyValues = PolicyValues()
     rules: tuple[Rule, ...] = ()
     profiles: Mapping[str, PolicyValues] = field(default_factory=dict)
+    currency: Currency = USD  # of budgets, and in which people see what they used
 
     @property
     def is_empty(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bot.domain import spending_texts
 from bot.domain.command_texts import name
 from bot.domain.conversations import Author
 from bot.domain.model_names import DEFAULT, plain
@@ -141,7 +142,7 @@ def _limits(limits: Resolved[Limits]) -> Iterable[str]:
 
 
 def _budget(budget: Budget) -> str:
-    amount = f"{budget.tokens or 0:,} tokens" if budget.dollars is None else f"${budget.dollars:g}"
+    amount = spending_texts.amount_of(budget)
     scope = "in total" if budget.scope == "all" else f"per {budget.scope}"
     who = f" for {people(budget.who)}" if budget.who else ""
     then = f", then {name(budget.then)} answers" if budget.then else ""

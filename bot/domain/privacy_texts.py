@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bot.domain.privacy import Erased, Receipt
 
 FORGET_BUTTON = "Forget me"
@@ -19,7 +21,24 @@ HOW_TO_EXPORT = (
     "The people who run this bot can give you what I have of you: `threadline export person "
     "{person}` writes it."
 )
-EXPORT_ON_PAGE = "`GET /me/export` returns everything that I have of you, as JSON lines."
+EXPORT_ON_PAGE = (
+    "*Your usage*, at the top of the page, has a button that saves everything that is known of "
+    "you. For programs it is `GET /me/export`."
+)
+EXPORT_READY = "This is everything that I have of you, as JSON lines. Only you see it."
+EXPORT_IN_DM = "I have sent you a file with everything that I have of you, as a direct message."
+EXPORT_NOT_SENT = (
+    "I could not send you the file. If you do not see it, ask again, with the slash command "
+    "`/export` if you wrote a message."
+)
+EXPORT_TOO_LARGE = "The file is larger than this place takes. " + HOW_TO_EXPORT
+EXPORTS_BUSY = "I am making files for other people: ask again in a minute."
+
+
+def export_too_early(seconds: float) -> str:
+    """For a person who had the file less than an hour ago."""
+    wait = _number(max(1, math.ceil(seconds / 60)), "minute")
+    return f"You can have this file once an hour: ask again in {wait}."
 
 
 def forgotten(receipt: Receipt) -> str:

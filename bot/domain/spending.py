@@ -1,7 +1,7 @@
 """Spending: what requests to models cost, whom it is counted for, and the budgets that limit it.
 
-Money is a whole number of billionths of a US dollar (`NANO` of them are one dollar), so that sums
-are exact: a cached token of a small model costs five.
+Money is a whole number of billionths of a US dollar (`bot.domain.money.NANO` of them are one
+dollar), so that sums are exact: a cached token of a small model costs five.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ from bot.domain.conversations import Author, ConversationKey
 from bot.domain.model import Usage
 from bot.domain.policy import Budget, BudgetScope
 from bot.domain.turns import Fence
-
-NANO = 1_000_000_000
-"""Units of money in one US dollar."""
 
 NEARLY_SPENT = 0.8
 """The share of a budget at which people get a notice, once."""
@@ -67,14 +64,12 @@ class BudgetLine:
     @property
     def limit(self) -> int:
         """The amount, in tokens or billionths of a dollar."""
-        if self.budget.tokens is not None:
-            return self.budget.tokens
-        return round((self.budget.dollars or 0.0) * NANO)
+        return self.budget.limit
 
     @property
     def in_money(self) -> bool:
         """Whether the limit is one of money."""
-        return self.budget.tokens is None
+        return self.budget.in_money
 
 
 def account_of(scope: BudgetScope, key: ConversationKey, author: Author | None) -> str | None:

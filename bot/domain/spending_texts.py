@@ -8,8 +8,9 @@ from itertools import product
 
 from bot.domain.errors import BudgetSpent, NoBudget, PriceUnknown
 from bot.domain.model_names import plain
-from bot.domain.policy import BudgetScope, Period
-from bot.domain.spending import NANO, BudgetLine, BudgetState, UsageField, UsageRow, UsageSummary
+from bot.domain.money import Currency
+from bot.domain.policy import Budget, BudgetScope, Period
+from bot.domain.spending import BudgetLine, BudgetState, UsageField, UsageRow, UsageSummary
 
 MAX_MODELS = 15
 """Models that are listed one a line."""
@@ -65,34 +66,34 @@ USAGE_IS_PRIVATE = (
 ADMINS_ONLY = "Only administrators may see what a channel used."
 
 
-def money(cost: int) -> str:
-    """An amount in billionths of a dollar, such as `$1.20` or `$0.0034`."""
-    dollars = cost / NANO
-    if cost == 0 or dollars >= 0.1:
-        return f"${dollars:,.2f}"
-    return f"${dollars:.4f}" if dollars >= 0.0001 else "under $0.0001"
+def amount_of(budget: Budget) -> str:
+    """What a budget allows, such as `€2.00` or `50,000 tokens`."""
+    if budget.amount is None:
+        return _count(budget.tokens or 0, "token")
+    return budget.currency.show_amount(budget.amount)
 
 
-def usage_of_person(summary: UsageSummary, zone: tzinfo | None) -> str:
+def usage_of_person(summary: UsageSummary, zone: tzinfo | None, currency: Currency) -> str:
     """The reply to /usage."""
-    return _summary("You have used", summary, zone)
+    return _summary("You have used", summary, zone, currency)
 
 
-def usage_of_channel(summary: UsageSummary, zone: tzinfo | None) -> str:
+def usage_of_channel(summary: UsageSummary, zone: tzinfo | None, currency: Currency) -> str:
     """The reply to /usage channel."""
-    lines = [f"- `{plain(row.group[0])}`: {_used(row)}" for row in summary.models[:MAX_MODELS]]
-    text = _summary("This channel has used", summary, zone)
+    shown = summary.models[:MAX_MODELS]
+    lines = [f"- `{plain(row.group[0])}`: {_used(row, currency)}" for row in shown]
+    text = _summary("This channel has used", summary, zone, currency)
     return "\n".join([text, *(["", "This month by model:", *lines] if lines else [])])
 
 
-def usage_table(rows: Sequence[UsageRow], by: Sequence[UsageField]) -> str:
+def usage_table(rows: Sequence[UsageRow], by: Sequence[UsageField], currency: Currency) -> str:
     """Lines in columns, for a terminal."""
     if not rows:
         return "nothing was used\n"
     lines = [(*(field.value for field in by), "requests", "tokens", "cost")]
     for row in rows:
         group = (plain(value) if value else "-" for value in row.group)
-        cost = money(row.cost) + (" + unknown" if row.unpriced else "")
+        cost = currency.show(row.cost) + (" + unknown" if row.unpriced else "")
         lines.append((*group, f"{row.requests:,}", f"{row.usage.total_tokens:,}", cost))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
@@ -102,9 +103,9 @@ def usage_table(rows: Sequence[UsageRow], by: Sequence[UsageField]) -> str:
     )
 
 
-def _summary(begins: str, summary: UsageSummary, zone: tzinfo | None) -> str:
-    lines = [f"{begins}:", f"- today: {_used(summary.today)}"]
-    lines.append(f"- this month: {_used(summary.month)}")
+def _summary(begins: str, summary: UsageSummary, zone: tzinfo | None, currency: Currency) -> str:
+    lines = [f"{begins}:", f"- today: {_used(summary.today, currency)}"]
+    lines.append(f"- this month: {_used(summary.month, currency)}")
     if summary.budgets:
         lines += ["", "Budgets:", *(_budget(state, zone) for state in summary.budgets)]
     if summary.month.unpriced:
@@ -116,18 +117,17 @@ def _summary(begins: str, summary: UsageSummary, zone: tzinfo | None) -> str:
     return "\n".join(lines)
 
 
-def _used(row: UsageRow) -> str:
+def _used(row: UsageRow, currency: Currency) -> str:
     tokens = _count(row.usage.total_tokens, "token")
-    return f"{tokens} in {_count(row.requests, 'request')}, {money(row.cost)}"
+    return f"{tokens} in {_count(row.requests, 'request')}, {currency.show(row.cost)}"
 
 
 def _budget(state: BudgetState, zone: tzinfo | None) -> str:
-    line = state.line
-    amount = money if line.in_money else (lambda number: _count(number, "token"))
-    again = full_again(line, zone)
+    line, budget = state.line, state.line.budget
+    left = budget.currency.show(state.left) if line.in_money else _count(state.left, "token")
     return (
-        f"- {whose(line.budget.scope, line.budget.period)}: {amount(state.left)} of "
-        f"{amount(line.limit)} left; full again {again}"
+        f"- {whose(budget.scope, budget.period)}: {left} of {amount_of(budget)} left; full again "
+        f"{full_again(line, zone)}"
     )
 
 

@@ -248,7 +248,7 @@ _COMMAND_LIST = """\
 - `/context`: see what the model gets with the next question
 - `/why`: see which model and rules apply here, and why; `/whoami`: how the rules see you
 - `/usage`: see what you have used, and what is left
-- `/forget me`: have everything deleted that I know of you; `/export me`: how to get it
+- `/forget me`: have everything deleted that I know of you; `/export me`: get it as a file
 - `/channel`: for administrators, set this channel's model, prompt or mode
 - `/help`: this text"""
 HELP_PAGE = f"""\
@@ -271,7 +271,7 @@ In a direct message just write.
 - `/context`: see what the model gets with the next question
 - `/why`: see which model and rules apply here, and why; `/whoami`: how the rules see you
 - `/usage`: see what you have used, and what is left
-- `/forget me`: have everything deleted that I know of you; `/export me`: how to get it
+- `/forget me`: have everything deleted that I know of you; `/export me`: get it as a file
 - `/channel`: for administrators, set this channel's model, prompt or mode
 - `stop` after a mention, or the button: stop the answer that is being written
 - `retry`, or the button “Try again”: write the newest answer again, in its place

@@ -6,7 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from bot.domain.spending import NANO, UsageField, UsageRow
+from bot.domain.money import Currency
+from bot.domain.spending import UsageField, UsageRow
 
 COLUMNS = (
     "requests",
@@ -15,7 +16,7 @@ COLUMNS = (
     "cached_tokens",
     "cache_write_tokens",
     "reasoning_tokens",
-    "dollars",
+    "{cost}",  # such as cost_eur
     "requests_without_price",
     "estimated_requests",
 )
@@ -24,13 +25,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins like this is a formula for spreadsheets."""
 
 
-def to_csv(rows: Sequence[UsageRow], by: Sequence[UsageField]) -> str:
+def to_csv(rows: Sequence[UsageRow], by: Sequence[UsageField], currency: Currency) -> str:
     """The rows with a header; `by` names the fields of each row's group."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*(field.value for field in by), *COLUMNS])
+    cost = f"cost_{currency.code.lower()}"
+    columns = (name.format(cost=cost) for name in COLUMNS)
+    writer.writerow([*(field.value for field in by), *columns])
     for row in rows:
-        writer.writerow([*map(_harmless, row.group), *_amounts(row)])
+        writer.writerow([*map(_harmless, row.group), *_amounts(row, currency)])
     return file.getvalue()
 
 
@@ -38,7 +41,7 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _amounts(row: UsageRow) -> tuple[object, ...]:
+def _amounts(row: UsageRow, currency: Currency) -> tuple[object, ...]:
     usage = row.usage
     return (
         row.requests,
@@ -47,7 +50,7 @@ def _amounts(row: UsageRow) -> tuple[object, ...]:
         usage.cached_tokens,
         usage.cache_write_tokens,
         usage.reasoning_tokens,
-        f"{row.cost / NANO:.9f}",
+        f"{currency.number(row.cost):.9f}",
         row.unpriced,
         row.estimates,
     )

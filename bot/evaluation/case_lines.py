@@ -17,7 +17,7 @@ from bot.domain.errors import SettingsError
 from bot.domain.evaluation import Answer, Case, Rating, Speech
 from bot.domain.feedback import Vote
 from bot.domain.model import Usage
-from bot.domain.spending import NANO
+from bot.domain.money import NANO
 
 Json = dict[str, Any]
 

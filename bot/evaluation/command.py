@@ -151,6 +151,8 @@ class _Evaluation:
         self._settings, self._options, self._terminal = settings, options, terminal
         self._cases, self._clock = cases, SystemClock()
         self._out: Path = options.out
+        policy = resolve_policy(settings)
+        self._currency = policy.currency
         chosen = _read_prompt(options.prompt)
         prompt = settings.prompt if chosen is None else chosen
         self._options_of_requests = ReplayOptions(
@@ -159,7 +161,7 @@ class _Evaluation:
             zone=settings.zone,
             max_tokens=settings.max_output_tokens,
             temperature=settings.temperature,
-            redact=tuple(sorted(resolve_policy(settings).redactions)),
+            redact=tuple(sorted(policy.redactions)),
         )
         run = run_id(options.model, self._options_of_requests)
         self._file = ResultFile(self._out.with_suffix(".jsonl"), run)
@@ -204,7 +206,8 @@ class _Evaluation:
     async def _confirm(self, replay: Replay, missing: Sequence[Case]) -> bool:
         found = await replay.estimate(missing)
         tokens = (found.input_tokens, found.output_tokens)
-        self._terminal.say(texts.estimate(found.requests, self._options.model, tokens, found.cost))
+        model, currency = self._options.model, self._currency
+        self._terminal.say(texts.estimate(found.requests, model, tokens, found.cost, currency))
         if self._options.yes:
             return True
         answer = await asyncio.to_thread(self._terminal.ask, texts.ASK)
@@ -219,7 +222,13 @@ class _Evaluation:
         """Write the report and its figures; returns how many answers failed."""
         pairs: list[Pair] = [(case, self._answers[case_id(case)]) for case in self._cases]
         prompt = str(self._options.prompt or texts.OWN_PROMPTS)
-        report = build_report(pairs, model=self._options.model, prompt=prompt, render=self._render)
+        report = build_report(
+            pairs,
+            model=self._options.model,
+            prompt=prompt,
+            render=self._render,
+            currency=self._currency,
+        )
         _replace(self._out, report)
         _replace(self._out.with_suffix(".json"), json.dumps(_figures(pairs), indent=1) + "\n")
         return sum(bool(answer.error) for _, answer in pairs)

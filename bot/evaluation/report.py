@@ -17,6 +17,7 @@ from html import escape
 from bot.domain import evaluation_texts as texts
 from bot.domain.evaluation import Answer, Case
 from bot.domain.feedback import Vote
+from bot.domain.money import USD, Currency
 from bot.evaluation.summary import Pair, Side, side_of, votes
 
 Render = Callable[[str], str]
@@ -43,7 +44,9 @@ pre{overflow:auto}ins{background:#2a62;text-decoration:none}del{background:#c333
 """
 
 
-def build_report(pairs: Sequence[Pair], *, model: str, prompt: str, render: Render) -> str:
+def build_report(
+    pairs: Sequence[Pair], *, model: str, prompt: str, render: Render, currency: Currency = USD
+) -> str:
     """The whole file. `prompt` describes the system prompt of the new answers."""
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -55,16 +58,16 @@ def build_report(pairs: Sequence[Pair], *, model: str, prompt: str, render: Rend
             f"<title>{texts.TITLE}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{texts.TITLE}</h1>",
             f"<p>{escape(model)} · {escape(prompt)}</p>",
-            *_summary(pairs),
-            *(_section(number, pair, render) for number, pair in enumerate(pairs, 1)),
+            *_summary(pairs, currency),
+            *(_section(number, pair, render, currency) for number, pair in enumerate(pairs, 1)),
             "</body></html>\n",
         )
     )
 
 
-def _summary(pairs: Sequence[Pair]) -> Iterator[str]:
-    old = _figures(side_of([case.reply for case, _ in pairs]))
-    new = _figures(side_of([answer for _, answer in pairs]))
+def _summary(pairs: Sequence[Pair], currency: Currency) -> Iterator[str]:
+    old = _figures(side_of([case.reply for case, _ in pairs]), currency)
+    new = _figures(side_of([answer for _, answer in pairs]), currency)
     yield f"<table><thead><tr><th></th><th>{texts.OLD}</th><th>{texts.NEW}</th></tr></thead><tbody>"
     for name, *values in zip(texts.ROWS, old, new, strict=True):
         cells = "".join(f"<td>{escape(value)}</td>" for value in values)
@@ -75,8 +78,8 @@ def _summary(pairs: Sequence[Pair]) -> Iterator[str]:
     yield f"<p>{signs}</p>"
 
 
-def _figures(side: Side) -> tuple[str, ...]:
-    cost = texts.money(side.cost) if side.answers > side.unpriced else "–"
+def _figures(side: Side, currency: Currency) -> tuple[str, ...]:
+    cost = currency.show(side.cost) if side.answers > side.unpriced else "–"
     return (
         side.models or "–",
         f"{side.answers:,}",
@@ -89,14 +92,14 @@ def _figures(side: Side) -> tuple[str, ...]:
     )
 
 
-def _section(number: int, pair: Pair, render: Render) -> str:
+def _section(number: int, pair: Pair, render: Render, currency: Currency) -> str:
     case, answer = pair
     at = datetime.fromtimestamp(case.at, UTC)
     ratings = "".join(_rating(each.vote, each.comment) for each in case.ratings)
     left_out = texts.attachments_left_out(case.attachments) if case.attachments else ""
     about = " · ".join(filter(None, (f"{at:%Y-%m-%d %H:%M} UTC", *case.place[:1], left_out)))
     question = "\n\n".join(case.asked)
-    old, new = _side(case.reply, render), _side(answer, render)
+    old, new = (_side(each, render, currency) for each in (case.reply, answer))
     return "\n".join(
         (
             f'<section class="case"><h2>{number}</h2><p class="soft">{escape(about)}</p>',
@@ -109,10 +112,10 @@ def _section(number: int, pair: Pair, render: Render) -> str:
     )
 
 
-def _side(answer: Answer, render: Render) -> str:
+def _side(answer: Answer, render: Render, currency: Currency) -> str:
     usage = answer.usage
     tokens = "" if usage is None else f"{usage.input_tokens:,} → {usage.output_tokens:,} tokens"
-    cost = "" if answer.cost is None else texts.money(answer.cost)
+    cost = "" if answer.cost is None else currency.show(answer.cost)
     first = answer.first_token_seconds
     times = [_seconds(each) for each in (first, answer.seconds) if each is not None]
     about = " · ".join(filter(None, (answer.model, tokens, cost, " / ".join(times))))

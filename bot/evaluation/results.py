@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.domain.evaluation import Answer, Case
-from bot.domain.spending import NANO
+from bot.domain.money import NANO
 from bot.evaluation.case_lines import Json, dollars, read_usage, usage_json
 
 

@@ -36,10 +36,12 @@ from bot.inbox.order import ArrivalOrder, Place
 from bot.inbox.rates import RateGate
 from bot.policy.rates import QuestionRates
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.ports.policy import Policy
 from bot.ports.store import Store
+from bot.ports.tracing import NullTracer, Tracer
 from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
@@ -73,7 +75,11 @@ class DurableInbox:
         intake: AttachmentIntake,
         policy: Policy | None = None,
         rates: QuestionRates | None = None,
+        observer: Observer = NO_OBSERVER,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or NullTracer()
+        self._observer = observer
         self._store, self._scheduler = store, scheduler
         self._models, self._edits = models, edits
         self._clock, self._missed_seconds = clock, missed_seconds
@@ -114,6 +120,7 @@ class DurableInbox:
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message. Raises StoreUnavailable if it could not be stored."""
+        self._observer.event_received(incoming.key.platform)
         command = commands.parse(incoming, self._models.names)
         with self._order.enter(incoming.key) as place:
             if command is not None:
@@ -139,6 +146,7 @@ class DurableInbox:
 
         An edit of a person who may not ask changes nothing.
         """
+        self._observer.event_received(incoming.key.platform)
         await self._order.settle(incoming.key)  # the message itself may be on its way
         is_known = await self._store.conversation_of(incoming.source) is not None
         if not is_known and not incoming.address.begins:
@@ -176,6 +184,7 @@ class DurableInbox:
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def command(self, command: Command) -> CommandReply:
         """Execute a slash command, button or shortcut."""
+        self._observer.event_received(command.key.platform)
         return await self._commands.run(command)
 
     async def conversation_of(self, source: str) -> ConversationKey | None:
@@ -264,6 +273,7 @@ class DurableInbox:
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def _accept(self, incoming: Incoming, place: Place) -> Accepted:
+        since = self._clock.time()
         admission = await self._gate.admit(incoming)
         if await place.wait() and admission is None:  # an earlier one may have begun it
             admission = await self._gate.admit(incoming)
@@ -272,7 +282,9 @@ class DurableInbox:
         if admission.refused:
             known = await self._store.conversation_of(incoming.source)
             return Accepted(Receipt.KNOWN if known else await self._gate.refuse(admission))
-        return await self._rates.accept(admission.incoming, partial(self._store_it, admission))
+        accepted = await self._rates.accept(admission.incoming, partial(self._store_it, admission))
+        self._tracer.received(incoming.key, accepted, since)
+        return accepted
 
     async def _store_it(self, admission: Admission) -> Accepted:
         incoming = self._intake.prepare(admission.incoming)

@@ -10,20 +10,32 @@ import hashlib
 from collections.abc import Mapping
 
 from bot.domain import privacy_texts
+from bot.domain.errors import TooEarly
 from bot.domain.inbox import Choice, Command, CommandReply
 from bot.domain.privacy import Person
 from bot.inbox.commands import EXPORT, FORGET, Handler
 from bot.ports.store import Store
 from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 
 ME, YES = "me", "yes"
 
 
 class PrivacyCommands:
-    """Executes the commands."""
+    """Executes the commands. `without_files` are platforms that show no files, each with the
+    sentence that says how to get an export there.
+    """
 
-    def __init__(self, *, store: Store, forgetter: Forgetter) -> None:
-        self._store, self._forgetter = store, forgetter
+    def __init__(
+        self,
+        *,
+        store: Store,
+        forgetter: Forgetter,
+        exports: PersonalExports,
+        without_files: Mapping[str, str] | None = None,
+    ) -> None:
+        self._store, self._forgetter, self._exports = store, forgetter, exports
+        self._without_files = without_files or {}
 
     def handlers(self) -> Mapping[str, Handler]:
         """The handlers by the command's name."""
@@ -47,12 +59,21 @@ class PrivacyCommands:
         return CommandReply(privacy_texts.forgotten(receipt))
 
     async def export(self, command: Command) -> CommandReply:
-        """Say how to get the export: a file of private messages has no place in a channel."""
-        person = Person.at(command.key, command.author.id)
-        if command.key.platform == "web":
-            return await self._reply_once(command, privacy_texts.EXPORT_ON_PAGE)
-        text = privacy_texts.HOW_TO_EXPORT.format(person=person)
-        return await self._reply_once(command, text)
+        """Give the export as a file, which only the person sees, or say how to get it.
+
+        The file is made after the reply is recorded, so that Slack, which waits for that, does not
+        deliver a command again.
+        """
+        key, user = command.key, command.author.id
+        person = Person.at(key, user)
+        if (how := self._without_files.get(key.platform)) is not None:
+            return await self._reply_once(command, how.format(person=person))
+        await self._record(command)
+        try:
+            file = self._exports.file(person, by=user, key=key)
+        except TooEarly as error:
+            return CommandReply(privacy_texts.export_too_early(error.seconds))
+        return CommandReply(privacy_texts.EXPORT_READY, file=file)
 
     async def _reply_once(self, command: Command, text: str) -> CommandReply:
         await self._record(command)

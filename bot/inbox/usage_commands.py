@@ -26,14 +26,16 @@ class UsageCommands:
 
     async def usage(self, command: Command) -> CommandReply:
         """Say what was used, and what is left."""
-        key, author, zone = command.key, command.author, self._reports.zone
+        key, author = command.key, command.author
+        zone, currency = self._reports.zone, self._reports.currency
         if command.argument.strip().lower() == OF_CHANNEL:
             if not await self._policy.is_admin(key, author):
                 return await self._reply_once(command, CommandReply(spending_texts.ADMINS_ONLY))
-            text = spending_texts.usage_of_channel(await self._reports.of_channel(key), zone)
+            channel = await self._reports.of_channel(key)
+            text = spending_texts.usage_of_channel(channel, zone, currency)
         else:
             summary = await self._reports.of_person(key, author)
-            text = spending_texts.usage_of_person(summary, zone)
+            text = spending_texts.usage_of_person(summary, zone, currency)
         return await self._reply_once(
             command, CommandReply(spending_texts.USAGE_IS_PRIVATE, instead=text)
         )

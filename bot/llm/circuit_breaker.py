@@ -24,6 +24,7 @@ from bot.domain.errors import (
     ModelLoading,
     Unreachable,
 )
+from bot.domain.operation import BreakerState
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -77,6 +78,18 @@ class CircuitBreaker:
         self._open_until = 0.0
         self._openings = 0  # after failures in a row; 0 once a test was answered
         self._test: Call | None = None  # the request that tests a half-open breaker
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._name
+
+    @property
+    def state(self) -> BreakerState:
+        """What happens to a request now."""
+        if self._open_until > self._now():
+            return BreakerState.OPEN
+        return BreakerState.HALF_OPEN if self._openings else BreakerState.CLOSED
 
     @contextmanager
     def call(self) -> Iterator[Call]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import AsyncIterator
 
 from bot.domain.conversations import Message, Role
 from bot.domain.health import Finding, Verdict
-from bot.domain.model import ChatRequest, Delta, ModelFacts, Usage
-from bot.domain.tokens import count_tokens
-
-# 50 pieces per second: quick to wait for, slow enough to watch the reply stream.
-SECONDS_PER_PIECE = 0.02
-_PIECE = re.compile(r"\s*\S{1,8}|\s+")
+from bot.domain.model import ChatRequest, Delta, ModelFacts
+from bot.llm.built_in import SECONDS_PER_PIECE, stream_text
 
 
 class EchoModel:
@@ -28,14 +22,11 @@ class EchoModel:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The answer, piece by piece; never fails."""
-        pieces = _PIECE.findall(_answer(request))
-        limit = request.max_tokens or len(pieces)
-        for k, piece in enumerate(pieces[:limit]):
-            yield Delta(piece, model=None if k else self.name)
-            await asyncio.sleep(self._pause)
-        input_tokens = sum(count_tokens(message.content) for message in request.messages)
-        finish = "stop" if limit >= len(pieces) else "length"
-        yield Delta(finish_reason=finish, usage=Usage(input_tokens, min(limit, len(pieces))))
+        text = stream_text(
+            _answer(request), request, model=self.name, seconds_per_piece=self._pause
+        )
+        async for delta in text:
+            yield delta
 
     async def check(self) -> Finding:
         """A warning that this is not a language model."""

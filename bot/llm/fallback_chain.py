@@ -14,7 +14,6 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from typing import Any, cast
 
 import structlog
 
@@ -34,6 +33,7 @@ from bot.domain.health import Finding, Verdict
 from bot.domain.model import ChatRequest, Delta, ModelFacts
 from bot.llm.circuit_breaker import Call, CircuitBreaker
 from bot.llm.stream_timeout import LOADING_SECONDS
+from bot.llm.traced_stream import trace_stream
 from bot.ports.clock import Clock
 from bot.ports.model import ChatModel
 
@@ -143,7 +143,7 @@ class FallbackChain:
             has_text = False
             try:
                 with breaker.call() as call:
-                    async with aclosing(cast(Any, model.stream(request))) as deltas:
+                    async with aclosing(trace_stream(model, request)) as deltas:
                         async for delta in deltas:
                             if not delta.loading:
                                 call.record_token()

@@ -6,7 +6,7 @@ Invariant: the client is closed once, and never while a stream uses it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -141,6 +141,11 @@ class ModelServer:
         """The circuit breaker of the model `model`, shared by all chains and spellings."""
         now = self._options.clock.monotonic
         return self._breakers.setdefault(model, CircuitBreaker(name, now=now))
+
+    @property
+    def breakers(self) -> Collection[CircuitBreaker]:
+        """The circuit breakers of the models that were built so far."""
+        return self._breakers.values()
 
     @property
     def first_token_seconds(self) -> float:

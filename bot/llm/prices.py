@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.config.model_names import ECHO, split_name
+from bot.config.model_names import split_name
 from bot.domain.errors import SettingsError
-from bot.domain.model import ChatRequest, Prices, Usage
-from bot.domain.spending import NANO, Quote
+from bot.domain.model import BUILT_IN, ChatRequest, Prices, Usage
+from bot.domain.money import NANO
+from bot.domain.spending import Quote
 from bot.llm.registry import ModelRegistry
 from bot.ports.model import ChatModel
 
@@ -90,7 +91,7 @@ class ModelPrices:
 
     async def _prices(self, name: str, input_tokens: int) -> Prices | None:
         """The prices of a model for requests of this length."""
-        if name == ECHO:
+        if name in BUILT_IN:
             return Prices(0, 0)
         try:
             known = self._registry.facts_of(name).prices

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from bot.config.model_names import ECHO, EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
+from bot.config.model_names import EVERY_MODEL, NO_SUMMARIES, is_pattern, split_name
 from bot.config.providers import ModelsConfig
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding
-from bot.domain.model import ChatRequest, Delta, ModelFacts
+from bot.domain.model import BUILT_IN, DEMO, ChatRequest, Delta, ModelFacts
+from bot.domain.operation import BreakerState
 from bot.llm.circuit_breaker import CircuitBreaker
 from bot.llm.fallback_chain import FallbackChain
 from bot.llm.model_facts import NO_FACTS, merge_facts
@@ -33,7 +34,7 @@ class ModelRegistry:
         self._chains: dict[tuple[str, ...], FallbackChain] = {}
         self._removed: set[ModelServer] = set()  # until their last stream ends
         self._closing: set[asyncio.Task[None]] = set()
-        self._echo: ChatModel | None = None
+        self._built_in: dict[str, ChatModel] = {}
         self._redactor = Redactor()
         self._offered: tuple[tuple[int, ...], Mapping[str, None]] | None = None
 
@@ -143,13 +144,40 @@ class ModelRegistry:
         return self.resolve(None) if name in (None, NO_SUMMARIES) else self.chain((name or "",))
 
     def server(self, name: str) -> ModelServer | None:
-        """The server of the model or the pattern `name`; None for echo. Raises SettingsError."""
+        """The server of the model or the pattern `name`; None for a built-in model.
+
+        Raises SettingsError.
+        """
         return self._server(name)
 
     def facts_of(self, name: str) -> ModelFacts:
         """Facts about the single model `name`. Raises SettingsError for an unknown provider."""
         server = self._server(name)
         return NO_FACTS if server is None else self._facts(name, server)
+
+    # ── for metrics ───────────────────────────────────────────────────────────────────────────
+    @property
+    def configured(self) -> frozenset[str]:
+        """The models that the configuration names; patterns name none."""
+        named = (*self._config.chain, *self._config.choices, *self._config.assigned)
+        names = {*named, self._config.summaries or NO_SUMMARIES} - {NO_SUMMARIES}
+        return frozenset(name for name in names if not is_pattern(name))
+
+    @property
+    def breakers(self) -> Iterator[tuple[str, BreakerState]]:
+        """The state of each circuit breaker, with its provider's name."""
+        for name, server in self._servers.items():
+            for breaker in server.breakers:
+                yield name, breaker.state
+
+    @property
+    def breakers_by_model(self) -> Mapping[str, BreakerState]:
+        """The state of each circuit breaker by the model's name."""
+        return {
+            breaker.name: breaker.state
+            for server in self._servers.values()
+            for breaker in server.breakers
+        }
 
     async def aclose(self) -> None:
         """Close all clients."""
@@ -234,8 +262,8 @@ class ModelRegistry:
         return next(found, NO_FACTS)
 
     def _server(self, name: str) -> ModelServer | None:
-        """The server of a model; None for echo, which has none. Raises SettingsError."""
-        if name == ECHO:
+        """The server of a model; None for a built-in one. Raises SettingsError."""
+        if name in BUILT_IN:
             return None
         provider, model = split_name(name)
         config = self._config.providers.get(provider)
@@ -255,16 +283,24 @@ class ModelRegistry:
     def _model(self, name: str, server: ModelServer | None) -> ChatModel:
         if server is not None:
             return server.model(name, split_name(name)[1], self._configured_facts(name))
-        if self._echo is None:
-            from bot.llm.echo import EchoModel
-
-            self._echo = EchoModel()
-        return self._echo
+        if name not in self._built_in:
+            self._built_in[name] = _make_built_in(name)
+        return self._built_in[name]
 
     def _breaker(self, name: str, server: ModelServer | None) -> CircuitBreaker:
         if server is not None:
             return server.breaker(name, split_name(name)[1])
         return CircuitBreaker(name, now=self._options.clock.monotonic)
+
+
+def _make_built_in(name: str) -> ChatModel:
+    if name == DEMO:
+        from bot.llm.demo import DemoModel
+
+        return DemoModel()
+    from bot.llm.echo import EchoModel
+
+    return EchoModel()
 
 
 class CatalogModel:
@@ -293,9 +329,9 @@ class CatalogModel:
         return self._resolve().sees
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """See `ChatModel.stream`. What the echo gets stays in this process, so it gets all."""
+        """See `ChatModel.stream`. What a built-in model gets stays in this process."""
         model = self._resolve()
-        if model.name == ECHO:
+        if model.name in BUILT_IN:
             return model.stream(request)
         return self._redactor.stream(model, request)
 

@@ -46,6 +46,7 @@ from bot.policy.budgets import day_of, lines_of
 from bot.policy.metered_stream import MeteredStream, Part
 from bot.policy.room_queue import RoomQueue
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ChatModel
 from bot.ports.spending import BudgetSource, PriceList, SpendingStore
 
@@ -57,7 +58,10 @@ MAX_TRANSCRIPT_TOKENS = 8_000
 
 
 class BudgetMeter:
-    """Implements `bot.ports.spending.Meter`. `zone` None is the machine's time zone."""
+    """Implements `bot.ports.spending.Meter`. `zone` None is the machine's time zone.
+
+    `observer` hears what each request used.
+    """
 
     def __init__(
         self,
@@ -67,9 +71,10 @@ class BudgetMeter:
         budgets: BudgetSource,
         clock: Clock,
         zone: tzinfo | None = None,
+        observer: Observer = NO_OBSERVER,
     ) -> None:
         self._store, self._prices, self._budgets = store, prices, budgets
-        self._clock, self._zone = clock, zone
+        self._clock, self._zone, self._observer = clock, zone, observer
         self._queue = RoomQueue()
         self._settling: set[asyncio.Task[Sequence[BudgetState]]] = set()
         self._abandoned: set[asyncio.Task[Reserved | NotReserved]] = set()
@@ -106,7 +111,11 @@ class BudgetMeter:
             finally:
                 told = lines if spender.purpose is Purpose.ANSWER else ()
                 settling = self._settle(
-                    reservation, lambda: self._bookings(stream, error), lines, told=told
+                    reservation,
+                    lambda: self._bookings(stream, error),
+                    lines,
+                    told=told,
+                    purpose=spender.purpose,
                 )
                 stream.nearly_spent = await self._wait_for(settling, error)
 
@@ -127,7 +136,10 @@ class BudgetMeter:
             error = raised
             raise
         finally:
-            await self._wait_for(self._settle(reservation, partial(_all, used), lines), error)
+            settling = self._settle(
+                reservation, partial(_all, used), lines, purpose=spender.purpose
+            )
+            await self._wait_for(settling, error)
         return words
 
     async def lines(self, spender: Spender, *, spent: Collection[str] = ()) -> list[BudgetLine]:
@@ -234,6 +246,7 @@ class BudgetMeter:
         lines: Sequence[BudgetLine],
         *,
         told: Sequence[BudgetLine] = (),
+        purpose: Purpose = Purpose.ANSWER,
     ) -> asyncio.Task[Sequence[BudgetState]]:
         """Settle in a task, which looks up the prices, too: a second cancellation of
         the caller must not leave the reservation. `told` are the lines whose notice is shown."""
@@ -244,6 +257,8 @@ class BudgetMeter:
                 lambda: self._store.settle(reservation, bookings, told), self._clock.sleep
             )
             self._queue.wake(lines)
+            for booking in bookings:
+                self._observer.model_used(purpose, booking)
             return nearly_spent
 
         task = asyncio.create_task(run(), name=f"settle-{reservation}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta, tzinfo
 
 from bot.domain.conversations import Author, ConversationKey
+from bot.domain.money import USD, Currency
 from bot.domain.spending import (
     UsageField,
     UsageQuery,
@@ -22,7 +23,9 @@ MOST_ROWS = 100_000
 
 
 class UsageReports:
-    """Implements `bot.ports.spending.UsageReporter`. `zone` None is the machine's time zone."""
+    """Implements `bot.ports.spending.UsageReporter`. `zone` None is the machine's time zone;
+    `currency` is asked each time, because the file may change it.
+    """
 
     def __init__(
         self,
@@ -31,9 +34,15 @@ class UsageReports:
         budgets: BudgetSource,
         clock: Clock,
         zone: tzinfo | None = None,
+        currency: Callable[[], Currency] = lambda: USD,
     ) -> None:
-        self._store, self._budgets = store, budgets
+        self._store, self._budgets, self._currency = store, budgets, currency
         self._clock, self.zone = clock, zone
+
+    @property
+    def currency(self) -> Currency:
+        """See the port."""
+        return self._currency()
 
     def today(self) -> date:
         """See the port."""

@@ -15,7 +15,7 @@ LEASE_SECONDS = 10.0
 class Cluster(Protocol):
     """The processes that share one database: who lives, who holds what, and signals between them.
 
-    A process that could not renew its leases for LEASE_SECONDS, by its own monotonic clock, holds
+    A process that could not renew its leases for LEASE_SECONDS, by its monotonic clock, holds
     nothing any more, and acts so before others may take over.
     """
 
@@ -49,7 +49,7 @@ class Cluster(Protocol):
 
         No two processes hold the same name of a group at the same time. `changed` is called with
         all names that are held now, whenever they change; what it gives up is released to others
-        when it returns. On exit everything is released at once.
+        when it returns. On exit everything is released immediately.
         """
         ...
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import BudgetHeld
 from bot.domain.model import ChatRequest, Delta, Usage
+from bot.domain.money import Currency
 from bot.domain.policy import Budget
 from bot.domain.spending import (
     Booking,
@@ -71,6 +72,11 @@ class UsageReporter(Protocol):
     @property
     def zone(self) -> tzinfo | None:
         """The time zone of days and months; None is the machine's."""
+        ...
+
+    @property
+    def currency(self) -> Currency:
+        """The currency in which people see amounts."""
         ...
 
     def today(self) -> date:

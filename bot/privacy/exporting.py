@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from bot.domain.conversations import ConversationKey
@@ -20,7 +20,7 @@ class Exporter:
     def __init__(self, *, store: PrivacyStore, audit: AuditLog) -> None:
         self._store, self._audit = store, audit
 
-    async def lines(self, person: Person, *, by: str, key: ConversationKey) -> AsyncIterator[str]:
+    async def lines(self, person: Person, *, by: str, key: ConversationKey) -> AsyncGenerator[str]:
         """The lines, each with its end. `by` is who asked, in the place `key`.
 
         Raises StoreUnavailable.

@@ -48,6 +48,11 @@ class Content:
         """Stop counting the text on the screen as unseen."""
         self._unseen.text_shown(visible_length(shown))
 
+    @property
+    def unseen_since(self) -> float | None:
+        """When the oldest text was written that is not on the screen; None if all of it is."""
+        return self._unseen.since
+
     def frame(self) -> Frame:
         """The newest frame, or the note's; a long text takes several calls (`Document.behind`)."""
         frame = self.document.frame()

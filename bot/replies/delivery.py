@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import structlog
@@ -20,8 +21,10 @@ from bot.common.retry import Backoff
 from bot.domain.errors import StoreUnavailable, Throttled, Unsettled
 from bot.domain.replies import Action, Request, Shown
 from bot.domain.turns import Fence, PageRecord
+from bot.ports import tracing
 from bot.ports.clock import Clock
 from bot.ports.platform import Surface
+from bot.ports.tracing import Span
 from bot.replies.ledger import Ledger, LedgerWriter
 from bot.replies.plan import apply_request, forget_text
 
@@ -45,6 +48,17 @@ async def wait_up_to(clock: Clock, seconds: float, task: asyncio.Task[Any]) -> b
     finally:
         timer.cancel()
     return task.done()
+
+
+def _request_span(request: Request) -> AbstractContextManager[Span]:
+    return tracing.span(
+        f"{request.action.value} page",
+        {
+            "threadline.page": request.page,
+            "threadline.final": request.final,
+            "threadline.rate_limit.scope": tracing.scope_of(request.scopes),
+        },
+    )
 
 
 async def _wait_for_all(tasks: set[asyncio.Task[Any]]) -> None:
@@ -89,12 +103,14 @@ class Delivery:
 
     async def open(self) -> None:
         """Prepare the place where the reply appears, such as its thread. Raises Gone or Refused."""
-        await self._retry(self._surface.open)
+        with tracing.span("open reply"):
+            await self._retry(self._surface.open)
 
     async def recover(self, pages: Sequence[PageRecord]) -> None:
         """Find the pages that earlier attempts posted; their text is unknown."""
         self.ledger.load(pages)
-        found: Shown = await self._retry(lambda: self._surface.recover(pages))
+        with tracing.span("find pages"):
+            found: Shown = await self._retry(lambda: self._surface.recover(pages))
         self.shown = found
         visible = {page.number for page in found.pages}
         self._uncertain |= {page.number for page in pages if page.message_id is None} - visible
@@ -113,7 +129,8 @@ class Delivery:
         elif request.action is Action.REMOVE:
             await self.ledger.intend_removal(request.page)
         try:
-            self.shown = await self._perform(request)
+            with _request_span(request):
+                self.shown = await self._perform(request)
         except Throttled as error:
             log.warning("the platform throttles", retry_after=error.retry_after)
             # A 429 without scopes closes the narrowest: a wrong guess costs one more 429, while

@@ -12,7 +12,7 @@ waits for a platform, and leaving the context leaves no task behind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -58,8 +58,9 @@ class Publisher:
     """One reply on one surface; used as `async with Publisher(...) as reply`.
 
     `pages` are the ledger's entries of earlier attempts, `controls` those shown while the reply
-    grows; `owner` has a fair share of the account's requests. In seconds: `limit` for one request,
-    `close_limit` for clearing typing and status, `patience` for a failing platform.
+    grows; `owner` has a fair share of the account's requests; `on_visible` is called once, when the
+    first text is on the screen. In seconds: `limit` for one request, `close_limit` for clearing
+    typing and status, `patience` for a failing platform.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class Publisher:
         pages: Sequence[PageRecord] = (),
         controls: tuple[Control, ...] = (),
         owner: ReplyOwner | None = None,
+        on_visible: Callable[[], None] = lambda: None,
         limit: float = REQUEST_LIMIT,
         close_limit: float = CLOSE_LIMIT,
         patience: float = PATIENCE,
     ) -> None:
         self._surface, self._clock, self._pages = surface, clock, pages
-        self._owner, self._close_limit = owner, close_limit
+        self._owner, self._close_limit, self._on_visible = owner, close_limit, on_visible
         self._document = Document(surface.renderer, surface.files)
         self._document.controls = controls
         self._content = Content(self._document, clock.monotonic)
@@ -149,6 +151,12 @@ class Publisher:
     def text(self) -> str:
         """The Markdown written so far."""
         return self._document.text
+
+    @property
+    def unseen_since(self) -> float | None:
+        """When the oldest text was written that is not on the screen, in monotonic seconds; None
+        if all of it is, or the reply is complete: blanks at its end are never shown."""
+        return None if self.complete_at is not None else self._content.unseen_since
 
     @property
     def shown(self) -> Shown:
@@ -309,6 +317,7 @@ class Publisher:
         self._content.mark_seen(self._delivery.shown)
         if visible_length(self._delivery.shown) and self.first_visible_at is None:
             self.first_visible_at = self._clock.monotonic()
+            self._on_visible()
 
     def _resolve_end(self) -> None:
         """End the reply: everything is shown, or the platform refused the rest."""

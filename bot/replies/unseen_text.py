@@ -34,6 +34,11 @@ class UnseenText:
         while self._marks and self._marks[0][0] <= end:
             self._marks.popleft()
 
+    @property
+    def since(self) -> float | None:
+        """When the oldest unseen text was written; None if everything is visible."""
+        return self._marks[0][1] if self._marks else None
+
     def oldest(self, now: float) -> float:
         """When the oldest unseen text was written; `now` if everything is visible."""
-        return self._marks[0][1] if self._marks else now
+        return now if self.since is None else self.since

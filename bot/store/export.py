@@ -28,12 +28,15 @@ def export_person(db: sqlite3.Connection, person: Person) -> list[Record]:
             })  # fmt: skip
     records += _usage(db, person)
     for row in db.execute(
-        "SELECT feedback.*, messages.uid FROM feedback JOIN turns ON turns.id = feedback.turn_id"
+        "SELECT feedback.*, messages.uid, workspace FROM feedback"
+        " JOIN turns ON turns.id = feedback.turn_id"
         " JOIN conversations ON conversations.id = turns.conversation_id"
         " LEFT JOIN messages ON messages.turn_id = turns.id AND kind = 'reply'"
         " WHERE person = ? AND platform = ?",
         (person.id, person.platform),
     ):
+        if not person.covers(row["workspace"]):
+            continue
         records.append({
             "type": "feedback", "reply": row["uid"], "vote": row["vote"],
             "comment": row["comment"], "at": row["updated_at"],

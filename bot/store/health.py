@@ -17,7 +17,9 @@ import structlog
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.health import Health
+from bot.domain.operation import StoreCall
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,10 +41,13 @@ class Runner(Protocol):
 
 
 class HealthMonitor:
-    """The state of the database at `path`, from the operations that failed and succeeded."""
+    """The state of the database at `path`, from the operations that failed and succeeded.
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
-        self._path, self._clock = path, clock
+    `observer` hears how long each operation took.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock, observer: Observer = NO_OBSERVER) -> None:
+        self._path, self._clock, self._observer = path, clock, observer
         self._failing = asyncio.Event()
         self._problem = ""
         self._damaged = False
@@ -79,9 +84,13 @@ class HealthMonitor:
             self._problem = ""
             self._failing.clear()
 
+    def timed(self, call: StoreCall, since: float, *, failed: bool) -> None:
+        """An operation that began at `since`, in monotonic seconds, ended or failed."""
+        self._observer.store_called(call, self._clock.monotonic() - since, failed=failed)
+
     def wrap(self, runner: Runner, *, writes: bool) -> MonitoredRunner:
         """`runner`, reporting to this monitor."""
-        return MonitoredRunner(runner, self, writes=writes)
+        return MonitoredRunner(runner, self, self._clock, writes=writes)
 
     @asynccontextmanager
     async def probing(self, writer: MonitoredRunner) -> AsyncIterator[None]:
@@ -105,16 +114,22 @@ class HealthMonitor:
 class MonitoredRunner:
     """Reports a runner's failures to the monitor, and its successes if it `writes`."""
 
-    def __init__(self, runner: Runner, monitor: HealthMonitor, *, writes: bool) -> None:
+    def __init__(
+        self, runner: Runner, monitor: HealthMonitor, clock: Clock, *, writes: bool
+    ) -> None:
         self._runner, self._monitor, self._writes = runner, monitor, writes
+        self._clock, self._call = clock, StoreCall.WRITE if writes else StoreCall.READ
 
     async def run(self, function: Callable[[sqlite3.Connection], T], /) -> T:
         """Run the function; see `Runner`."""
+        began = self._clock.monotonic()
         try:
             result = await self._runner.run(function)
         except StoreUnavailable as error:
             self._monitor.failed(error)
+            self._monitor.timed(self._call, began, failed=True)
             raise
+        self._monitor.timed(self._call, began, failed=False)
         if self._writes:
             self._monitor.worked()
         return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -31,9 +32,9 @@ def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
     with translate_errors(path), closing(_connect(path)) as db:
         try:
             with _interrupt_after(db, seconds):
-                problem = _problem_outside_files(db)
-        except sqlite3.OperationalError as error:
-            if primary_code(error) != sqlite3.SQLITE_INTERRUPT:
+                problem = _problem_outside_files(db, until=time.monotonic() + seconds)
+        except (TimeoutError, sqlite3.OperationalError) as error:
+            if not _is_timeout(error):
                 raise
             log.info("the database is too large to check at start; backups check it completely")
             return
@@ -42,14 +43,27 @@ def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
         raise StoreUnavailable(damage_message(path))
 
 
-def _problem_outside_files(db: sqlite3.Connection) -> str:
-    """The first problem of the schema and of each table but `chunks`; "" if there is none."""
+def _problem_outside_files(db: sqlite3.Connection, *, until: float) -> str:
+    """The first problem of the schema and of each table but `chunks`; "" if there is none.
+
+    Raises TimeoutError if a table's check would start at or after `until`, in monotonic seconds:
+    on a busy machine, the thread that interrupts may not run between two short checks.
+    """
     found = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'chunks'")
     for table in ("sqlite_schema", *(name for (name,) in found.fetchall())):
+        if time.monotonic() >= until:
+            raise TimeoutError
         (answer,) = db.execute(f"PRAGMA quick_check({table})").fetchone()
         if answer != "ok":
             return " ".join(str(answer).split())
     return ""
+
+
+def _is_timeout(error: Exception) -> bool:
+    """Whether the time was up before a table's check, or during it."""
+    if isinstance(error, sqlite3.Error):
+        return primary_code(error) == sqlite3.SQLITE_INTERRUPT
+    return isinstance(error, TimeoutError)
 
 
 @contextmanager

@@ -19,8 +19,10 @@ from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.inbox import Accepted, Change, Incoming, Receipt
+from bot.domain.operation import StoreLoad
 from bot.domain.turns import Claim, Death, Fence
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import (
     access,
     commands,
@@ -29,10 +31,12 @@ from bot.store import (
     fairness,
     files,
     messages,
+    overview,
     process,
     queries,
     retries,
     turns,
+    workload,
 )
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqliteAttachments
@@ -97,7 +101,7 @@ class SqliteStore(FileOperations):
             purger=Purger(writer=writer, readers=readers),
         )
         super().__init__(**shared)
-        self._shared, self._monitor = shared, monitor
+        self._shared, self._monitor, self._path = shared, monitor, path
         self._attachments = SqliteAttachments(**shared)
         self._contexts = SqliteContexts(writer=writer, readers=readers, clock=clock)
         self._audit = SqliteAudit(writer=writer, readers=readers, clock=clock)
@@ -120,15 +124,16 @@ class SqliteStore(FileOperations):
         clock: Clock,
         migrations: Path = MIGRATIONS,
         busy_timeout: float = 5.0,
+        observer: Observer = NO_OBSERVER,
     ) -> AsyncIterator[Self]:
         """Lock the file, check it for damage, migrate it and connect to it.
 
         On exit, waits for the operations that have started, disconnects and unlocks.
 
         `migrations` is the directory of the SQL files. `busy_timeout` is how many seconds to wait
-        for another program's lock (a backup, a shell). Raises InUse if another process has the
-        database, MigrationError, StoreUnavailable, or StoreError if the list of erasures cannot be
-        read.
+        for another program's lock (a backup, a shell). `observer` hears of each call. Raises InUse
+        if another process has the database, MigrationError, StoreUnavailable, or StoreError if the
+        list of erasures cannot be read.
         """
         with exclusive_lock(path):
             await asyncio.to_thread(check_at_start, path)
@@ -139,7 +144,7 @@ class SqliteStore(FileOperations):
                 open_readers(path, count=_READERS, busy_timeout=busy_timeout) as reading,
                 open_readers(path, count=1, busy_timeout=busy_timeout) as reading_files,
             ):
-                monitor = HealthMonitor(path, clock=clock)
+                monitor = HealthMonitor(path, clock=clock, observer=observer)
                 writer = monitor.wrap(writing, writes=True)
                 store = cls(
                     writer=writer,
@@ -178,6 +183,10 @@ class SqliteStore(FileOperations):
     def health(self) -> Health:
         """Whether the database works now."""
         return self._monitor.health()
+
+    async def load(self) -> StoreLoad:
+        """How much there is to do, and the size of the database. Raises StoreUnavailable."""
+        return StoreLoad(await self._unfinished(), workload.size_of(self._path))
 
     def library(self) -> SqliteLibrary:
         """The same database as records."""
@@ -287,6 +296,9 @@ class SqliteStore(FileOperations):
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     list_unfinished = reads(queries.list_unfinished)
+    _unfinished = reads(workload.unfinished)
+    list_unfinished_turns = reads(overview.list_unfinished_turns)
+    budget_statuses = reads(overview.budget_statuses)
     suspects = reads(process.suspects)
     recent_questions = reads(fairness.recent_questions)
     has_several_workspaces = reads(fairness.has_several_workspaces)

@@ -7,6 +7,7 @@ in it, and one that a budget refuses with the model that the budget names for th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from bot.common.fair_slots import WaitReason
 from bot.context.requests import RequestBuilder
@@ -14,6 +15,7 @@ from bot.context.segments import WindowUse
 from bot.domain import spending_texts, texts
 from bot.domain.errors import BudgetHeld, BudgetSpent, CannotSee, ContextTooLong, ImageRefused
 from bot.domain.model import ChatRequest, Delta
+from bot.ports import tracing
 from bot.ports.model import ChatModel
 from bot.replies.publisher import Publisher
 from bot.turns import owners
@@ -71,13 +73,16 @@ class ModelExchange:
 
         questions = self._questions
         owner = owners.slot_owner(questions.claim, await self._ports.limits(questions.claim))
-        async with self._ports.slots.take(owner, on_wait=say_why):
+        async with contextlib.AsyncExitStack() as stack:
+            with tracing.span("wait for slot"):
+                await stack.enter_async_context(self._ports.slots.take(owner, on_wait=say_why))
             if queued.is_set():  # they were checked a while ago
                 await self._check_askers(patient=False)
             instead = next(reversed(self._spent.values()), None)
-            model, requests = await self._ports.prepare(
-                questions.claim, questions.attachments, instead
-            )
+            with tracing.span("prepare context"):
+                model, requests = await self._ports.prepare(
+                    questions.claim, questions.attachments, instead
+                )
             async with self._reply.cancel_on_failure():
                 await self._ask_with_less(model, requests)
 
@@ -95,7 +100,8 @@ class ModelExchange:
 
     async def _ask_with_less(self, model: ChatModel, requests: RequestBuilder) -> None:
         """Ask the model, with less in the request for as long as that is why it is refused."""
-        request = await requests.first(model)
+        with tracing.span("build request"):
+            request = await requests.first(model)
         while True:
             self._draft.shortened = requests.shortened
             self._draft.omissions = requests.omissions

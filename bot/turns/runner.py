@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -25,6 +26,8 @@ from bot.domain.failures import FailureReason
 from bot.domain.replies import Control
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.policy.no_meter import NoMeter
+from bot.ports import tracing
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.spending import Meter
@@ -57,6 +60,7 @@ class TurnRunner:
     """Runs turns. `surface` makes the surface of a reply; None as `compactor`: no summaries.
 
     `meter` keeps each request within the budgets. `is_shared`: several workspaces are known.
+    `observer` hears of first texts and of ends.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class TurnRunner:
         compactor: Compactor | None = None,
         meter: Meter | None = None,
         is_shared: bool = False,
+        observer: Observer = NO_OBSERVER,
     ) -> None:
         options = context.options
         self.ports = TurnPorts(
@@ -83,7 +88,7 @@ class TurnRunner:
             meter=meter or NoMeter(),
             askers=AskerCheck(context.policy, store, context.clock),
         )
-        self.surface, self.compactor = surface, compactor
+        self.surface, self.compactor, self.observer = surface, compactor, observer
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
         """Bring the claimed turn to exactly one outcome.
@@ -113,6 +118,10 @@ class _Attempt:
     def _claim(self) -> Claim:
         return self._questions.claim
 
+    @property
+    def _platform(self) -> str:
+        return self._claim.conversation.key.platform
+
     async def run(self) -> None:
         """Run from the claim to the last page."""
         try:
@@ -120,9 +129,12 @@ class _Attempt:
         except Gone as error:
             log.warning("the reply's channel is gone", reason=str(error))
             result = await self._conclude(self._draft.to_result(Outcome.GONE))
-        await retry_while_unavailable(
-            lambda: self._store.finish(self._fence), self._ports.clock.sleep
-        )
+        with tracing.span("finish"):
+            await retry_while_unavailable(
+                lambda: self._store.finish(self._fence), self._ports.clock.sleep
+            )
+        tracing.current().ended(result)
+        self._runner.observer.turn_ended(self._platform, result.outcome, result.failure)
         log.info(
             "turn ended",
             outcome=result.outcome.value,
@@ -135,15 +147,7 @@ class _Attempt:
             self._runner.compactor.turn_ended(self._claim, use)
 
     async def _show(self) -> TurnResult:
-        async with Publisher(
-            surface=self._runner.surface(self._claim),
-            ledger=self._store,
-            fence=self._fence,
-            clock=self._ports.clock,
-            pages=self._claim.pages,
-            controls=(Control.STOP,),
-            owner=owners.reply_owner(self._claim),
-        ) as reply:
+        async with self._publisher() as reply:
             result = self._result
             if result is None:
                 without_model = result_without_model(self._claim, self._draft)
@@ -152,16 +156,42 @@ class _Attempt:
             if shown is not result:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
             rateable = await self._ports.is_rateable(self._claim)
-            await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
+            with tracing.span("show result"):
+                await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
             return result
+
+    @asynccontextmanager
+    async def _publisher(self) -> AsyncIterator[Publisher]:
+        publisher = Publisher(
+            surface=self._runner.surface(self._claim),
+            ledger=self._store,
+            fence=self._fence,
+            clock=self._ports.clock,
+            pages=self._claim.pages,
+            controls=(Control.STOP,),
+            owner=owners.reply_owner(self._claim),
+            on_visible=self._report_first_text,
+        )
+        async with publisher as reply:
+            with self._runner.observer.watch_reply(self._platform, reply):
+                yield reply
+
+    def _report_first_text(self) -> None:
+        """Report how long people waited, unless they saw something earlier: a reply that is
+        rewritten, or one that a dead process began."""
+        asked = [question.sent_at for question in self._claim.asked if not question.late]
+        if asked and not self._claim.pages:
+            seconds = max(0.0, self._ports.clock.time() - min(asked))
+            self._runner.observer.first_text_shown(self._platform, seconds)
 
     async def _conclude(self, result: TurnResult) -> TurnResult:
         """Store the turn's result and return it; an earlier result wins."""
         if self._result is None:
             # Only this process has the answer, so it waits for a database that fails.
-            await retry_while_unavailable(
-                lambda: self._store.conclude(self._fence, result), self._ports.clock.sleep
-            )
+            with tracing.span("conclude"):
+                await retry_while_unavailable(
+                    lambda: self._store.conclude(self._fence, result), self._ports.clock.sleep
+                )
             self._result = result
         return self._result
 
@@ -195,8 +225,10 @@ class _Attempt:
 
     async def _stream(self, reply: Publisher) -> bool:
         """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
-        await self._questions.check_askers()
-        await self._questions.receive_attachments(reply)
+        with tracing.span("check askers"):
+            await self._questions.check_askers()
+        with tracing.span("receive attachments"):
+            await self._questions.receive_attachments(reply)
         if not self._questions.has_nothing_to_ask():
             self._exchange = ModelExchange(self._ports, self._questions, self._draft, reply)
             await self._exchange.run()

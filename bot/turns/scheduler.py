@@ -18,6 +18,7 @@ from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.turns import Claim, Outcome, Suspect
 from bot.ports.clock import Clock
 from bot.ports.store import Store
+from bot.ports.tracing import NullTracer, Tracer
 from bot.turns.quarantine import Quarantine
 
 log = structlog.stdlib.get_logger(__name__)
@@ -83,8 +84,10 @@ class Scheduler:
         work: Callable[[Claim, Interrupt], Awaitable[None]],
         clock: Clock,
         suspects: Sequence[Suspect] = (),
+        tracer: Tracer | None = None,
     ) -> None:
         self._store, self._work, self._clock = store, work, clock
+        self._tracer = tracer or NullTracer()
         self._quarantine = Quarantine(clock, suspects)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._interrupts: dict[int, Interrupt] = {}
@@ -194,8 +197,11 @@ class Scheduler:
     async def _run(self, claim: Claim) -> None:
         interrupt = self._make_interrupt(claim)
         try:
-            with structlog.contextvars.bound_contextvars(
-                turn=claim.fence.turn, conversation=str(claim.conversation.key)
+            with (
+                structlog.contextvars.bound_contextvars(
+                    turn=claim.fence.turn, conversation=str(claim.conversation.key)
+                ),
+                self._tracer.attempt(claim),
             ):
                 async with self._quarantine.isolation(claim) as suspect:
                     if suspect:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from bot.config.settings import Settings, SlackMode
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster
 from bot.ports.installations import InstallationReader, InstallationStore
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
@@ -22,11 +23,12 @@ def build_platforms(
     *,
     reader: InstallationReader,
     store: InstallationStore | None = None,
+    cluster: Cluster | None = None,
 ) -> dict[str, Adapter]:
     """The adapter of every platform that is configured.
 
     `reader` and `store` have the workspaces that installed an app; without `store`, they can only
-    be checked.
+    be checked. `cluster` are the processes that share the database; by default this one alone.
     """
     adapters: dict[str, Adapter] = {}
     if settings.discord_token is not None:
@@ -47,7 +49,7 @@ def build_platforms(
         socket = settings.slack_mode is SlackMode.SOCKET
         adapters["slack"] = SlackAdapter(
             bot_token=_secret(settings.slack_bot_token) or "",
-            distribution=build_distribution(settings, reader, store),
+            distribution=build_distribution(settings, reader, store, cluster),
             app_token=_secret(settings.slack_app_token) if socket else None,
             signing_secret=None if socket else _secret(settings.slack_signing_secret),
             api_url=settings.slack_api_url,

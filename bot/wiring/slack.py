@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bot.common.clock import SystemClock
+from bot.common.local_cluster import LocalCluster
 from bot.config.consistency import require_consistent
 from bot.config.settings import Settings
 from bot.domain.errors import SettingsError
+from bot.ports.cluster import Cluster
 from bot.ports.installations import InstallationReader, InstallationStore
 from bot.store.installations import InstallationsBeside
 
@@ -18,9 +20,15 @@ if TYPE_CHECKING:
 
 
 def build_distribution(
-    settings: Settings, reader: InstallationReader, store: InstallationStore | None = None
+    settings: Settings,
+    reader: InstallationReader,
+    store: InstallationStore | None = None,
+    cluster: Cluster | None = None,
 ) -> Distribution | None:
-    """The Slack app that many workspaces install; None without one."""
+    """The Slack app that many workspaces install; None without one.
+
+    `cluster` are the processes that renew its tokens; by default this one alone.
+    """
     if not settings.slack_client_id or settings.slack_client_secret is None:
         return None
     from adapters.slack.distribution import Distribution
@@ -33,7 +41,8 @@ def build_distribution(
         teams=settings.install_teams,
         redirect_uri=settings.slack_redirect_uri,
     )
-    return Distribution(app, SecretBox(settings.installation_keys), reader, store)
+    exclusively = (cluster or LocalCluster()).exclusively
+    return Distribution(app, SecretBox(settings.installation_keys), reader, store, exclusively)
 
 
 def list_installations(settings: Settings) -> Sequence[str]:

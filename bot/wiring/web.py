@@ -1,4 +1,4 @@
-"""The page, the API and the only HTTP server, built from settings."""
+"""The page, the API and the HTTP servers, built from settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.common.supervisor import Component
 from bot.config.settings import Settings
 from bot.domain.conversations import Role
 from bot.domain.errors import SettingsError, TemplateError
-from bot.domain.health import Health
+from bot.operation.monitoring import Monitoring
 from bot.ports.clock import Clock
 from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
@@ -63,7 +63,7 @@ def build_web(
         usage=build_usage_reports(settings, resources, clock),
         privacy=PrivacyRoutes(
             forgetter=resources.forgetter,
-            exporter=resources.exporter,
+            exports=resources.exports,
             audit=resources.store.audit(),
         ),
         feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
@@ -94,10 +94,12 @@ def build_http_server(
     settings: Settings,
     web: WebAdapter,
     platforms: Mapping[str, Adapter],
-    health: Callable[[], Mapping[str, Health]],
+    monitoring: Monitoring,
+    clock: Clock,
     listening: Callable[[str], None],
 ) -> HttpServer:
-    """The only HTTP server: /healthz, the platforms' routes, and the page and API of `web`."""
+    """The HTTP server of everything but METRICS_PORT: /healthz, /readyz, the platforms' routes, and
+    the page and API of `web`; /metrics if it has a token and no other port."""
     from adapters.web.auth import refuse_all
     from adapters.web.connections import ConnectionLimits
     from adapters.web.server import HttpServer
@@ -106,10 +108,13 @@ def build_http_server(
     for adapter in platforms.values():
         if isinstance(adapter, HttpRoutes):
             apps.update(adapter.http_apps)
+    if settings.metrics_port is None:
+        apps.update(_metrics_apps(settings, monitoring, clock))
     return HttpServer(
         host=settings.http_host,
         port=settings.web_port,
-        health=health,
+        health=monitoring.health,
+        readiness=monitoring.readiness.report,
         apps=apps,
         site=web.site if settings.serves_site else refuse_all,
         listening=listening,
@@ -126,7 +131,8 @@ def build_http_component(
     settings: Settings,
     web: WebAdapter,
     platforms: Mapping[str, Adapter],
-    health: Callable[[], Mapping[str, Health]],
+    monitoring: Monitoring,
+    clock: Clock,
     listening: Callable[[str], None] | None,
 ) -> Component:
     """The HTTP server as a supervised component; `listening` is called by its first start only."""
@@ -137,7 +143,44 @@ def build_http_component(
             listening(address)
         started.set()
 
-    server = build_http_server(settings, web, platforms, health, report)
+    server = build_http_server(settings, web, platforms, monitoring, clock, report)
     return Component(
         "http", run=server.run, has_served=started.is_set, is_platform=False, required=True
     )
+
+
+def build_metrics_component(settings: Settings, monitoring: Monitoring, clock: Clock) -> Component:
+    """The server on METRICS_PORT, for Prometheus and probes, as a supervised component."""
+    from adapters.web.server import HttpServer
+
+    started = asyncio.Event()
+
+    def report(address: str) -> None:
+        log.info("metrics", address=f"{address}/metrics")
+        started.set()
+
+    server = HttpServer(
+        host=settings.metrics_host,
+        port=settings.metrics_port or 0,
+        health=monitoring.health,
+        readiness=monitoring.readiness.report,
+        apps=_metrics_apps(settings, monitoring, clock),
+        listening=report,
+        hosts=(settings.metrics_host,),
+        setting="METRICS",
+    )
+    return Component(
+        "metrics", run=server.run, has_served=started.is_set, is_platform=False, required=True
+    )
+
+
+def _metrics_apps(
+    settings: Settings, monitoring: Monitoring, clock: Clock
+) -> Mapping[str, ASGIApp]:
+    from adapters.web.probes import guarded_metrics
+
+    if monitoring.metrics is None:
+        return {}
+    token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
+    render = monitoring.metrics.render
+    return {"/metrics": guarded_metrics(render, token, host=settings.metrics_host, clock=clock)}

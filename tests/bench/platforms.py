@@ -1,6 +1,8 @@
 """A platform for the streaming bench: asks many questions concurrently and records the replies.
 
-Times are the simulator's, on one machine's clock.
+Each question is another person's: one person's many replies would wait for each other, because the
+rate limiter lets no one's flood delay other people. Times are the simulator's, on one machine's
+clock.
 """
 
 from __future__ import annotations
@@ -47,7 +49,11 @@ class DiscordRooms:
         await self._sim.wait_ready(60)
 
     async def ask(self, texts: Sequence[str]) -> list[Any]:
-        return list(await asyncio.gather(*map(self._sim.mention, texts)))
+        people = [await self._sim.add_person(f"asker-{n}") for n in range(len(texts))]
+        asked = zip(texts, people, strict=True)
+        return list(
+            await asyncio.gather(*(self._sim.mention(text, user=user) for text, user in asked))
+        )
 
     async def versions(self, asked: int) -> list[Version]:
         try:
@@ -81,14 +87,13 @@ class SlackRooms:
 
     async def ask(self, texts: Sequence[str]) -> list[Any]:
         channels = [await self._sim.add_channel(f"room-{n}") for n in range(self._channels)]
-        return list(
-            await asyncio.gather(
-                *(self._ask(channels[n % len(channels)], text) for n, text in enumerate(texts))
-            )
-        )
+        places = [channels[n % len(channels)] for n in range(len(texts))]
+        people = [await self._sim.add_person(f"asker-{n}", [c]) for n, c in enumerate(places)]
+        asked = zip(people, places, texts, strict=True)
+        return list(await asyncio.gather(*(self._ask(*each) for each in asked)))
 
-    async def _ask(self, channel: str, text: str) -> tuple[str, str]:
-        return channel, await self._sim.say(s.ALICE, channel, text, mention=True)
+    async def _ask(self, user: str, channel: str, text: str) -> tuple[str, str]:
+        return channel, await self._sim.say(user, channel, text, mention=True)
 
     async def versions(self, asked: tuple[str, str]) -> list[Version]:
         messages = await self._sim.thread(*asked)

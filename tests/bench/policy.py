@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
@@ -149,8 +150,8 @@ def _policy(rules: int) -> PolicyRules:
         block=(PersonRef(PersonKind.GUESTS, text="guests"),),
         limits=Limits(6_000, 60_000, 50, 100),
         budgets=(
-            _budget("each", BudgetScope.PERSON, dollars=1_000.0, who=(ONCALL,)),
-            _budget("channel", BudgetScope.CHANNEL, dollars=10_000.0),
+            _budget("each", BudgetScope.PERSON, amount=Decimal(1_000), who=(ONCALL,)),
+            _budget("channel", BudgetScope.CHANNEL, amount=Decimal(10_000)),
             _budget("all", BudgetScope.WORKSPACE, tokens=10**12),
         ),
     )

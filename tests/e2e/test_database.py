@@ -129,7 +129,7 @@ async def shows(
     async def check() -> bool:
         seen = await driver.seen(thread)
         found = bool(seen) and text in seen[-1].text
-        return found and not (ended and "stop" in str(seen[-1].buttons))
+        return found and not (ended and seen[-1].working)
 
     await until(check, driver, f"{text!r} in {thread}")
 

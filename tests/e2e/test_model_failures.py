@@ -92,7 +92,7 @@ async def whole(driver: PlatformDriver, thread: ThreadRef, text: str, count: int
 
     async def check() -> Seen | None:
         seen = await driver.seen(thread)
-        done = len(seen) == count and text in seen[-1].text and "stop" not in str(seen[-1].buttons)
+        done = len(seen) == count and text in seen[-1].text and not seen[-1].working
         return seen[-1] if done else None
 
     return await until(check, driver, f"{text!r} in message {count} of {thread}")

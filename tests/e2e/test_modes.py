@@ -52,7 +52,7 @@ async def whole(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
 
     async def check() -> bool:
         seen = await driver.seen(thread)
-        return bool(seen) and text in seen[-1].text and "stop" not in str(seen[-1].buttons)
+        return bool(seen) and text in seen[-1].text and not seen[-1].working
 
     await driver.sim.until(check)
 

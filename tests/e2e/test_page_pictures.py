@@ -175,15 +175,15 @@ async def test_picture_of_a_question_with_a_screenshot(
 # ── usage ─────────────────────────────────────────────────────────────────────────────────────
 RULES = """\
 llm = ["openai/gpt-5"]
+currency = "EUR"
+usd_rate = 0.86
 
 [models."openai/gpt-5"]
 price = { input = 1.25, output = 10.0 }
 
 [[budgets]]
 name = "everyone"
-per = "person"
-period = "day"
-dollars = 2.0
+amount = "2 € a day"
 """
 A_LONG_TALK = {"prompt_tokens": 180_000, "completion_tokens": 9_000, "total_tokens": 189_000}
 WORTH = (0.4, 1.1, 0.7, 0.9, 1.6, 0, 0, 0.8, 1.3, 1.9, 0.6, 1.0, 0, 0.2, 1.2, 0.5, 1.7, 1.4, 0.9)
@@ -239,11 +239,11 @@ async def test_pictures_of_usage(visit: Visit, own_house: House, tmp_path: Path)
         await tab.roots.last.get_by_role("button").click()
         await tab.wait_reply(answer.split()[-1])
         await tab.say("/usage")
-        await expect(tab.notices.last).to_contain_text("of $2.00 left")
+        await expect(tab.notices.last).to_contain_text("of €2.00 left")
         await take_part(tab.thread, "usage", folder)
         await tab.page.get_by_role("button", name="Your usage").click()
         chart = tab.page.get_by_role("dialog", name="Your usage")
-        await expect(chart).to_contain_text("of $2.00 left")
+        await expect(chart).to_contain_text("of €2.00 left")
         await take_part(chart, "chart-light", folder)
         await tab.page.emulate_media(color_scheme="dark")
         await take_part(chart, "chart-dark", folder)

@@ -15,7 +15,7 @@ from tests.support.browser import House, Tab, Visitor, needs_browser
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
 HOSTILE = "<img src=x onerror='window.harmed = 1'>"
-AMOUNTS: dict[str, Any] = {"requests": 2, "total_tokens": 1_500, "dollars": 0.25}
+AMOUNTS: dict[str, Any] = {"requests": 2, "total_tokens": 1_500, "cost": 0.25, "currency": "EUR"}
 REPORT: dict[str, Any] = {
     "today": AMOUNTS,
     "month": AMOUNTS | {"requests": 9, "requests_without_price": 1},
@@ -23,7 +23,8 @@ REPORT: dict[str, Any] = {
         {
             "scope": "person",
             "period": "day",
-            "unit": "dollars",
+            "unit": "money",
+            "currency": "EUR",
             "limit": 2,
             "spent": 0.25,
             "left": 1.75,
@@ -32,7 +33,7 @@ REPORT: dict[str, Any] = {
     ],
     "first_day": "2026-11-01",
     "last_day": "2026-11-30",
-    "days": [{"day": "2026-11-03", "dollars": 1.5}, {"day": "2026-11-30", "dollars": 0.25}],
+    "days": [{"day": "2026-11-03", "cost": 1.5}, {"day": "2026-11-30", "cost": 0.25}],
 }
 
 
@@ -53,9 +54,12 @@ async def test_usage_is_shown_with_a_chart_and_what_is_left(visit: Visit, house:
     tab = await (await visit(house)).tab()
     await open_dialog(tab, REPORT)
     shown = dialog(tab)
-    await expect(shown).to_contain_text("Today: 1,500 tokens in 2 requests, $0.25.")
-    await expect(shown).to_contain_text("This month: 1,500 tokens in 9 requests, $0.25.")
-    await expect(shown).to_contain_text("Your budget for today: $1.75 of $2.00 left (13% used)")
+    await expect(shown).to_contain_text("Today: 1,500 tokens in 2 requests, €0.25.")
+    await expect(shown).to_contain_text("This month: 1,500 tokens in 9 requests, €0.25.")
+    await expect(shown).to_contain_text("Your budget for today: €1.75 of €2.00 left (13% used)")
+    await expect(shown).to_contain_text(
+        "Money (EUR) by day, 2026-11-01 to 2026-11-30; at most €1.50"
+    )
     await expect(shown).to_contain_text("The price of 1 request this month is not known")
     heights = await shown.locator("rect.day").evaluate_all(
         "bars => bars.map(bar => +bar.getAttribute('height'))"
@@ -79,10 +83,31 @@ async def test_real_usage_is_counted_and_shown_below_the_reply(visit: Visit, hou
     await expect(dialog(tab).locator("rect.day")).to_have_count(30)
 
 
+async def test_everything_known_of_a_person_is_saved_once_an_hour(
+    visit: Visit, own_house: House
+) -> None:
+    """By the button, which then says when the next one may be."""
+    async with own_house.bot:
+        tab = await (await visit(own_house)).tab()
+        await tab.mention("remember zanzibarite")
+        await tab.wait_reply("zanzibarite")
+        await tab.page.get_by_role("button", name="Your usage").click()
+        save = dialog(tab).get_by_role("button", name="Save everything that is known of you")
+        async with tab.page.expect_download() as saving:
+            await save.click()
+        saved = await saving.value
+        assert saved.suggested_filename == "threadline-export.jsonl"
+        lines = [json.loads(line) for line in (await saved.path()).read_text().splitlines()]
+        assert "remember zanzibarite" in [line.get("text") for line in lines]
+        await expect(dialog(tab).get_by_role("status")).to_have_text("Saved.")
+        await save.click()
+        await expect(dialog(tab).get_by_role("status")).to_contain_text("once an hour: ask again")
+
+
 async def test_a_wrong_report_is_harmless(visit: Visit, house: House) -> None:
     tab = await (await visit(house)).tab()
     wrong = {"scope": HOSTILE, "unit": HOSTILE, "limit": None, "left": HOSTILE, "full_at": "soon"}
-    days = [None, {"day": HOSTILE, "dollars": HOSTILE}]
+    days = [None, {"day": HOSTILE, "cost": HOSTILE, "currency": HOSTILE}]
     await open_dialog(tab, {"budgets": [wrong], "days": days, "first_day": HOSTILE, "last_day": 7})
     await expect(dialog(tab)).to_contain_text("Today: 0 tokens in 0 requests, $0.00.")
     await expect(dialog(tab)).to_contain_text(

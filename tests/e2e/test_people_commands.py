@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +91,70 @@ async def press(driver: PlatformDriver, offer: Any) -> None:
     else:
         assert isinstance(driver, DiscordDriver)
         await driver.sim.click(d.ALICE, offer["id"], button["custom_id"])
+
+
+async def test_a_person_gets_their_export_as_a_file_that_no_one_else_sees(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
+) -> None:
+    """By a slash command, and by a mention: then as a direct message. Once an hour."""
+    await model.say("One.")
+    async with bot:
+        thread = await driver.mention(f"the word is {MARK}")
+        await whole(driver, thread, "One.")
+        await bot.wait_for_log("turn ended")
+        await slash(driver, thread, "export", {"who": "me"})
+        sentence = {"discord": privacy_texts.EXPORT_READY, "slack": privacy_texts.EXPORT_IN_DM}
+        reply = await find(driver, thread.id, sentence[driver.name])
+        assert f"the word is {MARK}" in exported(await private_file(driver, reply))
+        await driver.mention_in(thread, "/export me")
+        await wait_command_reply(driver, thread, "once an hour: ask again in 60 minutes")
+        asked = await driver.mention("/export me", user="bob")
+        assert exported(await direct_file(driver)) == []
+        database = bot.folder / "threadline.db"
+        people = [(str(driver.people[name]),) * 2 for name in ("alice", "bob")]
+        assert look(database, "SELECT actor, subject FROM audit ORDER BY id") == people
+        if driver.name == "discord":  # a command begins no thread there
+            asked = replace(asked, id=asked.channel)
+        assert [await driver.files(place) for place in (thread, asked)] == [[], []]
+
+
+def exported(data: bytes) -> list[str]:
+    """The messages in an export."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        lines = [json.loads(line) for line in archive.read("export.jsonl").splitlines()]
+    return [line["text"] for line in lines if line["type"] == "message"]
+
+
+async def private_file(driver: PlatformDriver, reply: Any) -> bytes:
+    """The file of the private reply, on Slack the one in the person's direct messages."""
+    if isinstance(driver, DiscordDriver):
+        return await driver.sim.file(reply)
+    return await file_in_direct_messages(driver, ids.ALICE)
+
+
+async def direct_file(driver: PlatformDriver) -> bytes:
+    """The file in Bob's direct messages."""
+    if isinstance(driver, SlackDriver):
+        return await file_in_direct_messages(driver, ids.BOB)
+    assert isinstance(driver, DiscordDriver)
+    sim = driver.sim
+
+    async def is_told() -> bool:
+        posts = await sim.messages(d.CHANNEL, author=d.BOT)
+        return any(post["content"] == privacy_texts.EXPORT_IN_DM for post in posts)
+
+    await sim.until(is_told, 60)
+    channel = (await sim.dm(d.BOB, "thanks"))["channel"]
+    return await sim.file((await sim.messages(channel, author=d.BOT))[0])
+
+
+async def file_in_direct_messages(driver: PlatformDriver, user: str) -> bytes:
+    assert isinstance(driver, SlackDriver)
+    sim = driver.sim
+    channel = await sim.open_direct(user)
+
+    async def there() -> Any:
+        found = [file for each in await sim.channel(channel) for file in each.get("files") or ()]
+        return found[0] if found else None
+
+    return await sim.file(await sim.until(there, 60))

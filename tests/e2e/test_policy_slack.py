@@ -277,11 +277,13 @@ PEOPLE = ("alice", "bob", "carol", "dan", "eve")
 
 
 async def with_retry_button(driver: SlackDriver, thread: ThreadRef) -> Seen:
-    """The reply, once it has its buttons: they come with an edit after its last text."""
+    """The reply, once nothing of it changes any more: its buttons come with an edit after its last
+    text, and Slack's own sign of work goes after that."""
 
     async def check() -> Seen | None:
         (reply,) = await driver.seen(thread) or [None]
-        return reply if reply is not None and reply.button("retry") else None
+        settled = reply is not None and reply.button("retry") and not reply.working
+        return reply if settled else None
 
     found: Seen = await driver.sim.until(check)
     return found

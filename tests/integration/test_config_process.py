@@ -66,7 +66,7 @@ async def test_a_running_bot_follows_its_files(tmp_path: Path, model: ModelSim) 
     await model.key(FIRST_KEY)
     bot = BotProcess(tmp_path, {})
     async with bot, Api(f"http://127.0.0.1:{bot.http_port}") as api:
-        assert await api.models() == ("echo", [])
+        assert await api.models() == ("demo", [])
         write(
             tmp_path,
             f'llm = ["local/sim"]\nchoices = ["echo", "local/other"]\n{server(model)}',
@@ -119,10 +119,10 @@ async def test_a_hangup_reads_the_files_again(tmp_path: Path) -> None:
     write(tmp_path, 'choices = ["ollama/a"]\n')
     bot = BotProcess(tmp_path, {})
     async with bot, Api(f"http://127.0.0.1:{bot.http_port}") as api:
-        await api.until_models("echo", "ollama/a")
+        await api.until_models("demo", "ollama/a")
         write(tmp_path, 'choices = ["ollama/b"]\n')
         bot.process.send_signal(signal.SIGHUP)
-        await api.until_models("echo", "ollama/b")
+        await api.until_models("demo", "ollama/b")
         assert await bot.terminate() == 0
 
 
@@ -196,7 +196,7 @@ async def test_the_check_without_any_setting(tmp_path: Path) -> None:
         ".env: there is no such file",
         "threadline.toml: there is no such file",
         "answers (LLM, from the default):",
-        "  echo: repeats the question, without a server",
+        "  demo: answers with scripted text, without a server",
         "offered (MODELS, from the default): none",
         "summaries: by the model that answers",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,12 @@ async def test_a_person_chooses_against_the_rules(tmp_path: Path) -> None:
 async def test_why_and_whoami_name_every_source(tmp_path: Path) -> None:
     oncall = (PersonRef(PersonKind.NAME, "oncall", text="@oncall"),)
     budget = Budget(
-        name="b", scope=BudgetScope.PERSON, period=Period.DAY, dollars=2.0, who=oncall, then="other"
+        name="b",
+        scope=BudgetScope.PERSON,
+        period=Period.DAY,
+        amount=Decimal(2),
+        who=oncall,
+        then="other",
     )
     values = PolicyValues(
         model="gone",
@@ -145,7 +151,7 @@ async def test_why_and_whoami_name_every_source(tmp_path: Path) -> None:
             "- Who may not ask: `guests`, because this workspace says so (rule in line 3)",
             f"- Buttons: administrators, {here}",
             f"- Limits: 6 questions a minute per person, 8 at a time in the channel, {here}",
-            f"- Budget: $2 a day per person for `@oncall`, then `other` answers, {here}",
+            f"- Budget: $2.00 a day per person for `@oncall`, then `other` answers, {here}",
             f"- Kept: 30 days, {here}",
             f"- Hidden from models: keys, email, {here}",
             "- Profile: `ops`",

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from bot.config.settings import load
 from bot.domain.attachments import Omission
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import AttachmentError, BudgetSpent, LostOwnership
+from bot.domain.money import NANO
 from bot.domain.policy import Budget, BudgetScope, Period
-from bot.domain.spending import NANO, Purpose, Quote, Reserved, Spender, UsageField, UsageQuery
+from bot.domain.spending import Purpose, Quote, Reserved, Spender, UsageField, UsageQuery
 from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
 from bot.policy.meter import BudgetMeter
@@ -137,7 +139,8 @@ async def bank_at(
 
 
 def person(dollars: float | None = None, **fields: object) -> Budget:
-    values = {"name": "each", "scope": BudgetScope.PERSON, "period": Period.DAY, "dollars": dollars}
+    amount = None if dollars is None else Decimal(str(dollars))
+    values = {"name": "each", "scope": BudgetScope.PERSON, "period": Period.DAY, "amount": amount}
     return Budget(**(values | fields))  # type: ignore[arg-type]
 
 
@@ -270,7 +273,7 @@ async def test_money_needs_a_known_price_and_tokens_do_not(tmp_path: Path) -> No
 
 # ── requests of no person ─────────────────────────────────────────────────────────────────────
 async def test_a_transcript_counts_for_the_channel_and_for_no_person(tmp_path: Path) -> None:
-    room = person(name="room", scope=BudgetScope.CHANNEL, tokens=1_000, dollars=None)
+    room = person(name="room", scope=BudgetScope.CHANNEL, tokens=1_000, amount=None)
     async with bank_at(tmp_path) as bank:
         bank.budgets.found = [person(1.0), room]
         spender = Spender(key(), purpose=Purpose.TRANSCRIPT)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.inbox import Address, Change, Command, Effect
@@ -26,6 +27,7 @@ from bot.policy.budgets import lines_of
 from bot.policy.rules import PolicyRules
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 from bot.store.backup import backup, restore
 from bot.store.erasure_list import ErasureList
 from bot.store.sqlite import SqliteStore
@@ -138,7 +140,13 @@ async def test_only_the_person_who_asked_is_forgotten_by_the_button(tmp_path: Pa
     async with opened(path) as store:
         await Filler(store).fill(4)
         forgetter = Forgetter(store=store.privacy(), audit=store.audit())
-        run = PrivacyCommands(store=store, forgetter=forgetter).forget
+        run = PrivacyCommands(
+            store=store,
+            forgetter=forgetter,
+            exports=PersonalExports(
+                exporter=Exporter(store=store.privacy(), audit=store.audit()), clock=SystemClock()
+            ),
+        ).forget
 
         async def press(author: Author, argument: str) -> str:
             command = Command(

@@ -110,7 +110,7 @@ async def run_chat(folder: Path, port: int, **environ: str) -> tuple[str, str]:
 async def test_a_start_without_a_model_offers_the_server(
     tmp_path: Path, ollama: ListServer
 ) -> None:
-    """Beside the answer, directly although there is a proxy; echo answers as before."""
+    """Beside the answer, directly although there is a proxy; the demo answers as before."""
     said, beside = await run_chat(tmp_path, ollama.port)
     assert "hello" in said and OFFER not in said
     assert beside == f"{OFFER}\n"

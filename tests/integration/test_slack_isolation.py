@@ -140,6 +140,13 @@ async def ask_and_vote(rig: IsolationRig, channel: str) -> str:
     return await rig.ask(channel)
 
 
+async def ask_and_export(rig: IsolationRig, channel: str) -> str:
+    """Someone new has a right to a file each time; it comes as a direct message."""
+    user = await rig.sim.add_person("leaver", [channel])
+    await rig.sim.slash(user, channel, "/export", "me")
+    return await rig.ask(channel)
+
+
 def then_delete(trigger: Trigger) -> Trigger:
     """Delete an earlier question, so that its reply is removed."""
 
@@ -163,6 +170,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "conversations.info": Scenario(ask),
     "conversations.members": Scenario(ask_with_a_link),
     "conversations.list": Scenario(ask_about_a_channel, named=False),
+    "conversations.open": Scenario(ask_and_export, named=False),
     "usergroups.list": Scenario(ask_about_groups, named=False),
     "conversations.replies": Scenario(ask_in_an_old_thread),
     "agents.sessions.setStatus": Scenario(ask),

@@ -53,6 +53,7 @@ from bot.store import (
     turns,
     views,
     watermarks,
+    workload,
 )
 from bot.store.commands import COMMAND_SECONDS
 from bot.store.migrate import migrate
@@ -109,6 +110,38 @@ async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest
     assert await store.list_unfinished("sim") == [2, 3, 1]
     assert await store.list_unfinished("other") == [4]
     assert await store.list_unfinished("nowhere") == []
+
+
+async def test_the_load_tells_states_and_the_oldest_question_that_has_no_sign_of_a_reply(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock(100.0)
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+
+        async def slack_and_discord() -> list[tuple[str, dict[str, int], float | None]]:
+            load = await store.load()
+            assert load.size > 4_096
+            return [(each.platform, dict(each.by_state), each.oldest_at) for each in load.turns]
+
+        assert await slack_and_discord() == []
+        await store.accept(said(1, where=key("a", platform="slack")))
+        await clock.advance(10)
+        await store.accept(said(2, where=key("b", platform="slack")))
+        await store.accept(said(3, where=key("c", platform="discord")))
+        first = (await claim_next(store, 1)).fence
+        assert await slack_and_discord() == [
+            ("discord", {"waiting": 1}, 110.0),
+            ("slack", {"running": 1, "waiting": 1}, 100.0),
+        ]
+        await store.record_intent(first, 0)
+        assert (await slack_and_discord())[1][2] == 100.0
+        await store.record_shown(first, 0, channel="c1", message_id="r1")
+        assert (await slack_and_discord())[1][2] == 110.0
+        await store.conclude(first, ANSWER)
+        assert (await slack_and_discord())[1][1] == {"concluded": 1, "waiting": 1}
+        await store.finish(first)
+        await answer_next(store, 2)
+        assert await slack_and_discord() == [("discord", {"waiting": 1}, 110.0)]
 
 
 async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
@@ -262,6 +295,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     commands.record_command(db, 1.0, "s")
     turns.stop(db, 1.0, key(), None)
     queries.list_unfinished(db, "sim")
+    workload.unfinished(db)
     queries.history(db, 1, 1, 9, 20)
     _use_attachments(db, photo)
     _use_contexts(db)

@@ -430,7 +430,7 @@ async def test_records_are_added_read_in_order_changed_and_deleted(
     ]
     assert set(added[0]) == {
         *("id", "role", "content", "index", "conversation_id", "created_at", "attachments"),
-        *("model", "usage", "dollars"),
+        *("model", "usage", "cost", "currency"),
     }
     assert {(record["model"], record["usage"]) for record in added} == {(None, None)}
     assert [record["index"] for record in added] == [0, 1, 2, 3]

@@ -67,6 +67,13 @@ async def test_requests_have_placeholders_and_answers_their_values(tmp_path: Pat
         assert said == [f"alicemark1: {CARD} {MAIL} {KEY}", "and again?"]
         assert len([line for line in lines if line["type"] == "reply"]) == 2
 
+        async with alice.http.get("/me/export") as response:
+            assert response.status == 429
+            assert 3_000 < int(response.headers["Retry-After"]) <= 3_600
+            assert "once an hour" in (await response.json())["error"]
+        said_again = await alice.say("@threadline /export me")
+        assert "GET /me/export" in said_again["answer"]
+
         await say(bob, "bobmark1: hello")
         marks = [b"alicemark", MAIL.encode(), b"alice"]
         assert len(traces(path, marks)) == 3

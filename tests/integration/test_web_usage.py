@@ -13,6 +13,9 @@ from tests.sims.model.client import ModelSim
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, serving, until
 
 CONFIG = """
+currency = "EUR"
+usd_rate = 0.5
+
 [models."openai/sim"]
 price = { input = 1000, output = 5000 }
 max_output = 50
@@ -20,7 +23,7 @@ max_output = 50
 [[budgets]]
 per = "person"
 period = "day"
-dollars = 0.5
+amount = "0.25 €"
 
 [[budgets]]
 per = "all"
@@ -68,26 +71,25 @@ async def test_usage_is_counted_shown_and_limited(
         assert "Your budget for today is used up" in str(replies[-1]["html"])
         counts = [(each.usage or {}) for each in await model.streams()]
         cost = sum(u["prompt_tokens"] / 1e3 + u["completion_tokens"] / 200 for u in counts)
-        assert sum(float(str(reply["dollars"])) for reply in given) == pytest.approx(cost)
+        cost *= 0.5  # in euros
+        assert sum(float(str(reply["cost"])) for reply in given) == pytest.approx(cost)
+        assert {reply["currency"] for reply in given} == {"EUR"}
 
         own = await alice.get("/usage")
         assert own["today"] == own["month"]
         assert own["today"]["requests"] == len(given)
-        assert own["today"]["dollars"] == pytest.approx(cost)
+        assert own["today"]["cost"] == pytest.approx(cost)
         assert own["today"]["total_tokens"] == sum(u["total_tokens"] for u in counts)
         assert [each["day"] for each in own["days"]] == [own["last_day"]]
         day, month = own["budgets"]
-        assert (day["scope"], day["unit"], day["limit"], day["left"]) == (
-            "person",
-            "dollars",
-            0.5,
-            0,
-        )
+        fields = ("scope", "unit", "currency", "limit", "left")
+        assert [day[field] for field in fields] == ["person", "money", "EUR", 0.25, 0]
+        assert month["currency"] is None
         assert (month["scope"], month["spent"]) == ("all", own["today"]["total_tokens"])
         assert (await bob.get("/usage"))["today"]["requests"] == 0
 
         said = await alice.post("/app/commands", {"name": "usage", "thread": None})
-        assert "Your budget for today: $0.00 of $0.50 left; full again on" in said["answer"]
+        assert "Your budget for today: €0.00 of €0.25 left; full again on" in said["answer"]
         refused = await alice.say("/usage channel")
         assert refused["answer"] == "Only administrators may see what a channel used."
 
@@ -98,7 +100,7 @@ async def test_usage_is_counted_shown_and_limited(
         async with bob.http.get("/admin/usage.csv") as response:
             (row,) = csv.DictReader(io.StringIO(await response.text()))
         assert (row["person"], row["model"]) == ("alice", "openai/sim")
-        assert float(row["dollars"]) == pytest.approx(cost)
+        assert float(row["cost_eur"]) == pytest.approx(cost)
         entries = [each for each in await bob.get("/admin/audit") if each["action"] == "usage.read"]
         assert [(each["actor"], each["details"]["by"]) for each in entries] == [
             ("bob", ["person", "model"]),
@@ -115,6 +117,8 @@ async def test_usage_is_counted_shown_and_limited(
     assert main(["usage", "--csv", "--by", "person,model"]) == 0
     (printed,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (printed["person"], printed["requests"]) == ("alice", str(len(given)))
+    assert float(printed["cost_eur"]) == pytest.approx(cost)
     assert main(["usage"]) == 0
-    assert "alice" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "alice" in table and "€" in table
     assert main(["usage", "--by", "colour"]) == 2

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,31 @@ def download_twice() -> None:
     AttachmentFetcher._download_once = twice  # type: ignore[method-assign]
 
 
+def loop_hangs() -> None:
+    """The event loop stops while a file named `hang` exists; `hanging` exists once it has."""
+    from bot.privacy.retention import RetentionKeeper
+
+    run = RetentionKeeper.run
+
+    async def hang_when_asked() -> None:
+        while True:
+            if Path("hang").exists():  # noqa: ASYNC240 - a test's own file
+                Path("hanging").touch()  # noqa: ASYNC240
+                while Path("hang").exists():  # noqa: ASYNC240
+                    time.sleep(0.02)  # noqa: ASYNC251 - it is to hang
+            await asyncio.sleep(0.02)
+
+    async def running(self: Any) -> None:
+        hanging = asyncio.create_task(hang_when_asked())
+        try:
+            await run(self)
+        finally:
+            hanging.cancel()
+            await asyncio.wait({hanging})
+
+    RetentionKeeper.run = running  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -227,6 +253,7 @@ BUGS: dict[str, Callable[[], None]] = {
         forget_the_fence,
         poison,
         discord_breaks,
+        loop_hangs,
         leave_files,
         download_twice,
     )

@@ -38,6 +38,7 @@ from bot.policy.open_directory import OpenDirectory
 from bot.policy.rules import PolicyRules
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 from bot.store.backup import backup, restore
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -213,6 +214,7 @@ class History:
         edits = EditHandler(store=store, scheduler=self.scheduler, clock=CLOCK, with_reply=True)
         forgetter.connect(edits.follow_erasure)
         self.exporter = Exporter(store=store.privacy(), audit=store.audit())
+        exports = PersonalExports(exporter=self.exporter, clock=CLOCK)
         self.inbox = DurableInbox(
             store=store,
             scheduler=self.scheduler,
@@ -222,7 +224,7 @@ class History:
                 models=models,
                 reporter=FixedReporter(),
                 policy=policy,
-                more=PrivacyCommands(store=store, forgetter=forgetter).handlers(),
+                more=PrivacyCommands(store=store, forgetter=forgetter, exports=exports).handlers(),
             ),
             models=models,
             adapters=adapters,

@@ -23,6 +23,7 @@ from bot.domain.conversations import ImagePart
 from bot.domain.errors import AttachmentError
 from bot.inbox.attachments import AttachmentIntake
 from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.policy import Policy
 from bot.store.sqlite import SqliteStore
 
@@ -115,6 +116,7 @@ def content_of(
     max_bytes: int = 100_000,
     wait_seconds: float = 30.0,
     speech: bool = False,
+    observer: Observer = NO_OBSERVER,
 ) -> Content:
     """The content room on `store`."""
     links, extractor = ScriptedLinks(), PlainExtractor()
@@ -125,6 +127,7 @@ def content_of(
         readers=Readers(links, extractor, transcriber),
         clock=clock,
         max_bytes=max_bytes,
+        observer=observer,
     )
     ports = AttachmentPorts(store.attachments(), fetcher, wait_seconds)
     return Content(fetcher, ports, AttachmentIntake(fetcher, adapters), links, extractor)

@@ -29,8 +29,10 @@ from bot.inbox.policy_commands import PolicyCommands
 from bot.policy.rates import QuestionRates
 from bot.policy.rules import PolicyRules
 from bot.ports.inbox import Inbox
+from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ChatModel, ModelCatalog
 from bot.ports.spending import Meter
+from bot.ports.tracing import Tracer
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.store.sqlite import SqliteStore
 from bot.turns.runner import TurnRunner
@@ -234,12 +236,15 @@ def world_of(
     meter: Meter | None = None,
     directory: FixedDirectory | None = None,
     catalog: ModelCatalog | None = None,
+    tracer: Tracer | None = None,
+    observer: Observer = NO_OBSERVER,
     **options: Any,
 ) -> World:
     """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
 
     `wrap` replaces the parts of the store that the compactor uses. Without `policy` there are no
-    rules. `directory` knows the people and places of the fake platform. Turns ask the models of
+    rules. `observer` hears of what happens. `directory` knows the people and places of the fake
+    platform. Turns ask the models of
     `catalog` in place of the scripted ones.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
@@ -248,7 +253,7 @@ def world_of(
         policy = policy or PolicyRules()
         policy.connect(lambda _platform: adapter.directory)
     models, adapters = ChangingCatalog(model, {"other": other}), {"sim": adapter}
-    room = content_of(store, adapters, CLOCK, **(content or {}))
+    room = content_of(store, adapters, CLOCK, observer=observer, **(content or {}))
     compactor = summarizer and Compactor(
         store=wrap(store),
         contexts=wrap(store.contexts()),
@@ -271,8 +276,9 @@ def world_of(
         attachments=room.ports,
         compactor=compactor,
         meter=meter,
+        observer=observer,
     )
-    scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
+    scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK, tracer=tracer)
     reporter = FixedReporter()
     commands = Commands(
         store=store,
@@ -297,6 +303,8 @@ def world_of(
         intake=room.intake,
         policy=policy,
         rates=rates,
+        tracer=tracer,
+        observer=observer,
     )
     return World(
         path,

@@ -29,10 +29,14 @@ from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.feedback_commands import FeedbackCommands
 from bot.inbox.inbox import DurableInbox
+from bot.inbox.privacy_commands import PrivacyCommands
 from bot.llm.echo import EchoModel
 from bot.policy.rules import PolicyRules
 from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory
+from bot.privacy.exporting import Exporter
+from bot.privacy.forgetting import Forgetter
+from bot.privacy.personal_exports import PersonalExports
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
 from tests.sims.slack import ids
@@ -359,7 +363,17 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
                 scheduler=scheduler,
                 models=models,
                 reporter=FixedReporter(),
-                more=FeedbackCommands(store=store.feedback(), policy=policy).handlers(),
+                more={
+                    **FeedbackCommands(store=store.feedback(), policy=policy).handlers(),
+                    **PrivacyCommands(
+                        store=store,
+                        forgetter=Forgetter(store=store.privacy(), audit=store.audit()),
+                        exports=PersonalExports(
+                            exporter=Exporter(store=store.privacy(), audit=store.audit()),
+                            clock=clock,
+                        ),
+                    ).handlers(),
+                },
             ),
             models=models,
             edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),

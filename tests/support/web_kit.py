@@ -14,15 +14,18 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 
 from bot.common.clock import SystemClock
+from bot.common.supervisor import Component, Supervisor
 from bot.config.consistency import require_consistent
 from bot.config.settings import load
 from bot.core import Core, build_core
+from bot.operation.monitoring import Monitoring
 from bot.ports.context import ContextReporter
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
@@ -37,8 +40,9 @@ HTTP_TOKENS = ",".join(f"{name}:{token}" for name, token in TOKENS.items())
 class Site:
     """A server on a free port; `settings` are environment variables. Start it with `serving`."""
 
-    def __init__(self, core: Core, url: str, adapter: Adapter) -> None:
+    def __init__(self, core: Core, url: str, adapter: Adapter, monitoring: Monitoring) -> None:
         self.core, self.url, self.adapter = core, url, adapter
+        self.monitoring = monitoring
 
     @property
     def port(self) -> int:
@@ -77,18 +81,19 @@ async def serving(
     require_consistent(known)
     clock = SystemClock()
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    async with open_resources(known, clock) as resources:
+    supervisor, monitoring = Supervisor(clock), Monitoring(known, clock)
+    async with open_resources(known, clock, monitoring.observer) as resources:
         web = build_web(known, resources, clock, reporter=reporter, models=models)
         core = build_core(known, resources, {"web": web}, clock)
-        server = build_http_server(
-            known, web, {}, lambda: {**core.health(), "web": web.health()}, listening.set_result
-        )
+        supervisor.add(Component("web", partial(web.run, core.inbox), lambda: True, web.health))
+        monitoring.connect(core, resources, {"web": web}, supervisor)
+        server = build_http_server(known, web, {}, monitoring, clock, listening.set_result)
         tasks = [
             asyncio.create_task(web.run(core.inbox)),
             asyncio.create_task(server.run()),
         ]
         try:
-            yield Site(core, await asyncio.wait_for(listening, 60), web)
+            yield Site(core, await asyncio.wait_for(listening, 60), web, monitoring)
         finally:
             await core.scheduler.drain(0)
             for task in tasks:

@@ -18,6 +18,7 @@ from bot.domain.errors import (
     RateLimited,
     Unreachable,
 )
+from bot.domain.operation import BreakerState
 from bot.llm.circuit_breaker import (
     FAILURE_THRESHOLD,
     INSTANT_REFUSAL,
@@ -275,3 +276,23 @@ def test_an_instantly_refused_test_closes_the_breaker(
 def test_a_loading_model_does_not_open_the_breaker(breaker: CircuitBreaker) -> None:
     fail(breaker, ModelLoading(), times=3 * FAILURE_THRESHOLD)
     answer(breaker)
+
+
+async def test_the_state_says_whether_requests_are_rejected(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """After a Retry-After no test is needed; after failures in a row one request alone tests."""
+    states = [breaker.state]
+    fail(breaker, RateLimited("429", retry_after=9.0))
+    states.append(breaker.state)
+    await clock.advance(9)
+    states.append(breaker.state)
+    assert states == [BreakerState.CLOSED, BreakerState.OPEN, BreakerState.CLOSED]
+    fail(breaker, times=FAILURE_THRESHOLD - 1)
+    assert breaker.state is BreakerState.OPEN
+    await clock.advance(OPEN_SECONDS.first)
+    assert breaker.state is BreakerState.HALF_OPEN
+    with breaker.call() as call:
+        assert breaker.state is BreakerState.HALF_OPEN
+        call.record_token()
+        assert breaker.state is BreakerState.CLOSED

@@ -109,8 +109,8 @@ def test_the_old_names_and_settings_mean_the_same_providers() -> None:
     assert (huggingface.kind, huggingface.key_setting) == (ProviderKind.HUGGINGFACE, "HF_TOKEN")
 
 
-def test_nothing_set_is_echo_without_a_provider() -> None:
-    assert config({}) == ModelsConfig(chain=("echo",))
+def test_nothing_set_is_the_demo_without_a_provider() -> None:
+    assert config({}) == ModelsConfig(chain=("demo",))
 
 
 def test_another_address_needs_no_key(tmp_path: Path) -> None:

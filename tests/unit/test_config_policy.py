@@ -118,7 +118,7 @@ def test_mistakes_have_lines_and_advice(tmp_path: Path) -> None:
         (f"{rule}model = 'gpt'", "'gpt' is not a model: write PROVIDER/MODEL"),
         (
             f"{rule}budgets = [{{ period = 'day' }}]",
-            "a budget needs dollars or tokens, one of them",
+            "a budget needs amount, dollars or tokens, one of them",
         ),
         (f"{rule}budgets = [{{ period = 'week', tokens = 1 }}]", "must be 'day' or 'month'"),
         (

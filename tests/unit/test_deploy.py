@@ -52,13 +52,14 @@ def test_the_container_runs_as_a_user_on_a_pinned_version() -> None:
 
 
 def test_the_unit_is_hardened() -> None:
-    unit = (ROOT / "deploy" / "threadline.service").read_text()
+    unit = (ROOT / "deploy" / "systemd" / "threadline.service").read_text()
     options = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
     wanted = {
         "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",
         "PrivateTmp": "yes", "PrivateDevices": "yes", "CapabilityBoundingSet": "",
         "RestrictNamespaces": "yes", "SystemCallFilter": "@system-service",
         "StateDirectory": "threadline", "DynamicUser": "yes", "UMask": "0077",
+        "Type": "notify", "NotifyAccess": "main", "WatchdogSec": "60",
     }  # fmt: skip
     assert {name: options.get(name) for name in wanted} == wanted
 

@@ -46,7 +46,7 @@ def import_in_process(**environ: str) -> tuple[str, set[str]]:
 @pytest.mark.timeout(600)  # five new processes: seconds of an idle core, minutes of a busy one
 def test_only_configured_providers_are_imported() -> None:
     """Each costs half a second of startup and tens of megabytes."""
-    assert import_in_process() == ("echo", set())
+    assert import_in_process() == ("demo", set())
     name, libraries = import_in_process(LLM="huggingface:org/m:fastest", HF_TOKEN="hf_x")
     assert (name, libraries) == ("huggingface:org/m:fastest", {"huggingface_hub"})
     name, libraries = import_in_process(LLM="anthropic/m", ANTHROPIC_API_KEY="k")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from bot.common.clock import SystemClock
-from bot.domain.errors import BudgetHeld, StoreUnavailable
+from bot.domain.errors import BudgetHeld, ModelFailed, StoreUnavailable
 from bot.domain.model import ChatRequest, Delta, Usage
 from bot.domain.policy import Budget, BudgetScope, Period
 from bot.domain.spending import (
@@ -24,6 +24,7 @@ from bot.domain.spending import (
 )
 from bot.policy.budgets import NoBudgets
 from bot.policy.meter import BudgetMeter
+from bot.ports.metrics import NO_OBSERVER, NullObserver, Observer
 from tests.support.core_kit import ScriptedModel
 from tests.support.store_kit import ANN, key, until
 
@@ -81,12 +82,13 @@ class OneBudget(NoBudgets):
         return (Budget(name="b", scope=BudgetScope.PERSON, period=Period.DAY, tokens=10),)
 
 
-def meter_of(books: Books) -> BudgetMeter:
+def meter_of(books: Books, observer: Observer = NO_OBSERVER) -> BudgetMeter:
     return BudgetMeter(
         store=books,  # type: ignore[arg-type]
         prices=Prices(),  # type: ignore[arg-type]
         budgets=OneBudget(),
         clock=SystemClock(),
+        observer=observer,
     )
 
 
@@ -203,3 +205,32 @@ async def test_a_summary_does_not_use_up_the_notice_that_a_budget_is_nearly_spen
             _ = [delta async for delta in stream.deltas]
         assert len(books.told) == told
     await meter.aclose()
+
+
+async def test_the_observer_hears_of_a_request_once_it_is_in_the_books() -> None:
+    """With its purpose; of a reservation that is only released it hears nothing."""
+    heard: list[tuple[Purpose, str, int | None]] = []
+
+    class Listening(NullObserver):
+        def model_used(self, purpose: Purpose, booking: Booking) -> None:
+            assert books.settled, "it is not in the books yet"
+            heard.append((purpose, booking.model, booking.cost))
+
+    books = Books()
+    meter = meter_of(books, Listening())
+    usage = Usage(12, 3)
+    model = ScriptedModel(pieces=(Delta("Hello."), Delta(finish_reason="stop", usage=usage)))
+    await ask(meter, model)
+    summary = Spender(key(), purpose=Purpose.SUMMARY)
+    async with meter.stream(summary, model, ChatRequest(()), 5.0) as stream:
+        assert [delta.text async for delta in stream.deltas] == ["Hello.", ""]
+    failing = ScriptedModel(pieces=(ModelFailed("500"),))
+    with pytest.raises(ModelFailed):
+        await ask(meter, failing)
+    assert heard == [(Purpose.ANSWER, "scripted", 15), (Purpose.SUMMARY, "scripted", 15)]
+
+    async def transcribe() -> str:
+        return "some words"
+
+    assert await meter.transcribe(Spender(key(), purpose=Purpose.TRANSCRIPT), "whisper", transcribe)
+    assert heard[2][:2] == (Purpose.TRANSCRIPT, "whisper")

@@ -10,7 +10,7 @@ import pytest
 from bot.common.clock import SystemClock
 from bot.config.settings import load
 from bot.domain.model import ChatRequest, Prices, Usage
-from bot.domain.spending import NANO
+from bot.domain.money import NANO
 from bot.llm.prices import DEFAULT_MAX_OUTPUT, ModelPrices, cost_of, listed_prices, load_snapshot
 from tests.support.model_kit import registry
 

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from bot.domain.operation import ScopeBudget
 from bot.domain.replies import Action, Limit, Pace, Priority, Request
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.replies.ratelimit.window import MARGIN
@@ -151,3 +152,31 @@ async def test_a_reported_count_expires_with_its_window() -> None:
     await desk.clock.advance(5.0 + 2 * MARGIN)
     assert waiting.done()
     assert other_tasks() == set()
+
+
+async def test_the_report_has_the_fewest_requests_left_by_class_of_scope() -> None:
+    clock = ManualClock()
+    limiter = AccountRateLimiter(
+        lambda scope: Limit(5, 5.0) if scope.startswith("channel:") else None, clock
+    )
+    for scope in ("channel:1", "channel:1", "channel:2"):
+        await limiter.spend(scope, "POST /odd/{route}:9")
+    report = limiter.report()
+    assert (report.waiting, report.throttled) == (0, {})
+    assert report.budgets == {"channel": ScopeBudget(3, 5)}
+    limiter.observed("global", remaining=7, reset_after=2.0)
+    limiter.throttled(3.0, "channel:2", "POST /odd/{route}:9")
+    limiter.throttled(3.0, "channel:3")
+    report = limiter.report()
+    assert report.throttled == {"channel": 2, "other": 1}
+    assert report.budgets == {
+        "channel": ScopeBudget(0, 5),
+        "global": ScopeBudget(7, None),
+        "other": ScopeBudget(0, None),
+    }
+    waiting = asyncio.create_task(limiter.spend("channel:2"))
+    await settle()
+    assert limiter.report().waiting == 1
+    await clock.advance(4)
+    await waiting
+    assert limiter.report().waiting == 0

@@ -56,6 +56,28 @@ async def test_one_request_in_flight_and_the_newest_frame_wins() -> None:
     assert rig.messages == [reply.text.rstrip()]
 
 
+async def test_unseen_text_ages_until_it_is_on_the_screen_and_the_first_text_is_told_once() -> None:
+    """On a platform that hangs, it ages although a request is in flight."""
+    rig, first = ReplyRig(), list[float]()
+    began = rig.clock.monotonic()
+    async with rig.publisher(on_visible=lambda: first.append(rig.clock.monotonic())) as reply:
+        reply.note("thinking")
+        await rig.clock.advance(1)
+        assert (first, reply.unseen_since) == ([], None)  # a note is no text
+        rig.surface.latency = 9.0
+        reply.write("Hello ")
+        await rig.clock.advance(5)
+        assert (first, reply.unseen_since) == ([], began + 1)
+        reply.write("world ")
+        await rig.clock.advance(5)
+        assert len(first) == 1 and reply.unseen_since == began + 6
+        rig.surface.latency = 0.0
+        await rig.clock.advance(20)
+        reply.finish()
+        await rig.wait_shown(reply)
+        assert (len(first), reply.unseen_since) == (1, None)
+
+
 async def test_the_end_does_not_wait_for_the_next_interim_edit() -> None:
     rig = ReplyRig(lambda scope: Limit(5, 5.0) if scope.startswith("channel") else None)
     async with rig.publisher() as reply:

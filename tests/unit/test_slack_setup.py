@@ -66,6 +66,7 @@ METHOD_SCOPES = {
         "im:history",
         "mpim:history",
     },
+    "conversations.open": {"im:write"},
     "conversations.info": {"channels:read", "groups:read", "im:read", "mpim:read"},
     "conversations.members": {"channels:read", "groups:read", "im:read", "mpim:read"},
     "conversations.replies": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,9 @@ from bot.domain import spending_texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import BudgetSpent
 from bot.domain.model import Usage
+from bot.domain.money import NANO, USD
 from bot.domain.policy import Budget, BudgetScope, Period, PersonKind, PersonRef
 from bot.domain.spending import (
-    NANO,
     BudgetLine,
     BudgetState,
     PeriodSpan,
@@ -43,7 +44,7 @@ ZONES = (
 
 
 def budget(name: str = "b", scope: BudgetScope = BudgetScope.PERSON, **fields: object) -> Budget:
-    values = {"period": Period.DAY, "dollars": 2.0} | fields
+    values = {"period": Period.DAY, "amount": Decimal(2)} | fields
     return Budget(name=name, scope=scope, **values)  # type: ignore[arg-type]
 
 
@@ -145,8 +146,8 @@ def test_usage_is_lists_with_lines_of_their_own_between() -> None:
     line = BudgetLine(budget(), "a", PeriodSpan("2026-11-30", 0.0))
     summary = UsageSummary(row, row, (BudgetState(line, NANO, 0),), (row,))
     for text in (
-        spending_texts.usage_of_person(summary, zone),
-        spending_texts.usage_of_channel(summary, zone),
+        spending_texts.usage_of_person(summary, zone, USD),
+        spending_texts.usage_of_channel(summary, zone, USD),
     ):
         lines = text.split("\n")
         below = {line[:2] for above, line in pairwise(lines) if above.startswith("- ")}
@@ -157,11 +158,12 @@ def test_usage_is_lists_with_lines_of_their_own_between() -> None:
 
 
 def test_small_amounts_are_shown_and_csv_has_no_formulas() -> None:
-    shown = [spending_texts.money(round(each * NANO)) for each in (0, 1.5, 0.0123, 0.00001)]
+    shown = [USD.show(round(each * NANO)) for each in (0, 1.5, 0.0123, 0.00001)]
     assert shown == ["$0.00", "$1.50", "$0.0123", "under $0.0001"]
     row = UsageRow(("=1+1",), 2, Usage(10, 5, 4, 1, 2), 7, estimates=1, unpriced=1)
     assert (
-        to_csv([row], [UsageField.PERSON]).splitlines()[1] == "'=1+1,2,10,5,4,1,2,0.000000007,1,1"
+        to_csv([row], [UsageField.PERSON], USD).splitlines()[1]
+        == "'=1+1,2,10,5,4,1,2,0.000000007,1,1"
     )
 
 

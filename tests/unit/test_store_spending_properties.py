@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,9 +36,9 @@ from tests.support.store_kit import ANN, BEN, key
 SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 DAYS = ("2026-11-29", "2026-11-30", "2026-12-01")
 BUDGETS = (
-    Budget(name="each", scope=BudgetScope.PERSON, period=Period.DAY, dollars=0.000_001),
+    Budget(name="each", scope=BudgetScope.PERSON, period=Period.DAY, amount=Decimal("0.000001")),
     Budget(name="room", scope=BudgetScope.CHANNEL, period=Period.MONTH, tokens=1_000),
-    Budget(name="all", scope=BudgetScope.ALL, period=Period.MONTH, dollars=0.000_003),
+    Budget(name="all", scope=BudgetScope.ALL, period=Period.MONTH, amount=Decimal("0.000003")),
 )
 PERSONS = (ANN, BEN, None)
 CHANNELS = ("c1", "c2")

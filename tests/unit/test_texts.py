@@ -21,7 +21,7 @@ from bot.inbox import commands
 ROOT = Path(__file__).parents[2]
 # Where sentences for operators stand: the command line, `doctor`, settings, the database, the log.
 FOR_OPERATORS = re.compile(
-    r"bot/(__main__|app|config/.*|store/.*|common/(logs|proxies)|doctor|llm/(check|registry))\.py"
+    r"bot/(__main__|app|config/.*|store/.*|common/(logs|proxies)|doctor|llm/(check|registry)|tracing/setup)\.py"
     r"|adapters/(console/remote|\w+/(doctor|handshake|scopes|server))\.py"
 )
 # Where other texts stand: for the model, what the echo model answers, the API's description.

@@ -79,9 +79,10 @@ export class Api {
     return this.#ask(path, { method, headers, body: JSON.stringify(body) });
   }
 
-  /** The bytes of a response, with their type. */
-  blob(path) {
-    return this.#ask(path, { headers: this.headers() }, (response) => response.blob());
+  /** The bytes of a response, with their type, which must arrive within `limit` milliseconds. */
+  blob(path, limit = LIMIT_MS) {
+    const options = { headers: this.headers(), signal: AbortSignal.timeout(limit) };
+    return this.#ask(path, options, (response) => response.blob());
   }
 
   /** @param {(response: Response) => Promise<any>} [read] */

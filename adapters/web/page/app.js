@@ -162,7 +162,7 @@ class Page {
     this.models.reset(models);
     setText($("#user"), needs_token ? user : "");
     $("#leave").hidden = !needs_token;
-    $(".echo").hidden = default_model !== "echo";
+    $(".no-model").hidden = default_model !== "demo" && default_model !== "echo";
     setText($("#version"), `Threadline ${version}.`);
     for (const { box } of [this.channel, this.thread]) box.files.button.hidden = !box.files.allowed;
   }

@@ -38,6 +38,16 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
+/** Save bytes as a file: without a type, so that no browser opens it as a page of this site. */
+export function saveFile(blob, name) {
+  const address = URL.createObjectURL(new Blob([blob], { type: "application/octet-stream" }));
+  const link = el("a", { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
 /** Whether touch is the main pointing device. */
 export const byTouch = () => matchMedia("(pointer: coarse)").matches;
 

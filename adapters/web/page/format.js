@@ -34,19 +34,32 @@ export function percent(part, whole) {
   return part > 0 && part / whole < 0.005 ? `under ${share.format(0.01)}` : share.format(part / whole);
 }
 
-const cents = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD" });
-const parts = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumFractionDigits: 4 });
+const forms = new Map();
 
-/** An amount in US dollars, with parts of a cent where cents would hide it. */
-export function dollars(amount) {
-  if (!amount || amount >= 0.1) return cents.format(amount);
-  return amount < 0.0001 ? `under ${parts.format(0.0001)}` : parts.format(amount);
+/** The formats of a currency: whole coins, parts of a coin, and the digits of a coin. */
+function formsOf(currency) {
+  const code = /^[A-Z]{3}$/.test(currency) ? currency : "USD";
+  if (!forms.has(code)) {
+    const coins = new Intl.NumberFormat(undefined, { style: "currency", currency: code });
+    const digits = coins.resolvedOptions().maximumFractionDigits ?? 2;
+    const style = { style: /** @type {const} */ ("currency"), currency: code, maximumFractionDigits: digits + 2 };
+    forms.set(code, { coins, parts: new Intl.NumberFormat(undefined, style), digits });
+  }
+  return forms.get(code);
+}
+
+/** An amount in a currency, with parts of a coin where coins would hide it. */
+export function money(amount, currency) {
+  const { coins, parts, digits } = formsOf(currency);
+  const least = 10 ** -(digits + 2);
+  if (!amount || amount >= 10 ** (1 - digits)) return coins.format(amount);
+  return amount < least ? `under ${parts.format(least)}` : parts.format(amount);
 }
 
 /** Below a reply: tokens, money and time, as far as known. */
 export function costs(reply) {
-  const { seconds, dollars: cost } = reply;
-  return [usage(reply), Number.isFinite(cost) && cost > 0 && dollars(cost), seconds && `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`]
+  const { seconds, cost, currency } = reply;
+  return [usage(reply), Number.isFinite(cost) && cost > 0 && money(cost, currency), seconds && `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`]
     .filter(Boolean)
     .join(" · ");
 }

@@ -1,7 +1,7 @@
 // The content of attachments that the server has: previews, texts and downloads. Requests need the
 // token, so an address cannot stand in the page; the bytes arrive here and get an address of their own.
 import { asApiError } from "./api.js";
-import { el } from "./dom.js";
+import { saveFile } from "./dom.js";
 
 const MOST_PREVIEWS = 200;
 const READABLE = /^text\/|[/+](json|xml|yaml|x-yaml|javascript)$/;
@@ -57,14 +57,7 @@ export class Pictures {
 
   async download({ id, name }) {
     await this.#attempt(async () => {
-      const blob = await this.api.blob(`/attachments/${id}`);
-      // Without a type, so that no browser opens it as a page of this site.
-      const address = URL.createObjectURL(new Blob([blob], { type: "application/octet-stream" }));
-      const link = el("a", { href: address, download: name });
-      document.body.append(link);
-      link.click();
-      link.remove();
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      saveFile(await this.api.blob(`/attachments/${id}`), name);
     });
   }
 

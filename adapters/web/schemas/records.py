@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from adapters.web.schemas.fields import AT, RoleName, Text
+from adapters.web.schemas.fields import AT, CurrencyCode, RoleName, Text
 
 
 class Attachment(BaseModel):
@@ -50,7 +50,7 @@ class Record(BaseModel):
     """A message as a record. `index` is null until a turn takes the question.
 
     An answer has the `model` that wrote it, its `usage`, null if the provider counted nothing, and
-    the `dollars` that it cost, null if a price is not known.
+    what it did `cost` in `currency`, both null if a price is not known.
     """
 
     id: UUID
@@ -62,7 +62,8 @@ class Record(BaseModel):
     attachments: list[Attachment]
     model: str | None
     usage: Usage | None
-    dollars: float | None
+    cost: float | None
+    currency: CurrencyCode | None
 
 
 class RecordChange(BaseModel):

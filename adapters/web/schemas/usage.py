@@ -6,16 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from adapters.web.schemas.fields import AT
+from adapters.web.schemas.fields import AT, CurrencyCode
 from adapters.web.schemas.records import Usage
 
 
 class UsageAmounts(Usage):
-    """What requests used. The money of `requests_without_price` is missing in `dollars`; the tokens
+    """What requests used. The money of `requests_without_price` is missing in `cost`; the tokens
     of `estimated_requests` were not counted by the provider."""
 
     requests: int
-    dollars: float
+    cost: float
+    currency: CurrencyCode
     requests_without_price: int
     estimated_requests: int
 
@@ -27,11 +28,13 @@ class UsageOfDay(UsageAmounts):
 
 
 class BudgetLeft(BaseModel):
-    """A budget that counts you, in its `unit`, and when it is full again."""
+    """A budget that counts you, in its `unit`, and when it is full again. `currency` is null for a
+    budget of tokens."""
 
     scope: Literal["person", "channel", "workspace", "all"]
     period: Literal["day", "month"]
-    unit: Literal["dollars", "tokens"]
+    unit: Literal["money", "tokens"]
+    currency: CurrencyCode | None
     limit: float
     spent: float
     left: float

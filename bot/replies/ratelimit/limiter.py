@@ -15,12 +15,15 @@ from itertools import count
 
 import structlog
 
+from bot.domain.operation import RateReport
 from bot.domain.replies import Action, Limit, Priority, ReplyOwner, Request, Reservation
+from bot.ports import tracing
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.forecast import Forecast
 from bot.replies.ratelimit.owners import Owners
 from bot.replies.ratelimit.policy import AdmissionPolicy, Blocked
 from bot.replies.ratelimit.queue import RESERVE, Plan, Rank, Urgency, Waiter, WaitQueue
+from bot.replies.ratelimit.report import report_of
 from bot.replies.ratelimit.window import MARGIN, SlidingWindow
 
 log = structlog.stdlib.get_logger(__name__)
@@ -94,6 +97,11 @@ class AccountRateLimiter:
         """The scopes with a window in memory."""
         return tuple(self._windows)
 
+    def report(self) -> RateReport:
+        """The state for metrics."""
+        now = self._clock.monotonic()
+        return report_of(self._windows, self.counters.throttled, self.waiting, now)
+
     async def acquire(
         self, plan: Plan, priority: Rank, reservation: Reservation | None = None
     ) -> Request | None:
@@ -104,10 +112,15 @@ class AccountRateLimiter:
         """
         waiter = Waiter(plan, priority, next(self._order), reservation)
         self._grant_due(waiter)
-        if not waiter.result.done():
-            self.counters.waited += 1
         try:
-            return await waiter.result
+            if waiter.result.done():
+                return waiter.result.result()
+            self.counters.waited += 1
+            with tracing.span("wait for rate limit") as span:
+                granted = await waiter.result
+                if granted is not None:
+                    span.set({"threadline.rate_limit.scope": tracing.scope_of(granted.scopes)})
+                return granted
         except asyncio.CancelledError:
             self._withdraw(waiter)
             raise

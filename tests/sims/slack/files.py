@@ -118,6 +118,8 @@ def complete_upload(slack: Platform, args: Args) -> Json:
         if item.get("id") not in slack.contents or item["id"] in slack.uploads.completed:
             raise ApiError("file_not_found")
     if channel_id := args.text("channel_id"):
+        if channel_id.startswith("U"):  # as opposed to chat.postMessage
+            raise ApiError("channel_not_found")
         _share(slack, writable_channel(slack, channel_id), wanted, args)
     slack.uploads.completed.update(item["id"] for item in wanted)
     return {"files": [{"id": item["id"], "title": item.get("title", "")} for item in wanted]}

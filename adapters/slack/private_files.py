@@ -1,0 +1,50 @@
+"""Sends a file to one person, in their direct messages with the bot.
+
+Slack has no files that only one person of a channel sees. A file is visible once its upload is
+completed, so whatever fails before that leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from adapters.slack.api import COMPLETIONS, OPENINGS, UPLOADS, WebApi
+from adapters.slack.files import MAX_BYTES
+from bot.domain.errors import Unsettled
+from bot.domain.inbox import CommandReply
+from bot.inbox.private_files import deliver
+
+
+async def deliver_directly(
+    api: WebApi, reply: CommandReply, *, channel: str, user: str, sent: str
+) -> CommandReply:
+    """The reply to a command of `user` in `channel`, without its file, which they were sent.
+
+    Its text is `sent`, or says why there is no file: see `bot.inbox.private_files`.
+    """
+    send = partial(_send, api, channel, user, reply.text)
+    return await deliver(reply, send, most=MAX_BYTES, sent=sent)
+
+
+async def _send(api: WebApi, channel: str, user: str, comment: str, name: str, data: bytes) -> None:
+    """Raises a PlatformError."""
+    place = channel if channel.startswith("D") else await _open(api, user)
+    response = await api.write_form_paced(UPLOADS, filename=name, length=len(data))
+    url, file = response.text("upload_url"), response.text("file_id")
+    await api.upload(url, data)
+    await api.write_form_paced(
+        COMPLETIONS,
+        files=json.dumps([{"id": file, "title": name}]),
+        channel_id=place,
+        initial_comment=comment,
+    )
+
+
+async def _open(api: WebApi, user: str) -> str:
+    """The channel of direct messages with a person: an upload takes no person's id."""
+    response = await api.write_paced(OPENINGS, users=user)
+    channel = response.mapping("channel").get("id")
+    if not isinstance(channel, str) or not channel.startswith("D"):
+        raise Unsettled(f"Slack's response has no direct messages: {channel!r:.80}")
+    return channel

@@ -1,0 +1,98 @@
+"""The work that the process does, for the person on call: counts and ages, never an id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+OTHER = "other"
+"""The value of a label that stands for every value that is not known beforehand."""
+
+_SCOPE_CLASS = re.compile(r"[a-z][A-Za-z.\-]{0,39}")
+
+
+class StoreCall(StrEnum):
+    """A kind of call to the database."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class BreakerState(StrEnum):
+    """The state of a circuit breaker."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"  # one request alone tests the model
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformTurns:
+    """A platform's unfinished turns, by state.
+
+    `oldest_at` is when the oldest question arrived of which people see nothing of a reply yet, in
+    Unix seconds; None if there is no such question.
+    """
+
+    platform: str
+    by_state: Mapping[str, int]
+    oldest_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLoad:
+    """What the database holds for all processes. `size` is its bytes on disk."""
+
+    turns: tuple[PlatformTurns, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeBudget:
+    """The requests that a class of rate limit scopes has left, in the scope with the fewest.
+
+    `limit` is the whole budget; None if only the platform's answers contain it.
+    """
+
+    left: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RateReport:
+    """A rate limiter now. `throttled` are 429s since its start, by class of scope."""
+
+    waiting: int = 0
+    throttled: Mapping[str, int] = field(default_factory=dict)
+    budgets: Mapping[str, ScopeBudget] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLoad:
+    """The processes that share the database, and what this one holds by lease, by group.
+
+    `lease_losses` counts the leases that this process lost without giving them up.
+    """
+
+    members: int = 1
+    held: Mapping[str, int] = field(default_factory=dict)
+    lease_losses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyReport:
+    """Whether the process delivers replies. `not_ready` has a sentence for each reason why not."""
+
+    not_ready: tuple[str, ...]
+    details: Mapping[str, object]
+
+
+def scope_class(scope: str) -> str:
+    """The class of a rate limit scope or a group of leases: its name without ids.
+
+    `channel:123` is `channel`. Names that may have an id in them are OTHER.
+    """
+    name = scope.partition(":")[0]
+    return name if _SCOPE_CLASS.fullmatch(name) else OTHER

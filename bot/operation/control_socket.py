@@ -1,0 +1,147 @@
+"""The socket beside the database through which commands ask the running bot: one line each way.
+
+It works without an HTTP port and needs no token: only the user that runs the bot may connect
+(mode 0600), and that user can read the database anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bot.domain import status_texts
+
+log = structlog.stdlib.get_logger(__name__)
+
+Answer = Callable[[], Awaitable[Mapping[str, Any]]]
+
+LINE_SECONDS = 5.0
+"""How long a client may take to send its line, and to read the answer."""
+
+ANSWER_SECONDS = 10.0
+"""How long an answer may take."""
+
+MOST_CLIENTS = 16
+MOST_BYTES = 256  # of a request
+_PROC_FDS = Path("/proc/self/fd")
+_LONGEST_PATH = 100  # bytes; Linux's limit is 107, macOS' 103
+
+
+def socket_path(database: Path) -> Path:
+    """The socket of the bot that has this database open. Symbolic links to one file share it."""
+    real = database.resolve()
+    return real.with_name(f"{real.name}.sock")
+
+
+@contextlib.contextmanager
+def short_address(path: Path) -> Iterator[str]:
+    """An address for the socket at `path`, which may be longer than addresses of sockets.
+
+    Raises OSError if the system has no way to shorten it.
+    """
+    if len(os.fsencode(path)) <= _LONGEST_PATH or not _PROC_FDS.is_dir():
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"{_PROC_FDS}/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+class ControlSocket:
+    """Answers requests by name with JSON. The caller holds the database's lock."""
+
+    def __init__(self, path: Path, answers: Mapping[str, Answer]) -> None:
+        self._path, self._answers = path, answers
+        self._clients = asyncio.Semaphore(MOST_CLIENTS)
+
+    async def run(self) -> None:
+        """Serve until cancelled. Without a socket the bot works, and `threadline status` does not:
+        the log says why.
+        """
+        try:
+            listening = self._bind()
+        except OSError as error:
+            log.warning("no control socket", path=str(self._path), error=error.strerror)
+            await asyncio.Event().wait()
+            return
+        try:
+            server = await asyncio.start_unix_server(self._serve, sock=listening, limit=MOST_BYTES)
+            async with server:
+                await server.serve_forever()
+        finally:
+            listening.close()
+            self._path.unlink(missing_ok=True)
+
+    def _bind(self) -> socket.socket:
+        """The listening socket. A socket that a dead process left is replaced."""
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(self._path.lstat().st_mode):
+                self._path.unlink()
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)  # no one else may connect, from the first moment on
+        try:
+            with short_address(self._path) as address:
+                listening.bind(address)
+            listening.listen(MOST_CLIENTS)
+        except OSError:
+            listening.close()
+            raise
+        finally:
+            os.umask(before)
+        return listening
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with _closing(writer), self._clients:
+            try:
+                async with asyncio.timeout(LINE_SECONDS):
+                    line = await reader.readline()
+                answer = await self._answer(line.decode(errors="replace").strip())
+                writer.write(json.dumps(answer).encode() + b"\n")
+                async with asyncio.timeout(LINE_SECONDS):
+                    await writer.drain()
+            except (OSError, ValueError, TimeoutError) as error:
+                log.debug("a client of the control socket failed", error=repr(error))
+
+    async def _answer(self, name: str) -> Mapping[str, Any]:
+        answer = self._answers.get(name)
+        if answer is None:
+            return {"error": status_texts.unknown_request(tuple(self._answers))}
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await answer()
+
+
+@asynccontextmanager
+async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def ask(path: Path, name: str, seconds: float = ANSWER_SECONDS + LINE_SECONDS) -> Any:
+    """The answer of the bot whose socket is at `path`. Blocks for `seconds` at most.
+
+    Raises FileNotFoundError or ConnectionRefusedError if no bot runs, TimeoutError if it does not
+    answer, PermissionError if another user runs it, and ValueError for an unreadable answer.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(seconds)
+        with short_address(path) as address:
+            connection.connect(address)
+        connection.sendall(name.encode() + b"\n")
+        with connection.makefile("rb") as answer:
+            return json.loads(answer.readline())

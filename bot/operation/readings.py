@@ -1,0 +1,121 @@
+"""Reads the state of the running parts when it is asked for, for metrics and /readyz."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from bot.common.fair_slots import FairSlots
+from bot.domain.errors import StoreUnavailable
+from bot.domain.health import Health
+from bot.domain.operation import BreakerState, ClusterLoad, RateReport, StoreLoad
+from bot.ports.clock import Clock
+from bot.ports.metrics import HasRateLimiters
+from bot.ports.platform import Adapter
+
+log = structlog.stdlib.get_logger(__name__)
+
+LOAD_SECONDS = 2.0
+"""The time limit of a reading of the database: Prometheus gives a scrape ten seconds."""
+
+FRESH_SECONDS = 1.0
+"""Readings within this time share one: /readyz needs no token, and must not be a way to burden the
+database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The running parts. `load` asks the database, and raises StoreUnavailable.
+
+    `health` is what /healthz says of each part, `starting` are the platforms that have not
+    connected yet. `models` are the names in the configuration, `breakers` the state of each circuit
+    breaker with its provider. `cluster` describes the processes that share the database.
+    """
+
+    adapters: Mapping[str, Adapter]
+    health: Callable[[], Mapping[str, Health]]
+    starting: Callable[[], Collection[str]]
+    load: Callable[[], Awaitable[StoreLoad]]
+    slots: FairSlots
+    models: Callable[[], Collection[str]]
+    breakers: Callable[[], Iterable[tuple[str, BreakerState]]]
+    cluster: Callable[[], ClusterLoad] = ClusterLoad
+
+
+class Readings:
+    """The state now. `draining`: the process starts no more turns."""
+
+    def __init__(self, sources: Sources, clock: Clock) -> None:
+        self.sources, self.clock = sources, clock
+        self.draining = False
+        self.started_at = clock.time()
+        self._loading: asyncio.Task[StoreLoad | None] | None = None
+        self._loaded_at = 0.0
+        self._hangs = False
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """The names of the adapters."""
+        return tuple(self.sources.adapters)
+
+    @property
+    def breakers(self) -> Mapping[tuple[str, BreakerState], int]:
+        """How many circuit breakers of each provider are in each state; all states are listed."""
+        found = Counter(self.sources.breakers())
+        providers = {provider for provider, _ in found}
+        return {(name, state): found[name, state] for name in providers for state in BreakerState}
+
+    @property
+    def rate_reports(self) -> Mapping[str, tuple[RateReport, ...]]:
+        """The rate limiters of each platform that has limits."""
+        return {
+            name: tuple(adapter.rate_reports())
+            for name, adapter in self.sources.adapters.items()
+            if isinstance(adapter, HasRateLimiters)
+        }
+
+    async def load(self) -> StoreLoad | None:
+        """What the database says, at most a second old; None if it fails, or takes too long."""
+        now = self.clock.monotonic()
+        if self._loading is None or (
+            self._loading.done() and now - self._loaded_at >= FRESH_SECONDS
+        ):
+            self._loaded_at = now
+            self._loading = asyncio.create_task(self._load(), name="reading the load")
+        return await asyncio.shield(self._loading)
+
+    async def _load(self) -> StoreLoad | None:
+        self._hangs = False
+        try:
+            async with asyncio.timeout(LOAD_SECONDS):
+                return await self.sources.load()
+        except StoreUnavailable:  # the database's health says why, and the log
+            return None
+        except TimeoutError:
+            self._hangs = True
+            log.warning("the database does not answer", seconds=LOAD_SECONDS)
+            return None
+
+    async def database_answers(self) -> bool:
+        """Whether a reading ends in time, if only with an error."""
+        await self.load()
+        return not self._hangs
+
+    def summary(self) -> str:
+        """Which platforms work, in one line."""
+        health = self.sources.health()
+        parts = (f"{name} {'works' if health[name].ok else 'waits'}" for name in self.platforms)
+        return ", ".join(parts)
+
+    def oldest_questions(self, load: StoreLoad) -> dict[str, float]:
+        """The age in seconds of each platform's oldest question without a sign of a reply; 0 if
+        there is none."""
+        now, ages = self.clock.time(), dict.fromkeys(self.platforms, 0.0)
+        for each in load.turns:
+            if each.platform in ages and each.oldest_at is not None:
+                ages[each.platform] = max(0.0, now - each.oldest_at)
+        return ages

@@ -1,0 +1,163 @@
+"""What operators list: conversations, unfinished turns, and how far budgets are used.
+
+SQL that SQLite and PostgreSQL share, for a connection that only reads, also beside a running bot.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.overview import ConversationFilter, ListedConversation
+from bot.domain.spending import NEARLY_SPENT
+from bot.domain.status import BudgetPeriod, BudgetStatus, TurnStatus
+from bot.store import rows
+
+PAGE = 200
+"""Conversations that are read at a time: words are found in names here, because SQLite's lower()
+knows the letters of ASCII only."""
+
+_CONVERSATIONS = """
+SELECT id, uid, platform, workspace, channel, thread, name, model, visibility, created_at,
+    updated_at
+FROM conversations
+WHERE (updated_at < :before OR (updated_at = :before AND id < :before_id))
+    AND updated_at >= :since
+    AND (:platform = '' OR platform = :platform)
+    AND (:place = ''
+        OR workspace = :place OR channel = :place OR thread = :place
+        OR workspace || '/' || channel = :place OR channel || '/' || thread = :place
+        OR workspace || '/' || channel || '/' || thread = :place)
+    AND (:person = '' OR EXISTS (
+        SELECT 1 FROM messages
+        WHERE messages.conversation_id = conversations.id AND author_id = :person
+    ))
+ORDER BY updated_at DESC, id DESC
+LIMIT :limit
+"""
+
+_MESSAGES = (
+    "SELECT count(*) AS messages FROM messages WHERE conversation_id = ? AND erased_at IS NULL"
+)
+_NEWEST_TURN = (
+    "SELECT state, outcome, model FROM turns WHERE conversation_id = ? ORDER BY id DESC LIMIT 1"
+)
+_UNFINISHED = """
+SELECT turns.id, platform, state, attempt, turns.created_at
+FROM turns
+JOIN conversations ON conversations.id = turns.conversation_id
+WHERE state <> 'done'
+ORDER BY turns.id
+LIMIT ?
+"""
+_SUMS = """
+SELECT budget, period, count(*) AS accounts, max(tokens) AS tokens, max(cost) AS cost,
+    sum(CASE WHEN tokens >= :tokens THEN 1 ELSE 0 END) AS by_tokens,
+    sum(CASE WHEN cost >= :cost THEN 1 ELSE 0 END) AS by_cost
+FROM budget_sums
+WHERE budget = :budget AND period = :period
+GROUP BY budget, period
+"""
+
+
+# ── conversations ─────────────────────────────────────────────────────────────────────────────
+def conversations(
+    db: sqlite3.Connection, wanted: ConversationFilter, limit: int
+) -> list[ListedConversation]:
+    """Up to `limit` conversations, the one with the latest activity first."""
+    found: list[ListedConversation] = []
+    for row in _matching(db, wanted):
+        found.append(_listed(db, row))
+        if len(found) == limit:
+            break
+    return found
+
+
+def _matching(db: sqlite3.Connection, wanted: ConversationFilter) -> Iterator[sqlite3.Row]:
+    before, before_id = 1e18, 0
+    while True:
+        page = db.execute(
+            _CONVERSATIONS,
+            {
+                "before": before,
+                "before_id": before_id,
+                "since": wanted.since,
+                "platform": wanted.platform,
+                "place": wanted.place,
+                "person": wanted.person,
+                "limit": PAGE,
+            },
+        ).fetchall()
+        yield from (row for row in page if wanted.has_words(row["name"]))
+        if len(page) < PAGE:
+            return
+        before, before_id = page[-1]["updated_at"], page[-1]["id"]
+
+
+def _listed(db: sqlite3.Connection, row: sqlite3.Row) -> ListedConversation:
+    (messages,) = db.execute(_MESSAGES, (row["id"],)).fetchall()[0]
+    turn = db.execute(_NEWEST_TURN, (row["id"],)).fetchone()
+    return ListedConversation(
+        uid=row["uid"],
+        key=ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"]),
+        name=row["name"],
+        visibility=row["visibility"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        messages=messages,
+        model=row["model"],
+        answered_by=None if turn is None else turn["model"],
+        state="" if turn is None else turn["outcome"] or turn["state"],
+    )
+
+
+def find(db: sqlite3.Connection, name: str, limit: int = 10) -> Sequence[tuple[str, Conversation]]:
+    """Conversations by their key (PLATFORM/WORKSPACE/CHANNEL/THREAD), or by the beginning of their
+    public id, each with that id.
+    """
+    parts = name.split("/", 3)
+    if len(parts) == 4:
+        found = db.execute(
+            "SELECT * FROM conversations"
+            " WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ?",
+            parts,
+        )
+    else:
+        found = db.execute(
+            "SELECT * FROM conversations WHERE uid >= ? AND uid < ? ORDER BY uid LIMIT ?",
+            (name.lower(), f"{name.lower()}g", limit),  # g follows every digit of an id,
+        )
+    return [(row["uid"], rows.conversation_from(row)) for row in found.fetchall()]
+
+
+# ── status ────────────────────────────────────────────────────────────────────────────────────
+def list_unfinished_turns(db: sqlite3.Connection, limit: int) -> list[TurnStatus]:
+    """The oldest turns that are waiting, running, or concluded and not shown completely."""
+    return [
+        TurnStatus(row["id"], row["platform"], row["state"], row["attempt"], row["created_at"])
+        for row in db.execute(_UNFINISHED, (limit,)).fetchall()
+    ]
+
+
+def budget_statuses(db: sqlite3.Connection, budgets: Sequence[BudgetPeriod]) -> list[BudgetStatus]:
+    """How far budgets are used, the most used first; without those of which nothing is used."""
+    found = [_budget_status(db, budget) for budget in budgets]
+    used = [status for status in found if status is not None]
+    return sorted(used, key=lambda status: -status.highest)
+
+
+def _budget_status(db: sqlite3.Connection, budget: BudgetPeriod) -> BudgetStatus | None:
+    nearly = max(1, round(budget.limit * NEARLY_SPENT))
+    values = {"budget": budget.name, "period": budget.span, "tokens": nearly, "cost": nearly}
+    row = db.execute(_SUMS, values).fetchone()
+    if row is None:
+        return None
+    return BudgetStatus(
+        name=budget.name,
+        scope=budget.scope,
+        period=budget.period,
+        accounts=row["accounts"],
+        nearly_spent=row["by_cost" if budget.in_money else "by_tokens"],
+        highest=row["cost" if budget.in_money else "tokens"] / max(1, budget.limit),
+    )

@@ -1,0 +1,55 @@
+"""How much there is to do, for the person on call: counts and ages of unfinished turns."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import defaultdict
+from pathlib import Path
+
+from bot.domain.operation import PlatformTurns
+
+_UNFINISHED = """
+SELECT
+    platform,
+    state,
+    count(*) AS turns,
+    min(
+        CASE WHEN NOT EXISTS (
+            SELECT 1 FROM pages WHERE pages.turn_id = turns.id AND pages.state = 'shown'
+        ) THEN (
+            SELECT min(messages.created_at) FROM messages
+            WHERE messages.turn_id = turns.id AND kind = 'question' AND erased_at IS NULL
+        ) END
+    ) AS oldest_at
+FROM turns
+CROSS JOIN conversations ON conversations.id = turns.conversation_id
+WHERE state <> 'done'
+GROUP BY platform, state
+"""
+
+
+def unfinished(db: sqlite3.Connection) -> tuple[PlatformTurns, ...]:
+    """Each platform's turns that are waiting, running, or concluded and not shown completely.
+
+    Costs a few look-ups for each of them, however long the history is.
+    """
+    states: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    oldest: defaultdict[str, list[float]] = defaultdict(list)
+    for row in db.execute(_UNFINISHED):
+        states[row["platform"]][row["state"]] = row["turns"]
+        if row["oldest_at"] is not None:
+            oldest[row["platform"]].append(row["oldest_at"])
+    return tuple(
+        PlatformTurns(platform, by_state, min(oldest[platform], default=None))
+        for platform, by_state in sorted(states.items())
+    )
+
+
+def size_of(path: Path) -> int:
+    """The bytes of the database at `path` and of its write-ahead log."""
+    size = 0
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with contextlib.suppress(OSError):
+            size += file.stat().st_size
+    return size

@@ -1,0 +1,51 @@
+"""Ids of traces, derived from the turn: every process that works on a turn computes the same.
+
+So the attempt after a crash continues the trace that the dead process began, and no table stores
+trace ids. Turns are numbered from 1 in every database; the conversation's key tells them apart. A
+digest hides it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from bot.domain.conversations import ConversationKey
+from bot.domain.turns import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class TurnIds:
+    """The ids of one trace, as OpenTelemetry's integers: 128 bits, and 64 for its first span."""
+
+    trace: int
+    root: int
+
+    @property
+    def hex(self) -> str:
+        """The trace id as collectors and logs show it."""
+        return f"{self.trace:032x}"
+
+
+def turn_ids(key: ConversationKey, turn: int, opened: int = 0) -> TurnIds:
+    """The ids of a turn's trace.
+
+    `opened` is the number of attempts before people had the turn run again, which begins another
+    trace.
+    """
+    digest = _digest(f"{key} {turn} {opened}")
+    return TurnIds(int.from_bytes(digest[:16]) or 1, int.from_bytes(digest[16:]) or 1)
+
+
+def opened_at(claim: Claim) -> int:
+    """The number of attempts before the turn was opened, or opened again."""
+    return claim.fence.attempt - claim.tries
+
+
+def attempt_id(ids: TurnIds, attempt: int) -> int:
+    """The id of the span of one attempt, which the next attempt links to."""
+    return int.from_bytes(_digest(f"{ids.hex} {attempt}")[:8]) or 1
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=24).digest()
