@@ -42,7 +42,7 @@ EXAMPLES: Mapping[str, str] = {
     "slack_client_secret": "1c2d…",
     "slack_install_teams": "T0123ABCD,E0456",
     "slack_redirect_uri": "https://bot.example.org/slack/oauth_redirect",
-    "installation_key": "Zm9y…",
+    "installation_key": "cmVwbGFjZS1tZTpgdGhyZWFkbGluZSBrZXlzIG5ld2A=",
     "slack_api_url": "http://localhost:9001/api/",
     "slack_command_prefix": "tl-",
     "llm": "anthropic/claude-sonnet-5,openai/gpt-5-mini",
