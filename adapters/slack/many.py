@@ -19,7 +19,7 @@ import structlog
 from cachetools import LRUCache, TTLCache
 
 from adapters.slack import routing
-from adapters.slack.backfill import REDELIVERY_SECONDS, SHORT_OUTAGE
+from adapters.slack.catch_ups import CONCURRENT, CatchUps
 from adapters.slack.events import PLATFORM
 from adapters.slack.installations import IDENTITY, identity_of
 from adapters.slack.payloads import Payload
@@ -43,12 +43,6 @@ MAX_SESSIONS = 500
 
 REFRESH_SECONDS = 60.0
 """How often installations of other processes and of the command line are looked for."""
-
-CATCH_UPS = 8
-"""Workspaces that are caught up with at the same time."""
-
-CATCH_UP_SECONDS = 300.0
-"""How long one workspace may take before the next one begins."""
 
 ABSENT_SECONDS = 5.0
 """How long a workspace counts as not installed without a look into the database."""
@@ -84,10 +78,7 @@ class ManyWorkspaces:
         self._homes: LRUCache[tuple[str, str], str] = LRUCache(MAX_THREADS)
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._behind: asyncio.Queue[str] = asyncio.Queue()  # at most one entry for each workspace
-        self._queued: set[str] = set()
-        self._until = 0.0  # events arrive since then; 0 before the first connection
-        self._lost_at: float | None = None
+        self._catch_ups = CatchUps(session=self.session, saver=make.saver, clock=make.clock)
 
     # ── running ───────────────────────────────────────────────────────────────────────────────
     @asynccontextmanager
@@ -95,7 +86,7 @@ class ManyWorkspaces:
         """See `Workspaces`."""
         self._update(await retry_while_unavailable(self._vault.unlock, self._clock.sleep))
         log.info("serving Slack workspaces", installations=len(self._known))
-        workers = [self._catch_up_with_all() for _ in range(CATCH_UPS)]
+        workers = [self._catch_ups.work() for _ in range(CONCURRENT)]
         for work in (self._look_after(), *workers):
             self._start(work)
         try:
@@ -305,54 +296,18 @@ class ManyWorkspaces:
     # ── catching up ───────────────────────────────────────────────────────────────────────────
     def connection_lost(self) -> None:
         """See `Workspaces`."""
-        self._make.saver.tracker.open_gap()
-        self._lost_at = self._lost_at or self._clock.monotonic()
+        self._catch_ups.connection_lost()
 
     async def connected(self) -> None:
         """See `Workspaces`."""
-        outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
-        self._lost_at = None
-        if self._until and outage < SHORT_OUTAGE:
-            tracker = self._make.saver.tracker
-            gaps = {each: tracker.gap(each) for each in self._known if each not in self._queued}
-            self._start(self._close_gaps(gaps))
-            return
-        self._until = self._clock.time()
-        for workspace in self._known:
-            self._queue(workspace)
+        accepted = [workspace for workspace, each in self._known.items() if not each.problem]
+        if gaps := self._catch_ups.connected(accepted):
+            self._start(self._catch_ups.close_gaps(gaps, self._sessions))
 
     def _queue(self, workspace: str) -> None:
         """Catch up with a workspace, unless Slack refuses its token: then once it does not."""
-        is_refused = bool(self._known[workspace].problem)
-        if self._until and workspace not in self._queued and not is_refused:
-            self._queued.add(workspace)
-            self._behind.put_nowait(workspace)
-
-    async def _close_gaps(self, gaps: Mapping[str, int]) -> None:
-        """Slack redelivers the events of a short outage by then."""
-        await self._clock.sleep(REDELIVERY_SECONDS)
-        for workspace, gap in gaps.items():
-            session = self._sessions.get(workspace)
-            if session is not None and session.backfill.busy:
-                continue  # that closes it
-            self._make.saver.tracker.close_gap(workspace, gap)
-        self._make.saver.save_soon()
-
-    async def _catch_up_with_all(self) -> None:
-        while True:
-            workspace = await self._behind.get()
-            try:
-                async with asyncio.timeout(CATCH_UP_SECONDS):
-                    session = self.session(workspace)
-                    await session.backfill.catch_up(self._until)
-                    self._queued.discard(workspace)
-                    await session.backfill.wait_until_idle()
-            except TimeoutError:
-                log.info("catching up with a workspace takes long", workspace=workspace)
-            except (PlatformError, StoreUnavailable) as error:
-                log.info("cannot catch up with a workspace", workspace=workspace, error=str(error))
-            finally:
-                self._queued.discard(workspace)
+        if not self._known[workspace].problem:
+            self._catch_ups.add(workspace)
 
     # ── health ────────────────────────────────────────────────────────────────────────────────
     def names(self) -> Sequence[str]:

@@ -401,3 +401,24 @@ async def test_without_a_running_adapter_the_pages_say_so(sim: SlackSim, tmp_pat
         rig.adapter._distributed._pages._flow = None  # type: ignore[union-attr]
         page = await Installer(rig.person.origin).open()
         assert (page.status, install_texts.NOT_READY in page.text) == (503, True)
+
+
+async def test_what_a_workspace_missed_is_read_after_an_outage(
+    sim: SlackSim, tmp_path: Path
+) -> None:
+    """Each workspace with its token, and none that slows the others."""
+    path = tmp_path / "threadline.db"
+    async with run_distributed(sim, path) as rig:
+        for number in (1, 2):
+            await rig.install(number)
+            await ask(sim.within(number), f"before {number}")
+            await rig.find_received(f"before {number}")
+        marks = rig.inbox.marks
+        await until(lambda: {workspace for workspace, _ in marks} >= {ids.TEAM, TEAM_2})
+    await asyncio.gather(*(ask(sim.within(number), f"missed {number}") for number in (1, 2)))
+    async with run_distributed(sim, path, marks=marks) as rig:
+
+        def read() -> set[str]:
+            return {one.key.workspace for page in rig.inbox.read for one in page}
+
+        await until(lambda: read() == {ids.TEAM, TEAM_2})

@@ -20,7 +20,7 @@ from adapters.slack.rotation import Exclusively, alone
 from adapters.web.server import HttpServer
 from bot.common.clock import SystemClock
 from bot.common.encryption import SecretBox
-from bot.domain.inbox import Incoming
+from bot.domain.inbox import Incoming, Watermark
 from bot.domain.installations import Installation
 from bot.ports.clock import Clock
 from bot.store.sqlite import SqliteStore
@@ -148,9 +148,10 @@ async def run_distributed(
     teams: Sequence[str] = ("*",),
     clock: Clock | None = None,
     exclusively: Exclusively = alone,
+    marks: dict[tuple[str, str], Watermark] | None = None,
 ) -> AsyncIterator[Rig]:
-    """An adapter on the database at `path`, connected by Socket Mode."""
-    clock, inbox, port = clock or SystemClock(), FakeInbox(), free_port()
+    """An adapter on the database at `path`, connected by Socket Mode, with these watermarks."""
+    clock, inbox, port = clock or SystemClock(), FakeInbox(marks=marks or {}), free_port()
     origin = f"http://127.0.0.1:{port}"
     await sim.oauth(redirect_urls=[f"{origin}/slack/oauth_redirect"])
     async with opened(path) as store:
