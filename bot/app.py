@@ -30,7 +30,7 @@ from bot.operation.service_manager import ServiceManager
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.resources import Resources, build_models, open_resources
-from bot.store.installations import InstallationsBeside
+from bot.store.open_store import installations_beside
 from bot.tracing.setup import open_tracer
 from bot.wiring.platforms import build_platforms
 from bot.wiring.web import build_http_component, build_metrics_component, build_web
@@ -61,7 +61,12 @@ async def run(
     ):
         installations = resources.store.installations()
         platforms = build_platforms(
-            settings, resources.models, clock, reader=installations, store=installations
+            settings,
+            resources.models,
+            clock,
+            resources.cluster,
+            reader=installations,
+            store=installations,
         )
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
@@ -107,6 +112,9 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
             health=adapter.health,
             is_platform=name != "web",
         )
+    if core.reaper is not None:
+        reap = core.reaper.run
+        yield Component("leases", run=reap, has_served=lambda: True, is_platform=False)
     yield Component("retention", run=core.retention.run, has_served=lambda: True, is_platform=False)
 
 
@@ -154,6 +162,6 @@ def doctor(settings: Settings) -> AsyncIterator[Finding]:
         settings,
         build_models(settings, config, clock),
         clock,
-        reader=InstallationsBeside(settings.database_path),
+        reader=installations_beside(settings),
     )
     return check_all(settings, platforms.values(), clock)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
+from bot.common.local_cluster import LocalCluster
 from bot.config.settings import Settings
 from bot.content.fetcher import AttachmentFetcher
 from bot.context.compaction import Compactor
@@ -37,9 +39,11 @@ from bot.ports.spending import BudgetSource
 from bot.ports.tracing import Tracer
 from bot.privacy.retention import RetentionKeeper
 from bot.resources import Resources, build_reporter, build_usage_reports
-from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
+from bot.turns.reaper import Reaper
 from bot.turns.runner import TurnRunner
 from bot.turns.scheduler import Scheduler
+from bot.turns.shared_scheduler import SharedScheduler
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -48,7 +52,7 @@ log = structlog.stdlib.get_logger(__name__)
 class Core:
     """The inbox that adapters report to, and the scheduler behind it."""
 
-    store: SqliteStore
+    store: SqlStore
     inbox: DurableInbox
     scheduler: Scheduler
     fetcher: AttachmentFetcher
@@ -56,6 +60,7 @@ class Core:
     meter: BudgetMeter
     retention: RetentionKeeper
     runner: TurnRunner
+    reaper: Reaper | None = None
 
     def health(self) -> dict[str, Health]:
         """The health of the core and its database, by name."""
@@ -118,9 +123,7 @@ def build_core(
         is_shared=resources.is_shared,
         observer=resources.observer,
     )
-    scheduler = Scheduler(
-        store=store, work=runner.run, clock=clock, suspects=resources.suspects, tracer=tracer
-    )
+    scheduler = _build_scheduler(resources, runner, clock, tracer)
     intake = AttachmentIntake(
         fetcher,
         adapters,
@@ -129,8 +132,51 @@ def build_core(
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets, tracer)
     days = resources.policy.retention_days
-    retention = RetentionKeeper(store=store.privacy(), days=days, clock=clock, zone=settings.zone)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner)
+    retention = RetentionKeeper(
+        store=store.privacy(),
+        days=days,
+        clock=clock,
+        zone=settings.zone,
+        alone=partial(resources.cluster.exclusively, "retention"),
+    )
+    reaper = _build_reaper(resources, scheduler, inbox, adapters, is_down)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner, reaper)
+
+
+def _build_scheduler(
+    resources: Resources, runner: TurnRunner, clock: Clock, tracer: Tracer | None
+) -> Scheduler:
+    store, cluster, suspects = resources.store, resources.cluster, resources.suspects
+    if isinstance(cluster, LocalCluster):
+        return Scheduler(
+            store=store, work=runner.run, clock=clock, suspects=suspects, tracer=tracer
+        )
+    return SharedScheduler(
+        store=store,
+        work=runner.run,
+        clock=clock,
+        suspects=suspects,
+        cluster=cluster,
+        tracer=tracer,
+    )
+
+
+def _build_reaper(
+    resources: Resources,
+    scheduler: Scheduler,
+    inbox: DurableInbox,
+    adapters: Mapping[str, Adapter],
+    is_down: Callable[[str], bool],
+) -> Reaper | None:
+    """What takes over from other processes, where there may be some."""
+    if resources.leases is None or not isinstance(scheduler, SharedScheduler):
+        return None
+    return Reaper(
+        store=resources.leases,
+        cluster=resources.cluster,
+        scheduler=scheduler,
+        platforms=lambda: [n for n in adapters if inbox.has_connected(n) and not is_down(n)],
+    )
 
 
 def _build_meter(

@@ -30,7 +30,7 @@ from bot.llm.registry import ModelRegistry
 from bot.llm.transcribers import build_transcriber
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
-from bot.store.migrate import status
+from bot.store.open_store import migration_status, name_of
 
 SMALL_WINDOW = 8_192
 """Tokens: with less, a local model forgets a conversation after a few long messages."""
@@ -132,15 +132,18 @@ def check_settings(settings: Settings) -> Finding:
 async def check_database(settings: Settings) -> Finding:
     """Whether the database can be read, and which migrations the next start applies."""
     path = settings.database_path
-    if not path.exists():
+    if not settings.uses_postgres and not path.exists():
         return Finding("database", Verdict.OK, f"{path} will be created by the first start")
     try:
-        found = await asyncio.to_thread(status, path)
+        name = name_of(settings)
+        found = await asyncio.to_thread(migration_status, settings)
+    except SettingsError as error:
+        return Finding("database", Verdict.FAILED, error.problem, "look at DATABASE_URL")
     except StoreError as error:
-        return Finding("database", Verdict.FAILED, str(error), f"look at {path}")
+        return Finding("database", Verdict.FAILED, str(error), f"look at {name}")
     pending = ", ".join(found.pending)
     note = f"; the next start applies {pending}" if pending else ""
-    return Finding("database", Verdict.OK, f"{path}{note}")
+    return Finding("database", Verdict.OK, f"{name}{note}")
 
 
 async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
 from bot.common.clock import SystemClock
+from bot.common.local_cluster import LocalCluster
 from bot.common.retry import retry_while_unavailable
 from bot.config.fields import split
 from bot.config.model_names import is_pattern
@@ -26,7 +27,9 @@ from bot.context.budgets import ContextBudgets
 from bot.context.context_ports import ContextPorts, TurnOptions
 from bot.context.estimates import TokenEstimates
 from bot.context.report import WindowReporter
+from bot.domain.cluster import Signal, SignalKind
 from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import CountedQuestion
 from bot.domain.policy import Override
 from bot.domain.turns import Suspect
 from bot.llm.model_server import ModelOptions
@@ -39,13 +42,15 @@ from bot.policy.rules import PolicyRules
 from bot.policy.usage import UsageReports
 from bot.ports.attachments import LinkReader
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster, LeaseStore
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.policy import Policy
 from bot.ports.spending import BudgetSource
 from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
 from bot.privacy.personal_exports import PersonalExports
-from bot.store.sqlite import SqliteStore
+from bot.store.open_store import open_store
+from bot.store.store import SqlStore
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -57,10 +62,11 @@ and the page's buttons are small."""
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
-    are several workspaces. `observer` hears what happens, for metrics.
+    are several workspaces. `observer` hears what happens, for metrics. `leases` is None where no
+    other process shares the database.
     """
 
-    store: SqliteStore
+    store: SqlStore
     models: ModelRegistry
     readers: Readers
     context: ContextPorts
@@ -71,6 +77,8 @@ class Resources:
     is_shared: bool = False
     suspects: Sequence[Suspect] = ()
     observer: Observer = NO_OBSERVER
+    cluster: Cluster = field(default_factory=LocalCluster)
+    leases: LeaseStore | None = None
 
 
 @contextlib.asynccontextmanager
@@ -81,15 +89,29 @@ async def open_resources(
     async with (
         contextlib.aclosing(_prepare_models(settings, clock)) as models,
         contextlib.aclosing(build_readers(settings, clock)) as readers,
-        SqliteStore.open(settings.database_path, clock=clock, observer=observer) as store,
+        open_store(settings, clock, observer=observer) as (store, cluster, leases),
     ):
-        policy = PolicyRules(resolve_policy(settings), calm=CALM_PLATFORMS)
+        policy = PolicyRules(
+            resolve_policy(settings),
+            calm=CALM_PLATFORMS,
+            changed=lambda: cluster.send(Signal(SignalKind.POLICY)),
+        )
+
+        async def read_overrides(_: Signal) -> None:
+            policy.set_overrides(await _read_overrides(store, clock))
+
+        cluster.listen(SignalKind.POLICY, read_overrides)
         policy.set_overrides(await _read_overrides(store, clock))
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
-        rates, is_shared = QuestionRates(policy, clock), False
+        is_shared = False
+
+        async def stored() -> Sequence[CountedQuestion]:
+            return await store.recent_questions(clock.time() - MINUTE)
+
+        rates = QuestionRates(policy, clock, stored if leases is not None else None)
         with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
-            rates.restore(await store.recent_questions(clock.time() - MINUTE))
+            rates.restore(await stored())
             is_shared = await store.has_several_workspaces()
         yield Resources(
             store=store,
@@ -106,6 +128,8 @@ async def open_resources(
                 exporter=Exporter(store=store.privacy(), audit=store.audit()), clock=clock
             ),
             suspects=suspects,
+            cluster=cluster,
+            leases=leases,
             observer=observer,
         )
 
@@ -131,7 +155,7 @@ def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
     return models
 
 
-async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override]:
+async def _read_overrides(store: SqlStore, clock: Clock) -> Sequence[Override]:
     """What administrators set by command. Waits for a failing database: without it, a channel could
     be answered by another model than the one that it was given.
     """
@@ -139,7 +163,7 @@ async def _read_overrides(store: SqliteStore, clock: Clock) -> Sequence[Override
 
 
 def build_context(
-    settings: Settings, store: SqliteStore, clock: Clock, policy: Policy | None = None
+    settings: Settings, store: SqlStore, clock: Clock, policy: Policy | None = None
 ) -> ContextPorts:
     """What requests to models are built with."""
     return ContextPorts(
@@ -178,7 +202,7 @@ def build_usage_reports(
     )
 
 
-async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
+async def _read_suspects(store: SqlStore) -> Sequence[Suspect]:
     suspects: Sequence[Suspect] = ()
     with contextlib.suppress(
         StoreUnavailable

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from bot.store.store import SqlStore
 from tests.support.fork_server import SWITCH
+from tests.support.postgres_server import MISSING, SharedServer, binaries, join
+from tests.support.store_kit import Place, PostgresPlace, check, opened
 
 # Before collection, in the controlling process and in every worker.
 os.environ.setdefault(SWITCH, "1")
@@ -39,6 +43,50 @@ def _reset_logs() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    """The run's PostgreSQL server: all workers share it."""
+    if binaries() is None:
+        pytest.skip(MISSING)
+    base = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    server = join(base.parent if is_worker else base)
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where a store is to be opened: the test runs on both engines."""
+    if request.param == "sqlite":
+        yield tmp_path / "store.db"
+        return
+    server: SharedServer = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield PostgresPlace(url)
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[SqlStore]:
+    """An open store on each engine, whose invariants are checked afterwards."""
+    async with opened(place) as store:
+        yield store
+    check(place)
+
+
+# ── what a run costs ──────────────────────────────────────────────────────────────────────────
+# Every worker of a run collects all tests. Tests and modules live as long as the process, so no
+# garbage collection visits it: not while the modules are imported, and not during the tests.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave everything collected out of garbage collections."""
+    gc.enable()
+    gc.freeze()
+
+
+# ── the order of the tests ────────────────────────────────────────────────────────────────────
 # xdist first gives each worker one block of the tests. Page tests share a browser and a bot per
 # worker, so they stay in one block.
 BROWSER = "test_page_"

@@ -123,6 +123,10 @@ class ConsoleSurface:
         self._out.flush()
         self._on_close()
 
+    async def abandon(self) -> None:
+        """As at the end: no other process writes to this terminal."""
+        await self.close()
+
 
 class PipeSurface(ConsoleSurface):
     """Writes the model's text as it arrives, but not the reply's end, which may report a failure.

@@ -14,6 +14,7 @@ from cachetools import TTLCache
 
 from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM
 from adapters.discord.errors import UNKNOWN_CHANNEL
+from adapters.discord.guild_snapshots import fetch_guild
 from adapters.discord.payload_schemas import GUILD_MEMBER
 from adapters.discord.payload_validation import (
     REQUIRED,
@@ -52,8 +53,8 @@ class AllowedGuilds:
     async def list_served(self) -> Sequence[int]:
         """The guilds whose members may write direct messages. Raises a PlatformError."""
         client = await self._rest.client()
-        inside = [guild.id for guild in client.guilds]  # READY names all
-        if not inside:
+        inside = [guild.id for guild in client.guilds]  # READY names all of its shard
+        if not inside or not self._rest.holds_all:
             response: Any = await self._rest.request(
                 request_scopes("guilds"), lambda c: c.http.get_guilds(limit=MAX_GUILDS)
             )
@@ -97,8 +98,9 @@ async def can_user_read(rest: RestApi, user: int, guild: int, channel: int) -> b
 
     False also if Discord's answers do not settle it. Raises a PlatformError if there are none.
     """
-    client = await rest.client()
-    found = client.get_guild(guild)
+    found = (await rest.client()).get_guild(guild)
+    if found is None and not rest.holds(guild):
+        found = await fetch_guild(rest, guild)
     member = await _fetch_member(rest, found, user) if found is not None else None
     if found is None or member is None:
         return False
@@ -175,9 +177,10 @@ async def can_read(
 async def _can_read_in_guild(
     rest: RestApi, user: discord.Member | discord.User, key: ConversationKey
 ) -> bool:
-    guild = (await rest.client()).get_guild(int(key.workspace))
-    channel = guild.get_channel(int(key.channel)) if guild is not None else None
-    if channel is None or not isinstance(user, discord.Member) or user.guild != guild:
+    if not isinstance(user, discord.Member) or str(user.guild.id) != key.workspace:
+        return False
+    channel = user.guild.get_channel(int(key.channel))
+    if channel is None:
         return False
     granted = channel.permissions_for(user)
     if not granted.view_channel:

@@ -32,10 +32,13 @@ from adapters.discord.members import Members
 from adapters.discord.private_notices import PrivateNotices
 from adapters.discord.render import DiscordRenderer, clip
 from adapters.discord.rest import MAX_FILE_BYTES, RestApi, Timeouts, limits, message_scopes
+from adapters.discord.session_starts import SessionStarts
+from adapters.discord.shards import TOO_MANY_GUILDS
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.token import TokenWatch
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
+from bot.common.local_cluster import LocalCluster
 from bot.common.proxies import http_proxy_for
 from bot.common.retry import Backoff
 from bot.domain import privacy_texts
@@ -49,6 +52,7 @@ from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.inbox.private_files import deliver
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import RateLimiter, Surface
@@ -61,7 +65,7 @@ log = structlog.stdlib.get_logger(__name__)
 LAST_MESSAGES_SECONDS = 5.0
 LOGIN_BACKOFF = Backoff(first=1.0, longest=30.0)
 
-AUTHENTICATION_FAILED = 4004  # documented close code
+AUTHENTICATION_FAILED, INVALID_SHARD = 4004, 4010  # documented close codes
 
 
 class DiscordAdapter:
@@ -70,7 +74,8 @@ class DiscordAdapter:
     `models` are offered by /model. `rate_limiter` is the account's, by default a new one
     with Discord's limits. `api_url` and `gateway_url` name a compatible server. Code that would
     fill `file_from_messages` messages or more is uploaded as a file (0: never). `guilds` are the
-    ids of the guilds that may use the bot (empty: all).
+    ids of the guilds that may use the bot (empty: all). The processes of `cluster` divide `shards`
+    among themselves; None: as many as Discord recommends.
     """
 
     def __init__(
@@ -85,14 +90,20 @@ class DiscordAdapter:
         file_from_messages: int = 0,
         guilds: frozenset[str] = frozenset(),
         timeouts: Timeouts | None = None,
+        cluster: Cluster | None = None,
+        shards: int | None = 1,
     ) -> None:
         self._token, self._models = token, models
+        self._cluster: Cluster = cluster or LocalCluster()
+        self._shards = shards
+        self._refused_shards = 0  # a number that Discord found too small
         self._files = FileRules.from_setting(file_from_messages, MAX_FILE_BYTES)
         self._api_url, self._gateway_url = api_url, gateway_url
         self._clock = clock
         self._renderer = DiscordRenderer()
         self._rest = RestApi(
-            rate_limiter=rate_limiter or AccountRateLimiter(limits, clock),
+            rate_limiter=rate_limiter
+            or AccountRateLimiter(limits, clock, members=lambda: self._cluster.members),
             clock=clock,
             timeouts=timeouts,
         )
@@ -141,7 +152,9 @@ class DiscordAdapter:
         handler = DiscordInteractionHandler(
             rest=self._rest, renderer=self._renderer, guilds=self._guilds, models=self._models
         )
-        client = ThreadlineClient(rest=self._rest, handler=handler, members=self._members)
+        client = ThreadlineClient(
+            rest=self._rest, handler=handler, members=self._members, cluster=self._cluster
+        )
         listener = client.listener = MessageListener(
             rest=self._rest, inbox=inbox, say=self.say, watermarks=watermarks, guilds=self._guilds
         )
@@ -151,6 +164,7 @@ class DiscordAdapter:
             await _log_in(client, self._token, self._rest.timeouts.login)
             self._may_request_members = self._may_request_members and client.request_members()
             self._rest.connect(client, inbox)
+            await self._set_shards(client)
             token.start()
             await client.connect()
         except discord.LoginFailure as error:
@@ -161,12 +175,15 @@ class DiscordAdapter:
                 return
             raise CannotStart(f"The message content intent is off: {INTENT_ADVICE}") from error
         except discord.ConnectionClosed as error:
+            if error.code == TOO_MANY_GUILDS and client.shard_count != self._refused_shards:
+                self._refused_shards = client.shard_count or 0
+                return  # with as many as Discord recommends now
             raise _cannot_reconnect(error) from error
         except (OSError, aiohttp.ClientError, discord.GatewayNotFound, PlatformError) as e:
             log.warning("Discord failed", error=repr(e))
         finally:
             await token.aclose()
-            await listener.backfill.aclose()
+            await listener.backfills.aclose()
             await listener.drain(LAST_MESSAGES_SECONDS)
             self._rest.disconnect()
             self._client = None
@@ -174,14 +191,30 @@ class DiscordAdapter:
         if token.revoked:
             raise CannotStart(f"Discord no longer accepts DISCORD_TOKEN: {TOKEN_ADVICE}")
 
+    async def _set_shards(self, client: ThreadlineClient) -> None:
+        """Decide the number of shards. Raises a PlatformError if Discord must be asked and cannot
+        answer.
+        """
+        starts = SessionStarts(
+            rest=self._rest, cluster=self._cluster, application=client.application_id or 0
+        )
+        count = self._shards
+        if count is None or self._refused_shards:
+            count = max((await starts.read()).shards, count or 1)
+            log.info("Discord recommends shards", shards=count)
+        client.set_shards(count, starts)
+
     def health(self) -> Health:
-        """Healthy while the gateway is connected."""
-        client = self._client
-        if client is None or not client.connected:
+        """Healthy while each shard of this process is connected, also without any."""
+        client, shards = self._client, self._client.shards if self._client is not None else None
+        if client is None or shards is None:
             return Health(ok=False, details={"gateway": "not connected"})
-        details = {"gateway": "connected", "guilds": str(len(client.guilds))}
-        if math.isfinite(client.latency):  # infinite before the first heartbeat
-            details["latency"] = f"{client.latency * 1000:.0f} ms"
+        details = shards.describe()
+        if not shards.is_connected:
+            return Health(ok=False, details=details)
+        details["guilds"] = str(len(client.guilds))
+        if math.isfinite(shards.latency):  # infinite before the first heartbeat
+            details["latency"] = f"{shards.latency * 1000:.0f} ms"
         return Health(ok=True, details=details)
 
     def rate_reports(self) -> Sequence[RateReport]:
@@ -294,4 +327,8 @@ async def _log_in(client: discord.Client, token: str, seconds: float) -> None:
 def _cannot_reconnect(error: discord.ConnectionClosed) -> CannotStart:
     if error.code == AUTHENTICATION_FAILED:
         return CannotStart(f"Discord no longer accepts DISCORD_TOKEN: {TOKEN_ADVICE}")
+    if error.code in (INVALID_SHARD, TOO_MANY_GUILDS):
+        return CannotStart(
+            f"Discord refused the number of shards (code {error.code}): set DISCORD_SHARDS=auto."
+        )
     return CannotStart(f"Discord closed the connection for good (code {error.code}).")

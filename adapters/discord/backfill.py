@@ -50,10 +50,13 @@ Parent = discord.TextChannel | discord.ForumChannel
 
 
 class DiscordBackfill:
-    """Decides when to read; `translate` turns a message into an Incoming, None if irrelevant."""
+    """Decides when to read a shard's guilds; `translate` turns a message into an Incoming, None if
+    irrelevant.
+    """
 
     def __init__(
         self,
+        shard: int,
         *,
         rest: RestApi,
         inbox: CatchUpInbox,
@@ -61,7 +64,7 @@ class DiscordBackfill:
         translate: Translate,
         edits: DiscordEditListener,
     ) -> None:
-        self._rest, self._tracker = rest, saver.tracker
+        self._rest, self._tracker, self._shard = rest, saver.tracker, shard
         self._channels = ChannelReader(rest, translate)
         self._backfill = Backfill(
             platform=PLATFORM,
@@ -70,12 +73,17 @@ class DiscordBackfill:
             clock=rest.clock,
             report_changes=partial(report_changes, rest, edits),
             pauses=rest.timeouts.reads,
+            owns=lambda workspace: rest.shard_of(workspace) == shard,
+            since=rest.clock.monotonic(),
         )
 
     async def start_session(self) -> None:
-        """Catch up on direct messages; `start_guild` follows for each guild."""
+        """Catch up on direct messages if they are the shard's; `start_guild` follows for each
+        guild.
+        """
         await self._backfill.restart()
-        self._backfill.start(DirectMessages(self._channels))
+        if self._shard == self._rest.shard_of(DIRECT_MESSAGES):
+            self._backfill.start(DirectMessages(self._channels))
 
     def start_guild(self, guild: discord.Guild) -> None:
         """Catch up on a guild whose channels have just arrived."""

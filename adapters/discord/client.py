@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -21,15 +19,17 @@ from discord.http import HTTPClient, Route
 
 from adapters.discord.commands import Interaction, command_tree, register_commands
 from adapters.discord.feedback import FeedbackHandler, VoteButton
-from adapters.discord.gateway import GatewayConnection
 from adapters.discord.http import install_http
 from adapters.discord.interactions import ChoiceButton, ControlButton, DiscordInteractionHandler
 from adapters.discord.listeners import MessageListener
 from adapters.discord.members import Members
 from adapters.discord.rest import RestApi
+from adapters.discord.session_starts import SessionStarts
+from adapters.discord.shards import Shards
 from adapters.discord.state import SafeState
 from adapters.discord.threads import remove_late_thread
 from bot.common.proxies import http_proxy_for
+from bot.ports.cluster import Cluster
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -59,7 +59,12 @@ class ThreadlineClient(discord.Client):
     """discord.py's client with the adapter's event handlers."""
 
     def __init__(
-        self, *, rest: RestApi, handler: DiscordInteractionHandler, members: Members
+        self,
+        *,
+        rest: RestApi,
+        handler: DiscordInteractionHandler,
+        members: Members,
+        cluster: Cluster,
     ) -> None:
         # Otherwise discord.py warns at every start that voice needs more packages.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
@@ -76,10 +81,10 @@ class ThreadlineClient(discord.Client):
         self.rest, self.handler, self.members = rest, handler, members
         self.feedback = FeedbackHandler(handler)
         self.listener: MessageListener | None = None
-        self.connected = False
+        self._cluster = cluster
+        self.shards: Shards | None = None
         self._tree = command_tree(self, handler.handle_command, handler.complete)
         self.add_dynamic_items(ControlButton, ChoiceButton, VoteButton)
-        self._registered = False
 
     async def _open_socket(self, url: str, *, compress: int = 0) -> aiohttp.ClientWebSocketResponse:
         """Connect through the gateway's own proxy: NO_PROXY may name only one of the two hosts."""
@@ -107,15 +112,46 @@ class ThreadlineClient(discord.Client):
         state.request_members()
         return True
 
+    def set_shards(self, count: int, starts: SessionStarts) -> None:
+        """Divide the guilds among `count` shards; call it before `connect`."""
+        self.shard_count = self._connection.shard_count = self.rest.shard_count = count
+        self.shards = Shards(
+            client=self,
+            clock=self.rest.clock,
+            cluster=self._cluster,
+            starts=starts,
+            count=count,
+            listener=self,
+        )
+
     async def connect(self, *, reconnect: bool = True) -> None:
-        """Serve until closed; raises if reconnecting is useless: see `GatewayConnection`."""
-        on_lost = functools.partial(self.dispatch, "disconnect")
+        """Serve until closed; raises if reconnecting is useless: see `Shards`."""
+        assert self.shards is not None  # noqa: S101 - see set_shards
+        self.rest.background.add("registering the commands", self._register)
         try:
-            await GatewayConnection(self, self.rest.clock, on_lost).run()
+            await self.shards.run(self._entered)
         except discord.ConnectionClosed as error:
             if error.code == DISALLOWED_INTENTS:
                 raise discord.PrivilegedIntentsRequired(error.shard_id) from error
             raise
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self.shards is not None:
+            self.shards.end()
+        await super().close()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Do not wait: `SessionStarts` does, before the connection."""
+
+    async def _register(self) -> None:
+        """Register the commands: one process after the other, and the others find no difference."""
+        async with self._cluster.exclusively(f"discord/commands/{self.application_id}"):
+            await register_commands(self.rest, self._tree)
+
+    async def _entered(self) -> None:
+        if self.listener is not None and self.shards is not None and not self.shards.held:
+            await self.listener.waiting()
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def on_message(self, message: discord.Message) -> None:
@@ -196,28 +232,41 @@ class ThreadlineClient(discord.Client):
             self.listener.guild(guild)
 
     # ── the connection ────────────────────────────────────────────────────────────────────────
-    async def on_connect(self) -> None:
-        """Handle a new session, whose events begin now."""
-        self.connected, self.rest.gateway_lost = True, None
-        log.info("connected to Discord", user=str(self.user))
+    async def on_shard_connect(self, shard: int) -> None:
+        """Handle a shard's new session, whose events begin now."""
+        self._mark_connected(shard)
+        log.info("connected to Discord", user=str(self.user), shard=shard)
         if self.listener is not None:
-            await self.listener.connected()
-        if not self._registered:
-            self._registered = True
-            register = partial(register_commands, self.rest, self._tree)
-            self.rest.background.add("registering the commands", register)
+            await self.listener.connected(shard)
 
-    async def on_resumed(self) -> None:
+    async def on_shard_resumed(self, shard: int) -> None:
         """Handle a resumed session; Discord has sent the events that were missed."""
-        self.connected, self.rest.gateway_lost = True, None
-        log.info("resumed the connection to Discord")
+        self._mark_connected(shard)
+        log.info("resumed the connection to Discord", shard=shard)
 
-    async def on_disconnect(self) -> None:
-        """Handle a lost connection; `GatewayConnection` reconnects."""
-        if self.connected:
-            log.warning("lost the connection to Discord")
-            self.rest.gateway_lost = self.rest.clock.monotonic()
-        self.connected = False
+    def _mark_connected(self, shard: int) -> None:
+        self.rest.shards_lost.pop(shard, None)
+        if self.shards is not None:
+            self.shards.mark_connected(shard)
+
+    def shard_gained(self, shard: int) -> None:
+        """Prepare for a shard of this process."""
+        self.rest.shards_held.add(shard)
+        if self.listener is not None:
+            self.listener.backfills.gained(shard)
+
+    def shard_lost(self, shard: int) -> None:
+        """Note the end of a connection; `GatewayConnection` reconnects."""
+        self.rest.shards_lost.setdefault(shard, self.rest.clock.monotonic())
+
+    async def shard_released(self, shard: int) -> None:
+        """Forget a shard that another process may serve from now on; turns there continue."""
+        state: Any = self._connection
+        state.forget_shard(shard)
+        self.rest.shards_lost.pop(shard, None)
+        self.rest.shards_held.discard(shard)
+        if self.listener is not None:
+            await self.listener.backfills.released(shard)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         """Log an unexpected error of an event handler: the boundary of each event's task."""

@@ -97,7 +97,7 @@ class DiscordDirectory:
         return any(found)
 
     async def _can_read_in(self, guild: int, channel: str, user: int) -> bool:
-        cached = await self._facts.find_cached(guild)
+        cached = await self._facts.find_whole(guild)
         if cached is None:
             raise Unsettled("the guild's permissions are unknown")
         try:

@@ -46,6 +46,7 @@ APPLICATION: Schema = {"id": Field(snowflake, REQUIRED), "flags": Field(number, 
 READY: Schema = {
     "user": Field(object_of(USER), REQUIRED),
     "guilds": Field(list_of(object_of(UNAVAILABLE)), []),
+    "shard": Field(list_of(number), [0, 1]),  # as repaired by the socket
     "application": Field(object_of(APPLICATION)),
 }
 

@@ -1,4 +1,4 @@
-"""The gateway connection: a malformed payload affects nothing but itself.
+"""A shard's gateway connection: a malformed payload affects nothing but itself.
 
 Invariant: `GatewayConnection.run` raises only when reconnecting is useless: Discord refuses the
 token, an intent, a shard or the API version. Any other failure leads to the next connection.
@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
+import random
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -22,8 +24,9 @@ import yarl
 from discord.gateway import DiscordWebSocket, ReconnectWebSocket, WebSocketClosure
 
 from adapters.discord.payload_validation import InvalidPayload, error_location, outline
+from adapters.discord.session_starts import SessionStarts
 from bot.common.retry import Backoff
-from bot.domain.errors import CannotStart
+from bot.domain.errors import CannotStart, StoreUnavailable
 from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -33,7 +36,18 @@ log = structlog.stdlib.get_logger(__name__)
 DEFAULT_HEARTBEAT, MIN_HEARTBEAT, MAX_HEARTBEAT = 41_250, 50, 300_000
 RECONNECT_BACKOFF = Backoff(first=1.0, longest=30.0)
 CONNECT_SECONDS = 60.0
+# To connect and ask for a session: other shards of the bucket wait meanwhile.
+IDENTIFY_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
+# After the first code Discord keeps the session for RESUME, after the second it does not.
+# https://docs.discord.com/developers/events/gateway#disconnecting
+KEEP_SESSION, END_SESSION = 4000, 1000
+# After this many sessions in a row that were asked for and did not begin, the pauses grow: Discord
+# allows 1,000 a day.
+MAX_FRUITLESS, FRUITLESS_BACKOFF = 3, Backoff(first=60.0, longest=900.0)
+# Discord asks for a random pause before the session that replaces an invalid one, in seconds.
+# https://docs.discord.com/developers/events/gateway#resuming
+INVALID_SESSION_SECONDS = (1.0, 5.0)
 # Reconnecting pauses after this many connections in a row that lasted less than SHORT_SECONDS.
 MAX_SHORT_CONNECTIONS, SHORT_SECONDS = 6, 5.0
 # Close codes after which Discord says not to reconnect.
@@ -81,7 +95,8 @@ class GatewaySocket(DiscordWebSocket):
     async def _receive_repaired(self, text: str) -> None:
         """Handle a payload after repairing its envelope; drop it if that fails."""
         try:
-            payload = repair_envelope(json.loads(text), str(self.DEFAULT_GATEWAY))
+            shard = self.shard_id or 0, self.shard_count or 1
+            payload = repair_envelope(json.loads(text), str(self.DEFAULT_GATEWAY), shard)
         except (ValueError, RecursionError) as error:
             log.warning("dropped a gateway payload", error=error_location(error))
             return
@@ -101,10 +116,11 @@ def is_dispatch(text: str) -> bool:
     return '"op":0' in text or '"op": 0' in text
 
 
-def repair_envelope(payload: Any, gateway: str) -> dict[str, Any]:
+def repair_envelope(payload: Any, gateway: str, shard: tuple[int, int] = (0, 1)) -> dict[str, Any]:
     """An envelope that discord.py can parse; raises InvalidPayload if that is impossible.
 
-    `gateway` is the URL to resume at if READY has none.
+    `gateway` is the URL to resume at if READY has none. `shard` is the connection's number and
+    how many there are, which READY repeats.
     """
     if not isinstance(payload, dict):
         raise InvalidPayload("not an object")
@@ -119,7 +135,7 @@ def repair_envelope(payload: Any, gateway: str) -> dict[str, Any]:
     if op == DiscordWebSocket.HELLO:
         repaired["d"] = {"heartbeat_interval": _heartbeat_interval(data)}
     elif repaired["t"] == "READY":
-        repaired["d"] = _repair_ready(data, gateway)
+        repaired["d"] = _repair_ready(data, gateway) | {"shard": list(shard)}
     elif repaired["t"] == "RESUMED" and not isinstance(data, dict):
         repaired["d"] = {}
     if repaired["s"] is None and repaired["t"] != "READY":
@@ -155,16 +171,32 @@ def _repair_ready(data: Any, gateway: str) -> dict[str, Any]:
 
 # ── reconnecting ──────────────────────────────────────────────────────────────────────────────
 class GatewayConnection:
-    """Keeps one client connected; calls `on_lost` whenever a connection ends."""
+    """Keeps one shard connected; calls `on_lost` whenever a connection ends."""
 
-    def __init__(self, client: discord.Client, clock: Clock, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        client: discord.Client,
+        clock: Clock,
+        on_lost: Callable[[], None],
+        *,
+        shard: int,
+        starts: SessionStarts,
+    ) -> None:
         self._client, self._clock, self._on_lost = client, clock, on_lost
-        self._next: dict[str, Any] = {"initial": True}  # arguments of the next connection
+        self._shard, self._starts = shard, starts
+        self._next: dict[str, Any] = {}  # arguments of the next connection
         self._pauses = iter(RECONNECT_BACKOFF)
         self._reached = self._established = False
         self._began = 0.0
         self._short_connections = 0  # in a row
+        self._fruitless = 0  # sessions in a row that did not begin
         self._broke_at: int | None = None
+        self._socket: GatewaySocket | None = None
+
+    @property
+    def latency(self) -> float:
+        """Seconds from a heartbeat to its acknowledgment; infinite before the first one."""
+        return math.inf if self._socket is None else self._socket.latency
 
     async def run(self) -> None:
         """Serve until the client is closed.
@@ -176,11 +208,25 @@ class GatewayConnection:
             self._on_lost()
             if self._client.is_closed():
                 return
-            if self._may_skip_pause(failure):
-                continue
-            pause = next(self._pauses)
-            log.warning("reconnecting to Discord", seconds=pause, error=repr(failure))
-            await self._clock.sleep(pause)
+            await self._clock.sleep(self._pause_after(failure))
+
+    def _pause_after(self, failure: Exception) -> float:
+        """Seconds until the next connection."""
+        if self._established:
+            self._fruitless = 0
+        elif not self._next.get("resume"):
+            self._fruitless += 1
+        if self._may_skip_pause(failure):
+            # A session that cannot be resumed is replaced after a random pause.
+            is_invalid = isinstance(failure, ReconnectWebSocket) and not failure.resume
+            return random.uniform(*INVALID_SESSION_SECONDS) if is_invalid else 0.0  # noqa: S311
+        pause = next(self._pauses)
+        if self._fruitless > MAX_FRUITLESS:
+            pause = max(pause, FRUITLESS_BACKOFF.after(self._fruitless - MAX_FRUITLESS))
+        log.warning(
+            "reconnecting to Discord", shard=self._shard, seconds=pause, error=repr(failure)
+        )
+        return pause
 
     async def _serve_until_failure(self) -> Exception:
         """Serve one connection, prepare the next one, and return the error that ended this one."""
@@ -193,18 +239,21 @@ class GatewayConnection:
             return error
         except discord.ConnectionClosed as error:
             if error.code in FATAL_CLOSE_CODES:
+                self._prepare_next(resume=False)
                 self._on_lost()
                 raise
             self._prepare_next(resume=True)
             return error
         except CannotStart:
             raise
+        except StoreUnavailable as error:  # the processes cannot agree on who begins a session
+            return error
         except (OSError, aiohttp.ClientError, discord.DiscordException, StreamBroken) as error:
             self._prepare_next(resume=self._can_resume_after(error))
             return error
         except Exception as error:
             # The boundary of each connection: a bug costs it, and the next one begins a session.
-            log.exception("unexpected failure of the connection to Discord")
+            log.exception("unexpected failure of the connection to Discord", shard=self._shard)
             self._prepare_next(resume=False)
             return error
 
@@ -221,11 +270,9 @@ class GatewayConnection:
 
     async def _serve(self) -> NoReturn:
         """Serve one connection until an exception ends it."""
-        connecting = GatewaySocket.from_client(self._client, **self._next)
-        async with asyncio.timeout(CONNECT_SECONDS):
-            socket = await connecting
+        socket = self._socket = await self._connect()
         self._client.ws, self._reached = socket, True
-        self._next = {"initial": False}
+        self._next = {}
         deadline = self._clock.monotonic() + CONNECT_SECONDS
         try:
             while True:
@@ -233,19 +280,32 @@ class GatewayConnection:
                 self._established = socket.session_id is not None
                 if not self._established and self._clock.monotonic() > deadline:
                     raise StreamBroken("no session began")
+        except asyncio.CancelledError:
+            await self._close(socket, END_SESSION)
+            raise
         finally:
-            await self._close(socket)
+            await self._close(socket, KEEP_SESSION)
 
-    async def _close(self, socket: GatewaySocket) -> None:
+    async def _connect(self) -> GatewaySocket:
+        """Connect, and resume the session or begin one when it is the shard's turn."""
+        if self._next.get("resume"):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await GatewaySocket.from_client(
+                    self._client, shard_id=self._shard, **self._next
+                )
+        async with self._starts.turn(self._shard), asyncio.timeout(IDENTIFY_SECONDS):
+            return await GatewaySocket.from_client(self._client, shard_id=self._shard)
+
+    async def _close(self, socket: GatewaySocket, code: int) -> None:
         """Close the socket if it is open, which also stops its heartbeat."""
         if socket.open and not self._client.is_closed():
             with contextlib.suppress(OSError, RuntimeError, aiohttp.ClientError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await socket.close(code=4000)
+                    await socket.close(code=code)
 
     def _can_resume_after(self, error: Exception) -> bool:
         """False if the stream broke twice at one event: resuming would only replay it."""
-        socket = self._client.ws
+        socket = self._socket
         if not isinstance(error, StreamBroken) or socket is None:
             return True
         before, self._broke_at = self._broke_at, socket.sequence
@@ -257,8 +317,8 @@ class GatewayConnection:
         The resume URL from READY gets one attempt; if it cannot be reached, the session is resumed
         at Discord's default gateway.
         """
-        socket = self._client.ws
-        self._next = {"initial": False}
+        socket = self._socket
+        self._next = {}
         if resume and socket is not None and socket.session_id and socket.sequence is not None:
             self._next |= {
                 "resume": True,

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import discord
 from cachetools import TTLCache
 
+from adapters.discord.guild_snapshots import fetch_guild
 from adapters.discord.members import Member
 from adapters.discord.payload_validation import (
     REQUIRED,
@@ -37,6 +38,7 @@ from bot.domain.errors import Unsettled
 T = TypeVar("T")
 
 FACTS_SECONDS, MAX_GUILDS = 60.0, 1_000
+MAX_SNAPSHOTS = 100  # whole guilds, each up to a megabyte
 CATEGORY = 4  # documented channel type
 
 ROLE: Schema = {
@@ -91,6 +93,7 @@ class GuildFacts:
         self._channels: TTLCache[int, Listed[ChannelFacts]] = TTLCache(
             MAX_GUILDS, FACTS_SECONDS, now
         )
+        self._snapshots: TTLCache[int, discord.Guild] = TTLCache(MAX_SNAPSHOTS, FACTS_SECONDS, now)
 
     async def aclose(self) -> None:
         """End all requests."""
@@ -99,9 +102,22 @@ class GuildFacts:
     async def find_cached(self, guild: int) -> discord.Guild | None:
         """A guild as the gateway describes it; None if that is missing or older than a minute."""
         found = (await self._rest.client()).get_guild(guild)
-        lost = self._rest.gateway_lost
+        lost = self._rest.events_lost(guild)
         is_old = lost is not None and self._rest.clock.monotonic() - lost >= FACTS_SECONDS
         return None if found is None or found.unavailable or is_old else found
+
+    async def find_whole(self, guild: int) -> discord.Guild | None:
+        """A guild for computing permissions: as the gateway describes it or, if another process has
+        its shard, by REST. Raises a PlatformError.
+        """
+        if self._rest.holds(guild):
+            return await self.find_cached(guild)
+        known = self._snapshots.get(guild)
+        if known is None:
+            known = self._snapshots[guild] = await self._requests.run(
+                ("guild", guild), lambda: fetch_guild(self._rest, guild)
+            )
+        return known
 
     # ── roles ─────────────────────────────────────────────────────────────────────────────────
     async def roles_of(self, guild: int, member: Member) -> tuple[list[RoleFacts], int | None]:

@@ -49,6 +49,8 @@ async def read_page(
 
     Raises a PlatformError.
     """
+    if after is not None:
+        after = max(after, 1)  # discord.py would leave out a 0, and Discord return the newest page
     response: Any = await rest.request(
         request_scopes("history", channel_id),
         lambda client: client.http.logs_from(channel_id, limit, before=before, after=after),

@@ -54,6 +54,7 @@ ROUTE_NAMES = {
     "GET /guilds/{guild_id}": "guild",
     "GET /guilds/{guild_id}/channels": "guild-channels",
     "GET /users/@me/guilds": "guilds",
+    "GET /gateway/bot": "gateway",
     "POST /users/@me/channels": "open-dm",
     "GET /applications/{application_id}/commands": "commands",
     "PUT /applications/{application_id}/commands": "commands",

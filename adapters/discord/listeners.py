@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import discord
@@ -35,6 +36,7 @@ from adapters.discord.history import parse_message, read_raw_message
 from adapters.discord.payloads import read_id
 from adapters.discord.proxied_messages import Original, ProxiedMessages
 from adapters.discord.rest import RestApi
+from adapters.discord.shard_backfills import ShardBackfills
 from adapters.discord.state import RawMessage
 from adapters.discord.translation import MessageTranslator
 from bot.catchup.watermark_saver import WatermarkSaver
@@ -74,25 +76,36 @@ class MessageListener:
             proxied=self._proxied,
             posts=self.posts,
         )
-        self.backfill = DiscordBackfill(
+        self.backfills = ShardBackfills(
             rest=rest,
-            inbox=inbox,
             saver=watermarks,
-            translate=self._translate_missed,
-            edits=self.edits,
+            make=partial(
+                DiscordBackfill,
+                rest=rest,
+                inbox=inbox,
+                saver=watermarks,
+                translate=self._translate_missed,
+                edits=self.edits,
+            ),
         )
         self._tasks: set[asyncio.Task[object]] = set()
 
-    async def connected(self) -> None:
-        """Handle a new session: read what was missed and resume unfinished turns."""
+    async def connected(self, shard: int) -> None:
+        """Handle a shard's new session: read what was missed and resume unfinished turns."""
         self.posts.restart()
-        await self.backfill.start_session()
+        await self.backfills.start_session(shard)
+        await self._inbox.connected(PLATFORM)
+
+    async def waiting(self) -> None:
+        """Resume unfinished turns while other processes have all shards: replies need none."""
         await self._inbox.connected(PLATFORM)
 
     def guild(self, guild: discord.Guild) -> None:
         """Handle a guild that has become available: read what was missed if it may use the bot."""
+        backfill = self.backfills.of(guild.id)
         if self._guilds.allows(guild.id):
-            self.backfill.start_guild(guild)
+            if backfill is not None:
+                backfill.start_guild(guild)
         else:
             log.warning("ignored: not in DISCORD_GUILDS", guild=guild.id, name=guild.name)
 
@@ -103,8 +116,8 @@ class MessageListener:
         self._watermarks.mark_seen(ref, message.id)
         if await self._accept(message):
             self._watermarks.mark_decided(ref, message.id)
-        else:
-            self.backfill.retry(ref)
+        elif backfill := self.backfills.of(ref.workspace):
+            backfill.retry(ref)
 
     def _track(self) -> None:
         """Make `drain` wait for the current task."""
@@ -130,7 +143,7 @@ class MessageListener:
         ref = ref_at(guild, channel)
         try:
             if message is None:
-                self.backfill.reread(client, guild, channel)
+                self._reread(client, guild, channel)
                 return
             if event == CREATED:
                 self._watermarks.mark_seen(ref, message)
@@ -141,7 +154,7 @@ class MessageListener:
         except PlatformError as error:
             log.warning("a message could not be read again", id=message, error=repr(error))
             if event == CREATED and client.get_channel(channel) is not None:
-                self.backfill.reread(client, guild, channel)
+                self._reread(client, guild, channel)
             return
         if found is None:
             self._watermarks.mark_decided(ref, message or 0)
@@ -149,6 +162,11 @@ class MessageListener:
             await self.message(found)
         else:
             await self.edits.edited(found)
+
+    def _reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
+        """Read a channel again, unless another process has its shard and reads it anyway."""
+        if backfill := self.backfills.of(guild):
+            backfill.reread(client, guild, channel)
 
     async def _read_again(
         self,

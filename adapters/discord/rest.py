@@ -47,10 +47,10 @@ TYPING = Limit(count=5, seconds=5.0)
 READS = Limit(count=5, seconds=5.0, pace=Pace.NONE)
 # Documented: 50. Four are reserved for discord.py's own requests at login and for a new session,
 # and for requests that arrive closer together than they were sent.
-EVERYTHING = Limit(count=46, seconds=1.0, pace=Pace.NONE)
+EVERYTHING = Limit(count=46, seconds=1.0, pace=Pace.NONE, divided=True)
 # People whom the bot writes to for the first time. Discord quarantines bots that write to 25 to 40
 # new people within a short time: see docs/platform-facts-discord.md.
-NEW_DIRECT_MESSAGES = Limit(count=10, seconds=3_600.0, pace=Pace.NONE)
+NEW_DIRECT_MESSAGES = Limit(count=10, seconds=3_600.0, pace=Pace.NONE, divided=True)
 LIMITS = {
     "open-dm": NEW_DIRECT_MESSAGES,
     "channel": MESSAGES,
@@ -141,14 +141,17 @@ class RestApi:
         self.abandoned_threads: LRUCache[str, bool] = LRUCache(MAX_CACHED_IDS)
         backoff = Backoff(self.timeouts.background, self.timeouts.longest)
         self.background = BackgroundTasks(clock=clock, backoff=backoff)
-        # When the gateway's events ended, in monotonic seconds; None while they arrive.
-        self.gateway_lost: float | None = None
+        # When each shard's events ended, in monotonic seconds; none while they arrive.
+        self.shards_lost: dict[int, float] = {}
+        self.shard_count = 1
+        self.shards_held: set[int] = set()
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 
     def connect(self, client: discord.Client, inbox: CommandInbox | None) -> None:
         """Use `client`, which has logged in, until `disconnect`; without an inbox, for checks."""
-        self._client, self.inbox, self.gateway_lost = client, inbox, None
+        self._client, self.inbox = client, inbox
+        self.shards_lost.clear()
         self._logged_in.set()
 
     def disconnect(self) -> None:
@@ -167,6 +170,26 @@ class RestApi:
         if self.inbox is None:
             raise Unsettled("the adapter is not running")
         return await self.inbox.conversation_of(source)
+
+    def shard_of(self, guild: object) -> int:
+        """The shard of a guild, by its id; direct messages have the first one.
+
+        https://docs.discord.com/developers/events/gateway#sharding
+        """
+        return (int(guild) >> 22) % self.shard_count if str(guild).isdecimal() else 0  # type: ignore[call-overload]
+
+    def holds(self, guild: object) -> bool:
+        """Whether this process has the guild's shard, so that its events arrive here."""
+        return self.shard_of(guild) in self.shards_held
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether the events of all guilds arrive here."""
+        return len(self.shards_held) == self.shard_count
+
+    def events_lost(self, guild: int) -> float | None:
+        """When a guild's events ended, in monotonic seconds; None while they arrive."""
+        return self.shards_lost.get(self.shard_of(guild))
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
     async def request(

@@ -13,7 +13,7 @@ from typing import Any
 
 import discord
 import structlog
-from discord.state import ConnectionState
+from discord.state import AutoShardedConnectionState, ConnectionState
 
 from adapters.discord import payloads
 from adapters.discord.event_schemas import SCHEMAS
@@ -30,7 +30,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 PRIVATE = {
     discord.Client: ("_get_state", "_schedule_event"),
-    ConnectionState: ("_get_guild", "_get_guild_channel", "create_message", "parse_ready"),
+    ConnectionState: (
+        *("_get_guild", "_get_guild_channel", "_remove_guild"),
+        *("create_message", "parse_ready"),
+    ),
+    AutoShardedConnectionState: ("_add_ready_state", "_delay_shard_ready"),
     discord.Guild: ("_remove_channel", "_resolve_channel"),
 }
 """Undocumented members of discord.py that this module uses; a test checks for them."""
@@ -67,8 +71,8 @@ def persona_of(message: discord.Message) -> Author | None:
     return message.persona if isinstance(message, RawMessage) else None
 
 
-class SafeState(ConnectionState[Any]):
-    """discord.py's state with parsers that never raise.
+class SafeState(AutoShardedConnectionState[Any]):
+    """discord.py's state, of all shards that this process holds, with parsers that never raise.
 
     Dispatches `message_edited`, and `message_unreadable` with the payload of a message that must be
     read again.
@@ -107,7 +111,8 @@ class SafeState(ConnectionState[Any]):
         elif name == "CHANNEL_UPDATE":
             self._forget_channel(data)
         elif name == "READY":
-            self.dispatch("connect")  # the session has begun and its events follow
+            # The session has begun and its events follow.
+            self.dispatch("shard_connect", _shard_in(data))
 
     def _forget_channel(self, data: Any) -> None:
         """Remove a channel with unknown changes from the cache: it is fetched when needed."""
@@ -123,12 +128,23 @@ class SafeState(ConnectionState[Any]):
         return RawMessage(state=self, channel=channel, data=data)
 
     def parse_ready(self, data: Any) -> None:
-        """Keep the user known from the login if READY has none."""
+        """Begin a shard's session without the guilds of its last one; keep the user known from the
+        login if READY has none.
+        """
         user = self.user
+        self.forget_shard(_shard_in(data))
         try:
             super().parse_ready(data)
         finally:
             self.user = self.user or user
+
+    def forget_shard(self, shard: int) -> None:
+        """Remove what the events of a shard have told from the cache."""
+        for guild in [guild for guild in self.guilds if guild.shard_id == shard]:
+            self._remove_guild(guild)
+        if shard == 0:  # direct messages
+            self._private_channels.clear()
+            self._private_channels_by_user.clear()
 
     def parse_message_create(self, data: Any) -> None:
         """Dispatch the message without caching it."""
@@ -212,3 +228,10 @@ class SafeState(ConnectionState[Any]):
             return discord.PartialMessageable(state=self, id=channel)
         direct: Any = {"channel_id": channel}
         return self._get_guild_channel(direct)[0]
+
+
+def _shard_in(ready: Any) -> int:
+    """The number of the shard whose session begins; the socket has repaired it."""
+    found = ready.get("shard") if isinstance(ready, dict) else None
+    number = found[0] if isinstance(found, list) and found else 0
+    return number if isinstance(number, int) else 0

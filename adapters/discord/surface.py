@@ -97,6 +97,10 @@ class DiscordSurface:
         """Stop typing."""
         await self._typing.stop()
 
+    async def abandon(self) -> None:
+        """See the port. Discord lets a typing indicator end after ten seconds."""
+        await self._typing.stop()
+
     # ── recovering ────────────────────────────────────────────────────────────────────────────
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
         """The ledger's pages, and those posted without their message ids being recorded."""
@@ -118,7 +122,7 @@ class DiscordSurface:
             found = await self._search(self._key.channel, True, known).find(lost)
             if found:
                 self._mode = ReplyMode.CHAIN
-                await threads.abandon_thread(self._rest, self._key.thread)
+                await threads.abandon_thread(self._rest, self._key)
         return [
             ShownPage(number, str(message.id), str(message.channel.id), text=None)
             for number, message in found.items()
@@ -196,7 +200,7 @@ class DiscordSurface:
         if await threads.is_cached(self._rest, self._key.thread):
             self._mode = ReplyMode.THREAD
         else:
-            self._rest.abandoned_threads[self._key.thread] = True
+            await threads.abandon_thread(self._rest, self._key)
 
     async def _send(self, request: Request) -> str:
         return await self._rest.send(

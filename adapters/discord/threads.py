@@ -13,13 +13,18 @@ import discord
 import structlog
 
 from adapters.discord.errors import NO_PLACE, THREAD_EXISTS
+from adapters.discord.payloads import read_id
 from adapters.discord.rest import RestApi, request_scopes
 from adapters.discord.text import shorten_thread_name
+from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.replies import Priority
 from bot.domain.turns import Claim, Question
 
 log = structlog.stdlib.get_logger(__name__)
+
+LATE_SECONDS = 60.0
+"""How late a thread may appear whose creation had no response: Discord's requests end before."""
 
 ARCHIVE_MINUTES: Literal[1440] = 1440  # if the channel has no default
 
@@ -52,9 +57,13 @@ async def is_cached(rest: RestApi, thread: str) -> bool:
     return isinstance((await rest.client()).get_channel(int(thread)), discord.Thread)
 
 
-async def abandon_thread(rest: RestApi, thread: str) -> None:
+async def abandon_thread(rest: RestApi, key: ConversationKey) -> None:
     """Keep the reply in the channel: delete its thread if it exists or appears later."""
+    thread = key.thread
     rest.abandoned_threads[thread] = True
+    if not rest.holds(key.workspace):  # another process gets the event of a late thread
+        rest.background.add(f"looking for the late thread {thread}", lambda: _look(rest, thread))
+        return
     cached = (await rest.client()).get_channel(int(thread))
     if isinstance(cached, discord.Thread):
         remove_late_thread(rest, cached)
@@ -72,13 +81,33 @@ def remove_late_thread(rest: RestApi, thread: discord.Thread) -> None:
     if not thread.permissions_for(me).manage_threads:
         log.info("no permission to delete a thread that came too late", thread=thread.id)
         return
-    rest.own_deletions[str(thread.id)] = True
+    _delete(rest, str(thread.id))
+
+
+def _delete(rest: RestApi, thread: str) -> None:
+    rest.own_deletions[thread] = True
     rest.background.add(
-        f"removing the late thread {thread.id}",
+        f"removing the late thread {thread}",
         lambda: rest.request(
-            request_scopes("delete-channel", thread.id), lambda c: c.http.delete_channel(thread.id)
+            request_scopes("delete-channel", thread), lambda c: c.http.delete_channel(int(thread))
         ),
     )
+
+
+async def _look(rest: RestApi, thread: str) -> None:
+    """Delete an abandoned thread of the bot's if it has appeared after a while."""
+    await rest.clock.sleep(LATE_SECONDS)
+    try:
+        raw: object = await rest.request(
+            request_scopes("get-channel", thread),
+            lambda client: client.http.get_channel(int(thread)),
+            priority=Priority.BACKGROUND,
+        )
+    except Gone:
+        return
+    me = (await rest.client()).user
+    if me is not None and read_id(raw, "owner_id") == me.id:
+        _delete(rest, thread)
 
 
 async def _create(rest: RestApi, claim: Claim) -> None:
@@ -107,7 +136,8 @@ async def _exists(rest: RestApi, claim: Claim) -> bool:
     thread = claim.conversation.key.thread
     if await is_cached(rest, thread):
         return True
-    if claim.fence.attempt == 1 and not claim.pages:
+    is_announced = rest.holds(claim.conversation.key.workspace)
+    if is_announced and claim.fence.attempt == 1 and not claim.pages:
         return False
     try:
         await rest.request(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 
 from slack_bolt.async_app import AsyncApp
 from starlette.types import ASGIApp
@@ -60,6 +60,8 @@ class SlackAdapter:
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
     never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
+    `members` returns how many processes share the workspace's limits; within `alone` no other one
+    is inside with the same name.
     """
 
     def __init__(
@@ -76,11 +78,15 @@ class SlackAdapter:
         file_from_messages: int = 0,
         request_seconds: float = REQUEST_SECONDS,
         download_seconds: float = DOWNLOAD_SECONDS,
+        members: Callable[[], int] = lambda: 1,
+        alone: Callable[[str], AbstractAsyncContextManager[object]] = lambda _name: nullcontext(),
     ) -> None:
+        self._alone = alone
         self._download_seconds, self._request_seconds = download_seconds, request_seconds
         self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
         self._bot_token, self._tokens = bot_token, AppTokens(app_token, signing_secret, api_url)
         self._distributed = DistributedApp(distribution, clock) if distribution else None
+        self._members = members
         self._connector = SlackConnector(self._tokens, clock)
         self._prefix, self._models, self._clock = command_prefix, models, clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
@@ -130,6 +136,8 @@ class SlackAdapter:
                 clock=self._clock,
                 prefix=self._prefix,
                 download_seconds=self._download_seconds,
+                members=self._members,
+                alone=self._alone,
             )
             workspaces = self._make_workspaces(make)
             await closing.enter_async_context(workspaces.running())

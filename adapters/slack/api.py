@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,7 +111,14 @@ class PostThrottles:
 
 
 def limit_for(scope: str) -> Limit:
-    """The rate limit of a scope, and how to spread interim requests over it."""
+    """The rate limit of a scope, and how to spread interim requests over it.
+
+    Any process may answer in any channel, so all limits are divided among the processes.
+    """
+    return replace(_limit_for(scope), divided=True)
+
+
+def _limit_for(scope: str) -> Limit:
     if scope in _LIMITS:
         return _LIMITS[scope]
     if scope.startswith(f"{POSTS}:"):

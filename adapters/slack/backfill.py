@@ -10,7 +10,9 @@ of each thread names the thread's last reply.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -38,7 +40,7 @@ from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import Backfill
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
-from bot.domain.errors import Gone, Refused
+from bot.domain.errors import Gone, LostOwnership, Refused
 from bot.domain.inbox import Incoming
 from bot.domain.replies import Priority
 from bot.ports.clock import Clock
@@ -59,6 +61,9 @@ REDELIVERY_SECONDS = 420.0  # after this, no earlier event is redelivered
 KNOWN_SECONDS = 14 * 86_400.0
 # The wait for people's names, in seconds: unlike for events, no acknowledgement depends on it.
 NAMES_SECONDS = 5.0
+
+KEEPER_SECONDS = 0.5
+"""How long a connection waits to be the one that catches up; with another process it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,10 @@ class _Pages:
 class SlackBackfill:
     """Decides when to read a workspace, and is the HistoryReader that reads it.
 
-    `on_conversations` receives the latest conversations once, when the first reads begin.
+    `on_conversations` receives the latest conversations once, when the first reads begin. Within
+    `alone` no other process reads the workspace or moves its watermarks: Slack gives each event to
+    any of them, so what one process misses another has, and the gap after a process's death is read
+    by the next one that is inside.
     """
 
     def __init__(
@@ -94,7 +102,11 @@ class SlackBackfill:
         saver: WatermarkSaver,
         clock: Clock,
         on_conversations: Callable[[Sequence[Conversation]], None],
+        alone: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
+        self._alone = alone
+        self._keeping: asyncio.Task[None] | None = None
+        self._is_keeper = asyncio.Event()
         self._slack, self._tracker, self._clock = workspace, saver.tracker, clock
         self._pace = ReadPace(clock)
         self._on_conversations: Callable[[Sequence[Conversation]], None] | None = on_conversations
@@ -105,7 +117,7 @@ class SlackBackfill:
             saver=saver,
             clock=clock,
             report_changes=partial(report_changes, workspace, edits),
-            only=workspace.me.team,
+            owns=lambda other: other == workspace.me.team,
         )
         self.workspace = workspace.me.team
         self.newest = 0  # when the reads began; 0 before the first connection
@@ -123,12 +135,37 @@ class SlackBackfill:
         if self.newest and outage < SHORT_OUTAGE:
             self._backfill.close_later(self.workspace, REDELIVERY_SECONDS)
             return
+        self._slack.posts.restart()
+        if self._is_keeper.is_set():
+            await self._catch_up()
+        elif self._keeping is None:
+            self._tracker.open_gap(self.workspace)
+            self._keeping = asyncio.create_task(self._keep(), name="slack catch-up")
+            # Alone, the reads begin before unfinished turns continue.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KEEPER_SECONDS):
+                    await self._is_keeper.wait()
+
+    async def _keep(self) -> None:
+        """Catch up, and keep the watermarks, whenever no other process does."""
+        while True:
+            try:
+                async with self._alone():
+                    await self._catch_up()
+                    self._is_keeper.set()
+                    await asyncio.Event().wait()
+            except LostOwnership:
+                log.warning("another process may catch up", workspace=self.workspace)
+            finally:
+                self._is_keeper.clear()
+                self._tracker.open_gap(self.workspace)
+
+    async def _catch_up(self) -> None:
         await self.catch_up(self._clock.time())
 
     async def catch_up(self, until: float) -> None:
-        """Start to read what was missed until `until`, in Unix seconds."""
+        """Start to read what was missed until `until`, in Unix seconds. No other process may."""
         self.newest = int(until * 1_000_000)
-        self._slack.posts.restart()
         await self._backfill.restart()
         self._backfill.start(self)
 
@@ -143,6 +180,9 @@ class SlackBackfill:
 
     async def aclose(self) -> None:
         """Stop all reads."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
         await self._backfill.aclose()
 
     # ── channels and threads ──────────────────────────────────────────────────────────────────

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 
 from adapters.slack.backfill import REDELIVERY_SECONDS, SHORT_OUTAGE
 from adapters.slack.session import Session
 from bot.catchup.watermark_saver import WatermarkSaver
-from bot.domain.errors import PlatformError, StoreUnavailable
+from bot.domain.errors import LostOwnership, PlatformError, StoreUnavailable
 from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -23,50 +24,80 @@ SECONDS = 300.0
 
 
 class CatchUps:
-    """The workspaces to catch up with. `session` raises a PlatformError if there is none."""
+    """The workspaces to catch up with. `session` raises a PlatformError if there is none, and
+    `workspaces` are those that Slack lets in.
+
+    Within `alone` no other process reads or moves watermarks: see `SlackBackfill`.
+    """
 
     def __init__(
-        self, *, session: Callable[[str], Session], saver: WatermarkSaver, clock: Clock
+        self,
+        *,
+        session: Callable[[str], Session],
+        workspaces: Callable[[], Iterable[str]],
+        saver: WatermarkSaver,
+        clock: Clock,
+        alone: Callable[[], AbstractAsyncContextManager[object]],
     ) -> None:
         self._session, self._saver, self._clock = session, saver, clock
+        self._workspaces, self._alone = workspaces, alone
         # Each workspace at most once, with a time since when its events arrive.
         self._behind: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
         self._queued: set[str] = set()
-        self._has_connected = False
+        self._has_connected, self._is_keeper = asyncio.Event(), False
         self._lost_at: float | None = None
 
     def add(self, workspace: str) -> None:
-        """Catch up with a workspace; before the first connection, that follows anyway."""
-        if self._has_connected and workspace not in self._queued:
+        """Catch up with a workspace, if this process does that; `keep` begins with all of them."""
+        if self._is_keeper and workspace not in self._queued:
             self._queued.add(workspace)
             self._behind.put_nowait((workspace, self._clock.time()))
 
     def connection_lost(self) -> None:
         """Stop all watermarks, because events no longer arrive."""
-        self._saver.tracker.open_gap()
+        self._saver.tracker.open_gaps()
         self._lost_at = self._lost_at or self._clock.monotonic()
 
-    def connected(self, workspaces: Iterable[str]) -> Mapping[str, int]:
+    def connected(self) -> Mapping[str, int]:
         """Events arrive for the first time or again.
 
         Returns the gaps that `close_gaps` closes, because nothing needs to be read.
         """
         outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
         self._lost_at = None
-        if self._has_connected and outage < SHORT_OUTAGE:
-            tracker = self._saver.tracker
-            return {each: tracker.gap(each) for each in workspaces if each not in self._queued}
-        self._has_connected = True
-        for workspace in workspaces:
-            self.add(workspace)
+        if self._has_connected.is_set() and outage < SHORT_OUTAGE:
+            tracker, known = self._saver.tracker, self._workspaces() if self._is_keeper else ()
+            return {each: tracker.gap(each) for each in known if each not in self._queued}
+        self._has_connected.set()
+        self._add_all()
         return {}
+
+    def _add_all(self) -> None:
+        for workspace in self._workspaces():
+            self.add(workspace)
+
+    async def keep(self) -> None:
+        """Catch up, and keep the watermarks, whenever no other process does; until cancelled."""
+        await self._has_connected.wait()
+        while True:
+            try:
+                async with self._alone():
+                    self._is_keeper = True
+                    self._add_all()
+                    await asyncio.Event().wait()
+            except LostOwnership:
+                log.warning("another process may catch up")
+            finally:
+                self._is_keeper = False
+                self._saver.tracker.open_gaps()
 
     async def close_gaps(self, gaps: Mapping[str, int], sessions: Mapping[str, Session]) -> None:
         """Let watermarks move again once Slack has redelivered the events of a short outage."""
         await self._clock.sleep(REDELIVERY_SECONDS)
         for workspace, gap in gaps.items():
             session = sessions.get(workspace)
-            if session is None or not session.backfill.busy:  # which closes the gap at its end
+            is_read = session is not None and session.backfill.busy  # which ends with the gap
+            if self._is_keeper and not is_read:
                 self._saver.tracker.close_gap(workspace, gap)
         self._saver.save_soon()
 

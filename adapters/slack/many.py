@@ -78,7 +78,13 @@ class ManyWorkspaces:
         self._homes: LRUCache[tuple[str, str], str] = LRUCache(MAX_THREADS)
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._catch_ups = CatchUps(session=self.session, saver=make.saver, clock=make.clock)
+        self._catch_ups = CatchUps(
+            session=self.session,
+            workspaces=self._accepted,
+            saver=make.saver,
+            clock=make.clock,
+            alone=partial(make.alone, "slack catch-up"),
+        )
 
     # ── running ───────────────────────────────────────────────────────────────────────────────
     @asynccontextmanager
@@ -87,7 +93,7 @@ class ManyWorkspaces:
         self._update(await retry_while_unavailable(self._vault.unlock, self._clock.sleep))
         log.info("serving Slack workspaces", installations=len(self._known))
         workers = [self._catch_ups.work() for _ in range(CONCURRENT)]
-        for work in (self._look_after(), *workers):
+        for work in (self._look_after(), self._catch_ups.keep(), *workers):
             self._start(work)
         try:
             with self._pages:
@@ -300,9 +306,12 @@ class ManyWorkspaces:
 
     async def connected(self) -> None:
         """See `Workspaces`."""
-        accepted = [workspace for workspace, each in self._known.items() if not each.problem]
-        if gaps := self._catch_ups.connected(accepted):
+        if gaps := self._catch_ups.connected():
             self._start(self._catch_ups.close_gaps(gaps, self._sessions))
+
+    def _accepted(self) -> Sequence[str]:
+        """The workspaces whose tokens Slack accepts."""
+        return [workspace for workspace, each in self._known.items() if not each.problem]
 
     def _queue(self, workspace: str) -> None:
         """Catch up with a workspace, unless Slack refuses its token: then once it does not."""

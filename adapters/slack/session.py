@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 from cachetools import TTLCache
@@ -30,6 +32,9 @@ from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
 from bot.replies.ratelimit.limiter import AccountRateLimiter
+
+Alone = Callable[[str], AbstractAsyncContextManager[object]]
+"""`bot.ports.cluster.Cluster.exclusively`."""
 
 # How long a channel gets no files after Slack refused one there, in seconds.
 NO_FILES_SECONDS = 600.0
@@ -120,7 +125,8 @@ class Session:
 class SessionMaker:
     """Makes sessions on shared connections; the app's commands begin with `prefix`.
 
-    `download_seconds` is the timeout of a download.
+    `download_seconds` is the timeout of a download, and `members` are the processes that share the
+    budgets.
     """
 
     http: aiohttp.ClientSession
@@ -133,6 +139,8 @@ class SessionMaker:
     clock: Clock
     prefix: str
     download_seconds: float
+    members: Callable[[], int] = lambda: 1
+    alone: Alone = lambda _name: nullcontext()
 
     def api(self, tokens: TokenSource, limiter: AccountRateLimiter | None = None) -> WebApi:
         """The Web API with the token of one workspace."""
@@ -148,7 +156,7 @@ class SessionMaker:
         self, me: Identity, tokens: TokenSource, removed: Callable[[Payload], Awaitable[None]]
     ) -> Session:
         """A session; `removed`: see `Listeners`. Sends nothing."""
-        limiter = workspace_limiter(self.clock)
+        limiter = workspace_limiter(self.clock, self.members)
         api = self.api(tokens, limiter)
         workspace = Workspace(me=me, api=api, clock=self.clock, listens=self.inbox.listens)
         statuses = StatusRegistry(api=api, clock=self.clock)
@@ -160,7 +168,8 @@ class SessionMaker:
                 inbox=self.inbox,
                 saver=self.saver,
                 clock=self.clock,
-                on_conversations=statuses.sweep,
+                on_conversations=partial(statuses.sweep, is_busy=self.inbox.is_busy),
+                alone=partial(self.alone, f"slack catch-up {me.team}"),
             ),
             listeners=self._listeners(workspace, removed),
             tokens=tokens,

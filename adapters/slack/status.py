@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import structlog
 
 from adapters.slack.api import WebApi
 from bot.common.retry import Backoff
 from bot.domain.conversations import Conversation
-from bot.domain.errors import PlatformError, Refused, Throttled, Unsettled
+from bot.domain.errors import PlatformError, Refused, StoreUnavailable, Throttled, Unsettled
 from bot.domain.replies import Action, Priority, Request, Reservation
 from bot.ports.clock import Clock
 from bot.replies.delivery import IN_FLIGHT_SECONDS
@@ -71,6 +71,11 @@ class StatusRegistry:
         """Record that a turn shows `status` in `thread`."""
         self._live[thread] = status
 
+    def drop(self, thread: Thread, status: ReplyStatus) -> None:
+        """Forget a status that another process clears."""
+        if self._live.get(thread) is status:
+            del self._live[thread]
+
     def start_clearing(self, thread: Thread, status: ReplyStatus) -> asyncio.Task[None]:
         """Start the task that clears `status`; it replaces an earlier one in the same thread."""
         if self._live.get(thread) is status:
@@ -87,20 +92,32 @@ class StatusRegistry:
         if earlier is not None:
             await _hand_over(earlier, status)
 
-    def sweep(self, conversations: Sequence[Conversation]) -> None:
-        """Clear in the background what earlier processes left; `conversations` newest first."""
-        oldest = self._clock.time() - SWEPT_AGE
-        threads = [
-            (one.key.channel, one.key.thread) for one in conversations if one.updated_at >= oldest
-        ]
-        self._sweeping = asyncio.create_task(self._sweep(threads), name="slack status sweep")
+    def sweep(
+        self, conversations: Sequence[Conversation], *, is_busy: Callable[[int], Awaitable[bool]]
+    ) -> None:
+        """Clear in the background what earlier processes left; `conversations` newest first.
 
-    async def _sweep(self, threads: Sequence[Thread]) -> None:
+        One with an unfinished turn `is_busy`: its own attempt clears its status, in whichever
+        process it runs.
+        """
+        oldest = self._clock.time() - SWEPT_AGE
+        recent = [one for one in conversations if one.updated_at >= oldest]
+        self._sweeping = asyncio.create_task(
+            self._sweep(recent, is_busy), name="slack status sweep"
+        )
+
+    async def _sweep(
+        self, conversations: Sequence[Conversation], is_busy: Callable[[int], Awaitable[bool]]
+    ) -> None:
         await self._clock.sleep(
             IN_FLIGHT_SECONDS
         )  # a dead process's last request may still be on its way
         refusals = 0
-        for thread in threads:
+        for conversation in conversations:
+            thread = (conversation.key.channel, conversation.key.thread)
+            with contextlib.suppress(StoreUnavailable):
+                if self._current(thread) is None and await is_busy(conversation.id):
+                    continue
             left_over = self.status(thread, left_over=False).assume_session()
             current = self._current(thread)
             if current is not None:
@@ -213,6 +230,13 @@ class ReplyStatus:
         """Record that a status is cleared, unless a dead process's request may still set it."""
         if self._clock.monotonic() >= self._landed_at:
             self._maybe_set.discard(method)
+
+    def abandon(self) -> None:
+        """Send nothing more: another process clears the status."""
+        self._registry.drop(self._thread, self)
+        if self._showing is not None:
+            self._showing.cancel()
+        self._api.rate_limiter.release(self._reservation)
 
     async def clear(self) -> None:
         """Clear every status that may be set; after two seconds, clearing continues in the

@@ -115,6 +115,10 @@ class SlackSurface:
         """Clear the status."""
         await self._status.clear()
 
+    async def abandon(self) -> None:
+        """See the port. The next attempt clears the status."""
+        self._status.abandon()
+
     # ── planning ──────────────────────────────────────────────────────────────────────────────
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
         """The next request. Pure, except that it depends on the time when a stream is overdue.

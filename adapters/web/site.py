@@ -100,7 +100,7 @@ def build_site(
 
 
 def _complete_description(app: FastAPI, uploads: UploadLimits) -> None:
-    """Add the bodies with files to the OpenAPI description.
+    """Add errors and the bodies with files to the OpenAPI description.
 
     It is built when it is first read.
     """
@@ -108,7 +108,7 @@ def _complete_description(app: FastAPI, uploads: UploadLimits) -> None:
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
             shapes = FastAPI.openapi(app)["components"]["schemas"]
-            shapes.update(openapi.body_schemas(*WITH_FILES))
+            shapes.update(openapi.referenced_schemas(*WITH_FILES))
             for shape in ("QuestionForm", "PromptForm"):
                 shapes[shape]["properties"]["files"]["maxItems"] = uploads.files
         known: dict[str, Any] = app.openapi_schema or {}

@@ -128,6 +128,10 @@ class WebSurface:
         """End the live reply; the next attempt or the database has the rest."""
         self._hub.end(self._live)
 
+    async def abandon(self) -> None:
+        """See the port."""
+        self._hub.end(self._live)
+
     @property
     def _id(self) -> str:
         return f"turn-{self._live.turn}"

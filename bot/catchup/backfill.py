@@ -17,6 +17,7 @@ import structlog
 from bot.catchup.backfill_queue import USUAL_PAUSES, BackfillQueue, ReadPauses
 from bot.catchup.recheck import EditRecheck
 from bot.catchup.watermark_saver import WatermarkSaver
+from bot.catchup.watermarks import IsMeant
 from bot.domain.conversations import Conversation
 from bot.ports.clock import Clock
 from bot.ports.history import ChannelRef, History, HistoryReader, PageReader, ReportChanges
@@ -38,10 +39,7 @@ class _Progress:
 
 
 class Backfill:
-    """Catches up on one platform, in background tasks; live messages never wait for it.
-
-    With `only`, it catches up on that workspace alone, and `restart` concerns no other.
-    """
+    """Catches up on one platform, in background tasks; live messages never wait for it."""
 
     def __init__(
         self,
@@ -52,9 +50,13 @@ class Backfill:
         clock: Clock,
         report_changes: ReportChanges,
         pauses: ReadPauses = USUAL_PAUSES,
-        only: str | None = None,
+        owns: IsMeant = lambda _: True,
+        since: float = 0.0,
     ) -> None:
-        self._pauses, self._only = pauses, only
+        """`owns` are the workspaces to catch up on, which this process follows `since` a monotonic
+        time: stored watermarks of that time or later count.
+        """
+        self._pauses, self._owns, self._since = pauses, owns, since
         self._platform, self._inbox, self._clock = platform, inbox, clock
         self._saver, self._tracker = saver, saver.tracker
         self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
@@ -64,8 +66,8 @@ class Backfill:
         self._rereads: set[ChannelRef] = set()
 
     async def restart(self) -> None:
-        """Drop all reads and open a gap in every workspace; `start` must follow for each."""
-        self._tracker.open_gap(self._only)
+        """Drop all reads and open a gap in every own workspace; `start` must follow for each."""
+        self._tracker.open_gaps(self._owns)
         earlier, self._queue = self._queue, BackfillQueue(self._clock, self._pauses)
         self._conversations = None
         self._runs.clear()
@@ -109,7 +111,7 @@ class Backfill:
 
     # ── workspaces ────────────────────────────────────────────────────────────────────────────
     async def _catch_up(self, reader: HistoryReader, gap: int) -> None:
-        await self._saver.load()
+        await self._saver.load(since=self._since)
         if self._tracker.knows(reader.workspace):
             await self._read_workspace(reader, gap)
             return
@@ -159,7 +161,9 @@ class Backfill:
 
     async def _read_later(self, history: History, gap: int, seconds: float) -> None:
         await self._clock.sleep(seconds)
-        await self._saver.load()  # without watermarks, it would read the channel's whole past
+        await self._saver.load(
+            since=self._since
+        )  # without watermarks, it would read the channel's whole past
         self._rereads.discard(history.ref)
         await self._read_channel(history, gap)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 
 import structlog
@@ -27,16 +28,21 @@ class WatermarkSaver:
     def __init__(self, *, platform: str, lag: int, inbox: CatchUpInbox, clock: Clock) -> None:
         self.tracker = WatermarkTracker(platform, lag=lag)
         self._platform, self._inbox, self._clock = platform, inbox, clock
-        self._loading, self._loaded = asyncio.Lock(), False
+        self._loading, self._loaded_at = asyncio.Lock(), -math.inf
         self._saving: asyncio.Task[None] | None = None
 
-    async def load(self) -> None:
-        """Return once the stored watermarks are in the tracker; a failing database is retried."""
+    async def load(self, *, since: float = 0.0) -> None:
+        """Return once the stored watermarks are in the tracker; a failing database is retried.
+
+        They are read again if they were last read before `since`, in monotonic seconds: another
+        process has moved them until then.
+        """
         async with self._loading:
-            if not self._loaded:
+            if self._loaded_at < since:
+                began = self._clock.monotonic()
                 read = partial(self._inbox.watermarks, self._platform)
                 self.tracker.load(await retry_while_unavailable(read, self._clock.sleep))
-                self._loaded = True
+                self._loaded_at = began
 
     def mark_seen(self, ref: ChannelRef, position: int) -> None:
         """Report a message that arrived."""

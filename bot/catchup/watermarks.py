@@ -8,11 +8,14 @@ accepted or failed, and before a gap that is not read yet; and it never moves ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from bot.domain.inbox import Watermark
 from bot.ports.history import ChannelRef
+
+IsMeant = Callable[[str], bool]
+"""Whether a workspace, by its id, is meant."""
 
 
 @dataclass(slots=True)
@@ -97,15 +100,27 @@ class WatermarkTracker:
         self._follow(state, ref)
 
     # ── gaps ──────────────────────────────────────────────────────────────────────────────────
-    def open_gap(self, workspace: str | None = None) -> None:
-        """Stop the watermarks of one or all workspaces, because messages may be missed.
+    def open_gap(self, workspace: str) -> None:
+        """Stop a workspace's watermarks, because messages may be missed."""
+        self._open_gaps([self._state(workspace)])
 
-        A new gap replaces an open one: closing the earlier one no longer has an effect.
-        """
-        for state in [self._state(workspace)] if workspace else self._workspaces.values():
+    def open_gaps(self, is_meant: IsMeant = lambda _: True) -> None:
+        """Stop the watermarks of all workspaces that are meant."""
+        self._open_gaps([s for name, s in self._workspaces.items() if is_meant(name)])
+
+    def _open_gaps(self, states: Iterable[_Workspace]) -> None:
+        """A new gap replaces an open one: closing the earlier one no longer has an effect."""
+        for state in states:
             state.gap += 1
             state.gap_open = True
             state.closed.clear()
+
+    def forget(self, is_meant: IsMeant) -> None:
+        """Forget the workspaces that are meant, because another process follows them now."""
+        for workspace in [name for name in self._workspaces if is_meant(name)]:
+            del self._workspaces[workspace]
+        for ref in [ref for ref in self._dirty if is_meant(ref.workspace)]:
+            del self._dirty[ref]
 
     def gap(self, workspace: str) -> int:
         """The number of the workspace's latest gap, for closing it."""

@@ -25,7 +25,7 @@ from bot.domain.records import MessageRecord
 from bot.ports.audit import LISTED, OPERATOR, READ
 
 if TYPE_CHECKING:
-    import sqlite3
+    from bot.store.database import Database
 
 PAGE = 500
 SHORT_ID = 8
@@ -65,14 +65,15 @@ def add_conversation_commands(add: Add) -> None:
 # ── the list ──────────────────────────────────────────────────────────────────────────────────
 def _list(settings: Settings, options: argparse.Namespace) -> None:
     from bot.store import overview
-    from bot.store.read_only import open_read_only
+    from bot.store.open_store import open_to_read
 
     wanted = _filter(options)
     if options.limit < 1:
         raise SettingsError("--limit", "write a number from 1 on")
-    place = ConversationKey(wanted.platform, "", "", "")
-    _record(settings, AuditEntry(LISTED, place, OPERATOR, wanted.person))
-    with open_read_only(settings.database_path) as db:
+    # Without a place, so that an erasure finds the person here wherever they wrote.
+    nowhere, details = ConversationKey("", "", "", ""), {"platform": wanted.platform}
+    _record(settings, AuditEntry(LISTED, nowhere, OPERATOR, wanted.person, details))
+    with open_to_read(settings) as db:
         found = overview.conversations(db, wanted, options.limit)
     if options.json:
         for each in found:
@@ -138,9 +139,9 @@ def _to_json(each: ListedConversation) -> dict[str, Any]:
 
 # ── one conversation ──────────────────────────────────────────────────────────────────────────
 def _show(settings: Settings, options: argparse.Namespace) -> None:
-    from bot.store.read_only import open_read_only
+    from bot.store.open_store import open_to_read
 
-    with open_read_only(settings.database_path) as db:
+    with open_to_read(settings) as db:
         uid, conversation = _find(db, options.conversation)
         owner = conversation.began_by
         subject = owner.id if owner is not None else ""
@@ -150,7 +151,7 @@ def _show(settings: Settings, options: argparse.Namespace) -> None:
             print(part)
 
 
-def _find(db: sqlite3.Connection, name: str) -> tuple[str, Conversation]:
+def _find(db: Database, name: str) -> tuple[str, Conversation]:
     from bot.store import overview
 
     if name.count("/") < 3 and not _ID.fullmatch(name):
@@ -164,7 +165,7 @@ def _find(db: sqlite3.Connection, name: str) -> tuple[str, Conversation]:
 
 
 def _markdown(
-    db: sqlite3.Connection, uid: str, conversation: Conversation, zone: tzinfo | None
+    db: Database, uid: str, conversation: Conversation, zone: tzinfo | None
 ) -> Iterator[str]:
     """The conversation in parts, each a line or several; control characters are escaped."""
     from bot.common.logs import escape, one_line
@@ -186,7 +187,7 @@ def _markdown(
             yield f"\n- attached: {one_line(attachment.name)} ({attachment.state.value})"
 
 
-def _messages(db: sqlite3.Connection, conversation: int) -> Iterator[MessageRecord]:
+def _messages(db: Database, conversation: int) -> Iterator[MessageRecord]:
     """The messages that are not erased; those that wait for their turn come last."""
     from bot.store import views
 
@@ -208,8 +209,10 @@ def _speaker(message: MessageRecord) -> str:
 
 def _record(settings: Settings, entry: AuditEntry) -> None:
     from bot.store.audit import append
+    from bot.store.open_store import open_to_append
 
-    append(settings.database_path, time.time(), entry)
+    with open_to_append(settings) as db:
+        append(db, time.time(), entry)
 
 
 def _time(at: float, zone: tzinfo | None) -> str:

@@ -1,6 +1,6 @@
 """`threadline forget`, `export`, `audit`, `prune` and `pin`: for the operator, on the machine.
 
-They open the database alone, so the bot must be stopped, except for `audit`.
+On an SQLite file they are alone, so the bot must be stopped, except for `audit`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,8 +27,7 @@ from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
 from bot.privacy.retention import RetentionKeeper
 from bot.store import audit as audit_rows
-from bot.store.errors import translate_errors
-from bot.store.sqlite import SqliteStore
+from bot.store.open_store import open_for_operator, open_to_read
 
 PAGE = 1_000
 
@@ -55,7 +52,7 @@ def forget_command(settings: Settings, options: argparse.Namespace) -> None:
         raise StoreError(privacy_texts.NOTHING_ERASED)
 
     async def forget() -> None:
-        async with SqliteStore.open(settings.database_path, clock=SystemClock()) as store:
+        async with open_for_operator(settings, SystemClock()) as store:
             forgetter = Forgetter(store=store.privacy(), audit=store.audit())
             receipt = await forgetter.forget(person, by=OPERATOR, key=_place(person))
             print(privacy_texts.erased_by_operator(str(person), receipt))
@@ -68,7 +65,7 @@ def export_command(settings: Settings, options: argparse.Namespace) -> None:
     person = parse_person(options.person)
 
     async def export() -> None:
-        async with SqliteStore.open(settings.database_path, clock=SystemClock()) as store:
+        async with open_for_operator(settings, SystemClock()) as store:
             exporter = Exporter(store=store.privacy(), audit=store.audit())
             lines = exporter.lines(person, by=OPERATOR, key=_place(person))
             if options.out is None:
@@ -95,12 +92,7 @@ def _new_file(path: Path) -> Any:
 def audit_command(settings: Settings, options: argparse.Namespace) -> None:
     """Print the audit."""
     since = _time(options.since, settings)
-    path = settings.database_path
-    if not path.is_file():
-        raise StoreError(privacy_texts.no_database(str(path)))
-    uri = f"{path.absolute().as_uri()}?mode=ro"  # also while the bot runs
-    with translate_errors(path), closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as db:
-        db.row_factory = sqlite3.Row
+    with open_to_read(settings) as db:
         after = 0
         while page := audit_rows.entries(db, after=after, since=since, limit=PAGE):
             after = page[-1].id
@@ -142,7 +134,7 @@ def prune_command(settings: Settings, _options: argparse.Namespace) -> None:
 
     async def prune() -> None:
         clock = SystemClock()
-        async with SqliteStore.open(settings.database_path, clock=clock) as store:
+        async with open_for_operator(settings, clock) as store:
             policy.set_overrides(await store.policies().list_overrides())
             keeper = RetentionKeeper(store=store.privacy(), days=policy.retention_days, clock=clock)
             print(privacy_texts.pruned(await keeper.prune()))
@@ -158,7 +150,7 @@ def pin_command(settings: Settings, options: argparse.Namespace) -> None:
     key = ConversationKey(*parts)
 
     async def pin() -> None:
-        async with SqliteStore.open(settings.database_path, clock=SystemClock()) as store:
+        async with open_for_operator(settings, SystemClock()) as store:
             if not await store.privacy().pin(key, pinned=not options.off):
                 raise StoreError(privacy_texts.NO_SUCH_CONVERSATION)
             print(privacy_texts.NOT_PINNED if options.off else privacy_texts.PINNED)

@@ -62,10 +62,10 @@ def read_status(settings: Settings) -> Status:
 
     Raises NoAnswer, and StoreUnavailable without a database.
     """
-    from bot.operation.control_socket import ask, socket_path
+    from bot.operation.control_socket import ask
 
     try:
-        answer = ask(socket_path(settings.database_path), "status")
+        answer = ask(settings.socket_path, "status")
     except (FileNotFoundError, ConnectionRefusedError):
         return _read_stored(settings)
     except PermissionError:
@@ -83,16 +83,16 @@ def _read_stored(settings: Settings) -> Status:
     from bot.config.policy_rules import resolve_policy
     from bot.operation.status import MOST_TURNS, budgets_of, counts_of
     from bot.store import overview, workload
-    from bot.store.read_only import open_read_only
+    from bot.store.open_store import open_to_read, size_of
 
-    path, now = settings.database_path, time.time()
+    now = time.time()
     budgets = budgets_of(resolve_policy(settings), now, settings.zone)
-    with open_read_only(path) as db:
+    with open_to_read(settings) as db:
         return Status(
             at=now,
             version=__version__,
             unfinished=counts_of(workload.unfinished(db)),
             turns=tuple(overview.list_unfinished_turns(db, MOST_TURNS)),
             budgets=tuple(overview.budget_statuses(db, budgets)),
-            database={"ok": 1, "size": workload.size_of(path)},
+            database={"ok": 1, "size": size_of(settings, db)},
         )

@@ -30,14 +30,15 @@ def _usage(settings: Settings, options: argparse.Namespace) -> None:
     from bot.domain.spending_texts import usage_table
     from bot.domain.usage_csv import to_csv
     from bot.policy.budgets import day_of
-    from bot.store.usage_report import read_usage
+    from bot.store.daily_usage import MOST_ROWS, usage
+    from bot.store.open_store import open_to_read
 
     try:
         by = tuple(UsageField(name) for name in options.by.split(","))
     except ValueError:
         raise SettingsError("--by", f"write some of {', '.join(UsageField)}") from None
     first = day_of(time.time(), settings.zone) - timedelta(days=options.days - 1)
-    path = settings.database_path.absolute()
-    rows = read_usage(path, UsageQuery(first_day=first.isoformat()), by)
+    with open_to_read(settings) as db:
+        rows = usage(db, UsageQuery(first_day=first.isoformat()), by, limit=MOST_ROWS)
     currency = examine_policy(settings)[0].currency  # a mistake elsewhere hides no usage
     print((to_csv if options.csv else usage_table)(rows, by, currency), end="")

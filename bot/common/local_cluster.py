@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bot.domain.cluster import Signal, SignalKind
+from bot.domain.turns import Fence
+from bot.ports.cluster import LeaseWatcher
+
+
+class Unlimited:
+    """Implements `bot.ports.cluster.TurnLease`: no other process can take the turn over."""
+
+    can_send = True
+
+    async def wait(self) -> None:
+        """A request may always be sent."""
+
+    def release(self) -> None:
+        """Nothing is renewed."""
+
+
+UNLIMITED = Unlimited()
 
 
 class LocalCluster:
@@ -17,10 +35,20 @@ class LocalCluster:
     def __init__(self) -> None:
         self.process = uuid.uuid4().hex
         self.members = 1
+        self.is_steady = True
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def send(self, signal: Signal) -> None:
-        """There is no one else."""
+    def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> Unlimited:
+        """Nobody takes a turn over."""
+        del fence, watcher, since
+        return UNLIMITED
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+    def send(self, signal: Signal) -> None:
+        """Nobody else is there."""
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signal ever comes."""

@@ -50,9 +50,22 @@ def split_pairs(value: SecretStr | None) -> list[tuple[str, str]]:
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────
 def _check_database(value: str) -> str:
+    """The message never repeats the address, which may contain a password."""
+    if value.startswith(("postgresql://", "postgres://")) and not value.endswith("://"):
+        return value
     if not value.startswith("sqlite:///") or value == "sqlite:///":
-        raise ValueError("write sqlite:///threadline.db or sqlite:////absolute/path")
+        raise ValueError(
+            "write sqlite:///threadline.db, sqlite:////absolute/path, or"
+            " postgresql://user:password@host/database"
+        )
     return value
+
+
+def _check_shards(value: str) -> str:
+    number = value.strip().lower()
+    if number != "auto" and not (re.fullmatch("[0-9]{1,5}", number) and int(number)):
+        raise ValueError("write a number of shards from 1 on, or auto")
+    return number
 
 
 def _check_url(value: str, *schemes: str) -> str:
@@ -221,4 +234,5 @@ SlackAppToken = Annotated[
 SlackTeams = Annotated[str, AfterValidator(_check_slack_teams)]
 InstallationKeys = Annotated[SecretStr, AfterValidator(_check_installation_keys)]
 GuildIds = Annotated[str, AfterValidator(_check_guilds)]
+ShardCount = Annotated[str, AfterValidator(_check_shards)]
 AdminNames = Annotated[str, AfterValidator(_check_admins)]

@@ -37,6 +37,7 @@ from bot.config.fields import (
     InstallationKeys,
     ModelChoices,
     ModelNames,
+    ShardCount,
     SlackAppToken,
     SlackBotToken,
     SlackTeams,
@@ -62,6 +63,8 @@ DEFAULT_SYSTEM_PROMPT = (
 NO_PROMPT = "none"
 """The value of SYSTEM_PROMPT that switches the prompt off; an empty value counts as not set."""
 DEFAULT_HTTP_PORT = 8080
+AUTO_SHARDS = "auto"
+"""The value of DISCORD_SHARDS for as many as Discord recommends."""
 # Settings in which ` #` does not start a comment.
 PROSE = frozenset({"system_prompt"})
 
@@ -83,6 +86,7 @@ class Settings(BaseModel):
     discord_api_url: HttpUrl | None = None
     discord_gateway_url: WebSocketUrl | None = None
     discord_guilds: GuildIds = ""
+    discord_shards: ShardCount = ""
     # Slack
     slack_bot_token: SlackBotToken | None = None
     slack_app_token: SlackAppToken | None = None
@@ -128,7 +132,11 @@ class Settings(BaseModel):
     missed_question_hours: float = Field(default=12.0, ge=0)
     delete_reply_with_question: bool = False
     file_from_messages: FileMessages = 4
-    database_url: DatabaseUrl = "sqlite:///threadline.db"
+    database_url: DatabaseUrl = Field(default="sqlite:///threadline.db", repr=False)
+    database_listen_url: DatabaseUrl | None = Field(default=None, repr=False)
+    database_connections: int = Field(default=10, ge=3, le=100)
+    database_prepared_statements: bool = True
+    erasure_list: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)
     http_tokens: UserTokens | None = None
@@ -139,6 +147,7 @@ class Settings(BaseModel):
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     admins: AdminNames = ""
+    control_socket: Path | None = None
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
     ] = "INFO"
@@ -166,9 +175,29 @@ class Settings(BaseModel):
 
     # ── derived values ────────────────────────────────────────────────────────────────────────
     @property
+    def uses_postgres(self) -> bool:
+        """Whether the database is PostgreSQL; otherwise it is an SQLite file."""
+        return not self.database_url.startswith("sqlite:")
+
+    @property
     def database_path(self) -> Path:
-        """The path of the SQLite file."""
-        return Path(self.database_url.removeprefix("sqlite:///"))
+        """The path of the SQLite file; with PostgreSQL, where it would be by default.
+
+        Local files, such as the control socket, are beside it.
+        """
+        return Path(
+            "threadline.db" if self.uses_postgres else self.database_url.removeprefix("sqlite:///")
+        )
+
+    @property
+    def socket_path(self) -> Path:
+        """The bot's control socket. Symbolic links to one database file share it."""
+        if self.control_socket is not None:
+            return self.control_socket
+        if not self.database_url.startswith("sqlite:"):
+            return Path("threadline.sock")
+        database = self.database_path.resolve()
+        return database.with_name(f"{database.name}.sock")
 
     @property
     def attachment_bytes(self) -> int:

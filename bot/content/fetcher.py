@@ -51,6 +51,9 @@ GIVE_UP_SECONDS = 600.0
 """How long a download or a transcription is tried. The turn waits far shorter; later turns may
 still get the file."""
 
+ELSEWHERE_RETRY = Backoff(first=0.25, longest=2.0)
+"""The looks at an attachment that another process reads."""
+
 NETWORK_RETRY = Backoff(first=1.0, longest=60.0)
 
 
@@ -173,6 +176,8 @@ class AttachmentFetcher:
 
     async def _settle(self, attachment: Attachment) -> None:
         """Bring an attachment to a final state."""
+        if not await self._is_ours(attachment):
+            return
         started = self._clock.monotonic()
         try:
             await self._read(attachment)
@@ -189,6 +194,15 @@ class AttachmentFetcher:
         self._observer.attachment_settled(omission)
         seconds = round(self._clock.monotonic() - started, 3)
         log.debug("attachment settled", attachment=attachment.id, seconds=seconds)
+
+    async def _is_ours(self, attachment: Attachment) -> bool:
+        """Wait while another process reads the attachment; False if it has a final state then."""
+        for pause in ELSEWHERE_RETRY:
+            claimed = await self._retry(lambda: self._store.claim(attachment.id))
+            if claimed is not False:
+                return bool(claimed)
+            await self._clock.sleep(pause)
+        raise AssertionError("the pauses never end")
 
     async def _read(self, attachment: Attachment) -> None:
         """Download, store, read, and store what was read. Raises AttachmentError."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from enum import StrEnum
+
+from bot.domain.conversations import ConversationKey
 
 
 class SignalKind(StrEnum):
@@ -19,6 +23,8 @@ class SignalKind(StrEnum):
     """A place is gone: end every turn within `place`."""
     POLICY = "policy"
     """Overrides were changed by command: read them again."""
+    SHARE = "share"
+    """Names were freed, or a process wants some: balance again. The cluster's own."""
     LIVE = "live"
     """The text of a reply that people watch on the page has changed."""
 
@@ -27,7 +33,8 @@ class SignalKind(StrEnum):
 class Signal:
     """A hint to the other processes. The database has the facts, so a lost signal delays only.
 
-    `place` is a conversation key or its beginning, as text; `reason` an outcome's value.
+    `place` is a conversation's key, or that of a place, as text: see `text_of`. `reason` is an
+    outcome's value. A signal without any of them asks to look at everything.
     """
 
     kind: SignalKind
@@ -35,3 +42,26 @@ class Signal:
     turn: int = 0
     place: str = ""
     reason: str = ""
+
+
+def text_of(key: ConversationKey) -> str:
+    """A key as a signal's `place`."""
+    return json.dumps(astuple(key))
+
+
+def key_of(place: str) -> ConversationKey | None:
+    """The key of a signal's `place`; None without one."""
+    return ConversationKey(*json.loads(place)) if place else None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a process finds that looks for work.
+
+    `conversations` have a turn that no process holds. `dead`: a process, or a claim, seems to be.
+    `wait` is the seconds until the next lease may be over, None if no other process has one.
+    """
+
+    conversations: Sequence[int]
+    dead: bool
+    wait: float | None

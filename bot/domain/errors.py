@@ -177,10 +177,11 @@ class RecordHeld(StoreError):
 class StoreUnavailable(StoreError):
     """The database is locked, full, read-only, corrupt or closed. The message says which.
 
-    `code` is SQLite's primary result code, None if SQLite did not report the error.
+    `code` is SQLite's primary result code or PostgreSQL's SQLSTATE, None if the database did not
+    report the error.
     """
 
-    def __init__(self, message: str, *, code: int | None = None) -> None:
+    def __init__(self, message: str, *, code: int | str | None = None) -> None:
         super().__init__(message)
         self.code = code
 

@@ -191,13 +191,15 @@ class Pace(Enum):
 class Limit:
     """A budget: at most `count` requests in any `seconds`.
 
-    `then` is the scope that replies continue with when this one is used up.
+    `then` is the scope that replies continue with when this one is used up. `divided`: all
+    processes of the bot use it at the same time, so each one has a part.
     """
 
     count: int
     seconds: float
     pace: Pace = Pace.EVEN
     then: str | None = None
+    divided: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import stat
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +39,7 @@ from bot.llm.registry import ModelRegistry
 from bot.ports.audit import OPERATOR, REPLIES_EXPORTED
 from bot.store.audit import append
 from bot.store.feedback_export import Selection, read_cases
+from bot.store.open_store import open_to_append, open_to_read
 
 _SPAN = re.compile(r"(\d{1,5})([dh])")
 _SECONDS = {"d": 86_400, "h": 3_600}
@@ -59,10 +60,16 @@ def export_feedback(settings: Settings, options: Namespace, out: TextIO) -> None
 
 def _read_database(settings: Settings, selection: Selection) -> Iterable[Case]:
     """The replies of the database; that they were read is in its audit first."""
-    path, place = settings.database_path.absolute(), ConversationKey("", "", "", "")
+    place = ConversationKey("", "", "", "")
     details = {"since": selection.since, "rated": selection.rated, "names": selection.names}
-    append(path, time.time(), AuditEntry(REPLIES_EXPORTED, place, OPERATOR, details=details))
-    return read_cases(path, selection)
+    with open_to_append(settings) as db:
+        append(db, time.time(), AuditEntry(REPLIES_EXPORTED, place, OPERATOR, details=details))
+    return _read_cases(settings, selection)
+
+
+def _read_cases(settings: Settings, selection: Selection) -> Iterator[Case]:
+    with open_to_read(settings) as db:
+        yield from read_cases(db, selection)
 
 
 def _write_lines(cases: Iterable[Case], out: TextIO) -> None:

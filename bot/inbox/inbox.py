@@ -258,6 +258,10 @@ class DurableInbox:
         """Store watermarks; none moves backwards."""
         await self._store.move_watermarks(marks)
 
+    async def is_busy(self, conversation: int) -> bool:
+        """Whether the conversation has an unfinished turn."""
+        return await self._store.is_busy(conversation)
+
     async def active(self, platform: str) -> Sequence[Conversation]:
         """The most recently active conversations, newest first."""
         return await self._store.active(platform, MAX_ACTIVE)

@@ -1,4 +1,4 @@
-"""The socket beside the database through which commands ask the running bot: one line each way.
+"""The socket, beside the database, through which commands ask the running bot: one line each way.
 
 It works without an HTTP port and needs no token: only the user that runs the bot may connect
 (mode 0600), and that user can read the database anyway.
@@ -37,12 +37,6 @@ _PROC_FDS = Path("/proc/self/fd")
 _LONGEST_PATH = 100  # bytes; Linux's limit is 107, macOS' 103
 
 
-def socket_path(database: Path) -> Path:
-    """The socket of the bot that has this database open. Symbolic links to one file share it."""
-    real = database.resolve()
-    return real.with_name(f"{real.name}.sock")
-
-
 @contextlib.contextmanager
 def short_address(path: Path) -> Iterator[str]:
     """An address for the socket at `path`, which may be longer than addresses of sockets.
@@ -60,7 +54,7 @@ def short_address(path: Path) -> Iterator[str]:
 
 
 class ControlSocket:
-    """Answers requests by name with JSON. The caller holds the database's lock."""
+    """Answers requests by name with JSON."""
 
     def __init__(self, path: Path, answers: Mapping[str, Answer]) -> None:
         self._path, self._answers = path, answers
@@ -73,7 +67,9 @@ class ControlSocket:
         try:
             listening = self._bind()
         except OSError as error:
-            log.warning("no control socket", path=str(self._path), error=error.strerror)
+            log.warning(
+                "no control socket", path=str(self._path), error=os.strerror(error.errno or 0)
+            )
             await asyncio.Event().wait()
             return
         try:
@@ -85,9 +81,11 @@ class ControlSocket:
             self._path.unlink(missing_ok=True)
 
     def _bind(self) -> socket.socket:
-        """The listening socket. A socket that a dead process left is replaced."""
+        """The listening socket. One that a dead process left is replaced, one that answers is not:
+        processes that share a database may share a folder, too.
+        """
         with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISSOCK(self._path.lstat().st_mode):
+            if stat.S_ISSOCK(self._path.lstat().st_mode) and not _is_served(self._path):
                 self._path.unlink()
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)  # no one else may connect, from the first moment on
@@ -107,6 +105,8 @@ class ControlSocket:
             try:
                 async with asyncio.timeout(LINE_SECONDS):
                     line = await reader.readline()
+                if not line:  # another process looked whether this one lives
+                    return
                 answer = await self._answer(line.decode(errors="replace").strip())
                 writer.write(json.dumps(answer).encode() + b"\n")
                 async with asyncio.timeout(LINE_SECONDS):
@@ -120,6 +120,20 @@ class ControlSocket:
             return {"error": status_texts.unknown_request(tuple(self._answers))}
         async with asyncio.timeout(ANSWER_SECONDS):
             return await answer()
+
+
+def _is_served(path: Path) -> bool:
+    """Whether a process listens on the socket; connecting needs no answer from it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.setblocking(False)
+        try:
+            with short_address(path) as address:
+                connection.connect(address)
+        except BlockingIOError:  # its queue of connections is full
+            return True
+        except OSError:
+            return False
+        return True
 
 
 @asynccontextmanager

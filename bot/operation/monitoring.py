@@ -17,7 +17,7 @@ from bot.core import Core
 from bot.domain.health import Health
 from bot.domain.operation import ClusterLoad
 from bot.operation.activity import Activity
-from bot.operation.control_socket import ControlSocket, socket_path
+from bot.operation.control_socket import ControlSocket
 from bot.operation.loop_lag import measure_lag
 from bot.operation.readiness import Readiness
 from bot.operation.readings import Readings, Sources
@@ -90,9 +90,7 @@ class Monitoring:
 
     def components(self) -> Iterator[Component]:
         """What measures and reports while the bot runs, as supervised components."""
-        socket = ControlSocket(
-            socket_path(self._settings.database_path), {"status": self._status.report}
-        )
+        socket = ControlSocket(self._settings.socket_path, {"status": self._status.report})
         yield _background("control socket", socket.run)
         if self.metrics is not None:
             yield _background("event loop lag", partial(measure_lag, self.metrics.loop_lagged))

@@ -1,26 +1,31 @@
 """How many questions people and channels may ask in a minute.
 
 Invariant: no minute before a counted question has more of them than the rules allow at its place,
-also after a restart. A person's questions count together in all channels of a workspace. They are
-counted by the time at which they were sent, so that questions that were missed for an hour and
-arrive together do not count as a burst.
+also after a restart, and except for what other processes accepted in the last second. A person's
+questions count together in all channels of a workspace. They are counted by the time at which they
+were sent, so that questions that were missed for an hour and arrive together are no burst.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cachetools import TTLCache
 
 from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import CountedQuestion
 from bot.domain.policy import Limits
 from bot.ports.clock import Clock
 from bot.ports.policy import Policy
 
 MINUTE = 60.0
+
+ASK_SECONDS = 1.0
+"""How old the counts of other processes may be."""
 
 MAX_ACCOUNTS = 100_000
 """More people and channels than ask within a minute; it bounds the memory."""
@@ -38,10 +43,20 @@ class RateRefusal:
 
 
 class QuestionRates:
-    """Counts questions, retries and continuations. None as `policy`: nothing is limited."""
+    """Counts questions, retries and continuations. None as `policy`: nothing is limited.
 
-    def __init__(self, policy: Policy | None, clock: Clock) -> None:
-        self._policy, self._clock = policy, clock
+    `stored` returns the last minute's questions of all processes, where there may be others. It is
+    asked once a second at most, and only where there is a limit.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None,
+        clock: Clock,
+        stored: Callable[[], Awaitable[Iterable[CountedQuestion]]] | None = None,
+    ) -> None:
+        self._policy, self._clock, self._stored = policy, clock, stored
+        self._asked_at = -ASK_SECONDS
         # The times of the questions of each person and channel, in order.
         self._times: TTLCache[Hashable, list[float]] = TTLCache(
             MAX_ACCOUNTS, MINUTE, clock.monotonic
@@ -64,6 +79,11 @@ class QuestionRates:
         limits = Limits()
         if self._policy is not None:
             limits = (await self._policy.effective(key)).limits.value
+        if (
+            limits.questions_per_minute is not None
+            or limits.channel_questions_per_minute is not None
+        ):
+            await self._learn()
         person, channel = _accounts(key, author.id)
         waits = (
             (self._wait(person, limits.questions_per_minute, at), True),
@@ -72,13 +92,28 @@ class QuestionRates:
         seconds, own = max(waits, key=lambda wait: wait[0])
         return RateRefusal(seconds, own) if seconds > 0 else None
 
+    async def _learn(self) -> None:
+        """Count what other processes have accepted since the last time."""
+        now = self._clock.monotonic()
+        if self._stored is None or now - self._asked_at < ASK_SECONDS:
+            return
+        self._asked_at = now
+        with suppress(StoreUnavailable):  # then this process counts its own
+            for question in await self._stored():
+                for account in _accounts(question.key, question.author):
+                    if question.at not in self._times.get(account, ()):
+                        self._count(account, question.at)
+
     def add(self, key: ConversationKey, person: str, at: float) -> None:
         """Count a question without asking whether it is allowed."""
         for account in _accounts(key, person):
-            times = self._times.get(account, [])
-            insort(times, at)
-            del times[:-MAX_TIMES]
-            self._times[account] = times
+            self._count(account, at)
+
+    def _count(self, account: Hashable, at: float) -> None:
+        times = self._times.get(account, [])
+        insort(times, at)
+        del times[:-MAX_TIMES]
+        self._times[account] = times
 
     def take_back(self, key: ConversationKey, author: Author, at: float) -> None:
         """A counted question became none."""

@@ -66,11 +66,17 @@ class PolicyRules:
     """Implements `Policy`; `connect` gives it the directories of the platforms.
 
     `calm` are the platforms whose replies have no buttons for votes unless the file says so.
+    `changed` is called after a change by command, which other processes have to read.
     """
 
     def __init__(
-        self, config: PolicyConfig | None = None, *, calm: frozenset[str] = frozenset()
+        self,
+        config: PolicyConfig | None = None,
+        *,
+        calm: frozenset[str] = frozenset(),
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._changed = changed
         self._calm = calm
         self._index = RuleIndex(config or PolicyConfig())
         self._directory_of: Callable[[str], Directory | None] = lambda _platform: None
@@ -109,6 +115,7 @@ class PolicyRules:
         kept = [each for each in self._overrides.get(place, ()) if each.name is not name]
         self._overrides[place] = (*kept, new) if new is not None else tuple(kept)
         self._forget()
+        self._changed()
 
     def forget_person(self, person: Person) -> None:
         """As the database after the person's erasure; `/why` and `/channel` show who set what."""
@@ -119,6 +126,7 @@ class PolicyRules:
             for each in known
             if (each.channel.platform, each.channel.workspace) != own
         )
+        self._changed()
 
     def overrides_of(self, channel: ConversationKey) -> Sequence[Override]:
         """What administrators have set for a channel."""

@@ -20,6 +20,13 @@ class AttachmentStore(Protocol):
         """The platform's attachments in state PENDING, oldest first."""
         ...
 
+    async def claim(self, attachment: int) -> bool | None:
+        """Whether this process may read the attachment; None if it is not PENDING any more.
+
+        False while another living process does. A process that dies claims no more.
+        """
+        ...
+
     async def of_messages(self, messages: Sequence[int]) -> Mapping[int, Sequence[Attachment]]:
         """The attachments of messages, by the message's row id and in the messages' order."""
         ...

@@ -6,10 +6,46 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from bot.domain.cluster import Signal, SignalKind
+from bot.domain.cluster import Look, Signal, SignalKind
+from bot.domain.turns import Fence, Outcome
 
 LEASE_SECONDS = 10.0
 """How long a process may be silent before others take over what it holds."""
+
+SEND_SECONDS = 3.0
+"""A request to a platform is sent only while the turn's lease lasts for at least as long: by then
+it has arrived, whatever happens to this process. (`bot.replies.delivery.IN_FLIGHT_SECONDS` is what
+the next holder waits in addition.)"""
+
+
+class TurnLease(Protocol):
+    """This process's right to show and store one attempt at a turn."""
+
+    @property
+    def can_send(self) -> bool:
+        """Whether a request may be sent now."""
+        ...
+
+    async def wait(self) -> None:
+        """Return as soon as a request may be sent: usually at once, and after the next renewal if
+        the database cannot be reached. Raises LostOwnership if the lease is lost."""
+        ...
+
+    def release(self) -> None:
+        """Renew it no more: the attempt has ended."""
+        ...
+
+
+class LeaseWatcher(Protocol):
+    """What follows from a renewal, for the attempt that has the lease."""
+
+    def lose(self) -> None:
+        """Another process has the turn, or the attempt is stale: end it without a word."""
+        ...
+
+    def __call__(self, reason: Outcome, /) -> None:
+        """The turn was stopped or reset by way of another process whose signal did not arrive."""
+        ...
 
 
 class Cluster(Protocol):
@@ -30,8 +66,25 @@ class Cluster(Protocol):
         of them use are divided by it."""
         ...
 
-    async def send(self, signal: Signal) -> None:
-        """Tell the other processes. A failing database costs the signal, and raises nothing."""
+    @property
+    def is_steady(self) -> bool:
+        """Whether another process's lease that is over means its death. After an outage of the
+        database it does not: the others need time to come back."""
+        ...
+
+    def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> TurnLease:
+        """Renew the lease of a turn that was claimed, until it is released or lost.
+
+        `since` is what `now` was before the claim.
+        """
+        ...
+
+    def now(self) -> float:
+        """Seconds that never go backwards and include the time in which the machine slept."""
+        ...
+
+    def send(self, signal: Signal) -> None:
+        """Tell the other processes, soon. A lasting failure of the database costs the signal."""
         ...
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
@@ -56,4 +109,20 @@ class Cluster(Protocol):
     def exclusively(self, name: str) -> AbstractAsyncContextManager[None]:
         """Wait until no other process is inside with the same name, such as for a shard's identify
         or a daily job. Leaves no lock behind when the process dies."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """The turns that processes hold, in the store. All methods raise StoreUnavailable."""
+
+    async def look(self, platforms: Sequence[str], limit: int) -> Look:
+        """Up to `limit` conversations of these platforms with a turn that no process holds."""
+        ...
+
+    async def reap(self) -> Sequence[int]:
+        """Free what dead processes held, and count their deaths; returns the conversations."""
+        ...
+
+    async def release(self) -> None:
+        """Free what this process holds, because it ends. None of its turns may run any more."""
         ...

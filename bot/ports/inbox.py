@@ -123,6 +123,10 @@ class CatchUpInbox(AccessLookup, Protocol):
         """Raise watermarks; a lower position than the stored one changes nothing."""
         ...
 
+    async def is_busy(self, conversation: int) -> bool:
+        """Whether the conversation has an unfinished turn. Raises StoreUnavailable."""
+        ...
+
     async def active(self, platform: str) -> Sequence[Conversation]:
         """The most recently active conversations of `platform`, newest first."""
         ...

@@ -149,7 +149,12 @@ class Surface(Protocol):
         ...
 
     async def close(self) -> None:
-        """Remove the signs that the bot is working (typing, status). Called once, in every case."""
+        """Remove the signs that the bot is working (typing, status). Called once, unless `abandon`
+        is."""
+        ...
+
+    async def abandon(self) -> None:
+        """End what runs for this surface and send nothing: another process shows the reply."""
         ...
 
 

@@ -79,7 +79,10 @@ class PrivacyStore(Protocol):
         ...
 
     async def overwrite(self) -> bool:
-        """Overwrite what was erased in the database's files; whether nothing was in the way."""
+        """Overwrite what was erased in SQLite's files, or free its space in PostgreSQL's.
+
+        Returns whether nothing was in the way.
+        """
         ...
 
     # ── old places ────────────────────────────────────────────────────────────────────────────

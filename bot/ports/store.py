@@ -108,6 +108,10 @@ class Store(Protocol):
         """The platform's conversations that have a turn to claim, oldest first."""
         ...
 
+    async def is_busy(self, conversation: int) -> bool:
+        """Whether the conversation has a turn that is not done."""
+        ...
+
     # ── fairness ──────────────────────────────────────────────────────────────────────────────
     async def recent_questions(self, since: float) -> Sequence[CountedQuestion]:
         """The questions, retries and edits since `since`, in Unix seconds, that cost an answer."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import structlog
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import StoreUnavailable
+from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.privacy import Erased
 from bot.ports.clock import Clock
 from bot.ports.privacy import OldConversation, PrivacyStore
@@ -30,11 +31,19 @@ Days = Callable[[ConversationKey], Awaitable[int | None]]
 
 
 class RetentionKeeper:
-    """The nightly pass. `days` says how long a channel keeps messages."""
+    """The nightly pass. `days` says how long a channel keeps messages; within `alone` no other
+    process does the same."""
 
     def __init__(
-        self, *, store: PrivacyStore, days: Days, clock: Clock, zone: tzinfo | None = None
+        self,
+        *,
+        store: PrivacyStore,
+        days: Days,
+        clock: Clock,
+        zone: tzinfo | None = None,
+        alone: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
+        self._alone = alone
         self._store, self._days, self._clock, self._zone = store, days, clock, zone
 
     async def run(self) -> None:
@@ -42,8 +51,9 @@ class RetentionKeeper:
         await self._clock.sleep(AFTER_START_SECONDS)
         while True:
             try:
-                await self.prune()
-            except StoreUnavailable as error:
+                async with self._alone():
+                    await self.prune()
+            except (StoreUnavailable, LostOwnership) as error:
                 log.warning("old messages are not erased tonight", error=str(error))
             await self._clock.sleep(seconds_until_night(self._clock.time(), self._zone))
 

@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 
 import structlog
 
+from bot.common.local_cluster import UNLIMITED
 from bot.common.retry import Backoff
 from bot.domain.errors import StoreUnavailable, Throttled, Unsettled
 from bot.domain.replies import Action, Request, Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports import tracing
 from bot.ports.clock import Clock
+from bot.ports.cluster import TurnLease
 from bot.ports.platform import Surface
 from bot.ports.tracing import Span
 from bot.replies.ledger import Ledger, LedgerWriter
@@ -68,9 +70,9 @@ async def _wait_for_all(tasks: set[asyncio.Task[Any]]) -> None:
 class Delivery:
     """The screen of one reply: `shown`, and the requests that change it.
 
-    A request is abandoned after `limit` seconds; a platform may fail for `patience` seconds without
-    one success in between. `changed` is called when an abandoned request changes the screen,
-    and when the ledger cannot be written.
+    A request is sent while `lease` allows it. It is abandoned after `limit` seconds; a platform may
+    fail for `patience` seconds without one success in between. `changed` is called when an
+    abandoned request changes the screen, and when the ledger cannot be written.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class Delivery:
         changed: Callable[[], None],
         limit: float,
         patience: float,
+        lease: TurnLease = UNLIMITED,
     ) -> None:
         self.shown = Shown()
+        self._lease = lease
         self._surface, self._clock = surface, clock
         self.ledger = LedgerWriter(
             ledger=ledger,
@@ -166,7 +170,8 @@ class Delivery:
     async def close(self, seconds: float) -> None:
         """Wait for requests in flight, then clear typing and status; each within `seconds`."""
         try:
-            await self._wait_for_tasks(seconds)
+            if self._lease.can_send:
+                await self._wait_for_tasks(seconds)
         finally:
             try:
                 await self._close_surface(seconds)
@@ -178,7 +183,9 @@ class Delivery:
                 await self._wait_for_tasks(seconds)
 
     async def _close_surface(self, seconds: float) -> None:
-        closing = self._start(self._surface.close())
+        # Without the lease, another process shows the reply and the signs of work on it.
+        surface = self._surface
+        closing = self._start(surface.close() if self._lease.can_send else surface.abandon())
         if not await wait_up_to(self._clock, seconds, closing):
             log.warning("closing the reply's surface took too long")
         elif not closing.cancelled() and (error := closing.exception()) is not None:
@@ -198,6 +205,7 @@ class Delivery:
         return task
 
     async def _perform(self, request: Request) -> Shown:
+        await self._lease.wait()
         task = self._start(self._surface.perform(request, self.shown))
         try:
             if not await wait_up_to(self._clock, self._limit, task):
@@ -245,6 +253,7 @@ class Delivery:
     async def _retry(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Repeat a request that shows no text until it succeeds, for `patience` seconds."""
         while True:
+            await self._lease.wait()
             task = self._start(attempt())
             try:
                 if not await wait_up_to(self._clock, self._limit, task):

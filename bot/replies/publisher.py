@@ -19,6 +19,7 @@ from typing import Self
 
 import structlog
 
+from bot.common.local_cluster import UNLIMITED
 from bot.domain.errors import FilesRefused, Refused
 from bot.domain.replies import (
     Action,
@@ -31,6 +32,7 @@ from bot.domain.replies import (
 )
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
+from bot.ports.cluster import TurnLease
 from bot.ports.platform import Surface
 from bot.replies.content import Content
 from bot.replies.delivery import Delivery
@@ -59,8 +61,8 @@ class Publisher:
 
     `pages` are the ledger's entries of earlier attempts, `controls` those shown while the reply
     grows; `owner` has a fair share of the account's requests; `on_visible` is called once, when the
-    first text is on the screen. In seconds: `limit` for one request, `close_limit` for clearing
-    typing and status, `patience` for a failing platform.
+    first text is on the screen. Nothing is sent without `lease`. In seconds: `limit` for one
+    request, `close_limit` for clearing typing and status, `patience` for a failing platform.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Publisher:
         limit: float = REQUEST_LIMIT,
         close_limit: float = CLOSE_LIMIT,
         patience: float = PATIENCE,
+        lease: TurnLease = UNLIMITED,
     ) -> None:
         self._surface, self._clock, self._pages = surface, clock, pages
         self._owner, self._close_limit, self._on_visible = owner, close_limit, on_visible
@@ -97,6 +100,7 @@ class Publisher:
             changed=self._changed.set,
             limit=limit,
             patience=patience,
+            lease=lease,
         )
         self.first_visible_at: float | None = None
         self.complete_at: float | None = None

@@ -6,18 +6,18 @@ process restarts.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection
 
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.turns import Fence
 from bot.store import audit, rows
+from bot.store.database import Database
 
 TOLD_SECONDS = 86_400.0
 """How long a person who was told why they may not ask is not told again."""
 
 
-def withhold(db: sqlite3.Connection, fence: Fence, questions: Collection[int]) -> None:
+def withhold(db: Database, fence: Fence, questions: Collection[int]) -> None:
     """See `Store.withhold`."""
     rows.require(db, fence)
     found = db.execute(
@@ -28,7 +28,7 @@ def withhold(db: sqlite3.Connection, fence: Fence, questions: Collection[int]) -
             set_withheld(db, row["id"], withheld=row["id"] in questions)
 
 
-def set_withheld(db: sqlite3.Connection, message: int, *, withheld: bool) -> None:
+def set_withheld(db: Database, message: int, *, withheld: bool) -> None:
     """Keep a message out of requests from now on, or let it in; its summary is written again."""
     changed = db.execute(
         "UPDATE messages SET withheld = ? WHERE id = ? RETURNING conversation_id, epoch, idx",
@@ -46,14 +46,12 @@ def set_withheld(db: sqlite3.Connection, message: int, *, withheld: bool) -> Non
     )
 
 
-def refusal_due(
-    db: sqlite3.Connection, now: float, key: ConversationKey, person: str, reason: str
-) -> bool:
+def refusal_due(db: Database, now: float, key: ConversationKey, person: str, reason: str) -> bool:
     """See `Store.refusal_due`."""
     due = db.execute(
         "INSERT INTO refusals_told (platform, workspace, person, told_at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (platform, workspace, person) DO UPDATE SET told_at = excluded.told_at"
-        " WHERE told_at <= excluded.told_at - ? RETURNING 1",
+        " WHERE refusals_told.told_at <= excluded.told_at - ? RETURNING 1",
         (key.platform, key.workspace, person, now, TOLD_SECONDS),
     ).fetchone()
     if due is None:
@@ -62,7 +60,7 @@ def refusal_due(
     return True
 
 
-def took_part(db: sqlite3.Connection, key: ConversationKey, person: str) -> bool | None:
+def took_part(db: Database, key: ConversationKey, person: str) -> bool | None:
     """See `Store.took_part`. Looks at the present epoch and the one before, which an undo brings
     back.
     """
@@ -81,7 +79,7 @@ def took_part(db: sqlite3.Connection, key: ConversationKey, person: str) -> bool
     return found.fetchone() is not None
 
 
-def author_of(db: sqlite3.Connection, source: str) -> Author | None:
+def author_of(db: Database, source: str) -> Author | None:
     """See `Store.author_of`."""
     row = db.execute(
         "SELECT author_id, author_name FROM messages WHERE source = ?", (source,)
@@ -89,16 +87,17 @@ def author_of(db: sqlite3.Connection, source: str) -> Author | None:
     return None if row is None else rows.author_from(*row)
 
 
-def askers(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> list[Author]:
+def askers(db: Database, key: ConversationKey, turn: int | None) -> list[Author]:
     """See `Store.askers`."""
     row = rows.find(db, key)
     if row is None:
         return []
     found = db.execute(
-        "SELECT DISTINCT author_id, author_name FROM messages"
+        "SELECT author_id, author_name FROM messages"
         " WHERE turn_id = coalesce(:turn, (SELECT max(id) FROM turns"
         "  WHERE conversation_id = :conversation))"
-        " AND conversation_id = :conversation AND kind = 'question' AND erased_at IS NULL",
+        " AND conversation_id = :conversation AND kind = 'question' AND erased_at IS NULL"
+        " GROUP BY author_id, author_name ORDER BY min(id)",
         {"turn": turn, "conversation": row["id"]},
     )
     return [Author(*each) for each in found]

@@ -6,12 +6,12 @@ Invariant: bytes and extracts exist as long as an attachment has them.
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from bot.domain.attachments import EXTRACT_VERSION, AttachmentKind, Download, Extract, Omission
 from bot.domain.conversations import ImagePart
 from bot.domain.records import AttachmentContent, RecordScope
 from bot.store import attachment_rows, files, rows
+from bot.store.database import Database, Row
 
 _PLACED = (
     f"{attachment_rows.RECORDS} JOIN messages ON messages.id = attachments.message_id"
@@ -21,7 +21,7 @@ _PLACED = (
 
 # ── transitions ───────────────────────────────────────────────────────────────────────────────
 def save_bytes(
-    db: sqlite3.Connection, now: float, attachment: int, digest: str, download: Download
+    db: Database, now: float, attachment: int, digest: str, download: Download
 ) -> str | None:
     """See `AttachmentStore.save_bytes`. None also for an attachment that has been omitted."""
     found = db.execute("SELECT 1 FROM attachments WHERE id = ? AND omission IS NULL", (attachment,))
@@ -30,29 +30,29 @@ def save_bytes(
     files.ensure(db, now, digest, download.data)
     db.execute(
         "UPDATE attachments SET digest = :digest, size = :size,"
-        " name = iif(name = '', :name, name),"
-        " media_type = iif(media_type = '', :media_type, media_type),"
-        " locator = iif(is_link, locator, '{}'),"
-        " state = iif(:ready, 'ready', 'pending') WHERE id = :id",
+        " name = CASE WHEN name = '' THEN :name ELSE name END,"
+        " media_type = CASE WHEN media_type = '' THEN :media_type ELSE media_type END,"
+        " locator = CASE WHEN is_link = 1 THEN locator ELSE '{}' END,"
+        " state = :state WHERE id = :id",
         {
             "id": attachment,
             "digest": digest,
             "size": len(download.data),
             "name": rows.storable(download.name),
             "media_type": rows.storable(download.media_type),
-            "ready": attachment_rows.has_extract(db, digest),
+            "state": "ready" if attachment_rows.has_extract(db, digest) else "pending",
         },
     )
     return digest
 
 
-def save_extract(db: sqlite3.Connection, digest: str, extract: Extract, first_part: int) -> None:
+def save_extract(db: Database, digest: str, extract: Extract, first_part: int) -> None:
     """Replace the extract; its images are the file's parts from `first_part` on."""
     file = files.file_id(db, digest)
     if file is None:
         return
     db.execute("DELETE FROM extracts WHERE digest = ?", (digest,))
-    rows.insert_row(db, "extracts", _extract_values(digest, extract))
+    rows.insert(db, "extracts", _extract_values(digest, extract))
     for number, image in enumerate(extract.images):
         files.ensure_part(db, file, first_part + number, image.data)
         _insert_image(db, digest, number, first_part + number, image)
@@ -76,9 +76,7 @@ def _extract_values(digest: str, extract: Extract) -> dict[str, object]:
     }
 
 
-def _insert_image(
-    db: sqlite3.Connection, digest: str, number: int, part: int, image: ImagePart
-) -> None:
+def _insert_image(db: Database, digest: str, number: int, part: int, image: ImagePart) -> None:
     values = {
         "digest": digest,
         "number": number,
@@ -88,25 +86,25 @@ def _insert_image(
         "height": image.height,
         "label": rows.storable(image.label),
     }
-    rows.insert_row(db, "extract_images", values)
+    rows.insert(db, "extract_images", values)
 
 
-def delete_old_image_chunk(db: sqlite3.Connection, digest: str, first_part: int) -> bool:
+def delete_old_image_chunk(db: Database, digest: str, first_part: int) -> bool:
     """Delete one chunk of an earlier extract's images; whether there was one."""
     file = files.file_id(db, digest)
     return file is not None and files.delete_chunk(db, file, files.FILE + 1, first_part)
 
 
-def omit(db: sqlite3.Connection, attachment: int, omission: Omission) -> None:
+def omit(db: Database, attachment: int, omission: Omission) -> None:
     db.execute(
-        "UPDATE attachments SET state = ?, omission = ?, locator = iif(is_link, locator, '{}')"
-        " WHERE id = ?",
+        "UPDATE attachments SET state = ?, omission = ?,"
+        " locator = CASE WHEN is_link = 1 THEN locator ELSE '{}' END WHERE id = ?",
         (omission.state.value, omission.value, attachment),
     )
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
-def read_extract(db: sqlite3.Connection, digest: str) -> Extract | None:
+def read_extract(db: Database, digest: str) -> Extract | None:
     row = db.execute(
         "SELECT * FROM extracts WHERE digest = ? AND version = ?", (digest, EXTRACT_VERSION)
     ).fetchone()
@@ -129,22 +127,22 @@ def read_extract(db: sqlite3.Connection, digest: str) -> Extract | None:
     )
 
 
-def _image(db: sqlite3.Connection, row: sqlite3.Row) -> ImagePart:
+def _image(db: Database, row: Row) -> ImagePart:
     data = files.read_part(db, row["file"], row["part"])
     return ImagePart(row["media_type"], data, row["width"], row["height"], row["label"])
 
 
-def in_scope(db: sqlite3.Connection, uid: str, scope: RecordScope) -> AttachmentContent | None:
+def in_scope(db: Database, uid: str, scope: RecordScope) -> AttachmentContent | None:
     """See `Library.attachment`."""
     row = db.execute(
         f"{_PLACED} WHERE attachments.uid = ? AND platform = ? AND workspace = ?"
-        " AND coalesce(conversations.channel = ?, 1)",
-        (uid, scope.platform, scope.workspace, scope.channel),
+        " AND (CAST(? AS TEXT) IS NULL OR conversations.channel = ?)",
+        (uid, scope.platform, scope.workspace, scope.channel, scope.channel),
     ).fetchone()
     return None if row is None else _content(db, row)
 
 
-def public(db: sqlite3.Connection, uid: str) -> AttachmentContent | None:
+def public(db: Database, uid: str) -> AttachmentContent | None:
     """See `Library.public_attachment`."""
     row = db.execute(
         f"{_PLACED} WHERE attachments.uid = ? AND visibility = 'public'", (uid,)
@@ -152,7 +150,7 @@ def public(db: sqlite3.Connection, uid: str) -> AttachmentContent | None:
     return None if row is None else _content(db, row)
 
 
-def _content(db: sqlite3.Connection, row: sqlite3.Row) -> AttachmentContent:
+def _content(db: Database, row: Row) -> AttachmentContent:
     record, digest = attachment_rows.record_from(row), row["digest"]
     if digest is None:
         return AttachmentContent(record, None, None)

@@ -7,7 +7,6 @@ downloaded or ends. A link keeps its address: it is in the message's text.
 from __future__ import annotations
 
 import json
-import sqlite3
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -22,13 +21,14 @@ from bot.domain.attachments import (
 from bot.domain.conversations import ConversationKey
 from bot.domain.records import AttachmentRecord
 from bot.store import files, rows
+from bot.store.database import Database, Row, marks
 
 _OTHER_NUMBERS = 1_000_000  # above every number, to renumber without a collision
 
 
 # ── inserting ─────────────────────────────────────────────────────────────────────────────────
 def insert(
-    db: sqlite3.Connection, now: float, message: int, attachments: Iterable[IncomingAttachment]
+    db: Database, now: float, message: int, attachments: Iterable[IncomingAttachment]
 ) -> None:
     """Insert a message's attachments, in their order."""
     for number, attachment in enumerate(attachments):
@@ -41,7 +41,7 @@ def usable_in(kind: str, attachments: Iterable[IncomingAttachment]) -> list[Inco
 
 
 def _insert(
-    db: sqlite3.Connection, now: float, message: int, number: int, attachment: IncomingAttachment
+    db: Database, now: float, message: int, number: int, attachment: IncomingAttachment
 ) -> None:
     digest = _store_data(db, now, attachment)
     values = {
@@ -65,7 +65,7 @@ def _insert(
     rows.insert_row(db, "attachments", values)
 
 
-def _store_data(db: sqlite3.Connection, now: float, attachment: IncomingAttachment) -> str | None:
+def _store_data(db: Database, now: float, attachment: IncomingAttachment) -> str | None:
     """Store the bytes that came with the message; returns their digest."""
     if attachment.data is None or attachment.omission is not None:
         return None
@@ -94,16 +94,14 @@ def _locator(attachment: IncomingAttachment, digest: str | None) -> dict[str, st
     return dict(attachment.locator) if needed or attachment.is_link else {}
 
 
-def _state(
-    db: sqlite3.Connection, omission: Omission | None, digest: str | None
-) -> AttachmentState:
+def _state(db: Database, omission: Omission | None, digest: str | None) -> AttachmentState:
     if omission is not None:
         return omission.state
     ready = digest is not None and has_extract(db, digest)
     return AttachmentState.READY if ready else AttachmentState.PENDING
 
 
-def has_extract(db: sqlite3.Connection, digest: str) -> bool:
+def has_extract(db: Database, digest: str) -> bool:
     """Whether these bytes have an extract of the current version."""
     found = db.execute(
         "SELECT 1 FROM extracts WHERE digest = ? AND version = ?", (digest, EXTRACT_VERSION)
@@ -113,7 +111,7 @@ def has_extract(db: sqlite3.Connection, digest: str) -> bool:
 
 # ── replacing ─────────────────────────────────────────────────────────────────────────────────
 def replace(
-    db: sqlite3.Connection, now: float, message: int, attachments: Sequence[IncomingAttachment]
+    db: Database, now: float, message: int, attachments: Sequence[IncomingAttachment]
 ) -> bool:
     """Replace a message's attachments, keeping the rows of those it had; whether any changed."""
     rest = db.execute("SELECT * FROM attachments WHERE message_id = ?", (message,)).fetchall()
@@ -136,7 +134,7 @@ def replace(
     return True
 
 
-def _take(stored: list[sqlite3.Row], attachment: IncomingAttachment) -> sqlite3.Row | None:
+def _take(stored: list[Row], attachment: IncomingAttachment) -> Row | None:
     """Remove from `stored`, and return, the row of this attachment."""
     identity = rows.storable(identity_of(attachment))
     for row in stored:
@@ -147,7 +145,7 @@ def _take(stored: list[sqlite3.Row], attachment: IncomingAttachment) -> sqlite3.
     return None
 
 
-def _differs(row: sqlite3.Row, attachment: IncomingAttachment) -> bool:
+def _differs(row: Row, attachment: IncomingAttachment) -> bool:
     """Whether the platform now says something else about it that changes what a model gets.
 
     The file was deleted, for example, or a recording that had no words has a transcript now.
@@ -158,7 +156,7 @@ def _differs(row: sqlite3.Row, attachment: IncomingAttachment) -> bool:
     return ended and bool(attachment.transcript) and not row["transcript"]
 
 
-def _refresh(db: sqlite3.Connection, row: sqlite3.Row, attachment: IncomingAttachment) -> None:
+def _refresh(db: Database, row: Row, attachment: IncomingAttachment) -> None:
     """Take a newer address and the transcript of an attachment that is not downloaded yet."""
     if row["state"] == "pending":
         locator = json.dumps(_locator(attachment, row["digest"]))
@@ -168,36 +166,32 @@ def _refresh(db: sqlite3.Connection, row: sqlite3.Row, attachment: IncomingAttac
         )
 
 
-def delete(db: sqlite3.Connection, message: int) -> None:
+def delete(db: Database, message: int) -> None:
     """Delete a message's attachments; the trigger deletes their files."""
     db.execute("DELETE FROM attachments WHERE message_id = ?", (message,))
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
-def pending(db: sqlite3.Connection, platform: str, limit: int) -> list[Attachment]:
-    # CROSS JOIN makes SQLite start from the few pending attachments.
+def pending(db: Database, platform: str, limit: int) -> list[Attachment]:
+    # An expression instead of the column makes SQLite start from the few pending attachments.
     found = db.execute(
         "SELECT attachments.*, NULL AS characters FROM attachments"
-        " CROSS JOIN messages ON messages.id = attachments.message_id"
-        " CROSS JOIN conversations ON conversations.id = conversation_id"
-        " WHERE state = 'pending' AND platform = ? ORDER BY attachments.id LIMIT ?",
+        " JOIN messages ON messages.id = attachments.message_id"
+        " JOIN conversations ON conversations.id = conversation_id"
+        " WHERE state = 'pending' AND platform || '' = ? ORDER BY attachments.id LIMIT ?",
         (platform, limit),
     )
     return [attachment_from(row) for row in found]
 
 
-def of_messages(
-    db: sqlite3.Connection, messages: Sequence[int]
-) -> dict[int, tuple[Attachment, ...]]:
+def of_messages(db: Database, messages: Sequence[int]) -> dict[int, tuple[Attachment, ...]]:
     found = _of_messages(db, RECORDS, messages)
     return {
         message: tuple(attachment_from(row) for row in group) for message, group in found.items()
     }
 
 
-def records(
-    db: sqlite3.Connection, messages: Sequence[int]
-) -> Mapping[int, tuple[AttachmentRecord, ...]]:
+def records(db: Database, messages: Sequence[int]) -> Mapping[int, tuple[AttachmentRecord, ...]]:
     """The attachments of messages as records, by the message's row id."""
     found = _of_messages(db, RECORDS, messages)
     return {message: tuple(record_from(row) for row in group) for message, group in found.items()}
@@ -209,21 +203,21 @@ RECORDS = (
 )
 
 
-def _of_messages(
-    db: sqlite3.Connection, select: str, messages: Sequence[int]
-) -> dict[int, list[sqlite3.Row]]:
+def _of_messages(db: Database, select: str, messages: Sequence[int]) -> dict[int, list[Row]]:
     """The rows of each message, in the messages' order, then by number."""
+    if not messages:
+        return {}
     found = db.execute(
-        f"{select} WHERE message_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - our words
-        (json.dumps(list(messages)),),
+        f"{select} WHERE message_id IN ({marks(messages)})",
+        tuple(messages),
     )
-    groups: dict[int, list[sqlite3.Row]] = {message: [] for message in messages}
+    groups: dict[int, list[Row]] = {message: [] for message in messages}
     for row in sorted(found, key=lambda row: row["number"]):
         groups[row["message_id"]].append(row)
     return {message: group for message, group in groups.items() if group}
 
 
-def place(db: sqlite3.Connection, attachment: int) -> ConversationKey | None:
+def place(db: Database, attachment: int) -> ConversationKey | None:
     row = db.execute(
         "SELECT conversations.* FROM attachments"
         " JOIN messages ON messages.id = attachments.message_id"
@@ -233,7 +227,7 @@ def place(db: sqlite3.Connection, attachment: int) -> ConversationKey | None:
     return None if row is None else rows.conversation_from(row).key
 
 
-def sender(db: sqlite3.Connection, attachment: int) -> tuple[ConversationKey, str] | None:
+def sender(db: Database, attachment: int) -> tuple[ConversationKey, str] | None:
     """See `AttachmentStore.sender`."""
     key = place(db, attachment)
     row = db.execute(
@@ -245,7 +239,7 @@ def sender(db: sqlite3.Connection, attachment: int) -> tuple[ConversationKey, st
 
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
-def attachment_from(row: sqlite3.Row) -> Attachment:
+def attachment_from(row: Row) -> Attachment:
     """From a row of `attachments` and the `characters` of its extract."""
     return Attachment(
         id=row["id"],
@@ -267,7 +261,7 @@ def attachment_from(row: sqlite3.Row) -> Attachment:
     )
 
 
-def record_from(row: sqlite3.Row) -> AttachmentRecord:
+def record_from(row: Row) -> AttachmentRecord:
     """From a row of RECORDS."""
     return AttachmentRecord(
         uid=row["uid"],
@@ -281,5 +275,5 @@ def record_from(row: sqlite3.Row) -> AttachmentRecord:
     )
 
 
-def _omission(row: sqlite3.Row) -> Omission | None:
+def _omission(row: Row) -> Omission | None:
     return None if row["omission"] is None else Omission(row["omission"])

@@ -10,14 +10,14 @@ import asyncio
 
 from bot.domain.attachments import Download, Extract
 from bot.ports.clock import Clock
-from bot.store import attachment_contents, attachment_rows, files
+from bot.store import attachment_contents, attachment_rows, files, leases, locks
 from bot.store.health import Runner
 from bot.store.operations import reads, writes, writes_at
 from bot.store.purge import Purger
 from bot.store.staging import FileOperations, compute_digest, reads_files
 
 
-class SqliteAttachments(FileOperations):
+class SqlAttachments(FileOperations):
     """Implements `bot.ports.attachments.AttachmentStore`."""
 
     def __init__(
@@ -38,9 +38,14 @@ class SqliteAttachments(FileOperations):
     of_messages = reads(attachment_rows.of_messages)
     place = reads(attachment_rows.place)
     sender = reads(attachment_rows.sender)
-    omit = writes(attachment_contents.omit)
+    omit = writes(attachment_contents.omit, lock=locks.by_attachment)
     read_bytes = reads_files(files.read)
     read_extract = reads_files(attachment_contents.read_extract)
+
+    async def claim(self, attachment: int) -> bool | None:
+        if self.process is None:
+            return True
+        return await self._claim(attachment, self.process)
 
     async def save_bytes(self, attachment: int, download: Download) -> str | None:
         digest = await compute_digest(download.data)
@@ -59,8 +64,11 @@ class SqliteAttachments(FileOperations):
             while await self._delete_old_image_chunk(digest, first):
                 pass
 
-    _save_bytes = writes_at(attachment_contents.save_bytes)
-    _save_extract = writes(attachment_contents.save_extract)
-    _delete_old_image_chunk = writes(attachment_contents.delete_old_image_chunk)
+    _claim = writes(leases.claim_attachment, lock=locks.by_attachment)
+    _save_bytes = writes_at(attachment_contents.save_bytes, lock=locks.by_attachment)
+    _save_extract = writes(attachment_contents.save_extract, lock=locks.by_digest)
+    _delete_old_image_chunk = writes(
+        attachment_contents.delete_old_image_chunk, lock=locks.by_digest
+    )
     _next_part = reads(files.next_part)
-    _stage_image_chunk = writes(files.stage_image_chunk)
+    _stage_image_chunk = writes(files.stage_image_chunk, lock=locks.by_digest)

@@ -7,21 +7,17 @@ their id by the id of the erasure.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
-from pathlib import Path
 
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import StoreUnavailable
 from bot.domain.privacy import AuditEntry
-from bot.store import rows
-from bot.store.errors import translate_errors
+from bot.store import locks, rows
+from bot.store.database import Database, Row
 from bot.store.operations import Operations, reads, writes_at
 
 
 def record(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     action: str,
     *,
@@ -44,7 +40,8 @@ def record(
     rows.insert_row(db, "audit", values)
 
 
-def _record_entry(db: sqlite3.Connection, now: float, entry: AuditEntry) -> None:
+def append(db: Database, now: float, entry: AuditEntry) -> None:
+    """Append an entry."""
     record(
         db,
         now,
@@ -56,23 +53,8 @@ def _record_entry(db: sqlite3.Connection, now: float, entry: AuditEntry) -> None
     )
 
 
-def append(path: Path, now: float, entry: AuditEntry) -> None:
-    """Append an entry to the database at `path`, also while the bot runs. Raises StoreUnavailable.
-
-    For commands that only read: one short write, for which the bot's next commit waits.
-    """
-    if not path.exists():
-        raise StoreUnavailable(f"There is no database at {path}.")
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    with (
-        translate_errors(path),
-        closing(sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None)) as db,
-    ):
-        _record_entry(db, now, entry)
-
-
 def entries(
-    db: sqlite3.Connection, *, after: int = 0, since: float = 0.0, limit: int = 1_000
+    db: Database, *, after: int = 0, since: float = 0.0, limit: int = 1_000
 ) -> list[AuditEntry]:
     """See `AuditLog.entries`."""
     found = db.execute(
@@ -81,7 +63,7 @@ def entries(
     return [_entry(row) for row in found]
 
 
-def _entry(row: sqlite3.Row) -> AuditEntry:
+def _entry(row: Row) -> AuditEntry:
     return AuditEntry(
         action=row["action"],
         key=ConversationKey(row["platform"], row["workspace"], row["channel"], ""),
@@ -93,8 +75,8 @@ def _entry(row: sqlite3.Row) -> AuditEntry:
     )
 
 
-class SqliteAudit(Operations):
+class SqlAudit(Operations):
     """Implements `bot.ports.audit.AuditLog`."""
 
-    record = writes_at(_record_entry)
+    record = writes_at(append, lock=locks.nothing)
     entries = reads(entries)

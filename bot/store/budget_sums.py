@@ -6,7 +6,7 @@ line, however many requests there were.
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from collections.abc import Sequence
 
 from bot.domain.spending import (
@@ -16,6 +16,8 @@ from bot.domain.spending import (
     BudgetState,
     Quote,
 )
+from bot.store import rows
+from bot.store.database import Database, Row, marks
 
 MOST_SUMS_DAYS = 70
 """Sums of older periods are deleted at a start: the longest period is a month."""
@@ -26,37 +28,34 @@ _SUM = (
 )
 
 
-def hold(db: sqlite3.Connection, line: BudgetLine, quote: Quote) -> int:
+def hold(db: Database, line: BudgetLine, quote: Quote) -> int:
     """Add the request's highest cost to what is reserved of a line; returns the sum's id."""
     (identity,) = db.execute(
         "INSERT INTO budget_sums (budget, account, period, reserved_tokens, reserved_cost)"
         " VALUES (?, ?, ?, ?, ?) ON CONFLICT (budget, account, period) DO UPDATE SET"
-        " reserved_tokens = reserved_tokens + excluded.reserved_tokens,"
-        " reserved_cost = reserved_cost + excluded.reserved_cost RETURNING id",
+        " reserved_tokens = budget_sums.reserved_tokens + excluded.reserved_tokens,"
+        " reserved_cost = budget_sums.reserved_cost + excluded.reserved_cost RETURNING id",
         (line.budget.name, line.account, line.period.name, quote.tokens, quote.cost or 0),
     ).fetchall()[0]
     return int(identity)
 
 
-def replace_hold(db: sqlite3.Connection, row: sqlite3.Row, bookings: Sequence[Booking]) -> None:
+def replace_hold(db: Database, row: Row, bookings: Sequence[Booking]) -> None:
     """Replace what the request of `row` has reserved by what its bookings cost."""
+    sums = json.loads(row["sums"])
+    if not sums:
+        return
     tokens = sum(booking.usage.total_tokens for booking in bookings)
     cost = sum(booking.cost or 0 for booking in bookings)
     db.execute(
-        "UPDATE budget_sums SET reserved_tokens = reserved_tokens - :held_tokens,"
-        " reserved_cost = reserved_cost - :held_cost, tokens = tokens + :tokens,"
-        " cost = cost + :cost WHERE id IN (SELECT value FROM json_each(:sums))",
-        {
-            "held_tokens": row["held_tokens"],
-            "held_cost": row["held_cost"],
-            "tokens": tokens,
-            "cost": cost,
-            "sums": row["sums"],
-        },
+        "UPDATE budget_sums SET reserved_tokens = reserved_tokens - ?,"  # noqa: S608 - our words
+        " reserved_cost = reserved_cost - ?, tokens = tokens + ?,"
+        f" cost = cost + ? WHERE id IN ({marks(sums)})",
+        (row["held_tokens"], row["held_cost"], tokens, cost, *sums),
     )
 
 
-def tell(db: sqlite3.Connection, lines: Sequence[BudgetLine]) -> list[BudgetState]:
+def tell(db: Database, lines: Sequence[BudgetLine]) -> list[BudgetState]:
     """The lines that are nearly spent and not told yet; they count as told."""
     nearly = []
     for line in lines:
@@ -70,28 +69,24 @@ def tell(db: sqlite3.Connection, lines: Sequence[BudgetLine]) -> list[BudgetStat
     return nearly
 
 
-def forget_old_sums(db: sqlite3.Connection, now: float) -> None:
+def forget_old_sums(db: Database, now: float) -> None:
     """Delete the sums of periods that ended long ago. Part of a start."""
-    (before,) = db.execute(
-        "SELECT date(?, 'unixepoch', ?)", (now, f"-{MOST_SUMS_DAYS} days")
-    ).fetchone()
-    db.execute(
-        "DELETE FROM budget_sums WHERE period < ? AND reserved_tokens = 0", (str(before)[:7],)
-    )
+    month = rows.day_of(now - MOST_SUMS_DAYS * 86_400.0)[:7]
+    db.execute("DELETE FROM budget_sums WHERE period < ? AND reserved_tokens = 0", (month,))
 
 
-def states(db: sqlite3.Connection, lines: Sequence[BudgetLine]) -> list[BudgetState]:
+def states(db: Database, lines: Sequence[BudgetLine]) -> list[BudgetState]:
     return [_state(line, _find(db, line)) for line in lines]
 
 
-def _find(db: sqlite3.Connection, line: BudgetLine) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = db.execute(
+def _find(db: Database, line: BudgetLine) -> Row | None:
+    row: Row | None = db.execute(
         _SUM, (line.budget.name, line.account, line.period.name)
     ).fetchone()
     return row
 
 
-def _state(line: BudgetLine, row: sqlite3.Row | None) -> BudgetState:
+def _state(line: BudgetLine, row: Row | None) -> BudgetState:
     if row is None:
         return BudgetState(line, 0, 0)
     unit = "cost" if line.in_money else "tokens"

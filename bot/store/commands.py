@@ -5,16 +5,15 @@ Invariant: a command and its record are one transaction.
 
 from __future__ import annotations
 
-import sqlite3
-
 from bot.domain.errors import CommandDone
+from bot.store.database import Database
 
 COMMAND_SECONDS = 30 * 86_400.0
 """How long a record is kept. Slack redelivers for hours; a backfill may read weeks of messages, but
 none from before its watermark."""
 
 
-def record_command(db: sqlite3.Connection, now: float, source: str) -> None:
+def record_command(db: Database, now: float, source: str) -> None:
     """See `Store.record_command`. Does nothing for "": no message asked for the command.
 
     Slack sends `app_mention` again when a message is edited, so a stored question is no command.
@@ -32,6 +31,6 @@ def record_command(db: sqlite3.Connection, now: float, source: str) -> None:
     db.execute("INSERT INTO commands (source, done_at) VALUES (?, ?)", (source, now))
 
 
-def forget_old_commands(db: sqlite3.Connection, now: float) -> None:
+def forget_old_commands(db: Database, now: float) -> None:
     """Delete records of commands too old to be redelivered. Scans the table: once per start."""
     db.execute("DELETE FROM commands WHERE done_at < ?", (now - COMMAND_SECONDS,))

@@ -18,7 +18,9 @@ from typing import Any, Generic, Self, TypeVar
 import aiosqlite
 
 from bot.domain.errors import StoreUnavailable
+from bot.store.database import Database
 from bot.store.errors import translate_errors
+from bot.store.locks import Locks, everything
 
 T = TypeVar("T")
 
@@ -69,7 +71,7 @@ class SqliteConnection(aiosqlite.Connection):
 class _Job(Generic[T]):
     """A transaction in the queue; after its commit, its result or error."""
 
-    def __init__(self, transaction: Callable[[sqlite3.Connection], T]) -> None:
+    def __init__(self, transaction: Callable[[Database], T]) -> None:
         self._transaction = transaction
         self._results: list[T] = []
         self.error: Exception | None = None
@@ -106,10 +108,11 @@ class Writer:
         self._connection = connection
         self._waiting: deque[_Job[Any]] = deque()  # appended by the loop, taken by the thread
 
-    async def run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
         """Run a transaction; returns its result after the commit has reached the disk.
 
-        If it raises, it changes nothing. Raises StoreUnavailable if the database fails.
+        If it raises, it changes nothing. Raises StoreUnavailable if the database fails. `lock` has
+        no effect: there is one writer.
         """
         self._connection.require_open()
         job = _Job(transaction)
@@ -172,7 +175,7 @@ class Readers:
     def __init__(self, connections: Sequence[SqliteConnection]) -> None:
         self._next = itertools.cycle(connections)
 
-    async def run(self, read: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, read: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
         """Run `read` on the next connection. Raises StoreUnavailable."""
         return await next(self._next).run(read)
 

@@ -6,9 +6,9 @@ which the summary's model has seen as it is now (triggers of migration 0008 dele
 
 from __future__ import annotations
 
-import sqlite3
-
 from bot.domain.context import ContextState, Summary, TokenCount
+from bot.store import locks
+from bot.store.database import Database
 from bot.store.operations import Operations, reads, writes, writes_at
 
 MOST_COUNTED = 100_000
@@ -17,17 +17,17 @@ MOST_COUNTED = 100_000
 
 # ── transitions ───────────────────────────────────────────────────────────────────────────────
 def move_window(
-    db: sqlite3.Connection, conversation: int, *, epoch: int, start: int, stubs_before: int
+    db: Database, conversation: int, *, epoch: int, start: int, stubs_before: int
 ) -> None:
     _upsert(db, conversation, epoch, (start, stubs_before, 0, None))
 
 
-def record_told(db: sqlite3.Connection, conversation: int, *, epoch: int, turn: int) -> None:
+def record_told(db: Database, conversation: int, *, epoch: int, turn: int) -> None:
     """A reply that is being stored says that older messages are summarized."""
     _upsert(db, conversation, epoch, (0, 0, 1, turn))
 
 
-def forget_told(db: sqlite3.Connection, conversation: int, *, turn: int) -> None:
+def forget_told(db: Database, conversation: int, *, turn: int) -> None:
     """The turn's reply is being deleted: the next one says it, if this one had."""
     db.execute(
         "UPDATE context_windows SET told = 0, told_by = NULL"
@@ -36,8 +36,16 @@ def forget_told(db: sqlite3.Connection, conversation: int, *, turn: int) -> None
     )
 
 
+# Of the stored value and the new one; the scalar max() has another name in PostgreSQL.
+_GREATEST = ", ".join(
+    f"{name} = CASE WHEN context_windows.{name} < excluded.{name}"
+    f" THEN excluded.{name} ELSE context_windows.{name} END"
+    for name in ("start_idx", "stubs_before", "told")
+)
+
+
 def _upsert(
-    db: sqlite3.Connection,
+    db: Database,
     conversation: int,
     epoch: int,
     least: tuple[int, int, int, int | None],
@@ -47,19 +55,17 @@ def _upsert(
     The last value is told_by, which stays if it is set.
     """
     db.execute(
-        "INSERT INTO context_windows"
+        "INSERT INTO context_windows"  # noqa: S608 - our words
         " (conversation_id, epoch, start_idx, stubs_before, told, told_by)"
         " SELECT id, ?, ?, ?, ?, ? FROM conversations WHERE id = ?"
         " ON CONFLICT (conversation_id, epoch) DO UPDATE SET"
-        " start_idx = max(start_idx, excluded.start_idx),"
-        " stubs_before = max(stubs_before, excluded.stubs_before),"
-        " told = max(told, excluded.told), told_by = coalesce(told_by, excluded.told_by)",
+        f" {_GREATEST}, told_by = coalesce(context_windows.told_by, excluded.told_by)",
         (epoch, *least, conversation),
     )
 
 
 def save_summary(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     conversation: int,
     *,
@@ -81,7 +87,7 @@ def save_summary(
     return True
 
 
-def join_epochs(db: sqlite3.Connection, conversation: int, *, older: int, present: int) -> None:
+def join_epochs(db: Database, conversation: int, *, older: int, present: int) -> None:
     """The messages of epoch `older` have joined the present one, in front of its messages.
 
     The window stays where it is, or is the older one's if it has not moved since the reset. The
@@ -108,9 +114,7 @@ def join_epochs(db: sqlite3.Connection, conversation: int, *, older: int, presen
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
-def read_state(
-    db: sqlite3.Connection, conversation: int, *, epoch: int, model: str
-) -> ContextState:
+def read_state(db: Database, conversation: int, *, epoch: int, model: str) -> ContextState:
     row = db.execute(
         "SELECT context_revision, start_idx, stubs_before, told, text, before_idx,"
         " summaries.model AS author FROM conversations"
@@ -140,19 +144,19 @@ _COUNTS = (
 )
 
 
-def _last_count(db: sqlite3.Connection, conversation: int, model: str) -> TokenCount | None:
+def _last_count(db: Database, conversation: int, model: str) -> TokenCount | None:
     row = db.execute(
         f"{_COUNTS} AND conversation_id = ? ORDER BY id DESC LIMIT 1", (model, conversation)
     ).fetchone()
     return None if row is None else TokenCount(*row)
 
 
-def token_counts(db: sqlite3.Connection, model: str, *, limit: int) -> list[TokenCount]:
+def token_counts(db: Database, model: str, *, limit: int) -> list[TokenCount]:
     found = db.execute(f"{_COUNTS} ORDER BY id DESC LIMIT ?", (model, limit))
     return [TokenCount(*row) for row in found]
 
 
-def cached_tokens(db: sqlite3.Connection, conversation: int, *, epoch: int) -> int | None:
+def cached_tokens(db: Database, conversation: int, *, epoch: int) -> int | None:
     row = db.execute(
         "SELECT cached_tokens FROM turns WHERE conversation_id = ? AND epoch = ?"
         " AND input_tokens IS NOT NULL ORDER BY id DESC LIMIT 1",
@@ -161,9 +165,7 @@ def cached_tokens(db: sqlite3.Connection, conversation: int, *, epoch: int) -> i
     return None if row is None else row["cached_tokens"]
 
 
-def count_messages(
-    db: sqlite3.Connection, conversation: int, *, epoch: int, start: int, before: int
-) -> int:
+def count_messages(db: Database, conversation: int, *, epoch: int, start: int, before: int) -> int:
     (count,) = db.execute(
         "SELECT count(*) FROM messages WHERE conversation_id = ? AND epoch = ?"
         " AND idx >= ? AND idx < ? AND erased_at IS NULL AND withheld = 0",
@@ -172,12 +174,12 @@ def count_messages(
     return int(count)
 
 
-class SqliteContexts(Operations):
+class SqlContexts(Operations):
     """Implements `bot.ports.context.ContextStore`."""
 
     read_state = reads(read_state)
-    move_window = writes(move_window)
-    save_summary = writes_at(save_summary)
+    move_window = writes(move_window, lock=locks.by_id)
+    save_summary = writes_at(save_summary, lock=locks.by_id)
     token_counts = reads(token_counts)
     read_cached_tokens = reads(cached_tokens)
     count_messages = reads(count_messages)

@@ -6,15 +6,14 @@ and restored, in order.
 
 from __future__ import annotations
 
-import sqlite3
-
 from bot.domain.conversations import Conversation, ConversationKey, Effort
 from bot.store import contexts, rows
 from bot.store.commands import record_command
+from bot.store.database import Database
 
 
 def reset(
-    db: sqlite3.Connection, now: float, key: ConversationKey, *, source: str = ""
+    db: Database, now: float, key: ConversationKey, *, source: str = ""
 ) -> Conversation | None:
     record_command(db, now, source)
     row = rows.find(db, key)
@@ -33,7 +32,7 @@ def reset(
 
 
 def undo_reset(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     key: ConversationKey,
     epoch: int | None,
@@ -67,7 +66,7 @@ def undo_reset(
 
 
 def choose_model(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     key: ConversationKey,
     model: str | None,
@@ -85,7 +84,7 @@ def choose_model(
 
 
 def choose_effort(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     key: ConversationKey,
     effort: Effort | None,
@@ -102,6 +101,6 @@ def choose_effort(
     return _read(db, row["id"])
 
 
-def _read(db: sqlite3.Connection, conversation: int) -> Conversation:
+def _read(db: Database, conversation: int) -> Conversation:
     row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation,)).fetchone()
     return rows.conversation_from(row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from bot.domain.conversations import ConversationKey
@@ -13,6 +12,10 @@ from bot.domain.spending import (
     UsageQuery,
     UsageRow,
 )
+from bot.store.database import Database, Row
+
+MOST_ROWS = 10_000_000
+"""More than a report has: each is a person's day in a channel."""
 
 _COUNTED = (
     "requests",
@@ -25,7 +28,7 @@ _COUNTED = (
     "reasoning_tokens",
     "cost",
 )
-_ADD = ", ".join(f"{name} = {name} + excluded.{name}" for name in _COUNTED)
+_ADD = ", ".join(f"{name} = usage_by_day.{name} + excluded.{name}" for name in _COUNTED)
 _KEYS = ("platform", "workspace", "person", "day", "channel", "model", "purpose")
 _ADD_USAGE = (
     f"INSERT INTO usage_by_day ({', '.join((*_KEYS, *_COUNTED))})"  # noqa: S608 - our words
@@ -34,7 +37,7 @@ _ADD_USAGE = (
 )
 
 
-def count(db: sqlite3.Connection, row: sqlite3.Row, booking: Booking) -> None:
+def count(db: Database, row: Row, booking: Booking) -> None:
     """Add a booking to the usage of its day."""
     values = {name: row[name] for name in _KEYS} | columns_of(booking.usage)
     counts = {
@@ -58,7 +61,7 @@ def columns_of(usage: Usage) -> dict[str, int]:
     }
 
 
-def forget_person(db: sqlite3.Connection, platform: str, workspace: str, person: str) -> None:
+def forget_person(db: Database, platform: str, workspace: str, person: str) -> None:
     """Count what the person used as no one's."""
     _forget(
         db,
@@ -67,7 +70,7 @@ def forget_person(db: sqlite3.Connection, platform: str, workspace: str, person:
     )
 
 
-def forget_channel(db: sqlite3.Connection, key: ConversationKey, before_day: str) -> None:
+def forget_channel(db: Database, key: ConversationKey, before_day: str) -> None:
     """Count what people used in a channel before that day as no one's."""
     _forget(
         db,
@@ -76,7 +79,7 @@ def forget_channel(db: sqlite3.Connection, key: ConversationKey, before_day: str
     )
 
 
-def _forget(db: sqlite3.Connection, where: str, values: Sequence[str]) -> None:
+def _forget(db: Database, where: str, values: Sequence[str]) -> None:
     rows = f"FROM usage_by_day WHERE {where}"
     for row in db.execute(f"SELECT * {rows}", values).fetchall():
         db.execute(_ADD_USAGE, dict(row) | {"person": ""})
@@ -84,7 +87,7 @@ def _forget(db: sqlite3.Connection, where: str, values: Sequence[str]) -> None:
 
 
 def usage(
-    db: sqlite3.Connection, query: UsageQuery, by: Sequence[UsageField], *, limit: int
+    db: Database, query: UsageQuery, by: Sequence[UsageField], *, limit: int
 ) -> list[UsageRow]:
     exact = {
         "platform": query.platform,
@@ -95,7 +98,7 @@ def usage(
     given = {name: value for name, value in exact.items() if value is not None}
     where = " AND ".join(("day BETWEEN :first AND :last", *(f"{name} = :{name}" for name in given)))
     group = ", ".join(field.value for field in by)
-    sums = ", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in _COUNTED)
+    sums = ", ".join(f"CAST(coalesce(sum({name}), 0) AS BIGINT) AS {name}" for name in _COUNTED)
     found = db.execute(
         f"SELECT {f'{group}, ' if group else ''}{sums} FROM usage_by_day WHERE {where}"  # noqa: S608
         f"{f' GROUP BY {group} ORDER BY {group}' if group else ''} LIMIT :limit",
@@ -104,7 +107,7 @@ def usage(
     return [_usage_row(row, by) for row in found]
 
 
-def _usage_row(row: sqlite3.Row, by: Sequence[UsageField]) -> UsageRow:
+def _usage_row(row: Row, by: Sequence[UsageField]) -> UsageRow:
     return UsageRow(
         group=tuple(row[field.value] for field in by),
         requests=row["requests"],

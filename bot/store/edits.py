@@ -7,12 +7,12 @@ redelivery does not store it again.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Change, Effect
 from bot.store import access, attachment_rows, contexts, feedback, rows
+from bot.store.database import Database, Row
 from bot.store.messages import name_of
 
 # How long the deletion of an unknown message is remembered, in seconds. Slack redelivers an event
@@ -20,11 +20,14 @@ from bot.store.messages import name_of
 TOMBSTONE_SECONDS = 3_600.0
 
 _TURN = "SELECT * FROM turns WHERE id = ?"
+TOMBSTONE = (
+    "INSERT INTO tombstones (source, erased_at) VALUES (?, ?) ON CONFLICT (source) DO NOTHING"
+)
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
 def edit(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     source: str,
     text: str,
@@ -60,9 +63,9 @@ def edit(
 
 
 def _replace(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
-    message: sqlite3.Row,
+    message: Row,
     attachments: Sequence[IncomingAttachment],
 ) -> bool:
     usable = attachment_rows.usable_in(message["kind"], attachments)
@@ -70,7 +73,7 @@ def _replace(
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) -> Change:
+def erase(db: Database, now: float, source: str, *, with_reply: bool) -> Change:
     message = _message(db, source)
     if message is not None:
         return erase_message(db, message, with_reply, now)
@@ -80,13 +83,11 @@ def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) 
     if page is not None:
         return _erase_page(db, page, now)
     db.execute("DELETE FROM tombstones WHERE erased_at < ?", (now - TOMBSTONE_SECONDS,))
-    db.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (source, now))
+    db.execute(TOMBSTONE, (source, now))
     return Change(Effect.UNKNOWN)
 
 
-def erase_message(
-    db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
-) -> Change:
+def erase_message(db: Database, message: Row, with_reply: bool, now: float) -> Change:
     if message["erased_at"] is not None:
         return _change(_erase_again(db, message, with_reply, now), message)
     db.execute(
@@ -101,9 +102,7 @@ def erase_message(
     return _change(effect, message)
 
 
-def _erase_again(
-    db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
-) -> Effect:
+def _erase_again(db: Database, message: Row, with_reply: bool, now: float) -> Effect:
     """The question was erased before; its reply may have to go only now."""
     turn = _turn(db, message["turn_id"])
     if not with_reply or turn is None or turn["state"] == "waiting" or _remaining(db, turn):
@@ -112,7 +111,7 @@ def _erase_again(
     return Effect.SAME if shown is None else take_back(db, turn, now)
 
 
-def _remaining(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
+def _remaining(db: Database, turn: Row) -> int:
     """The number of the turn's questions that are not erased."""
     (left,) = db.execute(
         "SELECT count(*) FROM messages WHERE turn_id = ? AND kind = 'question'"
@@ -122,9 +121,7 @@ def _remaining(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
     return int(left)
 
 
-def _drop_question(
-    db: sqlite3.Connection, turn: sqlite3.Row, with_reply: bool, now: float
-) -> Effect:
+def _drop_question(db: Database, turn: Row, with_reply: bool, now: float) -> Effect:
     """Adapt a turn that has just lost a question."""
     left = _remaining(db, turn)
     if turn["state"] == "waiting":
@@ -141,7 +138,7 @@ def _drop_question(
     return Effect.STOP if turn["state"] == "running" else Effect.STORED
 
 
-def _end_waiting(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> None:
+def _end_waiting(db: Database, turn: Row, now: float) -> None:
     """End a waiting turn without questions; the erased ones still get their indexes."""
     (last,) = db.execute(
         "SELECT max(position) FROM messages WHERE turn_id = ?", (turn["id"],)
@@ -154,7 +151,7 @@ def _end_waiting(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> None:
     )
 
 
-def _erase_page(db: sqlite3.Connection, page: sqlite3.Row, now: float) -> Change:
+def _erase_page(db: Database, page: Row, now: float) -> Change:
     """A page was deleted on the platform: take back the whole reply."""
     db.execute(
         "DELETE FROM pages WHERE turn_id = ? AND number = ?", (page["turn_id"], page["number"])
@@ -163,7 +160,7 @@ def _erase_page(db: sqlite3.Connection, page: sqlite3.Row, now: float) -> Change
     return Change(take_back(db, turn, now), turn["conversation_id"], turn["id"])
 
 
-def take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
+def take_back(db: Database, turn: Row, now: float) -> Effect:
     """Erase the turn's reply; the next claim removes its pages from the platform."""
     db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
     db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))
@@ -182,7 +179,7 @@ def take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
 
 
 # ── shared ────────────────────────────────────────────────────────────────────────────────────
-def is_newest(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
+def is_newest(db: Database, turn: Row) -> bool:
     """Whether the conversation has no later turn and no later reset."""
     found = db.execute(
         "SELECT 1 FROM conversations WHERE id = :conversation AND epoch = :epoch"
@@ -193,7 +190,7 @@ def is_newest(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
     return found.fetchone() is not None
 
 
-def reopen_turn(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
+def reopen_turn(db: Database, turn: Row) -> None:
     """Set the turn back to running, and delete its result and its reply in the history.
 
     Its pages and the reply's index stay, so that the next attempt rewrites the reply in place.
@@ -213,23 +210,21 @@ def reopen_turn(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
     feedback.forget_votes(db, turn["id"])
 
 
-def _message(db: sqlite3.Connection, source: str) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = db.execute(
-        "SELECT * FROM messages WHERE source = ?", (source,)
-    ).fetchone()
+def _message(db: Database, source: str) -> Row | None:
+    row: Row | None = db.execute("SELECT * FROM messages WHERE source = ?", (source,)).fetchone()
     return row
 
 
-def _turn(db: sqlite3.Connection, turn: int | None) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = db.execute(_TURN, (turn,)).fetchone()
+def _turn(db: Database, turn: int | None) -> Row | None:
+    row: Row | None = db.execute(_TURN, (turn,)).fetchone()
     return row
 
 
-def _change(effect: Effect, message: sqlite3.Row) -> Change:
+def _change(effect: Effect, message: Row) -> Change:
     return Change(effect, message["conversation_id"], message["turn_id"] or 0)
 
 
-def _rename(db: sqlite3.Connection, message: sqlite3.Row, text: str) -> None:
+def _rename(db: Database, message: Row, text: str) -> None:
     """If this message named the conversation, name it after the new text.
 
     If the new text is empty, name it after the first question that is left.

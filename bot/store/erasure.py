@@ -7,7 +7,6 @@ See docs/decisions/2026-11-30-forgetting-a-person.md.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from bot.domain.inbox import Change, Effect
 from bot.domain.privacy import ERASED, Erased, Person
 from bot.domain.repetition import Repetition
 from bot.store import edits
+from bot.store.database import Database, Row
 
 TOMBSTONE_SECONDS = (
     3_600.0  # as in bot.store.edits: a late redelivery must not bring a message back
@@ -37,7 +37,7 @@ class ErasedHere:
     gone: ConversationKey | None = None
 
 
-def conversations_of(db: sqlite3.Connection, person: Person, until: float) -> list[int]:
+def conversations_of(db: Database, person: Person, until: float) -> list[int]:
     """The conversations that the person began or wrote in, by row id."""
     found = db.execute(
         "SELECT id, workspace FROM conversations WHERE platform = :platform AND began_by_id = :id"
@@ -51,7 +51,7 @@ def conversations_of(db: sqlite3.Connection, person: Person, until: float) -> li
 
 
 def erase_in(
-    db: sqlite3.Connection, now: float, conversation: int, person: Person, until: float
+    db: Database, now: float, conversation: int, person: Person, until: float
 ) -> ErasedHere:
     """Erase the person's messages until then in one conversation."""
     row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation,)).fetchone()
@@ -63,9 +63,7 @@ def erase_in(
     return _erase_among_others(db, now, row, messages, person)
 
 
-def _messages(
-    db: sqlite3.Connection, conversation: int, person: Person, until: float
-) -> list[sqlite3.Row]:
+def _messages(db: Database, conversation: int, person: Person, until: float) -> list[Row]:
     return db.execute(
         "SELECT * FROM messages WHERE conversation_id = ? AND author_id = ? AND created_at <= ?"
         " ORDER BY id",
@@ -73,7 +71,7 @@ def _messages(
     ).fetchall()
 
 
-def _is_alone(db: sqlite3.Connection, conversation: int, person: Person, until: float) -> bool:
+def _is_alone(db: Database, conversation: int, person: Person, until: float) -> bool:
     """Whether no one else, and not the person later, wrote in the conversation."""
     found = db.execute(
         "SELECT 1 FROM messages WHERE conversation_id = ? AND author_id IS NOT NULL"
@@ -84,24 +82,22 @@ def _is_alone(db: sqlite3.Connection, conversation: int, person: Person, until: 
 
 
 # ── a conversation that was only the person's ─────────────────────────────────────────────────
-def _delete(
-    db: sqlite3.Connection, now: float, row: sqlite3.Row, messages: Sequence[sqlite3.Row]
-) -> ErasedHere:
+def _delete(db: Database, now: float, row: Row, messages: Sequence[Row]) -> ErasedHere:
     erased = Erased(1, len(messages), _count_files(db, messages), _count_replies(db, row["id"]))
     recent = [(m["source"], now) for m in messages if m["created_at"] > now - TOMBSTONE_SECONDS]
     known = [each for each in recent if each[0]]
-    db.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", known)
+    db.executemany(edits.TOMBSTONE, known)
     db.execute("DELETE FROM conversations WHERE id = ?", (row["id"],))
     key = ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"])
     return ErasedHere(erased, gone=key)
 
 
-def _count_files(db: sqlite3.Connection, messages: Sequence[sqlite3.Row]) -> int:
+def _count_files(db: Database, messages: Sequence[Row]) -> int:
     count = "SELECT count(*) FROM attachments WHERE message_id = ?"
     return sum(db.execute(count, (each["id"],)).fetchone()[0] for each in messages)
 
 
-def _count_replies(db: sqlite3.Connection, conversation: int) -> int:
+def _count_replies(db: Database, conversation: int) -> int:
     (replies,) = db.execute(
         "SELECT count(*) FROM turns WHERE conversation_id = ? AND content <> ''", (conversation,)
     ).fetchone()
@@ -110,10 +106,10 @@ def _count_replies(db: sqlite3.Connection, conversation: int) -> int:
 
 # ── a conversation with other people ──────────────────────────────────────────────────────────
 def _erase_among_others(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
-    row: sqlite3.Row,
-    messages: Sequence[sqlite3.Row],
+    row: Row,
+    messages: Sequence[Row],
     person: Person,
 ) -> ErasedHere:
     said = Repetition(_texts(db, messages), {each["author_name"] or "" for each in messages})
@@ -132,14 +128,14 @@ def _erase_among_others(
     return ErasedHere(Erased(0, len(messages), files, replies), changes)
 
 
-def _erase_message(db: sqlite3.Connection, now: float, message: sqlite3.Row) -> Change:
+def _erase_message(db: Database, now: float, message: Row) -> Change:
     """Erase a message. A reply that is shown completely stays on the platform."""
     turn = db.execute("SELECT state FROM turns WHERE id = ?", (message["turn_id"],)).fetchone()
     is_running = turn is not None and turn["state"] != "done"
     return edits.erase_message(db, message, is_running, now)
 
 
-def _texts(db: sqlite3.Connection, messages: Sequence[sqlite3.Row]) -> Iterator[str]:
+def _texts(db: Database, messages: Sequence[Row]) -> Iterator[str]:
     for each in messages:
         yield each["content"]
         for name, text in db.execute(
@@ -151,9 +147,7 @@ def _texts(db: sqlite3.Connection, messages: Sequence[sqlite3.Row]) -> Iterator[
             yield text
 
 
-def _repeating(
-    db: sqlite3.Connection, conversation: int, asked: set[int], said: Repetition
-) -> Iterator[sqlite3.Row]:
+def _repeating(db: Database, conversation: int, asked: set[int], said: Repetition) -> Iterator[Row]:
     """The ended turns that answer the person, or whose reply repeats them."""
     found = db.execute(
         "SELECT * FROM turns WHERE conversation_id = ? AND state = 'done' AND outcome IS NOT NULL",
@@ -166,7 +160,7 @@ def _repeating(
 
 
 def _ask_again(
-    db: sqlite3.Connection, now: float, conversation: int, asked: set[int], said: Repetition
+    db: Database, now: float, conversation: int, asked: set[int], said: Repetition
 ) -> Iterator[Change]:
     """Adapt the turns of others that are not done: their requests may contain the person.
 
@@ -188,7 +182,7 @@ def _ask_again(
         yield Change(Effect.REOPENED, conversation, turn["id"])
 
 
-def _erase_reply(db: sqlite3.Connection, now: float, turn: sqlite3.Row) -> int:
+def _erase_reply(db: Database, now: float, turn: Row) -> int:
     db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))
     db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn["id"],))
     db.execute(
@@ -199,7 +193,7 @@ def _erase_reply(db: sqlite3.Connection, now: float, turn: sqlite3.Row) -> int:
     return 1
 
 
-def _others(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
+def _others(db: Database, conversation: int) -> list[Row]:
     """Messages of others that may quote someone."""
     return db.execute(
         "SELECT id, content FROM messages WHERE conversation_id = ? AND kind <> 'reply'"
@@ -208,17 +202,13 @@ def _others(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def _erase_quotes(
-    db: sqlite3.Connection, message: sqlite3.Row | Mapping[str, Any], said: Repetition
-) -> None:
+def _erase_quotes(db: Database, message: Row | Mapping[str, Any], said: Repetition) -> None:
     text = said.without_quotes(message["content"])
     if text != message["content"]:
         db.execute("UPDATE messages SET content = ? WHERE id = ?", (text, message["id"]))
 
 
-def _rename(
-    db: sqlite3.Connection, row: sqlite3.Row, person: Person | None, said: Repetition
-) -> None:
+def _rename(db: Database, row: Row, person: Person | None, said: Repetition) -> None:
     """Remove the person from what the conversation itself says, and its summary."""
     db.execute("DELETE FROM summaries WHERE conversation_id = ?", (row["id"],))
     if person is not None and row["began_by_id"] == person.id:
@@ -232,7 +222,7 @@ def _rename(
 
 
 # ── quotes in other conversations ─────────────────────────────────────────────────────────────
-def names_of(db: sqlite3.Connection, person: Person, until: float) -> list[str]:
+def names_of(db: Database, person: Person, until: float) -> list[str]:
     """The names that the person had."""
     found = db.execute(
         "SELECT DISTINCT author_name FROM messages"
@@ -243,12 +233,12 @@ def names_of(db: sqlite3.Connection, person: Person, until: float) -> list[str]:
     return [name for (name,) in found if name]
 
 
-def quoting(db: sqlite3.Connection, platform: str, names: Sequence[str]) -> list[int]:
+def quoting(db: Database, platform: str, names: Sequence[str]) -> list[int]:
     """The messages that quote one of `names`, anywhere on the platform. Reads every message."""
     labels = [label for name in names for label in (f"{name} wrote:", f"In reply to {name}:")]
     if not labels:
         return []
-    either = " OR ".join(["instr(content, ?)"] * len(labels))
+    either = " OR ".join(["instr(content, ?) > 0"] * len(labels))
     found = db.execute(
         "SELECT messages.id FROM messages"  # noqa: S608 - our words
         " JOIN conversations ON conversations.id = conversation_id"
@@ -259,7 +249,7 @@ def quoting(db: sqlite3.Connection, platform: str, names: Sequence[str]) -> list
 
 
 def erase_quotes(
-    db: sqlite3.Connection, now: float, messages: Sequence[int], names: Sequence[str]
+    db: Database, now: float, messages: Sequence[int], names: Sequence[str]
 ) -> ErasedHere:
     """Remove what these messages quote of a person with these names, and the answers to it."""
     changes: list[Change] = []
@@ -280,12 +270,12 @@ def erase_quotes(
     return ErasedHere(changes=changes)
 
 
-def applied(db: sqlite3.Connection) -> set[str]:
+def applied(db: Database) -> set[str]:
     """The ids of the erasures that were applied to this database."""
     return {row["id"] for row in db.execute("SELECT id FROM erasures")}
 
 
-def has_erasures(db: sqlite3.Connection) -> bool:
+def has_erasures(db: Database) -> bool:
     """Whether the schema is new enough for this module."""
     found = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'erasures'")
     return found.fetchone() is not None

@@ -12,17 +12,19 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
 from bot.domain.errors import StoreError
 from bot.domain.privacy import Erasure, Person
 from bot.store import erasure, files, personal_records
+from bot.store.database import Database
 from bot.store.errors import translate_errors
 
 log = structlog.stdlib.get_logger(__name__)
@@ -31,7 +33,7 @@ _CHECKPOINT_SECONDS = 10.0
 
 
 class ErasureList:
-    """The file `threadline.erased` beside `threadline.db`."""
+    """The file `threadline.erased` beside `threadline.db`, or the copy that ERASURE_LIST names."""
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_suffix(".erased")
@@ -47,6 +49,28 @@ class ErasureList:
         self._append(json.dumps(asdict(entry)))
         self._known = None
         return entry
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """The list in the file `path`."""
+        erased = cls(path)
+        erased.path = path
+        return erased
+
+    @property
+    def salt(self) -> str:
+        """The file's salt in hex; "" if there is no file."""
+        lines = self._lines()
+        return str(json.loads(lines[0])["salt"]) if lines else ""
+
+    def mirror(self, salt: str, entries: Sequence[Erasure]) -> None:
+        """Append those of `entries` that the file does not have. Raises StoreError."""
+        if not self._lines():
+            self._append(json.dumps({"salt": salt}))
+        known = {entry.id for entry in self.entries()}
+        for entry in entries:
+            if entry.id not in known:
+                self._append(json.dumps(asdict(entry)))
 
     def has(self, platform: str, workspace: str, user: str, sent_at: float) -> bool:
         """Whether a message of this time is a person's who was erased later.
@@ -152,21 +176,29 @@ def _apply_all(
     people = {erased.digest(*each): each for each in personal_records.people(db)}
     for entry in missing:
         platform, user = people.get(entry.person, (entry.platform, ""))
-        apply(db, Person(platform, entry.workspace, user), entry, now)
+        person = Person(platform, entry.workspace, user)
+        erase_person(db, person, entry, now, step=partial(_transaction, db))
     while files.has_discarded(db):
         files.purge_chunk(db)
 
 
-def apply(db: sqlite3.Connection, person: Person, entry: Erasure, now: float) -> None:
-    """Erase a person from a database that no one uses, each conversation in a transaction."""
+def erase_person(
+    db: Database,
+    person: Person,
+    entry: Erasure,
+    now: float,
+    *,
+    step: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> None:
+    """Erase a person from a database that no one uses, each conversation in a `step`."""
     if person.id:
         names = erasure.names_of(db, person, entry.at)
         for conversation in erasure.conversations_of(db, person, entry.at):
-            with _transaction(db):
+            with step():
                 erasure.erase_in(db, now, conversation, person, entry.at)
-        with _transaction(db):
+        with step():
             erasure.erase_quotes(db, now, erasure.quoting(db, person.platform, names), names)
-    with _transaction(db):
+    with step():
         personal_records.erase_rest(db, now, person, entry)
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.domain.privacy import Person
 from bot.store import erasure
+from bot.store.database import Database, Row
 
 Record = Mapping[str, Any]
 
 
-def export_person(db: sqlite3.Connection, person: Person) -> list[Record]:
+def export_person(db: Database, person: Person) -> list[Record]:
     """The records of the person beside messages."""
     names = erasure.names_of(db, person, 2**62)
     records: list[Record] = [{"type": "person", "person": str(person), "names": sorted(names)}]
     for row in db.execute(
-        "SELECT * FROM audit WHERE platform = ? AND :id IN (actor, subject) ORDER BY id",
+        "SELECT * FROM audit WHERE platform = ? AND ? IN (actor, subject) ORDER BY id",
         (person.platform, person.id),
     ):
         if person.covers(row["workspace"]):
@@ -44,7 +44,7 @@ def export_person(db: sqlite3.Connection, person: Person) -> list[Record]:
     return records
 
 
-def _usage(db: sqlite3.Connection, person: Person) -> list[Record]:
+def _usage(db: Database, person: Person) -> list[Record]:
     """What the person used, by day."""
     found = db.execute(
         "SELECT * FROM usage_by_day WHERE platform = ? AND person = ? ORDER BY day",
@@ -61,7 +61,7 @@ _OWN = ("platform", "person")  # columns that are the same in all records
 
 
 def export_messages(
-    db: sqlite3.Connection, person: Person, *, after: int, limit: int
+    db: Database, person: Person, *, after: int, limit: int
 ) -> tuple[list[Record], int]:
     """The person's messages with a row id above `after`, with their files and the replies to them.
 
@@ -80,7 +80,7 @@ def export_messages(
     return records, found[-1]["id"] if found else 0
 
 
-def _message(db: sqlite3.Connection, row: sqlite3.Row) -> Record:
+def _message(db: Database, row: Row) -> Record:
     return {
         "type": "message",
         "id": row["uid"],
@@ -93,7 +93,7 @@ def _message(db: sqlite3.Connection, row: sqlite3.Row) -> Record:
     }
 
 
-def _files(db: sqlite3.Connection, message: int) -> Sequence[Record]:
+def _files(db: Database, message: int) -> Sequence[Record]:
     found = db.execute(
         "SELECT name, attachments.media_type, size, attachments.digest, text FROM attachments"
         " LEFT JOIN extracts ON extracts.digest = attachments.digest"
@@ -112,7 +112,7 @@ def _files(db: sqlite3.Connection, message: int) -> Sequence[Record]:
     ]
 
 
-def _replies(db: sqlite3.Connection, row: sqlite3.Row) -> list[Record]:
+def _replies(db: Database, row: Row) -> list[Record]:
     """The reply to a question; once for several questions of one turn, with the last of them."""
     if row["kind"] != "question":
         return []

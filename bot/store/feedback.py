@@ -5,17 +5,17 @@ Whatever removes a reply's text (a retry, a deletion) removes its votes in the s
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.feedback import MAX_COMMENT, Feedback, Vote, VoteEffect
-from bot.store import rows
+from bot.store import locks, rows
+from bot.store.database import Database
 from bot.store.operations import Operations, reads, writes_at
 
 
 def press(
-    db: sqlite3.Connection, now: float, key: ConversationKey, turn: int, person: str, vote: Vote
+    db: Database, now: float, key: ConversationKey, turn: int, person: str, vote: Vote
 ) -> VoteEffect:
     """See `FeedbackStore.press`."""
     if not _has_reply(db, key, turn):
@@ -31,7 +31,7 @@ def press(
 
 
 def set_vote(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     key: ConversationKey,
     turn: int,
@@ -50,7 +50,7 @@ def set_vote(
 
 
 def set_comment(
-    db: sqlite3.Connection, now: float, key: ConversationKey, turn: int, person: str, text: str
+    db: Database, now: float, key: ConversationKey, turn: int, person: str, text: str
 ) -> bool:
     """See `FeedbackStore.set_comment`."""
     if not _has_reply(db, key, turn):
@@ -63,7 +63,7 @@ def set_comment(
     return changed.rowcount > 0
 
 
-def votes(db: sqlite3.Connection, key: ConversationKey, person: str) -> Mapping[int, Feedback]:
+def votes(db: Database, key: ConversationKey, person: str) -> Mapping[int, Feedback]:
     """See `FeedbackStore.votes`."""
     found = db.execute(
         "SELECT turn_id, vote, comment FROM conversations"
@@ -77,7 +77,7 @@ def votes(db: sqlite3.Connection, key: ConversationKey, person: str) -> Mapping[
     }
 
 
-def turn_of(db: sqlite3.Connection, key: ConversationKey, reply: str) -> int | None:
+def turn_of(db: Database, key: ConversationKey, reply: str) -> int | None:
     """See `FeedbackStore.turn_of`."""
     row = db.execute(
         "SELECT turn_id FROM messages JOIN conversations ON conversations.id = conversation_id"
@@ -88,12 +88,12 @@ def turn_of(db: sqlite3.Connection, key: ConversationKey, reply: str) -> int | N
     return None if row is None else int(row["turn_id"])
 
 
-def forget_votes(db: sqlite3.Connection, turn: int) -> None:
+def forget_votes(db: Database, turn: int) -> None:
     """The reply's text goes, and with it what people thought of it."""
     db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn,))
 
 
-def _has_reply(db: sqlite3.Connection, key: ConversationKey, turn: int) -> bool:
+def _has_reply(db: Database, key: ConversationKey, turn: int) -> bool:
     found = db.execute(
         "SELECT 1 FROM turns JOIN conversations ON conversations.id = turns.conversation_id"
         " WHERE turns.id = ? AND state IN ('concluded', 'done') AND content <> ''"
@@ -103,9 +103,7 @@ def _has_reply(db: sqlite3.Connection, key: ConversationKey, turn: int) -> bool:
     return found.fetchone() is not None
 
 
-def _put(
-    db: sqlite3.Connection, now: float, turn: int, person: str, vote: Vote, comment: str
-) -> None:
+def _put(db: Database, now: float, turn: int, person: str, vote: Vote, comment: str) -> None:
     db.execute(
         "INSERT INTO feedback (turn_id, person, vote, comment, created_at, updated_at)"
         " VALUES (:turn, :person, :vote, :comment, :now, :now)"
@@ -121,7 +119,7 @@ def _put(
     )
 
 
-def _delete(db: sqlite3.Connection, turn: int, person: str) -> None:
+def _delete(db: Database, turn: int, person: str) -> None:
     db.execute("DELETE FROM feedback WHERE turn_id = ? AND person = ?", (turn, person))
 
 
@@ -129,11 +127,11 @@ def _comment(text: str) -> str:
     return rows.storable(text.strip())[:MAX_COMMENT]
 
 
-class SqliteFeedback(Operations):
+class SqlFeedback(Operations):
     """Implements `bot.ports.feedback.FeedbackStore`."""
 
-    press = writes_at(press)
-    set_vote = writes_at(set_vote)
-    set_comment = writes_at(set_comment)
+    press = writes_at(press, lock=locks.by_key)
+    set_vote = writes_at(set_vote, lock=locks.by_key)
+    set_comment = writes_at(set_comment, lock=locks.by_key)
     turn_of = reads(turn_of)
     votes = reads(votes)

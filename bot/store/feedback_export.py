@@ -1,22 +1,15 @@
-"""Reads replies with their votes from a database, also while the bot runs, for the operator.
-
-Each reply is read in a separate transaction, so that a long export does not hold back the bot.
-"""
+"""Reads replies with their votes from a database, for the operator."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from bot.domain.conversations import Role
-from bot.domain.errors import StoreUnavailable
 from bot.domain.evaluation import Answer, Case, Rating, Speech
 from bot.domain.feedback import Vote
 from bot.store import rows
-from bot.store.errors import translate_errors
+from bot.store.database import Database, Row, marks
 from bot.store.views import COST
 
 MOST_MESSAGES = 500
@@ -52,23 +45,16 @@ class Selection:
     names: bool = False
 
 
-def read_cases(path: Path, selection: Selection) -> Iterator[Case]:
-    """The replies, oldest first. Raises StoreUnavailable."""
-    if not path.exists():
-        raise StoreUnavailable(f"There is no database at {path}.")
-    with (
-        translate_errors(path),
-        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db,
-    ):
-        db.row_factory = sqlite3.Row
-        statement = _RATED if selection.rated else _ENDED
-        for (turn,) in db.execute(statement, (selection.since,)).fetchall():
-            case = _read_case(db, turn, names=selection.names)
-            if case is not None:
-                yield case
+def read_cases(db: Database, selection: Selection) -> Iterator[Case]:
+    """The replies, oldest first."""
+    statement = _RATED if selection.rated else _ENDED
+    for (turn,) in db.execute(statement, (selection.since,)).fetchall():
+        case = _read_case(db, turn, names=selection.names)
+        if case is not None:
+            yield case
 
 
-def _read_case(db: sqlite3.Connection, turn: int, *, names: bool) -> Case | None:
+def _read_case(db: Database, turn: int, *, names: bool) -> Case | None:
     """None if the reply or its questions are gone."""
     row = db.execute(_REPLY, (turn,)).fetchone()
     if row is None:
@@ -99,7 +85,7 @@ def _read_case(db: sqlite3.Connection, turn: int, *, names: bool) -> Case | None
     )
 
 
-def _people(said: list[sqlite3.Row], *, names: bool) -> Mapping[str, str]:
+def _people(said: list[Row], *, names: bool) -> Mapping[str, str]:
     """What to call each author."""
     found = {each["author_id"]: each["author_name"] for each in said if each["author_id"]}
     if names:
@@ -107,11 +93,11 @@ def _people(said: list[sqlite3.Row], *, names: bool) -> Mapping[str, str]:
     return {person: f"person {number}" for number, person in enumerate(found, 1)}
 
 
-def _speech(row: sqlite3.Row, people: Mapping[str, str]) -> Speech:
+def _speech(row: Row, people: Mapping[str, str]) -> Speech:
     return Speech(Role(row["role"]), row["content"], people.get(row["author_id"], ""))
 
 
-def _answer(row: sqlite3.Row) -> Answer:
+def _answer(row: Row) -> Answer:
     begun, first, ended = row["claimed_at"], row["first_token_at"], row["concluded_at"]
     return Answer(
         text=row["content"],
@@ -123,16 +109,15 @@ def _answer(row: sqlite3.Row) -> Answer:
     )
 
 
-def _count_attachments(db: sqlite3.Connection, said: list[sqlite3.Row]) -> int:
-    marks = ", ".join("?" * len(said))
+def _count_attachments(db: Database, said: list[Row]) -> int:
     (count,) = db.execute(
-        f"SELECT count(*) FROM attachments WHERE message_id IN ({marks})",  # noqa: S608
+        f"SELECT count(*) FROM attachments WHERE message_id IN ({marks(said)})",  # noqa: S608
         [each["id"] for each in said],
     ).fetchone()
     return int(count)
 
 
-def _ratings(db: sqlite3.Connection, reply: sqlite3.Row, *, names: bool) -> Iterator[Rating]:
+def _ratings(db: Database, reply: Row, *, names: bool) -> Iterator[Rating]:
     found = db.execute(
         "SELECT vote, comment, updated_at, person, (SELECT author_name FROM messages"
         "  WHERE conversation_id = ? AND author_id = person ORDER BY id DESC LIMIT 1) AS name"

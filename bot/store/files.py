@@ -8,12 +8,16 @@ chunks, which are then deleted one by one.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator, Sequence
+
+from bot.store.database import Database, take_locks
 
 CHUNK_BYTES = 256 * 1024
 """The most that one commit writes of a file, so that other writes do not wait longer than for a
 few of their own kind (measured: docs/decisions/2026-11-29-attachments-in-chunks.md)."""
+
+STAGED_SECONDS = 86_400.0
+"""A file that another process has staged for longer is a dead one's. (Staging takes seconds.)"""
 
 FILE = 0  # the part that is the file itself
 END = 2**62  # above every part
@@ -25,8 +29,19 @@ def digest_of(data: bytes) -> str:
 
 
 # ── transitions ───────────────────────────────────────────────────────────────────────────────
-def ensure(db: sqlite3.Connection, now: float, digest: str, data: bytes) -> None:
+def take_lock(db: Database, digest: str) -> None:
+    """Let no other transaction add or remove the file; the triggers of a deletion take it, too."""
+    take_locks(db, lock_name(digest))
+
+
+def lock_name(digest: str) -> str:
+    """The name of the file's lock."""
+    return f"file/{digest}"
+
+
+def ensure(db: Database, now: float, digest: str, data: bytes) -> None:
     """Make the file complete; its attachment follows in the same transaction."""
+    take_lock(db, digest)
     if file_id(db, digest) is not None:
         return
     (file,) = db.execute(
@@ -37,10 +52,11 @@ def ensure(db: sqlite3.Connection, now: float, digest: str, data: bytes) -> None
     ensure_part(db, file, FILE, data)
 
 
-def ensure_part(db: sqlite3.Connection, file: int, part: int, data: bytes) -> None:
+def ensure_part(db: Database, file: int, part: int, data: bytes) -> None:
     """Write the chunks of a part that were not staged."""
     (stored,) = db.execute(
-        "SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE file_id = ? AND part = ?",
+        "SELECT CAST(coalesce(sum(length(data)), 0) AS BIGINT) FROM chunks"
+        " WHERE file_id = ? AND part = ?",
         (file, part),
     ).fetchone()
     if stored < len(data):
@@ -49,50 +65,51 @@ def ensure_part(db: sqlite3.Connection, file: int, part: int, data: bytes) -> No
 
 
 def stage_chunk(
-    db: sqlite3.Connection, now: float, digest: str, size: int, number: int, chunk: memoryview
+    db: Database, now: float, digest: str, size: int, number: int, chunk: memoryview
 ) -> None:
     """Write a chunk of a file that no attachment has yet."""
     (file,) = db.execute(
         "INSERT INTO files (digest, size, is_staged, created_at) VALUES (?, ?, 1, ?)"
-        " ON CONFLICT (digest) DO UPDATE SET digest = digest RETURNING id",
+        " ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING id",
         (digest, size, now),
     ).fetchall()[0]
     _insert_chunk(db, file, FILE, number, chunk)
 
 
-def stage_image_chunk(
-    db: sqlite3.Connection, digest: str, part: int, number: int, chunk: memoryview
-) -> None:
+def stage_image_chunk(db: Database, digest: str, part: int, number: int, chunk: memoryview) -> None:
     """Write a chunk of an image whose extract follows, if an attachment still has the file."""
     file = file_id(db, digest)
     if file is not None:
         _insert_chunk(db, file, part, number, chunk)
 
 
-def unstage(db: sqlite3.Connection, digests: Sequence[str]) -> None:
+def unstage(db: Database, digests: Sequence[str]) -> None:
     """Delete these files if they are staged."""
     db.executemany(
         "DELETE FROM files WHERE digest = ? AND is_staged = 1", [(digest,) for digest in digests]
     )
 
 
-def unstage_all(db: sqlite3.Connection) -> None:
-    """Delete the files that a dead process had staged."""
-    db.execute("DELETE FROM files WHERE is_staged = 1")
+def unstage_all(db: Database, *, before: float | None = None) -> None:
+    """Delete the files that a dead process had staged; with `before`, those begun before then."""
+    if before is None:
+        db.execute("DELETE FROM files WHERE is_staged = 1")
+    else:
+        db.execute("DELETE FROM files WHERE is_staged = 1 AND created_at < ?", (before,))
 
 
-def purge_chunk(db: sqlite3.Connection) -> None:
+def purge_chunk(db: Database) -> None:
     """Delete one chunk of the files that were discarded."""
     found = db.execute("SELECT file_id FROM discarded_files LIMIT 1").fetchone()
     if found is not None and not delete_chunk(db, found["file_id"], FILE, END):
         db.execute("DELETE FROM discarded_files WHERE file_id = ?", (found["file_id"],))
 
 
-def delete_chunk(db: sqlite3.Connection, file: int, first: int, end: int) -> bool:
+def delete_chunk(db: Database, file: int, first: int, end: int) -> bool:
     """Delete one chunk of the file's parts from `first` to before `end`; whether there was one."""
     deleted = db.execute(
-        "DELETE FROM chunks WHERE rowid = (SELECT rowid FROM chunks"
-        " WHERE file_id = ? AND part >= ? AND part < ? LIMIT 1)",
+        "DELETE FROM chunks WHERE (file_id, part, number) = (SELECT file_id, part, number"
+        " FROM chunks WHERE file_id = ? AND part >= ? AND part < ? LIMIT 1)",
         (file, first, end),
     )
     return deleted.rowcount > 0
@@ -105,17 +122,16 @@ def split(data: bytes) -> Iterator[memoryview]:
         yield view[start : start + CHUNK_BYTES]
 
 
-def _insert_chunk(
-    db: sqlite3.Connection, file: int, part: int, number: int, chunk: memoryview
-) -> None:
+def _insert_chunk(db: Database, file: int, part: int, number: int, chunk: memoryview) -> None:
     db.execute(
-        "INSERT OR IGNORE INTO chunks (file_id, part, number, data) VALUES (?, ?, ?, ?)",
+        "INSERT INTO chunks (file_id, part, number, data) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (file_id, part, number) DO NOTHING",
         (file, part, number, chunk),
     )
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
-def file_id(db: sqlite3.Connection, digest: str) -> int | None:
+def file_id(db: Database, digest: str) -> int | None:
     """The row id of a file that an attachment has."""
     row = db.execute(
         "SELECT id FROM files WHERE digest = ? AND is_staged = 0", (digest,)
@@ -123,13 +139,13 @@ def file_id(db: sqlite3.Connection, digest: str) -> int | None:
     return None if row is None else int(row["id"])
 
 
-def read(db: sqlite3.Connection, digest: str) -> bytes | None:
+def read(db: Database, digest: str) -> bytes | None:
     """The file's bytes; None if no attachment has it."""
     file = file_id(db, digest)
     return None if file is None else read_part(db, file, FILE)
 
 
-def read_part(db: sqlite3.Connection, file: int, part: int) -> bytes:
+def read_part(db: Database, file: int, part: int) -> bytes:
     """The bytes of one part of a file."""
     found = db.execute(
         "SELECT data FROM chunks WHERE file_id = ? AND part = ? ORDER BY number", (file, part)
@@ -137,7 +153,7 @@ def read_part(db: sqlite3.Connection, file: int, part: int) -> bytes:
     return b"".join(row["data"] for row in found)
 
 
-def next_part(db: sqlite3.Connection, digest: str) -> int:
+def next_part(db: Database, digest: str) -> int:
     """The first part number above all parts of the file."""
     (last,) = db.execute(
         "SELECT max(part) FROM chunks WHERE file_id = ?", (file_id(db, digest),)
@@ -145,6 +161,6 @@ def next_part(db: sqlite3.Connection, digest: str) -> int:
     return int(last or FILE) + 1
 
 
-def has_discarded(db: sqlite3.Connection) -> bool:
+def has_discarded(db: Database) -> bool:
     """Whether chunks of deleted files are left."""
     return db.execute("SELECT 1 FROM discarded_files LIMIT 1").fetchone() is not None

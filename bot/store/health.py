@@ -20,6 +20,8 @@ from bot.domain.health import Health
 from bot.domain.operation import StoreCall
 from bot.ports.clock import Clock
 from bot.ports.metrics import NO_OBSERVER, Observer
+from bot.store.database import Database
+from bot.store.locks import Locks, everything
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -28,36 +30,54 @@ T = TypeVar("T")
 PROBE_SECONDS = 3.0  # between probes; a failure is over when the last one is this long ago
 REMIND_SECONDS = 60.0  # between log lines during a failure
 
-# Damage lasts until a restart: that other pages can still be written proves nothing.
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# Damage lasts until a restart: that other pages can still be written proves nothing. PostgreSQL's
+# are those of bot.store.postgres.errors, which is not imported for SQLite.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, "XX001", "XX002")
+
+
+def write_user_version(db: Database) -> None:
+    """The smallest write that reaches the disk: a header field that Threadline does not use."""
+    db.execute("PRAGMA user_version = 0")
 
 
 class Runner(Protocol):
     """Runs a function on a database connection."""
 
-    async def run(self, function: Callable[[sqlite3.Connection], T], /) -> T:
-        """Return the function's result. Raises its errors, or StoreUnavailable."""
+    async def run(self, function: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
+        """Return the function's result. Raises its errors, or StoreUnavailable.
+
+        `lock` asks for what the function must have for itself, if it writes.
+        """
         ...
 
 
 class HealthMonitor:
-    """The state of the database at `path`, from the operations that failed and succeeded.
+    """The state of a database, from the operations that failed and succeeded.
 
+    `name` is what its errors call it: a path or an address. `probe` is the smallest write.
     `observer` hears how long each operation took.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, observer: Observer = NO_OBSERVER) -> None:
-        self._path, self._clock, self._observer = path, clock, observer
+    def __init__(
+        self,
+        name: Path | str,
+        *,
+        clock: Clock,
+        probe: Callable[[Database], None] = write_user_version,
+        observer: Observer = NO_OBSERVER,
+    ) -> None:
+        self._name, self._clock, self._write_something = name, clock, probe
+        self._observer = observer
         self._failing = asyncio.Event()
         self._problem = ""
         self._damaged = False
         self._since = self._last = self._reminded = 0.0
 
     def health(self) -> Health:
-        """Whether the database works now, for /healthz; does not reveal the path."""
+        """Whether the database works now, for /healthz; does not reveal where it is."""
         if not self._problem:
             return Health(ok=True)
-        return Health(ok=False, details={"trouble": self._problem.replace(f" {self._path}", "")})
+        return Health(ok=False, details={"trouble": self._problem.replace(f" {self._name}", "")})
 
     def failed(self, error: StoreUnavailable) -> None:
         """An operation failed."""
@@ -108,7 +128,7 @@ class HealthMonitor:
             await self._failing.wait()
             await self._clock.sleep(PROBE_SECONDS)
             with contextlib.suppress(StoreUnavailable):
-                await writer.run(_write_user_version)
+                await writer.run(self._write_something)
 
 
 class MonitoredRunner:
@@ -120,11 +140,11 @@ class MonitoredRunner:
         self._runner, self._monitor, self._writes = runner, monitor, writes
         self._clock, self._call = clock, StoreCall.WRITE if writes else StoreCall.READ
 
-    async def run(self, function: Callable[[sqlite3.Connection], T], /) -> T:
+    async def run(self, function: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
         """Run the function; see `Runner`."""
         began = self._clock.monotonic()
         try:
-            result = await self._runner.run(function)
+            result = await self._runner.run(function, lock=lock)
         except StoreUnavailable as error:
             self._monitor.failed(error)
             self._monitor.timed(self._call, began, failed=True)
@@ -133,8 +153,3 @@ class MonitoredRunner:
         if self._writes:
             self._monitor.worked()
         return result
-
-
-def _write_user_version(db: sqlite3.Connection) -> None:
-    """The smallest write that reaches the disk: a header field that Threadline does not use."""
-    db.execute("PRAGMA user_version = 0")

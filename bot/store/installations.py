@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from bot.domain.installations import Installation, SealedInstallation
-from bot.store.errors import translate_errors
+from bot.store.database import Database, Row
 from bot.store.operations import Operations, reads, writes, writes_at
 
 T = TypeVar("T")
@@ -22,16 +20,14 @@ T = TypeVar("T")
 MAX_STATES = 10_000
 """Installations that people may have begun at the same time; anyone can begin one."""
 
-BUSY_SECONDS = 5.0
-
 
 # ── installations ─────────────────────────────────────────────────────────────────────────────
-def list_installations(db: sqlite3.Connection, platform: str) -> Sequence[Installation]:
+def list_installations(db: Database, platform: str) -> Sequence[Installation]:
     """See `InstallationReader.list_installations`."""
     return [each.installation for each in list_sealed(db, platform)]
 
 
-def list_sealed(db: sqlite3.Connection, platform: str) -> Sequence[SealedInstallation]:
+def list_sealed(db: Database, platform: str) -> Sequence[SealedInstallation]:
     """See `InstallationReader.list_sealed`."""
     found = db.execute(
         "SELECT * FROM installations WHERE platform = ? ORDER BY name, workspace", (platform,)
@@ -39,7 +35,7 @@ def list_sealed(db: sqlite3.Connection, platform: str) -> Sequence[SealedInstall
     return [_from_row(row) for row in found]
 
 
-def read(db: sqlite3.Connection, platform: str, workspace: str) -> SealedInstallation | None:
+def read(db: Database, platform: str, workspace: str) -> SealedInstallation | None:
     """See `InstallationReader.read`."""
     row = db.execute(
         "SELECT * FROM installations WHERE platform = ? AND workspace = ?", (platform, workspace)
@@ -47,7 +43,7 @@ def read(db: sqlite3.Connection, platform: str, workspace: str) -> SealedInstall
     return None if row is None else _from_row(row)
 
 
-def save(db: sqlite3.Connection, installation: Installation, sealed: str) -> int:
+def save(db: Database, installation: Installation, sealed: str) -> int:
     """See `InstallationStore.save`."""
     row = db.execute(
         "INSERT INTO installations"
@@ -72,7 +68,7 @@ def save(db: sqlite3.Connection, installation: Installation, sealed: str) -> int
 
 
 def renew(
-    db: sqlite3.Connection,
+    db: Database,
     platform: str,
     workspace: str,
     *,
@@ -91,7 +87,7 @@ def renew(
 
 
 def record_problem(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     platform: str,
     workspace: str,
@@ -107,9 +103,7 @@ def record_problem(
     )
 
 
-def remove(
-    db: sqlite3.Connection, platform: str, workspace: str, *, installed_until: float
-) -> bool:
+def remove(db: Database, platform: str, workspace: str, *, installed_until: float) -> bool:
     """See `InstallationStore.remove`."""
     removed = db.execute(
         "DELETE FROM installations WHERE platform = ? AND workspace = ? AND installed_at <= ?",
@@ -118,7 +112,7 @@ def remove(
     return removed.rowcount > 0
 
 
-def _from_row(row: sqlite3.Row) -> SealedInstallation:
+def _from_row(row: Row) -> SealedInstallation:
     return SealedInstallation(
         Installation(
             platform=row["platform"],
@@ -136,9 +130,7 @@ def _from_row(row: sqlite3.Row) -> SealedInstallation:
 
 
 # ── states ────────────────────────────────────────────────────────────────────────────────────
-def issue_state(
-    db: sqlite3.Connection, now: float, platform: str, digest: str, *, expires_at: float
-) -> None:
+def issue_state(db: Database, now: float, platform: str, digest: str, *, expires_at: float) -> None:
     """See `InstallationStore.issue_state`."""
     db.execute("DELETE FROM install_states WHERE expires_at <= ?", (now,))
     db.execute(
@@ -152,7 +144,7 @@ def issue_state(
     )
 
 
-def consume_state(db: sqlite3.Connection, now: float, platform: str, digest: str) -> bool:
+def consume_state(db: Database, now: float, platform: str, digest: str) -> bool:
     """See `InstallationStore.consume_state`."""
     found = db.execute(
         "DELETE FROM install_states WHERE digest = ? AND platform = ? RETURNING expires_at",
@@ -162,9 +154,7 @@ def consume_state(db: sqlite3.Connection, now: float, platform: str, digest: str
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-def workspaces_of(
-    db: sqlite3.Connection, platform: str, channel: str, thread: str
-) -> Sequence[str]:
+def workspaces_of(db: Database, platform: str, channel: str, thread: str) -> Sequence[str]:
     """See `InstallationStore.workspaces_of`. `platform` alone is no prefix of an index, so the
     installed workspaces are joined: there are few.
     """
@@ -179,7 +169,7 @@ def workspaces_of(
     return [row["workspace"] for row in found]
 
 
-class SqliteInstallations(Operations):
+class SqlInstallations(Operations):
     """Implements `bot.ports.installations.InstallationStore`."""
 
     list_installations = reads(list_installations)
@@ -195,44 +185,43 @@ class SqliteInstallations(Operations):
 
 
 # ── beside a running bot ──────────────────────────────────────────────────────────────────────
+Opener = Callable[[], AbstractContextManager[Database]]
+
+
 class InstallationsBeside:
-    """Implements `bot.ports.installations.InstallationReader` on the database at `path`, also while
-    the bot runs. There are none without a database, or in one from before 0014.
+    """Implements `InstallationReader` for commands, also while the bot runs.
+
+    `reading` and `writing` open the database (`bot.store.open_store`) and raise StoreUnavailable.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, *, reading: Opener, writing: Opener) -> None:
+        self._reading, self._writing = reading, writing
 
     async def list_installations(self, platform: str) -> Sequence[Installation]:
         """See the port."""
-        return await asyncio.to_thread(self._run, lambda db: list_installations(db, platform), [])
+        return await asyncio.to_thread(
+            _run, self._reading, lambda db: list_installations(db, platform)
+        )
 
     async def list_sealed(self, platform: str) -> Sequence[SealedInstallation]:
         """See the port."""
-        return await asyncio.to_thread(self._run, lambda db: list_sealed(db, platform), [])
+        return await asyncio.to_thread(_run, self._reading, lambda db: list_sealed(db, platform))
 
     async def read(self, platform: str, workspace: str) -> SealedInstallation | None:
         """See the port."""
-        return await asyncio.to_thread(self._run, lambda db: read(db, platform, workspace), None)
+        return await asyncio.to_thread(
+            _run, self._reading, lambda db: read(db, platform, workspace)
+        )
 
     async def remove(self, platform: str, workspace: str, *, installed_until: float) -> bool:
         """See `InstallationStore.remove`: one short write; the bot's next commit waits for it."""
         return await asyncio.to_thread(
-            self._run,
+            _run,
+            self._writing,
             lambda db: remove(db, platform, workspace, installed_until=installed_until),
-            False,
-            "rw",
         )
 
-    def _run(self, operation: Callable[[sqlite3.Connection], T], default: T, mode: str = "ro") -> T:
-        if not self._path.exists():
-            return default
-        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
-        with (
-            translate_errors(self._path),
-            closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as db,
-            db,
-        ):
-            db.row_factory = sqlite3.Row
-            known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'installations'")
-            return operation(db) if known.fetchone() is not None else default
+
+def _run(opener: Opener, operation: Callable[[Database], T]) -> T:
+    with opener() as db:
+        return operation(db)

@@ -14,12 +14,12 @@ from bot.domain.records import (
     RecordScope,
     Unchanged,
 )
-from bot.store import attachment_contents, record_edits, views
+from bot.store import attachment_contents, locks, record_edits, views
 from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
 
-class SqliteLibrary(FileOperations):
+class SqlLibrary(FileOperations):
     """Implements `bot.ports.library.Library`."""
 
     find = reads(views.find)
@@ -76,11 +76,11 @@ class SqliteLibrary(FileOperations):
     async def _message(self, number: int | None) -> MessageRecord | None:
         return None if number is None else await self._by_number(number)
 
-    _create = writes_at(record_edits.create)
-    _update = writes_at(record_edits.update)
-    _add = writes_at(record_edits.add)
-    _change = writes_at(record_edits.change)
-    _delete = writes(record_edits.delete)
-    _erase = writes_at(record_edits.erase)
+    _create = writes_at(record_edits.create, lock=locks.by_new)
+    _update = writes_at(record_edits.update, lock=locks.by_uid)
+    _add = writes_at(record_edits.add, lock=locks.by_id)
+    _change = writes_at(record_edits.change, lock=locks.by_id)
+    _delete = writes(record_edits.delete, lock=locks.by_uid)
+    _erase = writes_at(record_edits.erase, lock=locks.by_id)
     _by_key = reads(views.by_key)
     _by_number = reads(views.message)

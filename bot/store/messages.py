@@ -8,19 +8,19 @@ most one.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.conversations import Visibility
 from bot.domain.inbox import Accepted, Address, Incoming, Receipt
 from bot.store import attachment_rows, rows
+from bot.store.database import Database
 
 NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line in a list
 
 
 def accept(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     incoming: Incoming,
     backlog: Sequence[Incoming] = (),
@@ -50,14 +50,14 @@ class _Target:
     withheld: bool = False
 
 
-def _known(db: sqlite3.Connection, source: str) -> Accepted | None:
+def _known(db: Database, source: str) -> Accepted | None:
     row = db.execute(
         "SELECT conversation_id, turn_id FROM messages WHERE source = ?", (source,)
     ).fetchone()
     return None if row is None else Accepted(Receipt.KNOWN, row["conversation_id"], row["turn_id"])
 
 
-def _is_deleted(db: sqlite3.Connection, source: str) -> bool:
+def _is_deleted(db: Database, source: str) -> bool:
     """Whether the message's deletion arrived before the message."""
     found = db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,))
     return found.fetchone() is not None
@@ -65,7 +65,7 @@ def _is_deleted(db: sqlite3.Connection, source: str) -> bool:
 
 # ── the two ways in ───────────────────────────────────────────────────────────────────────────
 def _begin(
-    db: sqlite3.Connection,
+    db: Database,
     incoming: Incoming,
     backlog: Sequence[Incoming],
     now: float,
@@ -81,13 +81,13 @@ def _begin(
     return accepted
 
 
-def _add(db: sqlite3.Connection, target: _Target, incoming: Incoming) -> Accepted:
+def _add(db: Database, target: _Target, incoming: Incoming) -> Accepted:
     # A conversation that was private once stays private: its older messages must not become public.
     db.execute(
         "UPDATE conversations SET updated_at = ?,"
         " name = CASE WHEN name = '' THEN ? ELSE name END,"  # created without a message, by the API
         " visibility = CASE WHEN ? = 'private' THEN 'private' ELSE visibility END,"
-        " shared = max(shared, ifnull(began_by_id <> ?, 0)) WHERE id = ?",
+        " shared = CASE WHEN began_by_id <> ? THEN 1 ELSE shared END WHERE id = ?",
         (
             target.now,
             name_of(incoming.text),
@@ -102,14 +102,14 @@ def _add(db: sqlite3.Connection, target: _Target, incoming: Incoming) -> Accepte
     return _ask(db, target, incoming)
 
 
-def _ask(db: sqlite3.Connection, target: _Target, incoming: Incoming) -> Accepted:
+def _ask(db: Database, target: _Target, incoming: Incoming) -> Accepted:
     turn = waiting_turn(db, target.conversation, target.epoch, target.now)
     _insert(db, target, incoming, kind="question", turn=turn)
     return Accepted(Receipt.QUESTION, target.conversation, turn)
 
 
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────
-def _create(db: sqlite3.Connection, incoming: Incoming, now: float) -> int:
+def _create(db: Database, incoming: Incoming, now: float) -> int:
     key, author = incoming.key, incoming.author
     values = {
         "platform": key.platform,
@@ -133,7 +133,7 @@ def name_of(text: str) -> str:
     return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
 
 
-def waiting_turn(db: sqlite3.Connection, conversation: int, epoch: int, now: float) -> int:
+def waiting_turn(db: Database, conversation: int, epoch: int, now: float) -> int:
     """The conversation's waiting turn; creates it if there is none."""
     row = db.execute(
         "SELECT id FROM turns WHERE conversation_id = ? AND state = 'waiting'", (conversation,)
@@ -150,7 +150,7 @@ def waiting_turn(db: sqlite3.Connection, conversation: int, epoch: int, now: flo
 
 
 def _insert(
-    db: sqlite3.Connection, target: _Target, incoming: Incoming, *, kind: str, turn: int | None
+    db: Database, target: _Target, incoming: Incoming, *, kind: str, turn: int | None
 ) -> None:
     values = {
         "conversation_id": target.conversation,

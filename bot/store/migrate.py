@@ -57,12 +57,15 @@ class MigrationStatus:
     pending: tuple[str, ...]
 
 
-def load(directory: Path) -> tuple[Migration, ...]:
-    """The files of `directory`, in order. Raises MigrationError if they are not 0001, 0002, …"""
+def load(directory: Path, *, first: int = 1) -> tuple[Migration, ...]:
+    """The files of `directory`, in order.
+
+    Raises MigrationError if they are not numbered from `first` without gaps.
+    """
     found = tuple(_read(path) for path in sorted(directory.glob("*.sql")))
     if not found:
         raise MigrationError(f"There are no migrations in {directory}: reinstall Threadline.")
-    for expected, migration in enumerate(found, start=1):
+    for expected, migration in enumerate(found, start=first):
         if migration.number != expected:
             raise MigrationError(
                 f"The migrations in {directory} are not numbered consecutively: {migration.name} "
@@ -189,16 +192,23 @@ def _refuse_transactions(action: int, *_: str | None) -> int:
 
 def _verified(db: sqlite3.Connection, path: Path, files: Sequence[Migration]) -> int:
     """How many files have been applied. Raises MigrationError if they differ from the table's."""
-    rows = _ledger(db)
+    return verify(_ledger(db), files, name=str(path))
+
+
+def verify(rows: Sequence[tuple[int, str, str]], files: Sequence[Migration], *, name: str) -> int:
+    """How many of `files` the ledger's rows (number, name, sha256) say were applied.
+
+    Raises MigrationError if a row differs from its file, or has none. `name` is the database's.
+    """
     if len(rows) > len(files):
         raise MigrationError(
-            f"{path} was written by a newer Threadline (it has {rows[-1][1]}): "
+            f"{name} was written by a newer Threadline (it has {rows[-1][1]}): "
             "install that version, or restore a backup from before the update."
         )
-    for (number, name, sha256), step in zip(rows, files, strict=False):
+    for (number, applied, sha256), step in zip(rows, files, strict=False):
         if (number, sha256) != (step.number, step.sha256):
             raise MigrationError(
-                f"{step.name} is not what was applied to {path} as {name}: restore the released "
+                f"{step.name} is not what was applied to {name} as {applied}: restore the released "
                 "file, and put the change into a new migration."
             )
     return len(rows)

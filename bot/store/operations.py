@@ -1,16 +1,18 @@
-"""Makes the store's async methods from functions of an SQLite connection.
+"""Makes the store's async methods from functions of a database.
 
 The port has an operation's contract, and one function has its SQL. A line such as
-`conclude = writes_at(turns.conclude)` makes a method with the function's parameters and result.
+`conclude = writes_at(turns.conclude, lock=locks.by_fence)` makes a method with the function's
+parameters and result; the rule says what the transition must have for itself.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bot.ports.clock import Clock
+from bot.store import locks
+from bot.store.database import Database
 from bot.store.health import Runner
 
 P = ParamSpec("P")
@@ -20,6 +22,9 @@ T = TypeVar("T")
 class Operations:
     """A class whose methods run on the database's connections."""
 
+    process: str | None = None
+    """The process's id, for what it holds; None where no other process shares the database."""
+
     def __init__(self, *, writer: Runner, readers: Runner, clock: Clock) -> None:
         self._write, self._read = writer.run, readers.run
         self._clock = clock
@@ -28,8 +33,8 @@ class Operations:
 Method = Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]]
 
 
-def reads(query: Callable[Concatenate[sqlite3.Connection, P], T]) -> Method[P, T]:
-    """A method that runs `query` on a read-only connection."""
+def reads(query: Callable[Concatenate[Database, P], T]) -> Method[P, T]:
+    """A method that runs `query`: all its statements see the database at one moment."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._read(lambda db: query(db, *args, **kwargs))
@@ -37,20 +42,32 @@ def reads(query: Callable[Concatenate[sqlite3.Connection, P], T]) -> Method[P, T
     return method
 
 
-def writes(transition: Callable[Concatenate[sqlite3.Connection, P], T]) -> Method[P, T]:
+def writes(
+    transition: Callable[Concatenate[Database, P], T], *, lock: locks.LockRule = locks.everything
+) -> Method[P, T]:
     """A method that runs `transition` as one transaction."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._write(lambda db: transition(db, *args, **kwargs))
+        asked = _asked(lock, *args, **kwargs)
+        return await self._write(lambda db: transition(db, *args, **kwargs), lock=asked)
 
     return method
 
 
-def writes_at(transition: Callable[Concatenate[sqlite3.Connection, float, P], T]) -> Method[P, T]:
+def writes_at(
+    transition: Callable[Concatenate[Database, float, P], T],
+    *,
+    lock: locks.LockRule = locks.everything,
+) -> Method[P, T]:
     """As `writes`; the transition's second parameter is the time of the call, in Unix seconds."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
         now = self._clock.time()
-        return await self._write(lambda db: transition(db, now, *args, **kwargs))
+        asked = _asked(lock, *args, **kwargs)
+        return await self._write(lambda db: transition(db, now, *args, **kwargs), lock=asked)
 
     return method
+
+
+def _asked(rule: locks.LockRule, *args: Any, **kwargs: Any) -> locks.Locks:
+    return lambda locker: rule(locker, *args, **kwargs)

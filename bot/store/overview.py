@@ -5,7 +5,6 @@ SQL that SQLite and PostgreSQL share, for a connection that only reads, also bes
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 
 from bot.domain.conversations import Conversation, ConversationKey
@@ -13,6 +12,7 @@ from bot.domain.overview import ConversationFilter, ListedConversation
 from bot.domain.spending import NEARLY_SPENT
 from bot.domain.status import BudgetPeriod, BudgetStatus, TurnStatus
 from bot.store import rows
+from bot.store.database import Database, Row
 
 PAGE = 200
 """Conversations that are read at a time: words are found in names here, because SQLite's lower()
@@ -53,8 +53,8 @@ LIMIT ?
 """
 _SUMS = """
 SELECT budget, period, count(*) AS accounts, max(tokens) AS tokens, max(cost) AS cost,
-    sum(CASE WHEN tokens >= :tokens THEN 1 ELSE 0 END) AS by_tokens,
-    sum(CASE WHEN cost >= :cost THEN 1 ELSE 0 END) AS by_cost
+    CAST(sum(CASE WHEN tokens >= :tokens THEN 1 ELSE 0 END) AS BIGINT) AS by_tokens,
+    CAST(sum(CASE WHEN cost >= :cost THEN 1 ELSE 0 END) AS BIGINT) AS by_cost
 FROM budget_sums
 WHERE budget = :budget AND period = :period
 GROUP BY budget, period
@@ -62,9 +62,7 @@ GROUP BY budget, period
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-def conversations(
-    db: sqlite3.Connection, wanted: ConversationFilter, limit: int
-) -> list[ListedConversation]:
+def conversations(db: Database, wanted: ConversationFilter, limit: int) -> list[ListedConversation]:
     """Up to `limit` conversations, the one with the latest activity first."""
     found: list[ListedConversation] = []
     for row in _matching(db, wanted):
@@ -74,7 +72,7 @@ def conversations(
     return found
 
 
-def _matching(db: sqlite3.Connection, wanted: ConversationFilter) -> Iterator[sqlite3.Row]:
+def _matching(db: Database, wanted: ConversationFilter) -> Iterator[Row]:
     before, before_id = 1e18, 0
     while True:
         page = db.execute(
@@ -95,7 +93,7 @@ def _matching(db: sqlite3.Connection, wanted: ConversationFilter) -> Iterator[sq
         before, before_id = page[-1]["updated_at"], page[-1]["id"]
 
 
-def _listed(db: sqlite3.Connection, row: sqlite3.Row) -> ListedConversation:
+def _listed(db: Database, row: Row) -> ListedConversation:
     (messages,) = db.execute(_MESSAGES, (row["id"],)).fetchall()[0]
     turn = db.execute(_NEWEST_TURN, (row["id"],)).fetchone()
     return ListedConversation(
@@ -112,7 +110,7 @@ def _listed(db: sqlite3.Connection, row: sqlite3.Row) -> ListedConversation:
     )
 
 
-def find(db: sqlite3.Connection, name: str, limit: int = 10) -> Sequence[tuple[str, Conversation]]:
+def find(db: Database, name: str, limit: int = 10) -> Sequence[tuple[str, Conversation]]:
     """Conversations by their key (PLATFORM/WORKSPACE/CHANNEL/THREAD), or by the beginning of their
     public id, each with that id.
     """
@@ -132,7 +130,7 @@ def find(db: sqlite3.Connection, name: str, limit: int = 10) -> Sequence[tuple[s
 
 
 # ── status ────────────────────────────────────────────────────────────────────────────────────
-def list_unfinished_turns(db: sqlite3.Connection, limit: int) -> list[TurnStatus]:
+def list_unfinished_turns(db: Database, limit: int) -> list[TurnStatus]:
     """The oldest turns that are waiting, running, or concluded and not shown completely."""
     return [
         TurnStatus(row["id"], row["platform"], row["state"], row["attempt"], row["created_at"])
@@ -140,14 +138,14 @@ def list_unfinished_turns(db: sqlite3.Connection, limit: int) -> list[TurnStatus
     ]
 
 
-def budget_statuses(db: sqlite3.Connection, budgets: Sequence[BudgetPeriod]) -> list[BudgetStatus]:
+def budget_statuses(db: Database, budgets: Sequence[BudgetPeriod]) -> list[BudgetStatus]:
     """How far budgets are used, the most used first; without those of which nothing is used."""
     found = [_budget_status(db, budget) for budget in budgets]
     used = [status for status in found if status is not None]
     return sorted(used, key=lambda status: -status.highest)
 
 
-def _budget_status(db: sqlite3.Connection, budget: BudgetPeriod) -> BudgetStatus | None:
+def _budget_status(db: Database, budget: BudgetPeriod) -> BudgetStatus | None:
     nearly = max(1, round(budget.limit * NEARLY_SPENT))
     values = {"budget": budget.name, "period": budget.span, "tokens": nearly, "cost": nearly}
     row = db.execute(_SUMS, values).fetchone()

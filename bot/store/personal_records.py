@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 from bot.domain.privacy import ERASED, Erasure, Person, erased_name
 from bot.ports.audit import BY_PAGE_ADMINS
 from bot.store import spending
+from bot.store.database import Database
 
 
-def erase_rest(db: sqlite3.Connection, now: float, person: Person, erasure: Erasure) -> None:
+def erase_rest(db: Database, now: float, person: Person, erasure: Erasure) -> None:
     """Erase the person from the audit, rules and refusals, and record that the erasure is done."""
     at = {"platform": person.platform, "id": person.id, "name": erased_name(erasure.id)}
     workspaces = _covered(db, person)
@@ -23,17 +23,20 @@ def erase_rest(db: sqlite3.Connection, now: float, person: Person, erasure: Eras
     )
     # These entries have the place that was read, on any platform; "" is all of them.
     db.execute(
-        "UPDATE audit SET actor = iif(actor = :id, :name, actor),"  # noqa: S608 - our words
-        " subject = iif(subject = :id AND platform = '', :name, subject),"
-        " workspace = iif(workspace = :id AND platform = '', :name, workspace)"
+        "UPDATE audit SET actor = CASE WHEN actor = :id THEN :name ELSE actor END,"  # noqa: S608
+        " subject = CASE WHEN subject = :id AND platform = '' THEN :name ELSE subject END,"
+        " workspace = CASE WHEN workspace = :id AND platform = '' THEN :name ELSE workspace END"
         " WHERE :id IN (actor, subject, workspace)"
         f" AND action IN ({', '.join(repr(action) for action in BY_PAGE_ADMINS)})",
         at,
     )
-    db.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?)", (erasure.id, now))
+    db.execute(
+        "INSERT INTO erasures (id, applied_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
+        (erasure.id, now),
+    )
 
 
-def _covered(db: sqlite3.Connection, person: Person) -> list[str]:
+def _covered(db: Database, person: Person) -> list[str]:
     """The workspaces in which a table may name the person."""
     tables = ("conversations", "audit", "refusals_told", "policy_overrides", "usage_by_day")
     found = {
@@ -54,7 +57,7 @@ def _covered(db: sqlite3.Connection, person: Person) -> list[str]:
     return [each for each in found | {person.id} if person.covers(each)]
 
 
-def _erase_records(db: sqlite3.Connection, at: dict[str, str]) -> None:
+def _erase_records(db: Database, at: dict[str, str]) -> None:
     place = " WHERE platform = :platform AND workspace = :workspace"
     spending.forget_person(db, at["platform"], at["workspace"], at["id"])
     if at["workspace"] == at["id"]:  # the page has a workspace for each person
@@ -73,15 +76,15 @@ def _erase_records(db: sqlite3.Connection, at: dict[str, str]) -> None:
         at,
     )
     db.execute(
-        "UPDATE audit SET actor = iif(actor = :id, :name, actor),"  # noqa: S608 - ours
-        " subject = iif(subject = :id, :name, subject),"
-        f" workspace = iif(workspace = :id, :name, workspace) {place}"
+        "UPDATE audit SET actor = CASE WHEN actor = :id THEN :name ELSE actor END,"  # noqa: S608
+        " subject = CASE WHEN subject = :id THEN :name ELSE subject END,"
+        f" workspace = CASE WHEN workspace = :id THEN :name ELSE workspace END {place}"
         " AND :id IN (actor, subject, workspace)",
         at,
     )
 
 
-def people(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+def people(db: Database) -> Iterator[tuple[str, str]]:
     """Everyone whose id the database has: platforms and ids."""
     found = db.execute(
         "SELECT DISTINCT platform, author_id AS id FROM messages"
@@ -102,7 +105,8 @@ def people(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
         " UNION SELECT platform, substr(rest, 1, instr(rest, '/') - 1) FROM ("
         "  SELECT substr(source, 1, instr(source, '/') - 1) AS platform,"
         "  substr(source, instr(source, '/') + 1) AS rest"
-        "  FROM (SELECT source FROM commands UNION SELECT source FROM tombstones))"
+        "  FROM (SELECT source FROM commands UNION SELECT source FROM tombstones) AS sources"
+        "  WHERE instr(source, '/') > 0) AS named WHERE instr(rest, '/') > 0"
     )
     for row in found.fetchall():
         if row["id"] and row["id"] != ERASED and not row["id"].startswith("erased:"):

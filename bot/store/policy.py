@@ -5,19 +5,19 @@ Invariant: a value, the record of its command and its line in the audit are one 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.policy import Override, OverrideName
 from bot.store import audit
 from bot.store.commands import record_command
+from bot.store.database import Database
 from bot.store.operations import Operations, reads, writes_at
 
 _PLACE = "platform = ? AND workspace = ? AND channel = ?"
 
 
-def list_overrides(db: sqlite3.Connection) -> Sequence[Override]:
+def list_overrides(db: Database) -> Sequence[Override]:
     """See `PolicyStore.list_overrides`."""
     rows = db.execute("SELECT * FROM policy_overrides ORDER BY platform, workspace, channel, name")
     return [
@@ -33,7 +33,7 @@ def list_overrides(db: sqlite3.Connection) -> Sequence[Override]:
 
 
 def set_override(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     channel: ConversationKey,
     name: OverrideName,
@@ -56,9 +56,12 @@ def set_override(
         )
     else:
         db.execute(
-            "INSERT OR REPLACE INTO policy_overrides"
+            "INSERT INTO policy_overrides"
             " (platform, workspace, channel, name, value, set_by, set_by_name, set_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (platform, workspace, channel, name) DO UPDATE SET"
+            " value = excluded.value, set_by = excluded.set_by,"
+            " set_by_name = excluded.set_by_name, set_at = excluded.set_at",
             (*place, name.value, value, by.id, by.name, now),
         )
     before = earlier["value"] if earlier is not None else None
@@ -67,7 +70,7 @@ def set_override(
     return None if value is None else Override(channel, name, value, by, now)
 
 
-class SqlitePolicy(Operations):
+class SqlPolicy(Operations):
     """Implements `bot.ports.policy.PolicyStore`."""
 
     list_overrides = reads(list_overrides)

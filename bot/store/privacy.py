@@ -17,15 +17,8 @@ from bot.store.purge import Purger
 _TRIES, _PAUSE_SECONDS = 5, 1.0
 
 
-class SqlitePrivacy(Operations):
-    """Implements `bot.ports.privacy.PrivacyStore`."""
-
-    def __init__(
-        self, *, path: Path, writer: Runner, readers: Runner, clock: Clock, purger: Purger
-    ) -> None:
-        super().__init__(writer=writer, readers=readers, clock=clock)
-        self._path, self._purger = path, purger
-        self._list = erasure_list.ErasureList(path)
+class SqlPrivacy(Operations):
+    """Implements `bot.ports.privacy.PrivacyStore`, but for the list of erasures."""
 
     conversations_of = reads(erasure.conversations_of)
     names_of = reads(erasure.names_of)
@@ -40,6 +33,29 @@ class SqlitePrivacy(Operations):
     pin = writes(retention.pin)
     export_person = reads(export.export_person)
     export_messages = reads(export.export_messages)
+
+    def was_erased(self, incoming: Incoming) -> bool:
+        """Whether a message is older than the erasure of its author. Raises StoreError."""
+        raise NotImplementedError
+
+    async def list_erasure(self, person: Person) -> Erasure:
+        """See the port."""
+        raise NotImplementedError
+
+    async def overwrite(self) -> bool:
+        """See the port."""
+        raise NotImplementedError
+
+
+class SqlitePrivacy(SqlPrivacy):
+    """The list of erasures is a file beside the database."""
+
+    def __init__(
+        self, *, path: Path, writer: Runner, readers: Runner, clock: Clock, purger: Purger
+    ) -> None:
+        super().__init__(writer=writer, readers=readers, clock=clock)
+        self._path, self._purger = path, purger
+        self._list = erasure_list.ErasureList(path)
 
     def was_erased(self, incoming: Incoming) -> bool:
         """Whether a message is older than the erasure of its author. Raises StoreError."""

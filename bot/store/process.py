@@ -6,13 +6,12 @@ process held; a process that ends normally holds none.
 
 from __future__ import annotations
 
-import sqlite3
-
 from bot.domain.turns import LONE_DEATHS_FROM, SUSPECT_DEATHS, Death, Fence, Suspect
 from bot.store import spending
+from bot.store.database import Database
 
 
-def record_start(db: sqlite3.Connection) -> Death | None:
+def record_start(db: Database) -> Death | None:
     """Record a start. Counts the previous process's death, and returns it, if it died.
 
     What it had reserved for requests to models is settled by estimate.
@@ -29,7 +28,7 @@ def record_start(db: sqlite3.Connection) -> Death | None:
     return Death(running) if alive else None
 
 
-def _count(db: sqlite3.Connection, running: int) -> None:
+def _count(db: Database, running: int) -> None:
     """Count a death for the turns that were held; with none held, no turn was the cause."""
     if not running:
         db.execute(
@@ -37,29 +36,43 @@ def _count(db: sqlite3.Connection, running: int) -> None:
         )
         return
     db.execute(
-        "UPDATE turns SET lone_deaths = lone_deaths + (:running = 1 AND deaths >= :from),"
+        "UPDATE turns SET lone_deaths = lone_deaths"
+        " + CASE WHEN ? = 1 AND deaths >= ? THEN 1 ELSE 0 END,"
         " deaths = deaths + 1 WHERE state <> 'done' AND held = 1",
-        {"running": running, "from": LONE_DEATHS_FROM},
+        (running, LONE_DEATHS_FROM),
     )
 
 
-def record_shutdown(db: sqlite3.Connection) -> None:
+def record_shutdown(db: Database, process: str | None = None) -> None:
+    """`process` is the one that ends where several share the database: others still hold turns."""
+    if process is not None:
+        db.execute(
+            "UPDATE turns SET held = 0 WHERE state <> 'done' AND held = 1 AND holder = ?",
+            (process,),
+        )
+        return
     _release(db)
     db.execute("UPDATE process SET alive = 0")
 
 
-def _release(db: sqlite3.Connection) -> None:
+def _release(db: Database) -> None:
     db.execute("UPDATE turns SET held = 0 WHERE state <> 'done' AND held = 1")
 
 
-def hold(db: sqlite3.Connection, fence: Fence, *, held: bool = True) -> None:
+def hold(db: Database, fence: Fence, *, held: bool = True) -> None:
     db.execute(
         "UPDATE turns SET held = ? WHERE id = ? AND attempt = ? AND state <> 'done'",
         (held, fence.turn, fence.attempt),
     )
+    if not held:  # another process may have what the turn waits for
+        db.execute(
+            "UPDATE turns SET holder = NULL, lease_until = NULL"
+            " WHERE id = ? AND attempt = ? AND state <> 'done'",
+            (fence.turn, fence.attempt),
+        )
 
 
-def suspects(db: sqlite3.Connection) -> list[Suspect]:
+def suspects(db: Database) -> list[Suspect]:
     found = db.execute(
         "SELECT conversation_id, id, deaths, lone_deaths FROM turns"
         " WHERE state <> 'done' AND (deaths >= ? OR lone_deaths > 0) ORDER BY id",

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from bot.domain.errors import StoreUnavailable
-from bot.store import files
+from bot.store import files, locks
 from bot.store.health import Runner
 
 
@@ -30,7 +30,7 @@ class Purger:
     async def finish(self) -> None:
         """Delete what is left now. Raises StoreUnavailable."""
         while await self._read(files.has_discarded):
-            await self._write(files.purge_chunk)
+            await self._write(files.purge_chunk, lock=locks.by_purge)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -52,4 +52,4 @@ class Purger:
             closing = self._closing  # before the last round, which sees all deletions
             with suppress(StoreUnavailable):
                 while await self._read(files.has_discarded):
-                    await self._write(files.purge_chunk)
+                    await self._write(files.purge_chunk, lock=locks.by_purge)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from bot.domain.conversations import Conversation, ConversationKey, Message
 from bot.store import rows
+from bot.store.database import Database
 
 
-def list_unfinished(db: sqlite3.Connection, platform: str) -> list[int]:
-    # CROSS JOIN makes SQLite start from the few unfinished turns instead of all conversations.
+def list_unfinished(db: Database, platform: str, process: str | None = None) -> list[int]:
+    # An expression instead of the column makes SQLite start from the few unfinished turns, not from
+    # all conversations of the platform.
     found = db.execute(
         "SELECT conversation_id FROM turns"
-        " CROSS JOIN conversations ON conversations.id = conversation_id"
-        " WHERE state <> 'done' AND platform = ? GROUP BY conversation_id ORDER BY min(turns.id)",
-        (platform,),
+        " JOIN conversations ON conversations.id = conversation_id"
+        " WHERE state <> 'done' AND platform || '' = ?"
+        " AND (holder IS NULL OR holder = ?) GROUP BY conversation_id ORDER BY min(turns.id)",
+        (platform, process),
     )
     return [row["conversation_id"] for row in found]
+
+
+def is_busy(db: Database, conversation: int) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM turns WHERE conversation_id = ? AND state <> 'done' LIMIT 1", (conversation,)
+    )
+    return found.fetchone() is not None
 
 
 _MESSAGES = (
@@ -30,7 +38,7 @@ _MESSAGES = (
 
 
 def history(
-    db: sqlite3.Connection, conversation: int, epoch: int, before: int, limit: int, start: int = 0
+    db: Database, conversation: int, epoch: int, before: int, limit: int, start: int = 0
 ) -> list[Message]:
     found = db.execute(
         f"{_MESSAGES} ORDER BY idx DESC LIMIT ?", (conversation, epoch, start, before, limit)
@@ -39,7 +47,7 @@ def history(
 
 
 def history_from(
-    db: sqlite3.Connection, conversation: int, epoch: int, start: int, before: int, limit: int
+    db: Database, conversation: int, epoch: int, start: int, before: int, limit: int
 ) -> list[Message]:
     found = db.execute(
         f"{_MESSAGES} ORDER BY idx LIMIT ?",
@@ -48,12 +56,12 @@ def history_from(
     return [rows.message_from(row) for row in found]
 
 
-def find(db: sqlite3.Connection, key: ConversationKey) -> Conversation | None:
+def find(db: Database, key: ConversationKey) -> Conversation | None:
     row = rows.find(db, key)
     return None if row is None else rows.conversation_from(row)
 
 
-def conversation_of(db: sqlite3.Connection, source: str) -> Conversation | None:
+def conversation_of(db: Database, source: str) -> Conversation | None:
     row = db.execute(
         "SELECT conversations.* FROM conversations WHERE id = coalesce("
         " (SELECT conversation_id FROM messages WHERE source = :source),"
@@ -64,9 +72,7 @@ def conversation_of(db: sqlite3.Connection, source: str) -> Conversation | None:
     return None if row is None else rows.conversation_from(row)
 
 
-def recent(
-    db: sqlite3.Connection, place: ConversationKey, author: str, limit: int
-) -> list[Conversation]:
+def recent(db: Database, place: ConversationKey, author: str, limit: int) -> list[Conversation]:
     """See `Store.recent`. Scans the channel's conversations, newest first, up to `limit` hits."""
     found = db.execute(
         "SELECT * FROM conversations WHERE platform = ? AND workspace = ? AND channel = ?"

@@ -6,17 +6,16 @@ index is never used for a second message.
 
 from __future__ import annotations
 
-import sqlite3
-
 from bot.domain import http_texts
 from bot.domain.conversations import Author, ConversationKey, Effort, Role, Visibility
 from bot.domain.errors import RecordHeld
 from bot.domain.records import NewConversation, RecordScope, Unchanged
 from bot.store import attachment_rows, rows
+from bot.store.database import Database, Row
 from bot.store.messages import name_of
 
 
-def create(db: sqlite3.Connection, now: float, new: NewConversation) -> ConversationKey:
+def create(db: Database, now: float, new: NewConversation) -> ConversationKey:
     key = new.key
     if rows.find(db, key) is not None:
         return key
@@ -43,7 +42,7 @@ def create(db: sqlite3.Connection, now: float, new: NewConversation) -> Conversa
 
 
 def update(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     uid: str,
     scope: RecordScope,
@@ -68,7 +67,7 @@ def update(
     return changed.rowcount > 0
 
 
-def delete(db: sqlite3.Connection, uid: str, scope: RecordScope) -> int | None:
+def delete(db: Database, uid: str, scope: RecordScope) -> int | None:
     """See `Library.delete`. Deletes the conversation's turns, messages, pages and files with it."""
     found = db.execute(
         "DELETE FROM conversations WHERE uid = ? AND platform = ? AND workspace = ? RETURNING id",
@@ -78,7 +77,7 @@ def delete(db: sqlite3.Connection, uid: str, scope: RecordScope) -> int | None:
 
 
 def add(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     conversation: int,
     role: Role,
@@ -105,7 +104,7 @@ def add(
 
 
 def change(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     conversation: int,
     uid: str,
@@ -128,7 +127,7 @@ def change(
     return int(row["id"])
 
 
-def erase(db: sqlite3.Connection, now: float, conversation: int, uid: str) -> bool:
+def erase(db: Database, now: float, conversation: int, uid: str) -> bool:
     row = _editable(db, conversation, uid)
     if row is None:
         return False
@@ -139,9 +138,9 @@ def erase(db: sqlite3.Connection, now: float, conversation: int, uid: str) -> bo
     return True
 
 
-def _editable(db: sqlite3.Connection, conversation: int, uid: str) -> sqlite3.Row | None:
+def _editable(db: Database, conversation: int, uid: str) -> Row | None:
     """The message. Raises RecordHeld if a waiting or running turn uses it."""
-    row: sqlite3.Row | None = db.execute(
+    row: Row | None = db.execute(
         "SELECT messages.*, state FROM messages LEFT JOIN turns ON turns.id = turn_id"
         " WHERE uid = ? AND messages.conversation_id = ? AND erased_at IS NULL",
         (uid, conversation),
@@ -151,12 +150,12 @@ def _editable(db: sqlite3.Connection, conversation: int, uid: str) -> sqlite3.Ro
     return row
 
 
-def _rewrite_turn(db: sqlite3.Connection, row: sqlite3.Row, text: str) -> None:
+def _rewrite_turn(db: Database, row: Row, text: str) -> None:
     if row["kind"] == "reply":
         db.execute(
             "UPDATE turns SET content = ?, display = ? WHERE id = ?", (text, text, row["turn_id"])
         )
 
 
-def _touch(db: sqlite3.Connection, conversation: int, now: float) -> None:
+def _touch(db: Database, conversation: int, now: float) -> None:
     db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (now, conversation))

@@ -6,13 +6,13 @@ and replies become empty places.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.privacy import ERASED, Erased
-from bot.store import edits, spending
+from bot.store import edits, rows, spending
+from bot.store.database import Database, Row
 
 STEP = 200
 """Messages in one transaction: a few milliseconds, so that other writes do not wait."""
@@ -29,7 +29,7 @@ class OldConversation:
 
 
 def old_conversations(
-    db: sqlite3.Connection, *, before: float, after: int, limit: int
+    db: Database, *, before: float, after: int, limit: int
 ) -> Sequence[OldConversation]:
     """Conversations with a row id above `after`, created before that time and not pinned."""
     found = db.execute(
@@ -46,7 +46,7 @@ def old_conversations(
     ]
 
 
-def erase_step(db: sqlite3.Connection, now: float, conversation: int, before: float) -> Erased:
+def erase_step(db: Database, now: float, conversation: int, before: float) -> Erased:
     """Erase up to STEP messages of a conversation that are older than `before`.
 
     Erases nothing if it is pinned, or while a turn is not done.
@@ -60,7 +60,7 @@ def erase_step(db: sqlite3.Connection, now: float, conversation: int, before: fl
     return _erase_step(db, now, conversation, before)
 
 
-def channels_with_usage(db: sqlite3.Connection) -> Sequence[ConversationKey]:
+def channels_with_usage(db: Database) -> Sequence[ConversationKey]:
     """The channels in which a report names who used what, also those without conversations."""
     found = db.execute(
         "SELECT DISTINCT platform, workspace, channel FROM usage_by_day WHERE person <> ''"
@@ -68,13 +68,12 @@ def channels_with_usage(db: sqlite3.Connection) -> Sequence[ConversationKey]:
     return [ConversationKey(row["platform"], row["workspace"], row["channel"], "") for row in found]
 
 
-def erase_usage(db: sqlite3.Connection, channel: ConversationKey, before: float) -> None:
+def erase_usage(db: Database, channel: ConversationKey, before: float) -> None:
     """Erase who used what in a channel until then; the sums stay."""
-    (day,) = db.execute("SELECT date(?, 'unixepoch')", (before,)).fetchone()
-    spending.forget_channel(db, channel, day, before)
+    spending.forget_channel(db, channel, rows.day_of(before), before)
 
 
-def _delete_step(db: sqlite3.Connection, conversation: int) -> Erased:
+def _delete_step(db: Database, conversation: int) -> Erased:
     messages = db.execute(
         "SELECT id, kind FROM messages WHERE conversation_id = ? ORDER BY id LIMIT ?",
         (conversation, STEP),
@@ -89,7 +88,7 @@ def _delete_step(db: sqlite3.Connection, conversation: int) -> Erased:
     return Erased(gone, len(messages) - replies, files, replies)
 
 
-def _erase_step(db: sqlite3.Connection, now: float, conversation: int, before: float) -> Erased:
+def _erase_step(db: Database, now: float, conversation: int, before: float) -> Erased:
     messages = db.execute(
         "SELECT * FROM messages WHERE conversation_id = ? AND created_at < ?"
         " AND (erased_at IS NULL OR author_id <> ?) ORDER BY id LIMIT ?",
@@ -116,7 +115,7 @@ def _erase_step(db: sqlite3.Connection, now: float, conversation: int, before: f
     return Erased(0, len(messages) - replies, files, replies)
 
 
-def _erase_turn(db: sqlite3.Connection, turn: int, before: float) -> None:
+def _erase_turn(db: Database, turn: int, before: float) -> None:
     erased = db.execute(
         "UPDATE turns SET content = '', display = '' WHERE id = ? AND concluded_at < ?",
         (turn, before),
@@ -125,12 +124,12 @@ def _erase_turn(db: sqlite3.Connection, turn: int, before: float) -> None:
         db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn,))
 
 
-def _count_files(db: sqlite3.Connection, messages: Sequence[sqlite3.Row]) -> int:
+def _count_files(db: Database, messages: Sequence[Row]) -> int:
     count = "SELECT count(*) FROM attachments WHERE message_id = ?"
     return sum(db.execute(count, (row["id"],)).fetchone()[0] for row in messages)
 
 
-def pin(db: sqlite3.Connection, key: ConversationKey, *, pinned: bool) -> bool:
+def pin(db: Database, key: ConversationKey, *, pinned: bool) -> bool:
     """Keep a conversation whatever its age; returns whether it exists."""
     changed = db.execute(
         "UPDATE conversations SET pinned = ? WHERE platform = ? AND workspace = ?"

@@ -6,18 +6,17 @@ ended; repeating the same request changes nothing.
 
 from __future__ import annotations
 
-import sqlite3
-
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.inbox import Change, Effect
 from bot.store import rows
 from bot.store.commands import record_command
+from bot.store.database import Database, Row
 from bot.store.edits import is_newest, reopen_turn
 from bot.store.messages import waiting_turn
 
 
 def reopen(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     key: ConversationKey,
     turn: int | None,
@@ -40,7 +39,7 @@ def reopen(
 
 
 def continue_reply(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     key: ConversationKey,
     turn: int | None,
@@ -69,9 +68,9 @@ def continue_reply(
 
 
 def _ask(
-    db: sqlite3.Connection,
-    turn: sqlite3.Row,
-    page: sqlite3.Row,
+    db: Database,
+    turn: Row,
+    page: Row,
     new: int,
     author: Author,
     text: str,
@@ -108,12 +107,12 @@ def _ask(
     rows.insert_row(db, "messages", values)
 
 
-def _target(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> sqlite3.Row | None:
+def _target(db: Database, key: ConversationKey, turn: int | None) -> Row | None:
     """The row of `turn`, or of the conversation's newest turn."""
     conversation = rows.find(db, key)
     if conversation is None:
         return None
-    row: sqlite3.Row | None = db.execute(
+    row: Row | None = db.execute(
         "SELECT * FROM turns WHERE conversation_id = ? AND id = coalesce(?,"
         " (SELECT max(id) FROM turns WHERE conversation_id = ?))",
         (conversation["id"], turn, conversation["id"]),
@@ -121,7 +120,7 @@ def _target(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> s
     return row
 
 
-def _refused(db: sqlite3.Connection, turn: sqlite3.Row | None) -> Change | None:
+def _refused(db: Database, turn: Row | None) -> Change | None:
     """Why the turn cannot be reopened or continued; None if it can."""
     if turn is None:
         return None

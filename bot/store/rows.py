@@ -6,8 +6,8 @@ Transitions are plain functions of a connection; `bot.store.connection` runs eac
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from bot.domain.conversations import (
     Author,
@@ -22,24 +22,30 @@ from bot.domain.errors import LostOwnership
 from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Fence, Outcome, PageRecord, Question, TurnResult
+from bot.store.database import Database, Row
 
 EVERYTHING = 2**63 - 1  # SQLite's largest integer: above every position
 
 
 def storable(text: str) -> str:
-    """`text` as valid UTF-8, which SQLite requires.
+    """`text` as both databases can store it: valid UTF-8 without NUL.
 
-    JSON may contain lone surrogates: a pair is joined, a single one becomes U+FFFD.
+    JSON may contain lone surrogates: a pair is joined, a single one becomes U+FFFD, as does NUL.
     """
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def day_of(at: float) -> str:
+    """The day of a time in Unix seconds, in UTC, as the books write it: 2026-11-30."""
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
-def conversation_from(row: sqlite3.Row) -> Conversation:
+def conversation_from(row: Row) -> Conversation:
     """From a row of `conversations`."""
     return Conversation(
         id=row["id"],
@@ -61,7 +67,7 @@ def author_from(identity: str | None, name: str | None) -> Author | None:
     return None if identity is None else Author(identity, name or "")
 
 
-def message_from(row: sqlite3.Row) -> Message:
+def message_from(row: Row) -> Message:
     """From a row of `queries.history`: its eight columns, in this order."""
     role, content, author_id, author_name, index, identity, created_at, has_attachments = row
     return Message(
@@ -75,7 +81,7 @@ def message_from(row: sqlite3.Row) -> Message:
     )
 
 
-def question_from(row: sqlite3.Row) -> Question:
+def question_from(row: Row) -> Question:
     """From a row of `messages` whose kind is question."""
     return Question(
         id=row["id"],
@@ -92,12 +98,12 @@ def question_from(row: sqlite3.Row) -> Question:
     )
 
 
-def page_from(row: sqlite3.Row) -> PageRecord:
+def page_from(row: Row) -> PageRecord:
     """From a row of `pages`."""
     return PageRecord(row["number"], row["message_id"], row["channel"] or "")
 
 
-def result_from(row: sqlite3.Row) -> TurnResult | None:
+def result_from(row: Row) -> TurnResult | None:
     """From a row of `turns`; None if the turn has not ended."""
     if row["outcome"] is None:
         return None
@@ -114,7 +120,7 @@ def result_from(row: sqlite3.Row) -> TurnResult | None:
     )
 
 
-def usage_from(row: sqlite3.Row) -> Usage | None:
+def usage_from(row: Row) -> Usage | None:
     """From a row of `turns`; None if the provider reported none."""
     if row["input_tokens"] is None:
         return None
@@ -139,19 +145,26 @@ def failure_from(stored: str | None) -> FailureReason | None:
 
 
 # ── shared statements ─────────────────────────────────────────────────────────────────────────
-def insert_row(db: sqlite3.Connection, table: str, values: Mapping[str, object]) -> int:
+def insert_row(db: Database, table: str, values: Mapping[str, object]) -> int:
     """Insert a row and return its id. `table` and the columns must be literals of this package."""
+    (identity,) = db.execute(f"{_insertion(table, values)} RETURNING id", values).fetchall()[0]
+    return int(identity)
+
+
+def insert(db: Database, table: str, values: Mapping[str, object]) -> None:
+    """As `insert_row`, into a table whose rows have no id."""
+    db.execute(_insertion(table, values), values)
+
+
+def _insertion(table: str, values: Mapping[str, object]) -> str:
     columns = ", ".join(values)
     parameters = ", ".join(f":{column}" for column in values)
-    sql = f"INSERT INTO {table} ({columns}) VALUES ({parameters})"  # noqa: S608
-    identity = db.execute(sql, values).lastrowid
-    assert identity is not None  # noqa: S101 - an INSERT always sets it
-    return identity
+    return f"INSERT INTO {table} ({columns}) VALUES ({parameters})"  # noqa: S608
 
 
-def find(db: sqlite3.Connection, key: ConversationKey) -> sqlite3.Row | None:
+def find(db: Database, key: ConversationKey) -> Row | None:
     """The row of the conversation with this key."""
-    row: sqlite3.Row | None = db.execute(
+    row: Row | None = db.execute(
         "SELECT * FROM conversations"
         " WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ?",
         (key.platform, key.workspace, key.channel, key.thread),
@@ -159,7 +172,7 @@ def find(db: sqlite3.Connection, key: ConversationKey) -> sqlite3.Row | None:
     return row
 
 
-def bind(db: sqlite3.Connection, conversation: int, *, until: int) -> None:
+def bind(db: Database, conversation: int, *, until: int) -> None:
     """Give the messages up to position `until` their indexes, in the platform's order."""
     waiting = db.execute(
         "SELECT id FROM messages WHERE conversation_id = ? AND idx IS NULL AND position <= ?"
@@ -173,7 +186,7 @@ def bind(db: sqlite3.Connection, conversation: int, *, until: int) -> None:
     )
 
 
-def take(db: sqlite3.Connection, conversation: int, count: int) -> int:
+def take(db: Database, conversation: int, count: int) -> int:
     """Reserve the conversation's next `count` indexes; returns the first."""
     (after,) = db.execute(
         "UPDATE conversations SET next_index = next_index + ? WHERE id = ? RETURNING next_index",
@@ -182,12 +195,12 @@ def take(db: sqlite3.Connection, conversation: int, count: int) -> int:
     return int(after) - count
 
 
-def require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
+def require(db: Database, fence: Fence) -> Row:
     """The turn's conversation. Raises LostOwnership if the fence is stale.
 
     Pages are also posted and removed after the turn was concluded.
     """
-    row: sqlite3.Row | None = db.execute(
+    row: Row | None = db.execute(
         "SELECT platform, workspace FROM turns"
         " JOIN conversations ON conversations.id = turns.conversation_id"
         " WHERE turns.id = ? AND attempt = ? AND state IN ('running', 'concluded')",

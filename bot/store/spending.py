@@ -7,7 +7,6 @@ request never changes. The sums of budgets are in `budget_sums`, those of report
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 from bot.domain.conversations import ConversationKey
@@ -23,18 +22,20 @@ from bot.domain.spending import (
     Reserved,
     Spender,
 )
-from bot.store import budget_sums, daily_usage, rows
+from bot.store import budget_sums, daily_usage, locks, rows
+from bot.store.database import Database, Row
 from bot.store.operations import Operations, reads, writes, writes_at
 
 
 # ── reserving ─────────────────────────────────────────────────────────────────────────────────
 def reserve(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     spender: Spender,
     lines: Sequence[BudgetLine],
     quote: Quote,
     day: str,
+    process: str | None = None,
 ) -> Reserved | NotReserved:
     _require(db, spender)
     held: NotReserved | None = None
@@ -49,11 +50,11 @@ def reserve(
     if held is not None:
         return held
     sums = [budget_sums.hold(db, line, quote) for line in lines]
-    values = _values(spender, quote, sums, day, now)
+    values = _values(spender, quote, sums, day, now) | {"holder": process}
     return Reserved(rows.insert_row(db, "model_requests", values), has_room)
 
 
-def _require(db: sqlite3.Connection, spender: Spender) -> None:
+def _require(db: Database, spender: Spender) -> None:
     """Raise LostOwnership if the attempt no longer holds the turn."""
     fence = spender.fence
     if fence is None:
@@ -92,9 +93,7 @@ def _values(
     }
 
 
-def record_progress(
-    db: sqlite3.Connection, reservation: int, model: str, output_tokens: int
-) -> None:
+def record_progress(db: Database, reservation: int, model: str, output_tokens: int) -> None:
     db.execute(
         "UPDATE model_requests SET model = ?, output_tokens = ?"
         " WHERE id = ? AND state = 'reserved'",
@@ -104,7 +103,7 @@ def record_progress(
 
 # ── settling ──────────────────────────────────────────────────────────────────────────────────
 def settle(
-    db: sqlite3.Connection,
+    db: Database,
     reservation: int,
     bookings: Sequence[Booking],
     lines: Sequence[BudgetLine],
@@ -118,7 +117,7 @@ def settle(
     return budget_sums.tell(db, lines) if bookings else []
 
 
-def _book(db: sqlite3.Connection, row: sqlite3.Row, bookings: Sequence[Booking]) -> None:
+def _book(db: Database, row: Row, bookings: Sequence[Booking]) -> None:
     """Replace the reservation by the bookings: the first takes its row, others get their own."""
     budget_sums.replace_hold(db, row, bookings)
     db.execute("DELETE FROM model_requests WHERE id = ?", (row["id"],))
@@ -146,7 +145,7 @@ def _booked(booking: Booking) -> dict[str, object]:
 
 
 # ── what a dead process left ──────────────────────────────────────────────────────────────────
-def settle_turn(db: sqlite3.Connection, turn: int) -> None:
+def settle_turn(db: Database, turn: int) -> None:
     """Settle what earlier attempts at a turn left. Part of a claim."""
     found = db.execute(
         "SELECT * FROM model_requests WHERE turn_id = ? AND state = 'reserved'", (turn,)
@@ -154,12 +153,20 @@ def settle_turn(db: sqlite3.Connection, turn: int) -> None:
     _settle_left(db, found.fetchall())
 
 
-def settle_all(db: sqlite3.Connection) -> None:
+def settle_all(db: Database) -> None:
     """Settle all reservations: at a start they are a dead process's."""
     _settle_left(db, db.execute("SELECT * FROM model_requests WHERE state = 'reserved'").fetchall())
 
 
-def _settle_left(db: sqlite3.Connection, found: Iterable[sqlite3.Row]) -> None:
+def settle_holder(db: Database, process: str) -> None:
+    """Settle the reservations of a process that has died."""
+    found = db.execute(
+        "SELECT * FROM model_requests WHERE state = 'reserved' AND holder = ?", (process,)
+    )
+    _settle_left(db, found.fetchall())
+
+
+def _settle_left(db: Database, found: Iterable[Row]) -> None:
     """By estimate: the input counts as sent, and the answer as long as it was last known to be.
 
     A reservation is made directly before its request, so a request that was not sent is a rare
@@ -174,7 +181,7 @@ def _settle_left(db: sqlite3.Connection, found: Iterable[sqlite3.Row]) -> None:
 
 
 # ── privacy ───────────────────────────────────────────────────────────────────────────────────
-def forget_person(db: sqlite3.Connection, platform: str, workspace: str, person: str) -> None:
+def forget_person(db: Database, platform: str, workspace: str, person: str) -> None:
     """Erase the person's id from the books; the sums of channels and workspaces stay.
 
     What they used counts as no one's. Their budgets' sums have no id: see `account_of`.
@@ -188,7 +195,7 @@ def forget_person(db: sqlite3.Connection, platform: str, workspace: str, person:
     daily_usage.forget_person(db, *place)
 
 
-def rename_workspace(db: sqlite3.Connection, platform: str, workspace: str, name: str) -> None:
+def rename_workspace(db: Database, platform: str, workspace: str, name: str) -> None:
     """Give a workspace that is named after an erased person another name."""
     for table in ("model_requests", "usage_by_day"):
         db.execute(
@@ -197,9 +204,7 @@ def rename_workspace(db: sqlite3.Connection, platform: str, workspace: str, name
         )
 
 
-def forget_channel(
-    db: sqlite3.Connection, key: ConversationKey, before_day: str, before: float
-) -> None:
+def forget_channel(db: Database, key: ConversationKey, before_day: str, before: float) -> None:
     """Erase who used what in a channel until then; the channel's sums stay."""
     place = (key.platform, key.workspace, key.channel)
     db.execute(
@@ -210,11 +215,18 @@ def forget_channel(
     daily_usage.forget_channel(db, key, before_day)
 
 
-class SqliteSpending(Operations):
+class SqlSpending(Operations):
     """Implements `bot.ports.spending.SpendingStore`."""
 
-    reserve = writes_at(reserve)
-    record_progress = writes(record_progress)
-    settle = writes(settle)
+    _reserve = writes_at(reserve, lock=locks.by_spender)
+
+    async def reserve(
+        self, spender: Spender, lines: Sequence[BudgetLine], quote: Quote, day: str
+    ) -> Reserved | NotReserved:
+        """See the port. A request of a process that dies is settled by estimate."""
+        return await self._reserve(spender, lines, quote, day, self.process)
+
+    record_progress = writes(record_progress, lock=locks.nothing)
+    settle = writes(settle, lock=locks.by_reservation)
     states = reads(budget_sums.states)
     usage = reads(daily_usage.usage)

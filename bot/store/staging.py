@@ -6,7 +6,6 @@ Invariant: a staged file ends with an attachment, or is deleted; at the latest b
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -15,7 +14,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import StoreUnavailable
 from bot.ports.clock import Clock
-from bot.store import files
+from bot.store import files, locks
+from bot.store.database import Database
 from bot.store.health import Runner
 from bot.store.operations import Operations, reads, writes, writes_at
 from bot.store.purge import Purger
@@ -98,12 +98,12 @@ class FileOperations(Operations):
                 await self._stage_chunk(digest, len(data), number, chunk)
 
     _file_id = reads(files.file_id)
-    _stage_chunk = writes_at(files.stage_chunk)
-    _unstage = writes(files.unstage)
+    _stage_chunk = writes_at(files.stage_chunk, lock=locks.by_digest)
+    _unstage = writes(files.unstage, lock=locks.by_digests)
 
 
 def reads_files(
-    query: Callable[Concatenate[sqlite3.Connection, P], T],
+    query: Callable[Concatenate[Database, P], T],
 ) -> Callable[Concatenate[FileOperations, P], Coroutine[Any, Any, T]]:
     """As `operations.reads`, on the connection for files."""
 

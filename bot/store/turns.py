@@ -7,23 +7,24 @@ and only if the turn was concluded with content.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Change, Effect
 from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
-from bot.store import contexts, edits, rows, spending
+from bot.store import contexts, edits, leases, rows, spending
 from bot.store.commands import record_command
+from bot.store.database import Database, Row
 
 
-def claim(db: sqlite3.Connection, now: float, conversation: int) -> Claim | None:
+def claim(db: Database, now: float, conversation: int, process: str | None = None) -> Claim | None:
+    """See `Store.claim`. None also if another process holds the conversation's running turn."""
     turn = db.execute(
-        "SELECT id, state FROM turns WHERE conversation_id = ? AND state <> 'done'"
+        "SELECT id, state, holder FROM turns WHERE conversation_id = ? AND state <> 'done'"
         " ORDER BY state = 'waiting', id LIMIT 1",
         (conversation,),
     ).fetchone()
-    if turn is None:
+    if turn is None or turn["holder"] not in (None, process):
         return None
     if turn["state"] == "waiting":
         _start(db, conversation, turn["id"], now)
@@ -32,13 +33,15 @@ def claim(db: sqlite3.Connection, now: float, conversation: int) -> Claim | None
         db.execute(
             # A turn that is still held: its last attempt failed without ending the process.
             "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
-            " held = deaths < ? AND lone_deaths = 0 WHERE id = ?",
+            " held = CASE WHEN deaths < ? AND lone_deaths = 0 THEN 1 ELSE 0 END WHERE id = ?",
             (now, SUSPECT_DEATHS, turn["id"]),
         )
+    if process is not None:
+        leases.grant(db, turn["id"], process)
     return _claimed(db, turn["id"])
 
 
-def _start(db: sqlite3.Connection, conversation: int, turn: int, now: float) -> None:
+def _start(db: Database, conversation: int, turn: int, now: float) -> None:
     """Bind all messages up to the last question; later ones wait for the next turn."""
     (last,) = db.execute(
         "SELECT max(position) FROM messages WHERE turn_id = ? AND kind = 'question'", (turn,)
@@ -51,7 +54,7 @@ def _start(db: sqlite3.Connection, conversation: int, turn: int, now: float) -> 
     )
 
 
-def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
+def _claimed(db: Database, turn: int) -> Claim:
     row = db.execute("SELECT * FROM turns WHERE id = ?", (turn,)).fetchone()
     conversation = rows.conversation_from(
         db.execute("SELECT * FROM conversations WHERE id = ?", (row["conversation_id"],)).fetchone()
@@ -74,7 +77,7 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
     )
 
 
-def _questions(db: sqlite3.Connection, turn: sqlite3.Row) -> tuple[Question, ...]:
+def _questions(db: Database, turn: Row) -> tuple[Question, ...]:
     """The turn's questions. None counts as late once a person has asked for the turn again."""
     found = db.execute(
         "SELECT *,"
@@ -86,17 +89,17 @@ def _questions(db: sqlite3.Connection, turn: sqlite3.Row) -> tuple[Question, ...
     return tuple(replace(q, late=False) if turn["opened"] else q for q in questions)
 
 
-def _has_history(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
+def _has_history(db: Database, turn: Row) -> bool:
     found = db.execute(
         "SELECT 1 FROM messages WHERE conversation_id = ? AND epoch = ? AND idx < ?"
-        " AND erased_at IS NULL AND withheld = 0 AND turn_id IS NOT ? LIMIT 1",
+        " AND erased_at IS NULL AND withheld = 0 AND turn_id IS DISTINCT FROM ? LIMIT 1",
         (turn["conversation_id"], turn["epoch"], turn["reply_idx"], turn["id"]),
     )
     return found.fetchone() is not None
 
 
 def stop(
-    db: sqlite3.Connection,
+    db: Database,
     now: float,
     key: ConversationKey,
     turn: int | None,
@@ -115,17 +118,19 @@ def stop(
 
 
 # ── the ledger of pages ───────────────────────────────────────────────────────────────────────
-def record_intent(db: sqlite3.Connection, fence: Fence, page: int) -> None:
+def record_intent(db: Database, fence: Fence, page: int) -> None:
     """See `Store.record_intent`. Forgets the page's old message: the new post replaces it."""
     rows.require(db, fence)
     db.execute(
-        "INSERT OR REPLACE INTO pages (turn_id, number, state) VALUES (?, ?, 'intended')",
+        "INSERT INTO pages (turn_id, number, state) VALUES (?, ?, 'intended')"
+        " ON CONFLICT (turn_id, number) DO UPDATE SET state = 'intended',"
+        " channel = NULL, message_id = NULL, source = NULL",
         (fence.turn, page),
     )
 
 
 def record_shown(
-    db: sqlite3.Connection, now: float, fence: Fence, page: int, channel: str, message_id: str
+    db: Database, now: float, fence: Fence, page: int, channel: str, message_id: str
 ) -> bool:
     """See `Store.record_shown`. Returns False if people have already deleted the message.
 
@@ -134,8 +139,10 @@ def record_shown(
     place = rows.require(db, fence)
     source = f"{place['platform']}/{place['workspace']}/{channel}/{message_id}"
     db.execute(
-        "INSERT OR REPLACE INTO pages (turn_id, number, state, channel, message_id, source)"
-        " VALUES (?, ?, 'shown', ?, ?, ?)",
+        "INSERT INTO pages (turn_id, number, state, channel, message_id, source)"
+        " VALUES (?, ?, 'shown', ?, ?, ?) ON CONFLICT (turn_id, number) DO UPDATE SET"
+        " state = excluded.state, channel = excluded.channel,"
+        " message_id = excluded.message_id, source = excluded.source",
         (fence.turn, page, channel, message_id, source),
     )
     if db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,)).fetchone() is None:
@@ -144,13 +151,13 @@ def record_shown(
     return False
 
 
-def record_removal(db: sqlite3.Connection, fence: Fence, page: int) -> None:
+def record_removal(db: Database, fence: Fence, page: int) -> None:
     rows.require(db, fence)
     db.execute("DELETE FROM pages WHERE turn_id = ? AND number = ?", (fence.turn, page))
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
-def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResult) -> None:
+def conclude(db: Database, now: float, fence: Fence, result: TurnResult) -> None:
     values = _values(result) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
     turn = db.execute(
         "UPDATE turns SET state = 'concluded', concluded_at = :now, outcome = :outcome,"
@@ -201,7 +208,7 @@ def _values(result: TurnResult) -> dict[str, object]:
     }
 
 
-def _insert_reply(db: sqlite3.Connection, values: dict[str, object]) -> None:
+def _insert_reply(db: Database, values: dict[str, object]) -> None:
     """Add the reply to the history, at its reserved index and in the epoch of its questions."""
     db.execute(
         "INSERT INTO messages"
@@ -212,7 +219,7 @@ def _insert_reply(db: sqlite3.Connection, values: dict[str, object]) -> None:
     )
 
 
-def finish(db: sqlite3.Connection, now: float, fence: Fence) -> None:
+def finish(db: Database, now: float, fence: Fence) -> None:
     """See `Store.finish`. Resets the turn's death counts.
 
     A turn that was given up stays a suspect: if people ask for it again, it is given up after one
@@ -220,8 +227,9 @@ def finish(db: sqlite3.Connection, now: float, fence: Fence) -> None:
     """
     ended = db.execute(
         "UPDATE turns SET state = 'done', finished_at = :now, held = 0,"
-        " deaths = iif(lone_deaths < :most, 0, deaths),"
-        " lone_deaths = iif(lone_deaths < :most, 0, :most - 1)"
+        " holder = NULL, lease_until = NULL,"
+        " deaths = CASE WHEN lone_deaths < :most THEN 0 ELSE deaths END,"
+        " lone_deaths = CASE WHEN lone_deaths < :most THEN 0 ELSE :most - 1 END"
         " WHERE id = :turn AND attempt = :attempt AND state = 'concluded'",
         {"now": now, "most": MAX_LONE_DEATHS, "turn": fence.turn, "attempt": fence.attempt},
     ).rowcount

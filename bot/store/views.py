@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from bot.domain.conversations import ConversationKey, Role
@@ -16,6 +15,7 @@ from bot.domain.records import (
 )
 from bot.domain.turns import Outcome
 from bot.store import attachment_rows, rows
+from bot.store.database import Database, Row
 
 # A concluded turn is not busy: the reply is complete, only its last edit is on its way.
 _BUSY = (
@@ -24,12 +24,13 @@ _BUSY = (
 )
 _CONVERSATION = f"SELECT conversations.*, {_BUSY} FROM conversations"  # noqa: S608 - our words
 _BEFORE = (
-    " AND id < coalesce((SELECT id FROM conversations WHERE uid = :before), 1 << 62)"
+    " AND id < coalesce((SELECT id FROM conversations WHERE uid = :before), 4611686018427387904)"
     " ORDER BY id DESC LIMIT :limit"
 )
 # Of all requests since the turn was last reopened; NULL if a price is not known.
 COST = (
-    "(SELECT iif(count(*) = count(cost), sum(cost), NULL) FROM model_requests"
+    "(SELECT CASE WHEN count(*) = count(cost) THEN CAST(sum(cost) AS BIGINT) END"
+    " FROM model_requests"
     " WHERE turn_id = turns.id AND attempt > turns.opened AND state = 'settled') AS cost"
 )
 _MESSAGE = (
@@ -45,16 +46,16 @@ _REPLY = (
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-def find(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ConversationRecord | None:
+def find(db: Database, uid: str, scope: RecordScope) -> ConversationRecord | None:
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?"
-        " AND coalesce(channel = ?, 1)",
-        (uid, scope.platform, scope.workspace, scope.channel),
+        " AND (CAST(? AS TEXT) IS NULL OR channel = ?)",
+        (uid, scope.platform, scope.workspace, scope.channel, scope.channel),
     ).fetchone()
     return None if row is None else _record(row)
 
 
-def by_key(db: sqlite3.Connection, key: ConversationKey) -> ConversationRecord:
+def by_key(db: Database, key: ConversationKey) -> ConversationRecord:
     """The conversation with this key, which must exist."""
     row = db.execute(
         f"{_CONVERSATION} WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ?",
@@ -63,19 +64,19 @@ def by_key(db: sqlite3.Connection, key: ConversationKey) -> ConversationRecord:
     return _record(row)
 
 
-def public(db: sqlite3.Connection, uid: str) -> ConversationRecord | None:
+def public(db: Database, uid: str) -> ConversationRecord | None:
     row = db.execute(f"{_CONVERSATION} WHERE uid = ? AND visibility = 'public'", (uid,)).fetchone()
     return None if row is None else _record(row)
 
 
 def conversations(
-    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int
+    db: Database, scope: RecordScope, before: str | None, limit: int
 ) -> list[ConversationRecord]:
     return [_record(row) for row in _of_scope(db, scope, before, limit)]
 
 
 def public_conversations(
-    db: sqlite3.Connection, platform: str, before: str | None, limit: int
+    db: Database, platform: str, before: str | None, limit: int
 ) -> list[ConversationRecord]:
     found = db.execute(
         f"{_CONVERSATION} WHERE platform = :platform AND visibility = 'public' {_BEFORE}",
@@ -85,8 +86,8 @@ def public_conversations(
 
 
 def _of_scope(
-    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int, more: str = ""
-) -> list[sqlite3.Row]:
+    db: Database, scope: RecordScope, before: str | None, limit: int, more: str = ""
+) -> list[Row]:
     channel = "" if scope.channel is None else "AND channel = :channel"
     return db.execute(
         f"{_CONVERSATION} WHERE platform = :platform AND workspace = :workspace"
@@ -102,15 +103,13 @@ def _of_scope(
 
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
-def threads(
-    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int
-) -> list[ThreadRecord]:
+def threads(db: Database, scope: RecordScope, before: str | None, limit: int) -> list[ThreadRecord]:
     said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
     found = [(row, _root(db, row["id"])) for row in _of_scope(db, scope, before, limit, said)]
     return _with_roots(db, [(row, root) for row, root in found if root is not None])
 
 
-def thread(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ThreadRecord | None:
+def thread(db: Database, uid: str, scope: RecordScope) -> ThreadRecord | None:
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?",
         (uid, scope.platform, scope.workspace),
@@ -119,9 +118,9 @@ def thread(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ThreadRecord
     return None if root is None else _with_roots(db, [(row, root)])[0]
 
 
-def _root(db: sqlite3.Connection, conversation: int) -> sqlite3.Row | None:
+def _root(db: Database, conversation: int) -> Row | None:
     """The row of the conversation's first question."""
-    row: sqlite3.Row | None = db.execute(
+    row: Row | None = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND kind = 'question'"
         " ORDER BY idx IS NULL, idx, position LIMIT 1",
         (conversation,),
@@ -129,9 +128,7 @@ def _root(db: sqlite3.Connection, conversation: int) -> sqlite3.Row | None:
     return row
 
 
-def _with_roots(
-    db: sqlite3.Connection, found: Sequence[tuple[sqlite3.Row, sqlite3.Row]]
-) -> list[ThreadRecord]:
+def _with_roots(db: Database, found: Sequence[tuple[Row, Row]]) -> list[ThreadRecord]:
     """The threads of conversations and their first questions."""
     roots = _messages(db, [root for _, root in found])
     return [
@@ -140,7 +137,7 @@ def _with_roots(
     ]
 
 
-def _later(db: sqlite3.Connection, conversation: int) -> int:
+def _later(db: Database, conversation: int) -> int:
     """The number of messages after the first question."""
     (asked,) = db.execute(
         "SELECT count(*) FROM messages WHERE conversation_id = ? AND kind = 'question'",
@@ -154,9 +151,7 @@ def _later(db: sqlite3.Connection, conversation: int) -> int:
 
 
 # ── messages and replies ──────────────────────────────────────────────────────────────────────
-def messages(
-    db: sqlite3.Connection, conversation: int, after: int, limit: int
-) -> list[MessageRecord]:
+def messages(db: Database, conversation: int, after: int, limit: int) -> list[MessageRecord]:
     found = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx > ? AND erased_at IS NULL"
         " ORDER BY idx LIMIT ?",
@@ -167,7 +162,7 @@ def messages(
     return _messages(db, found)
 
 
-def latest(db: sqlite3.Connection, conversation: int, limit: int) -> list[MessageRecord]:
+def latest(db: Database, conversation: int, limit: int) -> list[MessageRecord]:
     found = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IS NOT NULL"
         " AND erased_at IS NULL ORDER BY idx DESC LIMIT ?",
@@ -176,7 +171,7 @@ def latest(db: sqlite3.Connection, conversation: int, limit: int) -> list[Messag
     return _messages(db, [*reversed(found), *_unbound(db, conversation)])
 
 
-def _unbound(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
+def _unbound(db: Database, conversation: int) -> list[Row]:
     return db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IS NULL AND erased_at IS NULL"
         " ORDER BY position, messages.id",
@@ -184,18 +179,18 @@ def _unbound(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def find_message(db: sqlite3.Connection, source: str) -> MessageRecord | None:
+def find_message(db: Database, source: str) -> MessageRecord | None:
     row = db.execute(f"{_MESSAGE} WHERE source = ?", (source,)).fetchone()
     return None if row is None else _messages(db, [row])[0]
 
 
-def message(db: sqlite3.Connection, number: int) -> MessageRecord:
+def message(db: Database, number: int) -> MessageRecord:
     """The message with this row id, which must exist."""
     row = db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone()
     return _messages(db, [row])[0]
 
 
-def replies(db: sqlite3.Connection, conversation: int, limit: int) -> list[ReplyRecord]:
+def replies(db: Database, conversation: int, limit: int) -> list[ReplyRecord]:
     found = db.execute(
         f"{_REPLY} WHERE turns.conversation_id = ? AND reply_idx IS NOT NULL"
         " AND erased_at IS NULL ORDER BY turns.id DESC LIMIT ?",
@@ -204,23 +199,23 @@ def replies(db: sqlite3.Connection, conversation: int, limit: int) -> list[Reply
     return [_reply(row) for row in reversed(found)]
 
 
-def reply(db: sqlite3.Connection, turn: int) -> ReplyRecord | None:
+def reply(db: Database, turn: int) -> ReplyRecord | None:
     row = db.execute(f"{_REPLY} WHERE turns.id = ?", (turn,)).fetchone()
     return None if row is None else _reply(row)
 
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
-def _record(row: sqlite3.Row) -> ConversationRecord:
+def _record(row: Row) -> ConversationRecord:
     return ConversationRecord(row["uid"], rows.conversation_from(row), bool(row["busy"]))
 
 
-def _messages(db: sqlite3.Connection, found: Sequence[sqlite3.Row]) -> list[MessageRecord]:
+def _messages(db: Database, found: Sequence[Row]) -> list[MessageRecord]:
     """The messages with their attachments, which one statement reads."""
     attachments = attachment_rows.records(db, [row["id"] for row in found])
     return [_message(row, attachments.get(row["id"], ())) for row in found]
 
 
-def _message(row: sqlite3.Row, attachments: tuple[AttachmentRecord, ...]) -> MessageRecord:
+def _message(row: Row, attachments: tuple[AttachmentRecord, ...]) -> MessageRecord:
     is_reply = row["kind"] == "reply"
     return MessageRecord(
         uid=row["uid"],
@@ -240,7 +235,7 @@ def _message(row: sqlite3.Row, attachments: tuple[AttachmentRecord, ...]) -> Mes
     )
 
 
-def _reply(row: sqlite3.Row) -> ReplyRecord:
+def _reply(row: Row) -> ReplyRecord:
     begun, ended = row["claimed_at"], row["concluded_at"]
     return ReplyRecord(
         turn=row["id"],

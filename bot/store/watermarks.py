@@ -5,15 +5,15 @@ Invariant: a watermark never goes down, in whatever order it is written.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.inbox import Asked, Watermark
 from bot.store import rows
+from bot.store.database import Database
 
 
-def read(db: sqlite3.Connection, platform: str) -> list[Watermark]:
+def read(db: Database, platform: str) -> list[Watermark]:
     found = db.execute(
         "SELECT workspace, channel, position FROM watermarks"
         " WHERE platform = ? AND workspace > ''",  # every workspace has an id
@@ -22,12 +22,13 @@ def read(db: sqlite3.Connection, platform: str) -> list[Watermark]:
     return [Watermark(platform, *row) for row in found]
 
 
-def move(db: sqlite3.Connection, marks: Sequence[Watermark]) -> None:
+def move(db: Database, marks: Sequence[Watermark]) -> None:
     for mark in marks:
         db.execute(
             "INSERT INTO watermarks (platform, workspace, channel, position) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (platform, workspace, channel)"
-            " DO UPDATE SET position = max(position, excluded.position)",
+            " DO UPDATE SET position = excluded.position"
+            " WHERE watermarks.position < excluded.position",
             (mark.platform, mark.workspace, mark.channel, mark.position),
         )
         if mark.channel:
@@ -39,7 +40,7 @@ def move(db: sqlite3.Connection, marks: Sequence[Watermark]) -> None:
         )
 
 
-def active(db: sqlite3.Connection, platform: str, limit: int) -> list[Conversation]:
+def active(db: Database, platform: str, limit: int) -> list[Conversation]:
     found = db.execute(
         "SELECT * FROM conversations WHERE platform = ? AND updated_at > 0"
         " ORDER BY updated_at DESC LIMIT ?",
@@ -48,7 +49,7 @@ def active(db: sqlite3.Connection, platform: str, limit: int) -> list[Conversati
     return [rows.conversation_from(row) for row in found]
 
 
-def last_questions(db: sqlite3.Connection, platform: str, since: float, limit: int) -> list[Asked]:
+def last_questions(db: Database, platform: str, since: float, limit: int) -> list[Asked]:
     found = db.execute(
         "SELECT conversations.*, messages.channel AS place, message_id, position"
         " FROM conversations JOIN messages ON messages.id = coalesce("
@@ -66,7 +67,7 @@ def last_questions(db: sqlite3.Connection, platform: str, since: float, limit: i
     ]
 
 
-def has_message_after(db: sqlite3.Connection, key: ConversationKey, position: int) -> bool:
+def has_message_after(db: Database, key: ConversationKey, position: int) -> bool:
     """See `Store.has_message_after`. Scans one conversation; called for missed commands only."""
     conversation = rows.find(db, key)
     if conversation is None:

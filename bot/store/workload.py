@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections import defaultdict
 from pathlib import Path
 
 from bot.domain.operation import PlatformTurns
+from bot.store.database import Database
 
 _UNFINISHED = """
 SELECT
@@ -23,13 +23,13 @@ SELECT
         ) END
     ) AS oldest_at
 FROM turns
-CROSS JOIN conversations ON conversations.id = turns.conversation_id
+JOIN conversations ON conversations.id = turns.conversation_id
 WHERE state <> 'done'
 GROUP BY platform, state
 """
 
 
-def unfinished(db: sqlite3.Connection) -> tuple[PlatformTurns, ...]:
+def unfinished(db: Database) -> tuple[PlatformTurns, ...]:
     """Each platform's turns that are waiting, running, or concluded and not shown completely.
 
     Costs a few look-ups for each of them, however long the history is.
@@ -46,8 +46,8 @@ def unfinished(db: sqlite3.Connection) -> tuple[PlatformTurns, ...]:
     )
 
 
-def size_of(path: Path) -> int:
-    """The bytes of the database at `path` and of its write-ahead log."""
+def file_size(path: Path, _: Database) -> int:
+    """The bytes of the SQLite file at `path` and of its write-ahead log."""
     size = 0
     for file in (path, path.with_name(f"{path.name}-wal")):
         with contextlib.suppress(OSError):

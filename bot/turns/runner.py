@@ -171,6 +171,7 @@ class _Attempt:
             controls=(Control.STOP,),
             owner=owners.reply_owner(self._claim),
             on_visible=self._report_first_text,
+            lease=self._interrupt.lease,
         )
         async with publisher as reply:
             with self._runner.observer.watch_reply(self._platform, reply):

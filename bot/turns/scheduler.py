@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 
 import structlog
 
+from bot.common.local_cluster import UNLIMITED, LocalCluster
 from bot.common.retry import Backoff, retry_while_unavailable
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.turns import Claim, Outcome, Suspect
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster, TurnLease
 from bot.ports.store import Store
 from bot.ports.tracing import NullTracer, Tracer
 from bot.turns.quarantine import Quarantine
@@ -40,7 +42,10 @@ class Interrupt:
         self.turn, self.key = turn, key
         self.reason: Outcome | None = None
         self.restarting = False
+        self.is_lost = False
+        self.lease: TurnLease = UNLIMITED
         self._work: asyncio.Task[Any] | None = None
+        self._attempt: asyncio.Future[None] | None = None
 
     def __call__(self, reason: Outcome) -> None:
         """End the attempt; the first reason counts."""
@@ -52,6 +57,28 @@ class Interrupt:
         """End the attempt for a new one; an earlier reason no longer counts."""
         self.reason, self.restarting = None, True
         self._cancel()
+
+    def lose(self) -> None:
+        """End the attempt without storing or showing anything: another process has the turn."""
+        self.is_lost = True
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    async def run(self, attempt: Awaitable[None]) -> None:
+        """Run the whole attempt, until it ends or is lost.
+
+        It is a task of its own, so that losing it does not end the conversation's.
+        """
+        self._attempt = asyncio.ensure_future(attempt)
+        try:
+            if self.is_lost:
+                self._attempt.cancel()
+            await self._attempt
+        except asyncio.CancelledError:
+            if not self.is_lost or _is_cancelled_from_outside():
+                raise
+        finally:
+            self._attempt = None
 
     def _cancel(self) -> None:
         if self._work is not None:
@@ -84,10 +111,11 @@ class Scheduler:
         work: Callable[[Claim, Interrupt], Awaitable[None]],
         clock: Clock,
         suspects: Sequence[Suspect] = (),
+        cluster: Cluster | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._store, self._work, self._clock = store, work, clock
-        self._tracer = tracer or NullTracer()
+        self._cluster, self._tracer = cluster or LocalCluster(), tracer or NullTracer()
         self._quarantine = Quarantine(clock, suspects)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._interrupts: dict[int, Interrupt] = {}
@@ -171,20 +199,28 @@ class Scheduler:
         finally:
             del self._tasks[conversation]
             self._interrupts.pop(conversation, None)
-            self._woken.discard(conversation)
+            if conversation in self._woken:
+                self._woken.discard(conversation)
+                self._leave(conversation)
+
+    def _leave(self, conversation: int) -> None:
+        """A turn may be left in the store, because the process is draining."""
 
     async def _run_next(self, conversation: int) -> None:
         """Run the conversation's next turn, if there is one, and wake it for the one after."""
         failures = 1
+        lease: TurnLease = UNLIMITED
         try:
-            claim = await retry_while_unavailable(
-                lambda: self._store.claim(conversation), self._clock.sleep
+            claim, since = await retry_while_unavailable(
+                lambda: self._claim(conversation), self._clock.sleep
             )
             if claim is None:
                 return
             failures = claim.failures + 1
             self._woken.add(conversation)
-            await self._run(claim)
+            interrupt = self._make_interrupt(claim)
+            interrupt.lease = lease = self._cluster.hold(claim.fence, interrupt, since=since)
+            await self._run(claim, interrupt)
         except StoreUnavailable as error:
             log.error("the database failed", conversation=conversation, error=str(error))
             self._woken.add(conversation)
@@ -193,9 +229,15 @@ class Scheduler:
             # The turn's boundary: the store still has the turn, so any error is retried.
             log.exception("a turn failed", conversation=conversation)
             await self._clock.sleep(RETRY.after(failures))
+        finally:
+            lease.release()  # only now: no other process should try again during the pause
 
-    async def _run(self, claim: Claim) -> None:
-        interrupt = self._make_interrupt(claim)
+    async def _claim(self, conversation: int) -> tuple[Claim | None, float]:
+        """The claim, and when it was asked for: its lease may begin then."""
+        since = self._cluster.now()
+        return await self._store.claim(conversation), since
+
+    async def _run(self, claim: Claim, interrupt: Interrupt) -> None:
         try:
             with (
                 structlog.contextvars.bound_contextvars(
@@ -213,7 +255,7 @@ class Scheduler:
 
     async def _attempt(self, claim: Claim, interrupt: Interrupt) -> None:
         try:
-            await self._work(claim, interrupt)
+            await interrupt.run(self._work(claim, interrupt))
         except Down as error:
             # Before the first await: a later wake means that the platform has connected again.
             self._woken.discard(claim.conversation.id)

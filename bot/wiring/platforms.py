@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from bot.config.settings import Settings, SlackMode
+from bot.common.local_cluster import LocalCluster
+from bot.config.settings import AUTO_SHARDS, Settings, SlackMode
 from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster
 from bot.ports.installations import InstallationReader, InstallationStore
@@ -20,17 +21,18 @@ def build_platforms(
     settings: Settings,
     models: ModelCatalog,
     clock: Clock,
+    cluster: Cluster | None = None,
     *,
     reader: InstallationReader,
     store: InstallationStore | None = None,
-    cluster: Cluster | None = None,
 ) -> dict[str, Adapter]:
-    """The adapter of every platform that is configured.
+    """The adapter of every platform that is configured; `cluster` are the bot's processes.
 
     `reader` and `store` have the workspaces that installed an app; without `store`, they can only
-    be checked. `cluster` are the processes that share the database; by default this one alone.
+    be checked.
     """
     adapters: dict[str, Adapter] = {}
+    cluster = cluster or LocalCluster()
     if settings.discord_token is not None:
         from adapters.discord.adapter import DiscordAdapter
 
@@ -42,6 +44,8 @@ def build_platforms(
             clock=clock,
             file_from_messages=settings.file_from_messages,
             guilds=settings.discord_servers,
+            cluster=cluster,
+            shards=_shards(settings, cluster),
         )
     if settings.has_slack:
         from adapters.slack.adapter import SlackAdapter
@@ -57,8 +61,19 @@ def build_platforms(
             models=models,
             clock=clock,
             file_from_messages=settings.file_from_messages,
+            members=lambda: cluster.members,
+            alone=cluster.exclusively,
         )
     return adapters
+
+
+def _shards(settings: Settings, cluster: Cluster) -> int | None:
+    """How many shards Discord's events come in; None for as many as Discord recommends."""
+    if settings.discord_shards == AUTO_SHARDS:
+        return None
+    if settings.discord_shards:
+        return int(settings.discord_shards)
+    return 1 if isinstance(cluster, LocalCluster) else None
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -13,7 +13,7 @@ from bot.config.settings import Settings
 from bot.domain.errors import SettingsError
 from bot.ports.cluster import Cluster
 from bot.ports.installations import InstallationReader, InstallationStore
-from bot.store.installations import InstallationsBeside
+from bot.store.open_store import installations_beside
 
 if TYPE_CHECKING:
     from adapters.slack.distribution import Distribution
@@ -49,7 +49,7 @@ def list_installations(settings: Settings) -> Sequence[str]:
     """A line for each installation. Raises StoreUnavailable."""
     from adapters.slack.installation_commands import describe
 
-    beside = InstallationsBeside(settings.database_path)
+    beside = installations_beside(settings)
     return asyncio.run(describe(beside, settings.zone))
 
 
@@ -61,7 +61,7 @@ def uninstall(settings: Settings, workspace: str) -> str:
     from adapters.slack.installation_commands import remove
 
     require_consistent(settings)
-    beside = InstallationsBeside(settings.database_path)
+    beside = installations_beside(settings)
     distribution = build_distribution(settings, beside)
     if distribution is None:
         raise SettingsError("SLACK_CLIENT_ID", "set it: the bot serves one workspace with a token")

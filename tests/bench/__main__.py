@@ -24,6 +24,7 @@ BENCHES = (
     "fairness",
     "extraction",
     "latency",
+    "processes",
     "streaming_cost",
     "api_streams",
     "bare_client",

@@ -209,6 +209,9 @@ class _Api:
         self._tasks.append(asyncio.create_task(flood()))
         return None
 
+    async def abandon(self) -> None:
+        await self.close()
+
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()

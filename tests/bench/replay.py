@@ -79,6 +79,9 @@ class Surface:
     async def open(self) -> None:
         """Nothing to open."""
 
+    async def abandon(self) -> None:
+        await self.close()
+
     async def close(self) -> None:
         """Nothing to clear."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from bot.store import access
 from tests.support.clock import ManualClock
 from tests.support.store_kit import (
     BEN,
-    SqliteStore,
+    Place,
     answer_next,
     claim_next,
     key,
@@ -27,9 +26,9 @@ from tests.support.store_kit import (
 pytestmark = pytest.mark.asyncio
 
 
-async def test_withheld_questions_are_no_history(tmp_path: Path) -> None:
+async def test_withheld_questions_are_no_history(place: Place) -> None:
     """A summary that covers one is dropped, and one that is being written is not saved."""
-    async with opened(tmp_path / "t.db") as store:
+    async with opened(place) as store:
         await store.accept(said(1, "first"))
         await store.accept(said(2, "second", author=BEN))
         claim = await claim_next(store, 1)
@@ -59,10 +58,10 @@ async def test_withheld_questions_are_no_history(tmp_path: Path) -> None:
         assert [message.content for message in found] == ["second"]
 
 
-async def test_a_person_is_due_once_a_day(tmp_path: Path) -> None:
+async def test_a_person_is_due_once_a_day(place: Place) -> None:
     """However many messages of theirs are handled at the same time."""
     clock = ManualClock()
-    async with SqliteStore.open(tmp_path / "t.db", clock=clock) as store:
+    async with opened(place, clock=clock) as store:
 
         async def due(person: str, channel: str = "c1") -> bool:
             return await store.refusal_due(key(channel=channel), person, "no reason")
@@ -75,12 +74,12 @@ async def test_a_person_is_due_once_a_day(tmp_path: Path) -> None:
         assert not await due("U1")
         clock.jump(1)
         assert await due("U1") and not await due("U1")
-    audited = look(tmp_path / "t.db", "SELECT count(*) FROM audit WHERE action = 'access.refused'")
+    audited = look(place, "SELECT count(*) FROM audit WHERE action = 'access.refused'")
     assert audited == [(3,)]
 
 
-async def test_who_took_part_and_who_asked(tmp_path: Path) -> None:
-    async with opened(tmp_path / "t.db") as store:
+async def test_who_took_part_and_who_asked(place: Place) -> None:
+    async with opened(place) as store:
         assert await store.took_part(key(), "U1") is None and not await store.askers(key(), None)
         await store.accept(said(1))
         await store.accept(said(2, author=BEN, address=Address.ASIDE))

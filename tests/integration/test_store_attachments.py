@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from sqlite3 import connect
 
 import pytest
 
@@ -24,10 +21,10 @@ from bot.domain.attachments import (
 from bot.domain.conversations import ConversationKey, ImagePart, Visibility
 from bot.domain.inbox import Address, Change, Effect
 from bot.domain.records import RecordScope
-from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
 from tests.support.store_kit import (
+    Place,
     answer_next,
-    check_invariants,
     claim_next,
     key,
     look,
@@ -63,24 +60,11 @@ PLACE = RecordScope("sim", "w1")
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    async with opened(path) as store:
-        yield store
-    with closing(connect(path)) as db:
-        check_invariants(db)
-
-
 def source(number: int) -> str:
     return said(number).source
 
 
-async def attachments_of(store: SqliteStore, number: int = 1) -> list[Attachment]:
+async def attachments_of(store: SqlStore, number: int = 1) -> list[Attachment]:
     """The attachments of message `number`."""
 
     def find(db: object) -> int:
@@ -91,7 +75,7 @@ async def attachments_of(store: SqliteStore, number: int = 1) -> list[Attachment
     return list((await store.attachments().of_messages([message])).get(message, ()))
 
 
-async def save(store: SqliteStore, attachment: Attachment, data: bytes = b"bytes") -> str:
+async def save(store: SqlStore, attachment: Attachment, data: bytes = b"bytes") -> str:
     digest = await store.attachments().save_bytes(attachment.id, Download(data))
     assert digest == hashlib.sha256(data).hexdigest()
     return digest
@@ -102,7 +86,7 @@ def names(attachments: list[Attachment]) -> list[str]:
 
 
 # ── acceptance ────────────────────────────────────────────────────────────────────────────────
-async def test_a_question_is_stored_with_its_attachments_in_their_order(store: SqliteStore) -> None:
+async def test_a_question_is_stored_with_its_attachments_in_their_order(store: SqlStore) -> None:
     await store.accept(said(1, attachments=[PHOTO, LINK, STICKER]))
     photo, link, sticker = await attachments_of(store)
     assert (photo.number, photo.name, photo.media_type, photo.size) == (
@@ -124,7 +108,7 @@ async def test_a_question_is_stored_with_its_attachments_in_their_order(store: S
     assert await store.attachments().place(photo.id) == key()
 
 
-async def test_history_has_files_but_no_links(store: SqliteStore) -> None:
+async def test_history_has_files_but_no_links(store: SqlStore) -> None:
     """A question does not make the bot download the links of earlier messages."""
     await store.accept(said(2), [said(1, attachments=[PHOTO, LINK])])
     await store.accept(said(3, address=Address.ASIDE, attachments=[LINK, NOTES]))
@@ -133,28 +117,28 @@ async def test_history_has_files_but_no_links(store: SqliteStore) -> None:
 
 
 async def test_a_redelivered_message_brings_no_second_attachment(
-    store: SqliteStore, path: Path
+    store: SqlStore, place: Place
 ) -> None:
     """Neither does a backlog that contains the question."""
     asked = said(2, attachments=[PHOTO])
     await store.accept(asked, [said(1, attachments=[NOTES]), asked])
     await store.accept(asked)
-    assert look(path, "SELECT name FROM attachments ORDER BY id") == [
+    assert look(place, "SELECT name FROM attachments ORDER BY id") == [
         ("photo.png",), ("notes.txt",),
     ]  # fmt: skip
 
 
-async def test_an_ignored_message_leaves_no_attachment(store: SqliteStore, path: Path) -> None:
+async def test_an_ignored_message_leaves_no_attachment(store: SqlStore, place: Place) -> None:
     big = replace(NOTES, data=b"x" * 700_000)
     await store.accept(said(1, address=Address.FOLLOW_UP, attachments=[PHOTO, big]))
     for table in ("attachments", "files"):
-        assert look(path, f"SELECT count(*) FROM {table}") == [(0,)]
-    await until(lambda: look(path, "SELECT count(*) FROM chunks") == [(0,)])
+        assert look(place, f"SELECT count(*) FROM {table}") == [(0,)]
+    await until(lambda: look(place, "SELECT count(*) FROM chunks") == [(0,)])
 
 
 @pytest.mark.parametrize("size", [0, 5, 256 * 1024, 256 * 1024 + 1, 1_000_000])
 async def test_bytes_that_come_with_the_message_are_stored_with_it(
-    store: SqliteStore, size: int
+    store: SqlStore, size: int
 ) -> None:
     data = bytes(n % 251 for n in range(size))
     await store.accept(said(1, attachments=[replace(PHOTO, data=data), LINK]))
@@ -164,7 +148,7 @@ async def test_bytes_that_come_with_the_message_are_stored_with_it(
     assert await store.attachments().read_bytes(photo.digest) == data
 
 
-async def test_known_bytes_with_an_extract_are_ready_at_once(store: SqliteStore) -> None:
+async def test_known_bytes_with_an_extract_are_ready_at_once(store: SqlStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     digest = await save(store, (await attachments_of(store))[0])
     await store.attachments().save_extract(digest, EXTRACT)
@@ -172,7 +156,7 @@ async def test_known_bytes_with_an_extract_are_ready_at_once(store: SqliteStore)
     assert [each.state for each in await attachments_of(store, 2)] == [AttachmentState.READY]
 
 
-async def test_text_that_sqlite_cannot_store_does_not_stop_a_message(store: SqliteStore) -> None:
+async def test_text_that_sqlite_cannot_store_does_not_stop_a_message(store: SqlStore) -> None:
     odd = replace(
         PHOTO, name="a\ud800.png", media_type="\ud800", identity="\ud800", transcript="\udfff"
     )
@@ -190,7 +174,7 @@ async def test_text_that_sqlite_cannot_store_does_not_stop_a_message(store: Sqli
 
 
 # ── the store of bytes and extracts ───────────────────────────────────────────────────────────
-async def test_a_download_fills_in_what_the_platform_did_not_say(store: SqliteStore) -> None:
+async def test_a_download_fills_in_what_the_platform_did_not_say(store: SqlStore) -> None:
     bare = IncomingAttachment(name="", locator={"url": "u"}, identity="F9")
     await store.accept(said(1, attachments=[bare, PHOTO]))
     for attachment in await attachments_of(store):
@@ -203,7 +187,7 @@ async def test_a_download_fills_in_what_the_platform_did_not_say(store: SqliteSt
     assert first.state is second.state is AttachmentState.PENDING
 
 
-async def test_an_address_is_kept_only_until_the_download(store: SqliteStore, path: Path) -> None:
+async def test_an_address_is_kept_only_until_the_download(store: SqlStore, place: Place) -> None:
     """A signed address is a secret. A link stays: it is in the message's text."""
     await store.accept(said(1, attachments=[PHOTO, LINK, NOTES]))
     photo, link, notes = await attachments_of(store)
@@ -214,7 +198,7 @@ async def test_an_address_is_kept_only_until_the_download(store: SqliteStore, pa
     assert await store.attachments().pending("sim", limit=9) == (await attachments_of(store))[:2]
 
 
-async def test_an_extract_makes_all_attachments_with_its_bytes_ready(store: SqliteStore) -> None:
+async def test_an_extract_makes_all_attachments_with_its_bytes_ready(store: SqlStore) -> None:
     for number in (1, 2):
         await store.accept(said(number, where=key(f"t{number}"), attachments=[PHOTO, NOTES]))
         digest = await save(store, (await attachments_of(store, number))[0])
@@ -227,7 +211,7 @@ async def test_an_extract_makes_all_attachments_with_its_bytes_ready(store: Sqli
         assert states == [AttachmentState.READY, AttachmentState.PENDING]
 
 
-async def test_a_new_extract_replaces_the_old_one(store: SqliteStore, path: Path) -> None:
+async def test_a_new_extract_replaces_the_old_one(store: SqlStore, place: Place) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     digest = await save(store, (await attachments_of(store))[0])
     large = ImagePart("image/png", b"l" * 700_000, 3, 3)
@@ -235,11 +219,11 @@ async def test_a_new_extract_replaces_the_old_one(store: SqliteStore, path: Path
         extract = replace(EXTRACT, images=images, text=str(len(images)))
         await store.attachments().save_extract(digest, extract)
         assert await store.attachments().read_extract(digest) == extract
-        parts = look(path, "SELECT count(DISTINCT part) FROM chunks WHERE part > 0")
+        parts = look(place, "SELECT count(DISTINCT part) FROM chunks WHERE part > 0")
         assert parts == [(sum(1 for image in images if image.data),)]
 
 
-async def test_an_extract_of_an_older_version_is_made_again(store: SqliteStore) -> None:
+async def test_an_extract_of_an_older_version_is_made_again(store: SqlStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     digest = await save(store, (await attachments_of(store))[0])
     await store.attachments().save_extract(digest, EXTRACT)
@@ -249,7 +233,7 @@ async def test_an_extract_of_an_older_version_is_made_again(store: SqliteStore) 
     assert (await attachments_of(store, 2))[0].state is AttachmentState.PENDING
 
 
-async def test_an_image_that_a_model_refused_stays_omitted(store: SqliteStore) -> None:
+async def test_an_image_that_a_model_refused_stays_omitted(store: SqlStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     (photo,) = await attachments_of(store)
     digest = await save(store, photo)
@@ -262,17 +246,17 @@ async def test_an_image_that_a_model_refused_stays_omitted(store: SqliteStore) -
     assert await store.attachments().read_bytes(digest) == b"bytes"
 
 
-async def test_a_download_of_other_bytes_replaces_the_first(store: SqliteStore, path: Path) -> None:
+async def test_a_download_of_other_bytes_replaces_the_first(store: SqlStore, place: Place) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     (photo,) = await attachments_of(store)
     first = await save(store, photo, b"first")
     await save(store, photo, b"second")
     assert await store.attachments().read_bytes(first) is None
-    assert look(path, "SELECT size FROM files") == [(6,)]
-    await until(lambda: look(path, "SELECT data FROM chunks") == [(b"second",)])
+    assert look(place, "SELECT size FROM files") == [(6,)]
+    await until(lambda: look(place, "SELECT data FROM chunks") == [(b"second",)])
 
 
-async def test_what_was_deleted_meanwhile_is_not_stored(store: SqliteStore, path: Path) -> None:
+async def test_what_was_deleted_meanwhile_is_not_stored(store: SqlStore, place: Place) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     (photo,) = await attachments_of(store)
     digest = await save(store, photo)
@@ -282,10 +266,10 @@ async def test_what_was_deleted_meanwhile_is_not_stored(store: SqliteStore, path
     await store.attachments().save_extract(digest, EXTRACT)
     assert await store.attachments().read_extract(digest) is None
     for table in ("attachments", "files", "extracts", "extract_images", "chunks"):
-        await until(lambda table=table: look(path, f"SELECT count(*) FROM {table}") == [(0,)])
+        await until(lambda table=table: look(place, f"SELECT count(*) FROM {table}") == [(0,)])
 
 
-async def test_history_says_which_messages_have_attachments(store: SqliteStore) -> None:
+async def test_history_says_which_messages_have_attachments(store: SqlStore) -> None:
     await store.accept(said(2), [said(1, attachments=[PHOTO])])
     await answer_next(store, 1)
     rows = await store.history(1, epoch=1, before=99, limit=9)
@@ -293,7 +277,7 @@ async def test_history_says_which_messages_have_attachments(store: SqliteStore) 
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-async def test_an_edit_keeps_what_stays_with_its_bytes(store: SqliteStore) -> None:
+async def test_an_edit_keeps_what_stays_with_its_bytes(store: SqlStore) -> None:
     """Also if the platform reports it at another place and with a new address."""
     await store.accept(said(1, attachments=[PHOTO, NOTES, LINK]))
     before = await attachments_of(store)
@@ -308,7 +292,7 @@ async def test_an_edit_keeps_what_stays_with_its_bytes(store: SqliteStore) -> No
     assert (after[1].id, after[2].id, after[2].digest) == (before[2].id, before[0].id, digest)
 
 
-async def test_an_edit_of_the_attachments_alone_is_answered_again(store: SqliteStore) -> None:
+async def test_an_edit_of_the_attachments_alone_is_answered_again(store: SqlStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     await answer_next(store, 1)
     same = await store.edit(source(1), "why?", 9.0, [PHOTO])
@@ -325,14 +309,14 @@ async def test_an_edit_of_the_attachments_alone_is_answered_again(store: SqliteS
     assert names(await attachments_of(store)) == ["notes.txt"]
 
 
-async def test_an_edit_without_attachments_leaves_them(store: SqliteStore) -> None:
+async def test_an_edit_without_attachments_leaves_them(store: SqlStore) -> None:
     await store.accept(said(1, attachments=[PHOTO, LINK]))
     before = await attachments_of(store)
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.STORED
     assert await attachments_of(store) == before
 
 
-async def test_an_edit_of_history_adds_no_links(store: SqliteStore) -> None:
+async def test_an_edit_of_history_adds_no_links(store: SqlStore) -> None:
     await store.accept(said(1))
     await store.accept(said(2, address=Address.ASIDE))
     assert (await store.edit(source(2), "why?", 9.0, [LINK])).effect is Effect.SAME
@@ -341,7 +325,7 @@ async def test_an_edit_of_history_adds_no_links(store: SqliteStore) -> None:
 
 
 async def test_what_has_no_identity_is_recognized_by_what_the_platform_says(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     """Otherwise each edit event of an unchanged message would ask the model again."""
     bare = [STICKER, replace(NOTES, identity=""), replace(PHOTO, identity="", data=b"d"), STICKER]
@@ -354,18 +338,18 @@ async def test_what_has_no_identity_is_recognized_by_what_the_platform_says(
 
 
 async def test_a_file_that_the_platform_no_longer_has_loses_its_bytes(
-    store: SqliteStore, path: Path
+    store: SqlStore, place: Place
 ) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     await save(store, (await attachments_of(store))[0])
     gone = replace(PHOTO, omission=Omission.GONE)
     assert (await store.edit(source(1), "why?", 9.0, [gone])).effect is Effect.STORED
     assert (await attachments_of(store))[0].omission is Omission.GONE
-    await until(lambda: look(path, "SELECT count(*) FROM chunks") == [(0,)])
+    await until(lambda: look(place, "SELECT count(*) FROM chunks") == [(0,)])
     assert (await store.edit(source(1), "why?", 10.0, [gone])).effect is Effect.SAME
 
 
-async def test_a_transcript_that_comes_later_is_used(store: SqliteStore) -> None:
+async def test_a_transcript_that_comes_later_is_used(store: SqlStore) -> None:
     """While the recording is pending it changes nothing else; afterwards it is a change."""
     voice = replace(PHOTO, name="voice", is_voice=True)
     spoken = replace(voice, transcript="hello")
@@ -382,7 +366,7 @@ async def test_a_transcript_that_comes_later_is_used(store: SqliteStore) -> None
     assert [each.state for each in await attachments_of(store, 2)] == [AttachmentState.PENDING]
 
 
-async def test_an_edit_that_brings_bytes_stores_them(store: SqliteStore) -> None:
+async def test_an_edit_that_brings_bytes_stores_them(store: SqlStore) -> None:
     data = b"z" * 600_000
     await store.accept(said(1, attachments=[PHOTO]))
     await store.edit(source(1), "why?", 9.0, [PHOTO, replace(NOTES, data=data)])
@@ -392,7 +376,7 @@ async def test_an_edit_that_brings_bytes_stores_them(store: SqliteStore) -> None
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-async def test_bytes_go_with_the_last_message_that_has_them(store: SqliteStore) -> None:
+async def test_bytes_go_with_the_last_message_that_has_them(store: SqlStore) -> None:
     """By erasing a message, by erasing a record, and by deleting a conversation."""
     for number in (1, 2, 3):
         await store.accept(said(number, where=key(f"t{number}"), attachments=[PHOTO]))
@@ -415,24 +399,24 @@ async def test_bytes_go_with_the_last_message_that_has_them(store: SqliteStore) 
     assert await store.attachments().read_extract(digest) is None
 
 
-async def test_a_deleted_file_is_nowhere_in_the_database(path: Path) -> None:
+async def test_a_deleted_file_is_nowhere_in_the_database(tmp_path: Path) -> None:
     """Searches its name, address, bytes, text and images in all pages, also the free ones."""
     secret = replace(
         PHOTO, name="hunter2.png", locator={"url": "https://hunter2/"}, data=b"hunter2" * 100_000
     )
     text = replace(EXTRACT, text="hunter2 " * 9_000, notes=("hunter2",), title="hunter2")
     extract = replace(text, images=(ImagePart("image/png", b"hunter2" * 100_000, 1, 1, "hunter2"),))
-    async with opened(path) as store:
+    async with opened(tmp_path / "store.db") as store:
         await store.accept(said(1, attachments=[secret, replace(secret, identity="x", data=None)]))
         digest = (await attachments_of(store))[0].digest
         assert digest is not None
         await store.attachments().save_extract(digest, extract)
         await store.erase(source(1), with_reply=False)
-    for file in path.parent.iterdir():
+    for file in tmp_path.iterdir():  # noqa: ASYNC240 - nothing else runs
         assert b"hunter2" not in file.read_bytes(), file.name
 
 
-async def test_undoing_a_reset_brings_the_attachments_back(store: SqliteStore) -> None:
+async def test_undoing_a_reset_brings_the_attachments_back(store: SqlStore) -> None:
     await store.accept(said(1, attachments=[PHOTO]))
     digest = await save(store, (await attachments_of(store))[0])
     await answer_next(store, 1)
@@ -444,7 +428,7 @@ async def test_undoing_a_reset_brings_the_attachments_back(store: SqliteStore) -
 
 
 # ── records ───────────────────────────────────────────────────────────────────────────────────
-async def test_message_records_have_their_attachments(store: SqliteStore, path: Path) -> None:
+async def test_message_records_have_their_attachments(store: SqlStore, place: Place) -> None:
     await store.accept(said(2, attachments=[PHOTO, LINK]), [said(1, attachments=[STICKER])])
     digest = await save(store, (await attachments_of(store, 2))[0])
     await store.attachments().save_extract(digest, EXTRACT)
@@ -460,25 +444,26 @@ async def test_message_records_have_their_attachments(store: SqliteStore, path: 
     assert reply.attachments == ()
     assert await library.messages(1, after=-1, limit=9) == [before, question, reply]
     assert await library.find_message(source(2)) == question
-    (uid,) = look(path, "SELECT uid FROM conversations")[0]
+    (uid,) = look(place, "SELECT uid FROM conversations")[0]
     thread = await library.thread(uid, PLACE)
     assert thread is not None
     assert thread.root == question
     assert await library.threads(PLACE, before=None, limit=9) == [thread]
 
 
-async def test_a_list_of_messages_reads_the_attachments_at_once(store: SqliteStore) -> None:
-    for number in range(9):
-        await store.accept(said(number, attachments=[PHOTO, NOTES]))
-    statements: list[str] = []
-    await store._read(lambda db: db.set_trace_callback(statements.append))
-    await store._read(lambda db: db.set_trace_callback(statements.append))  # both readers
-    assert len(await store.library().latest(1, limit=99)) == 9
+async def test_a_list_of_messages_reads_the_attachments_at_once(tmp_path: Path) -> None:
+    async with opened(tmp_path / "store.db") as store:
+        for number in range(9):
+            await store.accept(said(number, attachments=[PHOTO, NOTES]))
+        statements: list[str] = []
+        for _ in range(2):  # both readers
+            await store._read(lambda db: db.set_trace_callback(statements.append))
+        assert len(await store.library().latest(1, limit=99)) == 9
     assert len([sql for sql in statements if "FROM attachments" in sql]) == 1
 
 
 async def test_only_those_who_see_the_conversation_can_read_an_attachment(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await store.accept(said(1, attachments=[PHOTO, NOTES]))
     photo, notes = await attachments_of(store)
@@ -504,7 +489,7 @@ async def test_only_those_who_see_the_conversation_can_read_an_attachment(
     assert await library.attachment(photo.uid, PLACE) is None
 
 
-async def test_attachments_of_public_conversations_are_public(store: SqliteStore) -> None:
+async def test_attachments_of_public_conversations_are_public(store: SqlStore) -> None:
     where = ConversationKey("sim", "w1", "open", "t1")
     await store.accept(said(1, where=where, visibility=Visibility.PUBLIC, attachments=[PHOTO]))
     (photo,) = await store.attachments().pending("sim", limit=9)
@@ -513,7 +498,7 @@ async def test_attachments_of_public_conversations_are_public(store: SqliteStore
     assert content.record.uid == photo.uid
 
 
-async def test_a_turn_claims_questions_whose_attachments_are_pending(store: SqliteStore) -> None:
+async def test_a_turn_claims_questions_whose_attachments_are_pending(store: SqlStore) -> None:
     await store.accept(said(1, attachments=[PHOTO, LINK]))
     claim = await claim_next(store, 1)
     found = await store.attachments().of_messages([q.id for q in claim.questions] + [99])

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from bot.domain.context import ContextState, Summary, TokenCount
 from bot.domain.inbox import Address
 from bot.domain.model import Usage
 from bot.store import contexts
-from bot.store.sqlite import SqliteStore
-from tests.support.store_kit import ANSWER, answer_next, key, opened, said
+from bot.store.store import SqlStore
+from tests.support.store_kit import ANSWER, answer_next, key, look, opened, said
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with opened(tmp_path / "store.db") as store:
-        yield store
-
-
-async def count(store: SqliteStore, number: int, model: str, counted: int, thread: str) -> None:
+async def count(store: SqlStore, number: int, model: str, counted: int, thread: str) -> None:
     """A turn whose request had `counted` tokens, and twice as many by our estimate."""
     asked = await store.accept(said(number, where=key(thread)))
     result = replace(
@@ -31,7 +22,7 @@ async def count(store: SqliteStore, number: int, model: str, counted: int, threa
     await answer_next(store, asked.conversation, result if counted else ANSWER)
 
 
-async def test_counts_are_read_by_conversation_and_by_model(store: SqliteStore) -> None:
+async def test_counts_are_read_by_conversation_and_by_model(store: SqlStore) -> None:
     await count(store, 1, "a", 10, "t1")
     await count(store, 2, "a", 20, "t2")
     await count(store, 3, "b", 30, "t1")
@@ -44,7 +35,7 @@ async def test_counts_are_read_by_conversation_and_by_model(store: SqliteStore) 
     assert await contexts.token_counts("a", limit=1) == [TokenCount(20, 40)]
 
 
-async def test_nothing_is_stored_for_a_conversation_that_is_gone(store: SqliteStore) -> None:
+async def test_nothing_is_stored_for_a_conversation_that_is_gone(store: SqlStore) -> None:
     contexts = store.contexts()
     await contexts.move_window(7, epoch=1, start=1, stubs_before=1)
     assert not await contexts.save_summary(7, epoch=1, revision=0, summary=Summary("x", 1, "m"))
@@ -52,7 +43,7 @@ async def test_nothing_is_stored_for_a_conversation_that_is_gone(store: SqliteSt
 
 
 async def test_a_conversations_deletion_deletes_its_window_and_its_summary(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await store.accept(said(1))
     await answer_next(store, 1)
@@ -68,7 +59,7 @@ async def test_a_conversations_deletion_deletes_its_window_and_its_summary(
     assert left == 0
 
 
-async def test_a_summary_of_text_that_was_edited_meanwhile_is_refused(store: SqliteStore) -> None:
+async def test_a_summary_of_text_that_was_edited_meanwhile_is_refused(store: SqlStore) -> None:
     await store.accept(said(1))
     await answer_next(store, 1)
     contexts = store.contexts()
@@ -79,7 +70,7 @@ async def test_a_summary_of_text_that_was_edited_meanwhile_is_refused(store: Sql
     assert (await contexts.read_state(1, epoch=1, model="a")).summary is None
 
 
-async def test_history_starts_at_the_window(store: SqliteStore) -> None:
+async def test_history_starts_at_the_window(store: SqlStore) -> None:
     for number in range(4):
         await store.accept(said(number, str(number), address=Address.MENTION))
     await answer_next(store, 1)
@@ -88,7 +79,7 @@ async def test_history_starts_at_the_window(store: SqliteStore) -> None:
 
 
 async def test_a_retry_of_the_reply_that_told_makes_the_sentence_due_again(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     """A retry of a later reply does not."""
     contexts, told = store.contexts(), []
@@ -103,7 +94,7 @@ async def test_a_retry_of_the_reply_that_told_makes_the_sentence_due_again(
 
 
 async def test_a_server_that_counts_no_cached_tokens_is_not_one_that_counts_none(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     found = []
     for number, usage in enumerate((Usage(9, 1), Usage(9, 1, reports_cache=True)), 1):
@@ -113,15 +104,16 @@ async def test_a_server_that_counts_no_cached_tokens_is_not_one_that_counts_none
     assert found == [None, 0]
 
 
-async def test_the_last_count_of_a_conversation_is_found_by_an_index(store: SqliteStore) -> None:
+async def test_the_last_count_of_a_conversation_is_found_by_an_index(tmp_path: Path) -> None:
     """A model that never answered here, or long ago, costs no scan of its or of other turns."""
-    plan = await store._write(
-        lambda db: db.execute(
+    async with opened(tmp_path / "store.db"):
+        plan = look(
+            tmp_path / "store.db",
             f"EXPLAIN QUERY PLAN {contexts._COUNTS} AND conversation_id = ?"
             " ORDER BY id DESC LIMIT 1",
-            ("m", 1),
-        ).fetchall()
-    )
+            "m",
+            1,
+        )
     assert [row[3] for row in plan] == [
         "SEARCH turns USING INDEX turns_counted_here (conversation_id=? AND model=?)"
     ]

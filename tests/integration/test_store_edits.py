@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +12,15 @@ from bot.domain.errors import CommandDone, LostOwnership
 from bot.domain.inbox import Address, Change, Effect, Receipt
 from bot.domain.turns import Claim, Fence, Outcome, PageRecord
 from bot.store.edits import TOMBSTONE_SECONDS
-from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
 from tests.support.clock import ManualClock
 from tests.support.store_kit import (
     ANN,
     ANSWER,
     BEN,
+    Place,
     answer_next,
-    check_invariants,
+    change,
     claim_next,
     key,
     look,
@@ -30,7 +29,7 @@ from tests.support.store_kit import (
 )
 
 CUT = replace(ANSWER, outcome=Outcome.CUT_OFF)
-STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
+STEPS: dict[str, Callable[[SqlStore, Fence], Awaitable[None]]] = {
     "intend": lambda store, fence: store.record_intent(fence, 0),
     "shown": lambda store, fence: store.record_shown(fence, 0, channel="c1", message_id="r9"),
     "removed": lambda store, fence: store.record_removal(fence, 0),
@@ -43,43 +42,30 @@ def source(number: int) -> str:
     return said(number).source
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    async with opened(path) as store:
-        yield store
-    with closing(sqlite3.connect(path)) as db:
-        check_invariants(db)
-
-
-async def history(store: SqliteStore, epoch: int = 1) -> list[str]:
+async def history(store: SqlStore, epoch: int = 1) -> list[str]:
     rows = await store.history(1, epoch=epoch, before=10**6, limit=99)
     return [row.content for row in reversed(rows)]
 
 
-async def ask_and_answer(store: SqliteStore, *numbers: int) -> Claim:
+async def ask_and_answer(store: SqlStore, *numbers: int) -> Claim:
     for number in numbers:
         await store.accept(said(number, f"q{number}"))
     return await answer_next(store, 1)
 
 
-async def all_refused(store: SqliteStore, fence: Fence) -> None:
+async def all_refused(store: SqlStore, fence: Fence) -> None:
     for step in STEPS.values():
         with pytest.raises(LostOwnership):
             await step(store, fence)
 
 
-def states(path: Path) -> list[tuple[object, ...]]:
-    return look(path, "SELECT state, outcome FROM turns ORDER BY id")
+def states(place: Place) -> list[tuple[object, ...]]:
+    return look(place, "SELECT state, outcome FROM turns ORDER BY id")
 
 
 # ── retries ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_reopened_turn_keeps_its_pages_and_its_index_but_not_its_reply(
-    store: SqliteStore, path: Path
+    store: SqlStore, place: Place
 ) -> None:
     before = await ask_and_answer(store, 1)
     assert await store.reopen(key(), None) == Change(Effect.REOPENED, 1, 1)
@@ -92,10 +78,10 @@ async def test_a_reopened_turn_keeps_its_pages_and_its_index_but_not_its_reply(
     await store.conclude(after.fence, replace(ANSWER, content="Better."))
     await store.finish(after.fence)
     assert await history(store) == ["q1", "Better."]
-    assert states(path) == [("done", "answered")]
+    assert states(place) == [("done", "answered")]
 
 
-async def test_reopening_a_turn_makes_its_fence_stale(store: SqliteStore) -> None:
+async def test_reopening_a_turn_makes_its_fence_stale(store: SqlStore) -> None:
     before = await ask_and_answer(store, 1)
     await store.reopen(key(), before.fence.turn)
     await all_refused(store, before.fence)
@@ -103,7 +89,7 @@ async def test_reopening_a_turn_makes_its_fence_stale(store: SqliteStore) -> Non
     await all_refused(store, Fence(again.fence.turn, again.fence.attempt - 1))
 
 
-async def test_reopening_a_turn_restarts_the_count_of_attempts(store: SqliteStore) -> None:
+async def test_reopening_a_turn_restarts_the_count_of_attempts(store: SqlStore) -> None:
     await ask_and_answer(store, 1)
     for _ in range(5):
         assert (await store.reopen(key(), None)).effect is Effect.REOPENED
@@ -115,7 +101,7 @@ async def test_reopening_a_turn_restarts_the_count_of_attempts(store: SqliteStor
 
 
 async def test_only_the_newest_turn_is_reopened_and_only_after_it_has_ended(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     assert (await store.reopen(key(), None)).effect is Effect.UNKNOWN
     await store.accept(said(1))
@@ -132,7 +118,7 @@ async def test_only_the_newest_turn_is_reopened_and_only_after_it_has_ended(
 
 
 async def test_a_concluded_turn_is_reopened_and_the_old_attempt_cannot_finish_it(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await store.accept(said(1))
     claim = await claim_next(store, 1)
@@ -142,7 +128,7 @@ async def test_a_concluded_turn_is_reopened_and_the_old_attempt_cannot_finish_it
     assert (await claim_next(store, 1)).result is None
 
 
-async def test_a_turn_of_another_conversation_is_not_reopened(store: SqliteStore) -> None:
+async def test_a_turn_of_another_conversation_is_not_reopened(store: SqlStore) -> None:
     """A button's turn number gives no access to another thread."""
     await ask_and_answer(store, 1)
     await store.accept(said(2, where=key("t2")))
@@ -150,14 +136,14 @@ async def test_a_turn_of_another_conversation_is_not_reopened(store: SqliteStore
     assert (await store.reopen(key("t2"), 1)).effect is Effect.UNKNOWN
 
 
-async def test_a_turn_from_before_a_reset_is_not_reopened(store: SqliteStore) -> None:
+async def test_a_turn_from_before_a_reset_is_not_reopened(store: SqlStore) -> None:
     await ask_and_answer(store, 1)
     await store.reset(key())
     assert (await store.reopen(key(), None)).effect is Effect.SUPERSEDED
 
 
 # ── continuations ─────────────────────────────────────────────────────────────────────────────
-async def test_a_continuation_asks_below_the_last_page(store: SqliteStore) -> None:
+async def test_a_continuation_asks_below_the_last_page(store: SqlStore) -> None:
     await store.accept(said(1, "q1", route={"way": "here"}))
     await answer_next(store, 1, CUT)
     change = await store.continue_reply(key(), 1, BEN, "Go on.")
@@ -169,7 +155,7 @@ async def test_a_continuation_asks_below_the_last_page(store: SqliteStore) -> No
     assert await history(store) == ["q1", "Forty-two.", "Go on."]
 
 
-async def test_a_continuation_waits_for_the_id_of_the_first_page(store: SqliteStore) -> None:
+async def test_a_continuation_waits_for_the_id_of_the_first_page(store: SqlStore) -> None:
     """People may press a button before the platform's response to the post has arrived."""
     await store.accept(said(1, "q1"))
     claim = await claim_next(store, 1)
@@ -180,25 +166,25 @@ async def test_a_continuation_waits_for_the_id_of_the_first_page(store: SqliteSt
     assert (await store.continue_reply(key(), 1, BEN, "Go on.")).effect is Effect.REOPENED
 
 
-async def test_continuing_twice_asks_once(store: SqliteStore, path: Path) -> None:
+async def test_continuing_twice_asks_once(store: SqlStore, place: Place) -> None:
     await ask_and_answer(store, 1)
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.REOPENED
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.BUSY
     await answer_next(store, 1)
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
-    assert look(path, "SELECT count(*) FROM messages WHERE content = 'Go on.'") == [(1,)]
+    assert look(place, "SELECT count(*) FROM messages WHERE content = 'Go on.'") == [(1,)]
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.REOPENED
 
 
-async def test_without_a_reply_there_is_nothing_to_continue(store: SqliteStore) -> None:
+async def test_without_a_reply_there_is_nothing_to_continue(store: SqlStore) -> None:
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
     await store.accept(said(1))
     await answer_next(store, 1, replace(ANSWER, outcome=Outcome.FAILED, content=""))
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
 
 
-async def test_later_messages_come_after_the_continuation(store: SqliteStore) -> None:
+async def test_later_messages_come_after_the_continuation(store: SqlStore) -> None:
     await ask_and_answer(store, 1)
     await store.continue_reply(key(), None, ANN, "Go on.")
     await store.accept(said(5, "q5"))
@@ -206,17 +192,17 @@ async def test_later_messages_come_after_the_continuation(store: SqliteStore) ->
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-async def test_edit_of_an_unknown_message_is_unknown(store: SqliteStore) -> None:
+async def test_edit_of_an_unknown_message_is_unknown(store: SqlStore) -> None:
     assert await store.edit(source(1), "x", 1.0) == Change(Effect.UNKNOWN)
 
 
-async def test_the_same_text_is_no_edit(store: SqliteStore) -> None:
+async def test_the_same_text_is_no_edit(store: SqlStore) -> None:
     await ask_and_answer(store, 1)
     assert (await store.edit(source(1), "q1", 9.0)).effect is Effect.SAME
     assert await store.list_unfinished("sim") == []
 
 
-async def test_edit_of_a_waiting_question_changes_only_its_text(store: SqliteStore) -> None:
+async def test_edit_of_a_waiting_question_changes_only_its_text(store: SqlStore) -> None:
     await store.accept(said(1, "q1"))
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.STORED
     assert [q.text for q in (await claim_next(store, 1)).questions] == ["better"]
@@ -224,7 +210,7 @@ async def test_edit_of_a_waiting_question_changes_only_its_text(store: SqliteSto
 
 @pytest.mark.parametrize("state", ["running", "concluded", "done"])
 async def test_edit_of_the_newest_turns_question_reopens_the_turn(
-    store: SqliteStore, state: str
+    store: SqlStore, state: str
 ) -> None:
     await store.accept(said(1, "q1"))
     claim = await claim_next(store, 1)
@@ -241,7 +227,7 @@ async def test_edit_of_the_newest_turns_question_reopens_the_turn(
     assert await history(store) == ["better"]
 
 
-async def test_edit_of_an_older_question_is_stored_for_later_turns(store: SqliteStore) -> None:
+async def test_edit_of_an_older_question_is_stored_for_later_turns(store: SqlStore) -> None:
     await ask_and_answer(store, 1)
     await ask_and_answer(store, 2)
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.SUPERSEDED
@@ -249,20 +235,20 @@ async def test_edit_of_an_older_question_is_stored_for_later_turns(store: Sqlite
     assert await history(store) == ["better", "Forty-two.", "q2", "Forty-two."]
 
 
-async def test_edit_while_a_newer_question_waits_is_stored_for_its_turn(store: SqliteStore) -> None:
+async def test_edit_while_a_newer_question_waits_is_stored_for_its_turn(store: SqlStore) -> None:
     await ask_and_answer(store, 1)
     await store.accept(said(2))
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.SUPERSEDED
 
 
-async def test_edit_of_history_starts_no_turn(store: SqliteStore) -> None:
+async def test_edit_of_history_starts_no_turn(store: SqlStore) -> None:
     await ask_and_answer(store, 1)
     await store.accept(said(2, "aside", address=Address.ASIDE))
     assert (await store.edit(source(2), "an aside", 9.0)).effect is Effect.STORED
 
 
 async def test_a_message_stored_with_its_edit_is_not_changed_by_that_edit_or_an_older_one(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     """The same edit with another display name in its text changes nothing either."""
     await store.accept(replace(said(1, "third"), edited_at=9.0))
@@ -274,7 +260,7 @@ async def test_a_message_stored_with_its_edit_is_not_changed_by_that_edit_or_an_
     assert [q.text for q in (await claim_next(store, 1)).questions] == ["fourth"]
 
 
-async def test_an_older_edit_that_arrives_late_changes_nothing(store: SqliteStore) -> None:
+async def test_an_older_edit_that_arrives_late_changes_nothing(store: SqlStore) -> None:
     await store.accept(said(1, "q1"))
     await store.edit(source(1), "third", 9.0)
     assert (await store.edit(source(1), "second", 8.0)).effect is Effect.SAME
@@ -282,7 +268,7 @@ async def test_an_older_edit_that_arrives_late_changes_nothing(store: SqliteStor
 
 
 async def test_edit_of_a_question_that_was_reset_while_waiting_starts_no_turn(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     """No turn ever answered it, so there is no reply to rewrite."""
     await store.accept(said(1, "q1"))
@@ -292,21 +278,21 @@ async def test_edit_of_a_question_that_was_reset_while_waiting_starts_no_turn(
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-async def test_a_deleted_text_is_nowhere_in_the_file(path: Path) -> None:
+async def test_a_deleted_text_is_nowhere_in_the_file(tmp_path: Path) -> None:
     """Searches the message, its route, the conversation's name, and free database pages."""
-    secret = "The password is hunter2."
-    async with opened(path) as store:
+    secret, place = "The password is hunter2.", tmp_path / "store.db"
+    async with opened(place) as store:
         await store.accept(said(1, secret, route={"title": secret}))
         await answer_next(store, 1, replace(ANSWER, content="No: hunter2", display="No: hunter2"))
         await store.erase(source(1), with_reply=True)
         await answer_next(store, 1)  # the reply's page is removed
-    for file in path.parent.iterdir():
+    for file in tmp_path.iterdir():  # noqa: ASYNC240 - nothing else runs
         assert b"hunter2" not in file.read_bytes(), file.name
-    assert look(path, "SELECT name FROM conversations") == [("",)]
+    assert look(place, "SELECT name FROM conversations") == [("",)]
 
 
 async def test_a_deleted_question_is_in_no_later_request_and_is_not_stored_again(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await ask_and_answer(store, 1)
     assert (await store.erase(source(1), with_reply=False)).effect is Effect.STORED
@@ -316,7 +302,7 @@ async def test_a_deleted_question_is_in_no_later_request_and_is_not_stored_again
     assert await history(store) == ["Forty-two."]
 
 
-async def test_a_deletion_that_arrives_before_its_message_keeps_it_out(store: SqliteStore) -> None:
+async def test_a_deletion_that_arrives_before_its_message_keeps_it_out(store: SqlStore) -> None:
     assert (await store.erase(source(2), with_reply=False)).effect is Effect.UNKNOWN
     assert (await store.accept(said(2))).receipt is Receipt.KNOWN
     with pytest.raises(CommandDone):
@@ -326,16 +312,16 @@ async def test_a_deletion_that_arrives_before_its_message_keeps_it_out(store: Sq
     assert await history(store) == ["so", "why?"]
 
 
-async def test_tombstones_are_forgotten_after_a_while(path: Path) -> None:
+async def test_tombstones_are_forgotten_after_a_while(place: Place) -> None:
     clock = ManualClock()
-    async with SqliteStore.open(path, clock=clock) as store:
+    async with opened(place, clock=clock) as store:
         await store.erase(source(1), with_reply=False)
         await clock.advance(TOMBSTONE_SECONDS + 1)
         await store.erase(source(2), with_reply=False)
-    assert look(path, "SELECT source FROM tombstones") == [(source(2),)]
+    assert look(place, "SELECT source FROM tombstones") == [(source(2),)]
 
 
-async def test_the_name_passes_to_the_next_question(store: SqliteStore) -> None:
+async def test_the_name_passes_to_the_next_question(store: SqlStore) -> None:
     await ask_and_answer(store, 1)
     await ask_and_answer(store, 2)
     await store.erase(source(1), with_reply=False)
@@ -344,28 +330,27 @@ async def test_the_name_passes_to_the_next_question(store: SqliteStore) -> None:
     assert conversation.name == "q2"
 
 
-async def test_a_name_that_people_chose_stays(store: SqliteStore, path: Path) -> None:
+async def test_a_name_that_people_chose_stays(store: SqlStore, place: Place) -> None:
     await ask_and_answer(store, 1)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE conversations SET name = 'Plans'")
+    change(place, "UPDATE conversations SET name = 'Plans'")
     await store.erase(source(1), with_reply=False)
-    assert look(path, "SELECT name FROM conversations") == [("Plans",)]
+    assert look(place, "SELECT name FROM conversations") == [("Plans",)]
 
 
-async def test_a_waiting_turn_without_questions_ends(store: SqliteStore, path: Path) -> None:
+async def test_a_waiting_turn_without_questions_ends(store: SqlStore, place: Place) -> None:
     for number in (1, 2):
         await store.accept(said(number))
     await store.erase(source(1), with_reply=False)
-    assert states(path) == [("waiting", None)]
+    assert states(place) == [("waiting", None)]
     await store.erase(source(2), with_reply=False)
-    assert states(path) == [("done", "stopped")]
+    assert states(place) == [("done", "stopped")]
     assert await store.claim(1) is None
     assert (await store.reopen(key(), None)).effect is Effect.UNKNOWN
     await store.accept(said(3))
     assert [q.message_id for q in (await claim_next(store, 1)).asked] == ["m3"]
 
 
-async def test_a_running_turn_continues_without_one_of_its_questions(store: SqliteStore) -> None:
+async def test_a_running_turn_continues_without_one_of_its_questions(store: SqlStore) -> None:
     for number in (1, 2):
         await store.accept(said(number, f"q{number}"))
     claim = await claim_next(store, 1)
@@ -376,7 +361,7 @@ async def test_a_running_turn_continues_without_one_of_its_questions(store: Sqli
     assert await history(store) == ["q2"]
 
 
-async def test_a_running_turn_without_questions_is_stopped(store: SqliteStore) -> None:
+async def test_a_running_turn_without_questions_is_stopped(store: SqlStore) -> None:
     """The turn's holder may conclude it; after a crash the claim has no questions."""
     await store.accept(said(1))
     claim = await claim_next(store, 1)
@@ -389,7 +374,7 @@ async def test_a_running_turn_without_questions_is_stopped(store: SqliteStore) -
 
 @pytest.mark.parametrize("state", ["running", "concluded", "done"])
 async def test_a_reply_is_removed_with_its_question_if_the_settings_say_so(
-    store: SqliteStore, path: Path, state: str
+    store: SqlStore, place: Place, state: str
 ) -> None:
     await store.accept(said(1))
     claim = await claim_next(store, 1)
@@ -409,11 +394,11 @@ async def test_a_reply_is_removed_with_its_question_if_the_settings_say_so(
         await store.record_removal(taken.fence, page)
     await store.finish(taken.fence)
     assert await history(store) == []
-    assert look(path, "SELECT content, display FROM turns") == [("", "")]
+    assert look(place, "SELECT content, display FROM turns") == [("", "")]
 
 
 async def test_a_reply_to_several_questions_is_removed_with_the_last_of_them(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await ask_and_answer(store, 1, 2)
     assert (await store.erase(source(1), with_reply=True)).effect is Effect.STORED
@@ -424,17 +409,17 @@ async def test_a_reply_to_several_questions_is_removed_with_the_last_of_them(
 
 # ── deleted replies ───────────────────────────────────────────────────────────────────────────
 async def test_deleting_a_page_removes_the_reply_from_the_history(
-    store: SqliteStore, path: Path
+    store: SqlStore, place: Place
 ) -> None:
     await ask_and_answer(store, 1)
     assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.STORED
     assert await history(store) == ["q1"]
-    assert states(path) == [("done", "answered")]
+    assert states(place) == [("done", "answered")]
     assert (await store.reopen(key(), None)).effect is Effect.REOPENED
     assert (await claim_next(store, 1)).pages == ()
 
 
-async def test_deleting_one_page_removes_the_others(store: SqliteStore) -> None:
+async def test_deleting_one_page_removes_the_others(store: SqlStore) -> None:
     await store.accept(said(1))
     claim = await claim_next(store, 1)
     for page in range(3):
@@ -445,7 +430,7 @@ async def test_deleting_one_page_removes_the_others(store: SqliteStore) -> None:
     assert [page.message_id for page in (await claim_next(store, 1)).pages] == ["r0", "r2"]
 
 
-async def test_deleting_a_page_during_the_reply_ends_the_turn(store: SqliteStore) -> None:
+async def test_deleting_a_page_during_the_reply_ends_the_turn(store: SqlStore) -> None:
     await store.accept(said(1))
     claim = await claim_next(store, 1)
     await store.record_shown(claim.fence, 0, channel="c1", message_id="r0")
@@ -457,7 +442,7 @@ async def test_deleting_a_page_during_the_reply_ends_the_turn(store: SqliteStore
     assert await store.list_unfinished("sim") == []
 
 
-async def test_an_older_reply_is_taken_back_while_the_newest_turn_runs(store: SqliteStore) -> None:
+async def test_an_older_reply_is_taken_back_while_the_newest_turn_runs(store: SqlStore) -> None:
     """The newest turn's fence stays valid; the older reply is claimed after it, or at a restart."""
     await ask_and_answer(store, 1)
     await store.accept(said(2))
@@ -471,7 +456,7 @@ async def test_an_older_reply_is_taken_back_while_the_newest_turn_runs(store: Sq
 
 # ── undo of a reset ───────────────────────────────────────────────────────────────────────────
 async def test_undo_brings_back_the_earlier_messages_and_keeps_the_newer_ones(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await ask_and_answer(store, 1)
     await store.reset(key())
@@ -484,7 +469,7 @@ async def test_undo_brings_back_the_earlier_messages_and_keeps_the_newer_ones(
 
 
 async def test_each_undo_reverts_one_reset_and_a_button_only_its_own(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     for number in (1, 2, 3):
         await ask_and_answer(store, number)
@@ -499,14 +484,14 @@ async def test_each_undo_reverts_one_reset_and_a_button_only_its_own(
     assert [text for text in await history(store, 4) if text[0] == "q"] == ["q1", "q2", "q3"]
 
 
-async def test_without_a_reset_there_is_nothing_to_undo(store: SqliteStore) -> None:
+async def test_without_a_reset_there_is_nothing_to_undo(store: SqlStore) -> None:
     assert await store.undo_reset(key(), None) is None
     await ask_and_answer(store, 1)
     assert await store.undo_reset(key(), None) is None
 
 
 async def test_a_running_turn_continues_through_a_reset_and_its_undo(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await store.accept(said(1, "q1"))
     claim = await claim_next(store, 1)
@@ -517,7 +502,7 @@ async def test_a_running_turn_continues_through_a_reset_and_its_undo(
     assert await history(store, 2) == ["q1", "Forty-two."]
 
 
-async def test_deleted_messages_stay_deleted_after_an_undo(store: SqliteStore) -> None:
+async def test_deleted_messages_stay_deleted_after_an_undo(store: SqlStore) -> None:
     await ask_and_answer(store, 1, 2)
     await store.reset(key())
     await store.erase(source(1), with_reply=False)

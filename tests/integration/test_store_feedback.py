@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from bot.domain.feedback import Feedback, MadeWith, Vote, VoteEffect
-from bot.store.sqlite import SqliteStore
-from tests.support.store_kit import ANN, ANSWER, BEN, claim_next, key, look, opened, said
+from bot.store.store import SqlStore
+from tests.support.store_kit import ANN, ANSWER, BEN, Place, claim_next, key, look, opened, said
 
 
-async def answer(store: SqliteStore, number: int = 1, content: str = "Forty-two.") -> int:
+async def answer(store: SqlStore, number: int = 1, content: str = "Forty-two.") -> int:
     """Ask and answer a question; returns the turn's id."""
     accepted = await store.accept(said(number))
     claim = await claim_next(store, accepted.conversation)
@@ -20,16 +19,15 @@ async def answer(store: SqliteStore, number: int = 1, content: str = "Forty-two.
     return claim.fence.turn
 
 
-async def test_one_changeable_vote_for_each_person_and_reply(tmp_path: Path) -> None:
-    path = tmp_path / "threadline.db"
-    async with opened(path) as store:
+async def test_one_changeable_vote_for_each_person_and_reply(place: Place) -> None:
+    async with opened(place) as store:
         votes, turn = store.feedback(), await answer(store)
         assert await votes.press(key(), turn, ANN.id, Vote.UP) is VoteEffect.COUNTED
         assert not await votes.set_comment(key(), turn, ANN.id, "only on a thumbs-down")
         assert await votes.press(key(), turn, ANN.id, Vote.DOWN) is VoteEffect.COUNTED
         assert await votes.set_comment(key(), turn, ANN.id, " wrong \ud800 year " + "x" * 3_000)
         assert await votes.press(key(), turn, BEN.id, Vote.UP) is VoteEffect.COUNTED
-        [row] = look(path, "SELECT vote, comment FROM feedback WHERE person = 'U1'")
+        [row] = look(place, "SELECT vote, comment FROM feedback WHERE person = 'U1'")
         assert row[0] == "down"
         assert row[1].startswith("wrong \N{REPLACEMENT CHARACTER} year")
         assert len(row[1]) == 2_000
@@ -39,38 +37,36 @@ async def test_one_changeable_vote_for_each_person_and_reply(tmp_path: Path) -> 
         assert await votes.set_vote(key(), turn, ANN.id, Vote.DOWN, "again")
         assert await votes.set_vote(key(), turn, ANN.id, Vote.UP, "no comment on this")
         assert await votes.votes(key(), ANN.id) == {turn: Feedback(turn, Vote.UP)}
-        [made] = look(path, "SELECT profile, prompt_digest, context_start FROM turns")
+        [made] = look(place, "SELECT profile, prompt_digest, context_start FROM turns")
         assert made == ("ops", "d1gest", 3)
 
 
-async def test_a_vote_needs_the_reply_of_this_conversation(tmp_path: Path) -> None:
+async def test_a_vote_needs_the_reply_of_this_conversation(place: Place) -> None:
     """A button that names a turn of another place, or one without an answer, does nothing."""
-    path = tmp_path / "threadline.db"
-    async with opened(path) as store:
+    async with opened(place) as store:
         votes, turn, empty = store.feedback(), await answer(store), await answer(store, 2, "")
-        for place, number in (
+        for where, number in (
             (key("t2"), turn),
             (key(channel="c2"), turn),
             (key(platform="web"), turn),
             (key(), turn + 100),
             (key(), empty),
         ):
-            assert await votes.press(place, number, ANN.id, Vote.UP) is VoteEffect.UNKNOWN
-            assert not await votes.set_vote(place, number, ANN.id, Vote.UP)
-            assert not await votes.set_comment(place, number, ANN.id, "x")
-        assert look(path, "SELECT count(*) FROM feedback") == [(0,)]
+            assert await votes.press(where, number, ANN.id, Vote.UP) is VoteEffect.UNKNOWN
+            assert not await votes.set_vote(where, number, ANN.id, Vote.UP)
+            assert not await votes.set_comment(where, number, ANN.id, "x")
+        assert look(place, "SELECT count(*) FROM feedback") == [(0,)]
 
 
-async def test_votes_go_with_the_reply(tmp_path: Path) -> None:
+async def test_votes_go_with_the_reply(place: Place) -> None:
     """With a retry, a deleted page and the conversation; other replies' votes stay."""
-    path = tmp_path / "threadline.db"
-    async with opened(path) as store:
+    async with opened(place) as store:
         votes, first, second = store.feedback(), await answer(store), await answer(store, 2)
         for turn in (first, second):
             await votes.press(key(), turn, ANN.id, Vote.DOWN)
         await store.reopen(key(), second)
-        assert look(path, "SELECT turn_id FROM feedback") == [(first,)]
-        assert look(path, f"SELECT profile, context_start FROM turns WHERE id = {second}") == [
+        assert look(place, "SELECT turn_id FROM feedback") == [(first,)]
+        assert look(place, f"SELECT profile, context_start FROM turns WHERE id = {second}") == [
             (None, None)
         ]
         claim = await claim_next(store, 1)
@@ -79,4 +75,4 @@ async def test_votes_go_with_the_reply(tmp_path: Path) -> None:
         await store.finish(claim.fence)
         await votes.press(key(), second, ANN.id, Vote.DOWN)
         await store.erase("sim/w1/c1/r1", with_reply=False)
-        assert look(path, "SELECT turn_id FROM feedback") == [(first,)]
+        assert look(place, "SELECT turn_id FROM feedback") == [(first,)]

@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
-from sqlite3 import connect
 from typing import Any
 
 import pytest
@@ -18,16 +14,15 @@ from bot.domain.errors import LostOwnership, RecordHeld
 from bot.domain.model import Usage
 from bot.domain.records import NewConversation, RecordScope
 from bot.domain.turns import Outcome, TurnResult
-from bot.store.library import SqliteLibrary
-from bot.store.sqlite import SqliteStore
+from bot.store.library import SqlLibrary
+from bot.store.store import SqlStore
 from tests.support.store_kit import (
     ANSWER,
+    Place,
     answer_next,
-    check_invariants,
     claim_next,
     key,
     look,
-    opened,
     said,
 )
 
@@ -37,22 +32,18 @@ MINE = RecordScope("web", "alice")
 
 
 class World:
-    def __init__(self, path: Path, store: SqliteStore) -> None:
-        self.path, self.store = path, store
-        self.library: SqliteLibrary = store.library()
+    def __init__(self, place: Place, store: SqlStore) -> None:
+        self.place, self.store = place, store
+        self.library: SqlLibrary = store.library()
 
     async def uid(self, conversation: int | None) -> str:
-        (row,) = look(self.path, "SELECT uid FROM conversations WHERE id = ?", conversation)
+        (row,) = look(self.place, "SELECT uid FROM conversations WHERE id = ?", conversation)
         return str(row[0])
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    path = tmp_path / "library.db"
-    async with opened(path) as store:
-        yield World(path, store)
-    with closing(connect(path)) as db:
-        check_invariants(db)
+async def world(place: Place, store: SqlStore) -> World:
+    return World(place, store)
 
 
 def new(
@@ -75,7 +66,7 @@ async def test_everything_stored_has_a_public_id(world: World) -> None:
     uids = [
         row[0]
         for table in ("conversations", "messages")
-        for row in look(world.path, f"SELECT uid FROM {table}")
+        for row in look(world.place, f"SELECT uid FROM {table}")
     ]
     assert len(set(uids)) == len(uids) == 4
     assert all(UUID4.fullmatch(uid) for uid in uids)
@@ -195,7 +186,7 @@ async def test_deleting_a_conversation_deletes_all_its_rows(world: World) -> Non
     with pytest.raises(LostOwnership):
         await world.store.conclude(claim.fence, ANSWER)
     for table in ("conversations", "messages", "turns", "pages"):
-        assert look(world.path, f"SELECT * FROM {table}") == []
+        assert look(world.place, f"SELECT * FROM {table}") == []
     assert await world.library.reply(claim.fence.turn) is None
 
 
@@ -286,7 +277,7 @@ async def test_an_erased_message_is_hidden_and_its_index_is_not_reused(world: Wo
     assert not await world.library.erase(number, first.uid)
     assert await world.library.change(number, first.uid, role=None, content="x") is None
     assert [m.content for m in await world.library.latest(number, limit=9)] == ["rest"]
-    assert look(world.path, "SELECT content FROM messages WHERE uid = ?", first.uid) == [("",)]
+    assert look(world.place, "SELECT content FROM messages WHERE uid = ?", first.uid) == [("",)]
     added = await world.library.add(number, Role.USER, "next", ALICE)
     assert added is not None
     assert added.index == 2
@@ -320,6 +311,7 @@ async def test_a_role_cannot_change_in_a_question_or_a_reply(world: World) -> No
             await world.library.change(number, fixed.uid, role=Role.SYSTEM, content=None)
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_every_list_uses_an_index(world: World) -> None:
     """Tables that grow (conversations, messages, turns) are never scanned."""
     from bot.store import views

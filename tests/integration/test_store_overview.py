@@ -16,8 +16,7 @@ from bot.domain.inbox import Address
 from bot.domain.overview import ConversationFilter
 from bot.domain.status import BudgetPeriod
 from bot.store import overview
-from bot.store.read_only import open_read_only
-from tests.support.store_kit import ANN, BEN, answer_next, key, look, opened, said
+from tests.support.store_kit import ANN, BEN, answer_next, connected, key, look, opened, said
 
 COLUMNS = ["id", "name", "place", "last", "activity", "messages", "model", "state"]
 EVIL = "deploy \x1b[31mred\u202e [bold]now[/bold]"
@@ -48,7 +47,7 @@ def run(path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 
 def names(path: Path, limit: int = 10, **wanted: object) -> list[str]:
-    with open_read_only(path) as db:
+    with connected(path) as db:
         found = overview.conversations(db, ConversationFilter(**wanted), limit)  # type: ignore[arg-type]
     return [each.key.thread for each in found]
 
@@ -85,7 +84,7 @@ def test_pages_are_read_until_enough_names_match(
 
 
 def test_a_listed_conversation_has_its_newest_turn(path: Path) -> None:
-    with open_read_only(path) as db:
+    with connected(path) as db:
         waiting, both, answered = overview.conversations(db, ConversationFilter(), 10)
     assert (answered.state, answered.messages, answered.answered_by) == ("answered", 2, "echo")
     assert (both.state, both.messages) == ("waiting", 3)
@@ -95,13 +94,13 @@ def test_a_listed_conversation_has_its_newest_turn(path: Path) -> None:
 async def test_erased_messages_do_not_count(path: Path) -> None:
     async with opened(path) as store:
         await store.erase("sim/w1/c1/m1", with_reply=False)
-    with open_read_only(path) as db:
+    with connected(path) as db:
         (answered,) = overview.conversations(db, ConversationFilter(place="c1"), 10)
     assert answered.messages == 1
 
 
 def test_a_conversation_is_found_by_its_key_and_by_the_beginning_of_its_id(path: Path) -> None:
-    with open_read_only(path) as db:
+    with connected(path) as db:
         ((uid, conversation),) = overview.find(db, "sim/w1/c1/t1")
         assert overview.find(db, uid[:8]) == [(uid, conversation)]
         assert overview.find(db, uid[:8].upper()) == [(uid, conversation)]
@@ -184,9 +183,21 @@ def test_each_look_is_in_the_audit(path: Path, run: Callable[..., int]) -> None:
     run("conversations", "show", "sim/w1/c2/t2")
     found = look(path, "SELECT action, platform, channel, actor, subject, details FROM audit")
     listed, read = found
-    assert listed[:5] == ("conversations.listed", "sim", "", "operator", "U2")
+    assert listed[:5] == ("conversations.listed", "", "", "operator", "U2")
+    assert json.loads(listed[5]) == {"platform": "sim"}
     assert read[:5] == ("conversation.read", "sim", "c2", "operator", "U2")
     assert len(json.loads(read[5])["conversation"]) == 36
+
+
+def test_an_erasure_replaces_the_person_in_these_entries(
+    path: Path, run: Callable[..., int]
+) -> None:
+    run("conversations", "--platform", "sim", "--person", "U2")
+    run("conversations", "show", "sim/w1/c2/t2")
+    assert run("forget", "sim/w1/U2", "--yes") == 0
+    subjects = look(path, "SELECT subject FROM audit WHERE action LIKE 'conversation%' ORDER BY id")
+    assert len(subjects) == 2
+    assert all(subject.startswith("erased:") for (subject,) in subjects)
 
 
 def test_what_cannot_be_recorded_is_not_shown(
@@ -201,7 +212,7 @@ def test_what_cannot_be_recorded_is_not_shown(
 
 # ── status ────────────────────────────────────────────────────────────────────────────────────
 def test_list_unfinished_turns_are_listed_oldest_first(path: Path) -> None:
-    with open_read_only(path) as db:
+    with connected(path) as db:
         found = overview.list_unfinished_turns(db, 10)
         assert [(turn.turn, turn.platform, turn.state) for turn in found] == [
             (3, "sim", "waiting"),
@@ -225,7 +236,7 @@ def test_budgets_are_summed_over_their_accounts(path: Path) -> None:
         BudgetPeriod("unused", "person", "day", "2026-11-30", 100, in_money=False),
         BudgetPeriod("daily", "person", "day", "2026-11-29", 100, in_money=False),
     ]
-    with open_read_only(path) as db:
+    with connected(path) as db:
         daily, money = overview.budget_statuses(db, budgets)
     assert (daily.accounts, daily.nearly_spent, daily.highest) == (3, 2, 1.2)
     assert (money.accounts, money.nearly_spent, money.highest) == (1, 0, 0.5)

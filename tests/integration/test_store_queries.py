@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -57,9 +56,19 @@ from bot.store import (
 )
 from bot.store.commands import COMMAND_SECONDS
 from bot.store.migrate import migrate
-from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
 from tests.support.clock import ManualClock
-from tests.support.store_kit import ANN, ANSWER, BEN, answer_next, claim_next, key, opened, said
+from tests.support.store_kit import (
+    ANN,
+    ANSWER,
+    BEN,
+    Place,
+    answer_next,
+    claim_next,
+    key,
+    opened,
+    said,
+)
 
 UNFINISHED = re.compile(
     r"turns_unfinished|attachments_pending|files_staged|discarded_files|SCAN json_each|CONSTANT ROW"
@@ -67,13 +76,7 @@ UNFINISHED = re.compile(
 )
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with opened(tmp_path / "store.db") as store:
-        yield store
-
-
-async def test_history_is_read_newest_first_in_pages(store: SqliteStore) -> None:
+async def test_history_is_read_newest_first_in_pages(store: SqlStore) -> None:
     for number in range(5):
         await store.accept(said(number, str(number)))
         await answer_next(store, 1)
@@ -86,7 +89,7 @@ async def test_history_is_read_newest_first_in_pages(store: SqliteStore) -> None
 
 
 async def test_history_leaves_out_erased_and_waiting_messages(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     for number in range(3):
         await store.accept(said(number, str(number)))
@@ -99,7 +102,7 @@ async def test_history_leaves_out_erased_and_waiting_messages(
 
 
 async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest_turn(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     for number, thread in enumerate(("a", "b", "c")):
         await store.accept(said(number, where=key(thread)))
@@ -113,10 +116,10 @@ async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest
 
 
 async def test_the_load_tells_states_and_the_oldest_question_that_has_no_sign_of_a_reply(
-    tmp_path: Path,
+    place: Place,
 ) -> None:
     clock = ManualClock(100.0)
-    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+    async with opened(place, clock=clock) as store:
 
         async def slack_and_discord() -> list[tuple[str, dict[str, int], float | None]]:
             load = await store.load()
@@ -145,7 +148,7 @@ async def test_the_load_tells_states_and_the_oldest_question_that_has_no_sign_of
 
 
 async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await store.accept(said(1), [said(0, "before")])
     await store.accept(said(2, where=key("t2")))
@@ -163,7 +166,7 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
     assert await store.conversation_of("sim/w1/thread/9/r1") is None
 
 
-async def test_a_page_that_a_later_turn_took_over_belongs_to_that_turn(store: SqliteStore) -> None:
+async def test_a_page_that_a_later_turn_took_over_belongs_to_that_turn(store: SqlStore) -> None:
     for number in (1, 2):
         await store.accept(said(number, where=key(f"t{number}")))
         fence = (await claim_next(store, number)).fence
@@ -174,10 +177,10 @@ async def test_a_page_that_a_later_turn_took_over_belongs_to_that_turn(store: Sq
 
 
 async def test_recent_conversations_are_those_with_a_message_of_the_person_since_the_reset(
-    tmp_path: Path,
+    place: Place,
 ) -> None:
     clock = ManualClock()
-    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+    async with opened(place, clock=clock) as store:
         for number, thread in enumerate("abcde"):
             author = BEN if thread == "c" else ANN
             await store.accept(said(number, where=key(thread), author=author))
@@ -196,7 +199,7 @@ async def test_recent_conversations_are_those_with_a_message_of_the_person_since
         assert await recent("U3", 9) == []
 
 
-async def test_a_recorded_command_is_not_executed_again(store: SqliteStore) -> None:
+async def test_a_recorded_command_is_not_executed_again(store: SqlStore) -> None:
     await store.record_command("sim/w1/c1/m1")
     with pytest.raises(CommandDone):
         await store.record_command("sim/w1/c1/m1")
@@ -204,24 +207,24 @@ async def test_a_recorded_command_is_not_executed_again(store: SqliteStore) -> N
 
 
 async def test_the_record_of_a_command_is_kept_as_long_as_a_redelivery_is_possible(
-    tmp_path: Path,
+    place: Place,
 ) -> None:
     """Older records are deleted, so that the table does not grow forever."""
     clock = ManualClock()
-    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+    async with opened(place, clock=clock) as store:
         await store.record_command("old")
     await clock.advance(COMMAND_SECONDS - 1)
-    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+    async with opened(place, clock=clock) as store:
         with pytest.raises(CommandDone):
             await store.record_command("old")
         await store.record_command("new")
     await clock.advance(2)
-    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+    async with opened(place, clock=clock) as store:
         found = await store._read(lambda db: db.execute("SELECT source FROM commands").fetchall())
         assert [row["source"] for row in found] == ["new"]
 
 
-async def test_readers_see_complete_turns_while_the_writer_writes(store: SqliteStore) -> None:
+async def test_readers_see_complete_turns_while_the_writer_writes(store: SqlStore) -> None:
     """A page of history never has a gap, and has everything acknowledged."""
     await store.accept(said(0))
     await answer_next(store, 1)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +11,13 @@ from bot.domain.errors import LostOwnership
 from bot.domain.failures import FailureReason
 from bot.domain.inbox import Address, Receipt
 from bot.domain.turns import Fence, Outcome, PageRecord, TurnResult
-from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
 from tests.support.store_kit import (
     ANSWER,
     BEN,
+    Place,
     answer_next,
-    check_invariants,
+    change,
     claim_next,
     key,
     look,
@@ -27,7 +25,7 @@ from tests.support.store_kit import (
     said,
 )
 
-STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
+STEPS: dict[str, Callable[[SqlStore, Fence], Awaitable[None]]] = {
     "intend": lambda store, fence: store.record_intent(fence, 0),
     "shown": lambda store, fence: store.record_shown(fence, 0, channel="c1", message_id="r9"),
     "removed": lambda store, fence: store.record_removal(fence, 0),
@@ -37,21 +35,8 @@ STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
 EVERYTHING = "SELECT * FROM turns LEFT JOIN pages ON turns.id = turn_id"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    async with opened(path) as store:
-        yield store
-    with closing(sqlite3.connect(path)) as db:
-        check_invariants(db)
-
-
 # ── claim ─────────────────────────────────────────────────────────────────────────────────────
-async def test_a_claim_binds_the_questions_in_the_platforms_order(store: SqliteStore) -> None:
+async def test_a_claim_binds_the_questions_in_the_platforms_order(store: SqlStore) -> None:
     for number in (3, 1, 2):
         await store.accept(said(number))
     claim = await claim_next(store, 1)
@@ -63,7 +48,7 @@ async def test_a_claim_binds_the_questions_in_the_platforms_order(store: SqliteS
     assert [row.id for row in reversed(rows)] == [question.id for question in claim.questions]
 
 
-async def test_without_a_turn_a_claim_is_none(store: SqliteStore) -> None:
+async def test_without_a_turn_a_claim_is_none(store: SqlStore) -> None:
     assert await store.claim(77) is None
     await store.accept(said(1))
     await answer_next(store, 1)
@@ -71,7 +56,7 @@ async def test_without_a_turn_a_claim_is_none(store: SqliteStore) -> None:
 
 
 async def test_messages_before_the_last_question_are_bound_with_it_and_later_ones_with_the_next(
-    store: SqliteStore, path: Path
+    store: SqlStore, place: Place
 ) -> None:
     """The request to the model ends with the question."""
     await store.accept(said(2))
@@ -85,7 +70,7 @@ async def test_messages_before_the_last_question_are_bound_with_it_and_later_one
     rows = await store.history(1, epoch=1, before=second.reply_index, limit=9)
     said_by_people = [(row.id,) for row in reversed(rows) if row.author]
     assert said_by_people == look(
-        path, "SELECT id FROM messages WHERE position IS NOT NULL ORDER BY position"
+        place, "SELECT id FROM messages WHERE position IS NOT NULL ORDER BY position"
     )
     assert [row.index for row in reversed(rows)] == [0, 1, 2, 3, 4, 5, 6]
     assert (first.reply_index, second.reply_index) == (4, 7)
@@ -93,7 +78,7 @@ async def test_messages_before_the_last_question_are_bound_with_it_and_later_one
 
 
 async def test_messages_at_the_same_position_keep_their_order_of_arrival(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     for number in (5, 4):
         await store.accept(replace(said(number), position=1))
@@ -101,7 +86,7 @@ async def test_messages_at_the_same_position_keep_their_order_of_arrival(
     assert [question.message_id for question in claim.questions] == ["m5", "m4"]
 
 
-async def test_the_next_turn_waits_while_one_is_unfinished(store: SqliteStore) -> None:
+async def test_the_next_turn_waits_while_one_is_unfinished(store: SqlStore) -> None:
     await store.accept(said(1))
     first = await claim_next(store, 1)
     await store.accept(said(2))
@@ -112,16 +97,16 @@ async def test_the_next_turn_waits_while_one_is_unfinished(store: SqliteStore) -
     assert (await claim_next(store, 1)).fence == Fence(2, 1)
 
 
-async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(path: Path) -> None:
+async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(place: Place) -> None:
     """After the death of a process, the questions, the reply's index and the pages are there."""
-    async with opened(path) as store:
+    async with opened(place) as store:
         await store.accept(said(1))
         first = await claim_next(store, 1)
         await store.record_intent(first.fence, 0)
         await store.record_shown(first.fence, 0, channel="c1", message_id="r1")
         await store.record_intent(first.fence, 1)
         await store.accept(said(2))
-    async with opened(path) as store:
+    async with opened(place) as store:
         assert await store.list_unfinished("sim") == [1]
         second = await claim_next(store, 1)
     assert second == replace(
@@ -133,11 +118,11 @@ async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(path: Path) -> N
     )
 
 
-async def test_a_concluded_turn_is_claimed_with_its_result(path: Path) -> None:
-    async with opened(path) as store:
+async def test_a_concluded_turn_is_claimed_with_its_result(place: Place) -> None:
+    async with opened(place) as store:
         await store.accept(said(1))
         await store.conclude((await claim_next(store, 1)).fence, ANSWER)
-    async with opened(path) as store:
+    async with opened(place) as store:
         assert await store.list_unfinished("sim") == [1]
         claim = await claim_next(store, 1)
         assert claim.result == ANSWER
@@ -147,40 +132,40 @@ async def test_a_concluded_turn_is_claimed_with_its_result(path: Path) -> None:
 
 # ── the fence ─────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_stale_attempt_changes_nothing(store: SqliteStore, path: Path, step: str) -> None:
+async def test_a_stale_attempt_changes_nothing(store: SqlStore, place: Place, step: str) -> None:
     await store.accept(said(1))
     stale = (await claim_next(store, 1)).fence
     await store.record_shown(stale, 0, channel="c1", message_id="r1")
     if step == "finish":
         await store.conclude(stale, ANSWER)
     await claim_next(store, 1)
-    before = look(path, EVERYTHING)
+    before = look(place, EVERYTHING)
     with pytest.raises(LostOwnership):
         await STEPS[step](store, stale)
-    assert look(path, EVERYTHING) == before
+    assert look(place, EVERYTHING) == before
 
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_finished_or_unknown_turn_cannot_change(
-    store: SqliteStore, path: Path, step: str
+    store: SqlStore, place: Place, step: str
 ) -> None:
     await store.accept(said(1))
     done = (await answer_next(store, 1)).fence
-    before = look(path, EVERYTHING)
+    before = look(place, EVERYTHING)
     for fence in (done, Fence(done.turn, 0), Fence(99, 1)):
         with pytest.raises(LostOwnership):
             await STEPS[step](store, fence)
-    assert look(path, EVERYTHING) == before
+    assert look(place, EVERYTHING) == before
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_waiting_turn_has_no_valid_fence(store: SqliteStore, step: str) -> None:
+async def test_a_waiting_turn_has_no_valid_fence(store: SqlStore, step: str) -> None:
     await store.accept(said(1))
     with pytest.raises(LostOwnership):
         await STEPS[step](store, Fence(1, 0))
 
 
-async def test_a_turn_is_concluded_once_and_before_it_is_finished(store: SqliteStore) -> None:
+async def test_a_turn_is_concluded_once_and_before_it_is_finished(store: SqlStore) -> None:
     await store.accept(said(1))
     fence = (await claim_next(store, 1)).fence
     with pytest.raises(LostOwnership):
@@ -192,7 +177,7 @@ async def test_a_turn_is_concluded_once_and_before_it_is_finished(store: SqliteS
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────
-async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: SqliteStore) -> None:
+async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: SqlStore) -> None:
     await store.accept(said(1))
     fence = (await claim_next(store, 1)).fence
     await store.conclude(fence, ANSWER)
@@ -208,7 +193,7 @@ async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: Sqlite
 
 
 async def test_a_page_that_is_posted_again_is_only_intended_until_it_is_shown(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     """The old message no longer exists: after a crash, the new one must be searched for."""
     await store.accept(said(1))
@@ -222,7 +207,7 @@ async def test_a_page_that_is_posted_again_is_only_intended_until_it_is_shown(
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("outcome", Outcome)
-async def test_every_outcome_is_read_as_it_was_stored(store: SqliteStore, outcome: Outcome) -> None:
+async def test_every_outcome_is_read_as_it_was_stored(store: SqlStore, outcome: Outcome) -> None:
     result = TurnResult(outcome, content="", display="*Sorry.*", failure=FailureReason.TIMED_OUT)
     await store.accept(said(1))
     await store.conclude((await claim_next(store, 1)).fence, result)
@@ -231,7 +216,7 @@ async def test_every_outcome_is_read_as_it_was_stored(store: SqliteStore, outcom
 
 @pytest.mark.parametrize("reason", FailureReason)
 async def test_every_failure_reason_is_read_as_it_was_stored(
-    store: SqliteStore, reason: FailureReason
+    store: SqlStore, reason: FailureReason
 ) -> None:
     result = TurnResult(Outcome.FAILED, content="", display="*Sorry.*", failure=reason)
     await store.accept(said(1))
@@ -239,21 +224,20 @@ async def test_every_failure_reason_is_read_as_it_was_stored(
     assert (await claim_next(store, 1)).result == result
 
 
-async def test_an_unknown_stored_reason_is_read_as_a_failed_model(path: Path) -> None:
+async def test_an_unknown_stored_reason_is_read_as_a_failed_model(place: Place) -> None:
     """Databases of older releases may contain names of classes that no longer exist."""
-    async with opened(path) as store:
+    async with opened(place) as store:
         await store.accept(said(1))
         result = TurnResult(Outcome.FAILED, "", "", failure=FailureReason.TIMED_OUT)
         await store.conclude((await claim_next(store, 1)).fence, result)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE turns SET error = 'APIStatusError'")
-    async with opened(path) as store:
+    change(place, "UPDATE turns SET error = 'APIStatusError'")
+    async with opened(place) as store:
         stored = (await claim_next(store, 1)).result
     assert stored is not None
     assert stored.failure is FailureReason.MODEL_FAILED
 
 
-async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqliteStore) -> None:
+async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqlStore) -> None:
     await store.accept(said(1))
     claim = await claim_next(store, 1)
     await store.accept(said(2))
@@ -264,7 +248,7 @@ async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqliteS
     assert (question.role, question.index) == ("user", 0)
 
 
-async def test_an_empty_reply_leaves_no_message_and_its_index_unused(store: SqliteStore) -> None:
+async def test_an_empty_reply_leaves_no_message_and_its_index_unused(store: SqlStore) -> None:
     await store.accept(said(1))
     await answer_next(store, 1, TurnResult(Outcome.FAILED, content="", display="*Sorry.*"))
     await store.accept(said(2))
@@ -273,7 +257,7 @@ async def test_an_empty_reply_leaves_no_message_and_its_index_unused(store: Sqli
     assert [row.index for row in rows] == [2, 0]
 
 
-async def test_a_reply_with_a_lone_surrogate_is_stored(store: SqliteStore) -> None:
+async def test_a_reply_with_a_lone_surrogate_is_stored(store: SqlStore) -> None:
     await store.accept(said(1))
     fence = (await claim_next(store, 1)).fence
     await store.conclude(fence, replace(ANSWER, content="a\ud83d", display="a\ud83d"))
@@ -283,7 +267,7 @@ async def test_a_reply_with_a_lone_surrogate_is_stored(store: SqliteStore) -> No
 
 
 # ── reset ─────────────────────────────────────────────────────────────────────────────────────
-async def test_after_a_reset_the_model_sees_no_earlier_messages(store: SqliteStore) -> None:
+async def test_after_a_reset_the_model_sees_no_earlier_messages(store: SqlStore) -> None:
     await store.accept(said(1))
     await answer_next(store, 1)
     after = await store.reset(key())
@@ -298,20 +282,20 @@ async def test_after_a_reset_the_model_sees_no_earlier_messages(store: SqliteSto
 
 
 async def test_waiting_questions_end_as_reset_and_stay_readable_in_order(
-    store: SqliteStore, path: Path
+    store: SqlStore, place: Place
 ) -> None:
     for number in (2, 1):
         await store.accept(said(number))
     await store.accept(said(3, address=Address.ASIDE))
     await store.reset(key())
-    assert look(path, "SELECT state, outcome FROM turns") == [("done", "reset")]
+    assert look(place, "SELECT state, outcome FROM turns") == [("done", "reset")]
     assert await store.claim(1) is None
     rows = await store.history(1, epoch=1, before=9, limit=9)
     assert [row.index for row in rows] == [2, 1, 0]
     assert (await store.accept(said(1))).receipt is Receipt.KNOWN
 
 
-async def test_a_running_turn_ends_in_the_epoch_of_its_questions(store: SqliteStore) -> None:
+async def test_a_running_turn_ends_in_the_epoch_of_its_questions(store: SqlStore) -> None:
     await store.accept(said(1))
     running = await claim_next(store, 1)
     await store.accept(said(2))
@@ -328,13 +312,13 @@ async def test_a_running_turn_ends_in_the_epoch_of_its_questions(store: SqliteSt
 
 
 async def test_without_a_conversation_there_is_nothing_to_reset_or_set(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     assert await store.reset(key()) is None
     assert await store.choose_model(key(), "echo") is None
 
 
-async def test_a_chosen_model_applies_to_its_conversation_only(store: SqliteStore) -> None:
+async def test_a_chosen_model_applies_to_its_conversation_only(store: SqlStore) -> None:
     await store.accept(said(1))
     await store.accept(said(2, where=key("t2"), author=BEN))
     chosen = await store.choose_model(key(), "openai:gpt-5")

@@ -104,14 +104,14 @@ def two_attempts() -> None:
             await second_ends[fence.turn].wait()
         await conclude(self, fence, result)
 
-    async def twice(self: Any, claim: Any) -> None:
+    async def twice(self: Any, claim: Any, interrupt: Any) -> None:
         if claim.fence.turn in first_page:
-            return await run(self, claim)
+            return await run(self, claim, interrupt)
         first_page[claim.fence.turn] = asyncio.Event()
         second_ends[claim.fence.turn] = asyncio.Event()
         second = asyncio.create_task(_second(self, claim))
         try:
-            return await run(self, claim)
+            return await run(self, claim, interrupt)
         finally:
             await second
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tests.kills.world import World
@@ -61,6 +62,7 @@ class FaultInjector:
             (1, self._model_break),
             (1, self._slow_network),
             (1, self._kill),
+            *((weight, partial(fault, rng)) for weight, fault in world.bot.faults),
         )
 
     async def run(self) -> None:

@@ -7,6 +7,7 @@ know:
 - `KILL_COMMIT`: "before accept 2" sends SIGKILL before the third commit with that transition
 ("after": once the commit is on disk);
 - `SLOW_COMMITS`: "SEED MAX" delays each commit by up to MAX seconds;
+- `CLOCK_OFFSET`: the seconds by which this machine's clock is wrong;
 - `PLANTED`: a bug of `tests.kills.bugs`.
 """
 
@@ -128,6 +129,9 @@ def observe(environ: Mapping[str, str]) -> None:
     watched = type("Watched", (_Watched,), {"watch": Watch(environ)})
     connect = sqlite3.connect
     sqlite3.connect = functools.partial(connect, factory=watched)  # type: ignore[assignment]
+    offset, right = float(environ.get("CLOCK_OFFSET") or 0), time.time
+    if offset:
+        time.time = lambda: right() + offset
     if environ.get("PLANTED"):
         bugs.plant(environ["PLANTED"])
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from tests.kills.world import SYSTEM_PROMPT, World
 from tests.sims.discord.client import DiscordSim
+from tests.sims.kit import pause_since
 from tests.sims.model.answers import Answer
 from tests.sims.slack.client import SlackSim
 from tests.support.judge import judge
@@ -217,11 +218,11 @@ class Scenario:
             raise NotWithin(f"{what}, within {limit:g} s. {self.world.bot.failure}")
 
     async def _comes(self, check: Callable[[], Awaitable[Any]], seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while not await check():
-            if time.monotonic() > deadline or self.world.bot.failure:
+            if time.monotonic() > began + seconds or self.world.bot.failure:
                 return False
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(max(0.05, pause_since(began)))
         return True
 
     async def shows(self, question: Question, word: int) -> bool:

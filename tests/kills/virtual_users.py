@@ -18,7 +18,7 @@ from tests.kills.control_scenario import UserActions
 from tests.kills.fault_injection import FaultInjector
 from tests.kills.process_pool import ProcessPool
 from tests.kills.scenario import LONG, RATE, NotWithin
-from tests.kills.world import World, new_world
+from tests.kills.world import BotMaker, World, new_world
 from tests.support.platform_driver import ThreadRef
 from tests.support.transcript import Question, Verdict
 
@@ -237,12 +237,18 @@ class VirtualUsers(UserActions):
 
 
 async def run(
-    platform: str, seed: int, pool: ProcessPool, folder: Path, *, seconds: float
+    platform: str,
+    seed: int,
+    pool: ProcessPool,
+    folder: Path,
+    *,
+    seconds: float,
+    make_bot: BotMaker | None = None,
 ) -> RunResult:
-    """Play one run of at least `seconds`."""
+    """Play one run of at least `seconds`; see `new_world` for `make_bot`."""
     rng = random.Random(seed)
     slow = {"SLOW_COMMITS": f"{seed} {SLOWEST_COMMIT}"}
-    async with new_world(platform, pool, folder, **VirtualUsers.settings) as world:
+    async with new_world(platform, pool, folder, make_bot, **VirtualUsers.settings) as world:
         await world.driver.widen(CHANNELS)
         patience = PATIENCE
         if platform != "discord":

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 
@@ -91,10 +92,26 @@ class RestartingBot:
         self.pid = 0
         self.check_after_death: Callable[[], Awaitable[None]] = _nothing
         self._keeping: asyncio.Task[None] | None = None
+        self.restarts = asyncio.Event()
+        self.restarts.set()
 
     @property
     def database(self) -> Path:
         return self.folder / "threadline.db"
+
+    @property
+    def faults(self) -> Sequence[tuple[int, Fault]]:
+        return ()
+
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Rows of the database at this moment; none before the tables exist."""
+        if not self.database.exists():
+            return []
+        with closing(sqlite3.connect(self.database, timeout=5)) as db:
+            try:
+                return db.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError:  # no tables yet
+                return []
 
     async def start(self, run: BotRun | None = None) -> None:
         """Start the bot; later runs come from `next_runs`, then use `later_environ`."""
@@ -116,6 +133,7 @@ class RestartingBot:
                 return
             self.deaths += 1
             await self.check_after_death()
+            await self.restarts.wait()
             await self._fork(
                 self.next_runs.pop(0) if self.next_runs else BotRun(self.later_environ)
             )
@@ -139,6 +157,37 @@ class RestartingBot:
         return "\n".join(line[:400] for line in text.splitlines()[-lines:])
 
 
+Fault = Callable[[random.Random], Awaitable[str]]
+"""Injects a fault that concerns this kind of bot; returns its name."""
+
+
+class Bot(Protocol):
+    """What runs in a world: one process on SQLite, or several on PostgreSQL."""
+
+    folder: Path
+    next_runs: list[BotRun]
+    later_environ: Mapping[str, str]
+    check_after_death: Callable[[], Awaitable[None]]
+
+    @property
+    def deaths(self) -> int: ...
+    @property
+    def failure(self) -> str: ...
+    @property
+    def database(self) -> Path: ...
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]: ...
+    async def start(self, run: BotRun | None = None) -> None: ...
+    @property
+    def faults(self) -> Sequence[tuple[int, Fault]]: ...
+    async def kill(self) -> None: ...
+    async def stop(self) -> None: ...
+    def log_tail(self, lines: int = 12) -> str: ...
+
+
+BotMaker = Callable[[Mapping[str, str]], Bot]
+"""Makes a world's bot from the environment of its processes."""
+
+
 async def _nothing() -> None:
     """Check nothing."""
 
@@ -149,17 +198,11 @@ class World:
 
     driver: PlatformDriver
     model: ModelSim
-    bot: RestartingBot
+    bot: Bot
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of the database at this moment; none before the tables exist."""
-        if not self.bot.database.exists():
-            return []
-        with closing(sqlite3.connect(self.bot.database, timeout=5)) as db:
-            try:
-                return db.execute(sql, parameters).fetchall()
-            except sqlite3.OperationalError:  # no tables yet
-                return []
+        return self.bot.query(sql, *parameters)
 
     async def connected(self) -> None:
         """Wait until the bot receives events."""
@@ -208,9 +251,15 @@ class World:
 
 @asynccontextmanager
 async def new_world(
-    platform: str, pool: ProcessPool, folder: Path, **settings: str
+    platform: str,
+    pool: ProcessPool,
+    folder: Path,
+    make_bot: BotMaker | None = None,
+    **settings: str,
 ) -> AsyncIterator[World]:
     """Fresh simulators and an empty folder; the bot is not started.
+
+    `make_bot` makes another one than a single process on SQLite.
 
     Target `slack by edits` the app is not an agent, so nothing streams natively.
     """
@@ -233,7 +282,8 @@ async def new_world(
             "CONTEXT_TOKENS": "1000000",
             **settings,
         }
-        world = World(driver, model, RestartingBot(pool, folder, environ))
+        bot = make_bot(environ) if make_bot else RestartingBot(pool, folder, environ)
+        world = World(driver, model, bot)
         try:
             yield world
         finally:

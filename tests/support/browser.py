@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
+from tests.sims.kit import pause_since
 from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess
 
@@ -180,7 +182,8 @@ class Tab:
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = PATIENCE_MS / 1000) -> Any:
     """Poll until `check` returns a true value."""
+    began = time.monotonic()
     async with asyncio.timeout(seconds):
         while not (found := await check()):
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause_since(began))
     return found

@@ -46,5 +46,5 @@ class OfflineClient(discord.Client):
         """Begin a session with one guild."""
         self.feed("READY", ready)
         self.feed("GUILD_CREATE", guild)
-        assert self._connection._ready_task is not None
-        self._connection._ready_task.cancel()
+        for task in self._connection._ready_tasks.values():
+            task.cancel()

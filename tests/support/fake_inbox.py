@@ -106,6 +106,10 @@ class FakeInbox:
     async def active(self, platform: str) -> Sequence[Conversation]:
         return self.active_conversations
 
+    async def is_busy(self, conversation: int) -> bool:
+        del conversation
+        return False
+
     async def last_questions(self, platform: str) -> Sequence[Asked]:
         return self.latest_questions
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.sims.kit import pause_since
 from tests.support.fork_server import Child, spawn
 from tests.support.ports import free_port
 
@@ -81,11 +82,12 @@ class BotProcess:
 
     async def ready(self) -> None:
         """Wait until /healthz reports every platform as connected."""
-        deadline = time.monotonic() + START_SECONDS
+        began = time.monotonic()
         while not await self.healthy():
             assert self.process.returncode is None, f"the bot exited: {self.log_tail()}"
-            assert time.monotonic() < deadline, f"the bot did not start: {self.log_tail()}"
-            await asyncio.sleep(0.05)
+            late = time.monotonic() > began + START_SECONDS
+            assert not late, f"the bot did not start: {self.log_tail()}"
+            await asyncio.sleep(max(0.05, pause_since(began)))
 
     async def healthy(self) -> bool:
         """Whether /healthz answers 200."""
@@ -143,12 +145,16 @@ class BotProcess:
 
     async def wait_for_log(self, event: str, count: int = 1, seconds: float = 60.0) -> None:
         """Wait until `event` was logged `count` times."""
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while len(self.events(event)) < count:
-            assert time.monotonic() < deadline, f"{event!r} was not logged {count} times"
-            await asyncio.sleep(0.02)
+            late = time.monotonic() > began + seconds
+            assert not late, f"{event!r} was not logged {count} times"
+            await asyncio.sleep(pause_since(began))
 
     def events(self, event: str = "") -> list[dict[str, Any]]:
         """The JSON log entries whose event contains `event`."""
-        lines = [line for line in self.log_text().splitlines() if line.startswith("{")]
+        written = json.dumps(event, ensure_ascii=False)[1:-1]  # most lines need not be parsed
+        lines = [
+            line for line in self.log_text().splitlines() if line[:1] == "{" and written in line
+        ]
         return [entry for entry in map(json.loads, lines) if event in entry.get("event", "")]

@@ -13,8 +13,8 @@ from bot.domain.inbox import Address
 from bot.domain.policy import OverrideName
 from bot.domain.privacy import AuditEntry
 from bot.domain.turns import Outcome, TurnResult
-from bot.store.sqlite import SqliteStore
-from tests.support.store_kit import claim_next, look, said
+from bot.store.store import SqlStore
+from tests.support.store_kit import Place, claim_next, look, said
 
 EVE = Author("UEVE7714", "Evelyn Quist")
 BOB = Author("UBOB3302", "Bob")
@@ -32,7 +32,7 @@ def marked(author: Author, number: int) -> str:
 class Filler:
     """Fills a store. Each text has the author's mark: `evelynmark00001`."""
 
-    def __init__(self, store: SqliteStore, seed: int = 0) -> None:
+    def __init__(self, store: SqlStore, seed: int = 0) -> None:
         self.store, self.random, self.number = store, random.Random(seed), 0
 
     async def ask(
@@ -138,7 +138,21 @@ def traces(path: Path, searched: Sequence[bytes] = TRACES) -> dict[str, int]:
     return found
 
 
-def texts_of_bob(path: Path) -> set[str]:
+def rows_with_traces(place: Place, searched: Sequence[bytes] = TRACES) -> list[str]:
+    """The rows of all tables of a PostgreSQL database that have one of the texts."""
+    tables = look(
+        place,
+        "SELECT table_schema || '.' || table_name FROM information_schema.tables"
+        " WHERE table_schema IN ('public', 'threadline_erased')",
+    )
+    rows = [
+        row for (table,) in tables for (row,) in look(place, f"SELECT t::text FROM {table} AS t")
+    ]
+    words = [text.decode() for text in searched] + [text.hex() for text in searched]
+    return [row for row in rows if any(word in row for word in words)]
+
+
+def texts_of_bob(path: Place) -> set[str]:
     return {
         text
         for (text,) in look(path, "SELECT content FROM messages WHERE author_id = ?", BOB.id)

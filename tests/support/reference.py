@@ -87,6 +87,7 @@ EXAMPLES: Mapping[str, str] = {
     "metrics_token": "s3cret-of-16-characters",
     "web_opening": "opening.md",
     "admins": "discord:81384788765712384,slack:T123:U456,web:ann",
+    "control_socket": "/run/threadline/control.sock",
     "log_level": "WARNING",
     "log_format": "json",
 }

@@ -10,11 +10,13 @@ import hashlib
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, closing
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from bot.common.clock import SystemClock
 from bot.domain.attachments import AttachmentKind, Extract, IncomingAttachment, Omission
@@ -22,8 +24,14 @@ from bot.domain.conversations import Author, ConversationKey, ImagePart, Visibil
 from bot.domain.inbox import Address, Incoming
 from bot.domain.model import Usage
 from bot.domain.turns import Claim, Outcome, TurnResult
+from bot.store.database import Database
 from bot.store.migrate import APPLICATION_ID, MIGRATIONS, load
+from bot.store.postgres.dialect import named_rows, register
+from bot.store.postgres.server import Server
+from bot.store.postgres.session import Session
+from bot.store.postgres.store import PostgresStore
 from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
 from tests.support.clock import ManualClock
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "store"
@@ -70,11 +78,25 @@ def said(
     )
 
 
-def opened(path: Path, **options: Any) -> AbstractAsyncContextManager[SqliteStore]:
-    return SqliteStore.open(path, clock=SystemClock(), **options)
+@dataclass(frozen=True, slots=True)
+class PostgresPlace:
+    """A database on the tests' PostgreSQL server, which has the newest schema."""
+
+    url: str
 
 
-async def claim_next(store: SqliteStore, conversation: int | None) -> Claim:
+Place = Path | PostgresPlace
+"""Where a store is: an SQLite file or a PostgreSQL database. See the fixture `place`."""
+
+
+def opened(place: Place, **options: Any) -> AbstractAsyncContextManager[SqlStore]:
+    options = {"clock": SystemClock()} | options
+    if isinstance(place, PostgresPlace):
+        return PostgresStore.open(Server.parse(place.url), **options)
+    return SqliteStore.open(place, **options)
+
+
+async def claim_next(store: SqlStore, conversation: int | None) -> Claim:
     """Claim the next turn of a conversation, which must have one."""
     assert conversation is not None
     claim = await store.claim(conversation)
@@ -83,7 +105,7 @@ async def claim_next(store: SqliteStore, conversation: int | None) -> Claim:
 
 
 async def answer_next(
-    store: SqliteStore, conversation: int | None, result: TurnResult = ANSWER
+    store: SqlStore, conversation: int | None, result: TurnResult = ANSWER
 ) -> Claim:
     """Claim a turn, conclude it if it is not concluded, and finish it, shown on one page."""
     claim = await claim_next(store, conversation)
@@ -95,10 +117,44 @@ async def answer_next(
     return claim
 
 
-def look(path: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+@contextmanager
+def connected(place: Place) -> Iterator[Database]:
+    """A connection as another process would have, inside a transaction that is committed."""
+    if isinstance(place, PostgresPlace):
+        with psycopg.connect(place.url, row_factory=named_rows) as postgres:
+            register(postgres)
+            yield Session(postgres)
+    else:
+        with closing(sqlite3.connect(place)) as db, db:
+            db.row_factory = sqlite3.Row
+            yield db
+
+
+def look(place: Place, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
     """Rows as another process would read them."""
-    with closing(sqlite3.connect(path)) as db:
-        return db.execute(sql, parameters).fetchall()
+    with connected(place) as db:
+        return [tuple(row) for row in db.execute(sql, parameters).fetchall()]
+
+
+def change(place: Place, sql: str, *parameters: object) -> None:
+    """Change rows as another process would."""
+    with connected(place) as db:
+        db.execute(sql, parameters)
+
+
+def in_memory() -> sqlite3.Connection:
+    """An empty SQLite database with the newest schema, for transitions as plain functions."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.row_factory = sqlite3.Row
+    schema = "".join(file.sql for file in load(MIGRATIONS))
+    db.executescript(f"PRAGMA foreign_keys = ON; {schema}")
+    return db
+
+
+def check(place: Place) -> None:
+    """Assert the invariants, and on SQLite that the file is not damaged."""
+    with connected(place) as db:
+        check_invariants(db)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -108,16 +164,28 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-def check_invariants(db: sqlite3.Connection) -> None:
+def check_invariants(db: Database) -> None:
     """Assert the invariants that hold in every database after every transition."""
+    check_rows(db)
+    if isinstance(db, sqlite3.Connection):
+        check_file(db)
+
+
+def check_rows(db: Database) -> None:
     _indexes_are_dense_and_unique(db)
     _rows_agree(db)
+
+
+def check_file(db: sqlite3.Connection) -> None:
+    """Assert that an SQLite file is not damaged."""
     assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     assert db.execute("PRAGMA foreign_key_check").fetchone() is None
 
 
-def _indexes_are_dense_and_unique(db: sqlite3.Connection) -> None:
-    for conversation, following in db.execute("SELECT id, next_index FROM conversations"):
+def _indexes_are_dense_and_unique(db: Database) -> None:
+    for conversation, following in db.execute(
+        "SELECT id, next_index FROM conversations"
+    ).fetchall():
         # A reply's index is used from the claim on, even if the reply left no message.
         given = db.execute(
             "SELECT idx FROM messages WHERE conversation_id = ? AND kind <> 'reply'"
@@ -128,7 +196,7 @@ def _indexes_are_dense_and_unique(db: sqlite3.Connection) -> None:
         assert sorted(row[0] for row in given) == list(range(following))
 
 
-def _rows_agree(db: sqlite3.Connection) -> None:
+def _rows_agree(db: Database) -> None:
     contradictions = {
         "a question without its one turn": """
             SELECT messages.id FROM messages LEFT JOIN turns
@@ -150,7 +218,7 @@ def _rows_agree(db: sqlite3.Connection) -> None:
             WHERE idx IS NULL AND messages.epoch <> conversations.epoch""",
         "a reply that is not as its turn says": """
             SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id WHERE kind = 'reply'
-            AND (idx IS NOT reply_idx OR messages.content IS NOT turns.content
+            AND (idx IS DISTINCT FROM reply_idx OR messages.content IS DISTINCT FROM turns.content
                  OR messages.epoch <> turns.epoch)""",
         "content that was not kept": """
             SELECT id FROM turns WHERE content <> '' AND NOT EXISTS
@@ -162,7 +230,7 @@ def _rows_agree(db: sqlite3.Connection) -> None:
             SELECT id FROM turns WHERE opened > attempt""",
         "a message of history or a reply with a link": """
             SELECT a.id FROM attachments a JOIN messages ON messages.id = a.message_id
-            WHERE is_link AND kind <> 'question'""",
+            WHERE is_link = 1 AND kind <> 'question'""",
         "an attachment of an erased message": """
             SELECT a.id FROM attachments a JOIN messages ON messages.id = a.message_id
             WHERE erased_at IS NOT NULL""",
@@ -170,15 +238,15 @@ def _rows_agree(db: sqlite3.Connection) -> None:
             SELECT digest FROM files
             WHERE is_staged = 0 AND digest NOT IN (SELECT coalesce(digest, '') FROM attachments)""",
         "an attachment of a file that may be incomplete": """
-            SELECT attachments.id FROM attachments JOIN files USING (digest) WHERE is_staged""",
+            SELECT attachments.id FROM attachments JOIN files USING (digest) WHERE is_staged = 1""",
         "a file whose chunks are not its bytes": """
             SELECT digest FROM files WHERE is_staged = 0 AND size <> (SELECT
             coalesce(sum(length(data)), 0) FROM chunks WHERE file_id = files.id AND part = 0)""",
         "chunks that no file has and that are not discarded": """
-            SELECT rowid FROM chunks WHERE file_id NOT IN (SELECT id FROM files)
+            SELECT file_id FROM chunks WHERE file_id NOT IN (SELECT id FROM files)
             AND file_id NOT IN (SELECT file_id FROM discarded_files)""",
         "an address that is not needed any more": """
-            SELECT id FROM attachments WHERE NOT is_link AND locator <> '{}'
+            SELECT id FROM attachments WHERE is_link = 0 AND locator <> '{}'
             AND (digest IS NOT NULL OR state <> 'pending')""",
         "a reply before its question": """
             SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id
@@ -189,7 +257,7 @@ def _rows_agree(db: sqlite3.Connection) -> None:
 
 
 # ── the fixture of a schema ───────────────────────────────────────────────────────────────────
-async def _chat(path: Path) -> None:
+async def chat(path: Path) -> None:
     """Store one of each: an answered, running, concluded and waiting turn, and a reset."""
     async with SqliteStore.open(path, clock=ManualClock()) as store:
         done = await store.accept(said(2, route={"a": "b"}, attachments=()), [said(1, "so")])
@@ -210,7 +278,7 @@ async def _chat(path: Path) -> None:
         await _attach(store)
 
 
-async def _attach(store: SqliteStore) -> None:
+async def _attach(store: SqlStore) -> None:
     """One file that was read, one that waits, one that was omitted, and a link."""
     files = [
         IncomingAttachment(name="a.txt", data=b"alpha", identity="F1"),
@@ -236,7 +304,7 @@ def main() -> None:
     newest = load(MIGRATIONS)[-1].name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fixture.db"
-        asyncio.run(_chat(path))
+        asyncio.run(chat(path))
         with closing(sqlite3.connect(path)) as db, db:
             db.execute("UPDATE migrations SET applied_at = 1000")
         (FIXTURES / f"{newest}.sql").write_text(dump(path), encoding="utf-8")

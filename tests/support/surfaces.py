@@ -116,6 +116,7 @@ class FakeSurface:
         self.most_in_flight = 0
         self.opened = 0
         self.closed = 0
+        self.abandoned = 0
         self.close_takes = 0.0
         self.scopes: tuple[str, ...] = ("channel:1", "global")
         self.channel = "c1"
@@ -205,6 +206,9 @@ class FakeSurface:
     async def close(self) -> None:
         await self._clock.sleep(self.close_takes)
         self.closed += 1
+
+    async def abandon(self) -> None:
+        self.abandoned += 1
 
 
 class FakeLedger:

@@ -31,6 +31,7 @@ from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.resources import open_resources
 from bot.wiring.web import build_http_server, build_web
+from tests.sims.kit import pause_since
 from tests.sims.model.client import ModelSim
 
 TOKENS = {"alice": "alice-token-of-16", "bob": "bob-token-of-16-too"}
@@ -196,10 +197,10 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[Said]:
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> Any:
     """Await `check()` until it returns a true value; return that."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not (result := await check()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {check}"
-        await asyncio.sleep(0.01)
+        assert time.monotonic() < began + seconds, f"not within {seconds} s: {check}"
+        await asyncio.sleep(pause_since(began))
     return result
 
 

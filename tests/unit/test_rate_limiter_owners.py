@@ -44,6 +44,9 @@ class Account:
         finally:
             self.limiter.release(reservation)
 
+    async def abandon(self) -> None:
+        await self.close()
+
     async def close(self) -> None:
         for task in self.tasks:
             task.cancel()

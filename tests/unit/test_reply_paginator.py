@@ -27,6 +27,10 @@ RENDERERS = [
 ]
 names = [f"{type(renderer).__name__}-{renderer.limit}" for renderer in RENDERERS]
 
+# Character by character costs as much as all other chunks together: on the smallest pages, and
+# on those with another measure and other text than the source.
+BY_CHARACTER = RENDERERS[2:]
+
 
 @pytest.mark.parametrize("renderer", RENDERERS, ids=names)
 @pytest.mark.parametrize("name", ANSWERS)
@@ -35,7 +39,7 @@ def test_answers_have_the_same_pages_in_any_chunks(name: str, renderer: PlainRen
     text = ANSWERS[name]
     expected = final_pages(text, renderer)
     check_final(text, expected, renderer)
-    for sizes in ([1], [4, 7, 2], [61]):
+    for sizes in ([1], [4, 7, 2], [61])[renderer not in BY_CHARACTER :]:
         seen = frames(chunked(text, sizes), renderer)
         check_growth(seen, renderer)
         assert seen[-1].pages == expected
@@ -43,9 +47,12 @@ def test_answers_have_the_same_pages_in_any_chunks(name: str, renderer: PlainRen
 
 @pytest.mark.parametrize("name", [name for name, text in ANSWERS.items() if len(text) < 600])
 def test_short_answers_have_the_same_pages_when_split_anywhere(name: str) -> None:
+    """At each character that may be markup, and at some places inside words."""
     text, renderer = ANSWERS[name], PlainRenderer(200)
     expected = final_pages(text, renderer)
     for split in range(1, len(text)):
+        if split % 5 and text[split - 1 : split + 1].isalnum():
+            continue
         seen = frames([text[:split], text[split:]], renderer)
         assert seen[-1].pages == expected
         check_growth(seen, renderer)

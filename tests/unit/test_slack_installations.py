@@ -29,11 +29,11 @@ from bot.__main__ import main
 from bot.common.clock import SystemClock
 from bot.common.encryption import SecretBox, WrongKey, new_key
 from bot.config.consistency import require_consistent
-from bot.config.settings import SlackMode, load
+from bot.config.settings import Settings, SlackMode, load
 from bot.domain import install_texts
 from bot.domain.errors import CannotStart, SettingsError
 from bot.domain.installations import Installation
-from bot.store.installations import InstallationsBeside
+from bot.store.open_store import installations_beside
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.oauth_kit import KEY, OTHER_KEY
@@ -296,9 +296,9 @@ def test_keys_new_prints_a_key(capsys: pytest.CaptureFixture[str]) -> None:
 
 async def test_the_list_shows_where_the_app_is_installed(tmp_path: Path) -> None:
     path = tmp_path / "threadline.db"
-    beside = InstallationsBeside(path)
-    assert await describe(beside, None) == ["No Slack workspace has installed the app."]
+    beside = installations_beside(Settings(database_url=f"sqlite:///{path}"))
     async with opened(path) as store:
+        assert await describe(beside, None) == ["No Slack workspace has installed the app."]
         await vault_on(store).save(stored())
         await vault_on(store).save(stored("T2"))
         await store.installations().record_problem(

@@ -36,7 +36,7 @@ from bot.domain.status import (
     TurnStatus,
 )
 from bot.operation import control_socket
-from bot.operation.control_socket import ControlSocket, ask, socket_path
+from bot.operation.control_socket import ControlSocket, ask
 from bot.operation.status import budgets_of
 
 STATUS = Status(
@@ -166,13 +166,26 @@ async def test_odd_clients_and_failing_answers_cost_only_themselves(
 def test_links_to_one_database_share_its_socket(tmp_path: Path) -> None:
     (tmp_path / "real.db").touch()
     (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
-    assert socket_path(tmp_path / "link.db") == socket_path(tmp_path / "real.db")
+    urls = [f"sqlite:///{tmp_path / name}" for name in ("real.db", "link.db")]
+    first, second = (Settings(database_url=url).socket_path for url in urls)
+    assert first == second == tmp_path / "real.db.sock"
+    assert Settings(control_socket=Path("/run/bot.sock")).socket_path == Path("/run/bot.sock")
+
+
+async def test_a_bot_that_lives_keeps_its_socket(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    async with serving(path, status={"first": 1}):
+        with structlog.testing.capture_logs() as lines:
+            async with serving(path, status={"second": 2}):
+                assert await asyncio.to_thread(ask, path, "status") == {"first": 1}
+        assert [line["event"] for line in lines] == ["no control socket"]
+        assert await asyncio.to_thread(ask, path, "status") == {"first": 1}
 
 
 # ── reading it ────────────────────────────────────────────────────────────────────────────────
 async def test_answers_of_other_versions(tmp_path: Path) -> None:
     """Fields that a newer bot has are ignored; what cannot be read is one sentence."""
-    path = socket_path(tmp_path / "threadline.db")
+    path = settings(tmp_path).socket_path
     newer = {**STATUS.to_json(), "moon": "full"}
     async with serving(path, status=newer):
         assert await asyncio.to_thread(read_status, settings(tmp_path)) == STATUS
@@ -183,7 +196,7 @@ async def test_answers_of_other_versions(tmp_path: Path) -> None:
 
 
 async def test_a_bot_that_hangs_is_one_sentence(tmp_path: Path) -> None:
-    path = socket_path(tmp_path / "threadline.db")
+    path = settings(tmp_path).socket_path
     async with serving(path, status=ValueError("no answer")):
         with pytest.raises(NoAnswer, match="does not answer"):
             await asyncio.to_thread(read_status, settings(tmp_path))
@@ -241,7 +254,7 @@ async def test_at_a_terminal_the_table_is_live_until_ctrl_c(tmp_path: Path) -> N
                 arrived.clear()
                 await arrived.wait()
 
-    path = socket_path(tmp_path / "threadline.db")
+    path = settings(tmp_path).socket_path
     environ = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path / 'threadline.db'}"}
     environ |= {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "120", "LINES": "60"}
     loop.add_reader(master, read)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -29,10 +28,8 @@ from bot.store import (
     record_edits,
     turns,
 )
-from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import check_invariants, key, said
+from tests.support.store_kit import check_invariants, in_memory, key, said
 
-SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 PLACE = RecordScope("sim", "w1")
 BYTES = (b"", b"one", b"two", b"three")
 DIGESTS = [files.digest_of(data) for data in BYTES]
@@ -75,10 +72,8 @@ def in_thread(thread: str, number: int, **fields: Any) -> Any:
 class Random:
     """A store with two conversations."""
 
-    def __init__(self) -> None:
-        self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.row_factory = sqlite3.Row
-        self.db.executescript(f"PRAGMA foreign_keys = ON; {SCHEMA}")
+    def __init__(self, db: Any = None) -> None:
+        self.db = in_memory() if db is None else db
         self.now = 0.0
 
     def step(self, name: str, *args: Any) -> None:

@@ -31,10 +31,8 @@ from bot.store import (
     retries,
     turns,
 )
-from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import BEN, check_invariants, key, said
+from tests.support.store_kit import BEN, check_invariants, in_memory, key, said
 
-SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 NUMBERS = st.integers(1, 8)
 STEPS = st.one_of(
     st.tuples(st.just("say"), NUMBERS, st.booleans()),
@@ -252,9 +250,7 @@ def some(file: bool) -> list[IncomingAttachment]:
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=50))
 def test_a_summary_covers_what_its_model_saw_and_windows_only_advance(steps: list[Any]) -> None:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    db.row_factory = sqlite3.Row
-    db.executescript(f"PRAGMA foreign_keys = ON; {SCHEMA}")
+    db = in_memory()
     try:
         world = World(db)
         for name, *args in steps:
@@ -270,9 +266,7 @@ def dialogue(world: World, *steps: str) -> None:
 
 
 def opened() -> World:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    db.row_factory = sqlite3.Row
-    db.executescript(f"PRAGMA foreign_keys = ON; {SCHEMA}")
+    db = in_memory()
     return World(db)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +12,8 @@ from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Effect
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.store import conversations, edits, messages, queries, retries, turns
-from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import ANN, check_invariants, key, said
+from tests.support.store_kit import ANN, check_invariants, in_memory, key, said
 
-SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 NUMBERS = st.integers(1, 8)
 STEPS = st.one_of(
     st.tuples(st.just("say"), NUMBERS, st.sampled_from(Address)),
@@ -29,10 +26,8 @@ STEPS = st.one_of(
 class Random:
     """A store, and a worker that answers its one conversation."""
 
-    def __init__(self) -> None:
-        self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.row_factory = sqlite3.Row
-        self.db.executescript(f"PRAGMA foreign_keys = ON; {SCHEMA}")
+    def __init__(self, db: Any = None) -> None:
+        self.db = in_memory() if db is None else db
         self.claim: Claim | None = None
         self.now = 0.0
 

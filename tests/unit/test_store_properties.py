@@ -5,10 +5,9 @@ The transitions are plain functions of a connection, so thousands of them run in
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -18,13 +17,11 @@ from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Incoming, Receipt
 from bot.domain.turns import Fence, Outcome, TurnResult
 from bot.store import conversations, messages, queries, turns
-from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import check_invariants, key, said
+from tests.support.store_kit import check_invariants, in_memory, key, said
 
 T = TypeVar("T")
 THREADS = st.sampled_from(["a", "b"])
 NUMBERS = st.integers(0, 60)
-SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 
 
 @dataclass
@@ -69,12 +66,14 @@ class Transitions(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.row_factory = sqlite3.Row
-        self.db.executescript(f"PRAGMA foreign_keys = ON; {SCHEMA}")
+        self.db = self.new_database()
         self.threads: dict[str, Thread] = {}
         self.known: set[int] = set()
         self.stale: list[Fence] = []
+
+    def new_database(self) -> Any:
+        """An empty database."""
+        return in_memory()
 
     def teardown(self) -> None:
         self.db.close()

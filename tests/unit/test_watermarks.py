@@ -55,7 +55,7 @@ def test_watermark_stays_before_a_failed_message_until_its_channel_is_read() -> 
 
 def test_watermark_stays_before_a_gap_until_the_channel_is_read() -> None:
     tracker = tracker_at(3)
-    tracker.open_gap()
+    tracker.open_gaps()
     tracker.mark_seen(A, 50)
     tracker.mark_decided(A, 50)
     assert tracker.position_of(A) == 3
@@ -88,7 +88,7 @@ def test_a_read_that_began_before_the_latest_gap_cannot_close_it() -> None:
 
 def test_hold_stops_one_channel_and_the_workspace_watermark() -> None:
     tracker = tracker_at(3)
-    tracker.open_gap()
+    tracker.open_gaps()
     tracker.hold(A)
     close_gap(tracker)
     tracker.mark_decided(A, 90)
@@ -101,7 +101,7 @@ def test_hold_stops_one_channel_and_the_workspace_watermark() -> None:
 
 def test_release_moves_the_watermark_even_if_the_read_found_nothing() -> None:
     tracker = tracker_at(4)
-    tracker.open_gap()
+    tracker.open_gaps()
     tracker.hold(A)
     close_gap(tracker)
     tracker.mark_decided(A, 50)
@@ -165,7 +165,7 @@ def test_no_stored_watermark_ever_passes_an_undecided_message(seed: int) -> None
         elif action == "fail" and undecided:
             missed.append(undecided.pop(0))
         elif action == "miss":
-            tracker.open_gap()
+            tracker.open_gaps()
             gap, position = True, position + 1
             missed.append((ref, position))
         elif action == "read" and gap:

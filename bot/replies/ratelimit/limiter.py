@@ -19,6 +19,7 @@ from bot.domain.operation import RateReport
 from bot.domain.replies import Action, Limit, Priority, ReplyOwner, Request, Reservation
 from bot.ports import tracing
 from bot.ports.clock import Clock
+from bot.replies.ratelimit.division import Division
 from bot.replies.ratelimit.forecast import Forecast
 from bot.replies.ratelimit.owners import Owners
 from bot.replies.ratelimit.policy import AdmissionPolicy, Blocked
@@ -54,7 +55,8 @@ class AccountRateLimiter:
     """The rate limiter of one platform account; implements `ports.RateLimiter`.
 
     `limits` returns the limit of a scope (None: unlimited) when the scope is first used, and again
-    after it was idle; `margin` is in seconds.
+    after it was idle; `margin` is in seconds. `members` returns how many processes use the account:
+    this one has its part of each limit that is divided.
     """
 
     def __init__(
@@ -65,10 +67,12 @@ class AccountRateLimiter:
         margin: float = MARGIN,
         forecast: Forecast | None = None,
         policy: type[AdmissionPolicy] = AdmissionPolicy,
+        members: Callable[[], int] = lambda: 1,
     ) -> None:
         self._limits = limits
         self._clock = clock
         self._margin = margin
+        self._division = Division(members)
         self._windows: dict[str, SlidingWindow] = {}
         self._sweep_at = MIN_SWEEP
         self._queue = WaitQueue()
@@ -189,6 +193,8 @@ class AccountRateLimiter:
     def _grant_due(self, newcomer: Waiter | None = None) -> None:
         """Grant what has room, the most urgent first; waiters without room keep waiting."""
         began = now = self._clock.monotonic()
+        if self._division.look(now):
+            self._divide_again(now)
         line = [entry for key in self._queue.due(now) if (entry := self._first(key)) is not None]
         heapq.heapify(line)
         while line:
@@ -265,8 +271,20 @@ class AccountRateLimiter:
     def _window(self, scope: str) -> SlidingWindow:
         window = self._windows.get(scope)
         if window is None:
-            window = self._windows[scope] = SlidingWindow(self._limits(scope), self._margin)
+            part = self._division.part(self._limits(scope), self._clock.monotonic())
+            window = self._windows[scope] = SlidingWindow(part, self._margin)
         return window
+
+    def _divide_again(self, now: float) -> None:
+        """Give each window the part that this process has now; waiters look at it again."""
+        for scope, window in self._windows.items():
+            whole = self._limits(scope)
+            if whole is None or not whole.divided:
+                continue
+            part = self._division.part(whole, now)
+            if part != window.limit:
+                window.limit = part
+                self._queue.check_scope(scope, now)
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────
     def _withdraw(self, waiter: Waiter) -> None:

@@ -182,9 +182,14 @@ class DiscordSim(MembersClient):
         return next(x for x in found if x["id"] == id)
 
     # ── the platform ──────────────────────────────────────────────────────────────────────────
-    async def disconnect(self, how: int | str = "op7", *, resumable: bool = True) -> int:
-        """Interrupt all connections: a close code, "op7" or "invalid_session"; returns how many."""
-        return await self._id("disconnect", how=how, resumable=resumable)
+    async def disconnect(
+        self, how: int | str = "op7", *, resumable: bool = True, shard: int | None = None
+    ) -> int:
+        """Interrupt all connections, or a shard's: a close code, "op7" or "invalid_session".
+
+        Returns how many.
+        """
+        return await self._id("disconnect", how=how, resumable=resumable, shard=shard)
 
     async def offline(self, *, forget: bool = True) -> None:
         """Close all connections and refuse new ones; `forget` also ends their sessions."""
@@ -197,9 +202,14 @@ class DiscordSim(MembersClient):
     async def set_gateway(self, **settings: Any) -> None:
         """Change the gateway's behavior.
 
-        Settings: heartbeat_ms, acknowledges, identify_seconds, max_concurrency, preview_delay.
+        Settings: heartbeat_ms, acknowledges, preview_delay; of shards: recommended, multiple_of,
+        max_guilds, total (sessions a day), max_concurrency, identify_seconds.
         """
         await self.call("set_gateway", **settings)
+
+    async def refuse_shard(self, shard: int, code: int | None = None) -> None:
+        """Close a shard's next connections with `code` (0: send nothing) until `code` is None."""
+        await self.call("refuse_shard", shard=shard, code=code)
 
     async def dispatch(self, name: str, data: JSON, *, guild: int | None = c.GUILD) -> None:
         """Send any gateway event unchanged."""

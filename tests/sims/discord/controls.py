@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 
+SHARD_RULES = {"recommended", "multiple_of", "max_guilds", "total", "max_concurrency"}
+SHARD_RULES |= {"identify_seconds"}
+
 
 class Controls:
     """All controls of one simulator."""
@@ -57,6 +60,7 @@ class Controls:
             *(self.set_cdn, self.spoil_downloads, self.file_url),
             *(clicks.slash, clicks.autocomplete, clicks.context_menu, clicks.click),
             *(clicks.submit, self.disconnect, self.offline, self.online, self.set_gateway),
+            self.refuse_shard,
             *(self.set_permissions, self.grant_intents, self.add_channel, self.add_guild),
             *(self.remove_bot, self.add_bot, self.set_limits, self.age, self.dispatch),
             *(self.throttle, self.end_throttles, self.draw_limits, self.set_application),
@@ -66,15 +70,18 @@ class Controls:
             self._sim.control(does.__name__, does)
 
     # ── the gateway ───────────────────────────────────────────────────────────────────────────
-    def disconnect(self, how: int | str = "op7", resumable: bool = True) -> int:
-        """Interrupt all connections by a close code, "op7" or "invalid_session"; returns how many.
+    def disconnect(
+        self, how: int | str = "op7", resumable: bool = True, shard: int | None = None
+    ) -> int:
+        """Interrupt all connections, or a shard's, by a close code, "op7" or "invalid_session";
+        returns how many.
 
         If not `resumable`, their sessions end: RESUME gets op 9.
         """
         if isinstance(how, int):
-            return self._gateway.disconnect(how, None, resumable)
+            return self._gateway.disconnect(how, None, resumable, shard)
         op = {"op7": RECONNECT, "invalid_session": INVALID_SESSION}[how]
-        return self._gateway.disconnect(None, op, resumable)
+        return self._gateway.disconnect(None, op, resumable, shard)
 
     def offline(self, forget: bool = True) -> None:
         """Close all connections and refuse new ones; `forget` also ends their sessions."""
@@ -91,19 +98,27 @@ class Controls:
         self,
         heartbeat_ms: int | None = None,
         acknowledges: bool | None = None,
-        identify_seconds: float | None = None,
-        max_concurrency: int | None = None,
         preview_delay: float | None = None,
+        **shards: float,
     ) -> None:
-        """Change how the gateway treats new connections."""
+        """Change how the gateway treats new connections; `shards` are fields of `ShardRules`."""
         gateway = self._gateway
         gateway.heartbeat_ms = heartbeat_ms or gateway.heartbeat_ms
-        gateway.max_concurrency = max_concurrency or gateway.max_concurrency
         gateway.acknowledges = gateway.acknowledges if acknowledges is None else acknowledges
-        if identify_seconds is not None:
-            gateway.identify_seconds = identify_seconds
+        if unknown := shards.keys() - SHARD_RULES:
+            raise refused(f"unknown settings {sorted(unknown)}")
+        for name, value in shards.items():
+            setattr(gateway.shards, name, value)
         if preview_delay is not None:
             self._actions.preview_delay = preview_delay
+
+    def refuse_shard(self, shard: int, code: int | None = None) -> None:
+        """Close a shard's next connections with `code`; SILENT accepts them and sends nothing, None
+        ends it.
+        """
+        self._gateway.shards.refused.pop(shard, None)
+        if code is not None:
+            self._gateway.shards.refused[shard] = code
 
     def dispatch(self, name: str, data: JSON, guild: int | None = c.GUILD) -> None:
         """Send any event unchanged, for payloads that the simulator does not produce."""
@@ -287,7 +302,8 @@ class Controls:
             "interactions": [x.shown() for x in self._sim.interactions.all.values()],
             "commands": {str(k): v for k, v in self._sim.application.registered.items()},
             "connections": len(gateway.connections),
-            "identifies": gateway.identifies,
+            "identifies": gateway.shards.identifies,
+            "hasty_identifies": gateway.shards.hasty,
             "closes": gateway.closes,
             "sessions": [
                 {

@@ -18,13 +18,14 @@ from aiohttp import WSMsgType, web
 
 from tests.sims.discord import constants as c
 from tests.sims.discord.sessions import Connection, Session
+from tests.sims.discord.sharding import BAD_TOKEN, ShardRules
 from tests.sims.kit import change
 
 JSON = dict[str, Any]
 HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE, RESUME = 1, 2, 3, 4, 6
 RECONNECT, REQUEST_MEMBERS, INVALID_SESSION, HELLO, ACK = 7, 8, 9, 10, 11
-UNKNOWN_OP, DECODE, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY = 4001, 4002, 4003, 4004, 4005
-BAD_SEQUENCE, TOO_FAST, TIMED_OUT, BAD_SHARD, BAD_VERSION = 4007, 4008, 4009, 4010, 4012
+UNKNOWN_OP, DECODE, NOT_AUTHENTICATED, ALREADY = 4001, 4002, 4003, 4005
+BAD_SEQUENCE, TOO_FAST, TIMED_OUT, BAD_VERSION = 4007, 4008, 4009, 4012
 BAD_INTENTS, DISALLOWED_INTENTS = 4013, 4014
 MAX_PAYLOAD = 4096  # bytes in one payload of a client
 
@@ -63,18 +64,16 @@ class Gateway:
     """All sessions. `on_ready(session)` sends the events that follow IDENTIFY."""
 
     def __init__(self, *, token: str, granted: set[str]) -> None:
-        self._token, self._granted = token, granted
+        self.token, self._granted = token, granted
+        self.shards = ShardRules()
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
         self.heartbeat_ms = 41_250  # what Discord sends
         self.acknowledges = True
         self.offline = False
-        self.identify_seconds = 0.0  # 5.0 at Discord, per max_concurrency bucket; 0 is off
-        self.max_concurrency = 1
-        self.identifies: list[float] = []
-        self._last_identify: dict[int, float] = {}  # by max_concurrency bucket
         self.closes: list[int] = []  # codes that the gateway closed a connection with
         self.faults: list[EventFault] = []
+        self.count_guilds: Any = lambda shard: 0
         self.on_ready: Any = None
         self.on_members: Any = None
 
@@ -197,41 +196,45 @@ class Gateway:
         if code:
             self.close(connection, code)
             return
-        shard = tuple(data.get("shard") or (0, 1))
-        if self._too_soon(shard[0]):
+        number, count = data.get("shard") or (0, 1)
+        if self.shards.too_soon((number, count)):
             connection.send({"op": INVALID_SESSION, "d": False})
             return
-        self.identifies.append(time.time())
-        session = Session(f"{len(self.identifies):032x}", data["intents"], (shard[0], shard[1]))
+        self.shards.identifies.append(time.time())
+        if self.shards.remaining < 0:
+            self._reset_token()
+            return
+        begun = len(self.shards.identifies)
+        session = Session(f"{begun:032x}", data["intents"], (number, count))
         self._attach(connection, session)
+        if self.shards.is_silent(session.shard):
+            return
         self.sessions[session.id] = session
         self.on_ready(session)
+
+    def _reset_token(self) -> None:
+        """More sessions than a day allows: all end, and the token is no longer valid."""
+        self.token = "reset"
+        self.sessions.clear()
+        for connection in list(self.connections):
+            self.close(connection, BAD_TOKEN)
 
     def _refusal(self, connection: Connection, data: JSON) -> int:
         """The close code for an invalid IDENTIFY; 0 for a valid one."""
         intents, shard = data.get("intents"), data.get("shard") or (0, 1)
         if connection.session is not None:
             return ALREADY
-        if data.get("token") != self._token:
+        if data.get("token") != self.token:
             return BAD_TOKEN
         if not isinstance(intents, int) or not data.get("properties") or intents & ~c.ALL_INTENTS:
             return BAD_INTENTS
-        if not 0 <= shard[0] < shard[1]:
-            return BAD_SHARD
+        if code := self.shards.refusal((shard[0], shard[1]), self.count_guilds(shard)):
+            return code
         asked = [name for name in c.PRIVILEGED if intents & c.INTENTS[name]]
         return 0 if self._granted.issuperset(asked) else DISALLOWED_INTENTS
 
-    def _too_soon(self, shard: int) -> bool:
-        """Whether the shard's bucket identified within the last `identify_seconds`."""
-        bucket, now = shard % self.max_concurrency, time.monotonic()
-        last = self._last_identify.get(bucket, float("-inf"))
-        if now - last < self.identify_seconds:
-            return True
-        self._last_identify[bucket] = now
-        return False
-
     def _resume(self, connection: Connection, data: JSON) -> None:
-        if data.get("token") != self._token:
+        if data.get("token") != self.token:
             self.close(connection, BAD_TOKEN)
             return
         session = self.sessions.get(data.get("session_id") or "")
@@ -255,9 +258,13 @@ class Gateway:
         session.connection, connection.session = connection, session
 
     # ── on demand ─────────────────────────────────────────────────────────────────────────────
-    def disconnect(self, code: int | None, op: int | None, resumable: bool) -> int:
-        """Interrupt every connection with a close code, op 7 or op 9; returns how many."""
-        connections = list(self.connections)
+    def disconnect(
+        self, code: int | None, op: int | None, resumable: bool, shard: int | None = None
+    ) -> int:
+        """Interrupt every connection, or a shard's, with a close code, op 7 or op 9; returns how
+        many.
+        """
+        connections = [x for x in self.connections if shard is None or x.shard == shard]
         for connection in connections:
             if not resumable and connection.session is not None:
                 self.sessions.pop(connection.session.id, None)

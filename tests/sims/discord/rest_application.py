@@ -5,8 +5,6 @@ Commands are registered only if all of them are valid, as with Discord's bulk ov
 
 from __future__ import annotations
 
-import time
-
 from aiohttp import web
 
 from tests.sims.discord import constants as c
@@ -20,7 +18,6 @@ from tests.sims.discord.state import Guild
 
 COMMANDS = PREFIX + r"/applications/{app:\d+}/commands"
 GUILD_COMMANDS = PREFIX + r"/applications/{app:\d+}/guilds/{guild:\d+}/commands"
-DAILY_IDENTIFIES = 1000
 
 
 class ApplicationRoutes:
@@ -99,17 +96,17 @@ class ApplicationRoutes:
         )
 
     async def gateway(self, request: web.Request) -> web.Response:
-        """GET /gateway/bot: the gateway's URL and the remaining sessions of the day."""
-        gateway = self._actions.gateway
-        today = [at for at in gateway.identifies if at > time.time() - 86_400]
+        """GET /gateway/bot: the gateway's URL, the number of shards, the sessions left today."""
+        shards = self._actions.gateway.shards
         limit = {
-            "total": DAILY_IDENTIFIES,
-            "remaining": max(0, DAILY_IDENTIFIES - len(today)),
-            "reset_after": 86_400_000,
-            "max_concurrency": gateway.max_concurrency,
+            "total": shards.total,
+            "remaining": max(0, shards.remaining),
+            "reset_after": shards.reset_after,
+            "max_concurrency": shards.max_concurrency,
         }
         url = f"ws://{request.host}/gateway/"
-        return reply({"url": url, "shards": 1, "session_start_limit": limit})
+        found = {"url": url, "shards": shards.recommended, "session_start_limit": limit}
+        return reply(found)
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     def _scope(self, request: web.Request) -> int:

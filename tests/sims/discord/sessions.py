@@ -81,6 +81,11 @@ class Connection:
         """Queue a payload; text is sent unchanged, bytes without compression."""
         self._queue.put_nowait((time.monotonic() + self._delay, payload))
 
+    @property
+    def shard(self) -> int | None:
+        """The number of its session's shard; None without a session."""
+        return None if self.session is None else self.session.shard[0]
+
     def close(self, code: int) -> None:
         """Close with `code` after everything queued."""
         self.closing = True

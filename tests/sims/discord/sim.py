@@ -52,6 +52,7 @@ class DiscordServer(Sim):
         self.messages = MessageRoutes(self.actions, self.limits)
         self.interactions = Interactions(self.actions)
         self.application = ApplicationRoutes(self.actions)
+        self.gateway.count_guilds = self._count_guilds
         self.gateway.on_ready = self._ready
         self.gateway.on_members = self._members
         self.busy = 0
@@ -120,7 +121,7 @@ class DiscordServer(Sim):
         """Require the bot's token, except where the path contains an interaction's token."""
         if INTERACTION.match(path):
             return
-        if request.headers.get("Authorization") != f"Bot {c.SIM_TOKEN}":
+        if request.headers.get("Authorization") != f"Bot {self.gateway.token}":
             raise Unauthorized
 
     @staticmethod
@@ -134,6 +135,12 @@ class DiscordServer(Sim):
     # ── gateway ───────────────────────────────────────────────────────────────────────────────
     async def _gateway(self, request: web.Request) -> web.StreamResponse:
         return await self.gateway.serve(request, self.rtt / 2)
+
+    def _count_guilds(self, shard: tuple[int, int]) -> int:
+        number, count = shard
+        return sum(
+            g.bot_inside and (g.id >> 22) % count == number for g in self.state.guilds.values()
+        )
 
     def _ready(self, session: Session) -> None:
         mine = [g for g in self.state.guilds.values() if g.bot_inside and session.wants(0, g.id)]

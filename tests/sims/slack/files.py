@@ -119,7 +119,7 @@ def complete_upload(slack: Platform, args: Args) -> Json:
             raise ApiError("file_not_found")
     if channel_id := args.text("channel_id"):
         if channel_id.startswith("U"):  # as opposed to chat.postMessage
-            raise ApiError("channel_not_found")
+            raise invalid("input must match regex pattern: ^[CGDZ][A-Z0-9]{8,}$")
         _share(slack, writable_channel(slack, channel_id), wanted, args)
     slack.uploads.completed.update(item["id"] for item in wanted)
     return {"files": [{"id": item["id"], "title": item.get("title", "")} for item in wanted]}

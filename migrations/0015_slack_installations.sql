@@ -1,4 +1,4 @@
--- 0014: installations of one app in many workspaces.
+-- 0015: installations of one app in many workspaces.
 --
 -- Reason: each Slack workspace that installs the app has a token of its own. `sealed` is what the
 -- token and the refresh token are encrypted to with INSTALLATION_KEY, which is not in the database.

@@ -1,0 +1,174 @@
+"""When a shard may begin a session: Discord's pause between them, and its limit for a day.
+
+Invariant: two shards of one max_concurrency bucket never begin sessions within `IDENTIFY_SECONDS`,
+whichever process holds them, and the last tenth of a day's sessions is never used: whoever uses up
+all of them gets the bot's token reset.
+https://docs.discord.com/developers/events/gateway#session-start-limit-object
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from discord.http import Route
+
+from adapters.discord.payloads import get_int, get_object
+from adapters.discord.rest import RestApi, request_scopes
+from bot.domain.errors import PlatformError
+from bot.ports.cluster import Cluster
+
+log = structlog.stdlib.get_logger(__name__)
+
+IDENTIFY_SECONDS = 5.0  # documented
+MARGIN_SECONDS = 0.25  # for the different latencies of two connections
+KEPT_PART = 10
+"""One in this many sessions of a day is kept."""
+FRESH_SECONDS = 30.0
+"""For how long an answer about the sessions left counts. In this time, the processes together begin
+at most six for each bucket."""
+LOOK_AGAIN_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayInfo:
+    """What Discord says about the gateway: the recommended number of shards, and the sessions that
+    may begin: `remaining` of `total` until `reset_after` seconds have passed, `max_concurrency` at
+    the same time. `at` is when it said so, in monotonic seconds.
+    """
+
+    shards: int = 1
+    total: int = 1_000
+    remaining: int = 1_000
+    reset_after: float = 0.0
+    max_concurrency: int = 1
+    at: float = -math.inf
+
+    @property
+    def kept(self) -> int:
+        """How many sessions are never used."""
+        return math.ceil(self.total / KEPT_PART)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether only the kept sessions are left."""
+        return self.remaining <= self.kept
+
+
+def parse_gateway_info(data: Any, now: float) -> GatewayInfo:
+    """The answer of GET /gateway/bot; the documented usual value for each invalid field."""
+    limit = get_object(data, "session_start_limit")
+    usual = GatewayInfo()
+    total = max(0, get_int(limit, "total")) or usual.total
+    return GatewayInfo(
+        shards=max(usual.shards, get_int(data, "shards")),
+        total=total,
+        remaining=get_int(limit, "remaining") if "remaining" in limit else total,
+        reset_after=max(0, get_int(limit, "reset_after")) / 1000,
+        max_concurrency=max(usual.max_concurrency, get_int(limit, "max_concurrency")),
+        at=now,
+    )
+
+
+class SessionStarts:
+    """Grants the shards of one application their session starts; `application` is its id."""
+
+    def __init__(self, *, rest: RestApi, cluster: Cluster, application: int) -> None:
+        self._rest, self._cluster, self._application = rest, cluster, application
+        self._granted = 0  # since `info`
+        self._waiting = 0  # counted, and not granted yet
+        self._holders: set[asyncio.Task[None]] = set()
+        self.info = GatewayInfo()
+        self.waits_until: float | None = None  # Unix time, while the day's sessions are used up
+
+    async def read(self) -> GatewayInfo:
+        """Ask Discord. Raises a PlatformError."""
+        data: Any = await self._rest.request(
+            request_scopes("gateway"),
+            lambda client: client.http.request(Route("GET", "/gateway/bot")),
+        )
+        self._granted = 0
+        self.info = parse_gateway_info(data, self._rest.clock.monotonic())
+        return self.info
+
+    @asynccontextmanager
+    async def turn(self, shard: int) -> AsyncIterator[None]:
+        """Wait until the shard may begin a session, which it does inside.
+
+        Raises StoreUnavailable if the processes cannot agree now.
+        """
+        await self._wait_for_sessions(shard)
+        self._waiting += 1
+        granted, done = asyncio.Event(), asyncio.Event()
+        holder = asyncio.create_task(self._hold(shard, granted, done), name=f"identify {shard}")
+        self._holders.add(holder)
+        holder.add_done_callback(self._forget)
+        waiting = asyncio.create_task(granted.wait())
+        try:
+            try:
+                await asyncio.wait({holder, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._waiting -= 1
+                waiting.cancel()
+            if holder.done():
+                holder.result()  # raises
+            self._granted += 1
+            yield
+        finally:
+            if granted.is_set():
+                done.set()  # the holder keeps the bucket for the pause
+            else:
+                holder.cancel()
+
+    async def _hold(self, shard: int, granted: asyncio.Event, done: asyncio.Event) -> None:
+        bucket = shard % self.info.max_concurrency
+        async with self._cluster.exclusively(f"discord/identify/{self._application}/{bucket}"):
+            granted.set()
+            await done.wait()
+            await self._rest.clock.sleep(IDENTIFY_SECONDS + MARGIN_SECONDS)
+
+    def _forget(self, holder: asyncio.Task[None]) -> None:
+        self._holders.discard(holder)
+        if not holder.cancelled() and (error := holder.exception()) is not None:
+            log.debug("a session start was not coordinated", error=repr(error))
+
+    async def _wait_for_sessions(self, shard: int) -> None:
+        """Return once more than the kept sessions are left; if Discord does not say, at once."""
+        while True:
+            if self._rest.clock.monotonic() - self.info.at >= FRESH_SECONDS or self.waits_until:
+                await self._refresh()
+            left = self.info.remaining - self._granted - self._waiting
+            if left > self.info.kept:
+                self.waits_until = None
+                return
+            now = self._rest.clock
+            until = now.time() + self.info.reset_after - (now.monotonic() - self.info.at)
+            if self.waits_until is None:
+                log.error(
+                    "too many connections to Discord today: shards wait, because Discord would "
+                    "reset the token; find out why the bot connects so often",
+                    shard=shard,
+                    left=left,
+                    of=self.info.total,
+                    hours=round(max(0.0, until - now.time()) / 3600, 1),
+                )
+            self.waits_until = until
+            await now.sleep(min(max(1.0, until - now.time()), LOOK_AGAIN_SECONDS))
+
+    async def _refresh(self) -> None:
+        try:
+            await self.read()
+        except PlatformError as error:
+            log.warning("Discord does not say how many sessions are left", error=str(error))
+
+    async def aclose(self) -> None:
+        """Give back what is held."""
+        holders = tuple(self._holders)
+        for holder in holders:
+            holder.cancel()
+        await asyncio.gather(*holders, return_exceptions=True)

@@ -1,0 +1,214 @@
+"""The shards of the bot that this process serves, each with its own connection.
+
+Invariant: one shard's trouble costs that shard only. `Shards.run` ends if no shard could be served:
+Discord refuses the token, an intent, or the number of shards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import discord
+import structlog
+
+from adapters.discord.gateway import GatewayConnection
+from adapters.discord.session_starts import SessionStarts
+from bot.common.retry import Backoff
+from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster
+
+log = structlog.stdlib.get_logger(__name__)
+
+REFUSED = Backoff(first=60.0, longest=900.0)
+"""Pauses of a shard that Discord refuses while it serves others."""
+
+TOO_MANY_GUILDS = 4011
+"""Documented close code: the bot needs more shards."""
+
+CLOSE_SECONDS = 10.0
+
+
+class ShardListener(Protocol):
+    """Who is told about the shards of this process."""
+
+    def shard_gained(self, shard: int) -> None:
+        """The shard is this process's from now on; its connection begins."""
+        ...
+
+    def shard_lost(self, shard: int) -> None:
+        """The shard's connection has ended; another one follows."""
+        ...
+
+    async def shard_released(self, shard: int) -> None:
+        """The shard's connection is closed, and another process may serve it after this returns."""
+        ...
+
+
+@dataclass(slots=True)
+class Shard:
+    """A shard that this process serves. `trouble` says in words why it is not connected, `refused`
+    that Discord closed its connection for good.
+    """
+
+    connection: GatewayConnection
+    task: asyncio.Task[None] | None = None
+    connected: bool = False
+    refused: bool = False
+    trouble: str = ""
+
+
+def _future() -> asyncio.Future[None]:
+    """A future whose error counts as seen, should `run` have been cancelled before."""
+    made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    made.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return made
+
+
+@dataclass(slots=True)
+class Shards:
+    """Serves those of `count` shards that `cluster` assigns to this process."""
+
+    client: discord.Client
+    clock: Clock
+    cluster: Cluster
+    starts: SessionStarts
+    count: int
+    listener: ShardListener
+    held: dict[int, Shard] = field(default_factory=dict)
+    _ended: asyncio.Future[None] = field(default_factory=_future)
+
+    async def run(self, entered: Callable[[], Awaitable[None]]) -> None:
+        """Serve until `end`; `entered` is awaited once the first shards are assigned.
+
+        Raises ConnectionClosed or CannotStart if Discord refuses the bot.
+        """
+        # Processes with another number of shards share none of these: until they have ended, each
+        # event arrives twice and is stored once. Discord names this as the way to change it.
+        group = f"discord/{self.client.application_id}/{self.count}"
+        names = [str(shard) for shard in range(self.count)]
+        try:
+            async with self.cluster.share(group, names, self._changed):
+                await entered()
+                await self._ended
+        finally:
+            await self._release(tuple(self.held))
+            await self.starts.aclose()
+
+    def end(self) -> None:
+        """Make `run` return."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    # ── which shards ──────────────────────────────────────────────────────────────────────────
+    async def _changed(self, names: frozenset[str]) -> None:
+        """Serve exactly these shards; returns when all others are closed."""
+        wanted = {int(name) for name in names}
+        given_up = self.held.keys() - wanted
+        for shard in sorted(wanted - self.held.keys()):
+            self._serve(shard)
+        log.info("Discord's shards", held=sorted(wanted), of=self.count)
+        await self._release(tuple(given_up))
+
+    def _serve(self, shard: int) -> None:
+        connection = GatewayConnection(
+            self.client,
+            self.clock,
+            partial(self._lost, shard),
+            shard=shard,
+            starts=self.starts,
+        )
+        entry = self.held[shard] = Shard(connection)
+        self.listener.shard_gained(shard)
+        entry.task = asyncio.create_task(self._run(shard, entry), name=f"Discord shard {shard}")
+
+    async def _release(self, shards: tuple[int, ...]) -> None:
+        """Close these shards at the same time."""
+        closing = [(shard, entry) for shard in shards if (entry := self.held.pop(shard, None))]
+        tasks = [entry.task for _, entry in closing if entry.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+        for shard, _ in closing:
+            await self.listener.shard_released(shard)
+
+    # ── one shard ─────────────────────────────────────────────────────────────────────────────
+    async def _run(self, shard: int, entry: Shard) -> None:
+        """Serve a shard until it is given up; a refusal costs only this shard while others work."""
+        refusals = 0
+        while True:
+            try:
+                await entry.connection.run()
+            except discord.ConnectionClosed as error:
+                entry.refused = True
+                if self._concerns_all(error):
+                    self._fail(error)
+                    return
+                refusals += 1
+                pause = REFUSED.after(refusals)
+                entry.trouble = f"refused with close code {error.code}"
+                log.error("Discord refuses a shard", shard=shard, code=error.code, seconds=pause)
+                await self.clock.sleep(pause)
+            except Exception as error:  # noqa: BLE001 - raised by `run`
+                self._fail(error)
+                return
+            else:
+                self.end()  # the client was closed
+                return
+
+    def _concerns_all(self, error: discord.ConnectionClosed) -> bool:
+        """Whether a refusal is the bot's: two shards, or all that there are, and none works."""
+        refused = sum(shard.refused for shard in self.held.values())
+        works = any(shard.connected for shard in self.held.values())
+        return error.code == TOO_MANY_GUILDS or (not works and refused >= min(2, len(self.held)))
+
+    def _fail(self, error: Exception) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+    # ── the connections' states ───────────────────────────────────────────────────────────────
+    def mark_connected(self, shard: int) -> None:
+        """A session has begun or was resumed."""
+        if entry := self.held.get(shard):
+            entry.connected, entry.refused, entry.trouble = True, False, ""
+
+    def _lost(self, shard: int) -> None:
+        entry = self.held.get(shard)
+        if entry is None:
+            return
+        if entry.connected:
+            log.warning("lost the connection to Discord", shard=shard)
+        else:
+            entry.trouble = entry.trouble or "no session began"
+        entry.connected = False
+        self.listener.shard_lost(shard)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether every shard of this process is connected."""
+        return all(shard.connected for shard in self.held.values())
+
+    @property
+    def latency(self) -> float:
+        """The slowest connection's, in seconds; infinite before the first heartbeat."""
+        return max((shard.connection.latency for shard in self.held.values()), default=float("inf"))
+
+    def describe(self) -> dict[str, str]:
+        """Details for /healthz and /readyz."""
+        away = [n for n, shard in sorted(self.held.items()) if not shard.connected]
+        state = "connected" if not away else "not connected"
+        if self.count == 1 and self.held:
+            found = {"gateway": state}
+        else:
+            held = ", ".join(map(str, sorted(self.held))) or "none"
+            found = {"gateway": state if self.held else "other processes have the shards"}
+            found["shards"] = f"{held} of {self.count}"
+            found |= {f"shard {n}": self.held[n].trouble or "connecting" for n in away}
+        if (until := self.starts.waits_until) is not None:
+            hours = max(0.0, until - self.clock.time()) / 3600
+            found["sessions"] = f"used up for today: new connections wait {hours:.1f} h"
+        return found

@@ -1,0 +1,227 @@
+"""The cluster port on PostgreSQL: one heartbeat renews everything that a process holds.
+
+Invariants: times of leases are the database's; whether this process may still act is decided by
+its own clock, from before each renewal was sent. Two connections: one for heartbeats and sending,
+one that listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import structlog
+
+from bot.domain.cluster import Signal, SignalKind
+from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.domain.turns import Fence
+from bot.ports.cluster import LEASE_SECONDS, LeaseWatcher
+from bot.store.cluster import statements
+from bot.store.cluster.connection import ControlConnection
+from bot.store.cluster.shares import SOON, Changed, Names, Share
+from bot.store.cluster.signals import Listener, Outbox
+from bot.store.cluster.turns import HeldTurn, HeldTurns
+
+log = structlog.stdlib.get_logger(__name__)
+
+RENEW_SECONDS = 3.0
+"""Two renewals may fail before the third would come too late."""
+
+RETRY_SECONDS = 0.25
+
+STEADY_SECONDS = 5.0
+"""After an outage of the database, every lease may be over. A process takes nothing over until it
+has renewed its own for this long: by then the others have come back, too."""
+
+EXCLUSIVE = "exclusive"
+POLL_SECONDS = 1.0
+LOOK_AGAIN = (SignalKind.WAKE, SignalKind.POLICY)
+
+Handler = Callable[[Signal], Awaitable[None]]
+
+
+def boottime() -> float:
+    """Monotonic seconds that include the time in which the machine was suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class PostgresCluster:
+    """Implements `bot.ports.cluster.Cluster`, while `joined`.
+
+    `listen_url` leads to PostgreSQL itself where `url` leads to a pooler, which breaks LISTEN.
+    """
+
+    def __init__(self, url: str, listen_url: str = "", now: Callable[[], float] = boottime) -> None:
+        self.process = uuid.uuid4().hex
+        self.members = 1
+        self.now = now
+        self._control = ControlConnection(url)
+        self._turns = HeldTurns(now)
+        self._names = Names(self._control, self.process, now)
+        self._outbox = Outbox(self._control, self.process)
+        self._listener = Listener(
+            listen_url or url, self.process, received=self._receive, connected=self._look_again
+        )
+        self._handlers: defaultdict[SignalKind, list[Handler]] = defaultdict(list)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._beat_at, self._steady_since = now(), now()
+
+    @asynccontextmanager
+    async def joined(self) -> AsyncIterator[None]:
+        """Live among the others; on exit everything is free at once.
+
+        The database must have the newest schema. Raises StoreUnavailable if it cannot be reached.
+        """
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._control.aclose)
+            await self._beat()
+            log.info("joined the other processes", process=self.process, members=self.members)
+            tasks = [
+                asyncio.create_task(self._keep_beating(), name="heartbeat"),
+                asyncio.create_task(self._outbox.run(), name="signals out"),
+                asyncio.create_task(self._listener.run(), name="signals in"),
+            ]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                await self._leave()
+
+    # ── turns ─────────────────────────────────────────────────────────────────────────────────
+    def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> HeldTurn:
+        """See the port."""
+        return self._turns.hold(fence, watcher, since)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether what looks dead is dead: see STEADY_SECONDS."""
+        now = self.now()
+        is_fresh = now - self._beat_at < 2 * RENEW_SECONDS
+        return is_fresh and now - self._steady_since > STEADY_SECONDS
+
+    # ── signals ───────────────────────────────────────────────────────────────────────────────
+    def send(self, signal: Signal) -> None:
+        """See the port."""
+        self._outbox.put(signal)
+
+    def listen(self, kind: SignalKind, handler: Handler) -> None:
+        """See the port."""
+        self._handlers[kind].append(handler)
+
+    async def _receive(self, signal: Signal) -> None:
+        if signal.kind is SignalKind.SHARE:
+            self._names.tell()
+        for handler in self._handlers[signal.kind]:
+            await handler(signal)
+
+    async def _look_again(self) -> None:
+        """Signals may have been missed."""
+        self._names.tell()
+        for kind in LOOK_AGAIN:
+            for handler in self._handlers[kind]:
+                await handler(Signal(kind))
+
+    def _tell_names(self) -> None:
+        self._outbox.put(Signal(SignalKind.SHARE))
+
+    # ── names ─────────────────────────────────────────────────────────────────────────────────
+    @asynccontextmanager
+    async def share(
+        self, group: str, names: Sequence[str], changed: Changed
+    ) -> AsyncIterator[None]:
+        """See the port."""
+        share = Share(self._names, group, list(names), changed, self._tell_names)
+        task = asyncio.create_task(share.run(), name=f"share of {group}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            await share.leave()
+
+    @asynccontextmanager
+    async def exclusively(self, name: str) -> AsyncIterator[None]:
+        """See the port. What is inside is cancelled, and LostOwnership raised, if the database
+        cannot be reached for so long that another process may enter."""
+        async with self._locks[name]:
+            await self._enter(name)
+            body, guard = asyncio.current_task(), asyncio.create_task(self._guard(name))
+            assert body is not None  # noqa: S101 - in a task
+            guard.add_done_callback(lambda task: task.cancelled() or body.cancel())
+            try:
+                yield
+            except asyncio.CancelledError:
+                if guard.done() and not guard.cancelled() and body.uncancel() == 0:
+                    raise LostOwnership(f"the lease of {name} is lost") from None
+                raise
+            finally:
+                guard.cancel()
+                await self._names.free(EXCLUSIVE, [name])
+                self._tell_names()
+
+    async def _enter(self, name: str) -> None:
+        while True:
+            told = self._names.told
+            with suppress(StoreUnavailable):
+                if await self._names.take(EXCLUSIVE, [name]):
+                    return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await told.wait()
+
+    async def _guard(self, name: str) -> None:
+        """Return when the name is no longer held."""
+        while name in self._names.held(EXCLUSIVE):
+            told = self._names.told
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(self._names.seconds_left(EXCLUSIVE), 0.0) + SOON):
+                    await told.wait()
+
+    # ── heartbeats ────────────────────────────────────────────────────────────────────────────
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            while True:
+                try:
+                    await self._beat()
+                    break
+                except StoreUnavailable as error:
+                    log.warning("no heartbeat", error=str(error))
+                    await asyncio.sleep(RETRY_SECONDS)
+                except Exception:
+                    # The boundary of one heartbeat: without the next one everything is lost.
+                    log.exception("a heartbeat failed")
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _beat(self) -> None:
+        """Renew everything with three statements at most. Raises StoreUnavailable."""
+        since, held = self.now(), self._turns.snapshot()
+        mine = {"me": self.process, "lease": LEASE_SECONDS}
+        if held:
+            fences = [lease.fence for lease in held]
+            values = {
+                **mine, "turns": [f.turn for f in fences], "attempts": [f.attempt for f in fences],
+            }  # fmt: skip
+            rows = await self._control.run(statements.RENEW_TURNS, values)
+            self._turns.apply(held, rows, since)
+        ((others,),) = await self._control.run(statements.BEAT, mine)
+        self.members = 1 + int(others)
+        await self._names.renew()
+        if since - self._beat_at > 2 * RENEW_SECONDS:
+            self._steady_since = since
+        self._beat_at = since
+
+    async def _leave(self) -> None:
+        """Free what is left, and tell the others. The turns' leases: see `Store.release`."""
+        with suppress(StoreUnavailable):
+            for statement in statements.LEAVE:
+                await self._control.run(statement, (self.process,))
+            self._outbox.put(Signal(SignalKind.SHARE))
+            self._outbox.put(Signal(SignalKind.WAKE))
+            await self._outbox.flush()

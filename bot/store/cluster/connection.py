@@ -1,0 +1,107 @@
+"""A connection to PostgreSQL for heartbeats and signals, apart from the pool's.
+
+Invariant: a statement ends within `STATEMENT_SECONDS`, whatever the server or the network do; a
+connection that failed or took longer is thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg.rows import TupleRow
+
+from bot.domain.errors import StoreUnavailable
+
+log = structlog.stdlib.get_logger(__name__)
+
+STATEMENT_SECONDS = 2.0
+"""A heartbeat that takes longer is tried again on another connection: three fit into a lease."""
+
+CONNECT_SECONDS = 3.0
+
+_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 3,
+    # A peer that is gone without a word is noticed within the time of a heartbeat or two.
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 4_000,
+    "target_session_attrs": "read-write",
+}
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+Connection = psycopg.AsyncConnection[TupleRow]
+
+
+async def connect(url: str, *, application: str) -> Connection:
+    """A new connection that commits each statement. Raises StoreUnavailable."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await psycopg.AsyncConnection.connect(
+                url,
+                autocommit=True,
+                prepare_threshold=None,  # PgBouncer gives each transaction another connection
+                application_name=application,
+                **_OPTIONS,
+            )
+    except (psycopg.Error, TimeoutError) as error:
+        raise StoreUnavailable(f"PostgreSQL cannot be reached: {error!r}") from error
+
+
+class ControlConnection:
+    """One connection, made again after a failure; statements run one after the other."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+
+    async def run(self, sql: str, parameters: Parameters = ()) -> list[TupleRow]:
+        """The rows of one statement, which is committed. Raises StoreUnavailable.
+
+        Its effect is unknown if it raises.
+        """
+        async with self._lock:
+            if self._connection is None or self._connection.closed:
+                self._connection = await connect(self._url, application="threadline control")
+            connection = self._connection
+            running = asyncio.ensure_future(_run(connection, sql, parameters))
+            try:
+                await asyncio.wait({running}, timeout=STATEMENT_SECONDS)
+            finally:
+                if not running.done():
+                    self._abandon(connection, running)
+            if not running.done():
+                raise StoreUnavailable(f"PostgreSQL took longer than {STATEMENT_SECONDS:g} s")
+            return self._result(running)
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _result(self, running: asyncio.Future[list[TupleRow]]) -> list[TupleRow]:
+        try:
+            return running.result()
+        except psycopg.OperationalError as error:  # the connection, or a failing server
+            broken, self._connection = self._connection, None
+            if broken is not None:
+                broken.pgconn.finish()
+            raise StoreUnavailable(f"PostgreSQL failed: {error}") from error
+
+    def _abandon(self, connection: Connection, running: asyncio.Future[Any]) -> None:
+        """Close the socket at once: a polite end would wait for the server, too."""
+        self._connection = None
+        running.cancel()
+        running.add_done_callback(lambda task: task.cancelled() or task.exception())
+        connection.pgconn.finish()
+
+
+async def _run(connection: Connection, sql: str, parameters: Parameters) -> list[TupleRow]:
+    cursor = await connection.execute(sql, parameters)
+    return await cursor.fetchall() if cursor.description else []

@@ -1,0 +1,190 @@
+"""Signals between processes, by PostgreSQL's NOTIFY.
+
+Invariant: a signal is a hint. One that is lost (a connection breaks, a queue is full) only delays,
+because renewals and the reaper see the same in the database within seconds. After each new
+connection the listener says so, and its handlers look at everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+
+import psycopg
+import structlog
+
+from bot.common.retry import Backoff
+from bot.domain.cluster import Signal, SignalKind
+from bot.domain.errors import StoreUnavailable
+from bot.store.cluster import statements
+from bot.store.cluster.connection import Connection, ControlConnection, connect
+
+log = structlog.stdlib.get_logger(__name__)
+
+MAX_BYTES = 7_900
+"""PostgreSQL takes payloads of less than 8,000 bytes."""
+
+MAX_WAITING = 1_000
+"""Signals that wait for the database; the oldest ones are dropped beyond."""
+
+BATCH = 100
+
+SILENCE_SECONDS = 5.0
+"""After this long without a signal, the listener asks whether its connection still works."""
+
+ANSWER_SECONDS = 3.0
+
+RECONNECT = Backoff(first=0.1, longest=2.0)
+
+
+def encode(signal: Signal, sender: str) -> str:
+    """The payload of a signal. One that is too long loses its place: the handler then looks up the
+    conversation by number."""
+    payload = json.dumps({"from": sender, **asdict(signal)}, ensure_ascii=False)
+    if len(payload.encode()) > MAX_BYTES:
+        payload = json.dumps({"from": sender, **asdict(signal), "place": ""})
+    return payload
+
+
+def decode(payload: str) -> tuple[str, Signal] | None:
+    """The sender and the signal; None if a newer version sent it."""
+    try:
+        values = json.loads(payload)
+        sender = str(values.pop("from"))
+        return sender, Signal(**{**values, "kind": SignalKind(values["kind"])})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+class Outbox:
+    """Sends signals in the background, several with one statement."""
+
+    def __init__(self, control: ControlConnection, process: str) -> None:
+        self._control, self._process = control, process
+        self._waiting: deque[str] = deque(maxlen=MAX_WAITING)
+        self._woken = asyncio.Event()
+        self._channel = ""
+
+    def put(self, signal: Signal) -> None:
+        """Send a signal soon."""
+        self._waiting.append(encode(signal, self._process))
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Send what is put, until cancelled; a failing database delays it."""
+        failures = 0
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self.flush()
+                failures = 0
+            except StoreUnavailable as error:
+                failures += 1
+                log.warning("signals wait for the database", error=str(error))
+                await asyncio.sleep(RECONNECT.after(failures))
+                self._woken.set()
+
+    async def flush(self) -> None:
+        """Send all that waits. Raises StoreUnavailable."""
+        while self._waiting:
+            some = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
+            await self._control.run(statements.NOTIFY, (await self._find_channel(), some))
+            for _ in some:
+                self._waiting.popleft()
+
+    async def _find_channel(self) -> str:
+        if not self._channel:
+            self._channel = channel_of(await self._control.run(statements.SCHEMA))
+        return self._channel
+
+
+def channel_of(rows: list[tuple[object, ...]]) -> str:
+    """The channel of the bot in this schema: channels are the database's, and two bots may share
+    one."""
+    return f"threadline_{rows[0][0]}"
+
+
+class Listener:
+    """Receives the signals of other processes on a connection that does nothing else.
+
+    `received` gets each one, `connected` is called after each new connection.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        process: str,
+        *,
+        received: Callable[[Signal], Awaitable[None]],
+        connected: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._url, self._process = url, process
+        self._received, self._connected = received, connected
+        self.is_connected = False
+
+    async def run(self) -> None:
+        """Listen until cancelled, and connect again after each failure."""
+        failures = 0
+        while True:
+            try:
+                connection = await connect(self._url, application="threadline signals")
+            except StoreUnavailable as error:
+                failures += 1
+                log.warning("no signals: the database cannot be reached", error=str(error))
+                await asyncio.sleep(RECONNECT.after(failures))
+                continue
+            failures = 0
+            try:
+                await self._listen(connection)
+            except (psycopg.Error, TimeoutError) as error:
+                log.warning("the connection for signals broke", error=repr(error))
+                await asyncio.sleep(RECONNECT.first)
+            finally:
+                self.is_connected = False
+                connection.pgconn.finish()
+
+    async def _listen(self, connection: Connection) -> None:
+        rows = await (await connection.execute(statements.SCHEMA)).fetchall()
+        await connection.execute(f'LISTEN "{channel_of(rows)}"')
+        heard: deque[str] = deque()
+        connection.add_notify_handler(lambda notify: heard.append(notify.payload))
+        await self._connected()
+        self.is_connected = True
+        while True:
+            while heard:
+                await self._hear(heard.popleft())
+            if not await _has_input(connection, SILENCE_SECONDS):
+                async with asyncio.timeout(ANSWER_SECONDS):  # also reads what arrives meanwhile
+                    await connection.execute("SELECT 1")
+            connection.pgconn.consume_input()
+            while (notify := connection.pgconn.notifies()) is not None:
+                heard.append(notify.extra.decode())
+
+    async def _hear(self, payload: str) -> None:
+        found = decode(payload)
+        if found is None or found[0] == self._process:
+            return
+        try:
+            await self._received(found[1])
+        except Exception:
+            # The boundary of one signal: what it asks is found in the database later.
+            log.exception("a signal failed", kind=found[1].kind.value)
+
+
+async def _has_input(connection: Connection, seconds: float) -> bool:
+    """Wait until the server sends something. psycopg's own generator looks ten times a second."""
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+    socket = connection.pgconn.socket
+    loop.add_reader(socket, arrived.set)
+    try:
+        async with asyncio.timeout(seconds):
+            await arrived.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(socket)
+    return True

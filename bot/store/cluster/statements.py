@@ -1,0 +1,72 @@
+"""The SQL of heartbeats and leases, for PostgreSQL alone.
+
+Every time is the database's. A renewal skips rows that another transaction has locked: one slow
+transaction must not end the leases of all other turns, and the next renewal is three seconds away.
+"""
+
+from __future__ import annotations
+
+NOW = "extract(epoch FROM clock_timestamp())::double precision"
+
+BEAT = f"""
+WITH beat AS (
+    INSERT INTO members (id, started_at, lease_until)
+    VALUES (%(me)s, {NOW}, {NOW} + %(lease)s)
+    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
+)
+SELECT count(*) FROM members WHERE id <> %(me)s AND lease_until > {NOW}
+"""  # noqa: S608
+"""Renews the process's own life; returns how many others live."""
+
+RENEW_TURNS = f"""
+WITH mine AS (
+    SELECT * FROM unnest(%(turns)s::bigint[], %(attempts)s::bigint[]) AS mine (turn, attempt)
+), free AS (
+    SELECT turns.id FROM turns JOIN mine ON id = turn AND turns.attempt = mine.attempt
+    WHERE holder = %(me)s AND state <> 'done' ORDER BY id FOR NO KEY UPDATE OF turns SKIP LOCKED
+), renewed AS (
+    UPDATE turns SET lease_until = {NOW} + %(lease)s FROM free WHERE turns.id = free.id
+    RETURNING turns.id
+)
+SELECT turn, mine.attempt, renewed.id IS NOT NULL, coalesce(turns.stopping = 1, false),
+    coalesce(turns.state = 'running' AND turns.epoch <> conversations.epoch, false),
+    coalesce(turns.attempt = mine.attempt, false)
+        AND (turns.holder = %(me)s OR turns.state = 'done')
+FROM mine LEFT JOIN turns ON turns.id = turn
+LEFT JOIN conversations ON conversations.id = conversation_id
+LEFT JOIN renewed ON renewed.id = turn
+"""  # noqa: S608
+"""Renews exactly these attempts. For each: whether it was renewed, is stopped, is of an epoch that
+was reset, and is still this process's."""
+
+RENEW_NAMES = f"""
+UPDATE leases SET lease_until = {NOW} + %(lease)s
+FROM unnest(%(kinds)s::text[], %(names)s::text[]) AS mine (kind, name)
+WHERE leases.kind = mine.kind AND leases.name = mine.name AND holder = %(me)s
+RETURNING leases.kind, leases.name
+"""  # noqa: S608
+
+TAKE_NAMES = f"""
+INSERT INTO leases (kind, name, holder, lease_until)
+SELECT %(kind)s, name, %(me)s, {NOW} + %(lease)s FROM unnest(%(names)s::text[]) AS wanted (name)
+ON CONFLICT (kind, name) DO UPDATE SET holder = excluded.holder, lease_until = excluded.lease_until
+WHERE leases.lease_until <= {NOW} OR leases.holder = excluded.holder
+RETURNING name
+"""  # noqa: S608
+"""Takes those of the names that are free; returns them."""
+
+FREE_NAMES = "DELETE FROM leases WHERE kind = %s AND name = ANY (%s) AND holder = %s"
+
+SHARE = f"""
+SELECT name, holder, kind = %(kind)s, lease_until - {NOW} FROM leases
+WHERE kind IN (%(kind)s, %(places)s) AND lease_until > {NOW}
+"""  # noqa: S608
+"""A group's names and its members' places that are held, with the seconds that they are."""
+
+LEAVE = (
+    "DELETE FROM leases WHERE holder = %s",
+    "DELETE FROM members WHERE id = %s",
+)
+
+NOTIFY = "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS signals (payload)"
+SCHEMA = "SELECT current_schema()"

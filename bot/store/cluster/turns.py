@@ -1,0 +1,95 @@
+"""The leases of the turns that run in this process.
+
+Invariant: an attempt sends only while its own last renewal, by this process's clock, keeps others
+from taking the turn over for `SEND_SECONDS` longer. So a process that was stopped, cut off or too
+slow shows nothing, even before it learns that it has lost a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from bot.domain.errors import LostOwnership
+from bot.domain.turns import Fence, Outcome
+from bot.ports.cluster import LEASE_SECONDS, SEND_SECONDS, LeaseWatcher
+
+log = structlog.stdlib.get_logger(__name__)
+
+Row = tuple[int, int, bool, bool, bool, bool]
+"""Turn, attempt, and whether it was renewed, is stopped, was reset, is still this process's."""
+
+
+class HeldTurn:
+    """Implements `bot.ports.cluster.TurnLease`."""
+
+    def __init__(
+        self, turns: HeldTurns, fence: Fence, watcher: LeaseWatcher, renewed_at: float
+    ) -> None:
+        self._turns, self.fence, self.watcher = turns, fence, watcher
+        self.renewed_at, self.is_lost = renewed_at, False
+
+    @property
+    def can_send(self) -> bool:
+        """See the port."""
+        lasts = self.renewed_at + LEASE_SECONDS - self._turns.now()
+        return not self.is_lost and lasts > SEND_SECONDS
+
+    async def wait(self) -> None:
+        """See the port."""
+        while not self.is_lost:
+            if self.can_send:
+                return
+            await self._turns.changed.wait()
+        raise LostOwnership(f"attempt {self.fence.attempt} lost its lease of {self.fence.turn}")
+
+    def release(self) -> None:
+        """See the port."""
+        self._turns.release(self)
+
+
+class HeldTurns:
+    """All of them. `now` must include the time in which the machine slept."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.changed = asyncio.Event()  # replaced with each renewal
+        self._held: dict[Fence, HeldTurn] = {}
+
+    def hold(self, fence: Fence, watcher: LeaseWatcher, since: float) -> HeldTurn:
+        """Renew from now on."""
+        lease = self._held[fence] = HeldTurn(self, fence, watcher, since)
+        return lease
+
+    def release(self, lease: HeldTurn) -> None:
+        """Renew no more."""
+        if self._held.get(lease.fence) is lease:
+            del self._held[lease.fence]
+
+    def snapshot(self) -> list[HeldTurn]:
+        """What to renew now."""
+        return list(self._held.values())
+
+    def apply(self, asked: Iterable[HeldTurn], rows: Iterable[Row], since: float) -> None:
+        """Apply a renewal that was sent at `since`. What it does not return is lost."""
+        found = {Fence(row[0], row[1]): row for row in rows}
+        for lease in asked:
+            *_, renewed, stopped, was_reset, is_mine = found.get(lease.fence, (False,) * 4)
+            if renewed:
+                lease.renewed_at = max(lease.renewed_at, since)
+            if not is_mine:
+                self._lose(lease)
+            elif stopped or was_reset:
+                lease.watcher(Outcome.STOPPED if stopped else Outcome.RESET)
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    def _lose(self, lease: HeldTurn) -> None:
+        if self._held.get(lease.fence) is not lease:
+            return  # released meanwhile
+        log.warning("a turn's lease is lost", turn=lease.fence.turn, attempt=lease.fence.attempt)
+        self.release(lease)
+        lease.is_lost = True
+        lease.watcher.lose()

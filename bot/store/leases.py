@@ -1,0 +1,129 @@
+# ruff: noqa: S608 - every fragment is a constant of this module or a question mark
+"""Which process holds which turn, where several share one PostgreSQL.
+
+Invariants: a turn that another process holds cannot be claimed; only `reap` ends a lease that is
+over, and counts the death of its process. Times are the database's. On SQLite nothing has a holder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.domain.cluster import Look
+from bot.domain.turns import LONE_DEATHS_FROM
+from bot.ports.cluster import LEASE_SECONDS
+from bot.store import spending
+from bot.store.database import Database, marks
+
+_NOW = "extract(epoch FROM clock_timestamp())"
+_HELD = "state <> 'done' AND holder = ?"
+
+
+def look(db: Database, platforms: Sequence[str], process: str, limit: int) -> Look:
+    """Up to `limit` conversations of these platforms, in any order: the members share them."""
+    found = db.execute(
+        "SELECT conversation_id FROM turns"
+        " JOIN conversations ON conversations.id = conversation_id"
+        f" WHERE state <> 'done' AND holder IS NULL AND platform IN ({marks(platforms)})"
+        " AND NOT EXISTS (SELECT 1 FROM turns AS held WHERE held.state <> 'done'"
+        "  AND held.conversation_id = turns.conversation_id AND held.holder IS NOT NULL)"
+        " GROUP BY conversation_id ORDER BY random() LIMIT ?",
+        (*platforms, limit),
+    )
+    conversations = [row["conversation_id"] for row in found]
+    waits = [row["seconds"] for row in db.execute(_ENDS, (process,))]
+    return Look(conversations, any(wait <= 0 for wait in waits), min(waits, default=None))
+
+
+_ENDS = (
+    # A process that claimed a turn after its last heartbeat holds it a little longer than itself.
+    f"SELECT greatest(members.lease_until, max(turns.lease_until)) - {_NOW} AS seconds"
+    " FROM members LEFT JOIN turns ON holder = members.id AND state <> 'done'"
+    " WHERE members.id <> ? GROUP BY members.id, members.lease_until"
+    # Turns whose lease is over although their process lives, or was forgotten.
+    f" UNION ALL SELECT min(lease_until) - {_NOW} FROM turns"
+    " WHERE state <> 'done' AND holder IS NOT NULL"
+    " HAVING min(lease_until) IS NOT NULL"
+)
+
+
+def grant(db: Database, turn: int, process: str) -> None:
+    """Part of a claim."""
+    db.execute(
+        f"UPDATE turns SET holder = ?, lease_until = {_NOW} + ? WHERE id = ?",
+        (process, LEASE_SECONDS, turn),
+    )
+
+
+def claim_attachment(db: Database, attachment: int, process: str) -> bool | None:
+    """See `AttachmentStore.claim`."""
+    row = db.execute(
+        "SELECT state, EXISTS (SELECT 1 FROM members WHERE members.id = attachments.holder"
+        f" AND members.id <> ? AND lease_until > {_NOW}) AS is_taken FROM attachments WHERE id = ?",
+        (process, attachment),
+    ).fetchone()
+    if row is None or row["state"] != "pending":
+        return None
+    if not row["is_taken"]:
+        db.execute("UPDATE attachments SET holder = ? WHERE id = ?", (process, attachment))
+    return not row["is_taken"]
+
+
+# ── the end of leases ─────────────────────────────────────────────────────────────────────────
+def reap(db: Database) -> list[int]:
+    """Free what processes that died held; returns the conversations with a turn to claim.
+
+    A death counts for the turns that the process worked on, as at a start on SQLite, and what it
+    had reserved for requests to models is settled by estimate.
+    """
+    over = db.execute(
+        f"SELECT id FROM members WHERE lease_until <= {_NOW}"
+        " AND NOT EXISTS (SELECT 1 FROM turns"
+        f"  WHERE holder = members.id AND state <> 'done' AND lease_until > {_NOW})"
+    )
+    freed = [conversation for row in over.fetchall() for conversation in _bury(db, row["id"])]
+    lost = db.execute(
+        # The process lives, and has no task for the turn any more; or it was forgotten.
+        "UPDATE turns SET failures = failures + held, held = 0, holder = NULL, lease_until = NULL"
+        f" WHERE state <> 'done' AND holder IS NOT NULL AND lease_until <= {_NOW}"
+        " AND NOT EXISTS (SELECT 1 FROM members WHERE members.id = turns.holder"
+        f"  AND members.lease_until <= {_NOW}) RETURNING conversation_id"
+    )
+    return [*freed, *(row["conversation_id"] for row in lost.fetchall())]
+
+
+def _bury(db: Database, dead: str) -> list[int]:
+    (running,) = db.execute(
+        f"SELECT count(*) FROM turns WHERE {_HELD} AND held = 1",
+        (dead,),
+    ).fetchone()
+    count_death(db, running, dead)
+    spending.settle_holder(db, dead)
+    db.execute("DELETE FROM members WHERE id = ?", (dead,))
+    db.execute("DELETE FROM leases WHERE holder = ?", (dead,))
+    return release(db, dead)
+
+
+def count_death(db: Database, running: int, dead: str) -> None:
+    """Count a death for the turns that were held; with none held, no turn was the cause."""
+    if not running:
+        db.execute(
+            f"UPDATE turns SET lone_deaths = 0 WHERE {_HELD} AND lone_deaths > 0",
+            (dead,),
+        )
+        return
+    db.execute(
+        "UPDATE turns SET lone_deaths = lone_deaths + CASE WHEN ? = 1 AND deaths >= ?"
+        f" THEN 1 ELSE 0 END, deaths = deaths + 1 WHERE {_HELD} AND held = 1",
+        (running, LONE_DEATHS_FROM, dead),
+    )
+
+
+def release(db: Database, process: str) -> list[int]:
+    """Let others claim what the process holds; returns the conversations."""
+    freed = db.execute(
+        "UPDATE turns SET held = 0, holder = NULL, lease_until = NULL"
+        f" WHERE {_HELD} RETURNING conversation_id",
+        (process,),
+    )
+    return [row["conversation_id"] for row in freed.fetchall()]

@@ -1,0 +1,89 @@
+"""Translates the operations' SQL and values into what psycopg and PostgreSQL expect.
+
+The statements are literals of this package, so each is translated once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import Dumper
+from psycopg.rows import no_result
+from psycopg.types.string import StrDumperUnknown
+
+# A string, a quoted name or a comment, which stay as they are; a cast; a placeholder; a percent
+# sign, which psycopg needs doubled.
+_TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|--[^\n]*|::|\?|:([a-zA-Z_]\w*)|%""")
+
+_BIGINT = 20  # PostgreSQL's type number of bigint
+
+
+@lru_cache(maxsize=2_048)
+def translate(sql: str) -> str:
+    """The statement with psycopg's placeholders: `%s` for `?`, `%(name)s` for `:name`."""
+    return _TOKEN.sub(_token, sql)
+
+
+def _token(match: re.Match[str]) -> str:
+    found = match[0]
+    if match[1]:
+        return f"%({match[1]})s"
+    return "%s" if found == "?" else found.replace("%", "%%")
+
+
+# ── values ────────────────────────────────────────────────────────────────────────────────────
+class _FlagDumper(Dumper):
+    """True and False are 1 and 0, as in SQLite: the schema has no booleans."""
+
+    oid = _BIGINT
+
+    def dump(self, obj: bool) -> Buffer:
+        return b"1" if obj else b"0"
+
+
+class _TextDumper(StrDumperUnknown):
+    """PostgreSQL's text has no NUL: it becomes the replacement character."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in obj else obj)
+
+
+def register(context: AdaptContext) -> None:
+    """Adapt the values of a connection."""
+    context.adapters.register_dumper(bool, _FlagDumper)
+    context.adapters.register_dumper(str, _TextDumper)
+
+
+# ── rows ──────────────────────────────────────────────────────────────────────────────────────
+class NamedRow(tuple[Any, ...]):
+    """A row that also has its columns by name, as `sqlite3.Row`."""
+
+    __slots__ = ()
+    columns: dict[str, int]
+
+    def __getitem__(self, column: Any) -> Any:
+        return tuple.__getitem__(self, self.columns[column] if type(column) is str else column)
+
+    def keys(self) -> Sequence[str]:
+        """The names of the columns."""
+        return list(self.columns)
+
+
+@lru_cache(maxsize=1_024)
+def _row_class(names: tuple[str, ...]) -> type[NamedRow]:
+    columns: dict[str, int] = {}
+    for number, name in enumerate(names):
+        columns.setdefault(name, number)  # the first of two with one name, as in sqlite3
+    return type("NamedRow", (NamedRow,), {"__slots__": (), "columns": columns})
+
+
+def named_rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], Any]:
+    """psycopg's row factory for NamedRow."""
+    if cursor.description is None:
+        return no_result
+    return _row_class(tuple(column.name for column in cursor.description))

@@ -1,0 +1,74 @@
+"""Translates PostgreSQL's errors into StoreUnavailable, with a sentence for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MappingProxyType
+
+import psycopg
+
+from bot.domain.errors import StoreUnavailable
+
+UNREACHABLE = "08000"
+"""The code of errors without an SQLSTATE: there is no connection."""
+
+DAMAGED = ("XX001", "XX002")
+"""Codes of damage, which lasts until someone repairs it."""
+
+# SQLSTATE (https://www.postgresql.org/docs/15/errcodes-appendix.html), or its class of two letters.
+_SENTENCES = MappingProxyType(
+    {
+        "08": "cannot be reached: check that PostgreSQL runs there and that the network is up.",
+        "28": "refuses the user or the password in DATABASE_URL.",
+        "3D": "does not exist: create it, or name another one in DATABASE_URL.",
+        "40": "had too many conflicting transactions.",
+        "42501": "refuses a permission: this user must own the tables.",
+        "53": "is out of resources: see PostgreSQL's log.",
+        "53100": "cannot grow, the disk is full: free some space.",
+        "53300": "has too many connections: raise max_connections, or lower DATABASE_CONNECTIONS.",
+        "55P03": "is locked by another transaction for too long.",
+        "57014": "did not finish a statement in time.",
+        "57": "is shutting down, starting or recovering.",
+        "25006": "is read-only: it is a standby, or default_transaction_read_only is on.",
+        "25P03": "ended a transaction of this process, which had stopped for too long.",
+        "58": "cannot read or write its files: see PostgreSQL's log.",
+        "XX001": "is damaged: restore a backup.",
+        "XX002": "has a damaged index: rebuild it with REINDEX.",
+    }
+)
+
+# Misuse and violated constraints are bugs here, so they pass unchanged.
+_BUGS = (
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    psycopg.ProgrammingError,
+    psycopg.NotSupportedError,
+)
+
+
+def code_of(error: psycopg.Error) -> str:
+    """The SQLSTATE; UNREACHABLE if the server did not send one."""
+    return error.sqlstate or UNREACHABLE
+
+
+def unavailable(name: str, error: psycopg.Error) -> StoreUnavailable:
+    """The translated error: names the database and, where known, what to do."""
+    code = code_of(error)
+    sentence = _SENTENCES.get(code) or _SENTENCES.get(code[:2]) or f"failed ({code})."
+    return StoreUnavailable(f"The database {name} {sentence}", code=code)
+
+
+@contextmanager
+def translate_errors(name: str) -> Iterator[None]:
+    """Raise StoreUnavailable in place of PostgreSQL's errors. `name` has no password."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        if (
+            isinstance(exc, _BUGS)
+            and code_of(exc)[:2] not in ("28", "3D")
+            and code_of(exc) != ("42501")
+        ):
+            raise
+        raise unavailable(name, exc) from exc

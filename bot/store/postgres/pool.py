@@ -1,0 +1,388 @@
+"""Connections to PostgreSQL, each used by one thread at a time.
+
+Invariants: a transaction is one function in one call on one connection; its caller waits a limited
+time; a transaction that conflicted, or lost its connection before the commit, runs again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from bot.domain.errors import StoreUnavailable
+from bot.store.database import Database
+from bot.store.locks import Locks, everything
+from bot.store.postgres.dialect import named_rows, register
+from bot.store.postgres.errors import UNREACHABLE, translate_errors
+from bot.store.postgres.server import Server
+from bot.store.postgres.session import ALONE, SHARED, LockPlan, Session
+
+T = TypeVar("T")
+Connection = psycopg.Connection[Any]
+
+MOST_WAITING = 2_000
+"""Calls that may wait for a connection; a healthy server needs seconds for that many."""
+
+_ATTEMPTS = 5  # of one transaction, when it conflicts or loses its connection
+_SETTLE_SECONDS = 5.0  # how long to ask for the outcome of a commit whose answer did not arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits in time, in seconds.
+
+    `statement`: the slowest statement of a healthy server takes less than one. `lock`: the lock of
+    a conversation is held for milliseconds. `idle`: ends a transaction whose process was stopped
+    (SIGSTOP, a suspended machine), with its locks. `call`: the most that a caller waits, also for a
+    server that is frozen: its connection is cut then.
+    """
+
+    statement: float = 10.0
+    lock: float = 5.0
+    idle: float = 5.0
+    call: float = 20.0
+
+    def begin(self, statement: str, then: str = "") -> str:
+        """Begins a transaction that has these limits: in one message to the server.
+
+        They hold for one transaction, so that PgBouncer may give each to another connection.
+        """
+        return (
+            f"{statement}; SET LOCAL statement_timeout = {self.statement * 1_000:.0f};"
+            f" SET LOCAL lock_timeout = {self.lock * 1_000:.0f};"
+            f" SET LOCAL idle_in_transaction_session_timeout = {self.idle * 1_000:.0f}; {then}"
+        )
+
+
+DEFAULT_LIMITS = Limits()
+
+# The last row has the transaction's number, by which its outcome can be found.
+_NUMBER = "pg_current_xact_id()::text"
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class _Call(Generic[T]):
+    """One function in the queue of the threads."""
+
+    def __init__(self, function: Callable[[Callable[[Connection], None]], T]) -> None:
+        self._function = function
+        self._guard = threading.Lock()
+        self._socket: int | None = None
+        self._abandoned = False
+
+    def run(self) -> T:
+        """Call the function; on a thread."""
+        try:
+            return self._function(self._use)
+        finally:
+            with self._guard:
+                self._socket = None
+
+    def _use(self, connection: Connection) -> None:
+        """The function is about to wait for this connection."""
+        with self._guard:
+            if self._abandoned:
+                raise psycopg.OperationalError("the caller no longer waits")
+            self._socket = connection.fileno()
+
+    def abandon(self) -> None:
+        """Cut the connection, so that the thread stops waiting for its answer."""
+        with self._guard:
+            self._abandoned = True
+            if self._socket is not None:
+                with suppress(OSError), socket.socket(fileno=os.dup(self._socket)) as cut:
+                    cut.shutdown(socket.SHUT_RDWR)
+
+
+class Connections:
+    """Up to `size` connections with as many threads.
+
+    psycopg_pool is not used: after an outage it waits longer and longer before it connects again,
+    and an operation would not learn why it has no connection
+    (docs/decisions/2026-11-30-postgresql.md).
+    """
+
+    def __init__(self, server: Server, *, size: int, role: str, limits: Limits) -> None:
+        self.limits = limits
+        self._server = server
+        self._idle: list[Connection] = []  # appended and taken by threads, both atomic
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"postgres {role}")
+        self._waiting = 0
+        self._closing = False
+
+    async def close(self) -> None:
+        """Wait for the functions that were passed to `call`, then disconnect."""
+        self._closing = True
+        await asyncio.to_thread(self._threads.shutdown)
+        while self._idle:
+            self._idle.pop().close()
+
+    async def execute(self, statement: str, *, seconds: float) -> None:
+        """Run a statement that cannot be part of a transaction. Raises StoreUnavailable."""
+        await self.call(partial(self._execute, statement), seconds=seconds)
+
+    def _execute(self, statement: str, use: Callable[[Connection], None]) -> None:
+        connection = self.take(use)
+        try:
+            connection.execute(statement.encode())
+        finally:
+            self.give_back(connection)
+
+    async def call(
+        self,
+        function: Callable[[Callable[[Connection], None]], T],
+        *,
+        seconds: float | None = None,
+    ) -> T:
+        """Call a function on a thread. Raises StoreUnavailable, at the latest after `seconds`.
+
+        By default they are `limits.call`. Cancelling the caller does not stop the function.
+        """
+        if self._closing:
+            raise StoreUnavailable(f"The database {self._server.name} is closed.")
+        if self._waiting >= MOST_WAITING:
+            raise self._late("has too many operations waiting")
+        call = _Call(function)
+        self._waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, call.run)
+        future.add_done_callback(self._done)
+        try:
+            with translate_errors(self._server.name):
+                async with asyncio.timeout(seconds or self.limits.call):
+                    return await asyncio.shield(future)
+        except TimeoutError as exc:
+            call.abandon()
+            raise self._late("did not answer in time") from exc
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # its caller may have been cancelled
+
+    def _late(self, problem: str) -> StoreUnavailable:
+        return StoreUnavailable(f"The database {self._server.name} {problem}.", code=UNREACHABLE)
+
+    # ── on a thread ───────────────────────────────────────────────────────────────────────────
+    def take(self, use: Callable[[Connection], None]) -> Connection:
+        """An idle connection, or a new one; see `give_back`."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = _connect(self._server)
+        try:
+            use(connection)
+        except BaseException:
+            self.give_back(connection)
+            raise
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Roll back what is open, and keep the connection if it works."""
+        with suppress(psycopg.Error):
+            connection.rollback()
+        if not connection.closed:
+            self._idle.append(connection)
+
+    def begin(self, statement: str, use: Callable[[Connection], None]) -> tuple[Connection, str]:
+        """Begin a transaction; returns its connection and number.
+
+        Idle connections may have been cut, by a restart of the server for example.
+        """
+        while True:
+            is_fresh = not self._idle
+            connection = self.take(use)
+            try:
+                return connection, self._begun(connection, statement)
+            except BaseException:
+                self.give_back(connection)
+                if is_fresh or not connection.closed:
+                    raise
+
+    @staticmethod
+    def _begun(connection: Connection, statement: str) -> str:
+        cursor = connection.cursor(row_factory=tuple_row)
+        cursor.execute(statement)
+        while cursor.nextset():
+            pass
+        return str(cursor.fetchone()[1]) if cursor.description else ""  # type: ignore[index]
+
+    def is_committed(self, number: str, use: Callable[[Connection], None]) -> bool | None:
+        """Whether the transaction with this number was committed; None if that cannot be told."""
+        until = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < until:
+            try:
+                status = self._status(number, use)
+            except psycopg.Error:
+                time.sleep(0.1)
+                continue
+            if status != "in progress":  # the server may still be working on the commit
+                return bool(status == "committed")
+            time.sleep(0.02)
+        return None
+
+    def _status(self, number: str, use: Callable[[Connection], None]) -> str:
+        connection = self.take(use)
+        try:
+            (status,) = connection.execute("SELECT pg_xact_status(%s::xid8)", (number,)).fetchall()[
+                0
+            ]
+        finally:
+            self.give_back(connection)
+        return str(status)
+
+
+class Writer:
+    """Runs transactions that write, several at a time. Implements `Runner`."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        limits = connections.limits
+        self._shared = limits.begin("BEGIN", f"SELECT {SHARED}, {_NUMBER}")
+        self._alone = limits.begin("BEGIN", f"SELECT {ALONE}, {_NUMBER}")
+
+    async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
+        """Run a transaction; returns its result after the commit has reached the disk.
+
+        If it raises, it changes nothing; it may be called again. Raises StoreUnavailable if the
+        database fails; if the answer to a commit did not arrive and its outcome cannot be found,
+        the transaction may have been committed.
+        """
+        return await self._connections.call(partial(self._repeat, transaction, LockPlan(lock)))
+
+    def _repeat(
+        self,
+        transaction: Callable[[Database], T],
+        plan: LockPlan,
+        use: Callable[[Connection], None],
+    ) -> T:
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return self._attempt(transaction, plan, use)
+            except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+                time.sleep(random.uniform(0.0, 0.02 * attempt))  # noqa: S311 - spreads conflicts
+            except (_Cut, _Unlocked):
+                continue
+        return self._attempt(transaction, plan, use)
+
+    def _attempt(
+        self,
+        transaction: Callable[[Database], T],
+        plan: LockPlan,
+        use: Callable[[Connection], None],
+    ) -> T:
+        begin = self._alone if plan.alone else self._shared
+        connection, number = self._connections.begin(begin, use)
+        try:
+            try:
+                if not plan.take(connection):
+                    raise _Unlocked
+                result = transaction(Session(connection))
+            except psycopg.Error as exc:
+                if connection.closed:
+                    raise _Cut(exc) from exc
+                raise
+            self._commit(connection, number, use)
+            return result
+        finally:
+            self._connections.give_back(connection)
+
+    def _commit(
+        self, connection: Connection, number: str, use: Callable[[Connection], None]
+    ) -> None:
+        try:
+            connection.commit()
+        except psycopg.Error:
+            if not connection.closed:
+                raise
+            committed = self._connections.is_committed(number, use)
+            if not committed:
+                raise
+
+
+class _Unlocked(Exception):
+    """The transition must run alone."""
+
+
+class _Cut(psycopg.OperationalError):
+    """The connection was lost before the commit: nothing has changed."""
+
+    def __init__(self, error: psycopg.Error) -> None:
+        super().__init__(str(error))
+        self.sqlstate = error.sqlstate
+
+
+class Readers:
+    """Runs queries, each on a snapshot of the database. Implements `Runner`."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._begin = connections.limits.begin(_READ)
+
+    async def run(self, read: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
+        """Run `read`; it may be called again. Raises StoreUnavailable. `lock` has no effect."""
+        return await self._connections.call(partial(self._repeat, read))
+
+    def _repeat(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
+        try:
+            return self._attempt(read, use)
+        except (_Cut, psycopg.errors.SerializationFailure):
+            return self._attempt(read, use)
+
+    def _attempt(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
+        connection, _ = self._connections.begin(self._begin, use)
+        try:
+            result = read(Session(connection))
+            connection.commit()
+            return result
+        except psycopg.Error as exc:
+            if connection.closed:
+                raise _Cut(exc) from exc
+            raise
+        finally:
+            self._connections.give_back(connection)
+
+
+def _connect(server: Server) -> Connection:
+    connection = psycopg.connect(
+        server.conninfo,
+        autocommit=True,  # transactions begin with limits and locks: see `Connections.begin`
+        row_factory=named_rows,
+        prepare_threshold=5 if server.prepares else None,
+    )
+    register(connection)
+    return connection
+
+
+@contextmanager
+def connect_once(server: Server) -> Iterator[Database]:
+    """A connection for a command, on which each statement is a transaction.
+
+    Raises StoreUnavailable.
+    """
+    with translate_errors(server.name), closing(_connect(server)) as connection:
+        yield Session(connection)
+
+
+@asynccontextmanager
+async def open_connections(
+    server: Server, role: str, size: int, *, limits: Limits = DEFAULT_LIMITS
+) -> AsyncIterator[Connections]:
+    """Connect up to `size` times, when there is work; disconnects on exit."""
+    connections = Connections(server, size=size, role=role, limits=limits)
+    try:
+        yield connections
+    finally:
+        await connections.close()

@@ -1,0 +1,101 @@
+"""The privacy port on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from bot.domain.errors import StoreError, StoreUnavailable
+from bot.domain.inbox import Incoming
+from bot.domain.privacy import Erasure, Person
+from bot.ports.clock import Clock
+from bot.store import locks
+from bot.store.database import Database
+from bot.store.erasure_list import ErasureList
+from bot.store.health import Runner
+from bot.store.operations import reads, writes, writes_at
+from bot.store.postgres import erasures
+from bot.store.postgres.pool import Connections
+from bot.store.privacy import SqlPrivacy
+from bot.store.purge import Purger
+
+log = structlog.stdlib.get_logger(__name__)
+
+_VACUUM_SECONDS = 600.0
+
+
+def _table_names(db: Database) -> Sequence[str]:
+    found = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    return [row["tablename"] for row in found]
+
+
+class PostgresPrivacy(SqlPrivacy):
+    """The list of erasures is a table: see `bot.store.postgres.erasures`."""
+
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        writer: Runner,
+        readers: Runner,
+        clock: Clock,
+        purger: Purger,
+        copy: Path | None,
+    ) -> None:
+        super().__init__(writer=writer, readers=readers, clock=clock)
+        self._connections, self._purger = connections, purger
+        self._copy = None if copy is None else ErasureList.at(copy)
+
+    def was_erased(self, _incoming: Incoming) -> bool:
+        """False: the transaction that stores the message looks, see `erasures.accept`."""
+        return False
+
+    async def list_erasure(self, person: Person) -> Erasure:
+        """See the port."""
+        entry = await self._add(person)
+        await self._write_copy()
+        return entry
+
+    async def _write_copy(self) -> None:
+        if self._copy is not None:
+            await asyncio.to_thread(self._copy.mirror, *await self._all())
+
+    async def _read_copy(self) -> None:
+        if self._copy is None:
+            return
+        if not await self._join(self._copy.salt, self._copy.entries()):
+            raise StoreError(
+                f"{self._copy.path} is the list of erasures of another database: name another file "
+                "in ERASURE_LIST."
+            )
+        await self._write_copy()
+
+    async def apply_missing(self) -> None:
+        """Apply the erasures that a restored backup does not have. Raises StoreError."""
+        await self._read_copy()
+        missing = await self._missing()
+        for entry in missing:
+            await self._apply(entry)
+        if missing:
+            await self.overwrite()
+            log.warning("the database had people who were erased", erasures=len(missing))
+
+    async def overwrite(self) -> bool:
+        """Free the space of what was erased. Copies in the server's log and in backups stay."""
+        await self._purger.finish()
+        try:
+            tables = ", ".join(await self._tables())
+            await self._connections.execute(f"VACUUM {tables}", seconds=_VACUUM_SECONDS)
+        except StoreUnavailable:
+            return False
+        return True
+
+    _add = writes_at(erasures.add, lock=locks.everything)
+    _join = writes(erasures.join, lock=locks.everything)
+    _all = reads(erasures.salt_and_entries)
+    _tables = reads(_table_names)
+    _missing = reads(erasures.missing)
+    _apply = writes_at(erasures.apply, lock=locks.everything)

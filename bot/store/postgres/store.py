@@ -1,0 +1,166 @@
+"""The store on PostgreSQL: the operations of SQLite's, by any number of processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self, TypedDict
+
+from bot.domain.cluster import Look
+from bot.ports.clock import Clock
+from bot.ports.metrics import NO_OBSERVER, Observer
+from bot.store import leases, locks
+from bot.store.database import Database
+from bot.store.health import HealthMonitor, MonitoredRunner
+from bot.store.operations import reads, writes, writes_at
+from bot.store.postgres import erasures
+from bot.store.postgres.migrations import migrate
+from bot.store.postgres.pool import DEFAULT_LIMITS, Limits, Readers, Writer, open_connections
+from bot.store.postgres.privacy import PostgresPrivacy
+from bot.store.postgres.server import Server
+from bot.store.purge import Purger
+from bot.store.store import SqlStore
+
+
+class _Shared(TypedDict):
+    """What all operations on one database share."""
+
+    writer: MonitoredRunner
+    readers: MonitoredRunner
+    clock: Clock
+
+
+CONNECTIONS = 10
+"""Of one process: enough for a few hundred turns at the same time, because a transaction takes a
+few milliseconds. PostgreSQL's default is 100 for all processes."""
+
+_FILE_READERS = 1
+_READERS_PART = 3  # one of three connections reads
+
+
+class PostgresStore(SqlStore):
+    """Implements `bot.ports.store.Store`. Create it with `open` or `attach`."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        server: Server,
+        *,
+        clock: Clock,
+        connections: int = CONNECTIONS,
+        erasure_list: Path | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        observer: Observer = NO_OBSERVER,
+        process: str | None = None,
+    ) -> AsyncIterator[Self]:
+        """Migrate the database and connect to it, as a process of the bot.
+
+        On exit, waits for the operations that have started and disconnects.
+
+        `connections` is how many there may be, `observer` hears of each call. `erasure_list` is the
+        file with a copy of the list of erasures. `process` is the id with which this process holds
+        turns; None if no other one uses the database. Raises MigrationError, StoreUnavailable, or
+        StoreError if that file cannot be used.
+        """
+        await asyncio.to_thread(migrate, server)
+        connected = cls._connected(
+            server, clock, connections, erasure_list, limits, observer, process
+        )
+        async with connected as store, store._running():
+            yield store
+
+    @classmethod
+    @asynccontextmanager
+    async def attach(
+        cls, server: Server, *, clock: Clock, erasure_list: Path | None = None
+    ) -> AsyncIterator[Self]:
+        """As `open`, for a command that runs beside the processes of the bot."""
+        await asyncio.to_thread(migrate, server)
+        connected = cls._connected(server, clock, _READERS_PART, erasure_list)
+        async with connected as store, store._purger.running():
+            yield store
+
+    @classmethod
+    @asynccontextmanager
+    async def _connected(
+        cls,
+        server: Server,
+        clock: Clock,
+        connections: int,
+        erasure_list: Path | None,
+        limits: Limits = DEFAULT_LIMITS,
+        observer: Observer = NO_OBSERVER,
+        process: str | None = None,
+    ) -> AsyncIterator[Self]:
+        readers = max(1, (connections - _FILE_READERS) // _READERS_PART)
+        writers = max(1, connections - _FILE_READERS - readers)
+        async with (
+            open_connections(server, size=writers, role="writer", limits=limits) as writing,
+            open_connections(server, size=readers, role="reader", limits=limits) as reading,
+            open_connections(
+                server, size=_FILE_READERS, role="files", limits=limits
+            ) as reading_files,
+        ):
+            monitor = HealthMonitor(
+                server.name, clock=clock, probe=_write_something, observer=observer
+            )
+            shared = _Shared(
+                writer=monitor.wrap(Writer(writing), writes=True),
+                readers=monitor.wrap(Readers(reading), writes=False),
+                clock=clock,
+            )
+            purger = Purger(writer=shared["writer"], readers=shared["readers"])
+            privacy = PostgresPrivacy(
+                **shared, connections=reading_files, purger=purger, copy=erasure_list
+            )
+            await privacy.apply_missing()
+            file_reader = monitor.wrap(Readers(reading_files), writes=False)
+            store = cls(
+                **shared,
+                file_reader=file_reader,
+                monitor=monitor,
+                purger=purger,
+                privacy=privacy,
+                process=process,
+                size=database_size,
+            )
+            async with monitor.probing(shared["writer"]):
+                yield store
+
+    # ── for bot.ports.cluster.LeaseStore ──────────────────────────────────────────────────────
+    async def look(self, platforms: Sequence[str], limit: int) -> Look:
+        """See the port."""
+        return await self._look(platforms, self._id, limit)
+
+    async def reap(self) -> Sequence[int]:
+        """See the port."""
+        return await self._reap()
+
+    async def release(self) -> None:
+        """See the port."""
+        await self._release(self._id)
+
+    @property
+    def _id(self) -> str:
+        if self.process is None:
+            raise RuntimeError("the store was opened without a process's id")
+        return self.process
+
+    _look = reads(leases.look)
+    _reap = writes(leases.reap)
+    _release = writes(leases.release)
+    _accept = writes_at(erasures.accept, lock=locks.by_incoming)
+
+
+def database_size(db: Database) -> int:
+    """The bytes of the database, without the server's log."""
+    (size,) = db.execute("SELECT pg_database_size(current_database())").fetchall()[0]
+    return int(size)
+
+
+def _write_something(db: Database) -> None:
+    """The smallest write that reaches the disk."""
+    db.execute("UPDATE process SET alive = alive")

@@ -1,0 +1,275 @@
+"""The Store port on a database: a transition is durable when its await returns.
+
+`bot.store.sqlite` and `bot.store.postgres.store` open it.
+
+Invariant: a transition is one transaction: cancelling its caller never leaves half of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from itertools import chain
+from typing import TypedDict
+
+from bot.domain.attachments import IncomingAttachment
+from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.domain.health import Health
+from bot.domain.inbox import Accepted, Change, Incoming, Receipt
+from bot.domain.operation import StoreLoad
+from bot.domain.turns import Claim, Death, Fence
+from bot.ports.clock import Clock
+from bot.store import (
+    access,
+    commands,
+    conversations,
+    edits,
+    fairness,
+    files,
+    locks,
+    messages,
+    overview,
+    process,
+    queries,
+    retries,
+    turns,
+    workload,
+)
+from bot.store import watermarks as channel_watermarks
+from bot.store.attachments import SqlAttachments
+from bot.store.audit import SqlAudit
+from bot.store.budget_sums import forget_old_sums
+from bot.store.contexts import SqlContexts
+from bot.store.database import Database
+from bot.store.feedback import SqlFeedback
+from bot.store.health import HealthMonitor, Runner
+from bot.store.installations import SqlInstallations
+from bot.store.library import SqlLibrary
+from bot.store.operations import reads, writes, writes_at
+from bot.store.policy import SqlPolicy
+from bot.store.privacy import SqlPrivacy
+from bot.store.purge import Purger
+from bot.store.spending import SqlSpending
+from bot.store.staging import FileOperations, data_of, with_digests
+
+_READERS = 2  # a slow query leaves the other free; more would only compete for the same cores
+
+
+class _Shared(TypedDict):
+    """What all operations on one database share."""
+
+    writer: Runner
+    readers: Runner
+    file_reader: Runner
+    clock: Clock
+    purger: Purger
+
+
+def _forget_old_state(db: Database, now: float, *, alone: bool) -> None:
+    """Delete old records of commands and of budgets, and files that a dead process had begun to
+    write: `alone`, all that were begun."""
+    commands.forget_old_commands(db, now)
+    files.unstage_all(db, before=None if alone else now - files.STAGED_SECONDS)
+    forget_old_sums(db, now)
+
+
+class SqlStore(FileOperations):
+    """Implements `bot.ports.store.Store`. Open it with `bot.store.open_store`."""
+
+    def __init__(
+        self,
+        *,
+        writer: Runner,
+        readers: Runner,
+        file_reader: Runner,
+        clock: Clock,
+        monitor: HealthMonitor,
+        purger: Purger,
+        privacy: SqlPrivacy,
+        size: Callable[[Database], int],
+        process: str | None = None,
+    ) -> None:
+        shared = _Shared(
+            writer=writer, readers=readers, file_reader=file_reader, clock=clock, purger=purger
+        )
+        super().__init__(**shared)
+        self._shared, self._monitor, self._size = shared, monitor, size
+        self._attachments = SqlAttachments(**shared)
+        self._contexts = SqlContexts(writer=writer, readers=readers, clock=clock)
+        self._audit = SqlAudit(writer=writer, readers=readers, clock=clock)
+        self._privacy = privacy
+        self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
+        self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
+        self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
+        self._installations = SqlInstallations(writer=writer, readers=readers, clock=clock)
+        self.process = self._spending.process = self._attachments.process = process
+        self.death: Death | None = None  # of the previous process, if it died
+        self._begun, self._beginning = False, asyncio.Lock()
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        """Record the start and the normal end of the process, so that a start detects a death."""
+        with suppress(StoreUnavailable):  # a read-only or failing database stops neither
+            await self._begin()
+            await self._forget_old_state(alone=self.process is None)
+        try:
+            async with self._purger.running():
+                yield
+        finally:
+            with suppress(StoreUnavailable):
+                await self.record_shutdown()
+
+    async def _begin(self) -> None:
+        """Record the start once; at the latest before the first claim.
+
+        A claim before that would count turns that a dead process held as failed attempts. Where
+        other processes live, the reaper counts deaths.
+        """
+        async with self._beginning:
+            if not self._begun and self.process is None:
+                self.death = await self._write(process.record_start)
+                self._begun = True
+
+    def health(self) -> Health:
+        """Whether the database works now."""
+        return self._monitor.health()
+
+    async def load(self) -> StoreLoad:
+        """How much there is to do, and the size of the database. Raises StoreUnavailable."""
+        return StoreLoad(await self._unfinished(), await self._read(self._size))
+
+    def library(self) -> SqlLibrary:
+        """The same database as records."""
+        return SqlLibrary(**self._shared)
+
+    def attachments(self) -> SqlAttachments:
+        """The files and links of the messages. Always the same object."""
+        return self._attachments
+
+    def contexts(self) -> SqlContexts:
+        """The windows and summaries of the conversations. Always the same object."""
+        return self._contexts
+
+    def audit(self) -> SqlAudit:
+        """Who changed, read, exported or erased what."""
+        return self._audit
+
+    def privacy(self) -> SqlPrivacy:
+        """Erasures, exports and retention."""
+        return self._privacy
+
+    def spending(self) -> SqlSpending:
+        """The books of what models cost. Always the same object."""
+        return self._spending
+
+    def policies(self) -> SqlPolicy:
+        """What administrators set by command. Always the same object."""
+        return self._policies
+
+    def installations(self) -> SqlInstallations:
+        """The workspaces that have installed the app. Always the same object."""
+        return self._installations
+
+    def feedback(self) -> SqlFeedback:
+        """Votes on replies. Always the same object."""
+        return self._feedback
+
+    # ── transitions ───────────────────────────────────────────────────────────────────────────
+    hold = writes(process.hold, lock=locks.by_fence)
+    record_intent = writes(turns.record_intent, lock=locks.by_fence)
+    record_removal = writes(turns.record_removal, lock=locks.by_fence)
+    conclude = writes_at(turns.conclude, lock=locks.by_fence)
+    finish = writes_at(turns.finish, lock=locks.by_fence)
+    record_command = writes_at(commands.record_command, lock=locks.by_command)
+    reset = writes_at(conversations.reset, lock=locks.by_key)
+    undo_reset = writes_at(conversations.undo_reset, lock=locks.by_key)
+    choose_model = writes_at(conversations.choose_model, lock=locks.by_key)
+    choose_effort = writes_at(conversations.choose_effort, lock=locks.by_key)
+    stop = writes_at(turns.stop, lock=locks.by_key)
+    reopen = writes_at(retries.reopen, lock=locks.by_key)
+    continue_reply = writes_at(retries.continue_reply, lock=locks.by_key)
+    move_watermarks = writes(channel_watermarks.move, lock=locks.by_watermarks)
+    withhold = writes(access.withhold, lock=locks.by_fence)
+    refusal_due = writes_at(access.refusal_due, lock=locks.nothing)
+
+    async def accept(
+        self, incoming: Incoming, backlog: Sequence[Incoming] = (), *, withheld: bool = False
+    ) -> Accepted:
+        if self._privacy.was_erased(incoming):
+            return Accepted(Receipt.KNOWN)
+        backlog = [each for each in backlog if not self._privacy.was_erased(each)]
+        everyone = [
+            replace(each, attachments=await with_digests(each.attachments))
+            if each.attachments
+            else each
+            for each in (incoming, *backlog)
+        ]
+        brought = chain.from_iterable(each.attachments for each in everyone)
+        async with self._staging(data_of(brought)):
+            return await self._accept(everyone[0], everyone[1:], withheld=withheld)
+
+    async def edit(
+        self,
+        source: str,
+        text: str,
+        edited_at: float,
+        attachments: Sequence[IncomingAttachment] | None = None,
+        *,
+        withheld: bool = False,
+    ) -> Change:
+        known = None if attachments is None else await with_digests(attachments)
+        async with self._staging(data_of(known or ())):
+            change = await self._edit(source, text, edited_at, known, withheld=withheld)
+        self._purger.wake()
+        return change
+
+    async def erase(self, source: str, *, with_reply: bool) -> Change:
+        change = await self._erase(source, with_reply=with_reply)
+        self._purger.wake()
+        return change
+
+    async def claim(self, conversation: int) -> Claim | None:
+        await self._begin()
+        return await self._claim(conversation, self.process)
+
+    async def record_shutdown(self) -> None:
+        await self._record_shutdown(self.process)
+
+    async def list_unfinished(self, platform: str) -> Sequence[int]:
+        return await self._list_unfinished(platform, self.process)
+
+    async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+        if not await self._record_shown(fence, page, channel, message_id):
+            raise LostOwnership(f"people deleted page {page} of turn {fence.turn}")
+
+    _accept = writes_at(messages.accept, lock=locks.by_incoming)
+    _edit = writes_at(edits.edit, lock=locks.by_source)
+    _erase = writes_at(edits.erase, lock=locks.by_source)
+    _claim = writes_at(turns.claim, lock=locks.by_id)
+    _record_shown = writes_at(turns.record_shown, lock=locks.by_page)
+    _record_shutdown = writes(process.record_shutdown)
+    _forget_old_state = writes_at(_forget_old_state)
+
+    # ── queries ───────────────────────────────────────────────────────────────────────────────
+    _list_unfinished = reads(queries.list_unfinished)
+    is_busy = reads(queries.is_busy)
+    _unfinished = reads(workload.unfinished)
+    list_unfinished_turns = reads(overview.list_unfinished_turns)
+    budget_statuses = reads(overview.budget_statuses)
+    suspects = reads(process.suspects)
+    recent_questions = reads(fairness.recent_questions)
+    has_several_workspaces = reads(fairness.has_several_workspaces)
+    history = reads(queries.history)
+    history_from = reads(queries.history_from)
+    find = reads(queries.find)
+    conversation_of = reads(queries.conversation_of)
+    recent = reads(queries.recent)
+    took_part = reads(access.took_part)
+    author_of = reads(access.author_of)
+    askers = reads(access.askers)
+    watermarks = reads(channel_watermarks.read)
+    active = reads(channel_watermarks.active)
+    last_questions = reads(channel_watermarks.last_questions)
+    has_message_after = reads(channel_watermarks.has_message_after)

@@ -1,0 +1,309 @@
+"""PostgreSQL that restarts, freezes, refuses or loses connections: a real server, real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from bot.common.clock import SystemClock
+from bot.domain.errors import MigrationError, StoreUnavailable
+from bot.domain.inbox import Receipt
+from bot.store.database import Database
+from bot.store.health import PROBE_SECONDS
+from bot.store.postgres.errors import unavailable
+from bot.store.postgres.migrations import migrate, status
+from bot.store.postgres.pool import Limits
+from bot.store.postgres.server import Server
+from bot.store.postgres.store import PostgresStore
+from tests.support.clock import ManualClock
+from tests.support.postgres_proxy import PostgresProxy, running_proxy
+from tests.support.postgres_server import (
+    MISSING,
+    PostgresServer,
+    binaries,
+    own_server,
+    prepare,
+)
+from tests.support.store_kit import answer_next, claim_next, key, said
+
+QUICK = Limits(statement=5.0, lock=0.2, idle=1.0, call=10.0)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server of this module alone: its tests break it."""
+    if binaries() is None:
+        pytest.skip(MISSING)
+    with own_server({"synchronous_commit": "on"}) as server:  # it is killed, the machine is not
+        prepare(server)
+        yield server
+
+
+@pytest.fixture
+def database(server: PostgresServer) -> Iterator[str]:
+    name = f"faults_{time.monotonic_ns()}"
+    server.create(name)
+    yield name
+    server.drop(name)
+
+
+@pytest.fixture
+async def store(server: PostgresServer, database: str) -> AsyncIterator[PostgresStore]:
+    async with open_at(server.url(database)) as store:
+        yield store
+
+
+def open_at(url: str, limits: Limits = QUICK) -> AbstractAsyncContextManager[PostgresStore]:
+    return PostgresStore.open(Server.parse(url), clock=SystemClock(), limits=limits)
+
+
+@dataclass
+class Proxied:
+    proxy: PostgresProxy
+    store: PostgresStore
+
+
+@pytest.fixture
+async def proxied(server: PostgresServer, database: str) -> AsyncIterator[Proxied]:
+    async with (
+        running_proxy(server.port) as proxy,
+        open_at(f"postgresql://threadline@127.0.0.1:{proxy.port}/{database}") as store,
+    ):
+        yield Proxied(proxy, store)
+
+
+# ── connections ───────────────────────────────────────────────────────────────────────────────
+async def test_connections_that_were_cut_while_idle_are_replaced(proxied: Proxied) -> None:
+    await proxied.store.accept(said(1))
+    proxied.proxy.cut_all()
+    assert (await proxied.store.accept(said(2))).receipt is Receipt.QUESTION
+    assert await proxied.store.find(key()) is not None
+
+
+async def test_a_transaction_that_lost_its_connection_runs_again(proxied: Proxied) -> None:
+    proxied.proxy.cut_after = b"INSERT INTO messages"
+    accepted = await proxied.store.accept(said(1))
+    assert accepted.receipt is Receipt.QUESTION
+    assert proxied.proxy.cuts == 1
+    assert len((await claim_next(proxied.store, accepted.conversation)).questions) == 1
+
+
+async def test_a_commit_without_an_answer_is_looked_up(proxied: Proxied) -> None:
+    """The server executed it: the caller gets the result, not an error, and nothing twice."""
+    accepted = await proxied.store.accept(said(1))
+    claim = await claim_next(proxied.store, accepted.conversation)
+    proxied.proxy.cut_after = b"COMMIT"
+    await proxied.store.record_intent(claim.fence, 0)
+    assert proxied.proxy.cuts == 1
+    assert (await claim_next(proxied.store, 1)).fence.attempt == 2
+
+
+async def test_a_database_that_cannot_be_reached_is_reported_without_the_password() -> None:
+    url = "postgresql://ann:hunter2@127.0.0.1:1/team"
+    with pytest.raises(StoreUnavailable, match=r"database team at 127\.0\.0\.1 cannot be reached"):
+        async with open_at(url):
+            pass
+
+
+async def test_operations_that_come_after_the_end_are_refused(
+    server: PostgresServer, database: str
+) -> None:
+    async with open_at(server.url(database)) as store:
+        pass
+    with pytest.raises(StoreUnavailable, match="is closed"):
+        await store.accept(said(1))
+
+
+async def test_another_of_several_hosts_is_used(server: PostgresServer, database: str) -> None:
+    """DATABASE_URL names the servers of a cluster; the one that takes writes is used."""
+    url = f"postgresql://threadline@127.0.0.1:1,127.0.0.1:{server.port}/{database}"
+    async with open_at(url) as store:
+        assert (await store.accept(said(1))).receipt is Receipt.QUESTION
+
+
+# ── limits in time ────────────────────────────────────────────────────────────────────────────
+async def test_a_frozen_server_does_not_hold_a_caller(
+    server: PostgresServer, database: str
+) -> None:
+    async with open_at(server.url(database), Limits(call=0.5)) as store:
+        await store.accept(said(1))
+        rows = server.run("SELECT pid FROM pg_stat_activity WHERE datname = %s", database)
+        for (pid,) in rows:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreUnavailable, match="did not answer in time"):
+                await store.accept(said(2))
+        finally:
+            for (pid,) in rows:
+                os.kill(pid, signal.SIGCONT)
+        assert (await store.accept(said(3))).receipt is Receipt.QUESTION
+
+
+async def test_a_lock_that_another_program_holds_is_reported(
+    store: PostgresStore, server: PostgresServer, database: str
+) -> None:
+    with psycopg.connect(server.url(database)) as other:
+        other.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailable, match="is locked by another transaction"):
+            await store.accept(said(1))
+    assert (await store.accept(said(1))).receipt is Receipt.QUESTION
+
+
+async def test_a_process_that_stops_inside_a_transaction_loses_its_locks(
+    store: PostgresStore, server: PostgresServer, database: str
+) -> None:
+    """As with SIGSTOP: the server ends the transaction, and others continue."""
+    stopped, resume = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(db: Database) -> None:
+        db.execute("UPDATE conversations SET name = 'from a zombie'")
+        loop.call_soon_threadsafe(stopped.set)
+        resume.wait(30)
+        db.execute("UPDATE conversations SET name = 'from a zombie'")
+
+    async with open_at(server.url(database)) as other:
+        await other.accept(said(1))
+        zombie = asyncio.create_task(store._write(stop))
+        await stopped.wait()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await other.accept(said(2))
+                    break
+                except StoreUnavailable:  # still locked
+                    continue
+        stopped.clear()
+        resume.set()
+        await zombie  # it ran again, from its beginning
+
+
+# ── the server ────────────────────────────────────────────────────────────────────────────────
+async def test_a_restart_of_the_server_is_survived(server: PostgresServer, database: str) -> None:
+    """Every message that was acknowledged is there; the failure ends with the restart."""
+    clock = ManualClock()
+    parsed = Server.parse(server.url(database))
+    async with PostgresStore.open(parsed, clock=clock, limits=QUICK) as store:
+        acknowledged = [number for number in range(5) if await store.accept(said(number))]
+        conversation = (await store.accept(said(0))).conversation
+        server.stop(signal.SIGQUIT)
+        with pytest.raises(StoreUnavailable):
+            await store.accept(said(99))
+        assert not store.health().ok
+        assert "127.0.0.1" not in str(store.health().details)
+        server.start({"fsync": "off"})
+        acknowledged += [number for number in range(5, 10) if await store.accept(said(number))]
+        await clock.advance(PROBE_SECONDS)
+        while not store.health().ok:
+            await store.accept(said(10))
+        claim = await claim_next(store, conversation)
+        assert [q.message_id for q in claim.questions][:10] == [f"m{n}" for n in acknowledged]
+
+
+async def test_a_read_only_server_is_reported(store: PostgresStore, server: PostgresServer) -> None:
+    await store.accept(said(1))
+    server.run("ALTER SYSTEM SET default_transaction_read_only = on")
+    server.run("SELECT pg_reload_conf()")
+    try:
+        with pytest.raises(StoreUnavailable, match="is read-only"):
+            while True:  # the server reads its settings again a moment later
+                await store.record_command(f"c{time.monotonic_ns()}")
+        assert await store.find(key()) is not None
+    finally:
+        server.run("ALTER SYSTEM RESET ALL")
+        server.run("SELECT pg_reload_conf()")
+
+
+async def test_a_bug_does_not_count_as_a_failure_of_the_database(store: PostgresStore) -> None:
+    def dangling(db: Database) -> None:
+        db.execute("INSERT INTO summaries VALUES (9, 1, 1, '', '', 0)")
+
+    with pytest.raises(psycopg.IntegrityError):
+        await store._write(dangling)
+    assert store.health().ok
+    await store.accept(said(1))
+    await answer_next(store, 1)
+
+
+async def test_a_cancelled_call_is_complete_or_did_nothing(store: PostgresStore) -> None:
+    for number in range(30):
+        task = asyncio.create_task(store.accept(said(number, where=key(f"t{number}"))))
+        await asyncio.sleep(0)
+        if number % 2:
+            await asyncio.sleep(0.001)
+        task.cancel()
+    accepted = [await store.accept(said(n, where=key(f"t{n}"))) for n in range(30)]
+    assert all(each.turn for each in accepted)
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("53100", "the disk is full"),
+        ("53300", "too many connections"),
+        ("57P03", "shutting down, starting or recovering"),
+        ("28P01", "refuses the user or the password"),
+        ("XX001", "is damaged"),
+        ("0A999", "failed (0A999)"),
+    ],
+)
+def test_the_sentence_says_what_to_do(code: str, sentence: str) -> None:
+    error = psycopg.OperationalError()
+    error.sqlstate = code
+    assert sentence in str(unavailable("team at db", error))
+
+
+# ── migrations ────────────────────────────────────────────────────────────────────────────────
+def test_processes_that_migrate_at_the_same_time_do_it_once(server: PostgresServer) -> None:
+    name = f"fresh_{time.monotonic_ns()}"
+    server.create(name, template="template0")
+    target = Server.parse(server.url(name))
+    assert status(target).applied == ()
+    applied: list[list[str]] = []
+    threads = [threading.Thread(target=lambda: applied.append(migrate(target))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    names = list(status(target).applied)
+    assert names
+    assert status(target).pending == ()
+    assert sorted(applied, key=len)[:3] == [[], [], []]
+    assert sorted(applied, key=len)[3] == names
+    server.drop(name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (
+            "INSERT INTO migrations VALUES (9000, '9000_later', 'x', 0)",
+            "written by a newer Threadline",
+        ),
+        ("UPDATE migrations SET sha256 = 'x'", "is not what was applied"),
+    ],
+)
+def test_a_database_of_another_version_is_refused(
+    server: PostgresServer, database: str, statement: str, problem: str
+) -> None:
+    server.run(statement, database=database)
+    with pytest.raises(MigrationError, match=problem):
+        migrate(Server.parse(server.url(database)))
+
+
+def test_another_programs_database_is_refused(server: PostgresServer) -> None:
+    name = f"theirs_{time.monotonic_ns()}"
+    server.create(name, template="template0")
+    server.run("CREATE TABLE invoices (id int)", database=name)
+    with pytest.raises(MigrationError, match="another program's table invoices"):
+        migrate(Server.parse(server.url(name)))
+    server.drop(name)

@@ -1,0 +1,153 @@
+"""Moving a team between SQLite and PostgreSQL, both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.common.clock import SystemClock
+from bot.domain.attachments import Download, IncomingAttachment
+from bot.domain.errors import InUse, StoreError
+from bot.domain.inbox import Address, Receipt
+from bot.domain.privacy import Person
+from bot.store.postgres import copying
+from bot.store.postgres.copying import copy_database
+from bot.store.sqlite import SqliteStore
+from tests.support.postgres_server import SharedServer
+from tests.support.store_kit import (
+    BEN,
+    Place,
+    PostgresPlace,
+    answer_next,
+    change,
+    chat,
+    check,
+    claim_next,
+    key,
+    look,
+    opened,
+    said,
+)
+
+COUNTS = ("conversations", "messages", "turns", "pages", "attachments", "chunks", "commands")
+
+
+@pytest.fixture
+def empty(postgres: SharedServer) -> Iterator[PostgresPlace]:
+    with postgres.database() as url:
+        yield PostgresPlace(url)
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Path:
+    """A database with one of each, a large file, and people who were erased."""
+    path = tmp_path / "team.db"
+    asyncio.run(_fill(path))
+    return path
+
+
+async def _fill(path: Path) -> None:
+    await chat(path)
+    async with SqliteStore.open(path, clock=SystemClock()) as store:
+        photo = IncomingAttachment(name="a.png", locator={"url": "https://files.example/a"})
+        await store.accept(said(20, "look", where=key("t9"), attachments=[photo], author=BEN))
+        [(attachment,)] = look(path, "SELECT max(id) FROM attachments")
+        await store.attachments().save_bytes(attachment, Download(b"\0\xff" * 400_000))
+        await store.accept(said(30, "gone", where=key("t10")))
+        uid = look(path, "SELECT uid FROM conversations ORDER BY id DESC LIMIT 1")[0][0]
+        await store._write(lambda db: db.execute("DELETE FROM conversations WHERE uid = ?", (uid,)))
+        await store.privacy().list_erasure(Person("sim", "w1", "U9"))
+    with_nul = "UPDATE messages SET content = 'a' || char(0) || 'b' WHERE content = 'look'"
+    change(path, with_nul)
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def counts(place: Place) -> dict[str, int]:
+    return {name: look(place, f"SELECT count(*) FROM {name}")[0][0] for name in COUNTS}
+
+
+async def test_a_team_moves_to_postgresql_and_works_there(team: Path, empty: PostgresPlace) -> None:
+    told: list[str] = []
+    copy_database(sqlite_url(team), empty.url, tell=lambda table, _: told.append(table))
+    assert counts(empty) == counts(team)
+    assert {"messages", "chunks", "audit"} <= set(told)
+    check(empty)
+    [(highest,)] = look(team, "SELECT seq FROM sqlite_sequence WHERE name = 'conversations'")
+    async with opened(empty) as store:
+        assert (await store.accept(said(20, where=key("t9")))).receipt is Receipt.KNOWN
+        accepted = await store.accept(said(40, where=key("new")))
+        assert accepted.conversation == highest + 1  # never given twice, also after a deletion
+        await answer_next(store, accepted.conversation)
+        running = await claim_next(store, 1)
+        assert running.fence.attempt == 2
+        old = said(41, where=key("new"), address=Address.FOLLOW_UP)
+        assert (await store.accept(old)).receipt is Receipt.QUESTION
+        digest = look(empty, "SELECT digest FROM files ORDER BY size DESC LIMIT 1")[0][0]
+        assert await store.attachments().read_bytes(digest) == b"\0\xff" * 400_000
+    assert look(empty, "SELECT content FROM messages WHERE content LIKE 'a_b'") == [("a\ufffdb",)]
+    assert look(empty, "SELECT count(*) FROM threadline_erased.people") == [(1,)]
+
+
+async def test_a_team_moves_back(team: Path, empty: PostgresPlace, tmp_path: Path) -> None:
+    copy_database(sqlite_url(team), empty.url)
+    back = tmp_path / "back.db"
+    copy_database(empty.url, sqlite_url(back))
+    assert counts(back) == counts(team)
+    check(back)
+    query = "SELECT * FROM turns ORDER BY id"
+    assert look(back, query) == look(team, query)
+    triggers = "SELECT sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name"
+    assert look(back, triggers) == look(team, triggers)
+    sequences = "SELECT * FROM sqlite_sequence ORDER BY name"
+    assert look(back, sequences) == look(team, sequences)
+    erased = [path.with_suffix(".erased").read_text() for path in (team, back)]
+    assert erased[0] == erased[1]
+    async with opened(back) as store:
+        assert (await store.accept(said(50))).receipt is Receipt.QUESTION
+
+
+def test_a_target_with_rows_is_refused(team: Path, empty: PostgresPlace, tmp_path: Path) -> None:
+    copy_database(sqlite_url(team), empty.url)
+    with pytest.raises(StoreError, match="The target has rows in"):
+        copy_database(sqlite_url(team), empty.url)
+    with pytest.raises(StoreError, match="The target has rows in"):
+        copy_database(empty.url, sqlite_url(team))
+    with pytest.raises(StoreError, match="There is no database"):
+        copy_database(sqlite_url(tmp_path / "none.db"), empty.url)
+
+
+async def test_a_database_that_the_bot_uses_is_refused(
+    team: Path, empty: PostgresPlace, tmp_path: Path
+) -> None:
+    async with opened(team):
+        with pytest.raises(InUse):
+            copy_database(sqlite_url(team), empty.url)
+    async with opened(empty) as store:
+        await store.accept(said(1))
+        with pytest.raises(StoreError, match="stop all of its processes"):
+            copy_database(empty.url, sqlite_url(tmp_path / "copy.db"))
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_copy_that_differs_is_not_kept(
+    team: Path, empty: PostgresPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target changes a value on its way, as a broken client would."""
+    original = copying.SqliteEnd.rows
+
+    def broken(self: copying.SqliteEnd, table: str, columns: list[str]):  # type: ignore[no-untyped-def]
+        for number, row in enumerate(original(self, table, columns)):
+            yield row if table != "messages" or number else [*row[:-1], 1 - row[-1]]
+
+    copy_database(sqlite_url(team), empty.url)
+    monkeypatch.setattr(copying.SqliteEnd, "rows", broken)
+    target = tmp_path / "copy.db"
+    with pytest.raises(StoreError, match="The copy of messages differs"):
+        copy_database(empty.url, sqlite_url(target))
+    assert not target.exists()

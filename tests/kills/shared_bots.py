@@ -1,0 +1,187 @@
+"""Several processes of one bot on one PostgreSQL, each of which can be killed, stopped and cut off.
+
+The judge reads a copy of the database in SQLite: both have the same tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import signal
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from bot.store.migrate import migrate
+from bot.store.postgres.dialect import translate
+from tests.kills.process_pool import ProcessPool
+from tests.kills.world import BotRun, Fault, RestartingBot
+
+_JOINED = re.compile(r'"process": "([0-9a-f]{32})"')
+FROZEN = 14.0  # seconds: longer than a lease
+_OWN = ("migrations", "sqlite_sequence", "process")  # not copied
+
+
+class SharedBots:
+    """`count` processes on the database `url`. Implements `tests.kills.world.Bot`.
+
+    The clock of each is `skew` seconds ahead of the one before.
+    """
+
+    def __init__(
+        self,
+        pool: ProcessPool,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        url: str,
+        count: int = 2,
+        skew: float = 0.0,
+    ) -> None:
+        self.folder, self.url = folder, url
+        self.next_runs: list[BotRun] = []
+        self.bots = [
+            RestartingBot(
+                pool,
+                folder / f"bot{number}",
+                {**environ, "DATABASE_URL": url, "CLOCK_OFFSET": str(number * skew)},
+            )
+            for number in range(count)
+        ]
+        self._connection: psycopg.Connection[Any] | None = None
+
+    # ── as one bot ────────────────────────────────────────────────────────────────────────────
+    @property
+    def deaths(self) -> int:
+        return sum(bot.deaths for bot in self.bots)
+
+    @property
+    def failure(self) -> str:
+        return next((bot.failure for bot in self.bots if bot.failure), "")
+
+    @property
+    def later_environ(self) -> Mapping[str, str]:
+        return self.bots[0].later_environ
+
+    @later_environ.setter
+    def later_environ(self, value: Mapping[str, str]) -> None:
+        for bot in self.bots:
+            bot.later_environ = value
+
+    @property
+    def check_after_death(self) -> Callable[[], Awaitable[None]]:
+        return self.bots[0].check_after_death
+
+    @check_after_death.setter
+    def check_after_death(self, value: Callable[[], Awaitable[None]]) -> None:
+        for bot in self.bots:
+            bot.check_after_death = value
+
+    async def start(self, run: BotRun | None = None) -> None:
+        """Start all processes; `run` is the first one's."""
+        for number, bot in enumerate(self.bots):
+            await bot.start(run if number == 0 else None)
+
+    async def kill(self) -> None:
+        """Kill one process, the busiest if there is one; it is restarted."""
+        await (self.holder() or self.bots[0]).kill()
+
+    async def stop(self) -> None:
+        """Kill all processes for good; `start` may follow."""
+        for bot in self.bots:
+            self.thaw(bot)
+        await asyncio.gather(*(bot.stop() for bot in self.bots))
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def log_tail(self, lines: int = 12) -> str:
+        return "\n".join(f"── {bot.folder.name}\n{bot.log_tail(lines)}" for bot in self.bots)
+
+    @property
+    def faults(self) -> Sequence[tuple[int, Fault]]:
+        """A process that hangs for longer than its lease, and connections that break."""
+        return ((1, self._hang), (2, self._cut))
+
+    async def _hang(self, rng: random.Random) -> str:
+        bot = rng.choice(self.bots)
+        self.freeze(bot)
+        asyncio.get_running_loop().call_later(rng.uniform(0.5, FROZEN), self.thaw, bot)
+        return "a process that hangs"
+
+    async def _cut(self, rng: random.Random) -> str:
+        """Cut half of the connections to the database."""
+        self.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE random() < ?"
+            " AND datname = current_database() AND pid <> pg_backend_pid()",
+            rng.choice((0.3, 1.0)),
+        )
+        return "broken connections"
+
+    # ── single processes ──────────────────────────────────────────────────────────────────────
+    def bot_of(self, process: str) -> RestartingBot | None:
+        """The bot whose newest run has this process id in its log."""
+        for bot in self.bots:
+            found = _JOINED.findall((bot.folder / "bot.log").read_text(errors="replace"))
+            if found and found[-1] == process:
+                return bot
+        return None
+
+    def holder(self, turn: int | None = None) -> RestartingBot | None:
+        """The process that holds this turn; None: any turn."""
+        rows = self.query(
+            "SELECT holder FROM turns WHERE state <> 'done' AND holder IS NOT NULL"
+            " AND id = coalesce(?::bigint, id) ORDER BY id DESC",
+            turn,
+        )
+        return self.bot_of(rows[0][0]) if rows else None
+
+    def freeze(self, bot: RestartingBot) -> None:
+        """SIGSTOP, as a machine that hangs."""
+        os.kill(bot.pid, signal.SIGSTOP)
+
+    def thaw(self, bot: RestartingBot) -> None:
+        """SIGCONT."""
+        if bot.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(bot.pid, signal.SIGCONT)
+
+    # ── the database ──────────────────────────────────────────────────────────────────────────
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Rows at this moment; none while the server is down, and before the tables exist."""
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(self.url, autocommit=True)
+            return self._connection.execute(translate(sql), parameters or None).fetchall()
+        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
+            self._connection = None
+            return []
+
+    @property
+    def database(self) -> Path:
+        """A copy in SQLite."""
+        copy = self.folder / "copy.db"
+        copy.unlink(missing_ok=True)
+        migrate(copy)
+        with closing(sqlite3.connect(copy)) as db, psycopg.connect(self.url) as source, db:
+            db.execute("PRAGMA foreign_keys = OFF")
+            tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in tables:
+                if table not in _OWN:
+                    _copy(source, db, table)
+        return copy
+
+
+def _copy(source: psycopg.Connection[Any], db: sqlite3.Connection, table: str) -> None:
+    columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+    names = ", ".join(columns)
+    rows = source.execute(f"SELECT {names} FROM {table}".encode()).fetchall()
+    marks = ", ".join("?" * len(columns))
+    db.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)

@@ -1,0 +1,82 @@
+"""A reply is sent only while its turn's lease lasts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bot.domain.errors import LostOwnership
+from tests.support.clock import settle
+from tests.support.reply_rig import ReplyRig
+
+
+class Lease:
+    """A lease whose renewals the test controls."""
+
+    def __init__(self) -> None:
+        self.can_send, self.is_lost = True, False
+        self.changed = asyncio.Event()
+
+    async def wait(self) -> None:
+        while not self.can_send:
+            if self.is_lost:
+                raise LostOwnership("another process has the turn")
+            self.changed.clear()
+            await self.changed.wait()
+
+    def release(self) -> None:
+        """Nothing is renewed."""
+
+    def set(self, *, can_send: bool, is_lost: bool = False) -> None:
+        self.can_send, self.is_lost = can_send, is_lost
+        self.changed.set()
+
+
+async def test_text_waits_for_the_renewal_and_is_then_the_newest() -> None:
+    rig, lease = ReplyRig(), Lease()
+    async with rig.publisher(lease=lease) as reply:
+        reply.write("Hello")
+        await settle()
+        lease.set(can_send=False)
+        reply.write(" world")
+        await rig.clock.advance(10.0)
+        assert rig.messages == ["Hello"]
+        reply.write(" again")
+        lease.set(can_send=True)
+        reply.finish()
+        await rig.wait_shown(reply)
+    assert rig.messages == ["Hello world again"]
+    assert (rig.surface.closed, rig.surface.abandoned) == (1, 0)
+
+
+async def test_nothing_is_sent_after_the_lease_is_lost() -> None:
+    """Neither text nor the end of typing and status: the other process shows them."""
+    rig, lease = ReplyRig(), Lease()
+    with pytest.raises(LostOwnership):
+        async with rig.publisher(lease=lease) as reply:
+            reply.write("Hello")
+            await settle()
+            lease.set(can_send=False, is_lost=True)
+            reply.write(" world")
+            reply.finish()
+            await rig.clock.advance(5.0)
+            await reply.wait_until_shown()
+    assert rig.messages == ["Hello"]
+    assert (rig.surface.closed, rig.surface.abandoned) == (0, 1)
+
+
+async def test_a_new_attempt_does_not_begin_without_the_lease() -> None:
+    rig, lease = ReplyRig(), Lease()
+    lease.set(can_send=False)
+    values: dict[str, Any] = {"lease": lease}
+    async with rig.publisher(**values) as reply:
+        reply.write("Hello")
+        await rig.clock.advance(60.0)
+        assert rig.surface.opened == 0
+        lease.set(can_send=True)
+        await settle()
+        assert rig.surface.opened == 1
+        reply.finish()
+        await rig.wait_shown(reply)
