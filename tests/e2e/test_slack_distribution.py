@@ -84,7 +84,6 @@ async def test_two_workspaces_install_one_app_and_one_leaves_in_the_middle_of_an
         # The first one removes the app while an answer is being written.
         slow = await ask(sim, "slow please")
         await shows_answer(sim, general[1], slow, "It begins")
-        before = len(await sim.requests())
         await sim.revoke(uninstall=True)
         database = bot.folder / "threadline.db"
 
@@ -93,6 +92,7 @@ async def test_two_workspaces_install_one_app_and_one_leaves_in_the_middle_of_an
             return bool(look(database, sql)) and not installed_in(database, ids.TEAM)
 
         await sim.until(is_gone)
+        before = len(await sim.requests())
         await shows_answer(second, general[2], await ask(second, "again?"), "Forty-two.")
         used = {token for _, token in await tokens_sent(sim, before)}
         assert all(token.startswith("xoxe.xoxb-1-2-") or not token for token in used), used
