@@ -71,7 +71,7 @@ async def run(
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
-        monitoring.connect(core, resources, adapters, supervisor)
+        monitoring.connect(core, resources, adapters, supervisor, resources.cluster.load)
         for component in (*_components(core, adapters), *monitoring.components()):
             supervisor.add(component)
         if source is not None:

@@ -57,7 +57,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Where a store is to be opened: the test runs on both engines."""
+    """Where to open a store: the test runs on both engines."""
     if request.param == "sqlite":
         yield tmp_path / "store.db"
         return
@@ -84,6 +84,11 @@ def pytest_collection_finish() -> None:
     """Leave everything collected out of garbage collections."""
     gc.enable()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """The interpreter's end closes what tests left open, as without a freeze."""
+    gc.unfreeze()
 
 
 # ── the order of the tests ────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -259,14 +259,15 @@ class ThreadlineClient(discord.Client):
         """Note the end of a connection; `GatewayConnection` reconnects."""
         self.rest.shards_lost.setdefault(shard, self.rest.clock.monotonic())
 
-    async def shard_released(self, shard: int) -> None:
-        """Forget a shard that another process may serve from now on; turns there continue."""
+    async def shards_released(self, shards: Sequence[int]) -> None:
+        """Forget shards that other processes may serve from now on; turns there continue."""
         state: Any = self._connection
-        state.forget_shard(shard)
-        self.rest.shards_lost.pop(shard, None)
-        self.rest.shards_held.discard(shard)
+        for shard in shards:
+            state.forget_shard(shard)
+            self.rest.shards_lost.pop(shard, None)
+            self.rest.shards_held.discard(shard)
         if self.listener is not None:
-            await self.listener.backfills.released(shard)
+            await self.listener.backfills.released(shards)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         """Log an unexpected error of an event handler: the boundary of each event's task."""

@@ -7,7 +7,7 @@ Discord refuses the token, an intent, or the number of shards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -29,7 +29,9 @@ REFUSED = Backoff(first=60.0, longest=900.0)
 TOO_MANY_GUILDS = 4011
 """Documented close code: the bot needs more shards."""
 
-CLOSE_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+"""How long to wait for a connection's end. No event of it is read any more, so the shard may go to
+another process: with a lost lease it must within two seconds."""
 
 
 class ShardListener(Protocol):
@@ -43,8 +45,8 @@ class ShardListener(Protocol):
         """The shard's connection has ended; another one follows."""
         ...
 
-    async def shard_released(self, shard: int) -> None:
-        """The shard's connection is closed, and another process may serve it after this returns."""
+    async def shards_released(self, shards: Sequence[int]) -> None:
+        """Their connections are closed, and other processes may serve them after this returns."""
         ...
 
 
@@ -133,8 +135,8 @@ class Shards:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
-        for shard, _ in closing:
-            await self.listener.shard_released(shard)
+        if closing:
+            await self.listener.shards_released([shard for shard, _ in closing])
 
     # ── one shard ─────────────────────────────────────────────────────────────────────────────
     async def _run(self, shard: int, entry: Shard) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bot.domain.cluster import Signal, SignalKind
+from bot.domain.operation import ClusterLoad
 from bot.domain.turns import Fence
 from bot.ports.cluster import LeaseWatcher
 
@@ -42,6 +43,10 @@ class LocalCluster:
         """Nobody takes a turn over."""
         del fence, watcher, since
         return UNLIMITED
+
+    def load(self) -> ClusterLoad:
+        """One process, which holds no leases."""
+        return ClusterLoad()
 
     def now(self) -> float:
         """Monotonic seconds."""

@@ -26,7 +26,7 @@ class SignalKind(StrEnum):
     SHARE = "share"
     """Names were freed, or a process wants some: balance again. The cluster's own."""
     LIVE = "live"
-    """The text of a reply that people watch on the page has changed."""
+    """A reply that people watch on the page, `reason` is whose, has begun or ended."""
 
 
 @dataclass(frozen=True, slots=True)

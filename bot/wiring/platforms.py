@@ -45,7 +45,7 @@ def build_platforms(
             file_from_messages=settings.file_from_messages,
             guilds=settings.discord_servers,
             cluster=cluster,
-            shards=_shards(settings, cluster),
+            shards=_shards(settings),
         )
     if settings.has_slack:
         from adapters.slack.adapter import SlackAdapter
@@ -67,13 +67,13 @@ def build_platforms(
     return adapters
 
 
-def _shards(settings: Settings, cluster: Cluster) -> int | None:
+def _shards(settings: Settings) -> int | None:
     """How many shards Discord's events come in; None for as many as Discord recommends."""
     if settings.discord_shards == AUTO_SHARDS:
         return None
     if settings.discord_shards:
         return int(settings.discord_shards)
-    return 1 if isinstance(cluster, LocalCluster) else None
+    return None if settings.uses_postgres else 1
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -67,6 +67,7 @@ def build_web(
             audit=resources.store.audit(),
         ),
         feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
+        cluster=resources.cluster,
     )
 
 

@@ -132,7 +132,8 @@ async def test_the_last_tenth_of_a_days_sessions_is_kept(
 ) -> None:
     """Using up all of them would reset the token."""
     monkeypatch.setattr(session_starts, "LOOK_AGAIN_SECONDS", 0.05)
-    await sim.set_gateway(total=4)
+    monkeypatch.setattr(session_starts, "IDENTIFY_SECONDS", 0.0)
+    await sim.set_gateway(total=4, max_concurrency=1)
     inbox = FakeInbox()
     async with running(sim, inbox, shards=COUNT) as adapter:
         await until(lambda: "sessions" in adapter.health().details)
@@ -237,3 +238,16 @@ async def test_a_process_without_shards_answers_and_waits(
     assert len(puts) == 1
     [registered] = [count for name, count in clusters.entered.items() if "commands" in name]
     assert registered == 2
+
+
+async def test_a_connection_that_is_given_up_while_it_opens_is_closed(
+    sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its shard may begin a session elsewhere; the gateway says nothing after the handshake."""
+    monkeypatch.setattr("adapters.discord.gateway.IDENTIFY_SECONDS", 0.2)
+    sim.server.gateway.greets = False
+    task = asyncio.create_task(adapter_for(sim).run(FakeInbox()))
+    await until(lambda: sim.server.gateway.connections)
+    await until(lambda: not sim.server.gateway.connections)
+    task.cancel()
+    await asyncio.wait((task,))

@@ -18,6 +18,7 @@ import structlog
 
 from bot.domain.cluster import Signal, SignalKind
 from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.domain.operation import ClusterLoad
 from bot.domain.turns import Fence
 from bot.ports.cluster import LEASE_SECONDS, LeaseWatcher
 from bot.store.cluster import statements
@@ -39,7 +40,7 @@ has renewed its own for this long: by then the others have come back, too."""
 
 EXCLUSIVE = "exclusive"
 POLL_SECONDS = 1.0
-LOOK_AGAIN = (SignalKind.WAKE, SignalKind.POLICY)
+LOOK_AGAIN = (SignalKind.WAKE, SignalKind.POLICY, SignalKind.LIVE)
 
 Handler = Callable[[Signal], Awaitable[None]]
 
@@ -97,6 +98,11 @@ class PostgresCluster:
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> HeldTurn:
         """See the port."""
         return self._turns.hold(fence, watcher, since)
+
+    def load(self) -> ClusterLoad:
+        """See the port."""
+        held = {**self._names.counts(), "turns": len(self._turns.snapshot())}
+        return ClusterLoad(self.members, held, self._turns.losses + self._names.losses)
 
     @property
     def is_steady(self) -> bool:

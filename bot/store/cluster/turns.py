@@ -56,6 +56,7 @@ class HeldTurns:
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.changed = asyncio.Event()  # replaced with each renewal
+        self.losses = 0
         self._held: dict[Fence, HeldTurn] = {}
 
     def hold(self, fence: Fence, watcher: LeaseWatcher, since: float) -> HeldTurn:
@@ -91,5 +92,6 @@ class HeldTurns:
             return  # released meanwhile
         log.warning("a turn's lease is lost", turn=lease.fence.turn, attempt=lease.fence.attempt)
         self.release(lease)
+        self.losses += 1
         lease.is_lost = True
         lease.watcher.lose()
