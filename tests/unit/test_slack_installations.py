@@ -34,10 +34,10 @@ from bot.domain import install_texts
 from bot.domain.errors import CannotStart, SettingsError
 from bot.domain.installations import Installation
 from bot.store.open_store import installations_beside
-from bot.store.sqlite import SqliteStore
+from bot.store.store import SqlStore
 from tests.support.clock import ManualClock
 from tests.support.oauth_kit import KEY, OTHER_KEY
-from tests.support.store_kit import key, look, opened, said
+from tests.support.store_kit import Place, key, look, opened, said
 
 ME = Identity("T1", "U1", "B1", "threadline", "t1.slack.com")
 
@@ -49,7 +49,7 @@ def stored(workspace: str = "T1", token: str = "xoxb-1", **fields: Any) -> Store
     return StoredInstallation(made, Credentials(token, "xoxe-1", fields.get("expires_at")))
 
 
-def vault_on(store: SqliteStore, *keys: str) -> Vault:
+def vault_on(store: SqlStore, *keys: str) -> Vault:
     return Vault(records=store.installations(), box=SecretBox(keys or (KEY,)), clock=SystemClock())
 
 
@@ -75,9 +75,9 @@ def test_a_key_of_another_form_is_refused() -> None:
         SecretBox(["short"])
 
 
-async def test_a_new_key_takes_over_at_the_start_and_the_old_one_can_go(tmp_path: Path) -> None:
-    path, newest = tmp_path / "threadline.db", new_key()
-    async with opened(path) as store:
+async def test_a_new_key_takes_over_at_the_start_and_the_old_one_can_go(place: Place) -> None:
+    newest = new_key()
+    async with opened(place) as store:
         await vault_on(store).save(stored())
         assert len(await vault_on(store, newest, KEY).unlock()) == 1
         found = await vault_on(store, newest).read("T1")
@@ -91,12 +91,12 @@ async def test_a_new_key_takes_over_at_the_start_and_the_old_one_can_go(tmp_path
         assert len(await vault_on(store, newest).unlock()) == 2
         with pytest.raises(WrongKey):
             await vault_on(store, newest).read("T2")
-    assert "xox" not in str(look(path, "SELECT * FROM installations"))
+    assert "xox" not in str(look(place, "SELECT * FROM installations"))
 
 
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────
-async def test_credentials_are_renewed_only_if_they_are_still_the_same(tmp_path: Path) -> None:
-    async with opened(tmp_path / "threadline.db") as store:
+async def test_credentials_are_renewed_only_if_they_are_still_the_same(place: Place) -> None:
+    async with opened(place) as store:
         vault, rows = vault_on(store), store.installations()
         assert await vault.save(stored(expires_at=5_000.0)) == 1
         first = await vault.read("T1")
@@ -127,9 +127,9 @@ def _bot(*, token: str, expires_at: int) -> Bot:
     )
 
 
-async def test_a_state_is_consumed_once_before_it_expires(tmp_path: Path) -> None:
+async def test_a_state_is_consumed_once_before_it_expires(place: Place) -> None:
     clock = ManualClock()
-    async with SqliteStore.open(tmp_path / "threadline.db", clock=clock) as store:
+    async with opened(place, clock=clock) as store:
         rows = store.installations()
         for name in ("a", "b"):
             await rows.issue_state("slack", name, expires_at=clock.time() + 600)
@@ -140,8 +140,8 @@ async def test_a_state_is_consumed_once_before_it_expires(tmp_path: Path) -> Non
         assert not await rows.consume_state("slack", "b")
 
 
-async def test_the_workspaces_of_a_thread_are_those_that_are_installed(tmp_path: Path) -> None:
-    async with opened(tmp_path / "threadline.db") as store:
+async def test_the_workspaces_of_a_thread_are_those_that_are_installed(place: Place) -> None:
+    async with opened(place) as store:
         for workspace in ("w1", "w2"):
             await vault_on(store).save(stored(workspace))
         await store.accept(said(1, where=key("t1", platform="slack")))
@@ -150,7 +150,7 @@ async def test_the_workspaces_of_a_thread_are_those_that_are_installed(tmp_path:
 
 
 # ── slack_sdk's interface ─────────────────────────────────────────────────────────────────────
-async def test_the_sdks_interface_finds_what_its_flow_saved(tmp_path: Path) -> None:
+async def test_the_sdks_interface_finds_what_its_flow_saved(place: Place) -> None:
     saved: list[str] = []
 
     async def identify(_token: str) -> Identity:
@@ -159,7 +159,7 @@ async def test_the_sdks_interface_finds_what_its_flow_saved(tmp_path: Path) -> N
     async def remember(workspace: str) -> None:
         saved.append(workspace)
 
-    async with opened(tmp_path / "threadline.db") as store:
+    async with opened(place) as store:
         installations = SlackInstallationStore(
             vault=vault_on(store),
             teams=["E1"],
