@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 
 from slack_bolt.async_app import AsyncApp
@@ -34,7 +34,7 @@ from adapters.slack.session import Session, SessionMaker
 from adapters.slack.socket import SocketMode
 from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
-from adapters.slack.workspaces import OneWorkspace, Workspaces, open_workspace
+from adapters.slack.workspaces import OneWorkspace, Workspaces, choose, open_workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.domain import privacy_texts
@@ -182,12 +182,13 @@ class SlackAdapter:
                 self._http.app = None
 
     @contextlib.asynccontextmanager
-    async def _open_workspaces(self) -> AsyncIterator[Sequence[Workspace]]:
-        """The connected workspaces, or some for a few questions of `doctor`."""
+    async def _open_workspaces(self, wanted: Collection[str]) -> AsyncIterator[Sequence[Workspace]]:
+        """The connected workspaces with these ids, or some for a few questions of `doctor`."""
         if self._workspaces is not None:
-            yield [self._session(name).workspace for name in self._workspaces.names()]
+            names = choose(self._workspaces.names(), wanted)
+            yield [self._session(name).workspace for name in names]
         elif self._distributed is not None:
-            async with self._distributed.open_workspaces(self._tokens.api_url) as found:
+            async with self._distributed.open_workspaces(self._tokens.api_url, wanted) as found:
                 yield found
         else:
             async with open_workspace(self._bot_token, self._tokens.api_url, self._clock) as one:
