@@ -40,7 +40,7 @@ from bot.common import proxies
 from bot.domain import privacy_texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
+from bot.domain.errors import AttachmentError, CannotStart, Down, PlatformError
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.operation import RateReport
@@ -142,12 +142,17 @@ class SlackAdapter:
             workspaces = self._make_workspaces(make)
             await closing.enter_async_context(workspaces.running())
             self._workspaces = workspaces
+            closing.callback(self._forget_workspaces)
             app = create_app(
                 signing_secret=self._tokens.signing_secret,
                 client=web_client("", self._tokens.api_url, http),
             )
             Router(workspaces.find).register(app)
             await self._serve(inbox, app, self._connector.app_api(http), workspaces)
+
+    def _forget_workspaces(self) -> None:
+        """Begin nothing with what is about to be closed."""
+        self._workspaces = None
 
     def _make_workspaces(self, make: SessionMaker) -> Workspaces:
         if self._distributed is not None:
@@ -196,9 +201,9 @@ class SlackAdapter:
 
     # ── requests of the core ──────────────────────────────────────────────────────────────────
     def _session(self, workspace: str) -> Session:
-        """The session of a workspace. Raises Unsettled, Down or Gone."""
+        """The session of a workspace. Raises Down or Gone."""
         if self._workspaces is None:
-            raise Unsettled("Slack is not connected yet")
+            raise Down(PLATFORM)
         return self._workspaces.session(workspace)
 
     def surface(self, claim: Claim) -> SlackSurface:

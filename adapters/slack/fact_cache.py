@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from cachetools import TTLCache
 
+from adapters.slack.shared_tasks import result_of
 from bot.domain.errors import Gone, PlatformError, Unsettled
 from bot.ports.clock import Clock
 
@@ -54,7 +55,7 @@ class FactCache(Generic[K, V]):
             self._in_flight[id_] = asyncio.create_task(self._look_up(id_))
             self._tasks.add(self._in_flight[id_])
             self._in_flight[id_].add_done_callback(self._end)
-        return await self._wait(self._in_flight[id_])
+        return await result_of(self._in_flight[id_])
 
     def forget(self, id_: K) -> None:
         """Look the fact up again; an answer that is on its way may be from before the change."""
@@ -72,17 +73,6 @@ class FactCache(Generic[K, V]):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @staticmethod
-    async def _wait(lookup: asyncio.Task[V]) -> V:
-        """The result of a lookup that others share."""
-        try:
-            return await asyncio.shield(lookup)
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if lookup.cancelled() and caller is not None and not caller.cancelling():
-                raise Unsettled("the lookup ended with its workspace's session") from None
-            raise
 
     def _end(self, task: asyncio.Task[V]) -> None:
         self._tasks.discard(task)

@@ -14,6 +14,7 @@ from cachetools import TTLCache
 
 from adapters.slack.events import PLATFORM
 from adapters.slack.installations import IDENTITY
+from adapters.slack.shared_tasks import result_of
 from adapters.slack.vault import Vault
 from bot.common.retry import retry_while_unavailable
 from bot.domain.errors import StoreUnavailable, Unsettled
@@ -58,13 +59,13 @@ class InstallationIndex:
 
     async def refresh(self) -> None:
         """Read the index, not together with a read that began earlier; callers at the same time
-        share the next one. Raises StoreUnavailable."""
+        share the next one. Raises StoreUnavailable or Unsettled."""
         if self._reading is not None and not self._reading.done():
             await asyncio.wait({self._reading})
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read(), name="slack installations")
             self._reading.add_done_callback(_retrieve)
-        await asyncio.shield(self._reading)
+        await result_of(self._reading)
 
     async def look_for(self, named: Collection[str]) -> None:
         """Read the index, and note which of these workspaces are in none. Raises Unsettled if the

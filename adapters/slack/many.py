@@ -118,7 +118,7 @@ class ManyWorkspaces:
             await self._clock.sleep(REFRESH_SECONDS)
             try:
                 await self._index.refresh()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, Unsettled) as error:
                 log.debug("the installations cannot be read", error=str(error))
             self._trim()
 

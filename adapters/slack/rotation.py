@@ -17,6 +17,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 from adapters.slack.errors import DEAD_TOKEN, translate_error
 from adapters.slack.events import PLATFORM
 from adapters.slack.installations import StoredInstallation, renewed, to_bot
+from adapters.slack.shared_tasks import result_of
 from adapters.slack.vault import Vault
 from bot.common.encryption import WrongKey
 from bot.common.retry import Backoff, retry_while_unavailable
@@ -153,7 +154,7 @@ class StoredToken:
         """The installation with a new token. Raises the PlatformError of the last attempt."""
         if self._failure is not None and self._clock.monotonic() < self._retry_at:
             raise self._failure
-        await asyncio.shield(self._start_renewing())
+        await result_of(self._start_renewing())
         if self._failure is not None:
             raise self._failure
         return self._known or await self._load()
@@ -191,7 +192,7 @@ class StoredToken:
                     if self._seconds_left(before) > EARLY_SECONDS:
                         return
                     limit.reschedule(None)
-                    await asyncio.shield(self._start_exchange(before))
+                    await result_of(self._start_exchange(before))
                 await self._load()
         except (LostOwnership, TimeoutError) as error:
             raise Unsettled("the token was not renewed in time") from error
