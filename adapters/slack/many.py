@@ -205,12 +205,17 @@ class ManyWorkspaces:
         The event may arrive late, when people have installed the app again.
         """
         sent_at = body.get("event_time")
+        log.info("a workspace removed the app, or revoked its token", workspace=workspace)
         until = float(sent_at) if isinstance(sent_at, int | float) else self._clock.time()
         if not await self._remove(workspace, until, UNINSTALLED) and workspace in self._index:
             self._start(self._verify(workspace))
 
     async def _verify(self, workspace: str) -> None:
-        """Remove an installation that seems newer than the event, if its token is dead."""
+        """Remove an installation that seems newer than the event, if its token is dead.
+
+        The operator's command may have deleted it before the event arrived.
+        """
+        await retry_while_unavailable(self._index.refresh, self._clock.sleep)
         known = self._index.get(workspace)
         if known is None:
             return

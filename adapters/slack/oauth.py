@@ -218,7 +218,10 @@ class InstallPages:
 
     async def _show_failure(self, args: AsyncFailureArgs) -> BoltResponse:
         reason = args.error.reason if isinstance(args.error, InstallRefused) else args.reason
-        log.warning("an installation was refused", reason=reason[:MAX_REASON])
+        # Anyone can open the address: only what was asked of Slack concerns the operator.
+        is_asked = args.error is not None or reason == "invalid_code"
+        level = logging.WARNING if is_asked else logging.INFO
+        log.log(level, "an installation was refused", reason=reason[:MAX_REASON])
         if isinstance(args.error, InstallRefused) and reason == "not_allowed":
             text, status = install_texts.not_allowed(args.error.workspace), 403
         else:

@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import islice
 from typing import Protocol
 
+import structlog
+
 from adapters.slack import handshake
 from adapters.slack.api import WebApi, new_session, web_client
 from adapters.slack.budgets import workspace_limiter
@@ -20,6 +22,8 @@ from adapters.slack.workspace import Workspace
 from bot.domain.errors import Unsettled
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.limiter import AccountRateLimiter
+
+log = structlog.stdlib.get_logger(__name__)
 
 MAX_ASKED = 50
 """Workspaces that are asked about one name, because a rule does not say which it is about."""
@@ -134,6 +138,7 @@ class OneWorkspace:
 
     async def _handle_removal(self, _body: Payload) -> None:
         self._problem = REMOVED
+        log.error(REMOVED)
         await self._make.inbox.gone(self._open.workspace.key(""))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.slack import many
 from adapters.slack.installations import StoredInstallation
@@ -68,6 +69,19 @@ async def test_removing_a_workspaces_own_installation_leaves_its_organizations(r
     assert attempt["acked"]
     assert list(await rig.list_installed()) == [ids.ENTERPRISE]
     assert rig.inbox.gone_keys == []
+
+
+async def test_an_installation_that_the_operator_removed_is_forgotten_with_slacks_event(
+    rig: Rig,
+) -> None:
+    """`threadline slack uninstall` deletes it, and only then Slack says that the app is gone."""
+    await rig.install()
+    store = rig.store.installations()
+    assert await store.remove("slack", ids.TEAM, installed_until=SystemClock().time())
+    (attempt,) = await rig.sim.inject("events_api", [event("app_uninstalled", ids.TEAM)])
+    assert attempt["acked"]
+    await until(lambda: rig.adapter.health().details["workspaces"] == "0")
+    assert [key.workspace for key in rig.inbox.gone_keys] == [ids.TEAM]
 
 
 async def test_an_installation_made_while_an_old_removal_is_verified_stays(
@@ -343,6 +357,17 @@ async def test_doctor_blames_no_one_for_scopes_that_slack_did_not_list(rig: Rig)
 
 
 # ── the pages ─────────────────────────────────────────────────────────────────────────────────
+async def test_a_refusal_that_anyone_can_cause_is_no_problem_of_the_operators(rig: Rig) -> None:
+    """The address of the redirect is public, and a flood must not hide what went wrong."""
+    redirect = f"{rig.person.origin}/slack/oauth_redirect"
+    with capture_logs() as logged:
+        for query in ("", "?state=x&code=y", f"?error={'e' * 3_000}"):
+            assert (await rig.person.get(redirect + query, "x")).status in (200, 400, 401)
+    refused = [one for one in logged if one["event"] == "an installation was refused"]
+    assert [one["log_level"] for one in refused] == ["info"] * 3
+    assert max(len(one["reason"]) for one in refused) == 60
+
+
 async def test_a_fault_of_auth_test_is_not_called_a_wrong_code(rig: Rig) -> None:
     """The exchange succeeded: the page must not send the operator to the client secret."""
     for fault in ({"status": 503}, {"status": 429, "headers": {"Retry-After": "300"}}):
