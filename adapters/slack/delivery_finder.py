@@ -58,7 +58,7 @@ class DeliveryFinder:
         if not routing.is_shared(body):
             return first
         channel, thread = routing.thread_in(body)
-        meant = await self._mentioned_in(body, first, channel)
+        meant = await self._find_mentioned(body, first, channel)
         if meant is not None and thread:
             self._homes[channel, thread] = meant
         return meant or await self._home_of(channel, thread) or first
@@ -70,7 +70,7 @@ class DeliveryFinder:
             return first
         return self._index.workspace_of(user)
 
-    async def _mentioned_in(self, body: Payload, first: str | None, channel: str) -> str | None:
+    async def _find_mentioned(self, body: Payload, first: str | None, channel: str) -> str | None:
         for bot in routing.mentioned_in(body):
             meant = self._of_bot(bot, first)
             if meant is not None and (meant == first or await self._is_in(meant, channel)):

@@ -46,7 +46,7 @@ class FactCache(Generic[K, V]):
         self._tasks: set[asyncio.Task[V]] = set()  # also those whose answers no longer count
 
     async def get(self, id_: K) -> V:
-        """The fact. Raises a PlatformError: Unsettled if the workspace is closed meanwhile."""
+        """The fact. Raises a PlatformError: Unsettled if the workspace is closed before."""
         if (found := self._known.get(id_)) is not None:
             return found
         if id_ in self._unscoped:

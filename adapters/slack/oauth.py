@@ -122,7 +122,7 @@ class _Flow(AsyncOAuthFlow):
 
 class _ExchangeClient(AsyncWebClient):
     """The flow's client. slack_bolt asks auth.test with the new token, and loses the token if that
-    fails, so that nobody can give it back: the store asks instead."""
+    fails, which then cannot be given back: the store asks instead."""
 
     async def auth_test(self, **_fields: object) -> dict[str, None]:  # type: ignore[override]
         return {"bot_id": None, "url": None}

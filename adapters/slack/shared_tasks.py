@@ -13,8 +13,8 @@ T = TypeVar("T")
 async def result_of(task: asyncio.Task[T]) -> T:
     """The result of `task`, which continues if the caller is cancelled.
 
-    Raises Unsettled if the task ended with its workspace's session: for the caller, whose turn may
-    go on in another session, that must not look like its own cancellation.
+    Raises Unsettled if the task ended with its workspace's session: the caller, whose turn may
+    continue in another session, must not take that for a cancellation of its turn.
     """
     try:
         return await asyncio.shield(task)

@@ -97,7 +97,7 @@ class StatusRegistry:
     ) -> None:
         """Clear in the background what earlier processes left; `conversations` newest first.
 
-        One with an unfinished turn `is_busy`: its own attempt clears its status, in whichever
+        One with an unfinished turn `is_busy`: that turn's attempt clears the status, in whichever
         process it runs.
         """
         oldest = self._clock.time() - SWEPT_AGE

@@ -235,7 +235,7 @@ async def test_slack_answers_with_one_sentence_if_the_upload_fails(
 async def test_a_command_among_two_people_sends_the_file_to_its_author_alone(
     slack_sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """The bot is in no direct messages but its own, so an upload to theirs would fail."""
+    """The bot is only in direct messages with itself, so an upload to theirs would fail."""
     direct = await slack_sim.open_direct(s.ALICE)
     async with slack_kit.running(slack_sim, inbox):
         inbox.answer = Export().reply

@@ -153,7 +153,7 @@ async def test_a_lookup_that_ends_with_its_session_is_unknown_and_cancels_no_one
 async def test_a_slow_database_makes_no_workspace_absent(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is not known yet is delivered again, and its turns wait."""
+    """An event of a workspace that is not known yet comes again, and its turns wait."""
 
     async def hang(_platform: str) -> None:
         await asyncio.sleep(3_600)
