@@ -99,6 +99,7 @@ def test_private_hosts_may_have_ports() -> None:
         ("FILE_FROM_MESSAGES", "-2"),
         ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "postgresql://"),
+        ("DATABASE_LISTEN_URL", "10.0.0.1:5432"),
         ("DATABASE_URL", "sqlite:///"),
         ("DISCORD_API_URL", "discord.local"),
         ("DISCORD_GATEWAY_URL", "http://x"),
