@@ -97,7 +97,7 @@ def test_private_hosts_may_have_ports() -> None:
         ("DELETE_REPLY_WITH_QUESTION", "perhaps"),
         ("FILE_FROM_MESSAGES", "1"),
         ("FILE_FROM_MESSAGES", "-2"),
-        ("DATABASE_URL", "postgresql://x/y"),
+        ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "sqlite:///"),
         ("DISCORD_API_URL", "discord.local"),
         ("DISCORD_GATEWAY_URL", "http://x"),

@@ -2,7 +2,7 @@
 
 Invariant: processes that are alive together never have more than the account's limit. In any
 window all of them are granted at most `count` requests, and for each process that joined within
-that window its own part more: the others' earlier requests were granted from larger parts. A
+that window one part more: the others' earlier requests were granted from larger parts. A
 process that ends adds nothing, because the others wait for a window before they use its part.
 With more processes than requests (`count < members`) each one has a single request in a window that
 is longer in proportion, so that every reply can end: within one window that may be one request for
