@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 
@@ -25,6 +26,10 @@ LOAD_SECONDS = 2.0
 FRESH_SECONDS = 1.0
 """Readings within this time share one: /readyz needs no token, and must not be a way to burden the
 database."""
+
+
+Scope: TypeAlias = tuple[str, str]
+"""A platform, and a class of its rate limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Readings:
         self._loading: asyncio.Task[StoreLoad | None] | None = None
         self._loaded_at = 0.0
         self._hangs = False
+        self._refusals, self._refusals_seen = Counter[Scope](), Counter[Scope]()
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -77,6 +83,18 @@ class Readings:
             for name, adapter in self.sources.adapters.items()
             if isinstance(adapter, HasRateLimiters)
         }
+
+    def count_refusals(self) -> Mapping[Scope, int]:
+        """The 429s since the start, by platform and scope. They never become fewer, although the
+        count of a rate limiter ends with it, such as that of a workspace that removed the app.
+        """
+        seen = Counter[Scope]()
+        for platform, reports in self.rate_reports.items():
+            for report in reports:
+                seen.update({(platform, name): n for name, n in report.throttled.items()})
+        self._refusals += seen - self._refusals_seen
+        self._refusals_seen = seen
+        return {scope: self._refusals[scope] for scope in {**self._refusals, **seen}}
 
     async def load(self) -> StoreLoad | None:
         """What the database says, at most a second old; None if it fails, or takes too long."""

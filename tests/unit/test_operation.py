@@ -194,6 +194,25 @@ async def test_samples_tell_ages_states_and_budgets_by_class() -> None:
     assert found["database_bytes",] == 4_096
 
 
+async def test_refusals_never_become_fewer() -> None:
+    """A workspace whose session ended takes its limiter's count along: to Prometheus a smaller
+    counter is one that began again, and all that is left would be new."""
+    bot = Bot("slack")
+
+    async def refused() -> float:
+        return (await bot.samples())["rate_limited_total", "slack", "chat.update"]
+
+    large, small = RateReport(0, {"chat.update": 900}), RateReport(0, {"chat.update": 5})
+    bot.adapters["slack"].reports = [large, small]
+    assert await refused() == 905
+    bot.adapters["slack"].reports = [large]
+    assert await refused() == 905
+    bot.adapters["slack"].reports = []
+    assert await refused() == 905
+    bot.adapters["slack"].reports = [RateReport(0, {"chat.update": 2})]
+    assert await refused() == 907
+
+
 async def test_without_the_database_the_other_samples_remain() -> None:
     bot = Bot("slack")
     bot.failure = StoreUnavailable("the disk is full")
