@@ -49,6 +49,7 @@ class Sources:
     models: Callable[[], Collection[str]]
     breakers: Callable[[], Iterable[tuple[str, BreakerState]]]
     cluster: Callable[[], ClusterLoad] = ClusterLoad
+    has_remote_database: bool = False
 
 
 class Readings:
@@ -118,8 +119,12 @@ class Readings:
             log.warning("the database does not answer", seconds=LOAD_SECONDS)
             return None
 
-    async def database_answers(self) -> bool:
-        """Whether a reading ends in time, if only with an error."""
+    async def is_alive(self) -> bool:
+        """Whether a restart would not help: the database's thread answers, if only with an error.
+        A server that is silent would be silent after a restart, too.
+        """
+        if self.sources.has_remote_database:
+            return True
         await self.load()
         return not self._hangs
 
