@@ -211,18 +211,18 @@ async def test_refusals_never_become_fewer() -> None:
     counter is one that began again, and all that is left would be new."""
     bot = Bot("slack")
 
-    async def refused() -> float:
+    async def count() -> float:
         return (await bot.samples())["rate_limited_total", "slack", "chat.update"]
 
     large, small = RateReport(0, {"chat.update": 900}), RateReport(0, {"chat.update": 5})
     bot.adapters["slack"].reports = [large, small]
-    assert await refused() == 905
+    assert await count() == 905
     bot.adapters["slack"].reports = [large]
-    assert await refused() == 905
+    assert await count() == 905
     bot.adapters["slack"].reports = []
-    assert await refused() == 905
+    assert await count() == 905
     bot.adapters["slack"].reports = [RateReport(0, {"chat.update": 2})]
-    assert await refused() == 907
+    assert await count() == 907
 
 
 async def test_without_the_database_the_other_samples_remain() -> None:
