@@ -67,7 +67,7 @@ def test_the_unit_is_hardened() -> None:
 
 
 def test_the_control_socket_is_where_the_bot_may_write() -> None:
-    """With PostgreSQL the default is the working folder, which is read-only in both."""
+    """Also with PostgreSQL, whose default is the working folder: it is read-only in both."""
     unit = (ROOT / "deploy" / "systemd" / "threadline.service").read_text()
     for text, folder in ((DOCKERFILE, "/tmp"), (unit, "/run/threadline")):
         (socket,) = re.findall(r"CONTROL_SOCKET=(\S+)", text)
