@@ -86,8 +86,8 @@ class Readings:
         }
 
     def count_refusals(self) -> Mapping[Scope, int]:
-        """The 429s since the start, by platform and scope. They never become fewer, although the
-        count of a rate limiter ends with it, such as that of a workspace that removed the app.
+        """The 429s since the start, by platform and scope. They never become fewer, although a
+        rate limiter takes its count along when it ends, as when a workspace removes the app.
         """
         seen = Counter[Scope]()
         for platform, reports in self.rate_reports.items():

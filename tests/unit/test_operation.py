@@ -1,12 +1,9 @@
-"""Monitoring without a bot: labels, readings, readiness, the service manager, samples."""
+"""Monitoring without a bot: labels, readings, readiness, samples."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,7 +34,6 @@ from bot.operation.labels import model_label
 from bot.operation.prometheus import BootTimeProcessCollector, PrometheusMetrics
 from bot.operation.readiness import Readiness
 from bot.operation.readings import FRESH_SECONDS, LOAD_SECONDS, Readings, Sources
-from bot.operation.service_manager import START_SECONDS, ServiceManager
 from bot.ports.metrics import NO_OBSERVER
 from tests.support.clock import ManualClock, settle
 
@@ -211,18 +207,18 @@ async def test_refusals_never_become_fewer() -> None:
     counter is one that began again, and all that is left would be new."""
     bot = Bot("slack")
 
-    async def refused() -> float:
+    async def count() -> float:
         return (await bot.samples())["rate_limited_total", "slack", "chat.update"]
 
     large, small = RateReport(0, {"chat.update": 900}), RateReport(0, {"chat.update": 5})
     bot.adapters["slack"].reports = [large, small]
-    assert await refused() == 905
+    assert await count() == 905
     bot.adapters["slack"].reports = [large]
-    assert await refused() == 905
+    assert await count() == 905
     bot.adapters["slack"].reports = []
-    assert await refused() == 905
+    assert await count() == 905
     bot.adapters["slack"].reports = [RateReport(0, {"chat.update": 2})]
-    assert await refused() == 907
+    assert await count() == 907
 
 
 async def test_without_the_database_the_other_samples_remain() -> None:
@@ -335,105 +331,6 @@ async def test_a_step_that_holds_the_event_loop_is_seen(monkeypatch: pytest.Monk
         await asyncio.sleep(0)
     measuring.cancel()
     assert lags[-1] >= 0.03 and min(lags) >= 0
-
-
-# ── the service manager ───────────────────────────────────────────────────────────────────────
-class Listener:
-    """A service manager's socket in the abstract namespace."""
-
-    def __init__(self) -> None:
-        self.address = f"@threadline-{uuid.uuid4()}"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind("\0" + self.address[1:])
-        self._socket.setblocking(False)
-
-    def received(self) -> list[str]:
-        found: list[str] = []
-        try:
-            while True:
-                found += self._socket.recv(4_096).decode().splitlines()
-        except BlockingIOError:
-            return found
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.mark.parametrize(
-    ("environ", "watchdog"),
-    [
-        ({"WATCHDOG_USEC": "60000000"}, 60.0),
-        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "7"}, 60.0),
-        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "8"}, None),  # another process's
-        ({"WATCHDOG_USEC": "soon"}, None),
-        ({}, None),
-    ],
-)
-def test_the_watchdog_is_read_from_the_environment(
-    environ: dict[str, str], watchdog: float | None
-) -> None:
-    manager = ServiceManager.from_environ({"NOTIFY_SOCKET": "/run/systemd/notify", **environ}, 7)
-    assert manager is not None and manager.watchdog == watchdog
-    assert ServiceManager.from_environ(environ, 7) is None
-
-
-def test_a_service_manager_that_is_gone_costs_nothing(listener: Listener) -> None:
-    """Nor does one that does not read: the bot never waits for it."""
-    ServiceManager("/nowhere/at/all").notify("READY=1")
-    manager = ServiceManager(listener.address)
-    for _ in range(10_000):
-        manager.notify("WATCHDOG=1")
-    assert set(listener.received()) == {"WATCHDOG=1"}
-
-
-async def test_the_watchdog_is_fed_only_while_the_bot_is_alive(listener: Listener) -> None:
-    clock, alive, starting, status = ManualClock(), True, True, "slack waits"
-    manager = ServiceManager(listener.address, watchdog=6.0)
-
-    async def is_alive() -> bool:
-        return alive
-
-    running = asyncio.create_task(
-        manager.run(clock, is_starting=lambda: starting, is_alive=is_alive, status=lambda: status)
-    )
-    await clock.advance(5)
-    assert listener.received() == []
-    starting, status = False, "slack works"
-    await clock.advance(1)
-    assert listener.received()[:3] == ["READY=1", "STATUS=slack works", "WATCHDOG=1"]
-    await clock.advance(2)
-    assert listener.received() == ["WATCHDOG=1"]
-    alive, status = False, "slack waits"
-    await clock.advance(20)
-    assert listener.received() == ["STATUS=slack waits"]
-    alive = True
-    await clock.advance(2)
-    assert listener.received() == ["WATCHDOG=1"]
-    manager.stopping()
-    assert listener.received() == ["STOPPING=1", "STATUS=finishing running answers"]
-    running.cancel()
-
-
-async def test_an_outage_at_the_start_does_not_keep_systemd_waiting(listener: Listener) -> None:
-    clock = ManualClock()
-
-    async def is_alive() -> bool:
-        raise AssertionError("there is no watchdog")
-
-    manager = ServiceManager(listener.address)
-    running = asyncio.create_task(
-        manager.run(clock, is_starting=lambda: True, is_alive=is_alive, status=lambda: "waits")
-    )
-    await clock.advance(START_SECONDS + 1)
-    assert listener.received()[0] == "READY=1"
-    running.cancel()
 
 
 # ── counting ──────────────────────────────────────────────────────────────────────────────────

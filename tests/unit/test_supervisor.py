@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -182,6 +183,16 @@ async def test_a_required_component_that_cannot_start_ends_the_process(clock: Ma
     ):
         await clock.advance(1.0)
         assert not t.done()
+
+
+async def test_a_part_that_may_not_start_is_named_and_ends_nothing(clock: ManualClock) -> None:
+    """Also where there is no platform, and although the part has no description of its health."""
+    part = Fake(CannotStart("Nothing can listen on 127.0.0.1:9464"))
+    component = replace(part.component("metrics", is_platform=False), health=None)
+    async with supervise(component, clock=clock) as (supervisor, task):
+        await clock.advance(1.0)
+        assert not task.done()
+        assert "listen on 127.0.0.1:9464" in supervisor.health()["metrics"].details["down"]
 
 
 async def test_cancellation_waits_until_every_component_has_closed(clock: ManualClock) -> None:
