@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 
+import aiohttp
 from slack_bolt.async_app import AsyncApp
 from starlette.types import ASGIApp
 
@@ -288,16 +289,19 @@ class SlackAdapter:
         async with AsyncExitStack() as closing:
             try:
                 http = await closing.enter_async_context(new_session(self._request_seconds))
+                app = self._app_check(http)
             except CannotStart as error:
                 return [Finding("Slack", Verdict.FAILED, str(error)), proxy]
-            app = doctor.AppCheck(
-                app_api=self._connector.app_api(http),
-                by_socket=self._tokens.app is not None,
-                signing_secret=self._tokens.signing_secret,
-                prefix=self._prefix,
-            )
             if self._distributed is not None:
                 findings = await self._distributed.check(http, self._tokens.api_url)
             else:
                 findings = await app.check_token(self._bot_token, http, self._tokens.api_url)
             return [*findings, *await app.check(), proxy]
+
+    def _app_check(self, http: aiohttp.ClientSession) -> doctor.AppCheck:
+        return doctor.AppCheck(
+            app_api=self._connector.app_api(http),
+            by_socket=self._tokens.app is not None,
+            signing_secret=self._tokens.signing_secret,
+            prefix=self._prefix,
+        )
