@@ -19,7 +19,8 @@ from adapters.slack.events import PLATFORM, Identity
 from adapters.slack.installation_check import check_installations
 from adapters.slack.installations import StoredInstallation, unseal
 from adapters.slack.many import ManyWorkspaces
-from adapters.slack.oauth import InstallPages, OAuthApp, StateStore, give_back
+from adapters.slack.oauth import InstallPages, StateStore
+from adapters.slack.oauth_client import OAuthApp, give_back
 from adapters.slack.rotation import Exclusively, StoredToken, alone
 from adapters.slack.session import SessionMaker
 from adapters.slack.token import FixedToken

@@ -11,7 +11,7 @@ from adapters.slack.distribution import Distribution
 from adapters.slack.doctor import missing_scopes
 from adapters.slack.events import PLATFORM
 from adapters.slack.installations import is_org_wide, scopes_of
-from adapters.slack.oauth import give_back
+from adapters.slack.oauth_client import give_back
 from bot.domain import install_texts
 from bot.domain.errors import StoreError
 from bot.domain.installations import Installation

@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from logging import Logger
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -38,6 +36,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.slack.api import quiet_logger
 from adapters.slack.events import PLATFORM
+from adapters.slack.oauth_client import OAuthApp, exchange_client, refusal_logger
 from adapters.slack.oauth_pages import HEADERS, failure_page, install_page, installed_page
 from adapters.slack.scopes import SCOPES
 from adapters.slack.vault import InstallRefused, SlackInstallationStore
@@ -61,22 +60,6 @@ MAX_REASON = 60
 MAX_QUERY = 4_000
 PAGES_A_MINUTE = 60
 """Each page that begins an installation writes a state, and anyone can open it."""
-
-_ERROR = re.compile(r"'error': '([a-z_]{1,60})'")
-
-
-@dataclass(frozen=True, slots=True)
-class OAuthApp:
-    """The app's credentials, and who may install it.
-
-    `teams`: ids of workspaces and organizations, or `*`. `redirect_uri` is needed if the app has
-    several.
-    """
-
-    client_id: str
-    client_secret: str = field(repr=False)
-    teams: Sequence[str] = ()
-    redirect_uri: str | None = None
 
 
 class StateStore(AsyncOAuthStateStore):
@@ -120,22 +103,6 @@ class _Flow(AsyncOAuthFlow):
         return {**await super().append_set_cookie_headers(headers, set_cookie_value), **HEADERS}
 
 
-class _ExchangeClient(AsyncWebClient):
-    """The flow's client. slack_bolt asks auth.test with the new token, and loses the token if that
-    fails, which then cannot be given back: the store asks instead."""
-
-    async def auth_test(self, **_fields: object) -> dict[str, None]:  # type: ignore[override]
-        return {"bot_id": None, "url": None}
-
-
-def _exchange_client(client: AsyncWebClient) -> _ExchangeClient:
-    made = _ExchangeClient(
-        base_url=client.base_url, session=client.session, retry_handlers=[], logger=quiet_logger()
-    )
-    made.proxy = client.proxy
-    return made
-
-
 class InstallPages:
     """The two pages. They answer 503 except while `serving`."""
 
@@ -170,7 +137,9 @@ class InstallPages:
             state_store=states,
             state_expiration_seconds=STATE_SECONDS,
         )
-        self._flow = _Flow(client=_exchange_client(client), logger=_refusals(), settings=settings)
+        self._flow = _Flow(
+            client=exchange_client(client), logger=refusal_logger(), settings=settings
+        )
         try:
             yield
         finally:
@@ -274,42 +243,3 @@ def authorize_url(api_url: str) -> str:
     if parts.hostname in ("slack.com", "www.slack.com"):
         return AUTHORIZE
     return urlunsplit((parts.scheme, parts.netloc, "/oauth/v2/authorize", "", ""))
-
-
-def _refusals() -> Logger:
-    """A logger for the flow. Its only warning has the code, which is as good as a token."""
-    logger = logging.getLogger("slack_oauth")
-    logger.propagate = False
-    logger.setLevel(logging.WARNING)
-    if not logger.filters:
-        logger.addFilter(_log_error_alone)
-    return logger
-
-
-def _log_error_alone(record: logging.LogRecord) -> bool:
-    found = _ERROR.search(record.getMessage())
-    log.warning("Slack refuses an installation", error=found[1] if found else "?")
-    return False
-
-
-async def give_back(client: AsyncWebClient, app: OAuthApp, token: str) -> str:
-    """Uninstall the app where `token` is from, or at least revoke the token.
-
-    Returns the reason if Slack accepts neither, "" if it accepts one. Raises nothing.
-    """
-    reason = ""
-    credentials = {"client_id": app.client_id, "client_secret": app.client_secret}
-    for method, fields in (("apps.uninstall", credentials), ("auth.revoke", {})):
-        try:
-            await client.api_call(method, data={"token": token, **fields})
-        except Exception as error:  # noqa: BLE001 - the error may contain the token
-            reason = _reason(error)
-            log.warning("cannot give a token back", method=method, reason=reason)
-        else:
-            return ""
-    return reason
-
-
-def _reason(error: Exception) -> str:
-    found = _ERROR.search(str(error))
-    return found[1] if found else type(error).__name__

@@ -32,7 +32,7 @@ def build_distribution(
     if not settings.slack_client_id or settings.slack_client_secret is None:
         return None
     from adapters.slack.distribution import Distribution
-    from adapters.slack.oauth import OAuthApp
+    from adapters.slack.oauth_client import OAuthApp
     from bot.common.encryption import SecretBox
 
     app = OAuthApp(

@@ -15,7 +15,7 @@ import aiohttp
 from adapters.slack.adapter import SlackAdapter
 from adapters.slack.distribution import Distribution
 from adapters.slack.many import ManyWorkspaces
-from adapters.slack.oauth import OAuthApp
+from adapters.slack.oauth_client import OAuthApp
 from adapters.slack.rotation import Exclusively, alone
 from adapters.web.server import HttpServer
 from bot.common.clock import SystemClock
