@@ -59,7 +59,7 @@ async def run(
         open_resources(settings, clock, monitoring.observer) as resources,
     ):
         platforms = build_platforms(settings, resources.models, clock, resources.cluster)
-        web = build_web(settings, resources, clock) if settings.serves_web else None
+        web = build_web(settings, resources, clock, sample=True) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
         monitoring.connect(core, resources, adapters, supervisor)

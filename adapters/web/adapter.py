@@ -16,6 +16,7 @@ from adapters.web.limits import StreamLimit, UploadLimits
 from adapters.web.models import Assigned, PlacedModels
 from adapters.web.page_events import PageEvents
 from adapters.web.privacy import PrivacyRoutes
+from adapters.web.sample import open_sample
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -45,7 +46,8 @@ class WebAdapter:
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
     messages have no files. `reporter` describes what the model will get of a conversation, `usage`
     what people used, and `assigned` the model that the rules give a place. `privacy` erases,
-    exports and audits. Without `feedback`, answers cannot be rated.
+    exports and audits. Without `feedback`, answers cannot be rated. `sample`: a new installation
+    shows a thread from the start.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class WebAdapter:
         usage: UsageReporter | None = None,
         privacy: PrivacyRoutes | None = None,
         feedback: FeedbackPorts | None = None,
+        sample: bool = False,
     ) -> None:
+        self._sample = sample and not access.needs_token
         placed = PlacedModels(models, assigned)
         self._clock, self._hub = clock, Hub()
         self._rate_limiter = AccountRateLimiter(limits, clock)
@@ -125,6 +129,8 @@ class WebAdapter:
         self._chat.inbox = inbox
         try:
             await inbox.connected(PLATFORM)
+            if self._sample:
+                await open_sample(self._chat)
             await asyncio.get_running_loop().create_future()
         finally:
             self._chat.inbox = None
