@@ -17,7 +17,9 @@ from bot import __version__
 from bot.cli.config_check import add_config_commands
 from bot.cli.conversations import add_conversation_commands
 from bot.cli.database import add_database_commands
+from bot.cli.findings import format_finding
 from bot.cli.privacy_arguments import add_privacy_commands
+from bot.cli.setup import add_setup_commands
 from bot.cli.status import add_status_command
 from bot.cli.usage import add_usage_command
 from bot.common import proxies
@@ -27,7 +29,7 @@ from bot.config.policy_rules import resolve_policy
 from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
-from bot.domain.health import Finding, Verdict
+from bot.domain.health import Verdict
 from bot.domain.model import DEMO
 from bot.evaluation.arguments import add_feedback_commands
 from bot.tracing import setup as tracing_setup
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from bot.llm.local_servers import LocalServer, LocalServerSearch
 
 FAILURE, INVALID_SETTING = 1, 2
-LABELS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
 
 
 def main(
@@ -109,8 +110,8 @@ def _connect_hint(settings: Settings) -> str:
     model = "LLM, and " if chain == (DEMO,) else ""
     return (
         f"No platform is connected, and {','.join(chain)} answers. Set {model}"
-        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env (.env.example explains "
-        "them); `make chat` opens a chat in the terminal, also while the bot runs."
+        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env: `threadline setup` tries "
+        "them and does so; `make chat` opens a chat in the terminal, also while the bot runs."
     )
 
 
@@ -175,16 +176,11 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     async def print_findings() -> int:
         failed = False
         async for finding in app.doctor(settings):
-            print(_format(finding), flush=True)
+            print(format_finding(finding), flush=True)
             failed = failed or finding.verdict is Verdict.FAILED
         return FAILURE if failed else 0
 
     return asyncio.run(print_findings())
-
-
-def _format(finding: Finding) -> str:
-    line = f"{LABELS[finding.verdict]}  {finding.subject}: {finding.detail}"
-    return f"{line}\n      → {finding.advice}" if finding.advice else line
 
 
 def _version(_settings: Settings, _options: argparse.Namespace) -> None:
@@ -221,6 +217,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="at a keyboard a conversation's name (main); in a pipe a question about the input",
     )
     chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
+    add_setup_commands(commands)
     add_database_commands(add)
     add_usage_command(add)
     add_status_command(add)
