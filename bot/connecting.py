@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bot.config import env_writer
 from bot.config.env_file import unquote
 from bot.config.models import resolve
-from bot.config.presets import OTHER_NAMES, PRESETS
+from bot.config.presets import KEY_VARIABLES, OTHER_NAMES, PRESETS
 from bot.config.settings import DEFAULT_HTTP_PORT, Settings, load
 from bot.doctor import check_model, model_options
 from bot.domain import connecting_texts as texts
@@ -33,12 +33,21 @@ OTHER_PORT = "8081"
 
 
 class EnvModelConnector:
-    """Implements `bot.ports.connecting.ModelConnector` on the `.env` that `settings` came from."""
+    """Implements `bot.ports.connecting.ModelConnector` on the `.env` that `settings` came from.
+
+    `redact` keeps values out of the log.
+    """
 
     def __init__(
-        self, settings: Settings, clock: Clock, servers: Sequence[LocalServer] = LOCAL_SERVERS
+        self,
+        settings: Settings,
+        clock: Clock,
+        servers: Sequence[LocalServer] = LOCAL_SERVERS,
+        *,
+        redact: Callable[[Iterable[str]], None],
     ) -> None:
         self._variables, self._clock, self._servers = settings.variables, clock, servers
+        self._redact = redact
         self._one_at_a_time = asyncio.Lock()
 
     async def offers(self) -> Offers:
@@ -78,6 +87,7 @@ class EnvModelConnector:
         if path is None:
             return Connected(error=texts.NO_FILE)
         values = self._values(choice)
+        self._redact(value for name, value in values.items() if name in KEY_VARIABLES)
         self._require_effect(values)
         finding = await self._try(self._read(values), values["LLM"])
         if finding.verdict is Verdict.FAILED:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService
+from adapters.web.connect import may_connect
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
@@ -30,6 +31,7 @@ from bot.domain.money import USD
 from bot.domain.turns import Claim
 from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
+from bot.ports.connecting import ModelConnector
 from bot.ports.context import ContextReporter
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
@@ -47,7 +49,7 @@ class WebAdapter:
     messages have no files. `reporter` describes what the model will get of a conversation, `usage`
     what people used, and `assigned` the model that the rules give a place. `privacy` erases,
     exports and audits. Without `feedback`, answers cannot be rated. `sample`: a new installation
-    shows a thread from the start.
+    shows a thread from the start. `connector` lets the owner connect a model.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class WebAdapter:
         privacy: PrivacyRoutes | None = None,
         feedback: FeedbackPorts | None = None,
         sample: bool = False,
+        connector: ModelConnector | None = None,
     ) -> None:
         self._sample = sample and not access.needs_token
         placed = PlacedModels(models, assigned)
@@ -93,6 +96,7 @@ class WebAdapter:
             opening=opening,
             uploads=uploads,
             feedback=feedback,
+            may_connect=lambda user: connector is not None and may_connect(access, user),
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -108,6 +112,7 @@ class WebAdapter:
             usage=usage,
             privacy=privacy,
             feedback=feedback,
+            connector=connector,
         )
 
     @property

@@ -79,12 +79,14 @@ def _set_up_slack(settings: Settings, _options: argparse.Namespace) -> int:
 # ── the model ─────────────────────────────────────────────────────────────────────────────────
 def _set_up_model(settings: Settings, options: argparse.Namespace) -> int:
     """Ask, try and write, until a model answers; with options, once."""
+    from bot.common import logs
     from bot.common.clock import SystemClock
     from bot.connecting import EnvModelConnector
     from bot.llm.local_servers import LOCAL_SERVERS
 
     servers = LOCAL_SERVERS if options.local_servers is None else options.local_servers
-    connector = EnvModelConnector(settings, SystemClock(), servers)
+    redactor = logs.configure(level="WARNING", form=settings.log_format, secrets=settings.secrets())
+    connector = EnvModelConnector(settings, SystemClock(), servers, redact=redactor.add)
     failed = False
     while True:
         offers = asyncio.run(connector.offers())

@@ -30,7 +30,7 @@ _NO_SLACK_TOKEN = (
     (re.compile(r"xoxp-.*"), "a person's token"),
     (re.compile(r"xoxe[.-].*"), "a token for configuring or refreshing"),
     (re.compile(r"[0-9a-f]{32}"), "the signing secret or the client secret"),
-    (re.compile(r"[0-9]{8,}\.[0-9]{8,}"), "the client id"),
+    (re.compile(r"[0-9]{8,20}\.[0-9]{8,20}"), "the client id"),
 )
 _NO_DISCORD_TOKEN = (
     (re.compile(r"xox[a-z]-.*|xapp-.*"), "a token for Slack"),

@@ -17,6 +17,7 @@ from bot.domain.errors import SettingsError, TemplateError
 from bot.domain.model import DEMO
 from bot.operation.monitoring import Monitoring
 from bot.ports.clock import Clock
+from bot.ports.connecting import ModelConnector
 from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
 from bot.ports.model import ModelCatalog
@@ -41,9 +42,10 @@ def build_web(
     reporter: ContextReporter | None = None,
     models: ModelCatalog | None = None,
     sample: bool = False,
+    connector: ModelConnector | None = None,
 ) -> WebAdapter:
     """The adapter behind the page and the API. `sample`: the demo model, on a new installation,
-    has a thread to show."""
+    has a thread to show. `connector` is for the page's owner."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
     from adapters.web.feedback import FeedbackPorts
@@ -71,6 +73,7 @@ def build_web(
         ),
         feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
         sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
+        connector=connector,
     )
 
 
