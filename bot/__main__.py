@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bot import __version__
+from bot.cli.completion import add_completion_command
 from bot.cli.config_check import add_config_commands
 from bot.cli.conversations import add_conversation_commands
 from bot.cli.database import add_database_commands
@@ -187,13 +188,27 @@ def _version(_settings: Settings, _options: argparse.Namespace) -> None:
     print(f"threadline {__version__}")
 
 
+_EPILOG = """\
+examples:
+  threadline setup                    connect a model, Discord or Slack
+  threadline run                      the page, at http://127.0.0.1:8080, and all platforms
+  threadline chat                     talk to it here; threadline chat work is another conversation
+  cat error.log | threadline chat "what went wrong?"
+  threadline doctor                   try every token, permission and model
+  threadline config                   every setting in force, and where it comes from
+  source <(threadline completion bash)
+
+Settings come from the environment and .env; .env.example explains each. threadline.toml describes
+servers and models; docs/models.md explains it."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="threadline",
         description="A self-hosted assistant for Discord and Slack.",
-        epilog="Settings come from the environment and .env; .env.example explains each. "
-        "threadline.toml describes servers and models; docs/models.md explains it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"threadline {__version__}")
     parser.set_defaults(run=None)
@@ -228,6 +243,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_feedback_commands(commands, exports, export=_export_feedback, evaluate=_evaluate)
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     add_config_commands(commands)
+    add_completion_command(add, build_parser)
     add("version", _version, "print the version")
     return parser
 
