@@ -21,6 +21,7 @@ from bot.cli.database import add_database_commands
 from bot.cli.findings import format_finding
 from bot.cli.privacy_arguments import add_privacy_commands
 from bot.cli.setup import add_setup_commands
+from bot.cli.slack import add_key_commands, add_slack_commands
 from bot.cli.status import add_status_command
 from bot.cli.usage import add_usage_command
 from bot.common import proxies
@@ -242,8 +243,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_privacy_commands(add, exports)
     add_feedback_commands(commands, exports, export=_export_feedback, evaluate=_evaluate)
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
+    add_slack_commands(commands)
     add_config_commands(commands)
     add_completion_command(add, build_parser)
+    add_key_commands(commands)
     add("version", _version, "print the version")
     return parser
 

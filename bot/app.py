@@ -31,6 +31,7 @@ from bot.operation.service_manager import ServiceManager
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.resources import Resources, build_models, open_resources
+from bot.store.open_store import installations_beside
 from bot.tracing.setup import open_tracer
 from bot.wiring.platforms import build_platforms
 from bot.wiring.web import build_http_component, build_metrics_component, build_web
@@ -59,7 +60,15 @@ async def run(
         open_tracer(os.environ) as tracer,
         open_resources(settings, clock, monitoring.observer) as resources,
     ):
-        platforms = build_platforms(settings, resources.models, clock, resources.cluster)
+        installations = resources.store.installations()
+        platforms = build_platforms(
+            settings,
+            resources.models,
+            clock,
+            resources.cluster,
+            reader=installations,
+            store=installations,
+        )
         connector = _connector(settings, clock, source)
         web = (
             build_web(settings, resources, clock, sample=True, connector=connector)
@@ -68,7 +77,7 @@ async def run(
         )
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
-        monitoring.connect(core, resources, adapters, supervisor)
+        monitoring.connect(core, resources, adapters, supervisor, resources.cluster.load)
         for component in (*_components(core, adapters), *monitoring.components()):
             supervisor.add(component)
         if source is not None:
@@ -164,5 +173,10 @@ def doctor(settings: Settings) -> AsyncIterator[Finding]:
     """Check everything that the settings configure; see `bot.doctor`."""
     clock = SystemClock()
     config, _ = examine(settings)  # `check_all` reports the problems
-    platforms = build_platforms(settings, build_models(settings, config, clock), clock)
+    platforms = build_platforms(
+        settings,
+        build_models(settings, config, clock),
+        clock,
+        reader=installations_beside(settings),
+    )
     return check_all(settings, platforms.values(), clock)

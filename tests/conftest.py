@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,11 @@ from tests.support.store_kit import Place, PostgresPlace, check, opened
 
 # Before collection, in the controlling process and in every worker.
 os.environ.setdefault(SWITCH, "1")
+
+# Databases in memory: every commit flushes to disk, and tests end processes, never the machine.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4_000_000_000:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # A wall-clock deadline for an example fails only on a busy machine.
 settings.register_profile("threadline", deadline=None)
@@ -57,7 +63,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Where a store is to be opened: the test runs on both engines."""
+    """Where to open a store: the test runs on both engines."""
     if request.param == "sqlite":
         yield tmp_path / "store.db"
         return
@@ -84,6 +90,11 @@ def pytest_collection_finish() -> None:
     """Leave everything collected out of garbage collections."""
     gc.enable()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """The interpreter's end closes what tests left open, as without a freeze."""
+    gc.unfreeze()
 
 
 # ── the order of the tests ────────────────────────────────────────────────────────────────────

@@ -291,7 +291,9 @@ class DiscordAdapter:
                 proxies.check_route("Discord gateway", str(DiscordWebSocket.DEFAULT_GATEWAY)),
             ]
             try:
-                doctor = Doctor(token=self._token, make_client=self._client_for_checks)
+                doctor = Doctor(
+                    token=self._token, make_client=self._client_for_checks, shards=self._shards
+                )
                 return [*await doctor.findings(), *proxied]
             except CannotStart as error:
                 return [Finding("Discord", Verdict.FAILED, str(error)), *proxied]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import discord
+from discord.http import Route
 
 from adapters.discord.access import MAX_GUILDS
 from adapters.discord.errors import attempt
+from adapters.discord.session_starts import GatewayInfo, parse_gateway_info
 from bot.domain import texts
 from bot.domain.errors import PlatformError
 from bot.domain.health import Finding, Verdict
@@ -49,10 +52,15 @@ def invite_url(application: int) -> str:
 
 
 class Doctor:
-    """Checks one account; `make_client` returns a client that is not connected yet."""
+    """Checks one account; `make_client` returns a client that is not connected yet.
 
-    def __init__(self, *, token: str, make_client: Callable[[], discord.Client]) -> None:
-        self._token, self._make_client = token, make_client
+    `shards` is the number that the bot uses; None: as many as Discord recommends.
+    """
+
+    def __init__(
+        self, *, token: str, make_client: Callable[[], discord.Client], shards: int | None = 1
+    ) -> None:
+        self._token, self._make_client, self._shards = token, make_client, shards
 
     async def findings(self) -> Sequence[Finding]:
         """The results of all checks; raises no PlatformError."""
@@ -67,8 +75,14 @@ class Doctor:
             found += _public(client)
             found += await self._run("Discord guilds", client, _guilds)
             found += await self._run("Discord commands", client, _commands)
+            found += await self._run("Discord sessions", client, self._sessions)
             found.append(_members_intent(client))
             return found
+
+    async def _sessions(self, client: discord.Client) -> Iterable[Finding]:
+        """Checks the number of shards, and how many sessions may begin today."""
+        raw: Any = await attempt(client.http.request(Route("GET", "/gateway/bot")))
+        return sessions_findings(parse_gateway_info(raw, 0.0), self._shards)
 
     async def _run(
         self,
@@ -148,6 +162,28 @@ async def _commands(client: discord.Client) -> Iterable[Finding]:
     names = ", ".join(f"/{name}" for name in missing)
     advice = "start the bot once: it registers them when it starts"
     return [Finding("Discord commands", Verdict.WARNING, f"not registered: {names}", advice)]
+
+
+def sessions_findings(info: GatewayInfo, shards: int | None) -> list[Finding]:
+    """What Discord says about sessions, for a bot with this many shards (None: as recommended)."""
+    left = f"{info.remaining} of {info.total} sessions left today"
+    if info.is_used_up:
+        hours = math.ceil(info.reset_after / 3600)
+        advice = (
+            f"new connections wait up to {hours} h, because Discord resets the token of a bot that "
+            "uses up all; find out in the log why it connects so often"
+        )
+        return [_failed("Discord sessions", left, advice)]
+    found = [_ok("Discord sessions", left)]
+    count = info.shards if shards is None else shards
+    said = f"{count} (Discord recommends {info.shards})"
+    if count < info.shards:
+        found.append(
+            Finding("Discord shards", Verdict.WARNING, said, "set DISCORD_SHARDS=auto or more")
+        )
+    elif count > 1:
+        found.append(_ok("Discord shards", said))
+    return found
 
 
 def _ok(subject: str, detail: str) -> Finding:

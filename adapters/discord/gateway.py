@@ -15,6 +15,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import aiohttp
@@ -36,7 +37,7 @@ log = structlog.stdlib.get_logger(__name__)
 DEFAULT_HEARTBEAT, MIN_HEARTBEAT, MAX_HEARTBEAT = 41_250, 50, 300_000
 RECONNECT_BACKOFF = Backoff(first=1.0, longest=30.0)
 CONNECT_SECONDS = 60.0
-# To connect and ask for a session: other shards of the bucket wait meanwhile.
+# To connect and ask for a session: other shards of the bucket wait.
 IDENTIFY_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 # After the first code Discord keeps the session for RESUME, after the second it does not.
@@ -66,6 +67,15 @@ class StreamBroken(Exception):
 
 class GatewaySocket(DiscordWebSocket):
     """discord.py's socket, tolerant of malformed envelopes."""
+
+    opening: ContextVar[list[GatewaySocket] | None] = ContextVar("opening", default=None)
+    """Where the sockets that a task opens are noted: discord.py closes none that it does not finish
+    to open."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if (opened := self.opening.get()) is not None:
+            opened.append(self)
 
     async def received_message(self, msg: Any, /) -> None:
         """Handle one frame; repair or drop what cannot be parsed."""
@@ -290,11 +300,22 @@ class GatewayConnection:
         """Connect, and resume the session or begin one when it is the shard's turn."""
         if self._next.get("resume"):
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await GatewaySocket.from_client(
-                    self._client, shard_id=self._shard, **self._next
-                )
+                return await self._open()
         async with self._starts.turn(self._shard), asyncio.timeout(IDENTIFY_SECONDS):
-            return await GatewaySocket.from_client(self._client, shard_id=self._shard)
+            return await self._open()
+
+    async def _open(self) -> GatewaySocket:
+        """Connect as `_next` says; leaves no socket open if that fails."""
+        opened: list[GatewaySocket] = []
+        before = GatewaySocket.opening.set(opened)
+        try:
+            return await GatewaySocket.from_client(self._client, shard_id=self._shard, **self._next)
+        except BaseException:
+            for socket in opened:
+                await self._close(socket, KEEP_SESSION)
+            raise
+        finally:
+            GatewaySocket.opening.reset(before)
 
     async def _close(self, socket: GatewaySocket, code: int) -> None:
         """Close the socket if it is open, which also stops its heartbeat."""

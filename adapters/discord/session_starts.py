@@ -1,8 +1,8 @@
 """When a shard may begin a session: Discord's pause between them, and its limit for a day.
 
 Invariant: two shards of one max_concurrency bucket never begin sessions within `IDENTIFY_SECONDS`,
-whichever process holds them, and the last tenth of a day's sessions is never used: whoever uses up
-all of them gets the bot's token reset.
+whichever process holds them, and the last tenth of a day's sessions is never used: Discord resets
+the token of a bot that uses up all of them.
 https://docs.discord.com/developers/events/gateway#session-start-limit-object
 """
 
@@ -30,8 +30,10 @@ MARGIN_SECONDS = 0.25  # for the different latencies of two connections
 KEPT_PART = 10
 """One in this many sessions of a day is kept."""
 FRESH_SECONDS = 30.0
-"""For how long an answer about the sessions left counts. In this time, the processes together begin
-at most six for each bucket."""
+"""For how long an answer about the sessions left counts, if it says that enough are left."""
+ENOUGH = 8
+"""Sessions left for each bucket that count as enough: all processes together begin at most seven
+in FRESH_SECONDS."""
 LOOK_AGAIN_SECONDS = 300.0
 
 
@@ -56,8 +58,13 @@ class GatewayInfo:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether only the kept sessions are left."""
-        return self.remaining <= self.kept
+        """Whether no session may begin."""
+        return self.free <= 0
+
+    @property
+    def free(self) -> int:
+        """How many sessions may begin; each other bucket may be beginning one at this moment."""
+        return self.remaining - self.kept - (self.max_concurrency - 1)
 
 
 def parse_gateway_info(data: Any, now: float) -> GatewayInfo:
@@ -81,7 +88,6 @@ class SessionStarts:
     def __init__(self, *, rest: RestApi, cluster: Cluster, application: int) -> None:
         self._rest, self._cluster, self._application = rest, cluster, application
         self._granted = 0  # since `info`
-        self._waiting = 0  # counted, and not granted yet
         self._holders: set[asyncio.Task[None]] = set()
         self.info = GatewayInfo()
         self.waits_until: float | None = None  # Unix time, while the day's sessions are used up
@@ -102,69 +108,73 @@ class SessionStarts:
 
         Raises StoreUnavailable if the processes cannot agree now.
         """
-        await self._wait_for_sessions(shard)
-        self._waiting += 1
+        while not await self._may_begin():
+            await self._wait_for_sessions(shard)
         granted, done = asyncio.Event(), asyncio.Event()
         holder = asyncio.create_task(self._hold(shard, granted, done), name=f"identify {shard}")
         self._holders.add(holder)
         holder.add_done_callback(self._forget)
         waiting = asyncio.create_task(granted.wait())
         try:
-            try:
-                await asyncio.wait({holder, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                self._waiting -= 1
-                waiting.cancel()
+            await asyncio.wait({holder, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if holder.done():
                 holder.result()  # raises
             self._granted += 1
             yield
         finally:
+            waiting.cancel()
             if granted.is_set():
                 done.set()  # the holder keeps the bucket for the pause
             else:
                 holder.cancel()
 
     async def _hold(self, shard: int, granted: asyncio.Event, done: asyncio.Event) -> None:
+        """Hold the shard's bucket until `done`, and for the pause after it."""
         bucket = shard % self.info.max_concurrency
-        async with self._cluster.exclusively(f"discord/identify/{self._application}/{bucket}"):
-            granted.set()
-            await done.wait()
-            await self._rest.clock.sleep(IDENTIFY_SECONDS + MARGIN_SECONDS)
+        name = f"discord/identify/{self._application}/{bucket}"
+        while not granted.is_set():
+            async with self._cluster.exclusively(name):
+                if await self._may_begin():  # others may have begun some since
+                    granted.set()
+                    await done.wait()
+                    await self._rest.clock.sleep(IDENTIFY_SECONDS + MARGIN_SECONDS)
+            if not granted.is_set():
+                await self._wait_for_sessions(shard)
 
     def _forget(self, holder: asyncio.Task[None]) -> None:
         self._holders.discard(holder)
         if not holder.cancelled() and (error := holder.exception()) is not None:
             log.debug("a session start was not coordinated", error=repr(error))
 
-    async def _wait_for_sessions(self, shard: int) -> None:
-        """Return once more than the kept sessions are left; if Discord does not say, at once."""
-        while True:
-            if self._rest.clock.monotonic() - self.info.at >= FRESH_SECONDS or self.waits_until:
-                await self._refresh()
-            left = self.info.remaining - self._granted - self._waiting
-            if left > self.info.kept:
-                self.waits_until = None
-                return
-            now = self._rest.clock
-            until = now.time() + self.info.reset_after - (now.monotonic() - self.info.at)
-            if self.waits_until is None:
-                log.error(
-                    "too many connections to Discord today: shards wait, because Discord would "
-                    "reset the token; find out why the bot connects so often",
-                    shard=shard,
-                    left=left,
-                    of=self.info.total,
-                    hours=round(max(0.0, until - now.time()) / 3600, 1),
-                )
-            self.waits_until = until
-            await now.sleep(min(max(1.0, until - now.time()), LOOK_AGAIN_SECONDS))
+    async def _may_begin(self) -> bool:
+        """Whether more than the kept sessions are left; also if Discord does not say."""
+        age = self._rest.clock.monotonic() - self.info.at
+        enough = ENOUGH * self.info.max_concurrency
+        if age >= FRESH_SECONDS or self.info.free - self._granted <= enough:
+            try:
+                await self.read()
+            except PlatformError as error:
+                log.warning("Discord does not say how many sessions are left", error=str(error))
+        if self.info.free - self._granted <= 0:
+            return False
+        self.waits_until = None
+        return True
 
-    async def _refresh(self) -> None:
-        try:
-            await self.read()
-        except PlatformError as error:
-            log.warning("Discord does not say how many sessions are left", error=str(error))
+    async def _wait_for_sessions(self, shard: int) -> None:
+        """Pause before Discord is asked again, at the latest until the limit is reset."""
+        clock = self._rest.clock
+        left = max(1.0, self.info.reset_after - (clock.monotonic() - self.info.at))
+        if self.waits_until is None:
+            log.error(
+                "too many connections to Discord today: shards wait, because Discord would reset "
+                "the token; find out why the bot connects so often",
+                shard=shard,
+                left=self.info.remaining - self._granted,
+                of=self.info.total,
+                hours=round(left / 3600, 1),
+            )
+        self.waits_until = clock.time() + left
+        await clock.sleep(min(left, LOOK_AGAIN_SECONDS))
 
     async def aclose(self) -> None:
         """Give back what is held."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -13,7 +13,7 @@ from bot.catchup.watermark_saver import WatermarkSaver
 
 log = structlog.stdlib.get_logger(__name__)
 
-SAVE_SECONDS = 5.0
+SAVE_SECONDS = 0.75
 """How long a shard that moves may wait for its watermarks: they only save reads."""
 
 
@@ -39,17 +39,17 @@ class ShardBackfills:
         if found := self._backfills.get(shard):
             await found.start_session()
 
-    async def released(self, shard: int) -> None:
-        """Store the shard's watermarks, and forget them: another process moves them from now on."""
-        found = self._backfills.pop(shard, None)
-        if found is not None:
-            await found.aclose()
+    async def release(self, shards: Sequence[int]) -> None:
+        """Store the shards' watermarks, and forget them: other processes move them from now on."""
+        for shard in shards:
+            if found := self._backfills.pop(shard, None):
+                await found.aclose()
         try:
             async with asyncio.timeout(SAVE_SECONDS):
                 await self._saver.save()
         except TimeoutError:
-            log.warning("a shard's watermarks could not be stored in time", shard=shard)
-        self._saver.tracker.forget(lambda workspace: self._rest.shard_of(workspace) == shard)
+            log.warning("the watermarks of shards could not be stored in time", shards=shards)
+        self._saver.tracker.forget(lambda workspace: self._rest.shard_of(workspace) in shards)
 
     async def aclose(self) -> None:
         """Stop all reads."""

@@ -1,4 +1,4 @@
-"""The shards of the bot that this process serves, each with its own connection.
+"""The shards of the bot that this process serves, with a connection each.
 
 Invariant: one shard's trouble costs that shard only. `Shards.run` ends if no shard could be served:
 Discord refuses the token, an intent, or the number of shards.
@@ -7,7 +7,7 @@ Discord refuses the token, an intent, or the number of shards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -29,11 +29,13 @@ REFUSED = Backoff(first=60.0, longest=900.0)
 TOO_MANY_GUILDS = 4011
 """Documented close code: the bot needs more shards."""
 
-CLOSE_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+"""How long to wait for a connection's end. No event of it is read any more, so the shard may go to
+another process: with a lost lease it must within two seconds."""
 
 
 class ShardListener(Protocol):
-    """Who is told about the shards of this process."""
+    """Follows the shards of this process."""
 
     def shard_gained(self, shard: int) -> None:
         """The shard is this process's from now on; its connection begins."""
@@ -43,8 +45,8 @@ class ShardListener(Protocol):
         """The shard's connection has ended; another one follows."""
         ...
 
-    async def shard_released(self, shard: int) -> None:
-        """The shard's connection is closed, and another process may serve it after this returns."""
+    async def shards_released(self, shards: Sequence[int]) -> None:
+        """Their connections are closed, and other processes may serve them after this returns."""
         ...
 
 
@@ -91,7 +93,7 @@ class Shards:
         group = f"discord/{self.client.application_id}/{self.count}"
         names = [str(shard) for shard in range(self.count)]
         try:
-            async with self.cluster.share(group, names, self._changed):
+            async with self.cluster.share(group, names, self._serve_exactly):
                 await entered()
                 await self._ended
         finally:
@@ -104,7 +106,7 @@ class Shards:
             self._ended.set_result(None)
 
     # ── which shards ──────────────────────────────────────────────────────────────────────────
-    async def _changed(self, names: frozenset[str]) -> None:
+    async def _serve_exactly(self, names: frozenset[str]) -> None:
         """Serve exactly these shards; returns when all others are closed."""
         wanted = {int(name) for name in names}
         given_up = self.held.keys() - wanted
@@ -133,8 +135,8 @@ class Shards:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
-        for shard, _ in closing:
-            await self.listener.shard_released(shard)
+        if closing:
+            await self.listener.shards_released([shard for shard, _ in closing])
 
     # ── one shard ─────────────────────────────────────────────────────────────────────────────
     async def _run(self, shard: int, entry: Shard) -> None:

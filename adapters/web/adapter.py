@@ -22,7 +22,9 @@ from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
+from bot.common.local_cluster import LocalCluster
 from bot.domain.attachments import Download, Omission
+from bot.domain.cluster import Signal, SignalKind
 from bot.domain.conversations import Author, ConversationKey, Role
 from bot.domain.errors import AttachmentError
 from bot.domain.health import Finding, Health
@@ -31,6 +33,7 @@ from bot.domain.money import USD
 from bot.domain.turns import Claim
 from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster
 from bot.ports.connecting import ModelConnector
 from bot.ports.context import ContextReporter
 from bot.ports.inbox import Inbox
@@ -48,8 +51,9 @@ class WebAdapter:
     `opening` starts each thread of the page; `most_streams` is a limit per user. Without `uploads`
     messages have no files. `reporter` describes what the model will get of a conversation, `usage`
     what people used, and `assigned` the model that the rules give a place. `privacy` erases,
-    exports and audits. Without `feedback`, answers cannot be rated. `sample`: a new installation
-    shows a thread from the start. `connector` lets the owner connect a model.
+    exports and audits. Without `feedback`, answers cannot be rated. `cluster` are the processes
+    that serve the same users. `sample`: a new installation shows a thread from the start.
+    `connector` lets the owner connect a model.
     """
 
     def __init__(
@@ -69,9 +73,12 @@ class WebAdapter:
         usage: UsageReporter | None = None,
         privacy: PrivacyRoutes | None = None,
         feedback: FeedbackPorts | None = None,
+        cluster: Cluster | None = None,
         sample: bool = False,
         connector: ModelConnector | None = None,
     ) -> None:
+        self._cluster = cluster or LocalCluster()
+        self._cluster.listen(SignalKind.LIVE, self._on_live)
         self._sample = sample and not access.needs_token
         placed = PlacedModels(models, assigned)
         self._clock, self._hub = clock, Hub()
@@ -162,9 +169,24 @@ class WebAdapter:
             hub=self._hub,
             live=live,
             rate_limiter=self._rate_limiter,
-            on_state=self._events.push_reply,
+            on_state=self._tell_state,
             on_text=self._events.push_live_reply,
         )
+
+    async def _tell_state(self, live: LiveReply) -> None:
+        """A reply has begun or ended: tell the pages here, and those at other processes."""
+        await self._events.push_reply(live)
+        signal = Signal(SignalKind.LIVE, live.conversation, live.turn, reason=live.user)
+        self._cluster.send(signal)
+
+    async def _on_live(self, signal: Signal) -> None:
+        """A reply at another process has begun or ended; without a turn, some may have."""
+        if signal.turn:
+            self._hub.wake(signal.turn)
+            self._hub.refresh(signal.reason)
+        else:
+            self._hub.wake_all()
+            self._hub.refresh_all()
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Empty: the web has no messages from before the conversation."""

@@ -7,6 +7,7 @@ disconnects cancels nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -39,6 +40,10 @@ API_CHANNEL = "api"
 
 ANSWER_SECONDS = 10.0
 """Seconds to wait for a command's reply: it depends on the database, never on a model."""
+
+ELSEWHERE_SECONDS = 2.0
+"""Seconds after which the end of a reply is looked for that another process writes: the signal of
+it may be lost."""
 
 
 def user_scope(user: str, channel: str | None = None) -> RecordScope:
@@ -224,7 +229,7 @@ class ChatService:
                     return
                 if self.hub.closing:  # after the look at the reply, which may just have ended
                     return
-                await woken.wait()
+                await self._wait(turn, woken)
 
     async def outcome(self, turn: int) -> ReplyRecord:
         """The concluded reply. Raises HTTPException 404 if it was deleted, 503 while stopping."""
@@ -236,6 +241,13 @@ class ChatService:
                     return reply
                 if self.hub.closing:  # after the look at the reply, which may just have ended
                     raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
+                await self._wait(turn, woken)
+
+    async def _wait(self, turn: int, woken: asyncio.Event) -> None:
+        """Wait for a change; a reply that another process writes may change without a word."""
+        elsewhere = self.hub.live(turn) is None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ELSEWHERE_SECONDS if elsewhere else None):
                 await woken.wait()
 
     async def _find_concluded(self, turn: int) -> ReplyRecord | None:

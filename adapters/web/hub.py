@@ -204,6 +204,11 @@ class Hub:
         """The user's feed of events."""
         return self._feeds[user]
 
+    def refresh(self, user: str) -> None:
+        """As `refresh_all`, for one user's pages."""
+        if user in self._feeds:
+            self._feeds[user].push("refresh", dict, key="refresh")
+
     def refresh_all(self) -> None:
         """Make every open page read its threads and its session again."""
         for feed in self._feeds.values():

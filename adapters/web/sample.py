@@ -14,6 +14,7 @@ from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
 from bot.domain import http_texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import Address
 from bot.domain.records import ConversationRecord, NewConversation, thread_id
 
 log = structlog.stdlib.get_logger(__name__)
@@ -35,7 +36,10 @@ async def open_sample(chat: ChatService) -> None:
         if record.conversation.id != FIRST_CONVERSATION:
             await chat.library.delete(record.uid, scope)
             return
-        await chat.ask(record, LOCAL_USER, http_texts.SAMPLE_QUESTION)
+        question = chat.incoming(
+            record, LOCAL_USER, http_texts.SAMPLE_QUESTION, str(_CLIENT_ID), Address.REQUEST
+        )
+        await chat.require_inbox().receive(question)  # once, however many processes start
     except StoreUnavailable:
         log.warning("no sample thread: the database is not available")
 

@@ -130,13 +130,16 @@ def _check(settings: Settings, platform: str) -> list[Finding]:
     from bot.common.clock import SystemClock
     from bot.config.models import examine
     from bot.resources import build_models
+    from bot.store.open_store import installations_beside
     from bot.wiring.platforms import build_platforms
 
     async def check() -> Sequence[Finding]:
         clock = SystemClock()
         models = build_models(settings, examine(settings)[0], clock)
         async with asyncio.timeout(CHECK_SECONDS):
-            return await build_platforms(settings, models, clock)[platform].check()
+            reader = installations_beside(settings)
+            adapters = build_platforms(settings, models, clock, reader=reader)
+            return await adapters[platform].check()
 
     say("Checking …")
     try:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bot.domain.cluster import Signal, SignalKind
+from bot.domain.operation import ClusterLoad
 from bot.domain.turns import Fence
 from bot.ports.cluster import LeaseWatcher
 
@@ -39,16 +40,20 @@ class LocalCluster:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> Unlimited:
-        """Nobody takes a turn over."""
+        """No other process takes a turn over."""
         del fence, watcher, since
         return UNLIMITED
+
+    def load(self) -> ClusterLoad:
+        """One process, which holds no leases."""
+        return ClusterLoad()
 
     def now(self) -> float:
         """Monotonic seconds."""
         return time.monotonic()
 
     def send(self, signal: Signal) -> None:
-        """Nobody else is there."""
+        """There is no one else."""
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signal ever comes."""

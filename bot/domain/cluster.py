@@ -26,14 +26,14 @@ class SignalKind(StrEnum):
     SHARE = "share"
     """Names were freed, or a process wants some: balance again. The cluster's own."""
     LIVE = "live"
-    """The text of a reply that people watch on the page has changed."""
+    """A reply that people watch on the page, `reason` is whose, has begun or ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A hint to the other processes. The database has the facts, so a lost signal delays only.
 
-    `place` is a conversation's key, or that of a place, as text: see `text_of`. `reason` is an
+    `place` is the key of a conversation or a place, as text: see `text_of`. `reason` is an
     outcome's value. A signal without any of them asks to look at everything.
     """
 

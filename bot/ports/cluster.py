@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from bot.domain.cluster import Look, Signal, SignalKind
+from bot.domain.operation import ClusterLoad
 from bot.domain.turns import Fence, Outcome
 
 LEASE_SECONDS = 10.0
@@ -27,8 +28,8 @@ class TurnLease(Protocol):
         ...
 
     async def wait(self) -> None:
-        """Return as soon as a request may be sent: usually at once, and after the next renewal if
-        the database cannot be reached. Raises LostOwnership if the lease is lost."""
+        """Return when a request may be sent: immediately, or after the next renewal if the database
+        cannot be reached. Raises LostOwnership if the lease is lost."""
         ...
 
     def release(self) -> None:
@@ -70,6 +71,10 @@ class Cluster(Protocol):
     def is_steady(self) -> bool:
         """Whether another process's lease that is over means its death. After an outage of the
         database it does not: the others need time to come back."""
+        ...
+
+    def load(self) -> ClusterLoad:
+        """What this process holds, for the operator."""
         ...
 
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> TurnLease:

@@ -26,7 +26,7 @@ class Locker(Protocol):
     """Takes the locks of one transaction. Each waits until no other transaction has the lock."""
 
     def everything(self) -> None:
-        """Run alone. Every other method lets transitions with other locks run meanwhile."""
+        """Run alone. Every other method lets transitions with other locks run, too."""
         ...
 
     def names(self, *names: str) -> None:

@@ -11,14 +11,26 @@ from bot.common.local_cluster import LocalCluster
 from bot.config.settings import AUTO_SHARDS, Settings, SlackMode
 from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster
+from bot.ports.installations import InstallationReader, InstallationStore
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
+from bot.wiring.slack import build_distribution
 
 
 def build_platforms(
-    settings: Settings, models: ModelCatalog, clock: Clock, cluster: Cluster | None = None
+    settings: Settings,
+    models: ModelCatalog,
+    clock: Clock,
+    cluster: Cluster | None = None,
+    *,
+    reader: InstallationReader,
+    store: InstallationStore | None = None,
 ) -> dict[str, Adapter]:
-    """The adapter of every platform whose token is set; `cluster` are the bot's processes."""
+    """The adapter of every platform that is configured; `cluster` are the bot's processes.
+
+    `reader` and `store` have the workspaces that installed an app; without `store`, they can only
+    be checked.
+    """
     adapters: dict[str, Adapter] = {}
     cluster = cluster or LocalCluster()
     if settings.discord_token is not None:
@@ -33,14 +45,15 @@ def build_platforms(
             file_from_messages=settings.file_from_messages,
             guilds=settings.discord_servers,
             cluster=cluster,
-            shards=_shards(settings, cluster),
+            shards=_shards(settings),
         )
-    if settings.slack_bot_token is not None:
+    if settings.has_slack:
         from adapters.slack.adapter import SlackAdapter
 
         socket = settings.slack_mode is SlackMode.SOCKET
         adapters["slack"] = SlackAdapter(
-            bot_token=settings.slack_bot_token.get_secret_value(),
+            bot_token=_secret(settings.slack_bot_token) or "",
+            distribution=build_distribution(settings, reader, store, cluster),
             app_token=_secret(settings.slack_app_token) if socket else None,
             signing_secret=None if socket else _secret(settings.slack_signing_secret),
             api_url=settings.slack_api_url,
@@ -61,13 +74,13 @@ def slack_app_link(settings: Settings) -> str:
     return new_app_link("socket", prefix=settings.slack_command_prefix)
 
 
-def _shards(settings: Settings, cluster: Cluster) -> int | None:
+def _shards(settings: Settings) -> int | None:
     """How many shards Discord's events come in; None for as many as Discord recommends."""
     if settings.discord_shards == AUTO_SHARDS:
         return None
     if settings.discord_shards:
         return int(settings.discord_shards)
-    return 1 if isinstance(cluster, LocalCluster) else None
+    return None if settings.uses_postgres else 1
 
 
 def _secret(value: SecretStr | None) -> str | None:

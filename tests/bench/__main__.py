@@ -25,6 +25,7 @@ BENCHES = (
     "extraction",
     "latency",
     "processes",
+    "store",
     "streaming_cost",
     "api_streams",
     "bare_client",

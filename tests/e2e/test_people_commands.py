@@ -46,7 +46,7 @@ async def test_a_person_sees_what_they_used_and_is_forgotten_by_a_button(
 
 def files_with(folder: Path, mark: str) -> list[Path]:
     """The files of the database whose bytes contain the mark."""
-    files = folder.glob("threadline.db*")
+    files = [file for file in folder.glob("threadline.db*") if file.is_file()]  # and no socket
     return [file for file in files if mark.encode() in file.read_bytes()]
 
 

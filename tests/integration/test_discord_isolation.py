@@ -524,6 +524,7 @@ OF_THE_WHOLE_BOT = frozenset(
     {
         "GET /users/@me",
         "GET /oauth2/applications/@me",
+        "GET /gateway/bot",
         "GET /applications/{app}/commands",
         "PUT /applications/{app}/commands",
         "POST /interactions/{id}/{token}/callback",

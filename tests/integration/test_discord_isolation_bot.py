@@ -53,6 +53,7 @@ from tests.support.isolation_kit import (
 AT_THE_START = {
     "GET /users/@me": r"/users/@me",
     "GET /oauth2/applications/@me": r"/oauth2/applications/@me",
+    "GET /gateway/bot": r"/gateway/bot",
     "GET /applications/{app}/commands": r"/applications/\d+/commands",
     "PUT /applications/{app}/commands": r"/applications/\d+/commands",
 }

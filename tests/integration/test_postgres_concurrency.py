@@ -1,6 +1,6 @@
 """Several processes on one PostgreSQL database: what SQLite's single writer gives stays true.
 
-Each store here has connections of its own, as a process has.
+Each store here has separate connections, as a process has.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Proxied:
 
 
 @pytest.fixture
-async def proxied(server: PostgresServer, database: str) -> AsyncIterator[Proxied]:
+async def behind_proxy(server: PostgresServer, database: str) -> AsyncIterator[Proxied]:
     async with (
         running_proxy(server.port) as proxy,
         open_at(f"postgresql://threadline@127.0.0.1:{proxy.port}/{database}") as store,
@@ -82,29 +82,29 @@ async def proxied(server: PostgresServer, database: str) -> AsyncIterator[Proxie
 
 
 # ── connections ───────────────────────────────────────────────────────────────────────────────
-async def test_connections_that_were_cut_while_idle_are_replaced(proxied: Proxied) -> None:
-    await proxied.store.accept(said(1))
-    proxied.proxy.cut_all()
-    assert (await proxied.store.accept(said(2))).receipt is Receipt.QUESTION
-    assert await proxied.store.find(key()) is not None
+async def test_connections_that_were_cut_while_idle_are_replaced(behind_proxy: Proxied) -> None:
+    await behind_proxy.store.accept(said(1))
+    behind_proxy.proxy.cut_all()
+    assert (await behind_proxy.store.accept(said(2))).receipt is Receipt.QUESTION
+    assert await behind_proxy.store.find(key()) is not None
 
 
-async def test_a_transaction_that_lost_its_connection_runs_again(proxied: Proxied) -> None:
-    proxied.proxy.cut_after = b"INSERT INTO messages"
-    accepted = await proxied.store.accept(said(1))
+async def test_a_transaction_that_lost_its_connection_runs_again(behind_proxy: Proxied) -> None:
+    behind_proxy.proxy.cut_after = b"INSERT INTO messages"
+    accepted = await behind_proxy.store.accept(said(1))
     assert accepted.receipt is Receipt.QUESTION
-    assert proxied.proxy.cuts == 1
-    assert len((await claim_next(proxied.store, accepted.conversation)).questions) == 1
+    assert behind_proxy.proxy.cuts == 1
+    assert len((await claim_next(behind_proxy.store, accepted.conversation)).questions) == 1
 
 
-async def test_a_commit_without_an_answer_is_looked_up(proxied: Proxied) -> None:
+async def test_a_commit_without_an_answer_is_looked_up(behind_proxy: Proxied) -> None:
     """The server executed it: the caller gets the result, not an error, and nothing twice."""
-    accepted = await proxied.store.accept(said(1))
-    claim = await claim_next(proxied.store, accepted.conversation)
-    proxied.proxy.cut_after = b"COMMIT"
-    await proxied.store.record_intent(claim.fence, 0)
-    assert proxied.proxy.cuts == 1
-    assert (await claim_next(proxied.store, 1)).fence.attempt == 2
+    accepted = await behind_proxy.store.accept(said(1))
+    claim = await claim_next(behind_proxy.store, accepted.conversation)
+    behind_proxy.proxy.cut_after = b"COMMIT"
+    await behind_proxy.store.record_intent(claim.fence, 0)
+    assert behind_proxy.proxy.cuts == 1
+    assert (await claim_next(behind_proxy.store, 1)).fence.attempt == 2
 
 
 async def test_a_database_that_cannot_be_reached_is_reported_without_the_password() -> None:
@@ -128,6 +128,22 @@ async def test_another_of_several_hosts_is_used(server: PostgresServer, database
     url = f"postgresql://threadline@127.0.0.1:1,127.0.0.1:{server.port}/{database}"
     async with open_at(url) as store:
         assert (await store.accept(said(1))).receipt is Receipt.QUESTION
+
+
+async def test_nothing_depends_on_a_session(server: PostgresServer, database: str) -> None:
+    """As behind PgBouncer in transaction mode: no prepared statement, setting or lock stays."""
+    target = Server.parse(server.url(database), prepares=False)
+    async with PostgresStore.open(target, clock=SystemClock(), connections=3) as store:
+        for number in range(8):
+            await store.accept(said(number))
+            await answer_next(store, 1)
+        left = await store._read(
+            lambda db: db.execute(
+                "SELECT (SELECT count(*) FROM pg_prepared_statements) AS prepared,"
+                " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') AS locks"
+            ).fetchone()
+        )
+        assert (left["prepared"], left["locks"]) == (0, 0)
 
 
 # ── limits in time ────────────────────────────────────────────────────────────────────────────
@@ -277,8 +293,7 @@ def test_processes_that_migrate_at_the_same_time_do_it_once(server: PostgresServ
     names = list(status(target).applied)
     assert names
     assert status(target).pending == ()
-    assert sorted(applied, key=len)[:3] == [[], [], []]
-    assert sorted(applied, key=len)[3] == names
+    assert sorted(each for names_of_one in applied for each in names_of_one) == names
     server.drop(name)
 
 

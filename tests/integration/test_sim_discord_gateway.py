@@ -151,6 +151,49 @@ async def test_identify_can_require_a_pause(bot: RawBot, sim: LocalDiscord) -> N
     assert (limit["total"], limit["remaining"], limit["max_concurrency"]) == (1000, 998, 2)
 
 
+async def test_the_gateway_tells_the_shards_and_refuses_wrong_ones(
+    bot: RawBot, sim: LocalDiscord
+) -> None:
+    """The recommended number; 4010 unless it is a multiple; 4011 for too many guilds."""
+    await sim.set_gateway(recommended=4, multiple_of=2, max_guilds=0)
+    assert (await bot.request("GET", "/gateway/bot")).body["shards"] == 4
+    number = (GUILD >> 22) % 4
+    for shard, code in (([0, 3], 4010), ([number, 4], 4011)):
+        gateway = await bot.connect()
+        await gateway.identify(shard=shard)
+        assert await gateway.close_code() == code
+    empty = await bot.connect()
+    await empty.identify(shard=[3 if number != 3 else 2, 4])
+    await empty.until("READY")
+
+
+async def test_a_shard_can_be_refused_or_left_without_an_answer(
+    bot: RawBot, sim: LocalDiscord
+) -> None:
+    await sim.refuse_shard(1, 4014)
+    gateway = await bot.connect()
+    await gateway.identify(shard=[1, 2])
+    assert await gateway.close_code() == 4014
+    await sim.refuse_shard(1, 0)
+    silent = await bot.connect()
+    await silent.identify(shard=[1, 2])
+    assert await silent.events() == []
+    other = await bot.connect()
+    await other.identify(shard=[0, 2])
+    await other.until("READY")
+    assert await sim.disconnect(4000, shard=0) == 1
+
+
+async def test_one_session_too_many_resets_the_token(bot: RawBot, sim: LocalDiscord) -> None:
+    """All sessions end, and nothing is accepted any more."""
+    await sim.set_gateway(total=1)
+    first = await bot.connect_and_identify()
+    second = await bot.connect()
+    await second.identify()
+    assert [await first.close_code(), await second.close_code()] == [4004, 4004]
+    assert (await bot.request("GET", "/users/@me")).status == 401
+
+
 # ── sessions ──────────────────────────────────────────────────────────────────────────────────
 async def test_resume_replays_exactly_what_was_missed(bot: RawBot, sim: LocalDiscord) -> None:
     """Events during the disconnection arrive once, in order, then RESUMED."""

@@ -128,7 +128,7 @@ async def test_a_refused_app_token_is_retried_once_a_minute(sim: SlackSim) -> No
             clock.jump(1.0)
             return "SLACK_APP_TOKEN" in adapter.health().details.get("trouble", "")
 
-        await sim.until(is_shown)
+        await sim.until(is_shown, pause=0.02)
         assert len(await sim.requests("connections.open")) - asked <= 4
         await sim.call("clear")
         clock.jump(61.0)

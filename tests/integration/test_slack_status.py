@@ -137,7 +137,7 @@ async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: 
             clock.jump(1.0)
             return not await processing(sim)
 
-        await sim.until(is_cleared, 60.0)
+        await sim.until(is_cleared, 60.0, pause=0.02)
 
 
 async def test_the_sweep_ends_if_the_app_is_no_agent(sim: SlackSim, clock: JumpClock) -> None:
@@ -156,7 +156,7 @@ async def test_the_sweep_ends_if_the_app_is_no_agent(sim: SlackSim, clock: JumpC
             clock.jump(1.0)
             return len(await sim.requests(SESSIONS)) >= MAX_REFUSALS
 
-        await sim.until(enough, 60.0)
+        await sim.until(enough, 60.0, pause=0.02)
         for _ in range(20):
             clock.jump(1.0)
             await asyncio.sleep(0.01)

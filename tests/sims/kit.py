@@ -440,15 +440,16 @@ class SimProcess:
             entries = (await response.json())["result"]
         return [entry for entry in entries if match in f"{entry['method']} {entry['path']}"]
 
-    async def until(self, check: Any, seconds: float = 60.0) -> Any:
+    async def until(self, check: Any, seconds: float = 60.0, *, pause: float | None = None) -> Any:
         """Await `check()` until its result is true; returns the result. Raises AssertionError.
 
-        Polls, because conditions in another process cannot be awaited.
+        Polls, because conditions in another process cannot be awaited. `pause` is for checks that
+        advance a clock: the seconds between two of them, always.
         """
         began = time.monotonic()
         while not (result := await check()):
             assert time.monotonic() < began + seconds, f"not within {seconds} s: {check}"
-            await asyncio.sleep(pause_since(began))
+            await asyncio.sleep(pause_since(began) if pause is None else pause)
         return result
 
 

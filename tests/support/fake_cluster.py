@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bot.common.local_cluster import UNLIMITED, Unlimited
 from bot.domain.cluster import Signal, SignalKind
+from bot.domain.operation import ClusterLoad
 from bot.domain.turns import Fence
 from bot.ports.cluster import LeaseWatcher
 
@@ -80,6 +81,9 @@ class FakeCluster:
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> Unlimited:
         """No turn is ever lost."""
         return UNLIMITED
+
+    def load(self) -> ClusterLoad:
+        return ClusterLoad(self.members)
 
     def now(self) -> float:
         return time.monotonic()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class PostgresProxy:
-    """Passes everything on, until it is told to cut."""
+    """Passes everything on, until a test cuts."""
 
     def __init__(self, port: int) -> None:
         self._server_port = port

@@ -2,7 +2,7 @@
 
 The first process that needs it starts a guardian (`python -m tests.support.postgres_server`), which
 starts the server and stops it once no process is connected to the guardian any more. So the server
-ends with the run, also when the run is killed. Each test gets a database of its own: a copy of one
+ends with the run, also when the run is killed. Each test gets a separate database: a copy of one
 that has the newest schema.
 
 Durability is off (fsync), except for `durable` servers, which a test starts for itself.
@@ -93,7 +93,7 @@ class PostgresServer:
         return self.url(name)
 
     def drop(self, name: str) -> None:
-        """Delete a database, whoever is connected."""
+        """Delete a database, even while there are connections to it."""
         self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def start(self, settings: Mapping[str, str] | None = None) -> None:
@@ -227,7 +227,11 @@ def join(meeting: Path) -> SharedServer:
                 return _connect(note)
         command = [sys.executable, "-m", "tests.support.postgres_server", str(note)]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        guardian = os.posix_spawn(sys.executable, command, environment, setsid=True)
+        quiet = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+        quiet += [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
+        guardian = os.posix_spawn(
+            sys.executable, command, environment, setsid=True, file_actions=quiet
+        )
         until = time.monotonic() + START_SECONDS
         note.unlink(missing_ok=True)
         while not note.exists():

@@ -14,8 +14,8 @@ import yaml
 from tests.support.ports import free_port
 from tests.support.promql import ALERTS
 
-EVERY = "200ms"
-"""Between scrapes, and between evaluations of alerts."""
+EVERY = "500ms"
+"""Between scrapes, and between evaluations of alerts; also the time limit of a scrape."""
 
 
 class Prometheus:

@@ -69,8 +69,9 @@ faster than it is shown needs no chat.appendStream."""
 END = "That is all."
 """The last sentence of a complete answer."""
 
-STEP = 1.0
-"""Seconds that the bot's clock advances with each check: few enough that no request times out."""
+STEP, STEP_PAUSE = 1.0, 0.02
+"""Seconds that the bot's clock advances with each check, few enough that no request times out; and
+the real seconds between two checks."""
 
 RETRY_LOOKUP = 5.0
 """Seconds between two questions to the directory."""
@@ -228,7 +229,7 @@ class IsolationRig:
             self.clock.jump(STEP)
             return self.scheduler.busy == 0
 
-        await self.sim.until(is_idle, PATIENCE)
+        await self.sim.until(is_idle, PATIENCE, pause=STEP_PAUSE)
 
     async def downloads_done(self) -> None:
         """Wait until every download has succeeded or has failed for good."""
@@ -237,7 +238,7 @@ class IsolationRig:
             self.clock.jump(STEP)
             return all(task.done() for task in self.downloads)
 
-        await self.sim.until(are_done, PATIENCE)
+        await self.sim.until(are_done, PATIENCE, pause=STEP_PAUSE)
         results = await asyncio.gather(*self.downloads, return_exceptions=True)
         assert [one for one in results if not isinstance(one, Download | AttachmentError)] == []
         files = [one.data for one in results if isinstance(one, Download)]
@@ -262,7 +263,7 @@ class IsolationRig:
             self.clock.jump(STEP)
             return all(task.done() for task in self.lookups)
 
-        await self.sim.until(are_done, PATIENCE)
+        await self.sim.until(are_done, PATIENCE, pause=STEP_PAUSE)
         await asyncio.gather(*self.lookups)
         self.lookups.clear()
 

@@ -45,10 +45,12 @@ def test_the_containers_health_check_asks_healthz(status: int, port: bool, code:
 
 def test_the_container_runs_as_a_user_on_a_pinned_version() -> None:
     lines = DOCKERFILE.splitlines()
-    assert lines.index("USER threadline") < next(
+    assert lines.index("USER 10001") < next(
         number for number, line in enumerate(lines) if line.startswith("ENTRYPOINT")
     )
-    assert re.search(r"^FROM python:\d+\.\d+\.\d+-\S+$", DOCKERFILE, re.MULTILINE)
+    stages = re.findall(r"^FROM (python:\d+\.\d+\.\d+-\S+)( AS build)?$", DOCKERFILE, re.MULTILINE)
+    assert len(stages) == 2 and len({image for image, _ in stages}) == 1
+    assert DOCKERFILE.count("--require-hashes --no-deps") == 1
 
 
 def test_the_unit_is_hardened() -> None:

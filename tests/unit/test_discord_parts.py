@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ import discord
 import pytest
 from discord.http import HTTPClient, Route
 
-from adapters.discord import errors, gateway, http, rest, state
+from adapters.discord import doctor, errors, gateway, http, rest, session_starts, state
 from adapters.discord.buttons import (
     CHOICE,
     MAX_CUSTOM_ID,
@@ -302,3 +303,24 @@ def test_the_id_in_a_response_is_valid_or_none() -> None:
     for odd in (None, "", "²", "9" * 40, -1, True, [], {}):
         assert rest.id_in({"id": odd}) is None
     assert [rest.id_in(odd) for odd in (None, [], "5")] == [None] * 3
+
+
+# ── session starts ────────────────────────────────────────────────────────────────────────────
+def test_the_gateways_info_is_read_whatever_it_contains() -> None:
+    limit = {"total": 2_000, "remaining": 7, "reset_after": 60_000, "max_concurrency": 16}
+    info = session_starts.parse_gateway_info({"shards": 9, "session_start_limit": limit}, 5.0)
+    assert info == session_starts.GatewayInfo(9, 2_000, 7, 60.0, 16, 5.0)
+    assert info.is_used_up and info.kept == 200
+    for odd in (None, [], {}, {"shards": "9", "session_start_limit": {"total": -1}}):
+        found = session_starts.parse_gateway_info(odd, 0.0)
+        assert (found.shards, found.remaining, found.max_concurrency) == (1, 1_000, 1)
+        assert not found.is_used_up
+
+
+def test_doctor_tells_of_shards_and_sessions() -> None:
+    info = session_starts.GatewayInfo(shards=4, total=1_000, remaining=900)
+    assert [f.verdict for f in doctor.sessions_findings(info, None)] == [Verdict.OK, Verdict.OK]
+    few = doctor.sessions_findings(info, 1)[1]
+    assert few.verdict is Verdict.WARNING and "DISCORD_SHARDS=auto" in few.advice
+    [used_up] = doctor.sessions_findings(replace(info, remaining=100, reset_after=7_000.0), None)
+    assert used_up.verdict is Verdict.FAILED and "2 h" in used_up.advice

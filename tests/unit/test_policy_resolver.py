@@ -151,7 +151,7 @@ def candidates(
     return found
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(config=CONFIGS, facts=PLACES, overrides=OVERRIDES)
 def test_the_most_specific_level_wins_then_commands_then_later_rules(
     config: PolicyConfig, facts: PlaceFacts, overrides: list[Override]

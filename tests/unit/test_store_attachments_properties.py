@@ -179,7 +179,7 @@ class Random:
             assert self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=40))
 def test_after_any_sequence_the_files_are_exactly_those_that_attachments_have(
     steps: list[Any],

@@ -247,7 +247,7 @@ def some(file: bool) -> list[IncomingAttachment]:
     return [IncomingAttachment(name="a.txt", data=b"alpha", identity="F1")] if file else []
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=50))
 def test_a_summary_covers_what_its_model_saw_and_windows_only_advance(steps: list[Any]) -> None:
     db = in_memory()

@@ -45,7 +45,7 @@ LINK = st.lists(
 
 
 @given(PARAMETERS)
-@settings(max_examples=1_000)
+@settings(max_examples=400)
 def test_headers_of_any_form_give_a_kind_and_a_harmless_name(value: str) -> None:
     kind = media_type_of({"content-type": value})
     assert kind == "" or (kind.isascii() and "/" in kind and kind.isprintable())
@@ -59,7 +59,7 @@ def test_headers_of_any_form_give_a_kind_and_a_harmless_name(value: str) -> None
 @given(LINK)
 @example("http://[::1%25eth0]/")
 @example("http://xn--a/")
-@settings(max_examples=2_000)
+@settings(max_examples=800)
 def test_links_of_any_form_are_plain_or_refused(link: str) -> None:
     try:
         target = parse_link(link)
@@ -75,7 +75,7 @@ def test_links_of_any_form_are_plain_or_refused(link: str) -> None:
 
 
 @given(LINK.map(lambda text: text.encode("utf-8").decode("latin-1")) | HEADER)
-@settings(max_examples=1_000)
+@settings(max_examples=400)
 def test_redirects_of_any_form_are_plain_or_refused(location: str) -> None:
     with suppress(AttachmentError):
         target = _redirect(parse_link("https://page.test/a/b"), location)
@@ -83,7 +83,7 @@ def test_redirects_of_any_form_are_plain_or_refused(location: str) -> None:
 
 
 @given(st.ip_addresses())
-@settings(max_examples=2_000)
+@settings(max_examples=800)
 def test_no_public_address_is_special(address: object) -> None:
     if is_public(address):  # type: ignore[arg-type]
         assert address.is_global  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ cannot be renewed in time is given up before it is free for others.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Names:
 
     def __init__(self, control: ControlConnection, process: str, now: Callable[[], float]) -> None:
         self.control, self.process, self.now = control, process, now
+        self.losses = 0
         self._renewed: dict[tuple[str, str], float] = {}
         self.told = asyncio.Event()
         """Set when names were freed by another process, or were lost; replaced then."""
@@ -51,8 +53,12 @@ class Names:
         renewed = (at for (k, _), at in self._renewed.items() if k == kind)
         return min(renewed, default=self.now()) + LEASE_SECONDS - GIVE_UP_SECONDS - self.now()
 
+    def counts(self) -> dict[str, int]:
+        """How many names of each kind are held."""
+        return dict(Counter(kind for kind, _ in self._renewed))
+
     def tell(self) -> None:
-        """Look again, whoever waits."""
+        """Wake all that wait for names."""
         told, self.told = self.told, asyncio.Event()
         told.set()
 
@@ -95,6 +101,7 @@ class Names:
             if key in renewed and key in self._renewed:
                 self._renewed[key] = since
             elif key not in renewed and self._renewed.pop(key, None) is not None:
+                self.losses += 1
                 log.warning("a name is lost", kind=key[0], name=key[1])
                 self.tell()
 

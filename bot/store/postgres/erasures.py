@@ -1,4 +1,4 @@
-"""The list of erasures in a schema of its own, which a restored backup does not take back.
+"""The list of erasures in a separate schema, which a restored backup does not take back.
 
 Invariants: an erasure is in the list before it changes the database; the list has digests and no
 names; a message that is older than its author's erasure is not stored, by whichever process.

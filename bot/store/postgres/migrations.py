@@ -1,7 +1,7 @@
 """Applies the schema's migrations to PostgreSQL: the same numbers as SQLite's, from 0013 on.
 
 Invariant: a migration and its row in the ledger are one transaction, and only one process migrates
-at a time. Processes of the previous release may run meanwhile: see docs/postgresql.md.
+at a time. Processes of the previous release may still run: see docs/postgresql.md.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class PostgresStore(SqlStore):
         StoreError if that file cannot be used.
         """
         await asyncio.to_thread(migrate, server)
-        connected = cls._connected(
+        connected = cls._connect(
             server, clock, connections, erasure_list, limits, observer, process
         )
         async with connected as store, store._running():
@@ -79,13 +79,13 @@ class PostgresStore(SqlStore):
     ) -> AsyncIterator[Self]:
         """As `open`, for a command that runs beside the processes of the bot."""
         await asyncio.to_thread(migrate, server)
-        connected = cls._connected(server, clock, _READERS_PART, erasure_list)
+        connected = cls._connect(server, clock, _READERS_PART, erasure_list)
         async with connected as store, store._purger.running():
             yield store
 
     @classmethod
     @asynccontextmanager
-    async def _connected(
+    async def _connect(
         cls,
         server: Server,
         clock: Clock,

@@ -71,6 +71,7 @@ class Gateway:
         self.heartbeat_ms = 41_250  # what Discord sends
         self.acknowledges = True
         self.offline = False
+        self.greets = True  # whether connections get HELLO
         self.closes: list[int] = []  # codes that the gateway closed a connection with
         self.faults: list[EventFault] = []
         self.count_guilds: Any = lambda shard: 0
@@ -120,7 +121,8 @@ class Gateway:
 
     async def _converse(self, connection: Connection) -> None:
         self.connections.add(connection)
-        connection.send({"op": HELLO, "d": {"heartbeat_interval": self.heartbeat_ms}})
+        if self.greets:
+            connection.send({"op": HELLO, "d": {"heartbeat_interval": self.heartbeat_ms}})
         tasks = [
             asyncio.create_task(connection.write()),
             asyncio.create_task(self._watch(connection)),
