@@ -74,7 +74,7 @@ class GrowingReply:
         return "".join(_styled(segment.text))
 
     def _open(self, segment: Segment) -> str:
-        """What is certain of the last block."""
+        """The part of the last block that later text cannot change."""
         if segment.code:
             lines = segment.text.splitlines(keepends=True)
             certain = [line for line in lines if line.endswith("\n")]

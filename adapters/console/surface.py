@@ -75,7 +75,7 @@ class ReplyText:
         self._growing = GrowingReply() if shows_styles(out) else None
 
     def begun(self, markdown: str) -> str:
-        """What is certain of text that only grows."""
+        """The rendering of text that later text only continues."""
         text = self._clean(markdown)
         return text if self._growing is None else self._growing.begun(text)
 

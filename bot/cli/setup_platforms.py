@@ -18,7 +18,7 @@ from bot.domain.health import Finding, Verdict
 FAILURE = 1
 LATER = "later"
 CHECK_SECONDS = 90.0
-"""For all checks of a platform; each has a shorter limit of its own."""
+"""For all checks of a platform together; each has a shorter limit."""
 
 # The checks without which nothing is written, by the beginnings of their subjects.
 _TOKENS = ("Discord token", "Discord", "SLACK_")

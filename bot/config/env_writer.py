@@ -1,7 +1,7 @@
 """Writes settings into `.env`, without a change to its other lines.
 
 Invariant: the file is whole at every moment, and only its owner can read it. A new file takes its
-place once it is on the disk, so a bot that reads it meanwhile sees all new settings or none.
+place once it is on the disk, so a bot that reads it sees all new settings or none.
 """
 
 from __future__ import annotations

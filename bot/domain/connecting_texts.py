@@ -19,7 +19,7 @@ def not_listed(model: str, names: Sequence[str], *, is_near: bool) -> str:
     """A model that its server does not list; `names` are similar, or the first of the list."""
     if is_near:
         return f"The server has no model {model!r}: did you mean {names[0]}?"
-    return f"The server has no model {model!r}: choose one of its own, such as {', '.join(names)}."
+    return f"The server has no model {model!r}: choose another one, such as {', '.join(names)}."
 
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────

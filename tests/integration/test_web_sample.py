@@ -20,11 +20,11 @@ async def test_a_new_installation_has_an_answered_thread_that_stays_deleted(tmp_
     async with bot, Person(f"http://127.0.0.1:{bot.http_port}") as person:
         (sample,) = await threads(bot)
 
-        async def answered() -> bool:
+        async def has_answer() -> bool:
             messages = (await person.get(f"/app/threads/{sample['id']}"))["messages"]
             return len(messages) == 2 and messages[1]["state"] == "done"
 
-        await until(answered)
+        await until(has_answer)
         said = (await person.get(f"/app/threads/{sample['id']}"))["messages"]
         assert said[0]["text"] == "What can you do?" and "demo" in said[1]["text"]
         assert (await person.ask("DELETE", f"/conversation/{sample['id']}"))[0] == 204
