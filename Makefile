@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # More processes than two cores have: the tests spend most of their time waiting.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 
-.PHONY: help setup run chat test lint lint-js check doctor bench soak lock docs pictures sims clean
+.PHONY: help setup run connect chat test lint lint-js check doctor bench soak lock docs pictures sims clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ $(STAMP): requirements-dev.txt pyproject.toml
 
 run: setup ## start the bot (the page in the browser when no token is set)
 	@$(BIN)/python -m bot run
+
+connect: setup ## connect a model, Discord or Slack: asks, tries it and writes .env
+	@$(BIN)/python -m bot setup
 
 chat: setup ## chat with the bot in the terminal
 	@$(BIN)/python -m bot chat

@@ -14,10 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bot import __version__
+from bot.cli.completion import add_completion_command
 from bot.cli.config_check import add_config_commands
 from bot.cli.conversations import add_conversation_commands
 from bot.cli.database import add_database_commands
+from bot.cli.findings import format_finding
 from bot.cli.privacy_arguments import add_privacy_commands
+from bot.cli.setup import add_setup_commands
 from bot.cli.slack import add_key_commands, add_slack_commands
 from bot.cli.status import add_status_command
 from bot.cli.usage import add_usage_command
@@ -28,7 +31,7 @@ from bot.config.policy_rules import resolve_policy
 from bot.config.problems import require_all
 from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
-from bot.domain.health import Finding, Verdict
+from bot.domain.health import Verdict
 from bot.domain.model import DEMO
 from bot.evaluation.arguments import add_feedback_commands
 from bot.tracing import setup as tracing_setup
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
     from bot.llm.local_servers import LocalServer, LocalServerSearch
 
 FAILURE, INVALID_SETTING = 1, 2
-LABELS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
 
 
 def main(
@@ -110,8 +112,8 @@ def _connect_hint(settings: Settings) -> str:
     model = "LLM, and " if chain == (DEMO,) else ""
     return (
         f"No platform is connected, and {','.join(chain)} answers. Set {model}"
-        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env (.env.example explains "
-        "them); `make chat` opens a chat in the terminal, also while the bot runs."
+        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env: `threadline setup` tries "
+        "them and does so; `make chat` opens a chat in the terminal, also while the bot runs."
     )
 
 
@@ -176,20 +178,29 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     async def print_findings() -> int:
         failed = False
         async for finding in app.doctor(settings):
-            print(_format(finding), flush=True)
+            print(format_finding(finding), flush=True)
             failed = failed or finding.verdict is Verdict.FAILED
         return FAILURE if failed else 0
 
     return asyncio.run(print_findings())
 
 
-def _format(finding: Finding) -> str:
-    line = f"{LABELS[finding.verdict]}  {finding.subject}: {finding.detail}"
-    return f"{line}\n      → {finding.advice}" if finding.advice else line
-
-
 def _version(_settings: Settings, _options: argparse.Namespace) -> None:
     print(f"threadline {__version__}")
+
+
+_EPILOG = """\
+examples:
+  threadline setup                    connect a model, Discord or Slack
+  threadline run                      the page, at http://127.0.0.1:8080, and all platforms
+  threadline chat                     talk to it here; threadline chat work is another conversation
+  cat error.log | threadline chat "what went wrong?"
+  threadline doctor                   try every token, permission and model
+  threadline config                   every setting in force, and where it comes from
+  source <(threadline completion bash)
+
+Settings come from the environment and .env; .env.example explains each. threadline.toml describes
+servers and models; docs/models.md explains it."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -197,8 +208,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="threadline",
         description="A self-hosted assistant for Discord and Slack.",
-        epilog="Settings come from the environment and .env; .env.example explains each. "
-        "threadline.toml describes servers and models; docs/models.md explains it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"threadline {__version__}")
     parser.set_defaults(run=None)
@@ -222,6 +233,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="at a keyboard a conversation's name (main); in a pipe a question about the input",
     )
     chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
+    add_setup_commands(commands)
     add_database_commands(add)
     add_usage_command(add)
     add_status_command(add)
@@ -233,6 +245,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     add_slack_commands(commands)
     add_config_commands(commands)
+    add_completion_command(add, build_parser)
     add_key_commands(commands)
     add("version", _version, "print the version")
     return parser

@@ -22,6 +22,7 @@ from bot.config.consistency import require_consistent
 from bot.config.models import examine
 from bot.config.reload import ConfigSource, ConfigWatcher
 from bot.config.settings import Settings
+from bot.connecting import EnvModelConnector
 from bot.core import Core, build_core
 from bot.doctor import check_all
 from bot.domain.health import Finding
@@ -68,7 +69,12 @@ async def run(
             reader=installations,
             store=installations,
         )
-        web = build_web(settings, resources, clock) if settings.serves_web else None
+        connector = _connector(settings, clock, source)
+        web = (
+            build_web(settings, resources, clock, sample=True, connector=connector)
+            if settings.serves_web
+            else None
+        )
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
         monitoring.connect(core, resources, adapters, supervisor, resources.cluster.load)
@@ -94,6 +100,15 @@ async def run(
             ):
                 drain = partial(_drain, core, monitoring, settings.drain_seconds)
                 await run_until(stop, supervisor.run(), drain=drain)
+
+
+def _connector(
+    settings: Settings, clock: Clock, source: ConfigSource | None
+) -> EnvModelConnector | None:
+    """Connects a model for the page; None unless this process follows its settings' files."""
+    if source is None or settings.variables.path is None:
+        return None
+    return EnvModelConnector(settings, clock, redact=source.redact)
 
 
 async def _drain(core: Core, monitoring: Monitoring, seconds: float) -> None:

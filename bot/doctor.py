@@ -151,12 +151,7 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
     config, problems = examine(settings)
     for setting, problem in problems:
         yield Finding(setting, Verdict.FAILED, problem)
-    options = ModelOptions(
-        clock,
-        settings.first_token_seconds,
-        settings.between_tokens_seconds,
-        probe_request(settings, clock.time()),
-    )
+    options = model_options(settings, clock)
     summarizer = () if config.summaries in (None, NO_SUMMARIES) else (config.summaries or "",)
     names = dict.fromkeys((*config.chain, *config.choices, *config.assigned, *summarizer))
     for provider, url in _addresses(config, names).items():
@@ -164,12 +159,22 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
     async with contextlib.aclosing(ModelRegistry(config, options)) as models:
         for name in names:
             try:
-                yield await (_check_list if is_pattern(name) else _check_model)(models, name)
+                yield await (_check_list if is_pattern(name) else check_model)(models, name)
             except SettingsError as error:
                 yield Finding(error.setting, Verdict.FAILED, error.problem)
 
 
-async def _check_model(models: ModelRegistry, name: str) -> Finding:
+def model_options(settings: Settings, clock: Clock) -> ModelOptions:
+    """The options of models that are checked with the request of a turn."""
+    return ModelOptions(
+        clock,
+        settings.first_token_seconds,
+        settings.between_tokens_seconds,
+        probe_request(settings, clock.time()),
+    )
+
+
+async def check_model(models: ModelRegistry, name: str) -> Finding:
     """A model's answer, and its window, which a local server says only after it answered."""
     model, server = models.chain((name,)), models.server(name)
     finding = await model.check()

@@ -18,10 +18,10 @@ from adapters.console.surface import (
     ConsoleRenderer,
     ConsoleSurface,
     PipeSurface,
+    ReplyText,
     limits,
-    renderer_for,
 )
-from bot.domain import access_texts, texts
+from bot.domain import access_texts, terminal_texts, texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import AnswerFailed, AttachmentError, StoreUnavailable
@@ -62,6 +62,7 @@ class ConsoleAdapter:
         self._lines, self._clock, self._piped = lines, clock, piped
         self._attachments, self._models = attachments or Attachments(), models
         self._out = _RecordingOutput(out)
+        self._reply = ReplyText(self._out)  # the newest one's
         self.turn: int | None = None  # the newest reply's
         self._rate_limiter = AccountRateLimiter(limits, clock)
         self._answered = asyncio.Event()
@@ -89,17 +90,23 @@ class ConsoleAdapter:
             with stop_on_interrupt(lambda: self._stop(inbox)):
                 await self._handle_line(inbox, line)
 
+    def greet(self, model: str) -> None:
+        """Say which model answers, in which conversation."""
+        self._print(terminal_texts.greeting(model, self._key.thread, running=False))
+
     def surface(self, claim: Claim) -> Surface:
         """The terminal or pipe, for this turn's reply."""
         self.turn, self._out.text = claim.fence.turn, ""
         kind = PipeSurface if self._piped else ConsoleSurface
-        return kind(
+        surface = kind(
             claim, out=self._out, rate_limiter=self._rate_limiter, on_close=self._answered.set
         )
+        self._reply = surface.text
+        return surface
 
     def finish(self, content: str) -> None:
         """In a pipe, write the rest of the newest answer, rendered like its beginning."""
-        written, text = self._out.text, renderer_for(self._out).render(content)
+        written, text = self._out.text, self._reply.whole(content)
         rest = text[len(written) :] if text.startswith(written) else f"\n{text}"
         self._out.write(rest + "\n" if written or text else "")
         self._out.flush()

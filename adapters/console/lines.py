@@ -84,7 +84,7 @@ class KeyboardLines:
         self._history, self._words, self._arguments = history, words, arguments
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Lines until Ctrl-D, or Ctrl-C on an empty line."""
+        """Lines until /quit, Ctrl-D, or Ctrl-C on an empty line."""
         from prompt_toolkit import PromptSession  # takes 0.2 s, which a pipe need not spend
         from prompt_toolkit.history import FileHistory
 
@@ -96,7 +96,10 @@ class KeyboardLines:
         )
         while True:
             try:
-                yield await session.prompt_async("you> ")
+                line = await session.prompt_async("you> ")
+                if line.strip().lower() in terminal_texts.QUIT:
+                    return
+                yield line
             except EOFError:
                 return
             except KeyboardInterrupt:
@@ -110,7 +113,7 @@ def make_completer(words: Sequence[str], arguments: Mapping[str, ListWords]) -> 
     from prompt_toolkit.completion.base import CompleteEvent, Completion
     from prompt_toolkit.document import Document
 
-    commands = WordCompleter([*words, ATTACH, DETACH], sentence=True)
+    commands = WordCompleter([*words, ATTACH, DETACH, *terminal_texts.QUIT[:1]], sentence=True)
     paths = PathCompleter(expanduser=True)
 
     class LineCompleter(Completer):

@@ -19,10 +19,12 @@ import aiohttp
 from adapters.console.attachments import Attachments
 from adapters.console.interrupt import stop_on_interrupt
 from adapters.console.lines import LineReader
-from adapters.console.surface import ConsoleRenderer, Output
+from adapters.console.surface import ConsoleRenderer, Output, ReplyText
+from bot.domain import terminal_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import AnswerFailed, ThreadlineError
 from bot.domain.records import thread_id
+from bot.replies.markdown.mend import mend
 
 # Namespace of first messages' ids: the same name always leads to the same thread.
 _NAMES = uuid.UUID("f1f0a1d4-3a53-4f0e-9d4b-6b6a5d0c7b11")
@@ -63,8 +65,10 @@ class RemoteChat:
         self._origin, self._lines, self._piped, self._out = origin, lines, piped, out
         self._headers = _headers(token)
         self._attachments = attachments or Attachments()
+        self._name = name
         self._first_id = uuid.uuid5(_NAMES, name)
         self._render = ConsoleRenderer().render
+        self._reply = ReplyText(out)
         self._thread: str | None = None
 
     async def run(self) -> None:
@@ -88,8 +92,13 @@ class RemoteChat:
     async def _find_thread(self) -> None:
         session = await self._request("GET", "/app/session")
         thread = thread_id(session["user"], self._first_id)
+        model = session["default_model"]
         async with self._session.get(f"/app/threads/{thread}") as response:
-            self._thread = thread if response.status == 200 else None
+            if response.status == 200:
+                self._thread = thread
+                model = (await response.json(content_type=None)).get("model") or model
+        if not self._piped:
+            self._print(terminal_texts.greeting(model, self._name, running=True))
 
     async def _send(self, text: str, events: AsyncIterator[tuple[str, Any]]) -> None:
         first = self._thread is None
@@ -118,7 +127,7 @@ class RemoteChat:
 
     async def _follow(self, events: AsyncIterator[tuple[str, Any]]) -> None:
         """Write the thread's next reply while it grows, until it ends."""
-        written = ""
+        written, self._reply = "", ReplyText(self._out)
         async for name, reply in events:
             if name != "reply" or reply["thread"] != self._thread:
                 continue
@@ -138,7 +147,7 @@ class RemoteChat:
 
         Returns the text written so far.
         """
-        text = self._render(source)
+        text = self._reply.whole(source) if ended else self._reply.begun(_certain(source))
         if text.startswith(written):
             self._out.write(text[len(written) :])
         elif ended:
@@ -152,7 +161,7 @@ class RemoteChat:
         if written:
             self._out.write("\n")
         elif not self._piped:
-            self._out.write(self._render(reply["text"]) + "\n")
+            self._out.write(self._reply.whole(reply["text"]) + "\n")
         self._out.flush()
         if self._piped and reply["state"] != "done":
             sentence = reply["sentence"] if reply["state"] == "failed" else ""
@@ -230,6 +239,11 @@ class RemoteModels:
                 return [name for name in found if isinstance(name, str)]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError, TypeError):
             return ()
+
+
+def _certain(source: str) -> str:
+    """The beginning of growing Markdown that no later text changes."""
+    return source[: mend(source).stable_end]
 
 
 def _headers(token: str | None) -> Mapping[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from adapters.console.styles import style_emphasis
+from adapters.console.growing import GrowingReply
 from bot.domain.replies import Frame, Limit, Request, Shown
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.platform import RateLimiter
@@ -63,9 +64,31 @@ class Output(Protocol):
         ...
 
 
-def renderer_for(out: Output) -> ConsoleRenderer:
-    """A renderer with terminal emphasis for people, without it for programs."""
-    return ConsoleRenderer(style_emphasis) if out.isatty() else ConsoleRenderer()
+class ReplyText:
+    """The text of one reply, from its beginning: with styles for people, without for programs.
+
+    `NO_COLOR` (no-color.org) and a terminal without styles count as programs.
+    """
+
+    def __init__(self, out: Output) -> None:
+        self._clean = ConsoleRenderer().render
+        self._growing = GrowingReply() if shows_styles(out) else None
+
+    def begun(self, markdown: str) -> str:
+        """The rendering of text that later text only continues."""
+        text = self._clean(markdown)
+        return text if self._growing is None else self._growing.begun(text)
+
+    def whole(self, markdown: str) -> str:
+        """The text of the whole reply."""
+        text = self._clean(markdown)
+        return text if self._growing is None else self._growing.whole(text)
+
+
+def shows_styles(out: Output) -> bool:
+    """Whether a person looks at this output in colour."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return out.isatty() and not plain
 
 
 class ConsoleSurface:
@@ -76,7 +99,7 @@ class ConsoleSurface:
     ) -> None:
         self._message_id = f"reply-{claim.fence.turn}"
         self._out, self._rate_limiter, self._on_close = out, rate_limiter, on_close
-        self._renderer = renderer_for(out)
+        self._renderer, self.text = ConsoleRenderer(), ReplyText(out)
 
     @property
     def renderer(self) -> ConsoleRenderer:
@@ -107,9 +130,8 @@ class ConsoleSurface:
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
         """The next part of the stable text."""
-        return plan_by_appends(
-            shown, frame, render=self._renderer.render, scopes=lambda action, page: ()
-        )
+        render = self.text.whole if frame.final else self.text.begun
+        return plan_by_appends(shown, frame, render=render, scopes=lambda action, page: ())
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
         """Write the request's text."""

@@ -71,7 +71,7 @@ class Doctor:
                 if isinstance(error.__cause__, discord.LoginFailure):
                     return [_failed("Discord token", "refused", TOKEN_ADVICE)]
                 return [_failed("Discord", f"cannot be reached: {error}", "check the network")]
-            found = [_ok("Discord token", f"logged in as {client.user}"), _intent(client)]
+            found = [_login(client), _intent(client)]
             found += _public(client)
             found += await self._run("Discord guilds", client, _guilds)
             found += await self._run("Discord commands", client, _commands)
@@ -94,6 +94,13 @@ class Doctor:
             return list(await attempt(check(client), within=CHECK_SECONDS))
         except PlatformError as error:
             return [_failed(subject, f"could not be read: {error}", "run this again in a moment")]
+
+
+def _login(client: discord.Client) -> Finding:
+    name = client.user.name if client.user is not None else ""
+    return Finding(
+        "Discord token", Verdict.OK, f"logged in as {client.user}", mention=name and f"@{name}"
+    )
 
 
 def _intent(client: discord.Client) -> Finding:

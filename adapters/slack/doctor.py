@@ -94,7 +94,8 @@ def _bot(response: Response) -> Finding:
         detail = "this is a person's token, not a bot's"
         return Finding("SLACK_BOT_TOKEN", Verdict.FAILED, detail, handshake.COPY_XOXB)
     detail = f"@{data.get('user')} in {data.get('team')} ({data.get('team_id')})"
-    return Finding("SLACK_BOT_TOKEN", Verdict.OK, detail)
+    name = data.get("user")
+    return Finding("SLACK_BOT_TOKEN", Verdict.OK, detail, mention=f"@{name}" if name else "")
 
 
 def _scopes(headers: Mapping[str, str]) -> list[Finding]:

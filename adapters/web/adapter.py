@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService
+from adapters.web.connect import may_connect
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
@@ -16,6 +17,7 @@ from adapters.web.limits import StreamLimit, UploadLimits
 from adapters.web.models import Assigned, PlacedModels
 from adapters.web.page_events import PageEvents
 from adapters.web.privacy import PrivacyRoutes
+from adapters.web.sample import open_sample
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -32,6 +34,7 @@ from bot.domain.turns import Claim
 from bot.policy.open_directory import OpenDirectory
 from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster
+from bot.ports.connecting import ModelConnector
 from bot.ports.context import ContextReporter
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
@@ -49,7 +52,8 @@ class WebAdapter:
     messages have no files. `reporter` describes what the model will get of a conversation, `usage`
     what people used, and `assigned` the model that the rules give a place. `privacy` erases,
     exports and audits. Without `feedback`, answers cannot be rated. `cluster` are the processes
-    that serve the same users.
+    that serve the same users. `sample`: a new installation shows a thread from the start.
+    `connector` lets the owner connect a model.
     """
 
     def __init__(
@@ -70,9 +74,12 @@ class WebAdapter:
         privacy: PrivacyRoutes | None = None,
         feedback: FeedbackPorts | None = None,
         cluster: Cluster | None = None,
+        sample: bool = False,
+        connector: ModelConnector | None = None,
     ) -> None:
         self._cluster = cluster or LocalCluster()
         self._cluster.listen(SignalKind.LIVE, self._on_live)
+        self._sample = sample and not access.needs_token
         placed = PlacedModels(models, assigned)
         self._clock, self._hub = clock, Hub()
         self._rate_limiter = AccountRateLimiter(limits, clock)
@@ -96,6 +103,7 @@ class WebAdapter:
             opening=opening,
             uploads=uploads,
             feedback=feedback,
+            may_connect=lambda user: connector is not None and may_connect(access, user),
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -111,6 +119,7 @@ class WebAdapter:
             usage=usage,
             privacy=privacy,
             feedback=feedback,
+            connector=connector,
         )
 
     @property
@@ -132,6 +141,8 @@ class WebAdapter:
         self._chat.inbox = inbox
         try:
             await inbox.connected(PLATFORM)
+            if self._sample:
+                await open_sample(self._chat)
             await asyncio.get_running_loop().create_future()
         finally:
             self._chat.inbox = None

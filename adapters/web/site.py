@@ -18,6 +18,7 @@ from adapters.web.assets import docs_routes, page_routes
 from adapters.web.attachments import AttachmentRoutes
 from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
+from adapters.web.connect import ConnectRoutes
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
 from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
@@ -31,6 +32,7 @@ from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
 from bot.domain import http_texts, texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
+from bot.ports.connecting import ModelConnector
 from bot.ports.context import ContextReporter
 from bot.ports.spending import UsageReporter
 
@@ -58,6 +60,7 @@ def build_site(
     usage: UsageReporter | None = None,
     privacy: PrivacyRoutes | None = None,
     feedback: FeedbackPorts | None = None,
+    connector: ModelConnector | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -93,6 +96,8 @@ def build_site(
     if feedback is not None:
         rates = FeedbackRoutes(ports=feedback, library=chat.library, own=conversations.own)
         app.include_router(rates.router())
+    if connector is not None:
+        app.include_router(ConnectRoutes(connector).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
     door = TokenCheck(BodyLimit(app, uploads), access=access, throttle=throttle)

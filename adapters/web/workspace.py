@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
@@ -72,7 +73,8 @@ class NewCommand(BaseModel):
 
 
 class Workspace:
-    """The page's part of the adapter. `opening` starts each thread."""
+    """The page's part of the adapter. `opening` starts each thread; `may_connect` says of a user
+    whether the panel that connects a model is for them."""
 
     def __init__(
         self,
@@ -85,7 +87,9 @@ class Workspace:
         opening: tuple[tuple[Role, str], ...] = (),
         uploads: UploadLimits,
         feedback: FeedbackPorts | None = None,
+        may_connect: Callable[[str], bool] = lambda _user: False,
     ) -> None:
+        self._may_connect = may_connect
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
         self._streams, self._needs_token = streams, needs_token
@@ -111,6 +115,7 @@ class Workspace:
         return {
             "user": user,
             "needs_token": self._needs_token,
+            "may_connect": self._may_connect(user),
             "models": list(self._models.names),
             "default_model": self._models.usual(ConversationKey(PLATFORM, user, CHANNEL, "")),
             "commands": [

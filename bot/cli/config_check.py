@@ -1,4 +1,5 @@
-"""`threadline config check`: validates the settings and the file, and prints what is in effect."""
+"""`threadline config`: prints the settings; `config check` validates them and the file, and prints
+the models, profiles and rules."""
 
 from __future__ import annotations
 
@@ -17,11 +18,21 @@ from bot.config.settings import Settings
 
 def add_config_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the command line's `commands`."""
-    config = commands.add_parser("config", help="check .env and threadline.toml without starting")
-    actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
+    summary = "print every setting in force and where it comes from, and check them all"
+    config = commands.add_parser("config", help=summary, description=summary.capitalize() + ".")
+    config.set_defaults(run=_print_config)
+    actions = config.add_subparsers(title="actions", metavar="ACTION")
     text = "validate the settings, and print the models, profiles and rules in effect"
     check = actions.add_parser("check", help=text, description=text.capitalize() + ".")
     check.set_defaults(run=_check_config)
+
+
+def _print_config(settings: Settings, options: argparse.Namespace) -> None:
+    """The settings first, so that they are there even if some contradict each other."""
+    from bot.config.listing import list_settings
+
+    print(*list_settings(settings), "", sep="\n", flush=True)
+    _check_config(settings, options)
 
 
 def _check_config(settings: Settings, _options: argparse.Namespace) -> None:

@@ -95,9 +95,16 @@ def unquote(value: str, *, prose: bool = False) -> str:
     `prose` keeps the comment, because ` #` may be part of the text.
     """
     value = value.strip()
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+    if _is_quoted(value):
         return value[1:-1].strip()
-    return value if prose else _COMMENT.sub("", value)
+    if prose:
+        return value
+    value = _COMMENT.sub("", value)
+    return value[1:-1].strip() if _is_quoted(value) else value
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
 
 
 def find_misspelled(

@@ -31,6 +31,21 @@ _HOST_PORT = re.compile(
     r"|[0-9A-Fa-f:.]{2,45}"
 )
 
+# What the portals show near the tokens, and people copy instead.
+_NO_SLACK_TOKEN = (
+    (re.compile(r"xoxp-.*"), "a person's token"),
+    (re.compile(r"xoxe[.-].*"), "a token for configuring or refreshing"),
+    (re.compile(r"[0-9a-f]{32}"), "the signing secret or the client secret"),
+    (re.compile(r"[0-9]{8,20}\.[0-9]{8,20}"), "the client id"),
+)
+_NO_DISCORD_TOKEN = (
+    (re.compile(r"xox[a-z]-.*|xapp-.*"), "a token for Slack"),
+    (re.compile(r"[0-9]{17,20}"), "the application id"),
+    (re.compile(r"[0-9a-f]{64}"), "the public key"),
+    (re.compile(r"[A-Za-z0-9_-]{32}"), "the client secret of “OAuth2”"),
+    (re.compile(r"https?://.*"), "an address"),
+)
+
 
 def split(value: str) -> tuple[str, ...]:
     """The parts of a comma-separated list."""
@@ -171,11 +186,27 @@ def _check_host_ports(value: str) -> str:
 
 
 def _check_slack_token(value: SecretStr, expected: str) -> SecretStr:
-    """Refuse the bot token in place of the app-level token, and vice versa."""
-    kind = value.get_secret_value().partition("-")[0]
+    """Refuse what people copy in place of the token; the message never repeats it."""
+    token = value.get_secret_value()
+    kind = token.partition("-")[0]
     if kind in ("xoxb", "xapp") and kind != expected:
         raise ValueError(
             f"a token that starts with {kind}- belongs to the other setting: write {expected}-…"
+        )
+    found = next((what for form, what in _NO_SLACK_TOKEN if form.fullmatch(token)), None)
+    if found is not None:
+        raise ValueError(f"this is {found}: write {expected}-…")
+    return value
+
+
+def _check_discord_token(value: SecretStr) -> SecretStr:
+    """Refuse what people copy in place of the token; the message never repeats it."""
+    token = value.get_secret_value()
+    found = next((what for form, what in _NO_DISCORD_TOKEN if form.fullmatch(token)), None)
+    if found is not None:
+        raise ValueError(
+            f"this is {found}, not the bot's token: copy the one that “Reset Token” shows on the "
+            "application's page “Bot” in the Developer Portal"
         )
     return value
 
@@ -226,6 +257,7 @@ def _check_admins(value: str) -> str:
 DatabaseUrl = Annotated[str, AfterValidator(_check_database)]
 HttpUrl = Annotated[str, AfterValidator(lambda value: _check_url(value, "http", "https"))]
 WebSocketUrl = Annotated[str, AfterValidator(lambda value: _check_url(value, "ws", "wss"))]
+DiscordToken = Annotated[SecretStr, AfterValidator(_check_discord_token)]
 ModelNames = Annotated[str, AfterValidator(_check_models)]
 ModelChoices = Annotated[str, AfterValidator(_check_choices)]
 SummaryModel = Annotated[str, AfterValidator(check_summarizer)]

@@ -29,6 +29,7 @@ from bot.config import file as config_file
 from bot.config.fields import (
     AdminNames,
     DatabaseUrl,
+    DiscordToken,
     FileMessages,
     GuildIds,
     HostNames,
@@ -83,7 +84,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     # Discord
-    discord_token: SecretStr | None = None
+    discord_token: DiscordToken | None = None
     discord_api_url: HttpUrl | None = None
     discord_gateway_url: WebSocketUrl | None = None
     discord_guilds: GuildIds = ""

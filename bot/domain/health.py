@@ -17,12 +17,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One of `doctor`'s checks, and `advice` if it did not pass."""
+    """One of `doctor`'s checks, and `advice` if it did not pass.
+
+    `answer` is the beginning of what a model answered; `mention` is how people mention the bot.
+    """
 
     subject: str
     verdict: Verdict
     detail: str
     advice: str = ""
+    answer: str = ""
+    mention: str = ""
 
 
 @dataclass(frozen=True, slots=True)

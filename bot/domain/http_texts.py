@@ -115,3 +115,7 @@ def is_starting(part: str) -> str:
 def not_connected(part: str) -> str:
     """No platform is connected; this is one of them."""
     return f"{part} is not connected; see /healthz."
+
+
+SAMPLE_QUESTION = "What can you do?"
+"""Begins the thread that a new installation shows; the demo model answers it."""

@@ -1,4 +1,4 @@
-"""The sentences of the terminal about files: see `bot.domain.texts`."""
+"""The sentences of the terminal alone: see `bot.domain.texts`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ from collections.abc import Sequence
 
 from bot.domain.attachment_labels import file_size
 
+QUIT = ("/quit", "/exit")
+"""Lines that end the program, as Ctrl-D does."""
+
 NOTHING_ATTACHED = "Nothing is attached. `/attach PATH` attaches a file."
 NO_FILES = "Files are switched off here: ATTACHMENT_MAX_MB is 0."
 ALL_DETACHED = "Nothing is attached any more."
+
+
+def greeting(model: str, conversation: str, *, running: bool) -> str:
+    """The first lines at a keyboard. `running`: the chat is with a bot that already runs."""
+    where = " of the running bot" if running else ""
+    return (
+        f"Threadline{where} · {model} · conversation “{conversation}”\n"
+        "Ctrl-C stops an answer, /help lists the commands, /quit ends."
+    )
 
 
 def attached(files: Sequence[tuple[str, int]]) -> str:

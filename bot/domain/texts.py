@@ -257,7 +257,7 @@ continue.
 
 {_COMMAND_LIST}"""
 HELP_TERMINAL = f"""\
-Write a line and I answer. Ctrl-C stops the answer, Ctrl-D ends the program.
+Write a line and I answer. Ctrl-C stops the answer, `/quit` or Ctrl-D ends the program.
 
 {_COMMAND_LIST}
 - `/attach PATH`: send files with the next message; alone it lists them, `/detach` removes them"""

@@ -38,6 +38,7 @@ from bot.ports.model import ChatModel
 log = structlog.stdlib.get_logger(__name__)
 
 QUESTION = Message(role=Role.USER, content="Answer with the word: ready")
+_ANSWER_CHARACTERS = 200  # enough to recognize a model by: it was asked for one word
 _IMAGE_SIDE = 64  # pixels
 _SAMPLE_RATE = 16_000  # Hz
 _SIGHT = {True: "; takes images", False: "; cannot see images", None: ""}
@@ -77,13 +78,14 @@ async def check_model(
     """
     began = time.monotonic()
     first_token: float | None = None
-    has_words = False
+    has_words, answer = False, ""
     try:
         async with aclosing(cast(Any, model.stream(probe or _QUESTION_ONLY))) as deltas:
             async for delta in deltas:
                 if first_token is None and not delta.loading:
                     first_token = time.monotonic() - began
                 has_words = has_words or bool(delta.text.strip() or delta.reasoning)
+                answer = (answer + delta.text)[:_ANSWER_CHARACTERS]
     except ModelError as error:
         return _failed(model.name, error, key, address)
     if not has_words:
@@ -92,7 +94,7 @@ async def check_model(
     suffix = f"; needs requests {needed}" if needed else ""
     sight = _SIGHT[await _try_image(model)]
     detail = f"answers after {first_token or 0.0:.1f} s{suffix}{sight}"
-    return Finding(model.name, Verdict.OK, detail)
+    return Finding(model.name, Verdict.OK, detail, answer=answer.strip())
 
 
 async def _try_image(model: ChatModel) -> bool | None:

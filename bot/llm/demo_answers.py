@@ -143,7 +143,9 @@ Three ways out, from the simplest:
 3. **A lock**, held as briefly as possible.
 """
 
-_CONNECT = """Put two lines into the file `.env` next to the program, and start it again:
+_CONNECT = """**Connect a model**, below the page's channel, finds a server on this machine or \
+takes a key, tries it and uses it; `threadline setup` does the same in a terminal. Or put two \
+lines into the file `.env` next to the program:
 
 | provider | lines in `.env` |
 |---|---|

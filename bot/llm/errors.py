@@ -93,6 +93,8 @@ def _by_status(report: ErrorReport) -> type[ModelError]:
         return KeyRefused
     if status == 404:
         return WrongAddress if report.is_web_page else UnknownModel
+    if status == 501 and report.is_web_page:
+        return WrongAddress  # a plain web server, which takes no POST
     if status == 413:
         return ContextTooLong
     if status is not None and (status in (408, 409, 424, 425, 498, 499) or status >= 500):

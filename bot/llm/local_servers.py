@@ -33,6 +33,8 @@ class LocalServer:
 LOCAL_SERVERS = (
     LocalServer("Ollama", "ollama", 11434),  # docs.ollama.com/api
     LocalServer("LM Studio", "lmstudio", 1234),  # lmstudio.ai/docs/developer/openai-compat
+    LocalServer("llama.cpp", "llamacpp", 8080),  # github.com/ggml-org/llama.cpp, tools/server
+    LocalServer("vLLM", "vllm", 8000),  # docs.vllm.ai/en/latest/serving
 )
 
 
@@ -40,7 +42,7 @@ class LocalServerSearch:
     """Asks the servers from its creation on, in threads that never hold up the program's end."""
 
     def __init__(self, servers: Sequence[LocalServer]) -> None:
-        self._servers, self._found = servers, dict[LocalServer, str]()
+        self._servers, self._found = servers, dict[LocalServer, tuple[str, ...]]()
         self._until = time.monotonic() + ANSWER_SECONDS
         self._threads = [
             threading.Thread(target=self._ask, args=(server,), daemon=True) for server in servers
@@ -50,22 +52,27 @@ class LocalServerSearch:
 
     def offer(self) -> str | None:
         """The offer of the first server that answered; None without one. Waits ANSWER_SECONDS."""
-        for thread in self._threads:
-            thread.join(max(self._until - time.monotonic(), 0))
-        server = next((server for server in self._servers if server in self._found), None)
-        if server is None:
+        found = self.found()
+        if not found:
             return None
-        model = self._found[server]
+        server, (model, *_) = found[0]
         return (
             f"{server.title} answers on this machine with {model}: "
             f"LLM={server.provider}/{model} in .env uses it."
         )
 
+    def found(self) -> Sequence[tuple[LocalServer, tuple[str, ...]]]:
+        """The servers that answered, each with its models. Waits ANSWER_SECONDS at most."""
+        for thread in self._threads:
+            thread.join(max(self._until - time.monotonic(), 0))
+        known = dict(self._found)  # a late thread may still add one
+        return [(server, known[server]) for server in self._servers if server in known]
+
     def _ask(self, server: LocalServer) -> None:
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
             models = parse_list(_get_list(server.port))
             if models:
-                self._found[server] = models[0].name
+                self._found[server] = tuple(model.name for model in models)
 
 
 def _get_list(port: int) -> bytes:

@@ -67,6 +67,13 @@ def build_platforms(
     return adapters
 
 
+def slack_app_link(settings: Settings) -> str:
+    """The address with which Slack creates the app, for Socket Mode."""
+    from adapters.slack.manifests import new_app_link
+
+    return new_app_link("socket", prefix=settings.slack_command_prefix)
+
+
 def _shards(settings: Settings) -> int | None:
     """How many shards Discord's events come in; None for as many as Discord recommends."""
     if settings.discord_shards == AUTO_SHARDS:

@@ -88,6 +88,8 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
         drain = partial(core.drain, settings.drain_seconds)
         if terminal.piped:  # the process ends with the answer, and a summary would, too
             core.compactor.stop()
+        if not terminal.piped:
+            console.greet(resources.models.default)
         with stop_signals(signal.SIGTERM) as stop:
             await run_until(stop, console.run(core.inbox), drain=drain)
         if terminal.piped:

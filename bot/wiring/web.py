@@ -14,8 +14,10 @@ from bot.common.supervisor import Component
 from bot.config.settings import Settings
 from bot.domain.conversations import Role
 from bot.domain.errors import SettingsError, TemplateError
+from bot.domain.model import DEMO
 from bot.operation.monitoring import Monitoring
 from bot.ports.clock import Clock
+from bot.ports.connecting import ModelConnector
 from bot.ports.context import ContextReporter
 from bot.ports.http import HttpRoutes
 from bot.ports.model import ModelCatalog
@@ -39,8 +41,11 @@ def build_web(
     *,
     reporter: ContextReporter | None = None,
     models: ModelCatalog | None = None,
+    sample: bool = False,
+    connector: ModelConnector | None = None,
 ) -> WebAdapter:
-    """The adapter behind the page and the API."""
+    """The adapter behind the page and the API. `sample`: the demo model, on a new installation,
+    has a thread to show. `connector` is for the page's owner."""
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
     from adapters.web.feedback import FeedbackPorts
@@ -67,6 +72,8 @@ def build_web(
             audit=resources.store.audit(),
         ),
         feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
+        sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
+        connector=connector,
         cluster=resources.cluster,
     )
 

@@ -27,6 +27,9 @@ from tests.support.fork_server import SWITCH
 from tests.support.harness import ROOT, BotProcess
 from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 
+CODE = "As **code**:\n\n```py\nreturn 1\n```"
+CODE_SHOWN = "\x1b[94mreturn\x1b[39;49;00m"
+
 
 @pytest.fixture
 async def discord() -> AsyncIterator[DiscordDriver]:
@@ -380,7 +383,7 @@ async def test_pipe_beside_a_question_is_its_file(model: ModelSim, tmp_path: Pat
 async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path: Path) -> None:
     """Over the bot's port, with a token where needed; the conversation is a thread of the page."""
     await model.script(
-        Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
+        Answer(match="story", text="**Once** there was a thread. " * 12, wait_at=24),
         Answer(match="badly", fault="bad_key"),  # joined with the next question
         Answer(match="first", text="One."),
         Answer(match="wonder", reasoning="Let me see. " * 20, text="**Two**.", rate=200),
@@ -400,14 +403,15 @@ async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path:
         said = [m["content"] for m in (await model.last("badly")).body["messages"]]
         assert "One." in said
         async with Terminal(tmp_path, environ | {"TERM": "xterm"}) as terminal:
+            await terminal.shows("of the running bot · openai:sim · conversation “main”")
             await terminal.shows("you>")
             await terminal.type("a story\r")
-            await terminal.shows("Once there")
+            await terminal.shows("\x1b[1mOnce\x1b[22m there")
             await terminal.type("\x03")
             await terminal.shows("you>")
             await terminal.type("/help\r")
             await terminal.asks_after("start over")
-            await terminal.type("\x04")
+            await terminal.type("/quit\r")
             assert await terminal.wait_exit() == 0
         assert (await model.last("story")).outcome == "disconnected"
         environ["HTTP_PORT"] = "1"
@@ -423,9 +427,11 @@ async def test_control_c_stops_the_answer_and_not_the_program(
     await model.script(
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
         Answer(match="again", text="Still here."),
+        Answer(match="code", text=CODE, rate=200),
     )
     environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "TERM": "xterm"}
     async with Terminal(tmp_path, environ) as terminal:
+        await terminal.shows("Threadline · openai:sim · conversation “main”")
         await terminal.shows("you>")
         await terminal.type("a story\r")
         await terminal.shows("Once there")
@@ -433,6 +439,14 @@ async def test_control_c_stops_the_answer_and_not_the_program(
         await terminal.asks_after("Stopped.")
         await terminal.type("again\r")
         await terminal.asks_after("Still here.")
+        await terminal.type("code\r")
+        await terminal.asks_after(CODE_SHOWN)
+        await terminal.type("/quit\r")
+        assert await terminal.wait_exit() == 0
+    async with Terminal(tmp_path, environ | {"NO_COLOR": "1"}) as terminal:
+        await terminal.shows("you>")
+        await terminal.type("code\r")
+        await terminal.asks_after("```py\r\nreturn 1\r\n```")
         await terminal.type("\x04")
         assert await terminal.wait_exit() == 0
 
@@ -506,7 +520,7 @@ def environ_of(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 async def chat(text: str, folder: Path) -> str:
-    code, out, err = await run_piped(text, folder, {})
+    code, out, err = await run_piped(text, folder, {"LLM": "echo"})
     assert (code, err) == (0, "")
     return out
 

@@ -224,6 +224,7 @@ def test_an_unreadable_file_is_refused_with_the_line_number(
         ("'8081'", 8081),
         ("8081 # the page", 8081),
         ("8081\t# the page", 8081),
+        ("'8081' # the page", 8081),
     ],
 )
 def test_quotes_and_comments_in_the_environment_are_ignored(value: str, expected: int) -> None:

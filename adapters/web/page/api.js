@@ -66,17 +66,19 @@ export class Api {
     return this.#ask("/app/session", { headers: { Authorization: `Bearer ${token}` }, signal });
   }
 
-  post(path, body) {
-    return this.#send("POST", path, body);
+  /** As `get`, with a JSON body. */
+  post(path, body, limit = LIMIT_MS) {
+    return this.#send("POST", path, body, limit);
   }
 
   put(path, body) {
     return this.#send("PUT", path, body);
   }
 
-  #send(method, path, body) {
+  #send(method, path, body, limit = LIMIT_MS) {
     const headers = this.headers({ "Content-Type": "application/json" });
-    return this.#ask(path, { method, headers, body: JSON.stringify(body) });
+    const signal = AbortSignal.timeout(limit);
+    return this.#ask(path, { method, headers, signal, body: JSON.stringify(body) });
   }
 
   /** The bytes of a response, with their type, which must arrive within `limit` milliseconds. */

@@ -2,6 +2,7 @@
 import { Api, asApiError } from "./api.js";
 import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
+import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
 import { browser, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
 import { installFeedback } from "./feedback.js";
@@ -64,6 +65,7 @@ class Page {
       thread: () => this.state.openId,
       say: (words) => this.say(words),
     });
+    this.connect = new ConnectDialog({ api: this.api, button: $(".no-model button"), dialog: $("#connect-dialog") });
     this.usage = new UsageDialog({ api: this.api, button: $("#usage"), dialog: $("#usage-dialog") });
     this.#listen();
   }
@@ -158,11 +160,13 @@ class Page {
     return true;
   }
 
-  #drawSession({ user, needs_token, default_model, version, models = [] }) {
+  #drawSession({ user, needs_token, default_model, may_connect, version, models = [] }) {
     this.models.reset(models);
     setText($("#user"), needs_token ? user : "");
     $("#leave").hidden = !needs_token;
     $(".no-model").hidden = default_model !== "demo" && default_model !== "echo";
+    $(".no-model button").hidden = !may_connect;
+    $(".no-model .by-hand").hidden = may_connect;
     setText($("#version"), `Threadline ${version}.`);
     for (const { box } of [this.channel, this.thread]) box.files.button.hidden = !box.files.allowed;
   }

@@ -147,12 +147,14 @@ LLAMA_CPP_PROPS = {"default_generation_settings": {"n_ctx": 16_384}, "total_slot
 class ListServer:
     """Answers GET requests with `bodies` by path; other paths with the body of `/*`, or with 404.
 
-    `hold` delays the next answers until it is set; a `status` other than 200 answers all.
+    `hold` delays the next answers until it is set; a `status` other than 200 answers all, a
+    `chat_status` all questions.
     """
 
     port: int = 0
     bodies: dict[str, Any] = field(default_factory=dict)
     status: int = 200
+    chat_status: int = 200
     hold: asyncio.Event | None = None
     requests: list[tuple[str, Mapping[str, str], Mapping[str, str]]] = field(default_factory=list)
 
@@ -167,7 +169,10 @@ class ListServer:
         return [path for path, _, _ in self.requests]
 
     async def chat(self, _request: web.Request) -> web.Response:
-        """Answer with one word."""
+        """Answer with one word, or as a server without the model."""
+        if self.chat_status != 200:
+            error = {"error": {"message": "model not found", "code": "model_not_found"}}
+            return web.json_response(error, status=self.chat_status)
         return web.Response(body=READY, content_type="text/event-stream")
 
     async def answer(self, request: web.Request) -> web.Response:
