@@ -21,39 +21,50 @@ _STORE = "1416131172, 1"
 SHARED = f"pg_advisory_xact_lock_shared({_STORE})"
 ALONE = f"pg_advisory_xact_lock({_STORE})"
 
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(name, 0))"
-_NAMES = f"{_LOCK} FROM unnest(%s::text[]) WITH ORDINALITY AS names (name, place) ORDER BY place"
-
+_NAMES = (
+    "SELECT pg_advisory_xact_lock(hashtextextended(name, 0))"
+    " FROM unnest(%s::text[]) WITH ORDINALITY AS names (name, place) ORDER BY place"
+)
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))"
 _CONVERSATION = (
-    f"{_LOCK} FROM (SELECT 'conversation/' || platform || '/' || workspace || '/' || channel"  # noqa: S608
-    " || '/' || thread AS name FROM conversations WHERE id = {row}) AS conversation"
+    _LOCK.format(name="name") + " FROM (SELECT 'conversation/' || platform || '/' || workspace"
+    " || '/' || channel || '/' || thread AS name FROM conversations WHERE id = {row})"
+    " AS conversation"
 )
 _ROWS = {
-    "id": "%s",
-    "uid": "(SELECT id FROM conversations WHERE uid = %s)",
-    "turn": "(SELECT conversation_id FROM turns WHERE id = %s)",
+    "id": "{value}",
+    "uid": "(SELECT id FROM conversations WHERE uid = {value})",
+    "turn": "(SELECT conversation_id FROM turns WHERE id = {value})",
     "request": (
         "(SELECT conversation_id FROM turns JOIN model_requests ON turn_id = turns.id"
-        " WHERE model_requests.id = %s)"
+        " WHERE model_requests.id = {value})"
     ),
     "attachment": (
         "(SELECT conversation_id FROM attachments"
-        " JOIN messages ON messages.id = attachments.message_id WHERE attachments.id = %s)"
+        " JOIN messages ON messages.id = attachments.message_id WHERE attachments.id = {value})"
     ),
     "source": (
-        "coalesce((SELECT conversation_id FROM messages WHERE source = %s),"
+        "coalesce((SELECT conversation_id FROM messages WHERE source = {value}),"
         " (SELECT conversation_id FROM pages JOIN turns ON turns.id = turn_id"
-        "  WHERE source = %s ORDER BY turn_id DESC LIMIT 1))"
+        "  WHERE source = {value} ORDER BY turn_id DESC LIMIT 1))"
     ),
 }
 _BY = {column: _CONVERSATION.format(row=row) for column, row in _ROWS.items()}
 # By the other columns, a conversation cannot begin to be found: sources are locked themselves.
-_MUST_FIND = (_BY["id"], _BY["uid"])
+_MUST_FIND = ("id", "uid")
 _PAGE = (
-    f"{_LOCK} FROM (SELECT 'source/' || platform || '/' || workspace || '/' || %s || '/' || %s"  # noqa: S608
-    " AS name FROM conversations"
-    " WHERE id = (SELECT conversation_id FROM turns WHERE id = %s)) AS page"
+    _LOCK.format(name="name") + " FROM (SELECT 'source/' || platform || '/' || workspace || '/'"
+    " || {channel} || '/' || {message} AS name FROM conversations"
+    " WHERE id = (SELECT conversation_id FROM turns WHERE id = {turn})) AS page"
 )
+
+
+def literal(value: object) -> str:
+    """A text or a whole number as SQL, whatever `standard_conforming_strings` is."""
+    if isinstance(value, int):
+        return str(int(value))
+    text = str(value).replace("\0", "\N{REPLACEMENT CHARACTER}")  # as the dialect stores it
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 class Session:
@@ -81,14 +92,18 @@ class Session:
 
 
 class LockPlan:
-    """The locks of a transaction, in their order. Implements `Locker`: collects statements."""
+    """The locks of a transaction, in their order. Implements `Locker`: collects statements.
+
+    They are text without parameters, so that they travel in the message that begins the
+    transaction: one round trip for both.
+    """
 
     def __init__(self, locks: Locks) -> None:
         self.alone = False
-        self._names: list[str] = []
-        self._statements: list[tuple[str, Sequence[object]]] = []
+        self._statements: list[str] = []
+        self._must_find: list[int] = []  # which of the statements
         locks(self)
-        self._flush()
+        self.sql = "; ".join(self._statements)
 
     def everything(self) -> None:
         """See `Locker`."""
@@ -96,7 +111,7 @@ class LockPlan:
 
     def names(self, *names: str) -> None:
         """See `Locker`."""
-        self._names += names
+        self._statements += (_LOCK.format(name=literal(name)) for name in names)
 
     def conversation(self, key: ConversationKey) -> None:
         """See `Locker`."""
@@ -104,33 +119,23 @@ class LockPlan:
 
     def conversation_with(self, column: str, value: object) -> None:
         """See `Locker`."""
-        self._add(_BY[column], (value,) * _BY[column].count("%s"))
+        if column in _MUST_FIND:
+            self._must_find.append(len(self._statements))
+        self._statements.append(_BY[column].replace("{value}", literal(value)))
 
     def page_source(self, turn: int, channel: str, message_id: str) -> None:
         """See `Locker`."""
-        self._add(_PAGE, (channel, message_id, turn))
+        self._statements.append(
+            _PAGE.format(turn=literal(turn), channel=literal(channel), message=literal(message_id))
+        )
 
-    def _add(self, statement: str, parameters: Sequence[object]) -> None:
-        self._flush()
-        self._statements.append((statement, parameters))
+    def is_complete(self, counts: Sequence[int]) -> bool:
+        """Whether the locks were found, by the number of rows of each statement: the store's lock
+        and `sql`. If not, the next attempt runs alone.
 
-    def _flush(self) -> None:
-        """Lock the collected names with one statement."""
-        if self._names:
-            self._statements.append((_NAMES, (self._names,)))
-            self._names = []
-
-    def take(self, connection: psycopg.Connection[Any]) -> bool:
-        """Wait for the locks; the transaction has begun, with the store's lock.
-
-        Returns False if there is no such conversation: it could be created before the transition
-        looks, so the transition must run alone.
+        A conversation that is not there could be created before the transition looks.
         """
         if self.alone:
             return True
-        for statement, parameters in self._statements:
-            found = connection.execute(statement, parameters)
-            if statement in _MUST_FIND and not found.rowcount:
-                self.alone = True
-                return False
-        return True
+        self.alone = any(not counts[1 + place] for place in self._must_find)
+        return not self.alone
