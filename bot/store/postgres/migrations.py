@@ -21,7 +21,7 @@ POSTGRES_MIGRATIONS = MIGRATIONS / "postgres"
 FIRST = 13
 """The first migration creates what SQLite's migrations up to this number create."""
 
-# "Thrd" and a number that the store's lock does not have. Held by the session, not a transaction.
+# "Thrd" and a number that the store's lock does not have.
 _LOCK = "SELECT pg_advisory_xact_lock(1416131172, 2)"
 _LOCK_SECONDS = 60.0  # how long to wait for another process's migration
 _LEDGER = """
@@ -60,6 +60,7 @@ def status(server: Server) -> MigrationStatus:
 
 
 def _begin(db: Connection) -> None:
+    db.execute("SET LOCAL statement_timeout = 0")  # an index on a large table takes its time
     db.execute(f"SET LOCAL lock_timeout = {_LOCK_SECONDS * 1_000:.0f}")
     db.execute(_LOCK)
 
