@@ -84,7 +84,9 @@ def _is_alone(db: Database, conversation: int, person: Person, until: float) -> 
 
 # ── a conversation that was only the person's ─────────────────────────────────────────────────
 def _delete(db: Database, now: float, row: Row, messages: Sequence[Row]) -> ErasedHere:
-    erased = Erased(1, len(messages), attachment_rows.count(db, messages), _count_replies(db, row["id"]))
+    erased = Erased(
+        1, len(messages), attachment_rows.count(db, messages), _count_replies(db, row["id"])
+    )
     recent = [(m["source"], now) for m in messages if m["created_at"] > now - TOMBSTONE_SECONDS]
     known = [each for each in recent if each[0]]
     db.executemany(edits.TOMBSTONE, known)

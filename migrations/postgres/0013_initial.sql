@@ -394,6 +394,7 @@ CREATE TABLE IF NOT EXISTS threadline_erased.people (
     at DOUBLE PRECISION NOT NULL
 );
 CREATE INDEX IF NOT EXISTS people_by_digest ON threadline_erased.people (person);
+CREATE INDEX IF NOT EXISTS people_by_time ON threadline_erased.people (at);
 
 INSERT INTO process (id, alive) VALUES (1, 0);
 

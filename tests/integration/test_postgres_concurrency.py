@@ -182,6 +182,8 @@ async def test_files_in_any_order_do_not_wait_for_each_other(world: World) -> No
     files = [
         IncomingAttachment(name=f"{n}.txt", data=b"%d" % n, identity=f"F{n}") for n in range(6)
     ]
+    extract = Extract(kind=AttachmentKind.TEXT, media_type="text/plain", text="alpha")
+    digest = hashlib.sha256(b"0").hexdigest()
     for number in range(0, 60, 3):
         calls = []
         for each, order in enumerate((files, files[::-1], files[3:] + files[:3])):
@@ -189,8 +191,6 @@ async def test_files_in_any_order_do_not_wait_for_each_other(world: World) -> No
             message = said(number + each, where=where, attachments=order)
             calls += [lambda store, m=message: store.accept(m)]
         await world.together(*calls)
-        extract = Extract(kind=AttachmentKind.TEXT, media_type="text/plain", text="alpha")
-        digest = hashlib.sha256(b"0").hexdigest()
         await world.together(
             *(lambda store, n=n: store.erase(source(n), with_reply=True)
               for n in range(number, number + 3)),

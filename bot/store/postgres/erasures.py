@@ -90,8 +90,8 @@ def person_of(db: Database, entry: Erasure) -> Person:
 
 def was_erased(db: Database, incoming: Incoming) -> bool:
     """Whether a message is older than the erasure of its author."""
-    found = db.execute(f"SELECT 1 FROM {_TABLE} LIMIT 1")  # noqa: S608 - our words
-    if found.fetchone() is None:
+    found = db.execute(f"SELECT 1 FROM {_TABLE} WHERE at >= ? LIMIT 1", (incoming.sent_at,))  # noqa: S608
+    if found.fetchone() is None:  # of anyone
         return False
     key, user = incoming.key, incoming.author.id
     later = db.execute(

@@ -392,7 +392,7 @@ def _begun(connection: Connection, statements: str) -> tuple[list[int], str]:
     cursor.execute(statements.encode(), prepare=False)
     counts, first = [], ""
     while True:
-        if cursor.description:
+        if cursor.pgresult is not None and cursor.pgresult.nfields:  # not SET: see `named_rows`
             counts.append(cursor.rowcount)
             first = first or str(cursor.fetchone()[0])  # type: ignore[index]
         if not cursor.nextset():

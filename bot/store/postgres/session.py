@@ -26,7 +26,7 @@ _NAMES = (
     " FROM unnest(%s::text[]) WITH ORDINALITY AS names (name, place) ORDER BY place"
 )
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))"
-_CONVERSATION = (
+_CONVERSATION = (  # noqa: S608 - our words and literals
     _LOCK.format(name="name") + " FROM (SELECT 'conversation/' || platform || '/' || workspace"
     " || '/' || channel || '/' || thread AS name FROM conversations WHERE id = {row})"
     " AS conversation"
@@ -52,7 +52,7 @@ _ROWS = {
 _BY = {column: _CONVERSATION.format(row=row) for column, row in _ROWS.items()}
 # By the other columns, a conversation cannot begin to be found: sources are locked themselves.
 _MUST_FIND = ("id", "uid")
-_PAGE = (
+_PAGE = (  # noqa: S608
     _LOCK.format(name="name") + " FROM (SELECT 'source/' || platform || '/' || workspace || '/'"
     " || {channel} || '/' || {message} AS name FROM conversations"
     " WHERE id = (SELECT conversation_id FROM turns WHERE id = {turn})) AS page"
