@@ -29,7 +29,7 @@ from bot.store.locks import Locks, everything
 from bot.store.postgres.dialect import named_rows, register
 from bot.store.postgres.errors import UNREACHABLE, translate_errors
 from bot.store.postgres.server import Server
-from bot.store.postgres.session import ALONE, SHARED, LockPlan, Session
+from bot.store.postgres.session import ALONE, SHARED, KnownPlaces, LockPlan, Session
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
@@ -219,17 +219,14 @@ class Connections:
 
     def begin(
         self, statement: str, use: Callable[[Connection], None]
-    ) -> tuple[Connection, Sequence[int], str]:
-        """Begin a transaction; returns its connection, how many rows each statement had, and the
-        number that the first row has, if any.
-
-        Idle connections may have been cut, by a restart of the server for example.
-        """
+    ) -> tuple[Connection, list[tuple[Any, ...] | None]]:
+        """Begin a transaction; returns its connection and the first row of each statement."""
+        # Idle connections may have been cut, by a restart of the server for example.
         while True:
             is_fresh = not self._idle
             connection = self.take(use)
             try:
-                return connection, *_begun(connection, statement)
+                return connection, _begun(connection, statement)
             except BaseException:
                 self.give_back(connection)
                 if is_fresh or not connection.closed:
@@ -266,7 +263,7 @@ class Writer:
     """Runs transactions that write, several at a time. Implements `Runner`."""
 
     def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+        self._connections, self._known = connections, KnownPlaces()
         limits = connections.limits
         self._shared = limits.begin("BEGIN", f"SELECT {_NUMBER}, {SHARED}")
         self._alone = limits.begin("BEGIN", f"SELECT {_NUMBER}, {ALONE}")
@@ -278,7 +275,8 @@ class Writer:
         database fails; if the answer to a commit did not arrive and its outcome cannot be found,
         the transaction may have been committed.
         """
-        return await self._connections.call(partial(self._repeat, transaction, LockPlan(lock)))
+        plan = LockPlan(lock, self._known)
+        return await self._connections.call(partial(self._repeat, transaction, plan))
 
     def _repeat(
         self,
@@ -302,13 +300,13 @@ class Writer:
         use: Callable[[Connection], None],
     ) -> T:
         begin = self._alone if plan.alone else f"{self._shared}; {plan.sql}"
-        connection, counts, number = self._connections.begin(begin, use)
+        connection, rows = self._connections.begin(begin, use)
         try:
             with _explained(self._connections, connection):
-                if not plan.is_complete(counts):
+                if not plan.is_complete(rows):
                     raise _Unlocked
                 result = transaction(Session(connection))
-            self._commit(connection, number, use)
+            self._commit(connection, _number(rows), use)
             return result
         finally:
             self._connections.give_back(connection)
@@ -376,7 +374,7 @@ class Readers:
             return self._attempt(read, use)
 
     def _attempt(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
-        connection, *_ = self._connections.begin(self._begin, use)
+        connection, _ = self._connections.begin(self._begin, use)
         try:
             with _explained(self._connections, connection):
                 result = read(Session(connection))
@@ -386,17 +384,21 @@ class Readers:
             self._connections.give_back(connection)
 
 
-def _begun(connection: Connection, statements: str) -> tuple[list[int], str]:
-    """Run several statements; returns how many rows each had, and the first value of all."""
+def _number(rows: Sequence[tuple[Any, ...] | None]) -> str:
+    """The transaction's number, from the rows of its beginning."""
+    return str(rows[0][0]) if rows and rows[0] else ""
+
+
+def _begun(connection: Connection, statements: str) -> list[tuple[Any, ...] | None]:
+    """Run several statements; returns the first row of each that may have rows."""
     cursor = connection.cursor(row_factory=tuple_row)
     cursor.execute(statements.encode(), prepare=False)
-    counts, first = [], ""
+    rows = []
     while True:
         if cursor.pgresult is not None and cursor.pgresult.nfields:  # not SET: see `named_rows`
-            counts.append(cursor.rowcount)
-            first = first or str(cursor.fetchone()[0])  # type: ignore[index]
+            rows.append(cursor.fetchone())
         if not cursor.nextset():
-            return counts, first
+            return rows
 
 
 def _connect(server: Server) -> Connection:

@@ -26,11 +26,13 @@ _NAMES = (
     " FROM unnest(%s::text[]) WITH ORDINALITY AS names (name, place) ORDER BY place"
 )
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))"
-_CONVERSATION = (  # noqa: S608 - our words and literals
-    _LOCK.format(name="name") + " FROM (SELECT 'conversation/' || platform || '/' || workspace"
-    " || '/' || channel || '/' || thread AS name FROM conversations WHERE id = {row})"
-    " AS conversation"
+_CONVERSATION = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('conversation/' || space || place, 0)),"
+    " space, place FROM (SELECT platform || '/' || workspace || '/' AS space,"
+    " channel || '/' || thread AS place FROM conversations WHERE id = {row}) AS conversation"
 )
+_MOST_PLACES = 20_000  # a few MB; a turn needs its place for a minute
+
 _ROWS = {
     "id": "{value}",
     "uid": "(SELECT id FROM conversations WHERE uid = {value})",
@@ -52,10 +54,10 @@ _ROWS = {
 _BY = {column: _CONVERSATION.format(row=row) for column, row in _ROWS.items()}
 # By the other columns, a conversation cannot begin to be found: sources are locked themselves.
 _MUST_FIND = ("id", "uid")
-_PAGE = (  # noqa: S608
-    _LOCK.format(name="name") + " FROM (SELECT 'source/' || platform || '/' || workspace || '/'"
-    " || {channel} || '/' || {message} AS name FROM conversations"
-    " WHERE id = (SELECT conversation_id FROM turns WHERE id = {turn})) AS page"
+_PAGE = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('source/' || platform || '/' || workspace"
+    " || '/' || {message}, 0)) FROM conversations"
+    " WHERE id = (SELECT conversation_id FROM turns WHERE id = {turn})"
 )
 
 
@@ -91,6 +93,27 @@ class Session:
         self._connection.execute(_NAMES, (list(names),))
 
 
+class KnownPlaces:
+    """The conversations' places that were looked up, which saves PostgreSQL a query.
+
+    Invariant: what has a row id never moves to another conversation, no conversation moves, and no
+    id is used twice. A source is none of these: a page may be another turn's later.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, object], tuple[str, str]] = {}
+
+    def get(self, what: tuple[str, object]) -> tuple[str, str] | None:
+        """The platform and workspace, and the channel and thread."""
+        return self._places.get(what)
+
+    def add(self, what: tuple[str, object], place: tuple[str, str]) -> None:
+        """Remember a place. When there is no room, all are forgotten."""
+        if len(self._places) >= _MOST_PLACES:
+            self._places.clear()
+        self._places[what] = place
+
+
 class LockPlan:
     """The locks of a transaction, in their order. Implements `Locker`: collects statements.
 
@@ -98,10 +121,11 @@ class LockPlan:
     transaction: one round trip for both.
     """
 
-    def __init__(self, locks: Locks) -> None:
+    def __init__(self, locks: Locks, known: KnownPlaces) -> None:
         self.alone = False
+        self._known = known
         self._statements: list[str] = []
-        self._must_find: list[int] = []  # which of the statements
+        self._asked: dict[int, tuple[str, object]] = {}  # by the number of the statement
         locks(self)
         self.sql = "; ".join(self._statements)
 
@@ -119,23 +143,35 @@ class LockPlan:
 
     def conversation_with(self, column: str, value: object) -> None:
         """See `Locker`."""
-        if column in _MUST_FIND:
-            self._must_find.append(len(self._statements))
+        place = self._known.get((column, value))
+        if place is not None:
+            self.names(f"conversation/{''.join(place)}")
+            return
+        if column != "source":
+            self._asked[len(self._statements)] = column, value
         self._statements.append(_BY[column].replace("{value}", literal(value)))
 
     def page_source(self, turn: int, channel: str, message_id: str) -> None:
         """See `Locker`."""
-        self._statements.append(
-            _PAGE.format(turn=literal(turn), channel=literal(channel), message=literal(message_id))
-        )
+        place = self._known.get(("turn", turn))
+        if place is not None:
+            self.names(f"source/{place[0]}{channel}/{message_id}")
+            return
+        message = literal(f"{channel}/{message_id}")
+        self._statements.append(_PAGE.format(turn=literal(turn), message=message))
 
-    def is_complete(self, counts: Sequence[int]) -> bool:
-        """Whether the locks were found, by the number of rows of each statement: the store's lock
-        and `sql`. If not, the next attempt runs alone.
+    def is_complete(self, rows: Sequence[Sequence[Any] | None]) -> bool:
+        """Whether the locks were found, by the first row of each statement: the store's lock and
+        `sql`. If not, the next attempt runs alone.
 
         A conversation that is not there could be created before the transition looks.
         """
         if self.alone:
             return True
-        self.alone = any(not counts[1 + place] for place in self._must_find)
+        for number, (column, value) in self._asked.items():
+            row = rows[1 + number]
+            if row is not None:
+                self._known.add((column, value), (row[1], row[2]))
+            elif column in _MUST_FIND:
+                self.alone = True
         return not self.alone
