@@ -347,6 +347,7 @@ async def test_a_cancelled_call_is_complete_or_did_nothing(store: PostgresStore)
         ("57P03", "shutting down, starting or recovering"),
         ("28P01", "refuses the user or the password"),
         ("XX001", "is damaged"),
+        ("42P05", "set DATABASE_PREPARED_STATEMENTS=false"),
         ("0A999", "failed (0A999)"),
     ],
 )

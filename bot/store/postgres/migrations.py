@@ -42,7 +42,7 @@ def migrate(server: Server) -> list[str]:
     StoreUnavailable; both leave the database as the last complete migration made it.
     """
     files = load(POSTGRES_MIGRATIONS, first=FIRST)
-    with translate_errors(server.name), psycopg.connect(server.conninfo) as db:
+    with translate_errors(server.name), _connect(server) as db:
         with db.transaction():
             _begin(db)
             pending = files[_verified(db, server, files) :]
@@ -52,11 +52,16 @@ def migrate(server: Server) -> list[str]:
 def status(server: Server) -> MigrationStatus:
     """The database's applied and missing migrations; changes nothing. Raises as `migrate` does."""
     files = load(POSTGRES_MIGRATIONS, first=FIRST)
-    with translate_errors(server.name), psycopg.connect(server.conninfo) as db:
+    with translate_errors(server.name), _connect(server) as db:
         done = _verified(db, server, files)
     return MigrationStatus(
         tuple(step.name for step in files[:done]), tuple(step.name for step in files[done:])
     )
+
+
+def _connect(server: Server) -> Connection:
+    """Prepares nothing: a pooler would give the statements to others."""
+    return psycopg.connect(server.conninfo, prepare_threshold=None)
 
 
 def _begin(db: Connection) -> None:
