@@ -11,7 +11,7 @@ from bot.domain.attachments import EXTRACT_VERSION, AttachmentKind, Download, Ex
 from bot.domain.conversations import ImagePart
 from bot.domain.records import AttachmentContent, RecordScope
 from bot.store import attachment_rows, files, rows
-from bot.store.database import Database, Row
+from bot.store.database import Database, Row, take_locks
 
 _PLACED = (
     f"{attachment_rows.RECORDS} JOIN messages ON messages.id = attachments.message_id"
@@ -24,9 +24,12 @@ def save_bytes(
     db: Database, now: float, attachment: int, digest: str, download: Download
 ) -> str | None:
     """See `AttachmentStore.save_bytes`. None also for an attachment that has been omitted."""
-    found = db.execute("SELECT 1 FROM attachments WHERE id = ? AND omission IS NULL", (attachment,))
-    if found.fetchone() is None:
+    row = db.execute(
+        "SELECT digest FROM attachments WHERE id = ? AND omission IS NULL", (attachment,)
+    ).fetchone()
+    if row is None:
         return None
+    take_locks(db, *files.lock_names(filter(None, (digest, row["digest"]))))
     files.ensure(db, now, digest, download.data)
     db.execute(
         "UPDATE attachments SET digest = :digest, size = :size,"

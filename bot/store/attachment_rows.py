@@ -21,7 +21,7 @@ from bot.domain.attachments import (
 from bot.domain.conversations import ConversationKey
 from bot.domain.records import AttachmentRecord
 from bot.store import files, rows
-from bot.store.database import Database, Row, marks
+from bot.store.database import Database, Locking, Row, batches, marks, take_locks
 
 _OTHER_NUMBERS = 1_000_000  # above every number, to renumber without a collision
 
@@ -115,6 +115,8 @@ def replace(
 ) -> bool:
     """Replace a message's attachments, keeping the rows of those it had; whether any changed."""
     rest = db.execute("SELECT * FROM attachments WHERE message_id = ?", (message,)).fetchall()
+    digests = [*(row["digest"] for row in rest), *(each.digest for each in attachments)]
+    take_locks(db, *files.lock_names(filter(None, digests)))
     kept = [_take(rest, attachment) for attachment in attachments]
     for row, attachment in zip(kept, attachments, strict=True):
         if row is not None:
@@ -168,7 +170,27 @@ def _refresh(db: Database, row: Row, attachment: IncomingAttachment) -> None:
 
 def delete(db: Database, message: int) -> None:
     """Delete a message's attachments; the trigger deletes their files."""
+    if isinstance(db, Locking) and not _lock_files(db, "message_id = ?", message):
+        return
     db.execute("DELETE FROM attachments WHERE message_id = ?", (message,))
+
+
+def lock_files(db: Database, conversation: int) -> None:
+    """Take the locks of all files of a conversation, before several of its messages go."""
+    if isinstance(db, Locking):
+        place = "message_id IN (SELECT id FROM messages WHERE conversation_id = ?)"
+        _lock_files(db, place, conversation)
+
+
+def _lock_files(db: Database, where: str, value: int) -> bool:
+    """Take the locks before the rows', as `save_extract` does. Returns whether there are any rows
+    of attachments."""
+    found = db.execute(
+        f"SELECT DISTINCT digest FROM attachments WHERE {where}",  # noqa: S608 - our words
+        (value,),
+    ).fetchall()
+    take_locks(db, *files.lock_names(row["digest"] for row in found if row["digest"]))
+    return bool(found)
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +204,17 @@ def pending(db: Database, platform: str, limit: int) -> list[Attachment]:
         (platform, limit),
     )
     return [attachment_from(row) for row in found]
+
+
+def count(db: Database, messages: Sequence[Row]) -> int:
+    """How many attachments these messages have together."""
+    return sum(
+        db.execute(
+            f"SELECT count(*) FROM attachments WHERE message_id IN ({marks(some)})",  # noqa: S608
+            [each["id"] for each in some],
+        ).fetchone()[0]
+        for some in batches(messages)
+    )
 
 
 def of_messages(db: Database, messages: Sequence[int]) -> dict[int, tuple[Attachment, ...]]:

@@ -8,7 +8,11 @@ is; `bot.store.postgres.session.Session` is one for PostgreSQL.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
+
+T = TypeVar("T")
+
+_MOST_PARAMETERS = 500  # SQLite and PostgreSQL allow more than 30,000
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 """For `?` in order, or for `:name`."""
@@ -85,7 +89,13 @@ def marks(values: Sized) -> str:
     return ", ".join("?" * len(values))
 
 
+def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`values` in parts for which one statement has enough places for parameters."""
+    for start in range(0, len(values), _MOST_PARAMETERS):
+        yield values[start : start + _MOST_PARAMETERS]
+
+
 def take_locks(db: Database, *names: str) -> None:
     """Take named locks where several transactions write at the same time; SQLite has one writer."""
-    if isinstance(db, Locking):
+    if names and isinstance(db, Locking):
         db.lock(*names)

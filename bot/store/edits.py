@@ -230,6 +230,11 @@ def _rename(db: Database, message: Row, text: str) -> None:
     If the new text is empty, name it after the first question that is left.
     """
     before = name_of(message["content"])
+    (name,) = db.execute(
+        "SELECT name FROM conversations WHERE id = ?", (message["conversation_id"],)
+    ).fetchall()[0]
+    if name != before:
+        return
     if not text:
         row = db.execute(
             "SELECT content FROM messages WHERE conversation_id = ? AND kind = 'question'"
@@ -238,6 +243,6 @@ def _rename(db: Database, message: Row, text: str) -> None:
         ).fetchone()
         text = row["content"] if row is not None else ""
     db.execute(
-        "UPDATE conversations SET name = ? WHERE id = ? AND name = ?",
-        (name_of(text), message["conversation_id"], before),
+        "UPDATE conversations SET name = ? WHERE id = ?",
+        (name_of(text), message["conversation_id"]),
     )

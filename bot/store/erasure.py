@@ -15,8 +15,8 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Change, Effect
 from bot.domain.privacy import ERASED, Erased, Person
 from bot.domain.repetition import Repetition
-from bot.store import edits
-from bot.store.database import Database, Row
+from bot.store import attachment_rows, edits
+from bot.store.database import Database, Row, batches, marks
 
 TOMBSTONE_SECONDS = (
     3_600.0  # as in bot.store.edits: a late redelivery must not bring a message back
@@ -57,6 +57,7 @@ def erase_in(
     row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation,)).fetchone()
     if row is None:
         return ErasedHere()
+    attachment_rows.lock_files(db, conversation)
     messages = _messages(db, conversation, person, until)
     if _is_alone(db, conversation, person, until):
         return _delete(db, now, row, messages)
@@ -83,18 +84,15 @@ def _is_alone(db: Database, conversation: int, person: Person, until: float) -> 
 
 # ── a conversation that was only the person's ─────────────────────────────────────────────────
 def _delete(db: Database, now: float, row: Row, messages: Sequence[Row]) -> ErasedHere:
-    erased = Erased(1, len(messages), _count_files(db, messages), _count_replies(db, row["id"]))
+    erased = Erased(
+        1, len(messages), attachment_rows.count(db, messages), _count_replies(db, row["id"])
+    )
     recent = [(m["source"], now) for m in messages if m["created_at"] > now - TOMBSTONE_SECONDS]
     known = [each for each in recent if each[0]]
     db.executemany(edits.TOMBSTONE, known)
     db.execute("DELETE FROM conversations WHERE id = ?", (row["id"],))
     key = ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"])
     return ErasedHere(erased, gone=key)
-
-
-def _count_files(db: Database, messages: Sequence[Row]) -> int:
-    count = "SELECT count(*) FROM attachments WHERE message_id = ?"
-    return sum(db.execute(count, (each["id"],)).fetchone()[0] for each in messages)
 
 
 def _count_replies(db: Database, conversation: int) -> int:
@@ -113,7 +111,7 @@ def _erase_among_others(
     person: Person,
 ) -> ErasedHere:
     said = Repetition(_texts(db, messages), {each["author_name"] or "" for each in messages})
-    files = _count_files(db, messages)
+    files = attachment_rows.count(db, messages)
     changes = [_erase_message(db, now, each) for each in messages]
     db.executemany(
         "UPDATE messages SET author_id = ?, author_name = '' WHERE id = ?",
@@ -136,12 +134,13 @@ def _erase_message(db: Database, now: float, message: Row) -> Change:
 
 
 def _texts(db: Database, messages: Sequence[Row]) -> Iterator[str]:
-    for each in messages:
-        yield each["content"]
+    for some in batches(messages):
+        yield from (each["content"] for each in some)
         for name, text in db.execute(
-            "SELECT name, substr(coalesce(text, ''), 1, ?) FROM attachments"
-            " LEFT JOIN extracts ON extracts.digest = attachments.digest WHERE message_id = ?",
-            (_EXTRACT_CHARACTERS, each["id"]),
+            "SELECT name, substr(coalesce(text, ''), 1, ?) FROM attachments"  # noqa: S608
+            " LEFT JOIN extracts ON extracts.digest = attachments.digest"
+            f" WHERE message_id IN ({marks(some)})",
+            (_EXTRACT_CHARACTERS, *(each["id"] for each in some)),
         ):
             yield name
             yield text

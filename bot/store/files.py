@@ -8,7 +8,7 @@ chunks, which are then deleted one by one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bot.store.database import Database, take_locks
 
@@ -35,8 +35,15 @@ def take_lock(db: Database, digest: str) -> None:
 
 
 def lock_name(digest: str) -> str:
-    """The name of the file's lock."""
-    return f"file/{digest}"
+    """The name of the file's lock. One of 256: PostgreSQL has room for a limited number of locks,
+    and a conversation may have thousands of files.
+    """
+    return f"file/{digest[:2]}"
+
+
+def lock_names(digests: Iterable[str]) -> list[str]:
+    """The names of the files' locks, in the order in which every transaction takes them."""
+    return sorted({lock_name(digest) for digest in digests})
 
 
 def ensure(db: Database, now: float, digest: str, data: bytes) -> None:

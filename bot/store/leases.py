@@ -47,12 +47,9 @@ _ENDS = (
 )
 
 
-def grant(db: Database, turn: int, process: str) -> None:
-    """Part of a claim."""
-    db.execute(
-        f"UPDATE turns SET holder = ?, lease_until = {_NOW} + ? WHERE id = ?",
-        (process, LEASE_SECONDS, turn),
-    )
+def granted(process: str) -> tuple[str, tuple[object, ...]]:
+    """What a claim sets in the turn's row, and its parameters."""
+    return f", holder = ?, lease_until = {_NOW} + ?", (process, LEASE_SECONDS)
 
 
 def claim_attachment(db: Database, attachment: int, process: str) -> bool | None:

@@ -19,7 +19,7 @@ from bot.domain.inbox import Incoming, Watermark
 from bot.domain.records import NewConversation
 from bot.domain.spending import Booking, BudgetLine, Spender
 from bot.domain.turns import Fence
-from bot.store.files import lock_name
+from bot.store.files import lock_name, lock_names
 
 
 class Locker(Protocol):
@@ -105,9 +105,12 @@ def by_command(lock: Locker, source: str) -> None:
 def by_incoming(
     lock: Locker, incoming: Incoming, backlog: Sequence[Incoming] = (), **_: Any
 ) -> None:
-    """The messages and their conversation."""
-    lock.names(*sorted(_source(each.source) for each in (incoming, *backlog)))
+    """The messages, their conversation, and the files that they bring."""
+    everyone = (incoming, *backlog)
+    lock.names(*sorted(_source(each.source) for each in everyone))
     lock.conversation(incoming.key)
+    brought = (file.digest for each in everyone for file in each.attachments if file.digest)
+    lock.names(*lock_names(brought))
 
 
 def by_source(lock: Locker, source: str, *_: Any, **__: Any) -> None:
@@ -133,7 +136,7 @@ def by_digest(lock: Locker, digest: str, *_: Any, **__: Any) -> None:
 
 def by_digests(lock: Locker, digests: Collection[str]) -> None:
     """The files."""
-    lock.names(*sorted(lock_name(digest) for digest in digests))
+    lock.names(*lock_names(digests))
 
 
 def by_purge(lock: Locker) -> None:

@@ -30,8 +30,6 @@ def accept(
     known = _known(db, incoming.source)
     if known is not None:
         return known
-    if _is_deleted(db, incoming.source):
-        return Accepted(Receipt.KNOWN)
     row = rows.find(db, incoming.key)
     if row is not None:
         return _add(db, _Target(row["id"], row["epoch"], now, withheld), incoming)
@@ -51,16 +49,13 @@ class _Target:
 
 
 def _known(db: Database, source: str) -> Accepted | None:
+    """The receipt of a message that is stored, or whose deletion arrived before it."""
     row = db.execute(
-        "SELECT conversation_id, turn_id FROM messages WHERE source = ?", (source,)
+        "SELECT conversation_id, turn_id FROM messages WHERE source = :source"
+        " UNION ALL SELECT NULL, NULL FROM tombstones WHERE source = :source",
+        {"source": source},
     ).fetchone()
     return None if row is None else Accepted(Receipt.KNOWN, row["conversation_id"], row["turn_id"])
-
-
-def _is_deleted(db: Database, source: str) -> bool:
-    """Whether the message's deletion arrived before the message."""
-    found = db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,))
-    return found.fetchone() is not None
 
 
 # ── the two ways in ───────────────────────────────────────────────────────────────────────────
@@ -75,7 +70,7 @@ def _begin(
     target = _Target(_create(db, incoming, now), 1, now)
     accepted = _ask(db, replace(target, withheld=withheld), incoming)
     for earlier in backlog:  # stored after the question, in case the question is among them
-        if _is_deleted(db, earlier.source) or _known(db, earlier.source):
+        if _known(db, earlier.source):
             continue
         _insert(db, target, earlier, kind="history", turn=None)
     return accepted

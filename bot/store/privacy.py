@@ -9,7 +9,7 @@ from pathlib import Path
 from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
 from bot.ports.clock import Clock
-from bot.store import erasure, erasure_list, export, personal_records, retention
+from bot.store import erasure, erasure_list, export, locks, personal_records, retention
 from bot.store.health import Runner
 from bot.store.operations import Operations, reads, writes, writes_at
 from bot.store.purge import Purger
@@ -23,14 +23,14 @@ class SqlPrivacy(Operations):
     conversations_of = reads(erasure.conversations_of)
     names_of = reads(erasure.names_of)
     quoting = reads(erasure.quoting)
-    erase_in = writes_at(erasure.erase_in)
+    erase_in = writes_at(erasure.erase_in, lock=locks.by_id)
     erase_quotes = writes_at(erasure.erase_quotes)
     erase_rest = writes_at(personal_records.erase_rest)
     old_conversations = reads(retention.old_conversations)
-    erase_step = writes_at(retention.erase_step)
+    erase_step = writes_at(retention.erase_step, lock=locks.by_id)
     channels_with_usage = reads(retention.channels_with_usage)
     erase_usage = writes(retention.erase_usage)
-    pin = writes(retention.pin)
+    pin = writes(retention.pin, lock=locks.by_key)
     export_person = reads(export.export_person)
     export_messages = reads(export.export_messages)
 

@@ -70,10 +70,14 @@ def update(
 def delete(db: Database, uid: str, scope: RecordScope) -> int | None:
     """See `Library.delete`. Deletes the conversation's turns, messages, pages and files with it."""
     found = db.execute(
-        "DELETE FROM conversations WHERE uid = ? AND platform = ? AND workspace = ? RETURNING id",
+        "SELECT id FROM conversations WHERE uid = ? AND platform = ? AND workspace = ?",
         (uid, scope.platform, scope.workspace),
-    ).fetchall()
-    return found[0]["id"] if found else None
+    ).fetchone()
+    if found is None:
+        return None
+    attachment_rows.lock_files(db, found["id"])
+    db.execute("DELETE FROM conversations WHERE id = ?", (found["id"],))
+    return int(found["id"])
 
 
 def add(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.privacy import ERASED, Erased
-from bot.store import edits, rows, spending
-from bot.store.database import Database, Row
+from bot.store import attachment_rows, edits, rows, spending
+from bot.store.database import Database
 
 STEP = 200
 """Messages in one transaction: a few milliseconds, so that other writes do not wait."""
@@ -55,6 +55,7 @@ def erase_step(db: Database, now: float, conversation: int, before: float) -> Er
     (is_busy,) = db.execute(f"SELECT {_UNFINISHED}", (conversation,)).fetchone()
     if row is None or row["pinned"] or is_busy:
         return Erased()
+    attachment_rows.lock_files(db, conversation)
     if row["updated_at"] < before:
         return _delete_step(db, conversation)
     return _erase_step(db, now, conversation, before)
@@ -78,7 +79,7 @@ def _delete_step(db: Database, conversation: int) -> Erased:
         "SELECT id, kind FROM messages WHERE conversation_id = ? ORDER BY id LIMIT ?",
         (conversation, STEP),
     ).fetchall()
-    files = _count_files(db, messages)
+    files = attachment_rows.count(db, messages)
     if len(messages) < STEP:
         db.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
     else:
@@ -94,7 +95,7 @@ def _erase_step(db: Database, now: float, conversation: int, before: float) -> E
         " AND (erased_at IS NULL OR author_id <> ?) ORDER BY id LIMIT ?",
         (conversation, before, ERASED, STEP),
     ).fetchall()
-    files = _count_files(db, messages)
+    files = attachment_rows.count(db, messages)
     for message in messages:
         edits.erase_message(db, message, False, now)
     db.executemany(
@@ -122,11 +123,6 @@ def _erase_turn(db: Database, turn: int, before: float) -> None:
     )
     if erased.rowcount:
         db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn,))
-
-
-def _count_files(db: Database, messages: Sequence[Row]) -> int:
-    count = "SELECT count(*) FROM attachments WHERE message_id = ?"
-    return sum(db.execute(count, (row["id"],)).fetchone()[0] for row in messages)
 
 
 def pin(db: Database, key: ConversationKey, *, pinned: bool) -> bool:

@@ -172,18 +172,22 @@ def find(db: Database, key: ConversationKey) -> Row | None:
     return row
 
 
-def bind(db: Database, conversation: int, *, until: int) -> None:
-    """Give the messages up to position `until` their indexes, in the platform's order."""
+def bind(db: Database, conversation: int, *, until: int, more: int = 0) -> int:
+    """Give the messages up to position `until` their indexes, in the platform's order.
+
+    Reserves `more` indexes behind them; returns the first of those.
+    """
     waiting = db.execute(
         "SELECT id FROM messages WHERE conversation_id = ? AND idx IS NULL AND position <= ?"
         " ORDER BY position, id",
         (conversation, until),
     ).fetchall()
-    start = take(db, conversation, len(waiting))
+    start = take(db, conversation, len(waiting) + more)
     db.executemany(
         "UPDATE messages SET idx = ? WHERE id = ?",
         [(index, row["id"]) for index, row in enumerate(waiting, start)],
     )
+    return start + len(waiting)
 
 
 def take(db: Database, conversation: int, count: int) -> int:

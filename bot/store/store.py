@@ -250,7 +250,7 @@ class SqlStore(FileOperations):
     _claim = writes_at(turns.claim, lock=locks.by_id)
     _record_shown = writes_at(turns.record_shown, lock=locks.by_page)
     _record_shutdown = writes(process.record_shutdown)
-    _forget_old_state = writes_at(_forget_old_state)
+    _forget_old_state = writes_at(_forget_old_state, lock=locks.nothing)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     _list_unfinished = reads(queries.list_unfinished)

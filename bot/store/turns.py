@@ -26,47 +26,60 @@ def claim(db: Database, now: float, conversation: int, process: str | None = Non
     ).fetchone()
     if turn is None or turn["holder"] not in (None, process):
         return None
+    lease, holder = ("", ()) if process is None else leases.granted(process)
     if turn["state"] == "waiting":
-        _start(db, conversation, turn["id"], now)
-    else:
-        spending.settle_turn(db, turn["id"])
-        db.execute(
-            # A turn that is still held: its last attempt failed without ending the process.
-            "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
-            " held = CASE WHEN deaths < ? AND lone_deaths = 0 THEN 1 ELSE 0 END WHERE id = ?",
-            (now, SUSPECT_DEATHS, turn["id"]),
-        )
-    if process is not None:
-        leases.grant(db, turn["id"], process)
-    return _claimed(db, turn["id"])
+        return _claimed(db, _start(db, conversation, turn["id"], now, lease, holder))
+    spending.settle_turn(db, turn["id"])
+    again = db.execute(
+        # A turn that is still held: its last attempt failed without ending the process.
+        "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"  # noqa: S608
+        f" held = CASE WHEN deaths < ? AND lone_deaths = 0 THEN 1 ELSE 0 END{lease}"
+        " WHERE id = ? RETURNING *",
+        (now, SUSPECT_DEATHS, *holder, turn["id"]),
+    ).fetchall()
+    return _claimed(db, again[0])
 
 
-def _start(db: Database, conversation: int, turn: int, now: float) -> None:
+def _start(
+    db: Database,
+    conversation: int,
+    turn: int,
+    now: float,
+    lease: str,
+    holder: tuple[object, ...],
+) -> Row:
     """Bind all messages up to the last question; later ones wait for the next turn."""
     (last,) = db.execute(
         "SELECT max(position) FROM messages WHERE turn_id = ? AND kind = 'question'", (turn,)
     ).fetchone()
-    rows.bind(db, conversation, until=last)
-    db.execute(
-        "UPDATE turns SET state = 'running', attempt = 1, claimed_at = ?, reply_idx = ?, held = 1"
-        " WHERE id = ?",
-        (now, rows.take(db, conversation, 1), turn),
-    )
+    reply = rows.bind(db, conversation, until=last, more=1)
+    started: Row = db.execute(
+        "UPDATE turns SET state = 'running', attempt = 1, claimed_at = ?, reply_idx = ?, held = 1"  # noqa: S608
+        f"{lease} WHERE id = ? RETURNING *",
+        (now, reply, *holder, turn),
+    ).fetchall()[0]
+    return started
 
 
-def _claimed(db: Database, turn: int) -> Claim:
-    row = db.execute("SELECT * FROM turns WHERE id = ?", (turn,)).fetchone()
+def _claimed(db: Database, row: Row) -> Claim:
+    turn = row["id"]
     conversation = rows.conversation_from(
         db.execute("SELECT * FROM conversations WHERE id = ?", (row["conversation_id"],)).fetchone()
     )
-    pages = db.execute("SELECT * FROM pages WHERE turn_id = ? ORDER BY number", (turn,))
+    pages = (
+        db.execute("SELECT * FROM pages WHERE turn_id = ? ORDER BY number", (turn,))
+        if row["attempt"] > 1
+        else ()
+    )
+    questions = _questions(db, row)
     return Claim(
         fence=Fence(turn, row["attempt"]),
         conversation=conversation,
-        questions=_questions(db, row),
+        questions=questions,
         reply_index=row["reply_idx"],
         epoch=row["epoch"],
-        has_history=_has_history(db, row),
+        # The questions alone have the indexes before the reply's.
+        has_history=row["reply_idx"] > len(questions) and _has_history(db, row),
         pages=tuple(rows.page_from(page) for page in pages),
         result=rows.result_from(row),
         tries=row["attempt"] - row["opened"],

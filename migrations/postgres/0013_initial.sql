@@ -394,6 +394,7 @@ CREATE TABLE IF NOT EXISTS threadline_erased.people (
     at DOUBLE PRECISION NOT NULL
 );
 CREATE INDEX IF NOT EXISTS people_by_digest ON threadline_erased.people (person);
+CREATE INDEX IF NOT EXISTS people_by_time ON threadline_erased.people (at);
 
 INSERT INTO process (id, alive) VALUES (1, 0);
 
@@ -459,7 +460,7 @@ CREATE TRIGGER attachments_remove AFTER DELETE ON attachments
 -- The lock is the one that bot.store.files takes before it refers to a file.
 CREATE FUNCTION attachments_release() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('file/' || OLD.digest, 0));
+    PERFORM pg_advisory_xact_lock(hashtextextended('file/' || left(OLD.digest, 2), 0));
     DELETE FROM files WHERE digest = OLD.digest
         AND NOT EXISTS (SELECT 1 FROM attachments WHERE digest = OLD.digest);
     RETURN NULL;

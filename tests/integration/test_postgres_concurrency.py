@@ -6,6 +6,7 @@ Each store here has separate connections, as a process has.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.domain.attachments import Download, IncomingAttachment
+from bot.domain.attachments import AttachmentKind, Download, Extract, IncomingAttachment
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Accepted, Effect, Receipt
 from bot.domain.turns import Claim
@@ -174,6 +175,31 @@ async def test_bytes_stay_while_any_message_has_them(world: World) -> None:
         )
         assert missing == []
         await world.stores[0].erase(source(number + 1), with_reply=True)
+
+
+async def test_files_in_any_order_do_not_wait_for_each_other(world: World) -> None:
+    """A cycle of waits costs a second: PostgreSQL looks for one after that time."""
+    files = [
+        IncomingAttachment(name=f"{n}.txt", data=b"%d" % n, identity=f"F{n}") for n in range(6)
+    ]
+    extract = Extract(kind=AttachmentKind.TEXT, media_type="text/plain", text="alpha")
+    digest = hashlib.sha256(b"0").hexdigest()
+    for number in range(0, 60, 3):
+        calls = []
+        for each, order in enumerate((files, files[::-1], files[3:] + files[:3])):
+            where = key(f"t{number + each}")
+            message = said(number + each, where=where, attachments=order)
+            calls += [lambda store, m=message: store.accept(m)]
+        await world.together(*calls)
+        await world.together(
+            *(lambda store, n=n: store.erase(source(n), with_reply=True)
+              for n in range(number, number + 3)),
+            *[lambda store: store.attachments().save_extract(digest, extract)] * 3,
+        )  # fmt: skip
+    [(deadlocks,)] = look(
+        world.place, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
+    assert deadlocks == 0
 
 
 async def test_large_downloads_of_one_file_by_many_processes_are_whole(world: World) -> None:

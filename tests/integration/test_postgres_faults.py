@@ -17,6 +17,8 @@ import pytest
 from bot.common.clock import SystemClock
 from bot.domain.errors import MigrationError, StoreUnavailable
 from bot.domain.inbox import Receipt
+from bot.domain.privacy import Person
+from bot.domain.records import RecordScope
 from bot.store.database import Database
 from bot.store.health import PROBE_SECONDS
 from bot.store.postgres.errors import unavailable
@@ -33,7 +35,7 @@ from tests.support.postgres_server import (
     own_server,
     prepare,
 )
-from tests.support.store_kit import answer_next, claim_next, key, said
+from tests.support.store_kit import answer_next, claim_next, key, said, until
 
 QUICK = Limits(statement=5.0, lock=0.2, idle=1.0, call=10.0)
 
@@ -43,7 +45,13 @@ def server() -> Iterator[PostgresServer]:
     """A server of this module alone: its tests break it."""
     if binaries() is None:
         pytest.skip(MISSING)
-    with own_server({"synchronous_commit": "on"}) as server:  # it is killed, the machine is not
+    # It is killed, the machine is not. It has room for about 1,000 locks.
+    settings = {
+        "synchronous_commit": "on",
+        "max_connections": "60",
+        "max_locks_per_transaction": "10",
+    }
+    with own_server(settings) as server:
         prepare(server)
         yield server
 
@@ -144,6 +152,76 @@ async def test_nothing_depends_on_a_session(server: PostgresServer, database: st
             ).fetchone()
         )
         assert (left["prepared"], left["locks"]) == (0, 0)
+
+
+async def test_a_newer_release_may_add_columns_while_this_one_runs(
+    store: PostgresStore, server: PostgresServer, database: str
+) -> None:
+    """Statements that were prepared for the tables as they were are prepared again."""
+    for number in range(10):
+        accepted = await store.accept(said(number, where=key(f"t{number}")))
+        await answer_next(store, accepted.conversation)
+        assert await store.find(key(f"t{number}")) is not None
+    for table in ("conversations", "turns", "messages", "pages"):
+        server.run(f"ALTER TABLE {table} ADD COLUMN newer BIGINT DEFAULT 0", database=database)
+    for number in range(10, 14):
+        accepted = await store.accept(said(number, where=key(f"t{number}")))
+        await answer_next(store, accepted.conversation)
+        assert await store.find(key(f"t{number}")) is not None
+
+
+async def test_a_conversation_with_thousands_of_files_can_be_deleted(
+    store: PostgresStore, server: PostgresServer, database: str
+) -> None:
+    """PostgreSQL has room for a limited number of locks, which all transactions share."""
+    await store.accept(said(1))
+    server.run(
+        "INSERT INTO files (digest, size, is_staged, created_at)"
+        " SELECT md5(n::text), 0, 0, 0 FROM generate_series(1, 4000) AS n",
+        database=database,
+    )
+    server.run(
+        "INSERT INTO attachments (uid, message_id, number, identity, name, media_type, locator,"
+        " transcript, is_link, is_paste, is_voice, digest, state, created_at)"
+        " SELECT n::text, 1, n, '', '', '', '{}', '', 0, 0, 0, md5(n::text), 'pending', 0"
+        " FROM generate_series(1, 4000) AS n",
+        database=database,
+    )
+    [(uid,)] = server.run("SELECT uid FROM conversations", database=database)
+    await store.library().delete(uid, RecordScope("sim", "w1"))
+    assert server.run("SELECT count(*) FROM files", database=database) == [(0,)]
+
+
+async def test_files_are_read_during_a_vacuum(
+    store: PostgresStore, server: PostgresServer, database: str
+) -> None:
+    """On a large database it takes minutes."""
+    with psycopg.connect(server.url(database)) as other:
+        other.execute("LOCK TABLE audit IN SHARE UPDATE EXCLUSIVE MODE")
+        vacuum = asyncio.create_task(store.privacy().overwrite())
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'VACUUM%' AND wait_event_type = 'Lock'"
+        )
+        await until(lambda: bool(server.run(waiting)))
+        assert await store.attachments().read_bytes("0" * 64) is None
+        assert not vacuum.done()
+    assert await vacuum
+
+
+async def test_an_erasure_delays_only_its_conversation(
+    store: PostgresStore, server: PostgresServer, database: str
+) -> None:
+    """One of thousands of messages takes seconds."""
+    await store.accept(said(1))
+    with psycopg.connect(server.url(database)) as other:
+        other.execute("SELECT 1 FROM messages WHERE conversation_id = 1 FOR UPDATE")
+        person = Person("sim", "w1", "U1")
+        erasure = asyncio.create_task(store.privacy().erase_in(1, person, time.time()))
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        await until(lambda: bool(server.run(waiting)))
+        assert (await store.accept(said(2, where=key("t2")))).receipt is Receipt.QUESTION
+        assert not erasure.done()
+    assert (await erasure).erased.messages == 1
 
 
 # ── limits in time ────────────────────────────────────────────────────────────────────────────
@@ -269,6 +347,7 @@ async def test_a_cancelled_call_is_complete_or_did_nothing(store: PostgresStore)
         ("57P03", "shutting down, starting or recovering"),
         ("28P01", "refuses the user or the password"),
         ("XX001", "is damaged"),
+        ("42P05", "set DATABASE_PREPARED_STATEMENTS=false"),
         ("0A999", "failed (0A999)"),
     ],
 )

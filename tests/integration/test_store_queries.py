@@ -55,6 +55,7 @@ from bot.store import (
     workload,
 )
 from bot.store.commands import COMMAND_SECONDS
+from bot.store.database import Database
 from bot.store.migrate import migrate
 from bot.store.store import SqlStore
 from tests.support.clock import ManualClock
@@ -285,7 +286,7 @@ def test_every_statement_uses_an_index(tmp_path: Path) -> None:
         db.execute("PRAGMA foreign_keys = ON")
         statements: list[str] = []
         db.set_trace_callback(statements.append)
-        _use_everything(db)
+        use_everything(db)
         db.set_trace_callback(None)
         plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith("--")}
     assert len(plans) > 25
@@ -299,7 +300,8 @@ def test_every_statement_uses_an_index(tmp_path: Path) -> None:
         assert not sorts or re.search(r"turn_id =|position <=|GROUP BY|state <> 'done'", sql), sql
 
 
-def _use_everything(db: sqlite3.Connection) -> None:
+def use_everything(db: Database) -> None:
+    """Run the statements that the core runs often, on empty tables."""
     photo = IncomingAttachment(name="a.png", identity="F1", data=b"dots")
     link = IncomingAttachment(name="l", is_link=True, locator={"url": "https://example.com/"})
     messages.accept(db, 1.0, said(1, attachments=[photo, link]), [said(0, attachments=[photo])])
@@ -334,7 +336,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     watermarks.has_message_after(db, key(), 0)
 
 
-def _use_spending(db: sqlite3.Connection, claim: Claim) -> None:
+def _use_spending(db: Database, claim: Claim) -> None:
     budget = Budget(name="b", scope=BudgetScope.PERSON, period=Period.DAY, tokens=1_000)
     line = BudgetLine(budget, "a", PeriodSpan("2026-11-30", 0.0))
     quote = Quote("m", 10, 10, 1, 1.0)
@@ -359,7 +361,7 @@ def _use_spending(db: sqlite3.Connection, claim: Claim) -> None:
     views.latest(db, 1, 10)
 
 
-def _use_contexts(db: sqlite3.Connection) -> None:
+def _use_contexts(db: Database) -> None:
     contexts.move_window(db, 1, epoch=1, start=1, stubs_before=1)
     contexts.record_told(db, 1, epoch=1, turn=1)
     contexts.forget_told(db, 1, turn=1)
@@ -372,7 +374,7 @@ def _use_contexts(db: sqlite3.Connection) -> None:
     conversations.undo_reset(db, 1.0, key(), None)
 
 
-def _use_attachments(db: sqlite3.Connection, photo: IncomingAttachment) -> None:
+def _use_attachments(db: Database, photo: IncomingAttachment) -> None:
     digest = files.digest_of(b"dots")
     picture = ImagePart("image/png", b"dots", 2, 2)
     extract = Extract(kind=AttachmentKind.IMAGE, media_type="image/png", images=(picture,))

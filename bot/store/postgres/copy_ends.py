@@ -307,7 +307,7 @@ def open_postgres(server: Server) -> Iterator[PostgresEnd]:
     migrations.migrate(server)
     with (
         translate_postgres_errors(server.name),
-        psycopg.connect(server.conninfo, row_factory=named_rows) as db,
+        psycopg.connect(server.conninfo, row_factory=named_rows, prepare_threshold=None) as db,
     ):
         register(db)
         db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

@@ -15,7 +15,6 @@ from bot.domain.inbox import Accepted, Incoming, Receipt
 from bot.domain.privacy import Erasure, Person
 from bot.store import erasure, messages, personal_records
 from bot.store.database import Database
-from bot.store.erasure_list import erase_person
 
 _TABLE = "threadline_erased.people"
 
@@ -82,17 +81,17 @@ def missing(db: Database) -> Sequence[Erasure]:
     return [entry for entry in entries(db) if entry.id not in done]
 
 
-def apply(db: Database, now: float, entry: Erasure) -> None:
-    """Erase one person again."""
+def person_of(db: Database, entry: Erasure) -> Person:
+    """Whom an erasure erased; without an id if the database does not know the person."""
     people = {digest(db, *each): each for each in personal_records.people(db)}
     platform, user = people.get(entry.person, (entry.platform, ""))
-    erase_person(db, Person(platform, entry.workspace, user), entry, now)
+    return Person(platform, entry.workspace, user)
 
 
 def was_erased(db: Database, incoming: Incoming) -> bool:
     """Whether a message is older than the erasure of its author."""
-    found = db.execute(f"SELECT 1 FROM {_TABLE} LIMIT 1")  # noqa: S608 - our words
-    if found.fetchone() is None:
+    found = db.execute(f"SELECT 1 FROM {_TABLE} WHERE at >= ? LIMIT 1", (incoming.sent_at,))  # noqa: S608
+    if found.fetchone() is None:  # of anyone
         return False
     key, user = incoming.key, incoming.author.id
     later = db.execute(

@@ -16,6 +16,10 @@ UNREACHABLE = "08000"
 DAMAGED = ("XX001", "XX002")
 """Codes of damage, which lasts until someone repairs it."""
 
+_POOLED = (
+    "is behind a pooler that mixes up prepared statements: set DATABASE_PREPARED_STATEMENTS=false."
+)
+
 # SQLSTATE (https://www.postgresql.org/docs/15/errcodes-appendix.html), or its class of two letters.
 _SENTENCES = MappingProxyType(
     {
@@ -31,6 +35,8 @@ _SENTENCES = MappingProxyType(
         "57014": "did not finish a statement in time.",
         "57": "is shutting down, starting or recovering.",
         "25006": "is read-only: it is a standby, or default_transaction_read_only is on.",
+        "26000": _POOLED,
+        "42P05": _POOLED,
         "25P03": "ended a transaction of this process, which had stopped for too long.",
         "58": "cannot read or write its files: see PostgreSQL's log.",
         "XX001": "is damaged: restore a backup.",
@@ -45,6 +51,9 @@ _BUGS = (
     psycopg.ProgrammingError,
     psycopg.NotSupportedError,
 )
+
+_OPERATORS = ("28", "3D", "42501", "26000", "42P05")
+"""Codes, or their beginnings, of mistakes in the installation."""
 
 
 def code_of(error: psycopg.Error) -> str:
@@ -65,10 +74,6 @@ def translate_errors(name: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as exc:
-        if (
-            isinstance(exc, _BUGS)
-            and code_of(exc)[:2] not in ("28", "3D")
-            and code_of(exc) != ("42501")
-        ):
+        if isinstance(exc, _BUGS) and not code_of(exc).startswith(_OPERATORS):
             raise
         raise unavailable(name, exc) from exc

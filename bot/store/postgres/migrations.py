@@ -21,7 +21,7 @@ POSTGRES_MIGRATIONS = MIGRATIONS / "postgres"
 FIRST = 13
 """The first migration creates what SQLite's migrations up to this number create."""
 
-# "Thrd" and a number that the store's lock does not have. Held by the session, not a transaction.
+# "Thrd" and a number that the store's lock does not have.
 _LOCK = "SELECT pg_advisory_xact_lock(1416131172, 2)"
 _LOCK_SECONDS = 60.0  # how long to wait for another process's migration
 _LEDGER = """
@@ -42,7 +42,7 @@ def migrate(server: Server) -> list[str]:
     StoreUnavailable; both leave the database as the last complete migration made it.
     """
     files = load(POSTGRES_MIGRATIONS, first=FIRST)
-    with translate_errors(server.name), psycopg.connect(server.conninfo) as db:
+    with translate_errors(server.name), _connect(server) as db:
         with db.transaction():
             _begin(db)
             pending = files[_verified(db, server, files) :]
@@ -52,14 +52,20 @@ def migrate(server: Server) -> list[str]:
 def status(server: Server) -> MigrationStatus:
     """The database's applied and missing migrations; changes nothing. Raises as `migrate` does."""
     files = load(POSTGRES_MIGRATIONS, first=FIRST)
-    with translate_errors(server.name), psycopg.connect(server.conninfo) as db:
+    with translate_errors(server.name), _connect(server) as db:
         done = _verified(db, server, files)
     return MigrationStatus(
         tuple(step.name for step in files[:done]), tuple(step.name for step in files[done:])
     )
 
 
+def _connect(server: Server) -> Connection:
+    """Prepares nothing: a pooler would give the statements to others."""
+    return psycopg.connect(server.conninfo, prepare_threshold=None)
+
+
 def _begin(db: Connection) -> None:
+    db.execute("SET LOCAL statement_timeout = 0")  # an index on a large table takes its time
     db.execute(f"SET LOCAL lock_timeout = {_LOCK_SECONDS * 1_000:.0f}")
     db.execute(_LOCK)
 

@@ -12,7 +12,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from bot.domain.errors import StoreUnavailable
@@ -28,7 +29,7 @@ from bot.store.locks import Locks, everything
 from bot.store.postgres.dialect import named_rows, register
 from bot.store.postgres.errors import UNREACHABLE, translate_errors
 from bot.store.postgres.server import Server
-from bot.store.postgres.session import ALONE, SHARED, LockPlan, Session
+from bot.store.postgres.session import ALONE, SHARED, KnownPlaces, LockPlan, Session
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
@@ -69,7 +70,9 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
-# The last row has the transaction's number, by which its outcome can be found.
+_IDLE = TransactionStatus.IDLE
+
+# The first row has the transaction's number, by which its outcome can be found.
 _NUMBER = "pg_current_xact_id()::text"
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -80,7 +83,7 @@ class _Call(Generic[T]):
     def __init__(self, function: Callable[[Callable[[Connection], None]], T]) -> None:
         self._function = function
         self._guard = threading.Lock()
-        self._socket: int | None = None
+        self._connection: Connection | None = None
         self._abandoned = False
 
     def run(self) -> T:
@@ -89,22 +92,29 @@ class _Call(Generic[T]):
             return self._function(self._use)
         finally:
             with self._guard:
-                self._socket = None
+                self._connection = None
 
     def _use(self, connection: Connection) -> None:
         """The function is about to wait for this connection."""
         with self._guard:
             if self._abandoned:
-                raise psycopg.OperationalError("the caller no longer waits")
-            self._socket = connection.fileno()
+                raise _Abandoned("the caller no longer waits")
+            self._connection = connection
 
     def abandon(self) -> None:
         """Cut the connection, so that the thread stops waiting for its answer."""
         with self._guard:
             self._abandoned = True
-            if self._socket is not None:
-                with suppress(OSError), socket.socket(fileno=os.dup(self._socket)) as cut:
-                    cut.shutdown(socket.SHUT_RDWR)
+            if self._connection is not None:
+                # Asked only now: the number of a socket that was closed may be another socket's.
+                with suppress(OSError, psycopg.Error):
+                    number = os.dup(self._connection.fileno())
+                    with socket.socket(fileno=number) as cut:
+                        cut.shutdown(socket.SHUT_RDWR)
+
+
+class _Abandoned(psycopg.OperationalError):
+    """The caller no longer waits for the result."""
 
 
 class Connections:
@@ -131,15 +141,16 @@ class Connections:
             self._idle.pop().close()
 
     async def execute(self, statement: str, *, seconds: float) -> None:
-        """Run a statement that cannot be part of a transaction. Raises StoreUnavailable."""
+        """Run a statement that cannot be part of a transaction. Raises StoreUnavailable.
+
+        Its connection is closed afterwards.
+        """
         await self.call(partial(self._execute, statement), seconds=seconds)
 
     def _execute(self, statement: str, use: Callable[[Connection], None]) -> None:
-        connection = self.take(use)
-        try:
+        with closing(_connect(self._server)) as connection:
+            use(connection)
             connection.execute(statement.encode())
-        finally:
-            self.give_back(connection)
 
     async def call(
         self,
@@ -191,33 +202,35 @@ class Connections:
 
     def give_back(self, connection: Connection) -> None:
         """Roll back what is open, and keep the connection if it works."""
-        with suppress(psycopg.Error):
-            connection.rollback()
+        if connection.pgconn.transaction_status != _IDLE:
+            with suppress(psycopg.Error):
+                connection.rollback()
         if not connection.closed:
             self._idle.append(connection)
 
-    def begin(self, statement: str, use: Callable[[Connection], None]) -> tuple[Connection, str]:
-        """Begin a transaction; returns its connection and number.
-
-        Idle connections may have been cut, by a restart of the server for example.
+    def replace(self, connection: Connection) -> None:
+        """Disconnect it and the idle ones: they have statements that were prepared for tables that
+        a newer release has changed.
         """
+        connection.close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def begin(
+        self, statement: str, use: Callable[[Connection], None]
+    ) -> tuple[Connection, list[tuple[Any, ...] | None]]:
+        """Begin a transaction; returns its connection and the first row of each statement."""
+        # Idle connections may have been cut, by a restart of the server for example.
         while True:
             is_fresh = not self._idle
             connection = self.take(use)
             try:
-                return connection, self._begun(connection, statement)
+                return connection, _begun(connection, statement)
             except BaseException:
                 self.give_back(connection)
                 if is_fresh or not connection.closed:
                     raise
-
-    @staticmethod
-    def _begun(connection: Connection, statement: str) -> str:
-        cursor = connection.cursor(row_factory=tuple_row)
-        cursor.execute(statement)
-        while cursor.nextset():
-            pass
-        return str(cursor.fetchone()[1]) if cursor.description else ""  # type: ignore[index]
 
     def is_committed(self, number: str, use: Callable[[Connection], None]) -> bool | None:
         """Whether the transaction with this number was committed; None if that cannot be told."""
@@ -225,6 +238,8 @@ class Connections:
         while time.monotonic() < until:
             try:
                 status = self._status(number, use)
+            except _Abandoned:
+                return None
             except psycopg.Error:
                 time.sleep(0.1)
                 continue
@@ -248,10 +263,10 @@ class Writer:
     """Runs transactions that write, several at a time. Implements `Runner`."""
 
     def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+        self._connections, self._known = connections, KnownPlaces()
         limits = connections.limits
-        self._shared = limits.begin("BEGIN", f"SELECT {SHARED}, {_NUMBER}")
-        self._alone = limits.begin("BEGIN", f"SELECT {ALONE}, {_NUMBER}")
+        self._shared = limits.begin("BEGIN", f"SELECT {_NUMBER}, {SHARED}")
+        self._alone = limits.begin("BEGIN", f"SELECT {_NUMBER}, {ALONE}")
 
     async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
         """Run a transaction; returns its result after the commit has reached the disk.
@@ -260,7 +275,8 @@ class Writer:
         database fails; if the answer to a commit did not arrive and its outcome cannot be found,
         the transaction may have been committed.
         """
-        return await self._connections.call(partial(self._repeat, transaction, LockPlan(lock)))
+        plan = LockPlan(lock, self._known)
+        return await self._connections.call(partial(self._repeat, transaction, plan))
 
     def _repeat(
         self,
@@ -273,7 +289,7 @@ class Writer:
                 return self._attempt(transaction, plan, use)
             except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
                 time.sleep(random.uniform(0.0, 0.02 * attempt))  # noqa: S311 - spreads conflicts
-            except (_Cut, _Unlocked):
+            except (_Cut, _Unlocked, _Outdated):
                 continue
         return self._attempt(transaction, plan, use)
 
@@ -283,18 +299,14 @@ class Writer:
         plan: LockPlan,
         use: Callable[[Connection], None],
     ) -> T:
-        begin = self._alone if plan.alone else self._shared
-        connection, number = self._connections.begin(begin, use)
+        begin = self._alone if plan.alone else f"{self._shared}; {plan.sql}"
+        connection, rows = self._connections.begin(begin, use)
         try:
-            try:
-                if not plan.take(connection):
+            with _explained(self._connections, connection):
+                if not plan.is_complete(rows):
                     raise _Unlocked
                 result = transaction(Session(connection))
-            except psycopg.Error as exc:
-                if connection.closed:
-                    raise _Cut(exc) from exc
-                raise
-            self._commit(connection, number, use)
+            self._commit(connection, _number(rows), use)
             return result
         finally:
             self._connections.give_back(connection)
@@ -304,16 +316,22 @@ class Writer:
     ) -> None:
         try:
             connection.commit()
-        except psycopg.Error:
+        except psycopg.Error as exc:
             if not connection.closed:
                 raise
             committed = self._connections.is_committed(number, use)
-            if not committed:
+            if committed is False:
+                raise _Cut(exc) from exc
+            if committed is None:
                 raise
 
 
 class _Unlocked(Exception):
     """The transition must run alone."""
+
+
+class _Outdated(psycopg.OperationalError):
+    """A newer release has changed the tables since a statement was prepared: repeat it."""
 
 
 class _Cut(psycopg.OperationalError):
@@ -322,6 +340,20 @@ class _Cut(psycopg.OperationalError):
     def __init__(self, error: psycopg.Error) -> None:
         super().__init__(str(error))
         self.sqlstate = error.sqlstate
+
+
+@contextmanager
+def _explained(connections: Connections, connection: Connection) -> Iterator[None]:
+    """Raise _Cut or _Outdated for errors after which the transaction can run again."""
+    try:
+        yield
+    except psycopg.errors.FeatureNotSupported as exc:
+        connections.replace(connection)
+        raise _Outdated(str(exc)) from exc
+    except psycopg.Error as exc:
+        if connection.closed:
+            raise _Cut(exc) from exc
+        raise
 
 
 class Readers:
@@ -338,21 +370,35 @@ class Readers:
     def _repeat(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
         try:
             return self._attempt(read, use)
-        except (_Cut, psycopg.errors.SerializationFailure):
+        except (_Cut, _Outdated, psycopg.errors.SerializationFailure):
             return self._attempt(read, use)
 
     def _attempt(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
         connection, _ = self._connections.begin(self._begin, use)
         try:
-            result = read(Session(connection))
-            connection.commit()
+            with _explained(self._connections, connection):
+                result = read(Session(connection))
+                connection.commit()
             return result
-        except psycopg.Error as exc:
-            if connection.closed:
-                raise _Cut(exc) from exc
-            raise
         finally:
             self._connections.give_back(connection)
+
+
+def _number(rows: Sequence[tuple[Any, ...] | None]) -> str:
+    """The transaction's number, from the rows of its beginning."""
+    return str(rows[0][0]) if rows and rows[0] else ""
+
+
+def _begun(connection: Connection, statements: str) -> list[tuple[Any, ...] | None]:
+    """Run several statements; returns the first row of each that may have rows."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    cursor.execute(statements.encode(), prepare=False)
+    rows = []
+    while True:
+        if cursor.pgresult is not None and cursor.pgresult.nfields:  # not SET: see `named_rows`
+            rows.append(cursor.fetchone())
+        if not cursor.nextset():
+            return rows
 
 
 def _connect(server: Server) -> Connection:

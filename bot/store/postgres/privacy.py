@@ -13,7 +13,7 @@ from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
 from bot.ports.clock import Clock
 from bot.store import locks
-from bot.store.database import Database
+from bot.store.database import Database, batches
 from bot.store.erasure_list import ErasureList
 from bot.store.health import Runner
 from bot.store.operations import reads, writes, writes_at
@@ -78,10 +78,20 @@ class PostgresPrivacy(SqlPrivacy):
         await self._read_copy()
         missing = await self._missing()
         for entry in missing:
-            await self._apply(entry)
+            await self._erase_again(await self._person_of(entry), entry)
         if missing:
             await self.overwrite()
             log.warning("the database had people who were erased", erasures=len(missing))
+
+    async def _erase_again(self, person: Person, entry: Erasure) -> None:
+        """In small transactions, whose end is that the erasure counts as applied."""
+        if person.id:
+            names = await self.names_of(person, entry.at)
+            for conversation in await self.conversations_of(person, entry.at):
+                await self.erase_in(conversation, person, entry.at)
+            for some in batches(await self.quoting(person.platform, names)):
+                await self.erase_quotes(some, names)
+        await self.erase_rest(person, entry)
 
     async def overwrite(self) -> bool:
         """Free the space of what was erased. Copies in the server's log and in backups stay."""
@@ -98,4 +108,4 @@ class PostgresPrivacy(SqlPrivacy):
     _all = reads(erasures.salt_and_entries)
     _tables = reads(_table_names)
     _missing = reads(erasures.missing)
-    _apply = writes_at(erasures.apply, lock=locks.everything)
+    _person_of = reads(erasures.person_of)

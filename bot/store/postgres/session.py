@@ -21,39 +21,52 @@ _STORE = "1416131172, 1"
 SHARED = f"pg_advisory_xact_lock_shared({_STORE})"
 ALONE = f"pg_advisory_xact_lock({_STORE})"
 
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(name, 0))"
-_NAMES = f"{_LOCK} FROM unnest(%s::text[]) WITH ORDINALITY AS names (name, place) ORDER BY place"
-
-_CONVERSATION = (
-    f"{_LOCK} FROM (SELECT 'conversation/' || platform || '/' || workspace || '/' || channel"  # noqa: S608
-    " || '/' || thread AS name FROM conversations WHERE id = {row}) AS conversation"
+_NAMES = (
+    "SELECT pg_advisory_xact_lock(hashtextextended(name, 0))"
+    " FROM unnest(%s::text[]) WITH ORDINALITY AS names (name, place) ORDER BY place"
 )
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))"
+_CONVERSATION = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('conversation/' || space || place, 0)),"
+    " space, place FROM (SELECT platform || '/' || workspace || '/' AS space,"
+    " channel || '/' || thread AS place FROM conversations WHERE id = {row}) AS conversation"
+)
+_MOST_PLACES = 20_000  # a few MB; a turn needs its place for a minute
+
 _ROWS = {
-    "id": "%s",
-    "uid": "(SELECT id FROM conversations WHERE uid = %s)",
-    "turn": "(SELECT conversation_id FROM turns WHERE id = %s)",
+    "id": "{value}",
+    "uid": "(SELECT id FROM conversations WHERE uid = {value})",
+    "turn": "(SELECT conversation_id FROM turns WHERE id = {value})",
     "request": (
         "(SELECT conversation_id FROM turns JOIN model_requests ON turn_id = turns.id"
-        " WHERE model_requests.id = %s)"
+        " WHERE model_requests.id = {value})"
     ),
     "attachment": (
         "(SELECT conversation_id FROM attachments"
-        " JOIN messages ON messages.id = attachments.message_id WHERE attachments.id = %s)"
+        " JOIN messages ON messages.id = attachments.message_id WHERE attachments.id = {value})"
     ),
     "source": (
-        "coalesce((SELECT conversation_id FROM messages WHERE source = %s),"
+        "coalesce((SELECT conversation_id FROM messages WHERE source = {value}),"
         " (SELECT conversation_id FROM pages JOIN turns ON turns.id = turn_id"
-        "  WHERE source = %s ORDER BY turn_id DESC LIMIT 1))"
+        "  WHERE source = {value} ORDER BY turn_id DESC LIMIT 1))"
     ),
 }
 _BY = {column: _CONVERSATION.format(row=row) for column, row in _ROWS.items()}
 # By the other columns, a conversation cannot begin to be found: sources are locked themselves.
-_MUST_FIND = (_BY["id"], _BY["uid"])
+_MUST_FIND = ("id", "uid")
 _PAGE = (
-    f"{_LOCK} FROM (SELECT 'source/' || platform || '/' || workspace || '/' || %s || '/' || %s"  # noqa: S608
-    " AS name FROM conversations"
-    " WHERE id = (SELECT conversation_id FROM turns WHERE id = %s)) AS page"
+    "SELECT pg_advisory_xact_lock(hashtextextended('source/' || platform || '/' || workspace"
+    " || '/' || {message}, 0)) FROM conversations"
+    " WHERE id = (SELECT conversation_id FROM turns WHERE id = {turn})"
 )
+
+
+def literal(value: object) -> str:
+    """A text or a whole number as SQL, whatever `standard_conforming_strings` is."""
+    if isinstance(value, int):
+        return str(int(value))
+    text = str(value).replace("\0", "\N{REPLACEMENT CHARACTER}")  # as the dialect stores it
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 class Session:
@@ -80,15 +93,41 @@ class Session:
         self._connection.execute(_NAMES, (list(names),))
 
 
-class LockPlan:
-    """The locks of a transaction, in their order. Implements `Locker`: collects statements."""
+class KnownPlaces:
+    """The conversations' places that were looked up, which saves PostgreSQL a query.
 
-    def __init__(self, locks: Locks) -> None:
+    Invariant: what has a row id never moves to another conversation, no conversation moves, and no
+    id is used twice. A source is none of these: a page may be another turn's later.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, object], tuple[str, str]] = {}
+
+    def get(self, what: tuple[str, object]) -> tuple[str, str] | None:
+        """The platform and workspace, and the channel and thread."""
+        return self._places.get(what)
+
+    def add(self, what: tuple[str, object], place: tuple[str, str]) -> None:
+        """Remember a place. When there is no room, all are forgotten."""
+        if len(self._places) >= _MOST_PLACES:
+            self._places.clear()
+        self._places[what] = place
+
+
+class LockPlan:
+    """The locks of a transaction, in their order. Implements `Locker`: collects statements.
+
+    They are text without parameters, so that they travel in the message that begins the
+    transaction: one round trip for both.
+    """
+
+    def __init__(self, locks: Locks, known: KnownPlaces) -> None:
         self.alone = False
-        self._names: list[str] = []
-        self._statements: list[tuple[str, Sequence[object]]] = []
+        self._known = known
+        self._statements: list[str] = []
+        self._asked: dict[int, tuple[str, object]] = {}  # by the number of the statement
         locks(self)
-        self._flush()
+        self.sql = "; ".join(self._statements)
 
     def everything(self) -> None:
         """See `Locker`."""
@@ -96,7 +135,7 @@ class LockPlan:
 
     def names(self, *names: str) -> None:
         """See `Locker`."""
-        self._names += names
+        self._statements += (_LOCK.format(name=literal(name)) for name in names)
 
     def conversation(self, key: ConversationKey) -> None:
         """See `Locker`."""
@@ -104,33 +143,35 @@ class LockPlan:
 
     def conversation_with(self, column: str, value: object) -> None:
         """See `Locker`."""
-        self._add(_BY[column], (value,) * _BY[column].count("%s"))
+        place = self._known.get((column, value))
+        if place is not None:
+            self.names(f"conversation/{''.join(place)}")
+            return
+        if column != "source":
+            self._asked[len(self._statements)] = column, value
+        self._statements.append(_BY[column].replace("{value}", literal(value)))
 
     def page_source(self, turn: int, channel: str, message_id: str) -> None:
         """See `Locker`."""
-        self._add(_PAGE, (channel, message_id, turn))
+        place = self._known.get(("turn", turn))
+        if place is not None:
+            self.names(f"source/{place[0]}{channel}/{message_id}")
+            return
+        message = literal(f"{channel}/{message_id}")
+        self._statements.append(_PAGE.format(turn=literal(turn), message=message))
 
-    def _add(self, statement: str, parameters: Sequence[object]) -> None:
-        self._flush()
-        self._statements.append((statement, parameters))
+    def is_complete(self, rows: Sequence[Sequence[Any] | None]) -> bool:
+        """Whether the locks were found, by the first row of each statement: the store's lock and
+        `sql`. If not, the next attempt runs alone.
 
-    def _flush(self) -> None:
-        """Lock the collected names with one statement."""
-        if self._names:
-            self._statements.append((_NAMES, (self._names,)))
-            self._names = []
-
-    def take(self, connection: psycopg.Connection[Any]) -> bool:
-        """Wait for the locks; the transaction has begun, with the store's lock.
-
-        Returns False if there is no such conversation: it could be created before the transition
-        looks, so the transition must run alone.
+        A conversation that is not there could be created before the transition looks.
         """
         if self.alone:
             return True
-        for statement, parameters in self._statements:
-            found = connection.execute(statement, parameters)
-            if statement in _MUST_FIND and not found.rowcount:
+        for number, (column, value) in self._asked.items():
+            row = rows[1 + number]
+            if row is not None:
+                self._known.add((column, value), (row[1], row[2]))
+            elif column in _MUST_FIND:
                 self.alone = True
-                return False
-        return True
+        return not self.alone

@@ -103,6 +103,7 @@ class PostgresStore(SqlStore):
             open_connections(
                 server, size=_FILE_READERS, role="files", limits=limits
             ) as reading_files,
+            open_connections(server, size=1, role="vacuum", limits=limits) as vacuuming,
         ):
             monitor = HealthMonitor(
                 server.name, clock=clock, probe=_write_something, observer=observer
@@ -114,7 +115,7 @@ class PostgresStore(SqlStore):
             )
             purger = Purger(writer=shared["writer"], readers=shared["readers"])
             privacy = PostgresPrivacy(
-                **shared, connections=reading_files, purger=purger, copy=erasure_list
+                **shared, connections=vacuuming, purger=purger, copy=erasure_list
             )
             await privacy.apply_missing()
             file_reader = monitor.wrap(Readers(reading_files), writes=False)
