@@ -1,12 +1,15 @@
 // Updates a growing reply with the fewest DOM changes, so that the reader's selection, scroll position
 // and focus survive.
-import { clean, headingLevels, parse } from "./safe.js";
+import { grow } from "./insertion.js";
+import { clean, headingLevels, levelsOf, parse } from "./safe.js";
 import { el } from "./dom.js";
 
 /** A reply's text in the page; only changed blocks are touched. */
 export class Body {
-  #html = null;
-  #blocks = [];
+  /** @type {string | string[] | null} */
+  #content = null;
+  /** @type {string[]} */
+  #blocks = []; // the HTML of each element, where it came in blocks
   #headings = "";
   #cursor = el("span", { class: "cursor", "aria-hidden": "true" });
 
@@ -14,30 +17,61 @@ export class Body {
     this.node = el("div", { class: "text" });
   }
 
-  /** Show `html`, with a cursor at its end while `writing`. */
-  show(html, writing) {
-    if (html === this.#html && writing === this.#cursor.isConnected) return;
+  /** Show HTML, whole or in blocks, with a cursor at its end while `writing`. */
+  show(content, writing) {
+    if (content === this.#content && writing === this.#cursor.isConnected) return;
     this.#cursor.remove();
-    if (html !== this.#html) this.#update(html);
+    if (Array.isArray(content)) this.#update(content);
+    else if (content !== this.#content) this.#replace(content);
+    this.#content = content;
     if (writing) lastPlace(this.node).append(this.#cursor);
   }
 
-  #update(html) {
+  #update(blocks) {
+    const headings = levelsOf(new Set(blocks.flatMap(headingsIn)));
+    const known = this.#isSame(headings) ? this.#blocks : [];
+    const elements = this.node.children;
+    for (const [k, html] of blocks.entries()) {
+      if (html === known[k]) continue;
+      if (k in known && grow(elements[k], known[k], html, headings)) continue;
+      const inert = parse(html);
+      if (inert.length !== 1) return this.#replace(blocks.join("")); // no longer one element for each
+      this.#show(k, clean(inert[0], headings));
+    }
+    this.#end(blocks.length);
+    this.#blocks = blocks;
+  }
+
+  #replace(html) {
     const blocks = parse(html);
     const headings = headingLevels(blocks);
-    const known = [...headings].join() === this.#headings ? this.#blocks : [];
-    const shown = [...this.node.children];
-    blocks.forEach((block, k) => {
-      if (shown[k] && known[k]?.isEqualNode(block)) return;
-      const made = clean(block, headings);
-      if (shown[k]) morph(shown[k], made);
-      else this.node.append(made);
-    });
-    for (const extra of shown.slice(blocks.length)) extra.remove();
-    this.#blocks = blocks;
-    this.#headings = [...headings].join();
-    this.#html = html;
+    this.#isSame(headings);
+    for (const [k, block] of blocks.entries()) this.#show(k, clean(block, headings));
+    this.#end(blocks.length);
+    this.#blocks = [];
   }
+
+  /** Whether the headings have the levels that they had. */
+  #isSame(headings) {
+    const before = this.#headings;
+    this.#headings = [...headings].join();
+    return before === this.#headings;
+  }
+
+  #show(k, made) {
+    const shown = this.node.children[k];
+    if (shown) morph(shown, made);
+    else this.node.append(made);
+  }
+
+  #end(length) {
+    while (this.node.childNodes.length > length) this.node.lastChild.remove();
+  }
+}
+
+/** The tags of the headings in a block; text never contains one. */
+function headingsIn(html) {
+  return html.includes("<h") ? [...html.matchAll(/<(h[1-6])>/g)].map(([, tag]) => tag) : [];
 }
 
 function morph(old, made) {
