@@ -5,7 +5,8 @@ A change is `{id, at: [from, to], text, blocks?, edits?}`: `text` is appended to
 
 - `[index, html]` is the whole block,
 - `[index, left, inserted]` inserts HTML before the last `left` characters of the block,
-- `[index, left]` inserts the appended source, which is its own HTML.
+- `[index, left]` inserts the appended source, which is its own HTML,
+- `[index, left, inserted, removed]` inserts it in place of so many characters.
 """
 
 from __future__ import annotations
@@ -45,20 +46,16 @@ def changes(reply: str, before: ReplyView, now: ReplyView) -> dict[str, Any] | N
     return change
 
 
-def insertion(before: str, now: str) -> tuple[int, str] | None:
-    """The HTML that turns `before` into `now` when inserted so many characters before its end.
-
-    Only the end tags of `before` may follow the insertion: None for any other difference.
+def difference(before: str, now: str) -> tuple[int, str, int]:
+    """What turns `before` into `now`: characters left at its end, new text before them in place of
+    so many characters. Numbers are in UTF-16 units, as the page counts.
     """
-    begin = _end_tags(before)
-    if len(now) < len(before) or not now.startswith(before[:begin]):
-        return None
-    ends, rest = before[begin:], now[begin:]
-    for at in _tag_starts(ends):
-        left = len(ends) - at
-        if rest.startswith(ends[:at]) and rest.endswith(ends[at:]):
-            return left, rest[at : len(rest) - left]
-    return None
+    begin = _common_beginning(before, now)
+    end, most = 0, min(len(before), len(now)) - begin
+    while end < most and before[-1 - end] == now[-1 - end]:
+        end += 1
+    removed = before[begin : len(before) - end]
+    return _units(before[len(before) - end :]), now[begin : len(now) - end], _units(removed)
 
 
 def _edits(before: Sequence[str], now: Sequence[str], added: str) -> list[list[object]]:
@@ -67,28 +64,30 @@ def _edits(before: Sequence[str], now: Sequence[str], added: str) -> list[list[o
         known = before[index] if index < len(before) else None
         if known == block:
             continue
-        found = None if known is None else insertion(known, block)
-        if found is None:
-            edits.append([index, block])
-        else:
-            edits.append([index, found[0]] if found[1] == added else [index, *found])
+        edits.append([index, *_edit(known, block, added)])
     return edits
 
 
-def _end_tags(html: str) -> int:
-    """Where the end tags at the end of `html` begin, and the line feeds among them."""
-    at = len(html)
-    while at:
-        if html[at - 1] == "\n":
-            at -= 1
-            continue
-        start = html.rfind("<", 0, at) if html[at - 1] == ">" else -1
-        if start < 0 or html[start + 1] != "/":
-            break
-        at = start
-    return at
+def _edit(known: str | None, block: str, added: str) -> list[object]:
+    left, new, removed = (0, block, 0) if known is None else difference(known, block)
+    if known is None or 2 * len(new) > len(block):
+        return [block]
+    if removed:
+        return [left, new, removed]
+    return [left] if new == added else [left, new]
 
 
-def _tag_starts(ends: str) -> list[int]:
-    """The offsets of the tags, last one first: elements that have ended stay as they are."""
-    return [at for at in range(len(ends) - 1, -1, -1) if ends[at] == "<"]
+def _common_beginning(one: str, other: str) -> int:
+    """The number of characters at which both begin alike; halving compares blocks of memory."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _units(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -19,8 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 
 WINDOW_BITS, MEMORY_LEVEL = 12, 5
-"""zlib's window (4 KiB, enough for the frame that all events share) and hash table: 32 KiB of memory
-for each open stream instead of 256."""
+"""zlib's window (4 KiB, enough for the frame that all events share) and hash table: 32 KiB of
+memory for each open stream instead of 256."""
 
 GZIP = 16
 """Added to the window bits, it selects gzip's format."""

@@ -32,7 +32,8 @@ export class Growth {
 }
 
 /** The HTML of a block after an edit. */
-function edited(html, [first, inserted], text) {
+function edited(html, [first, inserted, removed = 0], text) {
   if (typeof first === "string") return first;
-  return html.slice(0, html.length - first) + (inserted ?? text) + html.slice(html.length - first);
+  const end = html.length - first;
+  return html.slice(0, end - removed) + (inserted ?? text) + html.slice(end);
 }

@@ -1,39 +1,76 @@
-// Appends to the last open element of a block, where its new HTML is the old one with more inside. The
-// elements around it stay as they are, and a text only gets longer.
+// Changes only the end of a block, where its new HTML begins like the old one. The elements around the
+// change stay as they are, and a text only gets longer.
+import { morphAll } from "./morph.js";
 import { copy, parse } from "./safe.js";
 
 const TAG = /<(\/?)([a-z0-9]+)[^>]*?(\/?)>/g;
 const VOID = new Set(["br", "hr"]);
+const WINDOW = 2_000; // characters at the end of a block among which a change is searched for
 
 /**
- * Turn the element of the HTML `before` into that of `after`, if it only has to grow. Returns whether it
- * did; otherwise nothing is changed.
+ * Turn the element of the HTML `before` into that of `after`. Returns whether it did: only a change in the
+ * last nodes of an element that is the last one of its parents, up to the block, is made here.
  */
 export function grow(node, before, after, headings) {
-  const found = insertion(before, after);
+  const found = change(before, after);
   if (!found) return false;
   const target = lastOpen(node, found.open, headings);
   if (!target) return false;
   const added = found.open.includes("pre") ? codeAdded(before, found) : found.added;
   if (added === null) return false;
-  for (const part of parts(added, found.open, headings)) appendPart(target, part);
-  return true;
+  const [removed, wanted] = [found.removed, added].map((html) => parts(html, found.open, headings));
+  return replaceEnd(target, removed, wanted);
 }
 
-/** What is inserted, before which end tags: `open` are the names of these elements, outermost first. */
-function insertion(before, after) {
-  const begin = endTags(before);
-  const ends = before.slice(begin);
-  if (after.length < before.length || !after.startsWith(before.slice(0, begin))) return null;
-  const rest = after.slice(begin);
-  for (let at = ends.lastIndexOf("<"); at >= 0; at = at ? ends.lastIndexOf("<", at - 1) : -1) {
-    const left = ends.slice(at);
-    if (!rest.startsWith(ends.slice(0, at)) || !rest.endsWith(left)) continue;
-    const added = rest.slice(at, rest.length - left.length);
+/** What is added for what is removed at `at`, in the elements `open`, the outermost first. */
+function change(before, after) {
+  const same = commonBeginning(before, after);
+  if (same === 0) return null;
+  for (let end = before.indexOf("<", endTags(before)); end >= 0; end = before.indexOf("<", end + 1)) {
+    const left = before.slice(end);
+    const stop = after.length - left.length;
+    const at = after.endsWith(left) ? border(before, end, Math.min(same, stop)) : -1;
+    if (at < 0) continue;
+    const [removed, added] = [before.slice(at, end), after.slice(at, stop)];
     const open = [...left.matchAll(TAG)].map(([, , name]) => name).reverse();
-    return isWhole(added) ? { added, open, at: begin + at } : null;
+    if (isWhole(added)) return { removed, added, open, at };
   }
   return null;
+}
+
+function commonBeginning(one, other) {
+  const most = Math.min(one.length, other.length);
+  const known = Math.max(0, one.length - WINDOW);
+  if (!other.startsWith(one.slice(0, known))) return 0;
+  let at = known;
+  while (at < most && one[at] === other[at]) at++;
+  return at;
+}
+
+/**
+ * The last place up to `most` between the nodes of the element that ends at `end`, or in its text; -1 if
+ * there is none nearby.
+ */
+function border(html, end, most) {
+  let [depth, close] = [0, end]; // the text between two tags ends at `close`
+  while (end - close < WINDOW) {
+    const last = html.lastIndexOf(">", close - 1);
+    if (depth === 0 && last + 1 <= most) return betweenCharacters(html, last + 1, Math.min(most, close));
+    close = html.lastIndexOf("<", last);
+    if (last < 0 || close < 0) return -1;
+    if (html[close + 1] === "/") depth++;
+    else if (html[last - 1] !== "/") depth--;
+    if (depth < 0) return -1;
+  }
+  return -1;
+}
+
+/** `at`, or less where it would split an entity or a character of two units. */
+function betweenCharacters(html, start, at) {
+  const entity = html.lastIndexOf("&", at - 1);
+  if (entity >= start && !html.slice(entity, at).includes(";")) return entity;
+  const half = /[\uD800-\uDBFF]/.test(html[at - 1] ?? "");
+  return half && at > start ? at - 1 : at;
 }
 
 /** Where the end tags at the end of `html` begin, and the line feeds among them. */
@@ -72,10 +109,42 @@ function lastOpen(node, names, headings) {
 }
 
 /** The text added to a code block, whose last line feed is not shown. Colors change with what follows. */
-function codeAdded(before, { added, at }) {
-  if (before.includes("<span") || added.includes("<")) return null;
+function codeAdded(before, { added, removed, at }) {
+  if (removed || added.includes("<") || before.includes("<span")) return null;
   const whole = before[at - 1] === "\n" ? `\n${added}` : added;
   return whole.endsWith("\n") ? whole.slice(0, -1) : whole;
+}
+
+/** Turn the last nodes of `target`, which look like `removed`, into `wanted`. Returns whether they did. */
+function replaceEnd(target, removed, wanted) {
+  const joins = isText(removed[0] ?? wanted[0]) && isText(target.lastChild) && !removed.length;
+  const count = joins ? 1 : removed.length;
+  const shown = count ? [...target.childNodes].slice(-count) : [];
+  if (!joins && !removed.every((part, k) => isAlike(shown[k], part, k))) return false;
+  if (isText(shown[0])) {
+    // The first text may have begun before what is removed.
+    const kept = shown[0].data.slice(0, shown[0].data.length - (joins ? 0 : removed[0].data.length));
+    if (isText(wanted[0])) wanted[0].data = kept + wanted[0].data;
+    else if (kept) wanted.unshift(document.createTextNode(kept));
+  } else if (isText(wanted[0]) && isText(before(target, shown))) {
+    shown.unshift(before(target, shown));
+    wanted[0].data = shown[0].data + wanted[0].data;
+  }
+  morphAll(target, shown, wanted);
+  return true;
+}
+
+function isText(node) {
+  return node?.nodeType === Node.TEXT_NODE;
+}
+
+function isAlike(shown, part, k) {
+  if (isText(shown) !== isText(part) || !shown) return false;
+  return !isText(part) || (k ? shown.data === part.data : shown.data.endsWith(part.data));
+}
+
+function before(target, shown) {
+  return shown.length ? shown[0].previousSibling : target.lastChild;
 }
 
 /** The nodes of `added`, which is inside elements with these names. */
@@ -86,11 +155,4 @@ function parts(added, names, headings) {
   let inner = /** @type {Element} */ (parse(around + added)[0]);
   for (let depth = 1; depth < names.length; depth++) inner = /** @type {Element} */ (inner.firstElementChild);
   return [...inner.childNodes].map((child) => copy(child, headings)).filter(Boolean);
-}
-
-function appendPart(target, part) {
-  const last = target.lastChild;
-  const joins = part.nodeType === Node.TEXT_NODE && last?.nodeType === Node.TEXT_NODE;
-  if (joins) last.appendData(part.data);
-  else target.append(part);
 }

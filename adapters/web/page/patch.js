@@ -1,6 +1,7 @@
 // Updates a growing reply with the fewest DOM changes, so that the reader's selection, scroll position
 // and focus survive.
 import { grow } from "./insertion.js";
+import { morph } from "./morph.js";
 import { clean, headingLevels, levelsOf, parse } from "./safe.js";
 import { el } from "./dom.js";
 
@@ -72,33 +73,6 @@ export class Body {
 /** The tags of the headings in a block; text never contains one. */
 function headingsIn(html) {
   return html.includes("<h") ? [...html.matchAll(/<(h[1-6])>/g)].map(([, tag]) => tag) : [];
-}
-
-function morph(old, made) {
-  if (old.isEqualNode(made)) return;
-  if (old.nodeType === Node.TEXT_NODE && made.nodeType === Node.TEXT_NODE) {
-    if (made.data.startsWith(old.data)) old.appendData(made.data.slice(old.data.length));
-    else old.data = made.data;
-  } else if (old.nodeName !== made.nodeName || !sameAttributes(old, made)) {
-    old.replaceWith(made);
-  } else {
-    morphChildren(old, made);
-  }
-}
-
-function morphChildren(old, made) {
-  const before = [...old.childNodes];
-  const after = [...made.childNodes];
-  after.forEach((child, k) => {
-    if (before[k]) morph(before[k], child);
-    else old.append(child);
-  });
-  for (const extra of before.slice(after.length)) extra.remove();
-}
-
-function sameAttributes(a, b) {
-  if (a.attributes.length !== b.attributes.length) return false;
-  return [...a.attributes].every(({ name, value }) => b.getAttribute(name) === value);
 }
 
 /** The element where the next word will appear. */
