@@ -32,16 +32,20 @@ SAMPLES = 30  # updates of an answer that are measured where all of them would t
 SECONDS = 10.0  # of watching a tab
 CHUNK = 11  # bytes around each part of a chunked response
 
-_SENTENCE = (
-    "Most of these sentences have nothing but words in them, and more words, "
-    "commas; and full stops. Some have *emphasis*, `code` and a [link](https://e.org/x), too. "
-)
+_WORDS = "Most of these sentences have nothing but words in them, and commas; and full stops. "
+_SENTENCE = f"{_WORDS * 3}Some have *emphasis*, `code` and a [link](https://e.org/x), too. "
+
+
+def _repeat(head: str, piece: str, size: int) -> str:
+    return (head + piece * (size // len(piece) + 1))[:size]
+
+
 KINDS = {
     "prose": lambda size: (f"{_SENTENCE * 4}\n\n" * (size // 600 + 1))[:size],
-    "code": lambda size: ("```python\n" + "value = other(value) < 3  # a comment\n" * (size // 30))[:size],
-    "table": lambda size: ("|one|two|three|\n|-|-|-|\n" + "|some words|`more` words|1234|\n" * (size // 25))[:size],
-    "one paragraph": lambda size: (_SENTENCE * (size // 80 + 1))[:size],
-    "one list": lambda size: (f"- {_SENTENCE}\n" * (size // 80 + 1))[:size],
+    "code": lambda size: _repeat("```python\n", "value = other(value) < 3  # a comment\n", size),
+    "table": lambda size: _repeat("|one|two|three|\n|-|-|-|\n", "|some words|`more`|12|\n", size),
+    "one paragraph": lambda size: _repeat("", _SENTENCE, size),
+    "one list": lambda size: _repeat("", f"- {_SENTENCE}\n", size),
 }  # fmt: skip
 
 
@@ -134,19 +138,19 @@ async def tab_share(house: House, tab: Any, cdp: CDPSession, kind: str) -> list[
         f"document.querySelector('#thread .feed').innerText.length > {0.5 * len(text)}"
     )
     await asyncio.sleep(2)  # the long beginning is drawn
-    before, bot = await _task_seconds(cdp), cpu_seconds(house.bot.pid)
+    before, bot = await _renderer_seconds(cdp), cpu_seconds(house.bot.process.pid)
     began = time.monotonic()
     await asyncio.sleep(SECONDS)
     seconds = time.monotonic() - began
-    spent, bot = await _task_seconds(cdp) - before, cpu_seconds(house.bot.pid) - bot
+    spent, bot = await _renderer_seconds(cdp) - before, cpu_seconds(house.bot.process.pid) - bot
     await tab.page.get_by_role("button", name="Stop").click()
     await tab.page.locator("#close").click()
     return [f"{kind}, 100 kB", f"{100 * spent / seconds:.1f}", f"{100 * bot / seconds:.1f}"]
 
 
-async def _task_seconds(cdp: CDPSession) -> float:
+async def _renderer_seconds(cdp: CDPSession) -> float:
     found = (await cdp.send("Performance.getMetrics"))["metrics"]
-    return float(next(each["value"] for each in found if each["name"] == "TaskDuration"))
+    return float(next(each["value"] for each in found if each["name"] == "ProcessTime"))
 
 
 async def tabs() -> list[list[object]]:

@@ -35,6 +35,7 @@ FOLLOW = """async ([first, steps]) => {
   body.show(steps.at(-1)[1], false); // the end of a reply comes as one text
   whole.show(steps.at(-1)[1], false);
   if (!compared(body.node).isEqualNode(compared(whole.node))) wrong.push(["end"]);
+  if (growth.follow({ id: "turn-1", at: [0, 1], text: "" }) !== null) wrong.push(["base"]);
   return wrong.slice(0, 1);
 }"""
 
