@@ -15,6 +15,9 @@ from adapters.web.block_cuts import MOST_GROWING, Cut, line_start, next_cut
 from adapters.web.highlighter import Highlight, plain
 from adapters.web.render import page_parser
 
+_ENDED = frozenset({"paragraph_open", "heading_open", "table_open", "fence", "hr"})
+"""Blocks that an empty line ends; it does not end lists, quotations and indented code."""
+
 
 class GrowingHtml:
     """The HTML of a growing text.
@@ -117,10 +120,13 @@ def _last_certain(groups: Sequence[Sequence[Token]], *, whole_lines: int) -> int
 
     A block is certain once its first two lines are complete. Until then it may turn out to
     continue the block above: `*` starts a list item and `*em*` does not, `|-|` starts a
-    table, `|-|x` does not.
+    table, `|-|x` does not. Nothing continues a paragraph or a table across an empty line.
     """
     for index in range(len(groups) - 1, 0, -1):
-        lines = groups[index][0].map
-        if lines is not None and lines[0] + 2 <= whole_lines:
+        above, lines = groups[index - 1][0], groups[index][0].map
+        if lines is None:
+            continue
+        apart = above.type in _ENDED and above.map is not None and above.map[1] < lines[0]
+        if apart or lines[0] + 2 <= whole_lines:
             return index
     return 0

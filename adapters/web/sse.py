@@ -17,7 +17,6 @@ from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-
 WINDOW_BITS, MEMORY_LEVEL = 12, 5
 """zlib's window (4 KiB, enough for the frame that all events share) and hash table: 32 KiB of
 memory for each open stream instead of 256."""

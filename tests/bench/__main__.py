@@ -26,6 +26,7 @@ BENCHES = (
     "latency",
     "processes",
     "streaming_cost",
+    "page_streams",
     "api_streams",
     "bare_client",
     "replay",
