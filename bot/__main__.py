@@ -18,6 +18,7 @@ from bot.cli.config_check import add_config_commands
 from bot.cli.conversations import add_conversation_commands
 from bot.cli.database import add_database_commands
 from bot.cli.privacy_arguments import add_privacy_commands
+from bot.cli.slack import add_key_commands, add_slack_commands
 from bot.cli.status import add_status_command
 from bot.cli.usage import add_usage_command
 from bot.common import proxies
@@ -230,7 +231,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_privacy_commands(add, exports)
     add_feedback_commands(commands, exports, export=_export_feedback, evaluate=_evaluate)
     add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
+    add_slack_commands(commands)
     add_config_commands(commands)
+    add_key_commands(commands)
     add("version", _version, "print the version")
     return parser
 

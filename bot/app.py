@@ -30,6 +30,7 @@ from bot.operation.service_manager import ServiceManager
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.resources import Resources, build_models, open_resources
+from bot.store.open_store import installations_beside
 from bot.tracing.setup import open_tracer
 from bot.wiring.platforms import build_platforms
 from bot.wiring.web import build_http_component, build_metrics_component, build_web
@@ -58,7 +59,15 @@ async def run(
         open_tracer(os.environ) as tracer,
         open_resources(settings, clock, monitoring.observer) as resources,
     ):
-        platforms = build_platforms(settings, resources.models, clock, resources.cluster)
+        installations = resources.store.installations()
+        platforms = build_platforms(
+            settings,
+            resources.models,
+            clock,
+            resources.cluster,
+            reader=installations,
+            store=installations,
+        )
         web = build_web(settings, resources, clock) if settings.serves_web else None
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
@@ -149,5 +158,10 @@ def doctor(settings: Settings) -> AsyncIterator[Finding]:
     """Check everything that the settings configure; see `bot.doctor`."""
     clock = SystemClock()
     config, _ = examine(settings)  # `check_all` reports the problems
-    platforms = build_platforms(settings, build_models(settings, config, clock), clock)
+    platforms = build_platforms(
+        settings,
+        build_models(settings, config, clock),
+        clock,
+        reader=installations_beside(settings),
+    )
     return check_all(settings, platforms.values(), clock)

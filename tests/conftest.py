@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,11 @@ from tests.support.store_kit import Place, PostgresPlace, check, opened
 
 # Before collection, in the controlling process and in every worker.
 os.environ.setdefault(SWITCH, "1")
+
+# Databases in memory: every commit flushes to disk, and tests end processes, never the machine.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4_000_000_000:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # A wall-clock deadline for an example fails only on a busy machine.
 settings.register_profile("threadline", deadline=None)

@@ -129,7 +129,7 @@ class ThreadlineClient(discord.Client):
         assert self.shards is not None  # noqa: S101 - see set_shards
         self.rest.background.add("registering the commands", self._register)
         try:
-            await self.shards.run(self._entered)
+            await self.shards.run(self._continue_without_shards)
         except discord.ConnectionClosed as error:
             if error.code == DISALLOWED_INTENTS:
                 raise discord.PrivilegedIntentsRequired(error.shard_id) from error
@@ -149,7 +149,7 @@ class ThreadlineClient(discord.Client):
         async with self._cluster.exclusively(f"discord/commands/{self.application_id}"):
             await register_commands(self.rest, self._tree)
 
-    async def _entered(self) -> None:
+    async def _continue_without_shards(self) -> None:
         if self.listener is not None and self.shards is not None and not self.shards.held:
             await self.listener.waiting()
 
@@ -267,7 +267,7 @@ class ThreadlineClient(discord.Client):
             self.rest.shards_lost.pop(shard, None)
             self.rest.shards_held.discard(shard)
         if self.listener is not None:
-            await self.listener.backfills.released(shards)
+            await self.listener.backfills.release(shards)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         """Log an unexpected error of an event handler: the boundary of each event's task."""

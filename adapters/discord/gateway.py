@@ -37,7 +37,7 @@ log = structlog.stdlib.get_logger(__name__)
 DEFAULT_HEARTBEAT, MIN_HEARTBEAT, MAX_HEARTBEAT = 41_250, 50, 300_000
 RECONNECT_BACKOFF = Backoff(first=1.0, longest=30.0)
 CONNECT_SECONDS = 60.0
-# To connect and ask for a session: other shards of the bucket wait meanwhile.
+# To connect and ask for a session: other shards of the bucket wait.
 IDENTIFY_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 # After the first code Discord keeps the session for RESUME, after the second it does not.

@@ -1,8 +1,8 @@
 """When a shard may begin a session: Discord's pause between them, and its limit for a day.
 
 Invariant: two shards of one max_concurrency bucket never begin sessions within `IDENTIFY_SECONDS`,
-whichever process holds them, and the last tenth of a day's sessions is never used: whoever uses up
-all of them gets the bot's token reset.
+whichever process holds them, and the last tenth of a day's sessions is never used: Discord resets
+the token of a bot that uses up all of them.
 https://docs.discord.com/developers/events/gateway#session-start-limit-object
 """
 
@@ -32,8 +32,8 @@ KEPT_PART = 10
 FRESH_SECONDS = 30.0
 """For how long an answer about the sessions left counts, if it says that enough are left."""
 ENOUGH = 8
-"""So many sessions for each bucket are enough: all processes together begin at most six or seven in
-FRESH_SECONDS."""
+"""Sessions left for each bucket that count as enough: all processes together begin at most seven
+in FRESH_SECONDS."""
 LOOK_AGAIN_SECONDS = 300.0
 
 

@@ -39,7 +39,7 @@ class ShardBackfills:
         if found := self._backfills.get(shard):
             await found.start_session()
 
-    async def released(self, shards: Sequence[int]) -> None:
+    async def release(self, shards: Sequence[int]) -> None:
         """Store the shards' watermarks, and forget them: other processes move them from now on."""
         for shard in shards:
             if found := self._backfills.pop(shard, None):

@@ -1,4 +1,4 @@
-"""The shards of the bot that this process serves, each with its own connection.
+"""The shards of the bot that this process serves, with a connection each.
 
 Invariant: one shard's trouble costs that shard only. `Shards.run` ends if no shard could be served:
 Discord refuses the token, an intent, or the number of shards.
@@ -35,7 +35,7 @@ another process: with a lost lease it must within two seconds."""
 
 
 class ShardListener(Protocol):
-    """Who is told about the shards of this process."""
+    """Follows the shards of this process."""
 
     def shard_gained(self, shard: int) -> None:
         """The shard is this process's from now on; its connection begins."""
@@ -93,7 +93,7 @@ class Shards:
         group = f"discord/{self.client.application_id}/{self.count}"
         names = [str(shard) for shard in range(self.count)]
         try:
-            async with self.cluster.share(group, names, self._changed):
+            async with self.cluster.share(group, names, self._serve_exactly):
                 await entered()
                 await self._ended
         finally:
@@ -106,7 +106,7 @@ class Shards:
             self._ended.set_result(None)
 
     # ── which shards ──────────────────────────────────────────────────────────────────────────
-    async def _changed(self, names: frozenset[str]) -> None:
+    async def _serve_exactly(self, names: frozenset[str]) -> None:
         """Serve exactly these shards; returns when all others are closed."""
         wanted = {int(name) for name in names}
         given_up = self.held.keys() - wanted

@@ -22,7 +22,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, status_of, translate_error
 from adapters.slack.responses import Response
-from adapters.slack.token import TokenVerifier
+from adapters.slack.token import TokenSource, TokenVerifier
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
@@ -33,6 +33,9 @@ from bot.ports.platform import RateLimiter
 log = structlog.stdlib.get_logger(__name__)
 
 SLACK_API = "https://slack.com/api/"
+# Connections to Slack: 1,000 workspaces need fewer, within Slack's limits. Requests of one of them
+# that get no answer for ten seconds must not keep the others waiting.
+MAX_CONNECTIONS = 1_000
 # Deletions to remember, about 1 MB: far more than can be in flight at the same time.
 MAX_DELETIONS = 10_000
 # The timeout of a request, in seconds; Slack usually answers within one.
@@ -151,13 +154,15 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 def new_session(seconds: float = REQUEST_SECONDS) -> aiohttp.ClientSession:
     """A session with a timeout of `seconds` per request; the caller closes it."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds))
+    connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=seconds))
 
 
 class WebApi:
-    """Calls Slack's methods with one token.
+    """Calls Slack's methods with the token of one workspace.
 
-    `watch_token`: check a refused token with auth.test, which works with bot tokens only.
+    Without `tokens`, it sends the client's own token; then a refusal is not checked with auth.test,
+    which works with bot tokens only.
     """
 
     def __init__(
@@ -167,14 +172,27 @@ class WebApi:
         session: aiohttp.ClientSession,
         rate_limiter: RateLimiter,
         clock: Clock,
-        watch_token: bool = True,
+        tokens: TokenSource | None = None,
     ) -> None:
         self.client, self.rate_limiter = client, rate_limiter
         self.session, self.clock = session, clock
         # "channel/ts" of messages we deleted; Slack sends delete events for these too.
         self.own_deletions: LRUCache[str, bool] = LRUCache(MAX_DELETIONS)
-        self.token = TokenVerifier(auth_test=self._auth_test, clock=clock) if watch_token else None
+        self.tokens, self._closed = tokens, ""
+        self.token = (
+            TokenVerifier(source=tokens, auth_test=self._auth_test, clock=clock) if tokens else None
+        )
         self._post_throttles = PostThrottles(clock)
+
+    def close(self, reason: str) -> None:
+        """Send nothing any more: all requests raise Gone with the code `reason`."""
+        self._closed = reason
+
+    async def bearer(self) -> str:
+        """The token that requests carry now. Raises a PlatformError."""
+        if self._closed:
+            raise Gone(code=self._closed)
+        return str(self.client.token) if self.tokens is None else await self.tokens.get()
 
     async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Response:
         """Call a method that takes JSON, immediately: the caller has acquired `scopes`.
@@ -244,17 +262,25 @@ class WebApi:
             raise
 
     async def _call(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
+        token = await self.bearer()
         if self.token is not None and method != "auth.test":
             await self.token.check()
         try:
-            return await self._send(method, scopes, **request)
+            return await self._send(method, scopes, token, **request)
         except Gone as error:
-            if self.token is None or method == "auth.test" or error.code not in DEAD_TOKEN:
+            if self.token is None or error.code not in DEAD_TOKEN:
+                raise
+            if self.tokens is not None and await self.tokens.replaced(token):
+                raise Unsettled(f"another token has replaced this one ({error})") from error
+            if method == "auth.test":
                 raise
             raise await self.token.verify(error) from error
 
-    async def _send(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
+    async def _send(
+        self, method: str, scopes: tuple[str, ...], token: str, **request: Any
+    ) -> Response:
         try:
+            self.client.token = token  # api_call reads it before it waits for anything
             response = await self._request(method, **request)
             headers = {name.lower(): value for name, value in response.headers.items()}
             if not isinstance(response.data, dict):

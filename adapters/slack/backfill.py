@@ -11,10 +11,11 @@ of each thread names the thread's last reply.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -116,6 +117,7 @@ class SlackBackfill:
             saver=saver,
             clock=clock,
             report_changes=partial(report_changes, workspace, edits),
+            owns=lambda other: other == workspace.me.team,
         )
         self.workspace = workspace.me.team
         self.newest = 0  # when the reads began; 0 before the first connection
@@ -159,9 +161,22 @@ class SlackBackfill:
                 self._tracker.open_gap(self.workspace)
 
     async def _catch_up(self) -> None:
-        self.newest = int(self._clock.time() * 1_000_000)
+        await self.catch_up(self._clock.time())
+
+    async def catch_up(self, until: float) -> None:
+        """Start to read what was missed until `until`, in Unix seconds. No other process may."""
+        self.newest = int(until * 1_000_000)
         await self._backfill.restart()
         self._backfill.start(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being read."""
+        return self._backfill.busy
+
+    async def wait_until_idle(self) -> None:
+        """Return once everything is read."""
+        await self._backfill.wait_until_idle()
 
     async def aclose(self) -> None:
         """Stop all reads."""
@@ -173,6 +188,7 @@ class SlackBackfill:
     # ── channels and threads ──────────────────────────────────────────────────────────────────
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
         """All channels that the bot is in; if it may not list them, those with a conversation."""
+        conversations = [each for each in conversations if each.key.workspace == self.workspace]
         if self._on_conversations is not None:
             self._on_conversations(conversations)
             self._on_conversations = None
@@ -189,6 +205,13 @@ class SlackBackfill:
         ]
 
     async def _list_channels(self) -> list[Message]:
+        found: dict[str, Message] = {}  # a channel may be in several workspaces of an organization
+        for team in await self._slack.facts.teams.arguments():
+            for channel in await self._list_channels_of(team):
+                found.setdefault(channel["id"], channel)
+        return list(found.values())
+
+    async def _list_channels_of(self, team: Mapping[str, Any]) -> list[Message]:
         found: list[Message] = []
         cursor: str | None = None
         while True:
@@ -199,6 +222,7 @@ class SlackBackfill:
                 exclude_archived="true",
                 limit=PAGE,
                 cursor=cursor,
+                **team,
             )
             found.extend(one for one in answer.items("channels") if payloads.ident(one, "id"))
             cursor = _next_cursor(answer, cursor)

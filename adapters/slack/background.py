@@ -22,6 +22,11 @@ class BackgroundTasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way."""
+        return bool(self._tasks)
+
     async def aclose(self) -> None:
         """Cancel the work."""
         for task in self._tasks:

@@ -1,4 +1,4 @@
-"""Creates Bolt's app for one workspace, without the default middleware that can lose events."""
+"""Creates Bolt's app for all workspaces, without the default middleware that can lose events."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.api import quiet_logger
-from adapters.slack.events import Identity
 
 
-def create_app(
-    *, me: Identity, bot_token: str, signing_secret: str | None, client: AsyncWebClient
-) -> AsyncApp:
+def create_app(*, signing_secret: str | None, client: AsyncWebClient) -> AsyncApp:
     """Bolt's app, without listeners; `client` needs no token.
 
-    By default Bolt calls auth.test for an event, which loses the event when Slack fails, and drops
-    events that the bot caused, which include a person's deletion of the bot's message.
+    By default Bolt reads the installation and calls auth.test for an event, which loses the event
+    when one of them fails, and drops events that the bot caused, which include a person's deletion
+    of the bot's message. `router` finds the installation instead.
     """
-    result = AuthorizeResult(
-        enterprise_id=None,
-        team_id=me.team,
-        bot_id=me.bot,
-        bot_user_id=me.user,
-        bot_token=bot_token,
-    )
+    result = AuthorizeResult(enterprise_id=None, team_id=None)
 
     async def authorize() -> AuthorizeResult:
         return result

@@ -43,15 +43,15 @@ waits two seconds in all."""
 class SlackDirectory:
     """Implements `bot.ports.policy.Directory`.
 
-    `connected` returns the workspace or raises Unsettled; `open` yields it, and connects for
-    `doctor` if the bot does not run.
+    `connected` returns the workspace with this id or raises a PlatformError; `open` yields all
+    workspaces, and connects for `doctor` if the bot does not run.
     """
 
     def __init__(
         self,
         *,
-        connected: Callable[[], Workspace],
-        open: Callable[[], AbstractAsyncContextManager[Workspace]],
+        connected: Callable[[str], Workspace],
+        open: Callable[[], AbstractAsyncContextManager[Sequence[Workspace]]],
         builder: MessageBuilder,
     ) -> None:
         self._connected, self._open, self._builder = connected, open, builder
@@ -63,7 +63,7 @@ class SlackDirectory:
 
     async def place(self, key: ConversationKey) -> PlaceFacts:
         """See the port; direct messages have no name."""
-        workspace = self._connected()
+        workspace = self._connected(key.workspace)
         if key.channel.startswith("D"):
             return PlaceFacts(key)
         found = await workspace.facts.channels.get(key.channel)
@@ -71,7 +71,7 @@ class SlackDirectory:
 
     async def person(self, key: ConversationKey, author: Author) -> PersonFacts:
         """See the port; a stranger whom an event showed as one costs no request."""
-        workspace = self._connected()
+        workspace = self._connected(key.workspace)
         standing, is_admin = Standing.STRANGER, False
         groups = asyncio.create_task(self._groups(workspace))
         try:
@@ -89,9 +89,9 @@ class SlackDirectory:
             groups_are_known=known.is_complete,
         )
 
-    async def is_stranger(self, _key: ConversationKey, author: Author) -> bool:
+    async def is_stranger(self, key: ConversationKey, author: Author) -> bool:
         """See the port."""
-        workspace = self._connected()
+        workspace = self._connected(key.workspace)
         known = workspace.facts.is_stranger(author.id)
         if known is not None:
             return known
@@ -127,7 +127,7 @@ class SlackDirectory:
 
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
         """See the port: full members read public channels, everyone else what they are in."""
-        workspace = self._connected()
+        workspace = self._connected(channel.workspace)
         if channel.workspace != workspace.me.team:
             return False
         try:
@@ -141,7 +141,8 @@ class SlackDirectory:
     async def _reads(self, workspace: Workspace, channel: str, user: str) -> bool:
         facts = workspace.facts
         is_public = (await facts.channels.get(channel)).kind == "channel"
-        if is_public and not facts.is_stranger(user):
+        # In an organization, only the members of a channel's own workspaces can open it.
+        if is_public and not workspace.me.is_org and not facts.is_stranger(user):
             try:
                 standing, _ = await self._standing(workspace, user)
             except Gone:
@@ -155,13 +156,16 @@ class SlackDirectory:
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
         """See the port. References to other platforms are not judged here."""
-        async with self._open() as workspace:
+        async with self._open() as workspaces:
             ours = [ref for ref in refs if ref.platform in ("", PLATFORM)]
-            return [ref.text for ref in ours if not await _is_known(workspace, ref)]
+            return [ref.text for ref in ours if not await _is_known_in_any(workspaces, ref)]
 
     async def tell(self, key: ConversationKey, author: Author, text: str) -> None:
         """See the port. Slack shows no private messages in a thread without replies."""
-        workspace, body = self._connected(), self._builder.command_reply(CommandReply(text))
+        workspace, body = (
+            self._connected(key.workspace),
+            self._builder.command_reply(CommandReply(text)),
+        )
         try:
             await workspace.post_ephemeral(
                 channel=key.channel,
@@ -173,6 +177,14 @@ class SlackDirectory:
             if key.channel.startswith("D"):
                 raise
             await workspace.api.write_paced(POSTS, channel=author.id, **body)
+
+
+async def _is_known_in_any(workspaces: Sequence[Workspace], ref: PlaceRef | PersonRef) -> bool:
+    """Whether one workspace knows `ref`: what names no workspace may be about any of them."""
+    for workspace in workspaces:
+        if await _is_known(workspace, ref):
+            return True
+    return False
 
 
 async def _is_known(workspace: Workspace, ref: PlaceRef | PersonRef) -> bool:

@@ -7,10 +7,13 @@ names the settings page to check.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
 
 from adapters.slack import handshake
-from adapters.slack.api import WebApi
+from adapters.slack.api import WebApi, web_client
 from adapters.slack.interactions import SHORTCUT, SLASHES
 from adapters.slack.manifests import new_app_link
 from adapters.slack.responses import Response
@@ -22,25 +25,46 @@ _SECRET = re.compile(r"[0-9a-f]{32}")
 REINSTALL = "then install the app into the workspace again"
 
 
-async def check(
-    *, api: WebApi, app_token: str | None, signing_secret: str | None, prefix: str
-) -> Sequence[Finding]:
-    """All findings. Raises nothing."""
-    manifest = "manifest-socket.json" if app_token else "manifest-http.json"
-    findings: list[Finding] = []
-    try:
-        response = await api.read("auth.test")
-    except PlatformError as error:
-        findings.append(
-            _failed_request("SLACK_BOT_TOKEN", error, handshake.bot_token_advice(error.code))
+@dataclass(frozen=True, slots=True)
+class AppCheck:
+    """Checks the app; `app_api` has its app-level token. Nothing here raises.
+
+    The app's commands begin with `prefix`.
+    """
+
+    app_api: WebApi
+    by_socket: bool
+    signing_secret: str | None
+    prefix: str
+
+    @property
+    def _mode(self) -> str:
+        return "socket" if self.by_socket else "http"
+
+    async def check(self) -> Sequence[Finding]:
+        """How events arrive, and what must be compared with the manifest."""
+        manifest = f"manifest-{self._mode}.json"
+        delivery = await _socket(self.app_api) if self.by_socket else _http(self.signing_secret)
+        return [delivery, _events(manifest), _commands(manifest, self.prefix)]
+
+    async def check_token(
+        self, token: str, http: aiohttp.ClientSession, api_url: str | None
+    ) -> Sequence[Finding]:
+        """SLACK_BOT_TOKEN, its scopes, and the bot's channels."""
+        api = WebApi(
+            client=web_client(token, api_url, http),
+            session=http,
+            rate_limiter=self.app_api.rate_limiter,
+            clock=self.app_api.clock,
         )
-        if isinstance(error, Gone | Refused):
-            findings.append(_new_app("socket" if app_token else "http", prefix))
-    else:
-        findings += [_bot(response), *_scopes(response.headers), await _channels(api)]
-    findings.append(await _socket(api, app_token) if app_token else _http(signing_secret))
-    findings += [_events(manifest), _commands(manifest, prefix)]
-    return findings
+        try:
+            response = await api.read("auth.test")
+        except PlatformError as error:
+            advice = handshake.bot_token_advice(error.code)
+            failed = failed_request("SLACK_BOT_TOKEN", error, advice)
+            unknown = isinstance(error, Gone | Refused)
+            return [failed, *([_new_app(self._mode, self.prefix)] if unknown else [])]
+        return [_bot(response), *_scopes(response.headers), await _channels(api)]
 
 
 def _new_app(mode: str, prefix: str) -> Finding:
@@ -53,7 +77,7 @@ def _new_app(mode: str, prefix: str) -> Finding:
     )
 
 
-def _failed_request(subject: str, error: PlatformError, advice: str) -> Finding:
+def failed_request(subject: str, error: PlatformError, advice: str) -> Finding:
     """A finding for a failed request; a network failure says nothing about the token."""
     if isinstance(error, Throttled):
         detail = f"Slack takes no more requests for {error.retry_after:.0f} s"
@@ -75,7 +99,7 @@ def _bot(response: Response) -> Finding:
 
 def _scopes(headers: Mapping[str, str]) -> list[Finding]:
     """A finding for each missing scope; a response header lists the token's scopes."""
-    granted = {scope.strip() for scope in headers.get("x-oauth-scopes", "").split(",")} - {""}
+    granted = granted_scopes(headers)
     if not granted:
         advice = "compare the app's page “OAuth & Permissions” with the manifest"
         return [
@@ -83,7 +107,7 @@ def _scopes(headers: Mapping[str, str]) -> list[Finding]:
                 "Slack scopes", Verdict.WARNING, "Slack did not list the granted scopes", advice
             )
         ]
-    missing = [scope for scope in SCOPES if scope not in granted]
+    missing = missing_scopes(granted)
     if not missing:
         return [Finding("Slack scopes", Verdict.OK, f"all {len(SCOPES)} are granted")]
     advice = "add it on the app's page “OAuth & Permissions” under “Bot Token Scopes”"
@@ -98,6 +122,17 @@ def _scopes(headers: Mapping[str, str]) -> list[Finding]:
     ]
 
 
+def granted_scopes(headers: Mapping[str, str]) -> frozenset[str]:
+    """The scopes of a token, which a response's header lists; none if it does not."""
+    listed = (scope.strip() for scope in headers.get("x-oauth-scopes", "").split(","))
+    return frozenset(filter(None, listed))
+
+
+def missing_scopes(granted: Collection[str]) -> Sequence[str]:
+    """The scopes that the app asks for and a token does not have."""
+    return [scope for scope in SCOPES if scope not in granted]
+
+
 async def _channels(api: WebApi) -> Finding:
     """Whether the bot is in any channel, where people can mention it."""
     try:
@@ -106,18 +141,18 @@ async def _channels(api: WebApi) -> Finding:
         )
         channels = response.items("channels")
     except PlatformError as error:
-        return _failed_request("Slack channels", error, "add the scopes that are missing")
+        return failed_request("Slack channels", error, "add the scopes that are missing")
     if not channels:
         advice = "write /invite @the-bot in a channel; direct messages work without"
         return Finding("Slack channels", Verdict.WARNING, "the bot is in none", advice)
     return Finding("Slack channels", Verdict.OK, f"the bot is in {len(channels)}")
 
 
-async def _socket(api: WebApi, app_token: str) -> Finding:
+async def _socket(app_api: WebApi) -> Finding:
     try:
-        await handshake.open_connection(app_token, api)
+        await handshake.open_connection(app_api)
     except PlatformError as error:
-        return _failed_request("SLACK_APP_TOKEN", error, handshake.app_token_advice(error.code))
+        return failed_request("SLACK_APP_TOKEN", error, handshake.app_token_advice(error.code))
     return Finding("SLACK_APP_TOKEN", Verdict.OK, "Socket Mode works")
 
 

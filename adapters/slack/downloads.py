@@ -169,7 +169,7 @@ class SlackFiles:
         headers = {"Accept-Encoding": "identity"}
         try:
             if self._is_trusted(url):
-                headers["Authorization"] = f"Bearer {self._api.client.token}"
+                headers["Authorization"] = f"Bearer {await self._api.bearer()}"
             async with self._session.get(
                 url, headers=headers, allow_redirects=False, proxy=http_proxy_for(url)
             ) as response:

@@ -34,7 +34,10 @@ KINDS = frozenset({"channel", "group", "im", "mpim"})
 class Identity:
     """The bot's ids and name in one workspace, and the workspace's host, from auth.test.
 
-    `enterprise` is the Enterprise Grid organization of the workspace; "" without one.
+    `enterprise` is the Enterprise Grid organization of the workspace; "" without one. Of an app
+    that is installed in a whole organization (`is_org`), `team` is the organization's id, too: a
+    channel may be in several of its workspaces, and the keys of its conversations must not depend
+    on who writes.
     """
 
     team: str
@@ -43,15 +46,7 @@ class Identity:
     name: str = ""
     host: str = ""  # TEAM.slack.com
     enterprise: str = ""
-
-
-def workspace_of(body: Payload, default: str) -> str:
-    """The id of the workspace where the app is installed.
-
-    `event.team` is the author's workspace, which may be another one in Slack Connect.
-    """
-    authorizations = payloads.items(body, "authorizations")
-    return (ident(authorizations[0], "team_id") if authorizations else "") or default
+    is_org: bool = False
 
 
 def subtype(event: Payload) -> str:

@@ -5,7 +5,9 @@ Events about renamed channels, changed user groups and memberships end a fact's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -14,6 +16,7 @@ from adapters.slack import text as slack_text
 from adapters.slack.api import WebApi
 from adapters.slack.events import DIRECT, Identity
 from adapters.slack.fact_cache import FactCache
+from adapters.slack.organization import OrganizationTeams
 from adapters.slack.payloads import Payload, ident, mapping
 from adapters.slack.people import Person, is_stranger, parse_person
 from adapters.slack.user_groups import UserGroups, parse_groups
@@ -64,7 +67,7 @@ class WorkspaceFacts:
     """The facts of one workspace. Lookups raise a PlatformError."""
 
     def __init__(self, *, me: Identity, api: WebApi, clock: Clock) -> None:
-        self._me, self._api = me, api
+        self._me, self._api, self._teams = me, api, OrganizationTeams(me=me, api=api, clock=clock)
         self._homes: LRUCache[str, str] = LRUCache(MAX_HOMES)
         self.people = FactCache(fetch=self._fetch_person, clock=clock, size=MAX_PEOPLE)
         self.groups = FactCache(fetch=self._fetch_groups, clock=clock, size=1)
@@ -78,6 +81,11 @@ class WorkspaceFacts:
         """Cancel the lookups in flight."""
         for cache in (self.people, self.groups, self.channels, self.members, self._ids):
             await cache.aclose()
+
+    @property
+    def teams(self) -> OrganizationTeams:
+        """The workspaces that requests about channels and groups must name."""
+        return self._teams
 
     async def channel_id(self, name: str) -> str:
         """The id of the channel with a folded name; "" if there is none that the bot can see."""
@@ -123,15 +131,18 @@ class WorkspaceFacts:
         return person
 
     async def _fetch_groups(self, _all: str) -> UserGroups:
-        try:
-            response = await self._api.read_paced(
-                "usergroups.list", include_users="true", include_count="true"
-            )
-        except PlatformError as error:
-            if error.code in NO_GROUPS:
-                return UserGroups()
-            raise
-        return parse_groups(response.items("usergroups"))
+        found: list[Payload] = []
+        for team in await self._teams.arguments():
+            try:
+                response = await self._api.read_paced(
+                    "usergroups.list", include_users="true", include_count="true", **team
+                )
+            except PlatformError as error:
+                if error.code not in NO_GROUPS:
+                    raise
+            else:
+                found.extend(response.items("usergroups"))
+        return parse_groups(found)
 
     async def _fetch_channel(self, channel: str) -> ChannelFacts:
         response = await self._api.read_paced("conversations.info", channel=channel)
@@ -153,20 +164,27 @@ class WorkspaceFacts:
     async def _find_channel(self, name: str) -> str:
         """Look among the bot's channels, then among all public ones."""
         for method in ("users.conversations", "conversations.list"):
-            cursor: str | None = None
-            for _ in range(MAX_CHANNEL_PAGES):
-                response = await self._api.read_paced(
-                    method,
-                    types="public_channel,private_channel",
-                    exclude_archived="true",
-                    limit=CHANNELS_A_PAGE,
-                    cursor=cursor,
-                )
-                for channel in response.items("channels"):
-                    if ident(channel, "id") and fold(name_of(channel)) == name:
-                        return ident(channel, "id")
-                if (cursor := response.next_cursor) is None:
-                    break
+            for team in await self._teams.arguments():
+                if found := await self._find_listed(method, name, team):
+                    return found
+        return ""
+
+    async def _find_listed(self, method: str, name: str, team: Mapping[str, Any]) -> str:
+        cursor: str | None = None
+        for _ in range(MAX_CHANNEL_PAGES):
+            response = await self._api.read_paced(
+                method,
+                types="public_channel,private_channel",
+                exclude_archived="true",
+                limit=CHANNELS_A_PAGE,
+                cursor=cursor,
+                **team,
+            )
+            for channel in response.items("channels"):
+                if ident(channel, "id") and fold(name_of(channel)) == name:
+                    return ident(channel, "id")
+            if (cursor := response.next_cursor) is None:
+                break
         return ""
 
 

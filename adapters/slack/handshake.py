@@ -15,7 +15,7 @@ import structlog
 
 from adapters.slack import payloads
 from adapters.slack import text as slack_text
-from adapters.slack.api import WebApi, web_client
+from adapters.slack.api import WebApi
 from adapters.slack.errors import TOKEN_ERRORS
 from adapters.slack.events import Identity
 from adapters.slack.permalinks import host_of
@@ -60,14 +60,14 @@ def app_token_advice(error: str) -> str:
     return _APP_ADVICE.get(error, MAKE_XAPP)
 
 
-async def fetch_identity(api: WebApi, clock: Clock) -> Identity:
+async def fetch_identity(api: WebApi, token: str, clock: Clock) -> Identity:
     """The bot's identity; waits until Slack can be reached. Raises CannotStart."""
 
     async def fetch() -> Identity:
         response = await api.read("auth.test")
         for required in ("team_id", "user_id"):
             response.text(required)
-        if "bot_id" not in response.data and not str(api.client.token).startswith("xoxb-"):
+        if "bot_id" not in response.data and not token.startswith("xoxb-"):
             raise CannotStart(f"SLACK_BOT_TOKEN is not a bot's token: {COPY_XOXB}.")
         log.info(
             "identified the Slack workspace",
@@ -93,14 +93,18 @@ def read_identity(response: Response) -> Identity:
         name=slack_text.name(payloads.text(response.data, "user")),
         host=host_of(payloads.text(response.data, "url")),
         enterprise=payloads.ident(response.data, "enterprise_id"),
+        is_org=response.data.get("is_enterprise_install") is True,
     )
 
 
-async def fetch_socket_url(app_token: str, api: WebApi, clock: Clock) -> str:
-    """The address for one Socket Mode connection; waits and raises like `fetch_identity`."""
+async def fetch_socket_url(app_api: WebApi, clock: Clock) -> str:
+    """The address for one Socket Mode connection; waits and raises like `fetch_identity`.
+
+    `app_api` has the app-level token.
+    """
 
     async def fetch() -> str:
-        url = (await open_connection(app_token, api)).text("url")
+        url = (await open_connection(app_api)).text("url")
         if not is_socket_url(url):
             raise Unsettled("Slack's response has no WebSocket address")
         return url
@@ -122,16 +126,8 @@ def is_socket_url(url: str) -> bool:
         return False
 
 
-async def open_connection(app_token: str, api: WebApi) -> Response:
+async def open_connection(app_api: WebApi) -> Response:
     """Call apps.connections.open with the app-level token. Raises a PlatformError."""
-    client = web_client(app_token, api.client.base_url, api.session)
-    app_api = WebApi(
-        client=client,
-        session=api.session,
-        rate_limiter=api.rate_limiter,
-        clock=api.clock,
-        watch_token=False,
-    )
     return await app_api.write("apps.connections.open")
 
 

@@ -1,4 +1,4 @@
-"""Bolt's listeners for slash commands, shortcuts, buttons and modals.
+"""The listeners of one workspace for slash commands, shortcuts, buttons and modals.
 
 A command runs before its acknowledgement, which carries the reply; the reply of a slow one is shown
 later.
@@ -7,10 +7,9 @@ later.
 from __future__ import annotations
 
 import asyncio
-import re
 
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from adapters.slack.api import VIEWS
@@ -34,11 +33,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 # How long an interaction's acknowledgement waits for its command: Slack expects it within 3 s.
 ACK_SECONDS = 2.0
-ANY = re.compile(".*")
 
 
 class InteractionListeners:
-    """The listeners of one app, which has the command `prefix`."""
+    """The listeners of one workspace, where the app has the command `prefix`."""
 
     def __init__(
         self,
@@ -53,14 +51,8 @@ class InteractionListeners:
         self._interactions, self._prefix = interactions, prefix
         self._background = background
 
-    def register(self, app: AsyncApp) -> None:
-        """Register a listener for everything that people press or submit."""
-        app.command(ANY)(self._on_slash_command)
-        app.message_shortcut(ANY)(self._on_shortcut)
-        app.action(ANY)(self._on_button)
-        app.view_submission(ANY)(self._on_modal)
-
-    async def _on_slash_command(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+    async def on_slash_command(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        """Run a slash command."""
         interaction = parse_slash_command(body, self._prefix)
         if interaction is None:
             reply: CommandReply | None = CommandReply(texts.NO_SUCH_COMMAND)
@@ -70,14 +62,16 @@ class InteractionListeners:
             return await ack()
         return await ack(response_type="ephemeral", **self._builder.command_reply(reply))
 
-    async def _on_shortcut(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+    async def on_shortcut(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        """Run the shortcut on a message."""
         return await self._run_and_show(parse_shortcut(body), ack)
 
-    async def _on_button(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+    async def on_button(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        """Run what a pressed button or a choice from a menu asks for."""
         return await self._run_and_show(parse_button(body), ack)
 
-    async def _on_modal(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        """A submitted comment. An empty acknowledgement closes the modal: that is the reply.
+    async def on_modal(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        """Store a submitted comment. An empty acknowledgement closes the modal: that is the reply.
 
         Slack shows an error in the modal, so that the comment is not lost.
         """

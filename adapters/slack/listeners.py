@@ -1,28 +1,22 @@
-"""Bolt's listeners: they pass events to the core, and then acknowledge them.
+"""The listeners of one workspace: they pass events to the core.
 
-An event is acknowledged once the inbox has it. If a listener raises, Bolt answers 500 (in Socket
-Mode it does not answer), so that Slack redelivers the event. Irrelevant events are acknowledged as
-well, or Slack would send them four times.
+An event is acknowledged once the inbox has it. If a listener raises, Slack redelivers the event
+(`router`). Irrelevant events are acknowledged as well, or Slack would send them four times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
-from slack_bolt.async_app import AsyncApp
-from slack_bolt.request.async_request import AsyncBoltRequest
-from slack_bolt.response import BoltResponse
 
 from adapters.slack import payloads
 from adapters.slack.background import BackgroundTasks
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.edits import SlackEditListener
-from adapters.slack.envelopes import field_types
 from adapters.slack.events import message_ts, position
 from adapters.slack.facts import renamed_channel
-from adapters.slack.interaction_listeners import ANY, InteractionListeners
+from adapters.slack.interaction_listeners import InteractionListeners
 from adapters.slack.interactions import (
     SlackInteractionHandler,
 )
@@ -32,7 +26,7 @@ from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import texts
 from bot.domain.conversations import Author
-from bot.domain.errors import StoreUnavailable, ThreadlineError
+from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
 from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
@@ -40,15 +34,11 @@ from bot.ports.inbox import Inbox
 log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class ConnectionProblem:
-    """An event after which the bot cannot work, as a sentence for /healthz; "" if none."""
-
-    text: str = ""
-
-
 class Listeners:
-    """The listeners of one app, which has the command `prefix`."""
+    """The listeners of one workspace, where the app has the command `prefix`.
+
+    `removed` is awaited with an event after which the app is not installed there any more.
+    """
 
     def __init__(
         self,
@@ -59,14 +49,14 @@ class Listeners:
         builder: MessageBuilder,
         interactions: SlackInteractionHandler,
         prefix: str,
-        problem: ConnectionProblem,
+        removed: Callable[[Payload], Awaitable[None]],
     ) -> None:
         self._workspace, self._inbox, self._builder = workspace, inbox, builder
-        self._problem = problem
+        self._removed = removed
         self._saver = saver
         self._edits = SlackEditListener(workspace=workspace, inbox=inbox)
         self._background = BackgroundTasks()
-        self._interactions = InteractionListeners(
+        self.interactions = InteractionListeners(
             workspace=workspace,
             builder=builder,
             interactions=interactions,
@@ -87,38 +77,21 @@ class Listeners:
             **dict.fromkeys(SUBTEAMS, self._on_groups_changed),
         }
 
-    def register(self, app: AsyncApp) -> None:
-        """Register a listener for everything that `envelopes.dispatch` passes to Bolt."""
-        app.event(ANY)(self._on_event)
-        self._interactions.register(app)
-        app.error(self._on_error)
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way in the background."""
+        return self._background.busy
 
     async def aclose(self) -> None:
         """Cancel the work in the background."""
         await self._background.aclose()
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
-    async def _on_event(self, body: Payload) -> None:
+    async def on_event(self, body: Payload) -> None:
+        """Handle an event; return once it may be acknowledged."""
         handler = self.events.get(text(mapping(body, "event"), "type"))
         if handler is not None:
             await handler(body)
-
-    async def _on_error(
-        self, error: Exception, body: Payload, request: AsyncBoltRequest
-    ) -> BoltResponse | None:
-        """Return None to answer 500: Slack redelivers immediately, after 1 minute and after 5
-        minutes.
-
-        A redelivery that fails for a reason other than the database or Slack is
-        acknowledged, since it would always fail.
-        """
-        event_id = text(body, "event_id")
-        if isinstance(error, ThreadlineError | TimeoutError | OSError):
-            log.error("not acknowledged", event_id=event_id, error=repr(error))
-            return None
-        redelivered = request.headers.get("x-slack-retry-num", ["0"])[0] not in ("", "0")
-        log.error("a delivery failed", event_id=event_id, types=field_types(body), exc_info=error)
-        return BoltResponse(status=200, body="") if redelivered else None
 
     async def _on_message(self, body: Payload) -> None:
         """Pass on a message. If this raises, the watermark stays below it until a redelivery."""
@@ -238,6 +211,9 @@ class Listeners:
         bots = mapping(event, "tokens").get("bot")
         is_own = isinstance(bots, list) and self._workspace.me.user in bots
         if text(event, "type") == "app_uninstalled" or is_own:
-            self._problem.text = "the app was removed from the workspace, or its token was revoked"
-            log.error(self._problem.text, kind=text(event, "type"))
-            await self._inbox.gone(self._workspace.key(""))
+            log.error(
+                "the app was removed from a workspace, or its token was revoked",
+                workspace=self._workspace.me.team,
+                kind=text(event, "type"),
+            )
+            await self._removed(body)

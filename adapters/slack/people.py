@@ -33,13 +33,20 @@ class Person:
 def parse_person(user: Payload, me: Identity) -> Person:
     """A person from the `user` of users.info."""
     standing = _standing(user, me)
-    administers = any(user.get(flag) is True for flag in _ADMIN_FLAGS)
     return Person(
         name=_name(user),
         standing=standing,
-        is_admin=administers and standing is Standing.MEMBER and me.team in _workspaces(user),
+        is_admin=standing is Standing.MEMBER and _administers(user, me),
         is_deleted=user.get("deleted") is True,
     )
+
+
+def _administers(user: Payload, me: Identity) -> bool:
+    """Whether a member administers the workspace; the organization if the app is in all of it."""
+    if me.is_org:
+        described = mapping(user, "enterprise_user")
+        return any(described.get(flag) is True for flag in ("is_admin", "is_owner"))
+    return me.team in _workspaces(user) and any(user.get(flag) is True for flag in _ADMIN_FLAGS)
 
 
 def is_stranger(person: Person) -> bool:

@@ -55,6 +55,12 @@ class StatusRegistry:
         self._live: dict[Thread, ReplyStatus] = {}
         self._sweeping: asyncio.Task[None] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a status is shown or being cleared."""
+        sweeping = self._sweeping is not None and not self._sweeping.done()
+        return sweeping or bool(self._live or self._clearing)
+
     def status(self, thread: Thread, *, left_over: bool) -> ReplyStatus:
         """A turn's status; `left_over` if a process that died may have set one."""
         return ReplyStatus(

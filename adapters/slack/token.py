@@ -1,4 +1,4 @@
-"""Tracks whether Slack still accepts the bot token.
+"""The bot token of one workspace, and whether Slack still accepts it.
 
 Slack may refuse a valid token once by mistake, so auth.test verifies every refusal. While auth.test
 refuses the token too, requests fail without being sent, and auth.test is repeated once a minute.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 
@@ -21,14 +22,70 @@ log = structlog.stdlib.get_logger(__name__)
 VALID_SECONDS, REFUSED_SECONDS = 2.0, 60.0
 
 
+class TokenSource(Protocol):
+    """Where the token of a workspace comes from."""
+
+    @property
+    def remedy(self) -> str:
+        """What people do about a token that Slack refuses, for the log."""
+        ...
+
+    async def get(self) -> str:
+        """The token to send now. Raises a PlatformError if there is none."""
+        ...
+
+    async def replaced(self, refused: str) -> bool:
+        """Whether there is another token by now than this one, which Slack refused."""
+        ...
+
+    def report(self, refusal: str) -> None:
+        """auth.test refuses the token with this code, or accepts it again ("")."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        ...
+
+    async def aclose(self) -> None:
+        """Wait for what is being written."""
+        ...
+
+
+class FixedToken:
+    """`TokenSource` of the setting SLACK_BOT_TOKEN."""
+
+    remedy = "the app must be installed again and SLACK_BOT_TOKEN replaced"
+    busy = False
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def get(self) -> str:
+        """The token."""
+        return self._token
+
+    async def replaced(self, refused: str) -> bool:
+        """It stays the same while the bot runs."""
+        return False
+
+    def report(self, refusal: str) -> None:
+        """`TokenVerifier` has it."""
+
+    async def aclose(self) -> None:
+        """There is nothing to wait for."""
+
+
 class TokenVerifier:
-    """Watches one bot token. `auth_test` calls auth.test and raises a PlatformError.
+    """Watches the token of `source`. `auth_test` calls auth.test and raises a PlatformError.
 
     `refusal` is the error code with which auth.test refuses the token, or "".
     """
 
-    def __init__(self, *, auth_test: Callable[[], Awaitable[object]], clock: Clock) -> None:
-        self._auth_test, self._clock = auth_test, clock
+    def __init__(
+        self, *, source: TokenSource, auth_test: Callable[[], Awaitable[object]], clock: Clock
+    ) -> None:
+        self._source, self._auth_test, self._clock = source, auth_test, clock
         self._checked_at = float("-inf")
         self._checking = asyncio.Lock()
         self.refusal = ""
@@ -54,11 +111,13 @@ class TokenVerifier:
                 return
             before, self.refusal = self.refusal, await self._fetch_refusal()
             self._checked_at = self._clock.monotonic()
+        if self.refusal != before:
+            self._source.report(self.refusal)
         if self.refusal and not before:
             log.error(
-                "Slack refuses the bot token: nothing can be answered until the app is installed "
-                "again and SLACK_BOT_TOKEN is replaced",
+                "Slack refuses the bot token: nothing can be answered in its workspace until then",
                 reason=self.refusal,
+                remedy=self._source.remedy,
             )
         elif before and not self.refusal:
             log.info("Slack accepts the bot token again")

@@ -95,8 +95,7 @@ class Workspace:
             names = {} if address is None else await self._names([event], names_within)
         if address is None:
             return None
-        team = events.workspace_of(body, self.me.team)
-        found = events.message(event, self.me, names, team, kind, address)
+        found = events.message(event, self.me, names, self.me.team, kind, address)
         if address is Address.ASIDE:
             return found
         links = linked_messages(event, self.me.host, found.author.id)

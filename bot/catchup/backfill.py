@@ -93,6 +93,15 @@ class Backfill:
             gap = self._tracker.gap(history.ref.workspace)
             self._start_task(self._read_later(history, gap, seconds))
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being read, or will be."""
+        return self._queue.busy
+
+    async def wait_until_idle(self) -> None:
+        """Return once nothing is left to read."""
+        await self._queue.join()
+
     async def aclose(self) -> None:
         """Stop; the stored watermarks tell the next start what is left to read."""
         await self._queue.aclose()

@@ -95,6 +95,16 @@ class BackfillQueue:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    @property
+    def busy(self) -> bool:
+        """Whether a read or another task is running or waiting."""
+        return bool(self._tasks)
+
+    async def join(self) -> None:
+        """Wait until no task is left."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
     async def aclose(self) -> None:
         """Cancel all reads and tasks."""
         tasks = tuple(self._tasks)

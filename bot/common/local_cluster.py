@@ -40,7 +40,7 @@ class LocalCluster:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> Unlimited:
-        """Nobody takes a turn over."""
+        """No other process takes a turn over."""
         del fence, watcher, since
         return UNLIMITED
 
@@ -53,7 +53,7 @@ class LocalCluster:
         return time.monotonic()
 
     def send(self, signal: Signal) -> None:
-        """Nobody else is there."""
+        """There is no one else."""
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signal ever comes."""

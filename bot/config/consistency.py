@@ -24,21 +24,48 @@ def require_consistent(settings: Settings) -> None:
 
 
 def _require_whole_slack(settings: Settings) -> None:
-    if settings.slack_bot_token is None and (
-        settings.slack_app_token or settings.slack_signing_secret
-    ):
+    delivers = bool(settings.slack_app_token or settings.slack_signing_secret)
+    if delivers and not settings.has_slack:
         raise SettingsError(
             "SLACK_BOT_TOKEN",
             "set the bot token (xoxb-…), too, or remove Slack's other settings",
         )
-    if settings.slack_bot_token and not (settings.slack_app_token or settings.slack_signing_secret):
+    if settings.has_slack and not delivers:
         raise SettingsError(
-            "SLACK_BOT_TOKEN",
+            "SLACK_CLIENT_ID" if settings.slack_client_id else "SLACK_BOT_TOKEN",
             "set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) with it",
         )
+    _require_whole_distribution(settings)
     if settings.slack_mode is SlackMode.HTTP and settings.http_port is None:
         raise SettingsError(
             "HTTP_PORT", "Slack's HTTP mode needs a port to listen on, such as 8080"
+        )
+
+
+def _require_whole_distribution(settings: Settings) -> None:
+    """One app for many workspaces needs its credentials, a key and a port for the page."""
+    if not settings.slack_client_id:
+        if settings.slack_client_secret or settings.slack_install_teams:
+            raise SettingsError(
+                "SLACK_CLIENT_ID", "set it, too, or remove the other settings for installations"
+            )
+        return
+    if settings.slack_bot_token is not None:
+        raise SettingsError(
+            "SLACK_BOT_TOKEN",
+            "remove it, or SLACK_CLIENT_ID: a bot serves one workspace with a token, or those that "
+            "install the app",
+        )
+    if settings.slack_client_secret is None:
+        raise SettingsError("SLACK_CLIENT_SECRET", "set the secret that belongs to SLACK_CLIENT_ID")
+    if not settings.installation_keys:
+        raise SettingsError(
+            "INSTALLATION_KEY",
+            "set a key that encrypts the workspaces' tokens: `threadline keys new` makes one",
+        )
+    if settings.http_port is None:
+        raise SettingsError(
+            "HTTP_PORT", "the page where workspaces install the app needs a port, such as 8080"
         )
 
 

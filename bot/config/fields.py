@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, SecretStr
@@ -16,6 +18,10 @@ MIN_TOKEN_CHARACTERS = 16
 """The shortest token: shorter ones are easy to guess, and too common as text to redact from the
 log."""
 
+KEY_BYTES = 32
+"""The length of a key for `bot.common.encryption`."""
+
+_SLACK_TEAM = re.compile(r"[TE][A-Z0-9]{2,30}")
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 # An IPv6 address needs brackets before a port.
@@ -31,11 +37,25 @@ def split(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def split_secret(value: SecretStr | None) -> tuple[str, ...]:
+    """The parts of a comma-separated list that is secret."""
+    return split(value.get_secret_value()) if value is not None else ()
+
+
 def split_pairs(value: SecretStr | None) -> list[tuple[str, str]]:
     """The names and tokens of NAME:TOKEN,NAME:TOKEN."""
-    entries = split(value.get_secret_value()) if value is not None else ()
-    parts = (entry.partition(":") for entry in entries)
+    parts = (entry.partition(":") for entry in split_secret(value))
     return [(name.strip(), token.strip()) for name, _, token in parts]
+
+
+def database_passwords(url: str) -> set[str]:
+    """The password in a URL of PostgreSQL, as it is written there and as it is sent.
+
+    Such a URL may name several hosts, which `urlsplit` does not understand.
+    """
+    found = re.findall(r"\A\w+://[^:@/?]*:([^@/?]+)@|[?&]password=([^&]+)", url)
+    written = {part for parts in found for part in parts if part}
+    return written | {unquote(part) for part in written}
 
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────
@@ -160,6 +180,33 @@ def _check_slack_token(value: SecretStr, expected: str) -> SecretStr:
     return value
 
 
+def _check_slack_teams(value: str) -> str:
+    for name in split(value):
+        if name != "*" and not _SLACK_TEAM.fullmatch(name):
+            raise ValueError(
+                f"{quote(name)}: write ids of workspaces (T…) or organizations (E…), separated by "
+                "commas, or * for all"
+            )
+    return value
+
+
+def _check_installation_keys(value: SecretStr) -> SecretStr:
+    keys = split_secret(value)
+    if not keys or not all(map(_is_key, keys)):
+        raise ValueError(
+            "each key is 32 bytes in base64: `threadline keys new` makes one; separate several "
+            "with commas, the newest first"
+        )
+    return value
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(text.encode())) == KEY_BYTES
+    except (binascii.Error, ValueError):
+        return False
+
+
 def _check_guilds(value: str) -> str:
     for name in split(value):
         if not name.isascii() or not name.isdigit():
@@ -194,6 +241,8 @@ SlackBotToken = Annotated[
 SlackAppToken = Annotated[
     SecretStr, AfterValidator(lambda value: _check_slack_token(value, "xapp"))
 ]
+SlackTeams = Annotated[str, AfterValidator(_check_slack_teams)]
+InstallationKeys = Annotated[SecretStr, AfterValidator(_check_installation_keys)]
 GuildIds = Annotated[str, AfterValidator(_check_guilds)]
 ShardCount = Annotated[str, AfterValidator(_check_shards)]
 AdminNames = Annotated[str, AfterValidator(_check_admins)]

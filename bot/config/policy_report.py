@@ -118,7 +118,7 @@ def _served(settings: Settings) -> frozenset[str]:
     names = {"console"}
     if settings.discord_token is not None:
         names.add("discord")
-    if settings.slack_bot_token is not None:
+    if settings.has_slack:
         names.add("slack")
     if settings.serves_site:
         names.add("web")

@@ -34,18 +34,22 @@ from bot.config.fields import (
     HostNames,
     HostPorts,
     HttpUrl,
+    InstallationKeys,
     ModelChoices,
     ModelNames,
     ShardCount,
     SlackAppToken,
     SlackBotToken,
+    SlackTeams,
     SummaryModel,
     TimeZoneName,
     Token,
     UserTokens,
     WebSocketUrl,
+    database_passwords,
     split,
     split_pairs,
+    split_secret,
 )
 from bot.config.file import ConfigFile
 from bot.config.presets import KEY_VARIABLES
@@ -88,6 +92,11 @@ class Settings(BaseModel):
     slack_bot_token: SlackBotToken | None = None
     slack_app_token: SlackAppToken | None = None
     slack_signing_secret: SecretStr | None = None
+    slack_client_id: str = ""
+    slack_client_secret: SecretStr | None = None
+    slack_install_teams: SlackTeams = ""
+    slack_redirect_uri: HttpUrl | None = None
+    installation_key: InstallationKeys | None = None
     slack_api_url: HttpUrl | None = None
     slack_command_prefix: str = ""
     # Models
@@ -224,14 +233,29 @@ class Settings(BaseModel):
     @property
     def slack_mode(self) -> SlackMode | None:
         """How Slack delivers events; None if Slack is not configured."""
-        if self.slack_bot_token is None:
+        if not self.has_slack:
             return None
         return SlackMode.SOCKET if self.slack_app_token is not None else SlackMode.HTTP
 
     @property
+    def has_slack(self) -> bool:
+        """Whether Slack is configured: for one workspace, or for those that install the app."""
+        return self.slack_bot_token is not None or bool(self.slack_client_id)
+
+    @property
     def has_platform(self) -> bool:
-        """Whether a platform's token is set."""
-        return self.discord_token is not None or self.slack_bot_token is not None
+        """Whether a platform's token is set, or an app to install."""
+        return self.discord_token is not None or self.has_slack
+
+    @property
+    def install_teams(self) -> tuple[str, ...]:
+        """The Slack workspaces and organizations that may install the app; `*` is all."""
+        return split(self.slack_install_teams)
+
+    @property
+    def installation_keys(self) -> tuple[str, ...]:
+        """The keys of stored installations, the newest first."""
+        return split_secret(self.installation_key)
 
     @property
     def serves_web(self) -> bool:
@@ -247,9 +271,11 @@ class Settings(BaseModel):
     def serves_site(self) -> bool:
         """Whether the HTTP port serves the page and the API, in addition to /healthz and events.
 
-        Slack's HTTP mode makes the port public, so it serves them only with tokens.
+        Slack's HTTP mode and the pages to install its app make the port public, so it serves them
+        only with tokens.
         """
-        return self.serves_web and (bool(self.web_tokens) or self.slack_mode is not SlackMode.HTTP)
+        is_public = self.slack_mode is SlackMode.HTTP or bool(self.slack_client_id)
+        return self.serves_web and (bool(self.web_tokens) or not is_public)
 
     @property
     def web_port(self) -> int:
@@ -274,13 +300,17 @@ class Settings(BaseModel):
 
     def secrets(self) -> list[str]:
         """Values that must not reach the log."""
-        fields = (name for name in type(self).model_fields if name != "http_tokens")
+        lists = ("http_tokens", "installation_key")
+        fields = (name for name in type(self).model_fields if name not in lists)
         values = (getattr(self, name) for name in fields)
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         addresses = (urlsplit(url) for url in (self.openai_base_url, self.hf_base_url) if url)
         passwords = {parts.password for parts in addresses if parts.password}
+        for url in (self.database_url, self.database_listen_url or ""):
+            passwords |= database_passwords(url)
         names = {*KEY_VARIABLES, *self.file.variables()}
         keys = {part for name in names for part in _secret_parts(self.variables.get(name))}
+        secrets += self.installation_keys
         return [*secrets, *self.web_tokens.values(), *sorted((keys | passwords) - set(secrets))]
 
 

@@ -33,7 +33,7 @@ class SignalKind(StrEnum):
 class Signal:
     """A hint to the other processes. The database has the facts, so a lost signal delays only.
 
-    `place` is a conversation's key, or that of a place, as text: see `text_of`. `reason` is an
+    `place` is the key of a conversation or a place, as text: see `text_of`. `reason` is an
     outcome's value. A signal without any of them asks to look at everything.
     """
 

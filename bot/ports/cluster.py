@@ -28,8 +28,8 @@ class TurnLease(Protocol):
         ...
 
     async def wait(self) -> None:
-        """Return as soon as a request may be sent: usually at once, and after the next renewal if
-        the database cannot be reached. Raises LostOwnership if the lease is lost."""
+        """Return when a request may be sent: immediately, or after the next renewal if the database
+        cannot be reached. Raises LostOwnership if the lease is lost."""
         ...
 
     def release(self) -> None:

@@ -100,7 +100,8 @@ def _bury(db: Database, dead: str) -> list[int]:
     count_death(db, running, dead)
     spending.settle_holder(db, dead)
     db.execute("DELETE FROM members WHERE id = ?", (dead,))
-    db.execute("DELETE FROM leases WHERE holder = ?", (dead,))
+    # A name that was taken after the last heartbeat is free a little later.
+    db.execute(f"DELETE FROM leases WHERE holder = ? AND lease_until <= {_NOW}", (dead,))
     return release(db, dead)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import migrate
 from bot.store.database import Database
 from bot.store.errors import translate_errors
+from bot.store.installations import InstallationsBeside
 from bot.store.sqlite import SqliteStore
 from bot.store.store import SqlStore
 from bot.store.workload import file_size
@@ -85,11 +87,11 @@ async def _open_postgres(
             process=cluster.process,
             observer=observer,
         ) as store,
-        cluster.joined(),
+        cluster.join(),
     ):
         try:
             yield store, cluster
-        finally:  # before the others are told that this process leaves
+        finally:  # before this process says that it leaves
             with suppress(StoreUnavailable):
                 await store.release()
 
@@ -182,3 +184,10 @@ def migration_status(settings: Settings) -> migrate.MigrationStatus:
 
         return migrations.status(server_of(settings))
     return migrate.status(settings.database_path)
+
+
+def installations_beside(settings: Settings) -> InstallationsBeside:
+    """The installations, for commands, also while the bot runs."""
+    return InstallationsBeside(
+        reading=partial(open_to_read, settings), writing=partial(open_to_append, settings)
+    )

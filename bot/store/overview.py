@@ -5,7 +5,8 @@ SQL that SQLite and PostgreSQL share, for a connection that only reads, also bes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import islice
 
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.overview import ConversationFilter, ListedConversation
@@ -14,16 +15,11 @@ from bot.domain.status import BudgetPeriod, BudgetStatus, TurnStatus
 from bot.store import rows
 from bot.store.database import Database, Row
 
-PAGE = 200
-"""Conversations that are read at a time: words are found in names here, because SQLite's lower()
-knows the letters of ASCII only."""
-
 _CONVERSATIONS = """
 SELECT id, uid, platform, workspace, channel, thread, name, model, visibility, created_at,
     updated_at
 FROM conversations
-WHERE (updated_at < :before OR (updated_at = :before AND id < :before_id))
-    AND updated_at >= :since
+WHERE updated_at >= :since
     AND (:platform = '' OR platform = :platform)
     AND (:place = ''
         OR workspace = :place OR channel = :place OR thread = :place
@@ -34,7 +30,6 @@ WHERE (updated_at < :before OR (updated_at = :before AND id < :before_id))
         WHERE messages.conversation_id = conversations.id AND author_id = :person
     ))
 ORDER BY updated_at DESC, id DESC
-LIMIT :limit
 """
 
 _MESSAGES = (
@@ -43,12 +38,13 @@ _MESSAGES = (
 _NEWEST_TURN = (
     "SELECT state, outcome, model FROM turns WHERE conversation_id = ? ORDER BY id DESC LIMIT 1"
 )
+# CROSS JOIN and the sum make SQLite begin with the index of the few unfinished turns, not with all.
 _UNFINISHED = """
 SELECT turns.id, platform, state, attempt, turns.created_at
 FROM turns
-JOIN conversations ON conversations.id = turns.conversation_id
-WHERE state <> 'done'
-ORDER BY turns.id
+CROSS JOIN conversations
+WHERE conversations.id = turns.conversation_id AND state <> 'done'
+ORDER BY turns.id + 0
 LIMIT ?
 """
 _SUMS = """
@@ -64,33 +60,17 @@ GROUP BY budget, period
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
 def conversations(db: Database, wanted: ConversationFilter, limit: int) -> list[ListedConversation]:
     """Up to `limit` conversations, the one with the latest activity first."""
-    found: list[ListedConversation] = []
-    for row in _matching(db, wanted):
-        found.append(_listed(db, row))
-        if len(found) == limit:
-            break
-    return found
-
-
-def _matching(db: Database, wanted: ConversationFilter) -> Iterator[Row]:
-    before, before_id = 1e18, 0
-    while True:
-        page = db.execute(
-            _CONVERSATIONS,
-            {
-                "before": before,
-                "before_id": before_id,
-                "since": wanted.since,
-                "platform": wanted.platform,
-                "place": wanted.place,
-                "person": wanted.person,
-                "limit": PAGE,
-            },
-        ).fetchall()
-        yield from (row for row in page if wanted.has_words(row["name"]))
-        if len(page) < PAGE:
-            return
-        before, before_id = page[-1]["updated_at"], page[-1]["id"]
+    values = {
+        "since": wanted.since,
+        "platform": wanted.platform,
+        "place": wanted.place,
+        "person": wanted.person,
+    }
+    # One query is sorted once, however many names it takes to find the words, which are compared
+    # here: SQLite's lower() knows the letters of ASCII only.
+    matching = (row for row in db.execute(_CONVERSATIONS, values) if wanted.has_words(row["name"]))
+    found = list(islice(matching, limit))
+    return [_listed(db, row) for row in found]
 
 
 def _listed(db: Database, row: Row) -> ListedConversation:

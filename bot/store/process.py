@@ -56,7 +56,11 @@ def record_shutdown(db: Database, process: str | None = None) -> None:
 
 
 def _release(db: Database) -> None:
-    db.execute("UPDATE turns SET held = 0 WHERE state <> 'done' AND held = 1")
+    # A database that was copied from PostgreSQL may name processes that are gone.
+    db.execute(
+        "UPDATE turns SET held = 0, holder = NULL, lease_until = NULL"
+        " WHERE state <> 'done' AND (held = 1 OR holder IS NOT NULL)"
+    )
 
 
 def hold(db: Database, fence: Fence, *, held: bool = True) -> None:

@@ -45,6 +45,7 @@ from bot.store.contexts import SqlContexts
 from bot.store.database import Database
 from bot.store.feedback import SqlFeedback
 from bot.store.health import HealthMonitor, Runner
+from bot.store.installations import SqlInstallations
 from bot.store.library import SqlLibrary
 from bot.store.operations import reads, writes, writes_at
 from bot.store.policy import SqlPolicy
@@ -102,6 +103,7 @@ class SqlStore(FileOperations):
         self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
         self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
+        self._installations = SqlInstallations(writer=writer, readers=readers, clock=clock)
         self.process = self._spending.process = self._attachments.process = process
         self.death: Death | None = None  # of the previous process, if it died
         self._begun, self._beginning = False, asyncio.Lock()
@@ -165,6 +167,10 @@ class SqlStore(FileOperations):
     def policies(self) -> SqlPolicy:
         """What administrators set by command. Always the same object."""
         return self._policies
+
+    def installations(self) -> SqlInstallations:
+        """The workspaces that have installed the app. Always the same object."""
+        return self._installations
 
     def feedback(self) -> SqlFeedback:
         """Votes on replies. Always the same object."""

@@ -11,14 +11,26 @@ from bot.common.local_cluster import LocalCluster
 from bot.config.settings import AUTO_SHARDS, Settings, SlackMode
 from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster
+from bot.ports.installations import InstallationReader, InstallationStore
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
+from bot.wiring.slack import build_distribution
 
 
 def build_platforms(
-    settings: Settings, models: ModelCatalog, clock: Clock, cluster: Cluster | None = None
+    settings: Settings,
+    models: ModelCatalog,
+    clock: Clock,
+    cluster: Cluster | None = None,
+    *,
+    reader: InstallationReader,
+    store: InstallationStore | None = None,
 ) -> dict[str, Adapter]:
-    """The adapter of every platform whose token is set; `cluster` are the bot's processes."""
+    """The adapter of every platform that is configured; `cluster` are the bot's processes.
+
+    `reader` and `store` have the workspaces that installed an app; without `store`, they can only
+    be checked.
+    """
     adapters: dict[str, Adapter] = {}
     cluster = cluster or LocalCluster()
     if settings.discord_token is not None:
@@ -35,12 +47,13 @@ def build_platforms(
             cluster=cluster,
             shards=_shards(settings),
         )
-    if settings.slack_bot_token is not None:
+    if settings.has_slack:
         from adapters.slack.adapter import SlackAdapter
 
         socket = settings.slack_mode is SlackMode.SOCKET
         adapters["slack"] = SlackAdapter(
-            bot_token=settings.slack_bot_token.get_secret_value(),
+            bot_token=_secret(settings.slack_bot_token) or "",
+            distribution=build_distribution(settings, reader, store, cluster),
             app_token=_secret(settings.slack_app_token) if socket else None,
             signing_secret=None if socket else _secret(settings.slack_signing_secret),
             api_url=settings.slack_api_url,

@@ -25,6 +25,7 @@ BENCHES = (
     "extraction",
     "latency",
     "processes",
+    "store",
     "streaming_cost",
     "page_streams",
     "api_streams",

@@ -39,7 +39,7 @@ async def pool() -> AsyncIterator[ProcessPool]:
         yield pool
 
 
-@pytest.fixture(params=["discord", "slack"])
+@pytest.fixture(params=[pytest.param("discord", marks=pytest.mark.soak), "slack"])
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -105,6 +105,7 @@ async def finish(scenario: Scenario, figures: Callable[[object], None], *notes: 
     assert not verdict.violations, f"{verdict}\n{scenario.world.bot.log_tail(30)}"
 
 
+@pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_a_killed_process_is_replaced_within_its_lease(
     platform: str,
     pool: ProcessPool,
@@ -120,11 +121,11 @@ async def test_a_killed_process_is_replaced_within_its_lease(
             await holder.kill()
             killed = time.monotonic()
 
-            async def taken_over() -> bool:
+            async def is_taken_over() -> bool:
                 other = bots.holder()
                 return other is not None and other is not holder
 
-            await scenario.until(taken_over, "the take-over", LEASE_SECONDS + 5)
+            await scenario.until(is_taken_over, "the take-over", LEASE_SECONDS + 5)
             seconds = time.monotonic() - killed
             await scenario.wait_answered(question)
             await finish(scenario, figures, f"taken over after {seconds:.2f} s")
@@ -144,11 +145,11 @@ async def test_a_process_that_was_stopped_shows_and_stores_nothing_more(
             question, holder = await long_answer(scenario)
             bots.freeze(holder)
 
-            async def taken_over() -> bool:
+            async def is_taken_over() -> bool:
                 other = bots.holder()
                 return other is not None and other is not holder
 
-            await scenario.until(taken_over, "the take-over", FROZEN)
+            await scenario.until(is_taken_over, "the take-over", FROZEN)
             bots.thaw(holder)
             await scenario.wait_answered(question)
             await finish(scenario, figures)
@@ -163,7 +164,7 @@ async def test_a_stop_at_another_process_ends_the_answer(
     postgres: SharedServer,
     figures: Callable[[object], None],
 ) -> None:
-    """Whichever process gets the stop, the model's request ends at once."""
+    """Whichever process gets the stop, the model's request ends immediately."""
     with postgres.database() as url:
         async with several(platform, pool, tmp_path, url) as (scenario, _):
             for _ in range(2):  # events go to the processes in turn
@@ -185,7 +186,7 @@ async def stop(scenario: Scenario, question: Question) -> None:
 
     scenario.questions[number] = replace(question, ends="stopped")
 
-    async def stopped() -> bool:
+    async def has_stopped() -> bool:
         return bool(
             scenario.world.query(
                 "SELECT 1 FROM turns JOIN messages ON turn_id = turns.id"
@@ -194,7 +195,7 @@ async def stop(scenario: Scenario, question: Question) -> None:
             )
         )
 
-    await scenario.until(stopped, "the stop", 5.0)
+    await scenario.until(has_stopped, "the stop", 5.0)
 
 
 @pytest.mark.soak

@@ -1,6 +1,6 @@
 """Several processes whose PostgreSQL restarts, is away, or fails over to its replica.
 
-Nobody dies, so nobody takes over: the answers wait, and go on in the same attempts.
+No process dies, so none takes over: the answers wait, and continue in the same attempts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ async def pool() -> AsyncIterator[ProcessPool]:
         yield pool
 
 
-@pytest.mark.parametrize("away", [0.0, LEASE_SECONDS + 3.0], ids=["restart", "longer than a lease"])
+@pytest.mark.parametrize(
+    "away",
+    [pytest.param(0.0, marks=pytest.mark.soak), LEASE_SECONDS + 3.0],
+    ids=["restart", "longer than a lease"],
+)
 async def test_an_outage_of_the_database_is_no_death(
     away: float, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:

@@ -45,7 +45,7 @@ class Member:
         self.cluster = PostgresCluster(self.url, now=lambda: loop.time() + self.skipped)
 
     async def join(self) -> Member:
-        await self.stack.enter_async_context(self.cluster.joined())
+        await self.stack.enter_async_context(self.cluster.join())
         return self
 
     async def leave(self) -> None:
@@ -151,7 +151,7 @@ async def test_a_slow_transaction_on_one_turn_keeps_no_other_from_its_lease(
 
 
 async def test_nothing_is_sent_by_a_process_that_could_not_renew(members: list[Member]) -> None:
-    """Its own clock decides, so that it needs no database to know. The time asleep counts."""
+    """The clock of its machine decides, without the database. The time asleep counts."""
     ann = members[0]
     lease = ann.cluster.hold(Fence(1, 1), Watcher(), since=ann.cluster.now())
     assert lease.can_send
@@ -184,7 +184,7 @@ class Shard:
     def __init__(self, name: str) -> None:
         self.name, self.held = name, frozenset[str]()
 
-    async def changed(self, held: frozenset[str]) -> None:
+    async def take(self, held: frozenset[str]) -> None:
         for one in self.held - held:
             del Shard.held_by[one]
         for one in held - self.held:
@@ -199,9 +199,7 @@ async def test_names_are_spread_evenly_and_move_with_the_members(members: list[M
     names = [str(number) for number in range(8)]
     stacks = [AsyncExitStack() for _ in members]
     for number, (member, shard) in enumerate(zip(members, shards, strict=True)):
-        await stacks[number].enter_async_context(
-            member.cluster.share("shards", names, shard.changed)
-        )
+        await stacks[number].enter_async_context(member.cluster.share("shards", names, shard.take))
         if number == 0:
             await until(lambda: len(shards[0].held) == 8)
     await until(lambda: sorted(len(shard.held) for shard in shards) == [2, 3, 3])
@@ -216,12 +214,12 @@ async def test_names_are_spread_evenly_and_move_with_the_members(members: list[M
 async def test_the_names_of_a_dead_process_are_taken_over(
     members: list[Member], place: PostgresPlace
 ) -> None:
-    """It gives them up itself before, by its own clock."""
+    """It gives them up before, by the clock of its machine."""
     Shard.held_by = {}
     ann, bob, shards = members[0], members[1], [Shard("ann"), Shard("bob")]
     async with (
-        ann.cluster.share("shards", ["1", "2"], shards[0].changed),
-        bob.cluster.share("shards", ["1", "2"], shards[1].changed),
+        ann.cluster.share("shards", ["1", "2"], shards[0].take),
+        bob.cluster.share("shards", ["1", "2"], shards[1].take),
     ):
         await until(lambda: [len(shard.held) for shard in shards] == [1, 1])
         ann.cluster._control._url = "postgresql://nowhere.invalid/"  # it is cut off

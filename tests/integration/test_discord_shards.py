@@ -42,7 +42,7 @@ async def channels_of(sim: LocalDiscord) -> list[int]:
     return made
 
 
-async def connected_shards(sim: LocalDiscord) -> list[int]:
+async def list_connected(sim: LocalDiscord) -> list[int]:
     """The shards that are connected now, with repetitions."""
     sessions = (await sim.state())["sessions"]
     return sorted(session["shard"][0] for session in sessions if session["connected"])
@@ -69,7 +69,7 @@ async def test_one_process_serves_all_shards(sim: LocalDiscord) -> None:
     channels, inbox = await channels_of(sim), FakeInbox()
     async with running(sim, inbox, shards=COUNT) as adapter:
         await until(lambda: is_ready(adapter))
-        assert await connected_shards(sim) == [0, 1, 2, 3]
+        assert await list_connected(sim) == [0, 1, 2, 3]
         asked = [await sim.mention("hello", channel=channel) for channel in channels]
         asked.append((await sim.dm(c.ALICE, "in private"))["message"])
         for message in asked:
@@ -99,7 +99,7 @@ async def test_a_shard_in_trouble_costs_that_shard_only(
             missed = await sim.mention("missed", channel=channels[2])
             for shard in (0, 1, 3):
                 await wait_received(inbox, await sim.mention("hello", channel=channels[shard]))
-            assert not adapter.health().ok and await connected_shards(sim) == [0, 1, 3]
+            assert not adapter.health().ok and await list_connected(sim) == [0, 1, 3]
             await sim.refuse_shard(2)
             await wait_received(inbox, missed)
             await until(lambda: is_ready(adapter))
@@ -139,7 +139,7 @@ async def test_the_last_tenth_of_a_days_sessions_is_kept(
         await until(lambda: "sessions" in adapter.health().details)
         assert "used up for today" in adapter.health().details["sessions"]
         await until(lambda: inbox.connections == COUNT - 1)
-        assert len(await connected_shards(sim)) == COUNT - 1 and not adapter.health().ok
+        assert len(await list_connected(sim)) == COUNT - 1 and not adapter.health().ok
         await sim.set_gateway(total=1_000)
         await until(lambda: is_ready(adapter))
         assert (await sim.state())["closes"] == []
@@ -158,7 +158,7 @@ async def test_processes_begin_their_sessions_in_turn(
         await until(lambda: is_ready(first) and is_ready(second))
         state = await sim.state()
         assert state["hasty_identifies"] == 0
-        assert await connected_shards(sim) == [0, 1, 2, 3]
+        assert await list_connected(sim) == [0, 1, 2, 3]
 
 
 async def test_shards_move_between_processes_while_people_ask(
@@ -192,7 +192,7 @@ async def test_shards_move_between_processes_while_people_ask(
         await asking
         for message in asked:
             await wait_received(inbox, message)
-        assert await connected_shards(sim) == [0, 1, 2, 3]
+        assert await list_connected(sim) == [0, 1, 2, 3]
         assert first.health().details["shards"] == "0, 3 of 4"
     received = [message.message_id for message in inbox.received]
     assert sorted(received) == sorted({str(message) for message in asked})
@@ -225,7 +225,7 @@ async def test_a_process_without_shards_answers_and_waits(
             facts = await second.directory.person(key, Author(str(c.ALICE), "alice"))
             assert facts.author.id == str(c.ALICE)
 
-            # The first process no longer reaches the database; nobody closes its connections.
+            # The first process no longer reaches the database; its connections stay.
             share = clusters.share("/4")
             await share.lose("a")
             inbox.error = StoreUnavailable("gone")

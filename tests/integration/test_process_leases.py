@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.support.store_kit import (
     check,
     claim_next,
     look,
+    opened,
     said,
 )
 
@@ -260,3 +262,14 @@ async def test_the_same_message_at_two_processes_at_once_is_one_question(pair: P
 
 def said_in(thread: str) -> ConversationKey:
     return ConversationKey("sim", "w1", "c1", thread)
+
+
+async def test_a_copy_on_sqlite_forgets_the_processes_of_postgresql(tmp_path: Path) -> None:
+    """Otherwise nothing could claim the turns that a killed process held."""
+    file = tmp_path / "copied.db"
+    async with opened(file) as store:
+        accepted = await store.accept(said(1))
+        await claim_next(store, accepted.conversation)
+    change(file, "UPDATE turns SET holder = 'ann', lease_until = 9e9")
+    async with opened(file) as store:
+        assert (await claim_next(store, accepted.conversation)).fence.attempt == 2

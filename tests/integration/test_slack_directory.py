@@ -51,7 +51,7 @@ async def count(sim: SlackSim, method: str) -> int:
 
 async def forget(slack: SlackAdapter) -> None:
     """A minute has passed."""
-    facts = slack._workspace.facts
+    facts = slack._session(ids.TEAM).workspace.facts
     for cache in (facts.people, facts.groups, facts.channels, facts.members, facts._ids):
         cache.forget_where(lambda _id, _fact: True)
         cache._unscoped.clear()
@@ -110,7 +110,7 @@ async def test_events_tell_strangers_without_a_request(
 
 
 async def forget_people(slack: SlackAdapter) -> None:
-    slack._workspace.facts.people.forget_where(lambda _id, _person: True)
+    slack._session(ids.TEAM).workspace.facts.people.forget_where(lambda _id, _person: True)
 
 
 async def test_colleagues_of_one_enterprise_are_no_strangers(
@@ -265,7 +265,7 @@ async def test_a_failed_lookup_costs_one_decision(
 
 
 async def forget_groups(slack: SlackAdapter) -> None:
-    slack._workspace.facts.groups_changed()
+    slack._session(ids.TEAM).workspace.facts.groups_changed()
 
 
 async def test_missing_scopes_make_facts_unknown(

@@ -112,6 +112,17 @@ async def test_a_team_moves_back(team: Path, empty: PostgresPlace, tmp_path: Pat
         assert (await store.accept(said(50))).receipt is Receipt.QUESTION
 
 
+async def test_a_new_team_moves(tmp_path: Path, empty: PostgresPlace) -> None:
+    """Most tables have no row, and have given no id."""
+    path = tmp_path / "new.db"
+    async with opened(path) as store:
+        await store.accept(said(1))
+    copy_database(sqlite_url(path), empty.url)
+    async with opened(empty) as store:
+        assert (await store.accept(said(2))).conversation == 1
+        assert (await store.accept(said(3, where=key("t2")))).conversation == 2
+
+
 def test_a_target_with_rows_is_refused(team: Path, empty: PostgresPlace, tmp_path: Path) -> None:
     copy_database(sqlite_url(team), empty.url)
     with pytest.raises(StoreError, match="The target has rows in"):

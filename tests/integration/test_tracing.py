@@ -377,3 +377,22 @@ async def test_a_refused_request_to_discord_has_its_status_and_no_id(traced: Tra
     }
     told = " ".join(span.to_json() for span in traced.spans)
     assert str(message) not in told and str(c.GUILD) not in told
+
+
+async def test_a_stopped_answer_is_no_error(tmp_path: Path, traced: Traced) -> None:
+    model = ScriptedModel("openai:gpt-5", hold=asyncio.Event())
+    chain = FallbackChain(
+        (model,),
+        breakers=[CircuitBreaker("a", now=CLOCK.monotonic)],
+        first_token_seconds=10.0,
+        clock=CLOCK,
+    )
+    catalog = ChangingCatalog(chain, {})  # type: ignore[arg-type]
+    async with world_at(tmp_path / "threadline.db", tracer=traced.tracer, catalog=catalog) as world:
+        await world.inbox.receive(said(1, "first"))
+        await until(lambda: world.shown() != [])
+        await world.command(commands.STOP)
+        await world.idle()
+    chat = traced.one("chat gpt-5")
+    assert attributes(chat)["threadline.cancelled"] is True and chat.status.is_ok
+    assert attributes(traced.one("turn"))["threadline.outcome"] == "stopped"

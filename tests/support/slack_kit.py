@@ -79,7 +79,7 @@ def read_event(
     address = events.address_of(event, kind, me)
     if address is None:
         return None
-    return events.message(event, me, names, events.workspace_of(body, me.team), kind, address)
+    return events.message(event, me, names, me.team, kind, address)
 
 
 def key(channel: str, thread: str) -> ConversationKey:

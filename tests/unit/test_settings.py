@@ -97,7 +97,9 @@ def test_private_hosts_may_have_ports() -> None:
         ("DELETE_REPLY_WITH_QUESTION", "perhaps"),
         ("FILE_FROM_MESSAGES", "1"),
         ("FILE_FROM_MESSAGES", "-2"),
-        ("DATABASE_URL", "postgresql://x/y"),
+        ("DATABASE_URL", "mysql://x/y"),
+        ("DATABASE_URL", "postgresql://"),
+        ("DATABASE_LISTEN_URL", "10.0.0.1:5432"),
         ("DATABASE_URL", "sqlite:///"),
         ("DISCORD_API_URL", "discord.local"),
         ("DISCORD_GATEWAY_URL", "http://x"),
@@ -163,6 +165,18 @@ def test_secrets_are_not_in_the_repr() -> None:
 def test_database_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None:
     """Three slashes are relative to the working directory, four are absolute."""
     assert load({"DATABASE_URL": url}, None).database_path == Path(path)
+
+
+def test_the_password_of_a_database_is_a_secret() -> None:
+    url = "postgresql://ann:p%40ss@db1:5432,[::1]:5433/team?sslmode=require&password=other"
+    settings = load({"DATABASE_URL": url}, None)
+    assert settings.uses_postgres
+    assert {"p%40ss", "p@ss", "other"} <= set(settings.secrets())
+    assert "p%40ss" not in repr(settings)
+    assert load({}, None).secrets() == []
+    with pytest.raises(SettingsError) as caught:
+        load({"DATABASE_URL": "mysql://ann:p%40ss@db/team"}, None)
+    assert "p%40ss" not in str(caught.value)
 
 
 def test_a_password_in_an_address_is_not_repeated() -> None:

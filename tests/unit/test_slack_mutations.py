@@ -6,10 +6,11 @@ other conversation is affected.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import structlog
@@ -24,8 +25,10 @@ from adapters.slack.bolt import create_app
 from adapters.slack.envelopes import dispatch, sanitize
 from adapters.slack.events import Identity
 from adapters.slack.interactions import SlackInteractionHandler
-from adapters.slack.listeners import ConnectionProblem, Listeners
+from adapters.slack.listeners import Listeners
 from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.payloads import Payload
+from adapters.slack.router import Router
 from adapters.slack.workspace import Workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
@@ -69,7 +72,7 @@ class Slack:
 
     def __init__(self, session: Any) -> None:
         clock, api = SystemClock(), RefusingApi(session)
-        self.inbox, self.problem = FakeInbox(), ConnectionProblem()
+        self.inbox, self.removals = FakeInbox(), list[Payload]()
         self.workspace = Workspace(me=ME, api=api, clock=clock)  # type: ignore[arg-type]
         self.keeper = WatermarkSaver(platform="slack", lag=LAG, inbox=self.inbox, clock=clock)
         self.listeners = Listeners(
@@ -81,16 +84,26 @@ class Slack:
                 inbox=self.inbox, workspace=self.workspace, models=offering("echo")
             ),
             prefix="",
-            problem=self.problem,
+            removed=self._remember_removal,
         )
         client = AsyncWebClient(session=session)
-        self.app = create_app(me=ME, bot_token="xoxb-x", signing_secret=None, client=client)
-        self.listeners.register(self.app)
+        self.app = create_app(signing_secret=None, client=client)
+        Router(self._find).register(self.app)
+
+    async def _remember_removal(self, body: Payload) -> None:
+        self.removals.append(body)
+
+    async def _find(self, _body: Payload) -> Self:
+        return self
+
+    @contextlib.contextmanager
+    def handling(self) -> Iterator[None]:
+        yield
 
     async def deliver(self, payload: Any) -> int:
         """Deliver `payload` to an empty inbox; returns the HTTP status of the response."""
         self.inbox.__init__()  # type: ignore[misc]
-        self.problem.text = ""
+        self.removals.clear()
         return (await dispatch(self.app, payload, {})).status
 
     async def deliver_mutation(self, mutation: Mutation) -> int:
@@ -99,7 +112,7 @@ class Slack:
         if len(mutation.path) <= 4 or "event" not in mutation.path:
             return await self.deliver(payload)
         self.inbox.__init__()  # type: ignore[misc]
-        await self.listeners._on_event(sanitize(payload))
+        await self.listeners.on_event(sanitize(payload))
         return 200
 
     async def aclose(self) -> None:
@@ -142,7 +155,7 @@ async def deliver_all_mutations(slack: Slack) -> None:
         others = [key for key in slack.inbox.gone_keys if key != channel]
         assert not others or "revoked" in name or "uninstalled" in name, context
         if others:
-            assert slack.problem.text
+            assert slack.removals
         known = {"slack/T0HOME0001/C0GENERAL1/1763630000.123459"}
         assert set(slack.inbox.deletions) <= known or "delete" in name, context
         tried += 1

@@ -27,9 +27,10 @@ from adapters.slack.interactions import (
     parse_shortcut,
     parse_slash_command,
 )
-from adapters.slack.listeners import ConnectionProblem, Listeners
+from adapters.slack.listeners import Listeners
 from adapters.slack.lookup_cache import MAX_VALUES, LookupCache
 from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.oauth import REDIRECT_PATH
 from adapters.slack.scopes import EVENTS, SCOPES
 from bot.common.clock import SystemClock
 from bot.domain import texts
@@ -46,8 +47,11 @@ KEY = ConversationKey("slack", "T1", "C1", "1700000000.000100")
 METHOD_SCOPES = {
     "agents.sessions.setStatus": {"chat:write"},
     "apps.connections.open": set(),  # a scope of the app-level token
+    "apps.uninstall": set(),
     "assistant.threads.setStatus": {"assistant:write"},
     "assistant.threads.setSuggestedPrompts": {"assistant:write"},
+    "auth.revoke": set(),
+    "auth.teams.list": set(),
     "auth.test": set(),
     "chat.appendStream": {"chat:write"},
     "chat.delete": {"chat:write"},
@@ -102,7 +106,7 @@ def listeners() -> Listeners:
         builder=nothing,
         interactions=nothing,
         prefix="",
-        problem=ConnectionProblem(),
+        removed=nothing,
     )
 
 
@@ -139,6 +143,8 @@ def test_the_manifests_differ_only_in_urls_and_socket_mode() -> None:
         *(one.pop("url") for one in http["features"]["slash_commands"]),
     ]
     assert all(url.startswith("https://") and url.endswith(PATH) for url in urls)
+    (redirect,) = http["oauth_config"].pop("redirect_urls")  # Socket Mode may have no address
+    assert redirect == f"https://YOUR-HOST{REDIRECT_PATH}"
     assert socket["settings"].pop("socket_mode_enabled") is True
     assert settings.pop("socket_mode_enabled") is False
     assert socket == http

@@ -1,9 +1,10 @@
 """The part of an account's limits that this process may use, while others use the same account.
 
 Invariant: processes that are alive together never have more than the account's limit. In any
-window all of them are granted at most `count` requests, and for each process that joined within
-that window its own part more: the others' earlier requests were granted from larger parts. A
-process that ends adds nothing, because the others wait for a window before they use its part.
+window all of them are granted at most `count` requests, and one part more for each process that
+joined or ended within that window: the others' earlier requests were granted from larger parts,
+and a process that asked for nothing while another came and went has not seen it. Who has seen
+it waits for a window before using what an ended process leaves.
 With more processes than requests (`count < members`) each one has a single request in a window that
 is longer in proportion, so that every reply can end: within one window that may be one request for
 each process, over time it is `count` again.

@@ -83,7 +83,13 @@ class AccountRateLimiter:
         self._waker_at = 0.0
         self._order = count()
         self._silent_until = float("-inf")
+        self._announced = 0
         self.counters = Counters()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a reply is announced, or a request waits."""
+        return bool(self._announced or self.waiting)
 
     @property
     def waiting(self) -> int:
@@ -156,6 +162,7 @@ class AccountRateLimiter:
     def reserve(self, owner: ReplyOwner | None = None) -> Reservation:
         """Announce a reply; see `ports.RateLimiter`."""
         reservation = self._forecast.expect()
+        self._announced += 1
         if owner is not None:
             self._owners.announce(reservation, owner)
         return reservation
@@ -166,6 +173,7 @@ class AccountRateLimiter:
 
     def release(self, reservation: Reservation) -> None:
         """The reply is over: what it reserved is free again."""
+        self._announced -= 1
         self._forecast.forget(reservation)
         self._reserve(reservation, (), None)
         self._owners.forget(reservation)

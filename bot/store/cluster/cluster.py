@@ -1,8 +1,8 @@
 """The cluster port on PostgreSQL: one heartbeat renews everything that a process holds.
 
-Invariants: times of leases are the database's; whether this process may still act is decided by
-its own clock, from before each renewal was sent. Two connections: one for heartbeats and sending,
-one that listens.
+Invariants: times of leases are the database's; whether this process may still act is decided by the
+clock of this machine, from before each renewal was sent. Two connections: one for heartbeats and
+sending, one that listens.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RETRY_SECONDS = 0.25
 
 STEADY_SECONDS = 5.0
 """After an outage of the database, every lease may be over. A process takes nothing over until it
-has renewed its own for this long: by then the others have come back, too."""
+has renewed what it holds for this long: by then the others have come back, too."""
 
 EXCLUSIVE = "exclusive"
 POLL_SECONDS = 1.0
@@ -51,7 +51,7 @@ def boottime() -> float:
 
 
 class PostgresCluster:
-    """Implements `bot.ports.cluster.Cluster`, while `joined`.
+    """Implements `bot.ports.cluster.Cluster`, within `join`.
 
     `listen_url` leads to PostgreSQL itself where `url` leads to a pooler, which breaks LISTEN.
     """
@@ -72,8 +72,8 @@ class PostgresCluster:
         self._beat_at, self._steady_since = now(), now()
 
     @asynccontextmanager
-    async def joined(self) -> AsyncIterator[None]:
-        """Live among the others; on exit everything is free at once.
+    async def join(self) -> AsyncIterator[None]:
+        """Live among the others; on exit everything is free immediately.
 
         The database must have the newest schema. Raises StoreUnavailable if it cannot be reached.
         """
@@ -153,7 +153,7 @@ class PostgresCluster:
 
     @asynccontextmanager
     async def exclusively(self, name: str) -> AsyncIterator[None]:
-        """See the port. What is inside is cancelled, and LostOwnership raised, if the database
+        """See the port. The block is cancelled, and LostOwnership raised, if the database
         cannot be reached for so long that another process may enter."""
         async with self._locks[name]:
             await self._enter(name)

@@ -58,7 +58,7 @@ class Names:
         return dict(Counter(kind for kind, _ in self._renewed))
 
     def tell(self) -> None:
-        """Look again, whoever waits."""
+        """Wake all that wait for names."""
         told, self.told = self.told, asyncio.Event()
         told.set()
 

@@ -1,6 +1,6 @@
 """The leases of the turns that run in this process.
 
-Invariant: an attempt sends only while its own last renewal, by this process's clock, keeps others
+Invariant: an attempt sends only while its last renewal, by this machine's clock, keeps others
 from taking the turn over for `SEND_SECONDS` longer. So a process that was stopped, cut off or too
 slow shows nothing, even before it learns that it has lost a turn.
 """
@@ -89,7 +89,7 @@ class HeldTurns:
 
     def _lose(self, lease: HeldTurn) -> None:
         if self._held.get(lease.fence) is not lease:
-            return  # released meanwhile
+            return  # it was released during the renewal
         log.warning("a turn's lease is lost", turn=lease.fence.turn, attempt=lease.fence.attempt)
         self.release(lease)
         self.losses += 1

@@ -30,7 +30,9 @@ from bot.store.postgres.session import Session
 BATCH = 64
 """Rows in memory at the same time: up to 16 MB, because a chunk of a file has 256 KB."""
 
-NOT_COPIED = frozenset({"migrations"})  # each database has a ledger
+NOT_COPIED = frozenset({"migrations", "members", "leases"})
+"""Each database has a ledger; what a process holds ends with the process."""
+
 SINGLE_ROWS = frozenset({"process"})  # the schema creates their one row
 
 Columns = Mapping[str, Sequence[str]]
@@ -278,11 +280,11 @@ class PostgresEnd:
     def set_last_ids(self, last: Mapping[str, int]) -> None:
         """See `Target`."""
         for table, sequence in self._sequences():
-            self._db.execute(
-                f"SELECT setval(%s, greatest(%s, (SELECT max(id) FROM {table})))"  # noqa: S608
-                f" WHERE greatest(%s, (SELECT max(id) FROM {table})) IS NOT NULL",
-                (sequence, last.get(table), last.get(table)),
-            )
+            query = f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 - of the schema
+            (highest,) = self._db.execute(query.encode()).fetchall()[0]
+            number = max(highest, last.get(table, 0))
+            if number:  # SQLite also has tables that gave none
+                self._db.execute("SELECT setval(%s, %s)", (sequence, number))
 
     def resume_triggers(self, tables: Sequence[str]) -> None:
         """See `Target`."""

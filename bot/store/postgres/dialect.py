@@ -75,15 +75,16 @@ class NamedRow(tuple[Any, ...]):
 
 
 @lru_cache(maxsize=1_024)
-def _row_class(names: tuple[str, ...]) -> type[NamedRow]:
+def _row_class(names: tuple[bytes, ...]) -> type[NamedRow]:
     columns: dict[str, int] = {}
     for number, name in enumerate(names):
-        columns.setdefault(name, number)  # the first of two with one name, as in sqlite3
+        columns.setdefault(name.decode(), number)  # the first of two with one name, as in sqlite3
     return type("NamedRow", (NamedRow,), {"__slots__": (), "columns": columns})
 
 
 def named_rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], Any]:
     """psycopg's row factory for NamedRow."""
-    if cursor.description is None:
+    result = cursor.pgresult  # `cursor.description` would cost as much as a short statement
+    if result is None or not result.nfields:
         return no_result
-    return _row_class(tuple(column.name for column in cursor.description))
+    return _row_class(tuple(result.fname(number) or b"" for number in range(result.nfields)))

@@ -35,7 +35,7 @@ class ShardRules:
     _last: dict[int, float] = field(default_factory=dict)  # by max_concurrency bucket
 
     def refusal(self, shard: tuple[int, int], guilds: int) -> int:
-        """The close code for a shard that would have so many guilds; 0 if it is valid."""
+        """The close code for a shard that would have this many guilds; 0 if it is valid."""
         number, count = shard
         if not 0 <= number < count or count % self.multiple_of:
             return BAD_SHARD

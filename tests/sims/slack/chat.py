@@ -6,11 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tests.sims.slack import ids
 from tests.sims.slack.blocks import validate_blocks
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.values import ApiError, Args, Channel, Json, Message, invalid
-from tests.sims.slack.workspace import bot_message
 
 MAX_POST = 40_000  # chat.postMessage truncates longer text
 MAX_UPDATE = 4_000  # chat.update refuses more
@@ -65,7 +63,7 @@ def writable_channel(slack: Platform, channel_id: str) -> Channel:
     channel = slack.workspace.channels.get(channel_id)
     public = channel is not None and channel.kind == "channel"
     anywhere = public and "chat:write.public" in slack.events.scopes
-    channel = slack.workspace.channel(channel_id, member="" if anywhere else ids.BOT_USER)
+    channel = slack.workspace.channel(channel_id, member="" if anywhere else slack.home.bot_user)
     if channel.archived:
         raise ApiError("is_archived")
     return channel
@@ -92,7 +90,7 @@ def post_message(slack: Platform, args: Args) -> Json:
     if not (wanted.text or wanted.blocks or wanted.attachments):
         raise ApiError("no_text")
     text = wanted.text or ""
-    message = bot_message(
+    message = slack.workspace.bot_message(
         ts=slack.workspace.new_ts(),
         channel=channel.id,
         text=text[:MAX_POST],
@@ -129,9 +127,9 @@ def _warning(name: str) -> Json:
 
 def own_message(slack: Platform, args: Args, refusal: str) -> Message:
     """The bot's message that a call names. Raises ApiError (`refusal`) for another author's."""
-    channel = slack.workspace.channel(args.need("channel"), member=ids.BOT_USER)
+    channel = slack.workspace.channel(args.need("channel"), member=slack.home.bot_user)
     message = slack.workspace.message(channel, args.need("ts"))
-    if message.user != ids.BOT_USER:
+    if message.user != slack.home.bot_user:
         raise ApiError(refusal)
     return message
 
@@ -153,7 +151,7 @@ def update(slack: Platform, args: Args) -> Json:
     _apply(message, wanted)
     message.metadata = kept if kept is not None else message.metadata
     message.link_names = _names(args)
-    message.edited = {"user": ids.BOT_USER, "ts": slack.workspace.new_ts()}
+    message.edited = {"user": slack.home.bot_user, "ts": slack.workspace.new_ts()}
     slack.workspace.publish_change(message, "update", before)
     return _answer(slack, message) | {"text": message.text}
 
@@ -205,7 +203,7 @@ def post_privately(
     slack: Platform, channel: Channel, user: str, wanted: Content, thread_ts: str = ""
 ) -> Message:
     """Post an ephemeral message."""
-    message = bot_message(
+    message = slack.workspace.bot_message(
         ts=slack.workspace.new_ts(),
         channel=channel.id,
         text=wanted.text or "",
@@ -221,7 +219,7 @@ def post_privately(
 
 def get_permalink(slack: Platform, args: Args) -> Json:
     """chat.getPermalink."""
-    channel = slack.workspace.channel(args.need("channel"), member=ids.BOT_USER)
+    channel = slack.workspace.channel(args.need("channel"), member=slack.home.bot_user)
     message = slack.workspace.message(channel, args.need("message_ts"))
     path = f"/archives/{channel.id}/p{message.ts.replace('.', '')}"
-    return {"channel": channel.id, "permalink": f"https://{ids.TEAM_DOMAIN}.slack.com{path}"}
+    return {"channel": channel.id, "permalink": f"https://{slack.home.domain}.slack.com{path}"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from collections.abc import Sequence
 from typing import Any, Self, cast
@@ -24,6 +25,18 @@ class SlackSim(SimProcess):
 
     def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
         super().__init__("tests.sims.slack", port=port, rtt=rtt)
+        self.number = 1
+
+    def within(self, number: int) -> Self:
+        """The same simulator, whose actions happen in another workspace (`add_workspace`)."""
+        other = copy.copy(self)
+        other.number = number
+        return other
+
+    async def call(self, name: str, /, **body: Any) -> Any:
+        """Use a control, in this workspace."""
+        where = {"in_workspace": self.number} if self.number != 1 else {}
+        return await super().call(name, **where, **body)
 
     async def __aenter__(self) -> Self:
         """Start the simulator, with the app configured by the project's manifest."""
@@ -119,7 +132,7 @@ class SlackSim(SimProcess):
         """Join a channel, or invite the bot with `BOT_USER`."""
         await self.call("join", user=user, channel=channel)
 
-    async def remove_from_channel(self, channel: str, user: str = ids.BOT_USER) -> None:
+    async def remove_from_channel(self, channel: str, user: str = "") -> None:
         """Remove a member, by default the bot."""
         await self.call("remove_from_channel", channel=channel, user=user)
 
@@ -127,9 +140,7 @@ class SlackSim(SimProcess):
         """Make a person a guest, who sees only the channels that they are in."""
         await self.describe_person(user, guest=True)
 
-    async def add_person(
-        self, name: str, channels: Sequence[str] = (), *, team: str = ids.TEAM
-    ) -> str:
+    async def add_person(self, name: str, channels: Sequence[str] = (), *, team: str = "") -> str:
         """Add a person who is in these channels; returns their id."""
         added = await self.call("add_person", name=name, channels=list(channels), team=team)
         return cast(str, added)
@@ -219,6 +230,28 @@ class SlackSim(SimProcess):
     async def responses(self, hook: str) -> list[Json]:
         """All responses to one interaction so far, with `via`: ack or response_url."""
         return cast(list[Json], await self.call("responses", hook=hook))
+
+    # ── installations ─────────────────────────────────────────────────────────────────────────
+    async def add_workspace(self, number: int, *, enterprise: str = "") -> Self:
+        """Add a workspace that has not installed the app; returns the simulator within it."""
+        await self.call("add_workspace", number=number, enterprise=enterprise)
+        return self.within(number)
+
+    async def consent(
+        self, number: int = 1, *, org_wide: bool = False, denies: bool = False
+    ) -> None:
+        """What the next person does on Slack's page: install in this workspace or in all of its
+        organization, or decline."""
+        await self.call("consent", number=number, org_wide=org_wide, denies=denies)
+
+    async def oauth(self, **changes: Any) -> None:
+        """Configure OAuth: `redirect_urls`, `rotates`, `token_seconds`, and whether the default
+        workspace has the app `installed`."""
+        await self.call("oauth", **changes)
+
+    async def expire_tokens(self, number: int = 1) -> None:
+        """Let a workspace's tokens expire now."""
+        await self.call("expire_tokens", number=number)
 
     # ── the app's configuration ───────────────────────────────────────────────────────────────
     async def subscribe(self, events: Sequence[str] | None) -> None:

@@ -129,7 +129,7 @@ class Controls:
         self.slack.agent = declared
 
     def workspace(self, has_groups: bool = True, enterprise: str = "") -> None:
-        self.slack.has_groups, self.slack.enterprise = has_groups, enterprise
+        self.slack.has_groups, self.slack.home.enterprise = has_groups, enterprise
 
     def uploads(self, seconds: float | None = None, allowed: bool | None = None) -> None:
         uploads = self.slack.uploads

@@ -9,7 +9,6 @@ from typing import NoReturn
 from aiohttp import web
 
 from tests.sims.kit import ENTRY
-from tests.sims.slack import ids
 from tests.sims.slack.platform import Platform
 
 SIGN_IN = "<!DOCTYPE html><html><title>Sign in | Slack</title></html>"
@@ -65,7 +64,7 @@ class Downloads:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         request[ENTRY].note["token"] = token
         file = request.match_info["file"].rpartition("-")[2]
-        allowed = token == ids.BOT_TOKEN and not self.slack.revoked
+        allowed = self.slack.accepts(token)
         allowed = allowed and "files:read" in self.slack.events.scopes
         if not allowed and "signed" not in request.query:
             return web.Response(text=SIGN_IN, content_type="text/html")

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.sims.kit import SlidingLimit
 from tests.sims.slack import ids
+from tests.sims.slack.home import Home
 from tests.sims.slack.values import Channel, Json
 
 EVENTS_PER_HOUR = 30_000
@@ -50,8 +51,10 @@ def subscription(event: Json) -> str:
 class Events:
     """Filters, numbers and wraps events, and passes them to `deliver(payload)`."""
 
-    def __init__(self, deliver: Callable[[Json], None]) -> None:
-        self.deliver = deliver
+    def __init__(self, deliver: Callable[[Json], None], home: Home) -> None:
+        self.deliver, self.home = deliver, home
+        self.installed = True
+        self.org_wide = False  # the installation is the whole organization's
         self.scopes = set(ids.SCOPES)
         self.subscribed: set[str] | None = None  # None: all events
         self.sent: list[Json] = []
@@ -70,12 +73,12 @@ class Events:
 
     def publish(self, event: Json, channel: Channel | None, author_team: str) -> None:
         """Deliver `event` if the app should receive it."""
-        if not self.subscribes(subscription(event)):
+        if not self.installed or not self.subscribes(subscription(event)):
             return
-        there = channel is None or ids.BOT_USER in channel.members
+        there = channel is None or self.home.bot_user in channel.members
         if not there and event["type"] not in _ANYWHERE:
             return
-        payload = self.wrap(event, channel, author_team or ids.TEAM)
+        payload = self.wrap(event, channel, author_team or self.home.team)
         self.sent.append(payload)
         if self.hourly.take():
             self._drop()
@@ -84,18 +87,20 @@ class Events:
 
     def wrap(self, event: Json, channel: Channel | None, author_team: str) -> Json:
         """The `event_callback` for an event; `authorizations[0]` is the installation."""
-        authorization: dict[str, Any] = {"enterprise_id": None, "team_id": ids.TEAM}
-        authorization |= {"user_id": ids.BOT_USER, "is_bot": True, "is_enterprise_install": False}
+        enterprise = self.home.enterprise or None
+        authorization: dict[str, Any] = {"enterprise_id": enterprise, "team_id": self.home.team}
+        authorization |= {"user_id": self.home.bot_user, "is_bot": True}
+        authorization["is_enterprise_install"] = self.org_wide
         number = next(self._numbers)
         return {
             "token": ids.VERIFICATION_TOKEN,
             "team_id": author_team,  # the author's team, which differs in Slack Connect
-            "context_team_id": ids.TEAM,
-            "context_enterprise_id": None,
+            "context_team_id": self.home.team,
+            "context_enterprise_id": enterprise,
             "api_app_id": ids.APP,
             "event": event,
             "type": "event_callback",
-            "event_id": f"Ev{number:09d}",
+            "event_id": f"Ev{self.home.number}{number:08d}",
             "event_time": int(time.time()),
             "authorizations": [authorization],
             "is_ext_shared_channel": bool(channel and channel.shared),
@@ -119,7 +124,7 @@ class Events:
             {
                 "token": ids.VERIFICATION_TOKEN,
                 "type": "app_rate_limited",
-                "team_id": ids.TEAM,
+                "team_id": self.home.team,
                 "minute_rate_limited": int(time.time()),
                 "api_app_id": ids.APP,
             }

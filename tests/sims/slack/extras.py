@@ -26,8 +26,13 @@ def connections_open(slack: Platform, args: Args) -> Json:
 def authorizations(slack: Platform, args: Args) -> Json:
     """apps.event.authorizations.list: the only installation."""
     args.need("event_context")
-    one = {"enterprise_id": None, "team_id": ids.TEAM, "user_id": ids.BOT_USER, "is_bot": True}
-    return {"authorizations": [one | {"is_enterprise_install": False}]}
+    one = {
+        "enterprise_id": None,
+        "team_id": slack.home.team,
+        "user_id": slack.home.bot_user,
+        "is_bot": True,
+    }
+    return {"authorizations": [one | {"is_enterprise_install": slack.events.org_wide}]}
 
 
 # ── reactions ─────────────────────────────────────────────────────────────────────────────────
@@ -53,27 +58,27 @@ def react(slack: Platform, user: str, channel: Channel, ts: str, name: str) -> N
 
 def reactions_add(slack: Platform, args: Args) -> Json:
     """reactions.add."""
-    channel = slack.workspace.channel(args.need("channel"), member=ids.BOT_USER)
-    react(slack, ids.BOT_USER, channel, args.need("timestamp"), args.need("name").strip(":"))
+    channel = slack.workspace.channel(args.need("channel"), member=slack.home.bot_user)
+    react(slack, slack.home.bot_user, channel, args.need("timestamp"), args.need("name").strip(":"))
     return {}
 
 
 def reactions_remove(slack: Platform, args: Args) -> Json:
     """reactions.remove."""
-    channel = slack.workspace.channel(args.need("channel"), member=ids.BOT_USER)
+    channel = slack.workspace.channel(args.need("channel"), member=slack.home.bot_user)
     message = slack.workspace.message(channel, args.need("timestamp"))
     name = args.need("name").strip(":")
-    if ids.BOT_USER not in message.reactions.get(name, []):
+    if slack.home.bot_user not in message.reactions.get(name, []):
         raise ApiError("no_reaction")
-    message.reactions[name].remove(ids.BOT_USER)
+    message.reactions[name].remove(slack.home.bot_user)
     if not message.reactions[name]:
         del message.reactions[name]
-    reaction_event(slack, "reaction_removed", ids.BOT_USER, channel, message, name)
+    reaction_event(slack, "reaction_removed", slack.home.bot_user, channel, message, name)
     return {}
 
 
 # ── views ─────────────────────────────────────────────────────────────────────────────────────
-def _view(args: Args, kind: str) -> Json:
+def _view(slack: Platform, args: Args, kind: str) -> Json:
     view = args.json("view")
     if not isinstance(view, dict) or view.get("type") != kind:
         raise invalid(f"view must have the type {kind}")
@@ -81,7 +86,7 @@ def _view(args: Args, kind: str) -> Json:
         raise invalid(f"no more than {MAX_VIEW_BLOCKS} items allowed")
     if kind == "modal":
         _check_modal(view)
-    return view | {"team_id": ids.TEAM, "app_id": ids.APP, "bot_id": ids.BOT}
+    return view | {"team_id": slack.home.team, "app_id": ids.APP, "bot_id": slack.home.bot}
 
 
 def _check_modal(view: Json) -> None:
@@ -122,7 +127,7 @@ def views_open(slack: Platform, args: Args) -> Json:
         raise ApiError("exchanged_trigger_id")
     if trigger.expires < time.monotonic():
         raise ApiError("expired_trigger_id")
-    view = _view(args, "modal")
+    view = _view(slack, args, "modal")
     trigger.used = True
     view |= {"id": "V" + uuid.uuid4().hex[:9].upper(), "state": {"values": {}}}
     slack.views[view["id"]] = view | {"opened_by": trigger.user}
@@ -133,7 +138,7 @@ def views_update(slack: Platform, args: Args) -> Json:
     """views.update."""
     if args.need("view_id") not in slack.views:
         raise ApiError("not_found")
-    slack.views[args.text("view_id")] |= _view(args, "modal")
+    slack.views[args.text("view_id")] |= _view(slack, args, "modal")
     return {"view": slack.views[args.text("view_id")]}
 
 
@@ -141,6 +146,6 @@ def views_publish(slack: Platform, args: Args) -> Json:
     """views.publish: a person's home tab."""
     if args.need("user_id") not in slack.workspace.users:
         raise ApiError("user_not_found")
-    view = _view(args, "home")
+    view = _view(slack, args, "home")
     slack.homes[args.text("user_id")] = view
     return {"view": view}

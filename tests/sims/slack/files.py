@@ -11,7 +11,6 @@ from tests.sims.slack.blocks import validate_blocks
 from tests.sims.slack.chat import resolve_thread, writable_channel
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.values import ApiError, Args, Channel, Json, invalid
-from tests.sims.slack.workspace import bot_message
 
 STUB = "check_file_info"  # what a message shows of a file from another workspace
 
@@ -24,10 +23,15 @@ def new_file(
     `fields` change its description; None removes a field.
     """
     file, now = "F" + uuid.uuid4().hex[:9].upper(), int(time.time())
-    url, ending = f"{slack.url}/files-pri/{ids.TEAM}-{file}", name.rpartition(".")[2]
+    url, ending = f"{slack.url}/files-pri/{slack.home.team}-{file}", name.rpartition(".")[2]
     info: Json = {"id": file, "created": now, "timestamp": now, "name": name, "title": name}
     info |= {"mimetype": kind, "filetype": ending, "pretty_type": ending.upper(), "user": user}
-    info |= {"user_team": ids.TEAM, "editable": False, "size": len(data or b""), "mode": "hosted"}
+    info |= {
+        "user_team": slack.home.team,
+        "editable": False,
+        "size": len(data or b""),
+        "mode": "hosted",
+    }
     info |= {"is_external": False, "external_type": "", "is_public": True}
     info |= {"public_url_shared": False, "display_as_bot": False, "username": ""}
     info |= {"url_private": f"{url}/{name}", "url_private_download": f"{url}/download/{name}"}
@@ -73,7 +77,7 @@ def remove_file(slack: Platform, file: str) -> None:
             else:
                 slack.workspace.remove(message)
     deleted: Json = {"type": "file_deleted", "file_id": file}
-    slack.events.publish(deleted | {"event_ts": slack.workspace.new_ts()}, None, ids.TEAM)
+    slack.events.publish(deleted | {"event_ts": slack.workspace.new_ts()}, None, slack.home.team)
 
 
 def transcribe(slack: Platform, file: str, words: str, vtt: str = "", status: str = "") -> None:
@@ -95,7 +99,9 @@ def upload_url(slack: Platform, args: Args) -> Json:
         raise ApiError("file_uploads_disabled")
     if (length := args.number("length", 0)) <= 0:
         raise invalid("length must be positive")
-    made = new_file(slack, args.need("filename"), "application/octet-stream", ids.BOT_USER, None)
+    made = new_file(
+        slack, args.need("filename"), "application/octet-stream", slack.home.bot_user, None
+    )
     made["size"] = length
     return {"upload_url": f"{slack.url}/upload/v1/{made['id']}", "file_id": made["id"]}
 
@@ -128,7 +134,7 @@ def _share(slack: Platform, channel: Channel, wanted: list[Json], args: Args) ->
         slack.files[item["id"]]["title"] = item.get("title") or slack.files[item["id"]]["name"]
 
     def appear() -> None:
-        message = bot_message(ts=slack.workspace.new_ts(), channel=channel.id)
+        message = slack.workspace.bot_message(ts=slack.workspace.new_ts(), channel=channel.id)
         message.text, message.blocks = text, blocks
         message.files = [slack.files[item["id"]] for item in wanted]
         message.subtype = "file_share"
@@ -146,7 +152,7 @@ def delete_file(slack: Platform, args: Args) -> Json:
     file = slack.files.get(args.need("file"))
     if file is None or file.get("mode") == "tombstone":
         raise ApiError("file_not_found" if file is None else "file_deleted")
-    if file["user"] != ids.BOT_USER:
+    if file["user"] != slack.home.bot_user:
         raise ApiError("cant_delete_file")
     slack.contents.pop(file["id"], None)
     kept = {"id": file["id"], "mode": "tombstone"}

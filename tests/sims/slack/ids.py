@@ -51,3 +51,13 @@ SCOPES = (
     "usergroups:read",
     "users:read",
 )
+
+# The app's credentials for OAuth.
+CLIENT_ID = "1234567890.1234567890"
+CLIENT_SECRET = "fedcba9876543210fedcba9876543210"
+ENTERPRISE = "E0ORG00001"
+
+
+def of(id_: str, number: int) -> str:
+    """The id that corresponds to `id_` in workspace `number`."""
+    return id_[:-1] + str(number)

@@ -17,7 +17,6 @@ from tests.sims.slack.chat import Content, post_privately, read_content, resolve
 from tests.sims.slack.delivery import Attempt
 from tests.sims.slack.platform import RESPONSE_URL_USES, Hook, Platform
 from tests.sims.slack.values import ApiError, Args, Channel, Json, Message
-from tests.sims.slack.workspace import bot_message
 
 
 class Interactions:
@@ -40,11 +39,15 @@ class Interactions:
             raise ApiError(f"{command} is not a valid command")
         hook = self.slack.hook(there, user)
         person = self.workspace.users[user]
-        payload: Json = {"token": ids.VERIFICATION_TOKEN, "team_id": ids.TEAM}
-        payload |= {"team_domain": ids.TEAM_DOMAIN, "channel_id": there.id}
+        payload: Json = {"token": ids.VERIFICATION_TOKEN, "team_id": self.slack.home.team}
+        payload |= {"team_domain": self.slack.home.domain, "channel_id": there.id}
         payload |= {"channel_name": there.name or "directmessage", "user_id": user}
         payload |= {"user_name": person.name, "command": command, "text": text}
         payload |= {"api_app_id": ids.APP, "is_enterprise_install": "false"}
+        if self.slack.home.enterprise:
+            payload |= {"enterprise_id": self.slack.home.enterprise}
+        if self.slack.events.org_wide:
+            payload["is_enterprise_install"] = "true"
         payload |= {"response_url": self.slack.hook_url(hook)}
         payload |= {"trigger_id": self.slack.trigger(user)}
         return self._result(await self.slack.delivery.deliver_once("slash_commands", payload), hook)
@@ -112,8 +115,10 @@ class Interactions:
         who = {"id": user, "username": person.name, "name": person.name, "team_id": person.team}
         payload: Json = {"type": kind, "user": who, "api_app_id": ids.APP}
         payload |= {"token": ids.VERIFICATION_TOKEN, "trigger_id": self.slack.trigger(user)}
-        payload |= {"team": {"id": ids.TEAM, "domain": ids.TEAM_DOMAIN}, "enterprise": None}
-        return payload | {"is_enterprise_install": False}
+        home, org_wide = self.slack.home, self.slack.events.org_wide
+        enterprise = {"id": home.enterprise} if home.enterprise else None
+        payload |= {"team": {"id": home.team, "domain": home.domain}, "enterprise": enterprise}
+        return payload | {"is_enterprise_install": org_wide}
 
     # ── the app's responses ───────────────────────────────────────────────────────────────────
     def _result(self, attempt: Attempt, hook: str) -> Json:
@@ -163,7 +168,9 @@ class Interactions:
         if body.get("replace_original") and hook.message_ts:
             self._replace(self._original(hook), wanted)
         elif body.get("response_type") == "in_channel":
-            message = bot_message(ts=self.workspace.new_ts(), channel=channel.id, thread_ts=thread)
+            message = self.workspace.bot_message(
+                ts=self.workspace.new_ts(), channel=channel.id, thread_ts=thread
+            )
             message.text, message.blocks = wanted.text or "", wanted.blocks or []
             self.workspace.post(message)
         else:

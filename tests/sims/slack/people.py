@@ -14,7 +14,7 @@ from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import rich_text, to_stored_text
 from tests.sims.slack.streams import clear_status
 from tests.sims.slack.values import ApiError, Channel, Group, Json, Message, User
-from tests.sims.slack.workspace import bot_message, new_message_id
+from tests.sims.slack.workspace import new_message_id
 
 
 class People:
@@ -50,7 +50,7 @@ class People:
         message = Message(ts=self.workspace.new_ts(), channel=there.id, user=user)
         message.text = self._typed(text, raw)
         if mention:
-            message.text = f"<@{ids.BOT_USER}> {message.text}"
+            message.text = f"<@{self.slack.home.bot_user}> {message.text}"
         self._sign(message, user)
         message.files = [self._file(user, file) for file in files]
         message.subtype = subtype or ("file_share" if files else "")
@@ -109,7 +109,7 @@ class People:
         before = self.workspace.serialize(message)
         message.text = self._typed(text, raw)
         if mention:
-            message.text = f"<@{ids.BOT_USER}> {message.text}"
+            message.text = f"<@{self.slack.home.bot_user}> {message.text}"
         message.blocks = rich_text(message.text)
         message.edited = {"user": message.user, "ts": self.workspace.new_ts()}
         self.workspace.publish_change(message, "edit", before)
@@ -133,11 +133,13 @@ class People:
     # ── channels ──────────────────────────────────────────────────────────────────────────────
     def add_channel(self, name: str) -> str:
         """Create a public channel with Alice, Bob and the bot; returns its id."""
-        members = {ids.ALICE, ids.BOB, ids.BOT_USER}
-        channel = Channel(f"C1{len(self.workspace.channels):08d}", name, "channel", members)
+        number = self.slack.home.number
+        people = {ids.of(ids.ALICE, number), ids.of(ids.BOB, number)}
+        members = people | {self.slack.home.bot_user}
+        channel = Channel(f"C{number}{len(self.workspace.channels):08d}", name, "channel", members)
         self.workspace.channels[channel.id] = channel
-        event = self._membership("member_joined_channel", ids.BOT_USER, channel)
-        self.slack.events.publish(event, channel, ids.TEAM)
+        event = self._membership("member_joined_channel", self.slack.home.bot_user, channel)
+        self.slack.events.publish(event, channel, self.slack.home.team)
         return channel.id
 
     def join(self, user: str, channel: str) -> None:
@@ -147,25 +149,29 @@ class People:
         event = self._membership("member_joined_channel", user, there)
         self.slack.events.publish(event, there, self.workspace.users[user].team)
 
-    def remove_from_channel(self, channel: str, user: str = ids.BOT_USER) -> None:
+    def remove_from_channel(self, channel: str, user: str = "") -> None:
         """Remove a member, by default the bot, from a channel."""
+        user = user or self.slack.home.bot_user
         there = self.workspace.channel(channel)
         there.members.discard(user)
         event = self._membership("member_left_channel", user, there)
         self.slack.events.publish(event, there, self.workspace.users[user].team)
-        if user == ids.BOT_USER:
+        if user == self.slack.home.bot_user:
             kind = "group_left" if there.kind == "group" else "channel_left"
             left: Json = {"type": kind, "channel": there.id, "event_ts": self.workspace.new_ts()}
-            self.slack.events.publish(left, there, ids.TEAM)
+            self.slack.events.publish(left, there, self.slack.home.team)
 
     def _membership(self, kind: str, user: str, channel: Channel) -> Json:
         letter = "C" if channel.kind == "channel" else "G"
         event: Json = {"type": kind, "user": user, "channel": channel.id, "channel_type": letter}
-        return event | {"team": ids.TEAM, "event_ts": self.workspace.new_ts()}
+        return event | {"team": self.slack.home.team, "event_ts": self.workspace.new_ts()}
 
-    def add_person(self, name: str, channels: Sequence[str], team: str = ids.TEAM) -> str:
+    def add_person(self, name: str, channels: Sequence[str], team: str = "") -> str:
         """Add a person who is in these channels; returns their id."""
-        user = User(f"U1{len(self.workspace.users):08d}", name, team, name.title())
+        team = team or self.slack.home.team
+        user = User(
+            f"U{self.slack.home.number}{len(self.workspace.users):08d}", name, team, name.title()
+        )
         self.workspace.users[user.id] = user
         for channel in channels:
             self.workspace.channel(channel).members.add(user.id)
@@ -181,10 +187,10 @@ class People:
         """Create a user group, change its members or disable it; returns its id."""
         groups = self.workspace.groups
         known = next((group for group in groups.values() if group.handle == handle), None)
-        group = known or Group(f"S1{len(groups):08d}", handle)
+        group = known or Group(f"S{self.slack.home.number}{len(groups):08d}", handle)
         before, group.members = group.members, set(members)
         groups[group.id], group.deleted = group, int(time.time()) if disabled else 0
-        about: Json = {"subteam_id": group.id, "team_id": ids.TEAM}
+        about: Json = {"subteam_id": group.id, "team_id": self.slack.home.team}
         if known is None or disabled:
             kind = "subteam_created" if known is None else "subteam_updated"
             about = {"subteam": self.workspace.group_info(group, users=True, count=True)}
@@ -193,7 +199,7 @@ class People:
             about |= {"added_users": sorted(group.members - before)}
             about |= {"removed_users": sorted(before - group.members)}
         event: Json = {"type": kind, **about, "event_ts": self.workspace.new_ts()}
-        self.slack.events.publish(event, None, ids.TEAM)
+        self.slack.events.publish(event, None, self.slack.home.team)
         return group.id
 
     def rename(self, channel: str, name: str) -> None:
@@ -203,15 +209,18 @@ class People:
         kind = "group_rename" if there.kind == "group" else "channel_rename"
         about: Json = {"id": there.id, "name": name, "created": 1_700_000_000}
         event: Json = {"type": kind, "channel": about, "event_ts": self.workspace.new_ts()}
-        self.slack.events.publish(event, there, ids.TEAM)
+        self.slack.events.publish(event, there, self.slack.home.team)
 
-    def archive(self, channel: str, user: str = ids.ALICE) -> None:
+    def archive(self, channel: str, user: str = "") -> None:
         """Archive a channel."""
+        user = user or ids.of(ids.ALICE, self.slack.home.number)
         there = self.workspace.channel(channel)
         there.archived = True
         kind = "group_archive" if there.kind == "group" else "channel_archive"
         event: Json = {"type": kind, "channel": there.id, "user": user}
-        self.slack.events.publish(event | {"event_ts": self.workspace.new_ts()}, there, ids.TEAM)
+        self.slack.events.publish(
+            event | {"event_ts": self.workspace.new_ts()}, there, self.slack.home.team
+        )
 
     def open_direct(self, user: str) -> str:
         """The id of a person's direct message channel with the bot."""
@@ -222,7 +231,9 @@ class People:
         """Open the app's home or messages tab; returns the direct message channel."""
         channel = self.workspace.direct(user)
         event: Json = {"type": "app_home_opened", "user": user, "channel": channel.id, "tab": tab}
-        self.slack.events.publish(event | {"event_ts": self.workspace.new_ts()}, channel, ids.TEAM)
+        self.slack.events.publish(
+            event | {"event_ts": self.workspace.new_ts()}, channel, self.slack.home.team
+        )
         return channel.id
 
     def open_agent_pane(self, user: str, view: str = "agent", context: str = "") -> Json:
@@ -234,7 +245,9 @@ class People:
         channel = self.open_home(user, "messages")
         if view == "agent":
             return {"channel": channel, "thread_ts": ""}
-        root = bot_message(ts=self.workspace.new_ts(), channel=channel, text="New Assistant Thread")
+        root = self.workspace.bot_message(
+            ts=self.workspace.new_ts(), channel=channel, text="New Assistant Thread"
+        )
         root.subtype = "assistant_app_thread"
         root.thread_ts = root.ts
         self.workspace.post(root)
@@ -247,7 +260,7 @@ class People:
         self._assistant("assistant_thread_context_changed", user, channel, thread_ts, context)
 
     def _assistant(self, kind: str, user: str, channel: str, thread_ts: str, context: str) -> None:
-        about = {"channel_id": context, "team_id": ids.TEAM, "enterprise_id": None}
+        about = {"channel_id": context, "team_id": self.slack.home.team, "enterprise_id": None}
         thread: Json = {"user_id": user, "context": about if context else {}}
         thread |= {"channel_id": channel, "thread_ts": thread_ts}
         event: Json = {
@@ -255,7 +268,7 @@ class People:
             "assistant_thread": thread,
             "event_ts": self.workspace.new_ts(),
         }
-        self.slack.events.publish(event, self.workspace.channel(channel), ids.TEAM)
+        self.slack.events.publish(event, self.workspace.channel(channel), self.slack.home.team)
 
     def stop_agent(self, user: str, channel: str, thread_ts: str) -> list[str]:
         """Press the stop button, which is shown only while the session is `processing`.
@@ -275,18 +288,20 @@ class People:
         event: Json = {"type": "agent_session_stopped", "user": user, "channel": channel}
         event |= {"thread_ts": thread_ts, "event_ts": self.workspace.new_ts()}
         event["streaming_message_ts"] = [message.ts for message in streams]
-        self.slack.events.publish(event, there, ids.TEAM)
+        self.slack.events.publish(event, there, self.slack.home.team)
         clear_status(self.slack, there, thread_ts)
         return [message.ts for message in streams]
 
     def revoke(self, uninstall: bool = False) -> None:
         """Revoke the bot's token, or remove the app with `uninstall`."""
         self.slack.revoked = "account_inactive" if uninstall else "token_revoked"
-        tokens: Json = {"oauth": [], "bot": [ids.BOT_USER]}
+        self.slack.revoke(self.slack.revoked)
+        tokens: Json = {"oauth": [], "bot": [self.slack.home.bot_user]}
         event: Json = {"type": "tokens_revoked", "tokens": tokens, "event_ts": _now()}
-        self.slack.events.publish(event, None, ids.TEAM)
+        self.slack.events.publish(event, None, self.slack.home.team)
         if uninstall:
-            self.slack.events.publish({"type": "app_uninstalled"}, None, ids.TEAM)
+            self.slack.events.publish({"type": "app_uninstalled"}, None, self.slack.home.team)
+            self.slack.end_installation()
 
 
 def _now() -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.sims.slack.delivery import Delivery
 from tests.sims.slack.events import Events
+from tests.sims.slack.home import Home
 from tests.sims.slack.limits import RateLimits
 from tests.sims.slack.sockets import SocketMode
 from tests.sims.slack.values import Channel, Json
@@ -50,15 +52,20 @@ class Uploads:
 
 
 class Platform:
-    """One app installed in one workspace."""
+    """The app in one workspace; `beside` is another workspace of the same app."""
 
-    def __init__(self) -> None:
-        self.url = ""
-        self.sockets = SocketMode()
-        self.delivery = Delivery(self.sockets)
-        self.events = Events(self.delivery.event)
-        self.workspace = Workspace(self.events.publish)
+    def __init__(self, home: Home | None = None, beside: Platform | None = None) -> None:
+        self.url: str = beside.url if beside else ""
+        self.home = home or Home()
+        self.sockets: SocketMode = beside.sockets if beside else SocketMode()
+        self.delivery: Delivery = beside.delivery if beside else Delivery(self.sockets)
+        self.events = Events(self.delivery.event, self.home)
+        self.workspace = Workspace(self.events.publish, self.home)
+        self.organization = [self]  # the workspaces of its installation
+        self.revoke: Callable[[str], None] = lambda _code: None  # ends its tokens
+        self.accepts: Callable[[str], bool] = lambda _token: True
         self.limits = RateLimits()
+        self.uses_oauth = False
         self.revoked = ""  # the error code once the bot token is revoked
         self.stream_seconds = STREAM_SECONDS
         self.stream_characters = STREAM_CHARACTERS
@@ -74,8 +81,16 @@ class Platform:
         self.unknown_blocks: set[str] = set()  # block types that the workspace refuses
         self.agent = True  # the app is declared as an agent
         self.has_groups = True  # the plan has user groups
-        self.enterprise = ""  # the id of the Enterprise Grid organization
         self.messages_tab = True  # people can write direct messages to the app
+
+    def covered(self) -> list[Home]:
+        """The workspaces that the installation has access to."""
+        return [one.home for one in self.organization]
+
+    def end_installation(self) -> None:
+        """Nothing is sent to the app any more, if it was installed with OAuth."""
+        for one in self.organization if self.home.number > 1 or self.uses_oauth else ():
+            one.events.installed = False
 
     def scope_error(self, needed: str) -> Json:
         """The fields that accompany `missing_scope`."""

@@ -51,7 +51,7 @@ def readable_channel(slack: Platform, args: Args, what: str = "history") -> Chan
     require_scope(slack, f"{_HISTORY[channel.kind]}:{what}")
     if channel.kind == "channel" and what == "read":
         return channel
-    return slack.workspace.channel(channel.id, member=ids.BOT_USER)
+    return slack.workspace.channel(channel.id, member=slack.home.bot_user)
 
 
 def _within(messages: Sequence[Message], args: Args) -> list[Message]:
@@ -140,21 +140,21 @@ def _channels(slack: Platform, args: Args, channels: list[Channel]) -> Json:
 def list_channels(slack: Platform, args: Args) -> Json:
     """conversations.list: public channels, and others that the bot is in."""
     every = slack.workspace.channels.values()
-    seen = [c for c in every if c.kind == "channel" or ids.BOT_USER in c.members]
+    seen = [c for c in every if c.kind == "channel" or slack.home.bot_user in c.members]
     return _channels(slack, args, seen)
 
 
 def users_conversations(slack: Platform, args: Args) -> Json:
     """users.conversations: the channels of a member, by default the bot."""
-    user = args.text("user") or ids.BOT_USER
+    user = args.text("user") or slack.home.bot_user
     every = slack.workspace.channels.values()
-    return _channels(slack, args, [c for c in every if {user, ids.BOT_USER} <= c.members])
+    return _channels(slack, args, [c for c in every if {user, slack.home.bot_user} <= c.members])
 
 
 def open_conversation(slack: Platform, args: Args) -> Json:
     """conversations.open: the direct message channel with one person."""
     if args.text("channel"):
-        channel = slack.workspace.channel(args.text("channel"), member=ids.BOT_USER)
+        channel = slack.workspace.channel(args.text("channel"), member=slack.home.bot_user)
     else:
         users = args.need("users").split(",")
         if len(users) > 1:
@@ -192,7 +192,7 @@ def usergroups_list(slack: Platform, args: Args) -> Json:
 def bots_info(slack: Platform, args: Args) -> Json:
     """bots.info."""
     for user in slack.workspace.users.values():
-        if user.bot_id and user.bot_id == (args.text("bot") or ids.BOT):
+        if user.bot_id and user.bot_id == (args.text("bot") or slack.home.bot):
             bot = {"id": user.bot_id, "app_id": user.app_id, "user_id": user.id}
             return {"bot": bot | {"name": user.name, "deleted": False}}
     raise ApiError("bot_not_found")
@@ -200,17 +200,23 @@ def bots_info(slack: Platform, args: Args) -> Json:
 
 def team_info(slack: Platform, args: Args) -> Json:
     """team.info."""
-    return {"team": {"id": ids.TEAM, "name": "Home", "domain": ids.TEAM_DOMAIN}}
+    return {"team": {"id": slack.home.team, "name": slack.home.name, "domain": slack.home.domain}}
 
 
 def auth_test(slack: Platform, args: Args) -> Json:
     """auth.test."""
     return {
-        "url": f"https://{ids.TEAM_DOMAIN}.slack.com/",
-        "team": "Home",
-        "team_id": ids.TEAM,
+        "url": f"https://{slack.home.domain}.slack.com/",
+        "team": slack.home.name,
+        "team_id": slack.home.team,
         "user": ids.BOT_NAME,
-        "user_id": ids.BOT_USER,
-        "bot_id": ids.BOT,
-        "is_enterprise_install": False,
-    } | ({"enterprise_id": slack.enterprise} if slack.enterprise else {})
+        "user_id": slack.home.bot_user,
+        "bot_id": slack.home.bot,
+        "is_enterprise_install": slack.events.org_wide,
+    } | ({"enterprise_id": slack.home.enterprise} if slack.home.enterprise else {})
+
+
+def teams_list(slack: Platform, args: Args) -> Json:
+    """auth.teams.list: the workspaces that the token's installation has access to."""
+    teams = [{"id": each.team, "name": each.name} for each in slack.covered()]
+    return {"teams": teams, "response_metadata": {"next_cursor": ""}}

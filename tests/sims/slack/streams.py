@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.sims.slack import ids
 from tests.sims.slack.blocks import validate_blocks
 from tests.sims.slack.chat import (
     MAX_MARKDOWN,
@@ -19,7 +18,6 @@ from tests.sims.slack.chat import (
 )
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.values import ApiError, Args, Channel, Json, Message, Stream, invalid
-from tests.sims.slack.workspace import bot_message
 
 SESSION_STATES = ("active", "processing", "suspended", "closed")
 NO_STOP_EVENT = "missing_agent_session_stopped_event_subscription"
@@ -56,7 +54,9 @@ def start(slack: Platform, args: Args) -> Json:
     if not thread:
         raise ApiError("message_not_found")
     text = _read_text(args, needed=False)
-    message = bot_message(ts=slack.workspace.new_ts(), channel=channel.id, thread_ts=thread)
+    message = slack.workspace.bot_message(
+        ts=slack.workspace.new_ts(), channel=channel.id, thread_ts=thread
+    )
     message.stream = Stream(time.monotonic(), slack.stream_seconds, text=text)
     slack.workspace.post(message)
     clear_status(slack, channel, thread)
@@ -118,7 +118,7 @@ def stop(slack: Platform, args: Args) -> Json:
 
 # ── assistant threads ─────────────────────────────────────────────────────────────────────────
 def _thread(slack: Platform, args: Args) -> tuple[Channel, str]:
-    channel = slack.workspace.channel(args.need("channel_id"), member=ids.BOT_USER)
+    channel = slack.workspace.channel(args.need("channel_id"), member=slack.home.bot_user)
     thread = args.need("thread_ts")
     if thread not in channel.messages:
         raise ApiError("thread_not_found")
@@ -151,7 +151,7 @@ def set_title(slack: Platform, args: Args) -> Json:
 
 def set_prompts(slack: Platform, args: Args) -> Json:
     """assistant.threads.setSuggestedPrompts: one to four, each with a title and a message."""
-    channel = slack.workspace.channel(args.need("channel_id"), member=ids.BOT_USER)
+    channel = slack.workspace.channel(args.need("channel_id"), member=slack.home.bot_user)
     prompts = args.json("prompts")
     if not isinstance(prompts, list) or not 1 <= len(prompts) <= 4:
         raise invalid("prompts must have 1 to 4 items")

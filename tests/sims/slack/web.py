@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.sims.slack import chat, extras, files, reads, streams
+from tests.sims.slack import chat, extras, files, ids, reads, streams
+from tests.sims.slack.grants import Grants
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.values import ApiError, Args, Json, invalid
 
@@ -88,6 +89,7 @@ METHODS = {
     "agents.sessions.rename": Method(
         streams.rename_session, "chat:write", 3, "channel_id title thread_ts"
     ),
+    "auth.teams.list": Method(reads.teams_list, "", 2, "cursor include_icon limit"),
     "conversations.history": Method(
         reads.history,
         "",
@@ -145,16 +147,21 @@ METHODS = {
 }
 
 
+# With an organization's token they need a team_id:
+# docs.slack.dev/enterprise-grid/developing-for-enterprise-grid
+NAMES_TEAM = frozenset(
+    {"conversations.list", "team.info", "usergroups.list", "users.conversations", "users.list"}
+)
 # Methods that do not accept JSON, according to their documentation.
 FORMS_ONLY = frozenset({"files.getUploadURLExternal"})
 
 
-def call(slack: Platform, name: str, token: str, values: Json, tokens: tuple[str, str]) -> Json:
-    """Execute one call. Raises ApiError. `tokens` are the bot's and the app's."""
+def call(grants: Grants, name: str, token: str, values: Json) -> Json:
+    """Execute one call. Raises ApiError."""
     if (method := METHODS.get(name)) is None:
         raise ApiError("unknown_method", req_method=name)
-    _authenticate(slack, method, token, tokens)
     args = Args(values)
+    slack = _authenticate(grants, name, method, token, args)
     channel = args.text("channel") or args.text("channel_id")
     slack.limits.take(name, method.tier, channel)
     if method.scope and method.scope not in slack.events.scopes:
@@ -177,15 +184,19 @@ def _require_known_blocks(slack: Platform, args: Args) -> None:
             raise ApiError("invalid_blocks", response_metadata={"messages": messages})
 
 
-def _authenticate(slack: Platform, method: Method, token: str, tokens: tuple[str, str]) -> None:
+def _authenticate(grants: Grants, name: str, method: Method, token: str, args: Args) -> Platform:
+    """The workspace of the call. Raises ApiError."""
     if not token:
         raise ApiError("not_authed")
-    if token not in tokens:
+    grant = grants.tokens.get(token)
+    if grant is None and token != ids.APP_TOKEN:
         raise ApiError("invalid_auth")
-    if (token == tokens[1]) != method.app_level:
+    if (grant is None) != method.app_level:
         raise ApiError("not_allowed_token_type")
-    if slack.revoked and not method.app_level:
-        raise ApiError(slack.revoked)
+    if grant is None:
+        return grants.platforms[1]
+    grant.check()
+    return grants.place_of(grant, args, names_team=name in NAMES_TEAM)
 
 
 def accepted_scopes(name: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.sims.slack import ids
+from tests.sims.slack.home import Home
 from tests.sims.slack.render import mentions, pings, previews, shown
 from tests.sims.slack.values import ApiError, Channel, Group, Json, Message, User, Version
 
@@ -35,11 +36,12 @@ class Mentions:
 class Workspace:
     """The workspace's state; `publish` receives every event."""
 
-    def __init__(self, publish: Publish) -> None:
-        self.publish = publish
-        self.users = {user.id: user for user in _default_users()}
-        self.channels = {channel.id: channel for channel in _default_channels()}
-        self.groups = {ids.ONCALL: Group(ids.ONCALL, "oncall")}
+    def __init__(self, publish: Publish, home: Home) -> None:
+        self.publish, self.home = publish, home
+        self.users = {user.id: user for user in _default_users(home)}
+        self.channels = {channel.id: channel for channel in _default_channels(home)}
+        oncall = ids.of(ids.ONCALL, home.number)
+        self.groups = {oncall: Group(oncall, "oncall")}
         self.ephemerals: list[Message] = []
         self.statuses: dict[tuple[str, str], Json] = {}  # assistant.threads.setStatus
         self.sessions: dict[tuple[str, str], Json] = {}  # agents.sessions.*
@@ -50,6 +52,22 @@ class Workspace:
         """A unique timestamp: the current time."""
         self._last_ts = max(self._last_ts + 1, int(time.time() * 1_000_000))
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
+
+    def bot_message(self, **fields: Any) -> Message:
+        """A message of the project's bot."""
+        home = self.home
+        return Message(
+            user=home.bot_user, bot_id=home.bot, app_id=ids.APP, team=home.team, **fields
+        )
+
+    def change_bot(self, before: str) -> None:
+        """The bot has another user since the app was installed in the whole organization."""
+        user = self.users.pop(before)
+        user.id, user.bot_id = self.home.bot_user, self.home.bot
+        self.users[user.id] = user
+        for channel in self.channels.values():
+            if before in channel.members:
+                channel.members = channel.members - {before} | {user.id}
 
     # ── lookups ───────────────────────────────────────────────────────────────────────────────
     def channel(self, channel_id: str, *, member: str = "") -> Channel:
@@ -72,7 +90,7 @@ class Workspace:
         """The direct message channel of `user` and the bot, created on first use."""
         if user not in self.users:
             raise ApiError("user_not_found")
-        wanted = {user, ids.BOT_USER}
+        wanted = {user, self.home.bot_user}
         for channel in self.channels.values():
             if channel.kind == "im" and channel.members == wanted:
                 return channel
@@ -161,8 +179,8 @@ class Workspace:
 
     def _mentions_bot(self, message: Message, channel: Channel) -> bool:
         """Whether Slack sends app_mention: for messages of others, except direct messages."""
-        theirs = message.user != ids.BOT_USER and channel.kind in ("channel", "group")
-        return theirs and mentions(message.text, ids.BOT_USER)
+        theirs = message.user != self.home.bot_user and channel.kind in ("channel", "group")
+        return theirs and mentions(message.text, self.home.bot_user)
 
     # ── JSON ──────────────────────────────────────────────────────────────────────────────────
     def serialize(self, message: Message, *, metadata: bool = False) -> Json:
@@ -207,7 +225,7 @@ class Workspace:
         """The `message` event that announces a message."""
         event = self.serialize(message) | {"channel": channel.id, "channel_type": channel.kind}
         event["event_ts"] = message.ts
-        if message.team != ids.TEAM:
+        if message.team != self.home.team:
             event |= {"user_team": message.team, "source_team": message.team}
         return event
 
@@ -236,16 +254,16 @@ class Workspace:
     def _connections(self, user: User) -> Json:
         """What tells someone of another workspace: `is_stranger` only without a common channel."""
         shared = any(
-            {user.id, ids.BOT_USER} <= channel.members for channel in self.channels.values()
+            {user.id, self.home.bot_user} <= channel.members for channel in self.channels.values()
         )
-        out: Json = {"is_stranger": True} if user.team != ids.TEAM and not shared else {}
+        out: Json = {"is_stranger": True} if user.team != self.home.team and not shared else {}
         return out | ({"enterprise_user": user.enterprise_user} if user.enterprise_user else {})
 
     def group_info(self, group: Group, *, users: bool, count: bool) -> Json:
         """A user group as usergroups.list returns it."""
         out: Json = {
             "id": group.id,
-            "team_id": ids.TEAM,
+            "team_id": self.home.team,
             "is_usergroup": True,
             "is_external": False,
         }
@@ -261,7 +279,7 @@ class Workspace:
         """A channel as conversations.info returns it."""
         out: Json = {"id": channel.id, "is_archived": channel.archived, "created": 1_700_000_000}
         if channel.kind == "im":
-            other = next(iter(channel.members - {ids.BOT_USER}))
+            other = next(iter(channel.members - {self.home.bot_user}))
             return out | {"is_im": True, "user": other, "is_open": True}
         return out | {
             "name": channel.name,
@@ -269,7 +287,7 @@ class Workspace:
             "is_group": channel.kind == "group",
             "is_mpim": channel.kind == "mpim",
             "is_private": channel.kind != "channel",
-            "is_member": ids.BOT_USER in channel.members,
+            "is_member": self.home.bot_user in channel.members,
             "is_ext_shared": channel.shared,
             "is_shared": channel.shared,
             "num_members": len(channel.members),
@@ -281,27 +299,32 @@ def new_message_id() -> str:
     return str(uuid.uuid4())
 
 
-def bot_message(**fields: Any) -> Message:
-    """A message of the project's bot."""
-    return Message(user=ids.BOT_USER, bot_id=ids.BOT, app_id=ids.APP, team=ids.TEAM, **fields)
-
-
-def _default_users() -> list[User]:
+def _default_users(home: Home) -> list[User]:
+    alice, bob, carol, other_user, other_bot, guests = _ids(
+        home, ids.ALICE, ids.BOB, ids.CAROL, ids.OTHER_BOT_USER, ids.OTHER_BOT, ids.OTHER_TEAM
+    )
     return [
-        User(ids.ALICE, "alice", ids.TEAM, "Alice Ash"),
-        User(ids.BOB, "bob", ids.TEAM, "Bob Birch"),
-        User(ids.CAROL, "carol", ids.OTHER_TEAM, "Carol Cedar"),
-        User(ids.BOT_USER, ids.BOT_NAME, ids.TEAM, "Threadline", ids.BOT, ids.APP),
-        User(ids.OTHER_BOT_USER, "otherbot", ids.TEAM, "Other Bot", ids.OTHER_BOT, ids.OTHER_APP),
+        User(alice, "alice", home.team, "Alice Ash"),
+        User(bob, "bob", home.team, "Bob Birch"),
+        User(carol, "carol", guests, "Carol Cedar"),
+        User(home.bot_user, ids.BOT_NAME, home.team, "Threadline", home.bot, ids.APP),
+        User(other_user, "otherbot", home.team, "Other Bot", other_bot, ids.OTHER_APP),
     ]
 
 
-def _default_channels() -> list[Channel]:
-    people = {ids.ALICE, ids.BOB}
-    bots = {ids.BOT_USER, ids.OTHER_BOT_USER}
+def _default_channels(home: Home) -> list[Channel]:
+    alice, bob, carol, other = _ids(home, ids.ALICE, ids.BOB, ids.CAROL, ids.OTHER_BOT_USER)
+    general, random, private, direct = _ids(
+        home, ids.GENERAL, ids.RANDOM, ids.PRIVATE, ids.DM_ALICE
+    )
+    people, bot = {alice, bob}, home.bot_user
     return [
-        Channel(ids.GENERAL, "general", "channel", people | {ids.CAROL} | bots, shared=True),
-        Channel(ids.RANDOM, "random", "channel", people | {ids.OTHER_BOT_USER}),
-        Channel(ids.PRIVATE, "private", "group", people | {ids.BOT_USER}),
-        Channel(ids.DM_ALICE, "", "im", {ids.ALICE, ids.BOT_USER}),
+        Channel(general, "general", "channel", people | {carol, bot, other}, shared=True),
+        Channel(random, "random", "channel", people | {other}),
+        Channel(private, "private", "group", people | {bot}),
+        Channel(direct, "", "im", {alice, bot}),
     ]
+
+
+def _ids(home: Home, *defaults: str) -> list[str]:
+    return [ids.of(default, home.number) for default in defaults]

@@ -1,0 +1,122 @@
+"""Catches up with many workspaces after events did not arrive, a few at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+import structlog
+
+from adapters.slack.backfill import REDELIVERY_SECONDS, SHORT_OUTAGE
+from adapters.slack.session import Session
+from bot.catchup.watermark_saver import WatermarkSaver
+from bot.domain.errors import LostOwnership, PlatformError, StoreUnavailable
+from bot.ports.clock import Clock
+
+log = structlog.stdlib.get_logger(__name__)
+
+CONCURRENT = 8
+"""Workspaces that are caught up with at the same time."""
+
+SECONDS = 300.0
+"""How long one workspace may take before the next one begins."""
+
+
+class CatchUps:
+    """The workspaces to catch up with. `session` raises a PlatformError if there is none, and
+    `workspaces` are those that Slack lets in.
+
+    Within `alone` no other process reads or moves watermarks: see `SlackBackfill`.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: Callable[[str], Session],
+        workspaces: Callable[[], Iterable[str]],
+        saver: WatermarkSaver,
+        clock: Clock,
+        alone: Callable[[], AbstractAsyncContextManager[object]],
+    ) -> None:
+        self._session, self._saver, self._clock = session, saver, clock
+        self._workspaces, self._alone = workspaces, alone
+        # Each workspace at most once, with a time since when its events arrive.
+        self._behind: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
+        self._queued: set[str] = set()
+        self._has_connected, self._is_keeper = asyncio.Event(), False
+        self._lost_at: float | None = None
+
+    def add(self, workspace: str) -> None:
+        """Catch up with a workspace, if this process does that; `keep` begins with all of them."""
+        if self._is_keeper and workspace not in self._queued:
+            self._queued.add(workspace)
+            self._behind.put_nowait((workspace, self._clock.time()))
+
+    def connection_lost(self) -> None:
+        """Stop all watermarks, because events no longer arrive."""
+        self._saver.tracker.open_gaps()
+        self._lost_at = self._lost_at or self._clock.monotonic()
+
+    def connected(self) -> Mapping[str, int]:
+        """Events arrive for the first time or again.
+
+        Returns the gaps that `close_gaps` closes, because nothing needs to be read.
+        """
+        outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
+        self._lost_at = None
+        if self._has_connected.is_set() and outage < SHORT_OUTAGE:
+            tracker, known = self._saver.tracker, self._workspaces() if self._is_keeper else ()
+            return {each: tracker.gap(each) for each in known if each not in self._queued}
+        self._has_connected.set()
+        self._add_all()
+        return {}
+
+    def _add_all(self) -> None:
+        for workspace in self._workspaces():
+            self.add(workspace)
+
+    async def keep(self) -> None:
+        """Catch up, and keep the watermarks, whenever no other process does; until cancelled."""
+        await self._has_connected.wait()
+        while True:
+            try:
+                async with self._alone():
+                    self._is_keeper = True
+                    self._add_all()
+                    await asyncio.Event().wait()
+            except LostOwnership:
+                log.warning("another process may catch up")
+            finally:
+                self._is_keeper = False
+                self._saver.tracker.open_gaps()
+
+    async def close_gaps(self, gaps: Mapping[str, int], sessions: Mapping[str, Session]) -> None:
+        """Let watermarks move again once Slack has redelivered the events of a short outage."""
+        await self._clock.sleep(REDELIVERY_SECONDS)
+        for workspace, gap in gaps.items():
+            session = sessions.get(workspace)
+            is_read = session is not None and session.backfill.busy  # which ends with the gap
+            if self._is_keeper and not is_read:
+                self._saver.tracker.close_gap(workspace, gap)
+        self._saver.save_soon()
+
+    async def work(self) -> None:
+        """Catch up with one workspace after the other, until cancelled."""
+        while True:
+            workspace, until = await self._behind.get()
+            try:
+                async with asyncio.timeout(SECONDS):
+                    session = self._session(workspace)
+                    self._queued.discard(workspace)
+                    await session.backfill.catch_up(until)
+                    await session.backfill.wait_until_idle()
+            except TimeoutError:
+                log.info("catching up with a workspace takes long", workspace=workspace)
+            except (PlatformError, StoreUnavailable) as error:
+                log.info("cannot catch up with a workspace", workspace=workspace, error=str(error))
+            except Exception:
+                # The boundary of one workspace: the others must be caught up with.
+                log.exception("catching up failed", workspace=workspace)
+            finally:
+                self._queued.discard(workspace)

@@ -1,0 +1,211 @@
+"""The stored token of one installation, renewed before it expires.
+
+Invariants: one renewal at a time, also of several processes, because Slack revokes a refresh token
+that was used; and a failed renewal costs one workspace only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+import structlog
+from slack_sdk.errors import SlackApiError, SlackTokenRotationError
+from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
+
+from adapters.slack.errors import DEAD_TOKEN, translate_error
+from adapters.slack.events import PLATFORM
+from adapters.slack.installations import StoredInstallation, renewed, to_bot
+from adapters.slack.vault import Vault
+from bot.common.encryption import WrongKey
+from bot.common.retry import Backoff, retry_while_unavailable
+from bot.domain.errors import Gone, PlatformError, StoreUnavailable, Unsettled
+
+log = structlog.stdlib.get_logger(__name__)
+
+Exclusively = Callable[[str], AbstractAsyncContextManager[None]]
+"""`bot.ports.cluster.Cluster.exclusively`."""
+
+EARLY_SECONDS = 7_200.0
+"""How long before its end a token is renewed, in the background. Slack's last 12 hours, and
+slack_sdk's default is the same 2 hours. https://docs.slack.dev/authentication/using-token-rotation"""
+
+LAST_SECONDS = 60.0
+"""A token that ends within this time is renewed before anything is sent: our clock may be slow."""
+
+ALWAYS = 10 * 365 * 24 * 60
+"""Minutes: this module decides when to renew a token; slack_sdk would ask another clock."""
+
+RENEW_SECONDS = 30.0
+"""How long the lock and Slack may take together."""
+
+RETRIES = Backoff(first=5.0, longest=300.0)
+
+UNINSTALLED = "app_uninstalled"
+LOCKED = "cannot_decrypt"
+LOST = DEAD_TOKEN | {"invalid_refresh_token", "cannot_find_installation"}
+"""Answers after which only installing the app again helps."""
+
+
+def alone(_name: str) -> AbstractAsyncContextManager[None]:
+    """`Exclusively` for a single process."""
+    return nullcontext()
+
+
+class StoredToken:
+    """`TokenSource` of one installation."""
+
+    remedy = "people must install the app again (/slack/install)"
+
+    def __init__(
+        self,
+        *,
+        workspace: str,
+        vault: Vault,
+        rotator: AsyncTokenRotator,
+        exclusively: Exclusively = alone,
+    ) -> None:
+        self._workspace, self._vault, self._rotator = workspace, vault, rotator
+        self._exclusively, self._clock = exclusively, vault.clock
+        self._known: StoredInstallation | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._failures, self._retry_at = 0, float("-inf")
+        self._failure: PlatformError | None = None
+        self._reports: set[asyncio.Task[None]] = set()
+
+    async def get(self) -> str:
+        """The token. Raises Gone if there is no installation, and Unsettled for a while."""
+        known = self._known or await self._load()
+        left = self._seconds_left(known)
+        if left <= LAST_SECONDS:
+            known = await self._renew()
+        elif left <= EARLY_SECONDS and self._clock.monotonic() >= self._retry_at:
+            self._start_renewing()
+        return known.credentials.token
+
+    async def replaced(self, refused: str) -> bool:
+        """Whether another process renewed the token, or people installed the app again."""
+        return (await self._load()).credentials.token != refused
+
+    def report(self, refusal: str) -> None:
+        """Record that Slack refuses the token, or accepts it again."""
+        if self._known is not None:
+            self._record(refusal, self._known.revision)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return bool(self._reports) or (self._renewing is not None and not self._renewing.done())
+
+    async def aclose(self) -> None:
+        """Wait for a renewal, because the new tokens must be stored."""
+        tasks = {*self._reports, *([self._renewing] if self._renewing is not None else [])}
+        if tasks:
+            await asyncio.wait(tasks, timeout=RENEW_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ── the database ──────────────────────────────────────────────────────────────────────────
+    async def _load(self) -> StoredInstallation:
+        try:
+            found = await self._vault.read(self._workspace)
+        except StoreUnavailable as error:
+            raise Unsettled(f"the token cannot be read: {error}") from error
+        except WrongKey as error:
+            raise Gone("INSTALLATION_KEY does not decrypt the token", code=LOCKED) from error
+        if found is None:
+            raise Gone(code=UNINSTALLED)
+        self._known = found
+        return found
+
+    def _record(self, problem: str, revision: int) -> None:
+        record = self._vault.records.record_problem(
+            PLATFORM, self._workspace, revision=revision, problem=problem
+        )
+
+        async def write() -> None:
+            try:
+                await record
+            except StoreUnavailable as error:
+                log.warning("a refused token could not be recorded", error=str(error))
+
+        task = asyncio.create_task(write(), name="slack token: record")
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    # ── renewal ───────────────────────────────────────────────────────────────────────────────
+    def _seconds_left(self, stored: StoredInstallation) -> float:
+        expires_at = stored.credentials.expires_at
+        return float("inf") if expires_at is None else expires_at - self._clock.time()
+
+    async def _renew(self) -> StoredInstallation:
+        """The installation with a new token. Raises the PlatformError of the last attempt."""
+        if self._failure is not None and self._clock.monotonic() < self._retry_at:
+            raise self._failure
+        await asyncio.shield(self._start_renewing())
+        if self._failure is not None:
+            raise self._failure
+        return self._known or await self._load()
+
+    def _start_renewing(self) -> asyncio.Task[None]:
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._try_renewing(), name="slack token: renew")
+        return self._renewing
+
+    async def _try_renewing(self) -> None:
+        """One attempt; its failure is in `_failure`."""
+        try:
+            await self._renew_exclusively()
+        except PlatformError as error:
+            self._failures += 1
+            self._failure = error
+            pause = RETRIES.after(self._failures)
+            self._retry_at = self._clock.monotonic() + pause
+            log.error(
+                "a Slack token could not be renewed",
+                workspace=self._workspace,
+                error=str(error),
+                retry_in=pause,
+            )
+        else:
+            self._failures, self._failure, self._retry_at = 0, None, float("-inf")
+
+    async def _renew_exclusively(self) -> None:
+        try:
+            async with asyncio.timeout(RENEW_SECONDS) as limit:
+                async with self._exclusively(f"slack-token/{self._workspace}"):
+                    before = await self._load()  # another process may have renewed it
+                    if self._seconds_left(before) > EARLY_SECONDS:
+                        return
+                    after = await self._ask_slack(before)
+                    limit.reschedule(None)  # Slack has revoked the stored refresh token
+                    await retry_while_unavailable(
+                        lambda: self._vault.renew(after), self._clock.sleep
+                    )
+                await self._load()
+        except TimeoutError as error:
+            raise Unsettled("the token was not renewed in time") from error
+        log.info("a Slack token was renewed", workspace=self._workspace)
+
+    async def _ask_slack(self, before: StoredInstallation) -> StoredInstallation:
+        try:
+            bot = await self._rotator.perform_bot_token_rotation(
+                bot=to_bot(before), minutes_before_expiration=ALWAYS
+            )
+        except SlackTokenRotationError as error:
+            raise self._translate(error.api_error, before) from error
+        except Exception as error:
+            # slack_sdk validates nothing: KeyError, ValueError, aiohttp's errors …
+            raise translate_error(error) from error
+        if bot is None or not bot.bot_token:
+            raise Unsettled("Slack's answer has no bot token")
+        return renewed(before, bot)
+
+    def _translate(self, error: SlackApiError, stored: StoredInstallation) -> PlatformError:
+        failure = translate_error(error)
+        if failure.code in LOST:
+            self._record(failure.code, stored.revision)
+            return Gone(code=failure.code)
+        return Unsettled(f"Slack does not renew the token: {failure}", code=failure.code)

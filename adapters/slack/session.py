@@ -1,0 +1,196 @@
+"""What serving one workspace needs, while it is active."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+
+import aiohttp
+from cachetools import TTLCache
+
+from adapters.slack.api import WebApi, web_client
+from adapters.slack.backfill import SlackBackfill
+from adapters.slack.blocks import MessageBuilder
+from adapters.slack.budgets import workspace_limiter
+from adapters.slack.downloads import SlackFiles
+from adapters.slack.events import Identity
+from adapters.slack.interactions import SlackInteractionHandler
+from adapters.slack.listeners import Listeners
+from adapters.slack.payloads import Payload
+from adapters.slack.status import StatusRegistry
+from adapters.slack.surface import SlackSurface
+from adapters.slack.token import TokenSource
+from adapters.slack.workspace import Workspace
+from bot.catchup.watermark_saver import WatermarkSaver
+from bot.domain.replies import FileRules
+from bot.domain.turns import Claim
+from bot.ports.clock import Clock
+from bot.ports.inbox import Inbox
+from bot.ports.model import ModelCatalog
+from bot.replies.ratelimit.limiter import AccountRateLimiter
+
+Alone = Callable[[str], AbstractAsyncContextManager[object]]
+"""`bot.ports.cluster.Cluster.exclusively`."""
+
+# How long a channel gets no files after Slack refused one there, in seconds.
+NO_FILES_SECONDS = 600.0
+MAX_CHANNELS = 10_000
+
+
+@dataclass(slots=True)
+class Session:
+    """The parts of one workspace. `files` is None once it has ended."""
+
+    workspace: Workspace
+    statuses: StatusRegistry
+    backfill: SlackBackfill
+    listeners: Listeners
+    tokens: TokenSource
+    files: SlackFiles | None
+    limiter: AccountRateLimiter
+    channels_without_files: TTLCache[str, bool]
+    clock: Clock
+    used_at: float
+    _handling: int = 0
+    _surfaces: weakref.WeakSet[SlackSurface] = field(default_factory=weakref.WeakSet)
+
+    @property
+    def api(self) -> WebApi:
+        """The Web API with the workspace's token."""
+        return self.workspace.api
+
+    @property
+    def busy(self) -> bool:
+        """Whether something of it is under way."""
+        return bool(
+            self._handling
+            or self._surfaces
+            or self.limiter.busy
+            or self.backfill.busy
+            or self.statuses.busy
+            or self.listeners.busy
+            or self.tokens.busy
+        )
+
+    @contextlib.contextmanager
+    def handling(self) -> Iterator[None]:
+        """Keeps the session open while a delivery is handled."""
+        self._handling += 1
+        try:
+            yield
+        finally:
+            self._handling -= 1
+            self.used_at = self.clock.monotonic()
+
+    def surface(
+        self, claim: Claim, builder: MessageBuilder, rules: FileRules | None
+    ) -> SlackSurface:
+        """The surface of a turn's reply."""
+        key = claim.conversation.key
+        made = SlackSurface(
+            claim=claim,
+            me=self.workspace.me,
+            api=self.api,
+            builder=builder,
+            status=self.statuses.status(
+                (key.channel, key.thread), left_over=claim.fence.attempt > 1
+            ),
+            clock=self.clock,
+            rules=rules,
+            channels_without_files=self.channels_without_files,
+        )
+        self._surfaces.add(made)
+        return made
+
+    def end(self, reason: str) -> None:
+        """Send nothing any more with its token."""
+        self.api.close(reason)
+        self.files = None
+
+    async def aclose(self) -> None:
+        """Stop everything that is under way; running replies keep the parts that they use."""
+        self.files = None
+        await self.listeners.aclose()
+        await self.backfill.aclose()
+        await self.statuses.aclose()
+        await self.workspace.aclose()
+        await self.tokens.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMaker:
+    """Makes sessions on shared connections; the app's commands begin with `prefix`.
+
+    `download_seconds` is the timeout of a download, and `members` are the processes that share the
+    budgets.
+    """
+
+    http: aiohttp.ClientSession
+    downloads: aiohttp.ClientSession
+    api_url: str | None
+    inbox: Inbox
+    saver: WatermarkSaver
+    builder: MessageBuilder
+    models: ModelCatalog
+    clock: Clock
+    prefix: str
+    download_seconds: float
+    members: Callable[[], int] = lambda: 1
+    alone: Alone = lambda _name: nullcontext()
+
+    def api(self, tokens: TokenSource, limiter: AccountRateLimiter | None = None) -> WebApi:
+        """The Web API with the token of one workspace."""
+        return WebApi(
+            client=web_client("", self.api_url, self.http),
+            session=self.http,
+            rate_limiter=limiter or workspace_limiter(self.clock),
+            clock=self.clock,
+            tokens=tokens,
+        )
+
+    def make(
+        self, me: Identity, tokens: TokenSource, removed: Callable[[Payload], Awaitable[None]]
+    ) -> Session:
+        """A session; `removed`: see `Listeners`. Sends nothing."""
+        limiter = workspace_limiter(self.clock, self.members)
+        api = self.api(tokens, limiter)
+        workspace = Workspace(me=me, api=api, clock=self.clock, listens=self.inbox.listens)
+        statuses = StatusRegistry(api=api, clock=self.clock)
+        return Session(
+            workspace=workspace,
+            statuses=statuses,
+            backfill=SlackBackfill(
+                workspace=workspace,
+                inbox=self.inbox,
+                saver=self.saver,
+                clock=self.clock,
+                on_conversations=partial(statuses.sweep, is_busy=self.inbox.is_busy),
+                alone=partial(self.alone, f"slack catch-up {me.team}"),
+            ),
+            listeners=self._listeners(workspace, removed),
+            tokens=tokens,
+            files=SlackFiles(api=api, session=self.downloads, seconds=self.download_seconds),
+            limiter=limiter,
+            channels_without_files=TTLCache(MAX_CHANNELS, NO_FILES_SECONDS, self.clock.monotonic),
+            clock=self.clock,
+            used_at=self.clock.monotonic(),
+        )
+
+    def _listeners(
+        self, workspace: Workspace, removed: Callable[[Payload], Awaitable[None]]
+    ) -> Listeners:
+        return Listeners(
+            workspace=workspace,
+            inbox=self.inbox,
+            saver=self.saver,
+            builder=self.builder,
+            interactions=SlackInteractionHandler(
+                inbox=self.inbox, workspace=workspace, models=self.models
+            ),
+            prefix=self.prefix,
+            removed=removed,
+        )

@@ -1,0 +1,152 @@
+"""The workspaces that the adapter serves: one with a fixed token, or all that installed the app.
+
+`Workspaces` is their common interface; `many.py` has the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from adapters.slack import handshake
+from adapters.slack.api import WebApi, new_session, web_client
+from adapters.slack.budgets import workspace_limiter
+from adapters.slack.payloads import Payload
+from adapters.slack.session import Session, SessionMaker
+from adapters.slack.token import FixedToken
+from adapters.slack.workspace import Workspace
+from bot.domain.errors import Unsettled
+from bot.ports.clock import Clock
+from bot.replies.ratelimit.limiter import AccountRateLimiter
+
+REMOVED = "the app was removed from the workspace, or its token was revoked"
+
+
+class Workspaces(Protocol):
+    """Finds the session of a workspace."""
+
+    def session(self, workspace: str) -> Session:
+        """The session of the conversations with this workspace in their keys.
+
+        Raises Gone if the app is not installed there, and Down until that is known.
+        """
+        ...
+
+    async def find(self, body: Payload) -> Session | None:
+        """The session of a delivery; None if the app is not installed there."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Serves while inside. Raises CannotStart."""
+        ...
+
+    async def connected(self) -> None:
+        """Events arrive for the first time or again."""
+        ...
+
+    def connection_lost(self) -> None:
+        """Events no longer arrive."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """The workspaces that can have a session."""
+        ...
+
+    def limiters(self) -> Sequence[AccountRateLimiter]:
+        """The budgets of the workspaces that have a session."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why the bot cannot work, as a sentence for /healthz; "" if it can."""
+        ...
+
+    def details(self) -> Mapping[str, str]:
+        """More for /healthz."""
+        ...
+
+
+class OneWorkspace:
+    """The workspace of SLACK_BOT_TOKEN."""
+
+    def __init__(self, *, make: SessionMaker, token: str) -> None:
+        self._make, self._token = make, token
+        self._session: Session | None = None
+        self._problem = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """See `Workspaces`."""
+        tokens = FixedToken(self._token)
+        me = await handshake.fetch_identity(self._make.api(tokens), self._token, self._make.clock)
+        self._session = self._make.make(me, tokens, self._handle_removal)
+        try:
+            yield
+        finally:
+            await self._session.aclose()
+
+    @property
+    def _open(self) -> Session:
+        if self._session is None:
+            raise Unsettled("Slack is not connected yet")
+        return self._session
+
+    def session(self, workspace: str) -> Session:
+        """The session; keys of other workspaces are from another token's time."""
+        return self._open
+
+    async def find(self, body: Payload) -> Session | None:
+        """The session: events of other workspaces do not arrive."""
+        return self._open
+
+    async def connected(self) -> None:
+        """See `Workspaces`."""
+        await self._open.backfill.connected()
+
+    def connection_lost(self) -> None:
+        """See `Workspaces`."""
+        self._open.backfill.connection_lost()
+
+    def names(self) -> Sequence[str]:
+        """See `Workspaces`."""
+        return (self._open.workspace.me.team,)
+
+    def limiters(self) -> Sequence[AccountRateLimiter]:
+        """See `Workspaces`."""
+        return (self._session.limiter,) if self._session is not None else ()
+
+    @property
+    def problem(self) -> str:
+        """See `Workspaces`."""
+        verifier = self._session.api.token if self._session is not None else None
+        refusal = verifier.refusal if verifier is not None else ""
+        refused = f"Slack refuses SLACK_BOT_TOKEN ({refusal})" if refusal else ""
+        return self._problem or refused
+
+    def details(self) -> Mapping[str, str]:
+        """See `Workspaces`."""
+        return {}
+
+    async def _handle_removal(self, _body: Payload) -> None:
+        self._problem = REMOVED
+        await self._make.inbox.gone(self._open.workspace.key(""))
+
+
+@asynccontextmanager
+async def open_workspace(token: str, api_url: str | None, clock: Clock) -> AsyncIterator[Workspace]:
+    """A workspace for a few questions, without events."""
+    async with new_session() as http:
+        api = WebApi(
+            client=web_client("", api_url, http),
+            session=http,
+            rate_limiter=workspace_limiter(clock),
+            clock=clock,
+            tokens=FixedToken(token),
+        )
+        me = handshake.read_identity(await api.read("auth.test"))
+        workspace = Workspace(me=me, api=api, clock=clock)
+        try:
+            yield workspace
+        finally:
+            await workspace.aclose()

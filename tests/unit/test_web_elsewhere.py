@@ -1,0 +1,75 @@
+"""A program that waits for an answer that another process writes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from adapters.web import chat
+from adapters.web.adapter import WebAdapter
+from adapters.web.chat import ChatService
+from adapters.web.hub import Hub
+from bot.domain.cluster import Signal, SignalKind
+from tests.support.clock import ManualClock
+
+
+class Reply:
+    """A reply as the database has it."""
+
+    def __init__(self) -> None:
+        self.outcome: str | None = None
+        self.content = "Hello."
+
+
+class Library:
+    """A library with one reply."""
+
+    def __init__(self) -> None:
+        self.reply_ = Reply()
+
+    async def reply(self, turn: int) -> Reply:
+        del turn
+        return self.reply_
+
+
+def service_of(library: Library, hub: Hub) -> ChatService:
+    parts: dict[str, Any] = {"library": library, "hub": hub, "html_pool": None}
+    return ChatService(**parts, clock=ManualClock())
+
+
+async def test_the_signal_of_its_end_completes_the_answer() -> None:
+    """As `WebAdapter` does when a signal arrives."""
+    library, hub = Library(), Hub()
+    waiting = asyncio.create_task(service_of(library, hub).outcome(7))
+    await asyncio.sleep(0)
+    library.reply_.outcome = "answered"
+    adapter = WebAdapter.__new__(WebAdapter)
+    adapter._hub = hub
+    await adapter._on_live(Signal(SignalKind.LIVE, 1, 7, reason="ann"))
+    async with asyncio.timeout(1):  # less than the look without a signal
+        assert (await waiting).content == "Hello."
+
+
+async def test_a_lost_signal_delays_the_answer_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "ELSEWHERE_SECONDS", 0.01)
+    library, hub = Library(), Hub()
+    service = service_of(library, hub)
+
+    async def follow() -> str:
+        return "".join([words async for words in service.follow(7)])
+
+    waiting = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    library.reply_.outcome = "answered"
+    async with asyncio.timeout(5):
+        assert await waiting == "Hello."
+
+
+async def test_a_users_pages_read_again_and_others_do_not() -> None:
+    hub = Hub()
+    ann, ben = hub.feed("ann"), hub.feed("ben")
+    hub.refresh("ann")
+    hub.refresh("cid")
+    assert (ann.number, ben.number) == (1, 0)
