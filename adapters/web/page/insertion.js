@@ -9,17 +9,18 @@ const WINDOW = 2_000; // characters at the end of a block among which a change i
 
 /**
  * Turn the element of the HTML `before` into that of `after`. Returns whether it did: only a change in the
- * last nodes of an element that is the last one of its parents, up to the block, is made here.
+ * last nodes of an element that is the last one of its parents, up to the block, is made here. The
+ * cursor may stay where it is: to move it would lay out the whole block again.
  */
-export function grow(node, before, after, headings) {
+export function grow(node, before, after, headings, cursor) {
   const found = change(before, after);
   if (!found) return false;
-  const target = lastOpen(node, found.open, headings);
+  const target = lastOpen(node, found.open, headings, cursor);
   if (!target) return false;
   const added = found.open.includes("pre") ? codeAdded(before, found) : found.added;
   if (added === null) return false;
   const [removed, wanted] = [found.removed, added].map((html) => parts(html, found.open, headings));
-  return replaceEnd(target, removed, wanted);
+  return replaceEnd(target, removed, wanted, cursor);
 }
 
 /** What is added for what is removed at `at`, in the elements `open`, the outermost first. */
@@ -98,10 +99,10 @@ function isWhole(html) {
 }
 
 /** The element of the page that the innermost of these is; null if the page's last ones are others. */
-function lastOpen(node, names, headings) {
+function lastOpen(node, names, headings, cursor) {
   let at = node;
   for (const [depth, name] of names.entries()) {
-    if (depth) at = at?.lastElementChild ?? null;
+    if (depth) at = lastElement(at, cursor);
     if (name === "pre" && at?.localName === "figure") at = at.lastElementChild; // below its caption
     if (at?.localName !== (headings.get(name) ?? name)) return null;
   }
@@ -115,23 +116,33 @@ function codeAdded(before, { added, removed, at }) {
   return whole.endsWith("\n") ? whole.slice(0, -1) : whole;
 }
 
+/** The last element in `node`, or null; the cursor is none. */
+export function lastElement(node, cursor) {
+  const last = node?.lastElementChild ?? null;
+  return last === cursor ? (last?.previousElementSibling ?? null) : last;
+}
+
 /** Turn the last nodes of `target`, which look like `removed`, into `wanted`. Returns whether they did. */
-function replaceEnd(target, removed, wanted) {
-  const joins = isText(removed[0] ?? wanted[0]) && isText(target.lastChild) && !removed.length;
-  const count = joins ? 1 : removed.length;
-  const shown = count ? [...target.childNodes].slice(-count) : [];
-  if (!joins && !removed.every((part, k) => isAlike(shown[k], part, k))) return false;
+function replaceEnd(target, removed, wanted, cursor) {
+  const nodes = [...target.childNodes].filter((node) => node !== cursor);
+  const shown = removed.length ? nodes.slice(-removed.length) : [];
+  if (!removed.every((part, k) => isAlike(shown[k], part, k))) return false;
+  const above = nodes.at(-shown.length - 1);
   if (isText(shown[0])) {
     // The first text may have begun before what is removed.
-    const kept = shown[0].data.slice(0, shown[0].data.length - (joins ? 0 : removed[0].data.length));
-    if (isText(wanted[0])) wanted[0].data = kept + wanted[0].data;
-    else if (kept) wanted.unshift(document.createTextNode(kept));
-  } else if (isText(wanted[0]) && isText(before(target, shown))) {
-    shown.unshift(before(target, shown));
-    wanted[0].data = shown[0].data + wanted[0].data;
+    join(shown[0].data.slice(0, shown[0].data.length - removed[0].data.length), wanted);
+  } else if (isText(wanted[0]) && isText(above)) {
+    join(above.data, wanted);
+    shown.unshift(above);
   }
-  morphAll(target, shown, wanted);
+  morphAll(target, shown, wanted, cursor.parentNode === target ? cursor : null);
   return true;
+}
+
+/** Put a text before the first node. */
+function join(text, nodes) {
+  if (isText(nodes[0])) nodes[0].data = text + nodes[0].data;
+  else if (text) nodes.unshift(document.createTextNode(text));
 }
 
 function isText(node) {
@@ -141,10 +152,6 @@ function isText(node) {
 function isAlike(shown, part, k) {
   if (isText(shown) !== isText(part) || !shown) return false;
   return !isText(part) || (k ? shown.data === part.data : shown.data.endsWith(part.data));
-}
-
-function before(target, shown) {
-  return shown.length ? shown[0].previousSibling : target.lastChild;
 }
 
 /** The nodes of `added`, which is inside elements with these names. */

@@ -13,11 +13,11 @@ export function morph(old, made) {
   }
 }
 
-/** Turn `before`, the last children of `parent`, into `after`. */
-export function morphAll(parent, before, after) {
+/** Turn `before`, the last children of `parent` above `end`, into `after`. */
+export function morphAll(parent, before, after, end = null) {
   after.forEach((child, k) => {
     if (before[k]) morph(before[k], child);
-    else parent.append(child);
+    else parent.insertBefore(child, end);
   });
   for (const extra of before.slice(after.length)) extra.remove();
 }

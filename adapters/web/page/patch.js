@@ -1,6 +1,6 @@
 // Updates a growing reply with the fewest DOM changes, so that the reader's selection, scroll position
 // and focus survive.
-import { grow } from "./insertion.js";
+import { grow, lastElement } from "./insertion.js";
 import { morph } from "./morph.js";
 import { clean, headingLevels, levelsOf, parse } from "./safe.js";
 import { el } from "./dom.js";
@@ -21,20 +21,28 @@ export class Body {
   /** Show HTML, whole or in blocks, with a cursor at its end while `writing`. */
   show(content, writing) {
     if (content === this.#content && writing === this.#cursor.isConnected) return;
-    this.#cursor.remove();
     if (Array.isArray(content)) this.#update(content);
     else if (content !== this.#content) this.#replace(content);
     this.#content = content;
-    if (writing) lastPlace(this.node).append(this.#cursor);
+    if (writing) this.#place();
+    else this.#cursor.remove();
+  }
+
+  /** Put the cursor where the next word will appear, unless it is there. */
+  #place() {
+    const place = lastPlace(this.node, this.#cursor);
+    if (this.#cursor.parentNode !== place || place.lastChild !== this.#cursor) place.append(this.#cursor);
   }
 
   #update(blocks) {
     const headings = levelsOf(new Set(blocks.flatMap(headingsIn)));
     const known = this.#isSame(headings) ? this.#blocks : [];
     const elements = this.node.children;
+    if (this.#cursor.parentNode === this.node) this.#cursor.remove();
     for (const [k, html] of blocks.entries()) {
       if (html === known[k]) continue;
-      if (k in known && grow(elements[k], known[k], html, headings)) continue;
+      if (k in known && grow(elements[k], known[k], html, headings, this.#cursor)) continue;
+      this.#cursor.remove();
       const inert = parse(html);
       if (inert.length !== 1) return this.#replace(blocks.join("")); // no longer one element for each
       this.#show(k, clean(inert[0], headings));
@@ -44,6 +52,7 @@ export class Body {
   }
 
   #replace(html) {
+    this.#cursor.remove();
     const blocks = parse(html);
     const headings = headingLevels(blocks);
     this.#isSame(headings);
@@ -76,9 +85,12 @@ function headingsIn(html) {
 }
 
 /** The element where the next word will appear. */
-function lastPlace(root) {
+function lastPlace(root, cursor) {
   let place = root;
-  while (place.lastElementChild && isLast(place.lastElementChild)) place = place.lastElementChild;
+  for (let next = place; next; next = lastElement(place, cursor)) {
+    if (next !== root && !isLast(next)) break;
+    place = next;
+  }
   return place;
 }
 
