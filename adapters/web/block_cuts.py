@@ -62,7 +62,7 @@ class Cut:
         return self.is_code or _is_within_limits(source[start:])
 
     def whole(self, html: str) -> str:
-        """The HTML of the whole block; `html` is that of `head` and the rest."""
+        """The HTML of the whole block; `html` shows `head` and the rest."""
         return self.html + html[len(self.lead) :]
 
 

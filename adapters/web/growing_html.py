@@ -1,6 +1,6 @@
 """The HTML of a growing text, block by block; what cannot change is not rendered again.
 
-Invariant: the blocks of a text are those of the whole text rendered at once. Complete blocks are
+Invariant: the blocks of a text are the same as in a rendering of the whole text. Complete blocks are
 kept, and so is the beginning of a long unfinished block (`block_cuts`).
 """
 

@@ -89,7 +89,9 @@ class LiveReply:
         return max(0.0, self._rest_until - time.monotonic())
 
     def _rendered(self) -> ReplyView:
-        version = self.version  # first: text that arrives meanwhile belongs to the next one
+        version = (
+            self.version
+        )  # first: text that arrives during the rendering belongs to the next version
         if self._view is None or self._view.version != version:
             began = time.thread_time()
             text, state, note = self.text, self.state, not self.source

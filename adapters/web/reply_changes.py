@@ -5,8 +5,8 @@ A change is `{id, at: [from, to], text, blocks?, edits?}`: `text` is appended to
 
 - `[index, html]` is the whole block,
 - `[index, left, inserted]` inserts HTML before the last `left` characters of the block,
-- `[index, left]` inserts the appended source, which is its own HTML,
-- `[index, left, inserted, removed]` inserts it in place of so many characters.
+- `[index, left]` inserts the appended source, which is valid HTML as it is,
+- `[index, left, inserted, removed]` inserts it in place of `removed` characters.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def changes(reply: str, before: ReplyView, now: ReplyView) -> dict[str, Any] | N
 
 
 def difference(before: str, now: str) -> tuple[int, str, int]:
-    """What turns `before` into `now`: characters left at its end, new text before them in place of
-    so many characters. Numbers are in UTF-16 units, as the page counts.
+    """What turns `before` into `now`: characters left at its end, the new text before them, and
+    the number of characters that it replaces. Numbers are in UTF-16 units, as the page counts.
     """
     begin = _common_beginning(before, now)
     end, most = 0, min(len(before), len(now)) - begin

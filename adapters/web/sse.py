@@ -1,6 +1,6 @@
 """A response of server-sent events that occupies one of a user's stream slots.
 
-Invariant: whatever is written arrives at once, also compressed. No secret is in an event: tokens
+Invariant: each event is flushed immediately, also compressed. No secret is in an event: tokens
 are only in requests' headers.
 """
 
@@ -43,12 +43,12 @@ class EventStream(StreamingResponse):
         self.headers.add_vary_header("Accept-Encoding")
         if "gzip" in Headers(scope=scope).get("Accept-Encoding", ""):
             self.headers["Content-Encoding"] = "gzip"
-            self.body_iterator = _compressed(self.body_iterator)
+            self.body_iterator = _compress(self.body_iterator)
         with self._place:
             await super().__call__(scope, receive, send)
 
 
-async def _compressed(parts: AsyncIterable[Any]) -> AsyncIterator[bytes]:
+async def _compress(parts: AsyncIterable[Any]) -> AsyncIterator[bytes]:
     """The parts in gzip's format, each flushed."""
     packer = zlib.compressobj(wbits=GZIP + WINDOW_BITS, memLevel=MEMORY_LEVEL)
     async for part in parts:
