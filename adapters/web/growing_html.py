@@ -1,7 +1,7 @@
 """The HTML of a growing text, block by block; what cannot change is not rendered again.
 
-Invariant: the blocks of a text are the same as in a rendering of the whole text. Complete blocks are
-kept, and so is the beginning of a long unfinished block (`block_cuts`).
+Invariant: the blocks of a text are the same as in a rendering of the whole text. Complete blocks
+are kept, and so is the beginning of a long unfinished block (`block_cuts`).
 """
 
 from __future__ import annotations

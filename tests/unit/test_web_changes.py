@@ -208,7 +208,7 @@ def test_another_state_text_or_attempt_begins_with_the_whole_reply() -> None:
 
 
 def test_an_expensive_reply_rests_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """During the pause readers get what was rendered last; the newest text follows after the rest."""
+    """In the pause readers get what was rendered last; the newest text follows after it."""
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "thread_time", iter([0.0, 0.5, 0.5, 0.5]).__next__)
