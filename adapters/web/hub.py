@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi.sse import format_sse_event
-
+from adapters.web.growing_html import GrowingHtml
 from adapters.web.highlighter import Highlight, plain
-from adapters.web.render import GrowingHtml
+from adapters.web.reply_changes import ReplyView
 
 KEPT_EVENTS = 500
 """Events kept for a page that reconnects; a page that missed more reloads everything."""
@@ -27,8 +26,15 @@ KEPT_EVENTS = 500
 KEPT_CHARACTERS = 4_000_000
 """Characters kept in those events, for the same reason."""
 
+REST = 3
+"""Pause after rendering a reply, as a multiple of the CPU time it took: a quarter of a core for one
+reply at most, however many readers it has."""
 
-@dataclass(slots=True, eq=False)
+LONGEST_REST = 2.0
+"""Seconds of that pause at most."""
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class LiveReply:
     """One running reply. `thread` is its public id on the page, if it has one."""
 
@@ -43,11 +49,17 @@ class LiveReply:
     version: int = 0
     highlight: Highlight = plain
     _growing: GrowingHtml = field(init=False)
-    _html: tuple[int, str] = (-1, "")
+    _view: ReplyView | None = None
+    _rest_until: float = 0.0
     _render_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._growing = GrowingHtml(self.highlight)
+
+    @property
+    def id(self) -> str:
+        """The reply's id on the page."""
+        return f"turn-{self.turn}"
 
     @property
     def state(self) -> str:
@@ -59,27 +71,49 @@ class LiveReply:
         """The displayed text: the reply, or the note in its place."""
         return self.source or self.note
 
-    def html(self) -> str:
-        """The displayed text as HTML, rendered once for all readers; callable from any thread."""
+    def newest(self) -> ReplyView:
+        """The reply now, rendered once for all readers; callable from any thread."""
         with self._render_lock:
-            if self._html[0] != self.version:
-                self._html = (self.version, self._growing.html(self.text))
-            return self._html[1]
+            return self._rendered()
+
+    def paced(self) -> ReplyView:
+        """The reply as it was rendered last, if a newer view would cost too much so soon."""
+        with self._render_lock:
+            if self._view is not None and time.monotonic() < self._rest_until:
+                return self._view
+            return self._rendered()
+
+    @property
+    def rest(self) -> float:
+        """Seconds until `paced` renders again."""
+        return max(0.0, self._rest_until - time.monotonic())
+
+    def _rendered(self) -> ReplyView:
+        version = (
+            self.version
+        )  # first: text that arrives during the rendering belongs to the next version
+        if self._view is None or self._view.version != version:
+            began = time.thread_time()
+            text, state, note = self.text, self.state, not self.source
+            blocks = self._growing.blocks(text)
+            self._view = ReplyView(version, text, blocks, state, note)
+            took = time.thread_time() - began
+            self._rest_until = time.monotonic() + min(REST * took, LONGEST_REST)
+        return self._view
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `data` runs on any thread when it is sent, so unread events cost nothing."""
+    """One event. `data` runs on any thread when it is sent, so unread events cost nothing.
+
+    `live` is the reply whose newest state is sent instead.
+    """
 
     number: int
     name: str
     data: Callable[[], Mapping[str, Any]]
     size: int = 0
-
-    def encoded(self, epoch: str) -> bytes:
-        """The event in the format of server-sent events."""
-        data = json.dumps(self.data(), ensure_ascii=False, separators=(",", ":"))
-        return format_sse_event(data_str=data, event=self.name, id=f"{epoch}-{self.number}")
+    live: LiveReply | None = None
 
 
 class Feed:
@@ -100,13 +134,14 @@ class Feed:
         *,
         key: str | None = None,
         size: int = 0,
+        live: LiveReply | None = None,
     ) -> None:
         """Add an event of `size` characters. It replaces the last one with the same `key`."""
         self.number += 1
         if key is not None:
             self._forget(self._by_key.get(key, 0))
             self._by_key[key] = self.number
-        self._events[self.number] = Event(self.number, name, data, size)
+        self._events[self.number] = Event(self.number, name, data, size, live)
         self._characters += size
         while len(self._events) > KEPT_EVENTS or (
             self._characters > KEPT_CHARACTERS and len(self._events) > 1

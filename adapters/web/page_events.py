@@ -58,11 +58,7 @@ class PageEvents:
     def push_live_reply(self, live: LiveReply) -> None:
         """The reply has new text, which is rendered when the event is sent."""
         if live.thread is not None:
-            self._hub.feed(live.user).push(
-                "reply",
-                lambda: {"thread": live.thread, **serializers.page_live(live)},
-                key=f"reply-{live.turn}",
-            )
+            self._hub.feed(live.user).push("reply", dict, key=f"reply-{live.turn}", live=live)
 
     def push_thread(self, user: str, thread: ThreadRecord | None) -> None:
         """The thread's line in the channel has changed."""

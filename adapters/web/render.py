@@ -24,9 +24,6 @@ from bot.replies.markdown.dialect import make_parser
 KEPT_TEXTS = 256
 """Cached messages: every tab and every reload renders the same ones."""
 
-MOST_GROWING = 2_000
-"""Characters of a growing code block to highlight at most: each frame highlights it again."""
-
 # Messages are part of a page that has first and second level headings already.
 HEADING_OFFSET = 2
 
@@ -81,7 +78,7 @@ _BREAK = re.compile(r"<br\s{0,4}/?>", re.IGNORECASE)
 @lru_cache(maxsize=KEPT_TEXTS)
 def html_of(markdown: str, highlight: Highlight = plain) -> str:
     """A model's text as HTML."""
-    html: str = _parser().render(markdown, {"highlight": highlight})
+    html: str = page_parser().render(markdown, {"highlight": highlight})
     return html
 
 
@@ -94,40 +91,10 @@ def html_of_person(text: str) -> str:
     return f'<p class="plain">{link_addresses(text)}</p>\n'
 
 
-class GrowingHtml:
-    """The HTML of a growing text; complete blocks are not rendered again.
-
-    A link definition below its use takes effect only when the whole text is rendered.
-    """
-
-    def __init__(self, highlight: Highlight = plain) -> None:
-        self._source, self._done, self._html = "", 0, ""
-        self._highlight = highlight
-        self._env: dict[str, Any] = {"highlight": highlight}
-
-    def html(self, source: str) -> str:
-        """The HTML of `source`: a continuation of the last one, or any other text."""
-        if "\r" in source:  # markdown-it takes it for a line end, which would shift line numbers
-            source = source.replace("\r\n", "\n").replace("\r", "\n")
-        if not source.startswith(self._source[: self._done]):
-            self._done, self._html, self._env = 0, "", {"highlight": self._highlight}
-        self._source = source
-        parser = _parser()
-        tail = source[self._done :]
-        tokens = parser.parse(tail, self._env)
-        cut = _last_block(tokens, whole_lines=tail.count("\n"))
-        if cut is not None:
-            index, line = cut
-            self._html += parser.renderer.render(tokens[:index], parser.options, self._env)
-            self._done += _offset(tail, line)
-            tokens = tokens[index:]
-        growing = self._env | {"highlighted": MOST_GROWING}
-        return self._html + str(parser.renderer.render(tokens, parser.options, growing))
-
-
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
 @cache
-def _parser() -> MarkdownIt:
+def page_parser() -> MarkdownIt:
+    """The parser and renderer of the page."""
     parser = make_parser(renderer=_Html)
     parser.core.ruler.push("plain_page", _fit_page)
     return parser
@@ -143,11 +110,10 @@ def _fit_page(state: Any) -> None:
             _show_box(token.children[0])
         if token.type != "paragraph_open":
             began_item = token.type == "list_item_open"
-        if token.type in ("th_open", "td_open"):
-            in_cell = True
+        if token.type in ("th_open", "td_open", "th_close", "td_close"):
+            in_cell = token.nesting > 0
         elif token.type == "inline" and token.children:
             token.children = _children(token.children, in_cell=in_cell)
-            in_cell = False
 
 
 def _show_box(token: Token) -> None:
@@ -197,27 +163,3 @@ def _code(code: str, language: str, highlight: Highlight) -> str:
         f'<pre class="code" data-language="{escape(language)}" tabindex="0">'
         f'<code class="highlight">{highlight(code, language)}</code></pre>\n'
     )
-
-
-def _last_block(tokens: Sequence[Token], *, whole_lines: int) -> tuple[int, int] | None:
-    """The start (token, line) of the last certain block; text before it cannot change.
-
-    A block is certain once its first two lines are complete. Until then it may turn out to
-    continue the block above: `*` starts a list item and `*em*` does not, `|-|` starts a
-    table, `|-|x` does not.
-    """
-    for index in range(len(tokens) - 1, 0, -1):
-        token = tokens[index]
-        if token.level or token.nesting < 0 or token.map is None:
-            continue
-        if token.map[0] + 2 <= whole_lines:
-            return index, token.map[0]
-    return None
-
-
-def _offset(text: str, line: int) -> int:
-    """The offset at which a line starts."""
-    at = 0
-    for _ in range(line):
-        at = text.index("\n", at) + 1
-    return at

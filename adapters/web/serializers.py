@@ -11,6 +11,7 @@ from adapters.web.hub import LiveReply
 from adapters.web.images import RASTER_TYPES
 from adapters.web.models import PlacedModels
 from adapters.web.render import html_of, html_of_person
+from adapters.web.reply_changes import ReplyView
 from bot.domain import attachment_labels
 from bot.domain.attachments import AttachmentKind
 from bot.domain.context import ContextReport
@@ -198,7 +199,7 @@ def page_reply(
 ) -> dict[str, Any]:
     """A reply from the database, or the live one while it is being written."""
     if reply.outcome is None:
-        return page_live(live) if live is not None else _page_begun(reply)
+        return page_live(live, live.newest()) if live is not None else _page_begun(reply)
     return {
         **_page_begun(reply),
         "html": html_of(reply.display, highlight),
@@ -227,15 +228,22 @@ def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
     return [control.value for control in controls_for(end)]
 
 
-def page_live(live: LiveReply) -> dict[str, Any]:
-    """A running reply."""
+def page_live(live: LiveReply, view: ReplyView) -> dict[str, Any]:
+    """A running reply as it was at one moment."""
     return {
         **_page_empty(live.turn, live.begun_at),
-        "html": live.html(),
-        "text": live.text,
-        "state": live.state,
-        "note": not live.source,  # our note stands in for the answer
+        "html": view.html,
+        "text": view.text,
+        "state": view.state,
+        "note": view.note,
     }
+
+
+def page_growing(live: LiveReply, view: ReplyView) -> dict[str, Any]:
+    """The same in blocks of HTML, for a reader that gets its changes from now on."""
+    shape = {**page_live(live, view), "blocks": view.blocks, "version": view.version}
+    del shape["html"]
+    return shape
 
 
 def _page_begun(reply: ReplyRecord) -> dict[str, Any]:

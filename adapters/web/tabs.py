@@ -1,7 +1,7 @@
 """The event stream of one open tab, which resumes where the connection was lost.
 
-Invariant: rendering never blocks the event loop and rarely takes over a tenth of a tab's time.
-A long reply updates less often, always with its newest state.
+Invariant: rendering never blocks the event loop. A reader that is slow, or a reply that is
+expensive, gets fewer updates, always of the newest state.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import AsyncIterator, Sequence
 
 from fastapi.sse import format_sse_event
 
+from adapters.web.event_encoder import EventEncoder
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Event, Hub
 
 UPDATE_SECONDS = 0.05
 """Seconds between updates of a page: 20 a second look like a steady flow."""
 
-PAUSES, LONGEST_PAUSE = 10, 0.5
-"""The pause after an update, as a multiple of its rendering time, and the longest pause in
-seconds. Readers do not notice such a pause, and it does not delay the end of a reply."""
+PAUSES, LONGEST_PAUSE = 3, 0.5
+"""The pause after an update, as a multiple of the CPU time for it, and the longest pause in
+seconds. Readers do not notice such a pause."""
 
 KEEP_ALIVE_SECONDS = 15.0
 """Seconds between comments on an idle stream: some proxies close connections that are silent
@@ -28,10 +29,14 @@ for 30 s."""
 
 
 async def tab_events(
-    hub: Hub, user: str, last: str | None, html_pool: HtmlPool
+    hub: Hub, user: str, last: str | None, html_pool: HtmlPool, protocol: int
 ) -> AsyncIterator[bytes]:
-    """Yields the events of `user` from now on, or after the event with id `last`."""
+    """Yields the events of `user` from now on, or after the event with id `last`.
+
+    `protocol` is the reader's; see `EventEncoder`.
+    """
     feed, number = hub.feed(user), _number(hub, last)
+    encoder = EventEncoder(hub.epoch, protocol)
     newer = feed.since(number) if number is not None else None
     if newer is None:
         # A new client gets `ready`: it has just read everything.
@@ -47,21 +52,22 @@ async def tab_events(
                 number = feed.number
                 yield format_sse_event(data_str="{}", event="refresh", id=f"{hub.epoch}-{number}")
             elif newer:
-                number = newer[-1].number
-                data, took = await html_pool.run(_encoded, newer, hub.epoch)
-                yield data
-                await asyncio.sleep(min(max(UPDATE_SECONDS, PAUSES * took), LONGEST_PAUSE))
+                data, number, pause = await html_pool.run(_encode, encoder, newer, number or 0)
+                if data:
+                    yield data
+                await asyncio.sleep(max(UPDATE_SECONDS, pause))
             else:
                 yield await _quiet(woken)
     finally:
         feed.readers.discard(woken)
 
 
-def _encoded(events: Sequence[Event], epoch: str) -> tuple[bytes, float]:
-    """The encoded events, and the CPU seconds that took."""
+def _encode(encoder: EventEncoder, events: Sequence[Event], since: int) -> tuple[bytes, int, float]:
+    """As `EventEncoder.encode`; the pause is also at least in proportion to the CPU time."""
     began = time.thread_time()
-    data = b"".join(event.encoded(epoch) for event in events)
-    return data, time.thread_time() - began
+    data, number, rest = encoder.encode(events, since)
+    took = time.thread_time() - began
+    return data, number, max(rest, min(PAUSES * took, LONGEST_PAUSE))
 
 
 async def _quiet(woken: asyncio.Event) -> bytes:

@@ -234,10 +234,14 @@ class Workspace:
         user: User,
         last_event_id: Annotated[str | None, Header(max_length=64)] = None,
         after: Annotated[str | None, Query(max_length=64)] = None,
+        protocol: Annotated[int, Query(ge=1, le=99)] = 1,
     ) -> EventStream:
-        """The events from now on, or after the event with that id."""
+        """The events from now on, or after the event with that id.
+
+        `protocol` 2 has changes of growing replies; see `EventEncoder`.
+        """
         return EventStream(
-            tab_events(self._hub, user, last_event_id or after, self._html_pool),
+            tab_events(self._hub, user, last_event_id or after, self._html_pool, protocol),
             self._streams.hold(user),
         )
 

@@ -27,6 +27,7 @@ BENCHES = (
     "processes",
     "store",
     "streaming_cost",
+    "page_streams",
     "api_streams",
     "bare_client",
     "replay",

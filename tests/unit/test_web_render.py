@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.web.render import GrowingHtml, html_of, html_of_person
+from adapters.web.growing_html import GrowingHtml
+from adapters.web.render import html_of, html_of_person
 
 ELEMENTS = {
     "p", "h3", "h4", "h5", "h6", "em", "strong", "s", "code", "pre", "span", "div", "table",
@@ -101,7 +102,7 @@ def test_growing_renders_only_the_open_block(monkeypatch: pytest.MonkeyPatch) ->
     for number in range(200):
         text += f"Paragraph {number} with some words.\n\n"
         growing.html(text)
-    assert len(text) - growing._done < 100
+    assert growing.parsed_length < 100
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,11 @@ export class EventStream {
     this.#wake();
   }
 
+  /** Connect again: an event did not fit to those before it. */
+  again() {
+    this.#quit();
+  }
+
   stop() {
     this.#stopped = true;
     this.#quit();

@@ -33,7 +33,8 @@ export class Feed {
   /** Show `items` in order; each has an `id` and stays the same object while unchanged. */
   show(items) {
     const [last, before] = [items.at(-1), this.#items.at(-1)];
-    const grown = last && (last.id !== before?.id || last.html !== before.html);
+    const longer = last?.html !== before?.html || last?.version !== before?.version;
+    const grown = last && (last.id !== before?.id || longer);
     this.#items = items;
     if (grown && !this.#stuck) this.pill.hidden = false;
     this.#due ||= requestAnimationFrame(() => this.#draw());

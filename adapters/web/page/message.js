@@ -86,7 +86,8 @@ export class MessageView {
   }
 
   #text(item, writing) {
-    if (item.role !== "notice" && item.html) return this.#body.show(item.html, writing);
+    const shown = item.blocks?.length ? item.blocks : item.html;
+    if (item.role !== "notice" && shown) return this.#body.show(shown, writing);
     if (writing || item.state === "queued") return this.#body.show("", writing);
     if (this.#notice === item.text) return;
     this.#notice = item.text;

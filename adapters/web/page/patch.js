@@ -1,12 +1,16 @@
 // Updates a growing reply with the fewest DOM changes, so that the reader's selection, scroll position
 // and focus survive.
-import { clean, headingLevels, parse } from "./safe.js";
+import { grow, lastElement } from "./insertion.js";
+import { morph } from "./morph.js";
+import { clean, headingLevels, levelsOf, parse } from "./safe.js";
 import { el } from "./dom.js";
 
 /** A reply's text in the page; only changed blocks are touched. */
 export class Body {
-  #html = null;
-  #blocks = [];
+  /** @type {string | string[] | null} */
+  #content = null;
+  /** @type {string[]} */
+  #blocks = []; // the HTML of each element, where it came in blocks
   #headings = "";
   #cursor = el("span", { class: "cursor", "aria-hidden": "true" });
 
@@ -14,63 +18,79 @@ export class Body {
     this.node = el("div", { class: "text" });
   }
 
-  /** Show `html`, with a cursor at its end while `writing`. */
-  show(html, writing) {
-    if (html === this.#html && writing === this.#cursor.isConnected) return;
-    this.#cursor.remove();
-    if (html !== this.#html) this.#update(html);
-    if (writing) lastPlace(this.node).append(this.#cursor);
+  /** Show HTML, whole or in blocks, with a cursor at its end while `writing`. */
+  show(content, writing) {
+    if (content === this.#content && writing === this.#cursor.isConnected) return;
+    if (Array.isArray(content)) this.#update(content);
+    else if (content !== this.#content) this.#replace(content);
+    this.#content = content;
+    if (writing) this.#place();
+    else this.#cursor.remove();
   }
 
-  #update(html) {
+  /** Put the cursor where the next word will appear, unless it is there. */
+  #place() {
+    const place = lastPlace(this.node, this.#cursor);
+    if (this.#cursor.parentNode !== place || place.lastChild !== this.#cursor) place.append(this.#cursor);
+  }
+
+  #update(blocks) {
+    const headings = levelsOf(new Set(blocks.flatMap(headingsIn)));
+    const known = this.#isSame(headings) ? this.#blocks : [];
+    const elements = this.node.children;
+    if (this.#cursor.parentNode === this.node) this.#cursor.remove();
+    for (const [k, html] of blocks.entries()) {
+      if (html === known[k]) continue;
+      if (k in known && grow(elements[k], known[k], html, headings, this.#cursor)) continue;
+      this.#cursor.remove();
+      const inert = parse(html);
+      if (inert.length !== 1) return this.#replace(blocks.join("")); // no longer one element for each
+      this.#show(k, clean(inert[0], headings));
+    }
+    this.#end(blocks.length);
+    this.#blocks = blocks;
+  }
+
+  #replace(html) {
+    this.#cursor.remove();
     const blocks = parse(html);
     const headings = headingLevels(blocks);
-    const known = [...headings].join() === this.#headings ? this.#blocks : [];
-    const shown = [...this.node.children];
-    blocks.forEach((block, k) => {
-      if (shown[k] && known[k]?.isEqualNode(block)) return;
-      const made = clean(block, headings);
-      if (shown[k]) morph(shown[k], made);
-      else this.node.append(made);
-    });
-    for (const extra of shown.slice(blocks.length)) extra.remove();
-    this.#blocks = blocks;
+    this.#isSame(headings);
+    for (const [k, block] of blocks.entries()) this.#show(k, clean(block, headings));
+    this.#end(blocks.length);
+    this.#blocks = [];
+  }
+
+  /** Whether the headings have the levels that they had. */
+  #isSame(headings) {
+    const before = this.#headings;
     this.#headings = [...headings].join();
-    this.#html = html;
+    return before === this.#headings;
+  }
+
+  #show(k, made) {
+    const shown = this.node.children[k];
+    if (shown) morph(shown, made);
+    else this.node.append(made);
+  }
+
+  #end(length) {
+    while (this.node.childNodes.length > length) this.node.lastChild.remove();
   }
 }
 
-function morph(old, made) {
-  if (old.isEqualNode(made)) return;
-  if (old.nodeType === Node.TEXT_NODE && made.nodeType === Node.TEXT_NODE) {
-    if (made.data.startsWith(old.data)) old.appendData(made.data.slice(old.data.length));
-    else old.data = made.data;
-  } else if (old.nodeName !== made.nodeName || !sameAttributes(old, made)) {
-    old.replaceWith(made);
-  } else {
-    morphChildren(old, made);
-  }
-}
-
-function morphChildren(old, made) {
-  const before = [...old.childNodes];
-  const after = [...made.childNodes];
-  after.forEach((child, k) => {
-    if (before[k]) morph(before[k], child);
-    else old.append(child);
-  });
-  for (const extra of before.slice(after.length)) extra.remove();
-}
-
-function sameAttributes(a, b) {
-  if (a.attributes.length !== b.attributes.length) return false;
-  return [...a.attributes].every(({ name, value }) => b.getAttribute(name) === value);
+/** The tags of the headings in a block; text never contains one. */
+function headingsIn(html) {
+  return html.includes("<h") ? [...html.matchAll(/<(h[1-6])>/g)].map(([, tag]) => tag) : [];
 }
 
 /** The element where the next word will appear. */
-function lastPlace(root) {
+function lastPlace(root, cursor) {
   let place = root;
-  while (place.lastElementChild && isLast(place.lastElementChild)) place = place.lastElementChild;
+  for (let next = place; next; next = lastElement(place, cursor)) {
+    if (next !== root && !isLast(next)) break;
+    place = next;
+  }
   return place;
 }
 

@@ -32,8 +32,12 @@ export function headingLevels(blocks) {
       if (HEADING.test(node.localName)) found.add(node.localName);
     }
   }
-  const levels = [...found].sort();
-  return new Map(levels.map((tag, rank) => [tag, `h${Math.min(6, 4 + rank)}`]));
+  return levelsOf(found);
+}
+
+/** The same for a set of headings' tags. */
+export function levelsOf(tags) {
+  return new Map([...tags].sort().map((tag, rank) => [tag, `h${Math.min(6, 4 + rank)}`]));
 }
 
 /** One inert block as one element of the page. */
@@ -42,7 +46,8 @@ export function clean(block, headings) {
   return made instanceof Element ? made : el("div", {}, made);
 }
 
-function copy(node, headings) {
+/** One inert node as a node of the page; an empty text for what has no place there. */
+export function copy(node, headings) {
   if (node.nodeType === Node.TEXT_NODE) return document.createTextNode(node.data);
   if (node.nodeType !== Node.ELEMENT_NODE || node.namespaceURI !== XHTML) return "";
   const tag = node.localName;

@@ -252,8 +252,9 @@ function upsert(messages, message) {
   return k < 0 ? [...messages, message] : messages.with(k, unchanged(messages[k], message));
 }
 
-/** The old object if the new one equals it. */
+/** The old object if the new one equals it; a growing reply is long and differs each time. */
 function unchanged(old, message) {
+  if (message.blocks) return message;
   return old && JSON.stringify(old) === JSON.stringify(message) ? old : message;
 }
 

@@ -1,5 +1,6 @@
 // Keeps the page's state in sync with the server: a snapshot first, then events.
 import { EventStream, asApiError, backoff } from "./api.js";
+import { Growth, PROTOCOL } from "./growth.js";
 
 const PAGE_OF_THREADS = 50;
 const QUIET_MS = 1_500; // a shorter interruption is not shown
@@ -11,6 +12,7 @@ export class Sync {
   /** @type {EventStream | null} */
   #stream = null;
   #lost = 0;
+  #growth = new Growth();
 
   /**
    * `onEvent(name, data, id)`; `onChange()` after a change of state; `onLink(words)` describes the
@@ -35,9 +37,9 @@ export class Sync {
     this.stop();
     const stream = new EventStream({
       api: this.api,
-      path: "/app/events",
-      onEvent: (name, data, id) => this.#event(name, data, id),
-      onOpen: () => this.#connected(),
+      path: `/app/events?protocol=${PROTOCOL}`,
+      onEvent: (name, data, id) => this.#event(...this.#whole(name, data), id),
+      onOpen: () => this.#opened(),
       onLost: () => this.#disconnected(),
     });
     this.#stream = stream;
@@ -72,6 +74,11 @@ export class Sync {
     }
   }
 
+  #opened() {
+    this.#growth.reset();
+    this.#connected();
+  }
+
   #connected() {
     if (!this.#lost) return;
     clearTimeout(this.#lost);
@@ -85,9 +92,19 @@ export class Sync {
   }
 
   // ── snapshots and events ────────────────────────────────────────────────────────────────────
+  /** An event with the whole reply for a change of it. */
+  #whole(name, data) {
+    if (name === "reply") return [name, this.#growth.begin(data)];
+    if (name !== "change") return [name, data];
+    const reply = this.#growth.follow(data);
+    if (reply === null) this.#stream?.again(); // a new connection begins with whole replies
+    return ["reply", reply];
+  }
+
   #event(name, data, id) {
     // A loading snapshot may be older than this event, which is then applied after it, or newer: then
     // the state skips the event.
+    if (name === "reply" && data === null) return;
     if (this.#reading) return this.#held.push([name, data, id]);
     this.#apply(name, data, id);
     this.onChange();

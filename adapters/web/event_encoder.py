@@ -1,0 +1,66 @@
+"""Encodes one reader's events: of a growing reply, only what the reader does not have yet.
+
+Invariant: each change continues what this connection sent last. A connection's first event of a
+reply is the whole reply, so that a reader that lost anything connects again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fastapi.sse import format_sse_event
+
+from adapters.web import serializers
+from adapters.web.hub import Event, LiveReply
+from adapters.web.reply_changes import ReplyView, changes
+
+FOLLOWS_CHANGES = 2
+"""The page's protocol since which it follows changes; an older page gets each state whole."""
+
+
+class EventEncoder:
+    """The encoder of one connection; `protocol` is its reader's."""
+
+    def __init__(self, epoch: str, protocol: int) -> None:
+        self._epoch, self._follows = epoch, protocol >= FOLLOWS_CHANGES
+        self._sent: WeakKeyDictionary[LiveReply, ReplyView] = WeakKeyDictionary()
+
+    def encode(self, events: Sequence[Event], since: int) -> tuple[bytes, int, float]:
+        """The encoded events after number `since`, the number of the last one, and a pause.
+
+        The pause is in seconds: after it, a reply can be rendered whose newest text would cost
+        too much now. Call it on a rendering thread.
+        """
+        found: list[bytes] = []
+        for event in events:
+            live = event.live
+            if live is None:
+                found.append(self._format(event.name, event.data(), event.number))
+                since = event.number
+                continue
+            wanted, view = live.version, live.paced()
+            current = view.version >= wanted
+            found.append(self._reply(live, view, event.number if current else since))
+            if not current:
+                return b"".join(found), since, live.rest
+            since = event.number
+        return b"".join(found), since, 0.0
+
+    def _reply(self, live: LiveReply, view: ReplyView, number: int) -> bytes:
+        before, self._sent[live] = self._sent.get(live), view
+        if before is view:
+            return b""
+        if not self._follows:
+            shape = serializers.page_live(live, view)
+        elif before is None or (change := changes(live.id, before, view)) is None:
+            shape = serializers.page_growing(live, view)
+        else:
+            return self._format("change", change, number)
+        return self._format("reply", {"thread": live.thread, **shape}, number)
+
+    def _format(self, name: str, data: Mapping[str, Any], number: int) -> bytes:
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        return format_sse_event(data_str=text, event=name, id=f"{self._epoch}-{number}")
