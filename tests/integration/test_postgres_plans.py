@@ -1,4 +1,4 @@
-"""PostgreSQL's plans on tables with many rows: statements that run often read no table as a whole."""
+"""PostgreSQL's plans with many rows: statements that run often read no table as a whole."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ INSERT INTO model_requests (state, purpose, turn_id, attempt, platform, workspac
 SELECT 'settled', 'answer', id, 1, 'old', 'w' || id % 3, 'c', 'U' || id % 500, 'm', '2026-11-30',
     1, 1, 0, 0, '[]', id FROM turns;
 INSERT INTO usage_by_day
-SELECT 'old', 'w' || n % 3, 'U' || n, '2026-11-30', 'c' || n, 'm', 'answer', 1, 0, 0, 1, 1, 0, 0, 0, 1
+SELECT 'old', 'w' || n % 3, 'U' || n, '2026-11-30', 'c' || n, 'm', 'answer',
+    1, 0, 0, 1, 1, 0, 0, 0, 1
 FROM generate_series(1, 5000) AS n;
 INSERT INTO audit (at, action, platform, workspace, channel, actor, details)
 SELECT n, 'a', 'old', 'w1', 'c', 'U1', '{}' FROM generate_series(1, 5000) AS n;

@@ -89,7 +89,7 @@ class Hammer:
         return key(f"t{self._chance.randrange(THREADS)}")
 
     def _message(self) -> Incoming:
-        """A number has the same conversation and author whoever stores it."""
+        """A number has the same conversation and author in every process."""
         number = self._chance.randrange(MESSAGES)
         author = (ANN, BEN, EVE)[number % 3]
         address = Address.ASIDE if number % 5 == 0 else Address.MENTION
