@@ -305,16 +305,15 @@ async def test_nothing_blinks_with_reduced_motion(visit: Visit, house: House) ->
 
 
 async def test_first_visit_shows_how_to_start(visit: Visit, own_house: House) -> None:
-    """Without any settings, a first message is one press away, and the page says how to get a
-    real model."""
+    """Without any settings there is an answered thread, and the page says how to get a real
+    model."""
     own_house.bot.set(LLM="", MODELS="", HTTP_TOKENS="")
     async with own_house.bot:
         tab: Tab = await (await visit(own_house)).tab()
-        await expect(tab.channel).to_contain_text("LLM=openai:")
-        await tab.channel.get_by_role("button", name="what can you do").click()
-        await expect(tab.channel_box).to_be_focused()
-        await tab.page.keyboard.press("Enter")
-        reply = await tab.wait_reply("what can you do?")
-        await expect(reply).to_contain_text("I only repeat")
+        await expect(tab.channel).to_contain_text("the answers are scripted")
+        await expect(tab.channel.get_by_role("button", name="Connect a model")).to_be_visible()
+        await expect(tab.channel).to_contain_text("What can you do?")
+        await tab.mention("explain a race condition, in Python")
+        await expect(await tab.wait_reply("import threading")).to_contain_text("lock")
         await expect(tab.questions).to_contain_text("You")
         assert await violations(tab.page) == []

@@ -565,6 +565,7 @@ async def test_doctor_finds_no_problem_in_a_correct_setup(
         ("Discord bot", Verdict.OK),
         (f"Discord guild Sim guild ({c.GUILD})", Verdict.OK),
         ("Discord commands", Verdict.OK),
+        ("Discord sessions", Verdict.OK),
         ("Discord roles", Verdict.OK),
         ("Discord network", Verdict.OK),
         ("Discord gateway network", Verdict.OK),
