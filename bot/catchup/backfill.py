@@ -19,6 +19,7 @@ from bot.catchup.recheck import EditRecheck
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.catchup.watermarks import IsMeant
 from bot.domain.conversations import Conversation
+from bot.domain.inbox import Asked
 from bot.ports.clock import Clock
 from bot.ports.history import ChannelRef, History, HistoryReader, PageReader, ReportChanges
 from bot.ports.inbox import CatchUpInbox
@@ -81,6 +82,22 @@ class Backfill:
         work = self._catch_up(reader, self._tracker.gap(workspace))
         self._runs[workspace] = self._start_task(work)
 
+    async def read_again(self, reader: HistoryReader, since: int) -> bool:
+        """Read everything after position `since`, whatever the watermarks say.
+
+        Returns whether that was complete. Known messages change nothing. Watermarks go on moving:
+        who calls this must call it again if the process dies.
+        """
+        workspace = reader.workspace
+        if (earlier := self._runs.get(workspace)) is not None:
+            await asyncio.wait((earlier,))  # the usual catch-up
+        run = self._start_task(self._read_again(reader, since))
+        try:
+            await asyncio.wait((run,))  # `restart` may cancel it
+        finally:
+            run.cancel()
+        return not run.cancelled() and run.result()
+
     def close_later(self, workspace: str, seconds: float) -> None:
         """Close a gap without reads after `seconds`: the platform redelivers its events by then."""
         self._tracker.open_gap(workspace)
@@ -121,16 +138,32 @@ class Backfill:
 
     async def _read_workspace(self, reader: HistoryReader, gap: int) -> None:
         workspace = reader.workspace
-        conversations = await self._load_conversations()
-        questions = await self._recheck.load_questions(workspace, self._queue)
-        histories = await self._queue.fetch(
-            "channels", partial(reader.find_histories, conversations)
-        )
+        histories, questions = await self._find_histories(reader)
         complete = await asyncio.gather(*(self._read_channel(one, gap) for one in histories))
         self._tracker.close_gap(workspace, gap)
         self._saver.save_soon()
         log.info("caught up", workspace=workspace, channels=len(complete), complete=all(complete))
         await self._recheck.schedule(questions, self._queue)
+
+    async def _read_again(self, reader: HistoryReader, since: int) -> bool:
+        await self._saver.load(since=self._since)
+        if not self._tracker.knows(reader.workspace):
+            return True  # the bot is new here
+        self._conversations = None
+        histories, questions = await self._find_histories(reader)
+        complete = await asyncio.gather(*(self._read(one, since) for one in histories))
+        self._saver.save_soon()
+        await self._recheck.schedule(questions, self._queue)
+        return all(complete)
+
+    async def _find_histories(
+        self, reader: HistoryReader
+    ) -> tuple[Sequence[History], Sequence[Asked]]:
+        """The histories to read, and the questions to check for edits after that."""
+        conversations = await self._load_conversations()
+        questions = await self._recheck.load_questions(reader.workspace, self._queue)
+        find = partial(reader.find_histories, conversations)
+        return await self._queue.fetch("channels", find), questions
 
     async def _load_conversations(self) -> Sequence[Conversation]:
         """The platform's latest conversations, loaded once for all workspaces."""
@@ -167,12 +200,14 @@ class Backfill:
         self._rereads.discard(history.ref)
         await self._read_channel(history, gap)
 
-    async def _read(self, history: History) -> bool:
+    async def _read(self, history: History, since: int | None = None) -> bool:
+        """Read a history from its watermark, or from `since` if that is lower."""
         after = max(history.after, self._tracker.position_of(history.ref))
+        after = after if since is None else min(after, since)
         progress = _Progress(history.ref, partial(history.read_after, after))
         step = partial(self._read_page, progress)
         complete = await self._queue.add(history.ref.channel, history.rank, step)
-        return complete and await self._read_threads(progress)
+        return complete and await self._read_threads(progress, since)
 
     async def _read_page(self, progress: _Progress) -> bool:
         """Read and accept a page; returns whether another follows. An error leaves `progress`
@@ -190,12 +225,12 @@ class Backfill:
         progress.next = page.next
         return True
 
-    async def _read_threads(self, progress: _Progress) -> bool:
+    async def _read_threads(self, progress: _Progress, since: int | None) -> bool:
         """Read the threads that the pages name; the channel's watermark follows the lowest one."""
         unread = {thread.ref: thread.after for thread in progress.threads}
 
         async def read(thread: History) -> bool:
-            complete = await self._read(thread)
+            complete = await self._read(thread, since)
             if complete:
                 unread.pop(thread.ref, None)
                 self._advance(progress.ref, min((progress.reached, *unread.values())))

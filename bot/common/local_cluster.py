@@ -58,6 +58,9 @@ class LocalCluster:
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signal ever comes."""
 
+    def report_gap(self, seconds: float) -> None:
+        """One process's watermarks pass no message that it did not handle."""
+
     @asynccontextmanager
     async def share(
         self,

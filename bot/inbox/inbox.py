@@ -20,6 +20,7 @@ from bot.domain.inbox import (
     Choice,
     Command,
     CommandReply,
+    Gap,
     Incoming,
     Receipt,
     Watermark,
@@ -257,6 +258,14 @@ class DurableInbox:
     async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
         """Store watermarks; none moves backwards."""
         await self._store.move_watermarks(marks)
+
+    async def gaps(self, reader: str) -> Sequence[Gap]:
+        """The gaps of processes that `reader` has not finished."""
+        return await self._store.gaps(reader)
+
+    async def finish_gaps(self, reader: str, gaps: Sequence[Gap]) -> None:
+        """Record that `reader` has read everything since these gaps."""
+        await self._store.finish_gaps(reader, [gap.id for gap in gaps])
 
     async def is_busy(self, conversation: int) -> bool:
         """Whether the conversation has an unfinished turn."""

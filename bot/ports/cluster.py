@@ -19,6 +19,16 @@ it has arrived, whatever happens to this process. (`bot.replies.delivery.IN_FLIG
 the next holder waits in addition.)"""
 
 
+SETTLE_SECONDS = 480.0
+"""How long a platform may still deliver events that a dead process did not acknowledge. Slack's
+last retry comes six minutes after the first delivery (https://docs.slack.dev/apis/events-api/); a
+minute is left for noticing the death, and one for clocks."""
+
+GAP_MARGIN_SECONDS = 120.0
+"""How much earlier than the last sign of life of a process its events may have been lost: they were
+on their way, waited for the database, or have the time of a clock that differs."""
+
+
 class TurnLease(Protocol):
     """This process's right to show and store one attempt at a turn."""
 
@@ -95,6 +105,14 @@ class Cluster(Protocol):
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """Call `handler` for each signal of another process. After a gap in the connection, the
         handlers of WAKE and POLICY are called once with an empty signal: look at everything."""
+        ...
+
+    def report_gap(self, seconds: float) -> None:
+        """This process may have lost events of the last `seconds`: have them read again.
+
+        Stored with the next heartbeat, if others live. Their deaths, and outages of the database,
+        are reported without this.
+        """
         ...
 
     def share(

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from bot.domain.cluster import Look
 from bot.domain.turns import LONE_DEATHS_FROM
-from bot.ports.cluster import LEASE_SECONDS
-from bot.store import spending
+from bot.ports.cluster import GAP_MARGIN_SECONDS, LEASE_SECONDS
+from bot.store import gaps, spending
 from bot.store.database import Database, marks
 
 _NOW = "extract(epoch FROM clock_timestamp())"
@@ -77,11 +77,15 @@ def reap(db: Database) -> list[int]:
     had reserved for requests to models is settled by estimate.
     """
     over = db.execute(
-        f"SELECT id FROM members WHERE lease_until <= {_NOW}"
+        f"SELECT id, started_at, lease_until FROM members WHERE lease_until <= {_NOW}"
         " AND NOT EXISTS (SELECT 1 FROM turns"
         f"  WHERE holder = members.id AND state <> 'done' AND lease_until > {_NOW})"
     )
-    freed = [conversation for row in over.fetchall() for conversation in _bury(db, row["id"])]
+    dead = over.fetchall()
+    if dead:  # an event that the process got and did not store has left no other trace
+        margin = LEASE_SECONDS + GAP_MARGIN_SECONDS
+        gaps.record(db, min(max(row["lease_until"] - margin, row["started_at"]) for row in dead))
+    freed = [conversation for row in dead for conversation in _bury(db, row["id"])]
     lost = db.execute(
         # The process lives, and has no task for the turn any more; or it was forgotten.
         "UPDATE turns SET failures = failures + held, held = 0, holder = NULL, lease_until = NULL"
