@@ -18,7 +18,7 @@ from bot.ports.cluster import LeaseWatcher
 class Unlimited:
     """Implements `bot.ports.cluster.TurnLease`: no other process can take the turn over."""
 
-    can_send = True
+    can_send, forbids_sending = True, False
 
     async def wait(self) -> None:
         """A request may always be sent."""

@@ -37,6 +37,13 @@ class TurnLease(Protocol):
         """Whether a request may be sent now."""
         ...
 
+    @property
+    def forbids_sending(self) -> bool:
+        """Whether a request that was begun may not reach the platform any more: the lease was lost,
+        or ends too soon. False once it was released.
+        """
+        ...
+
     async def wait(self) -> None:
         """Return when a request may be sent: immediately, or after the next renewal if the database
         cannot be reached. Raises LostOwnership if the lease is lost."""
@@ -142,8 +149,12 @@ class LeaseStore(Protocol):
         """Up to `limit` conversations of these platforms with a turn that no process holds."""
         ...
 
-    async def reap(self) -> Sequence[int]:
-        """Free what dead processes held, and count their deaths; returns the conversations."""
+    async def reap(self, seen_at: float | None = None) -> Sequence[int]:
+        """Free what dead processes held, and count their deaths; returns the conversations.
+
+        Does nothing if it reaches the database late, after they looked dead at `seen_at`
+        (`Look.at`): then the database was away, and everyone's leases may be over.
+        """
         ...
 
     async def release(self) -> None:

@@ -19,7 +19,7 @@ KEPT_SECONDS = 86_400.0
 """A gap is dropped after a day, even if a reader could not read all of it: messages as old as that
 are not worth the requests."""
 
-_NOW = "extract(epoch FROM clock_timestamp())"
+_NOW = "extract(epoch FROM clock_timestamp())::double precision"
 
 
 def record(db: Database, since: float) -> None:

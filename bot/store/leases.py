@@ -32,7 +32,9 @@ def look(db: Database, platforms: Sequence[str], process: str, limit: int) -> Lo
     )
     conversations = [row["conversation_id"] for row in found]
     waits = [row["seconds"] for row in db.execute(_ENDS, (process,))]
-    return Look(conversations, any(wait <= 0 for wait in waits), min(waits, default=None))
+    (at,) = db.execute(f"SELECT {_NOW}").fetchone()
+    is_dead = any(wait <= 0 for wait in waits)
+    return Look(conversations, is_dead, min(waits, default=None), float(at))
 
 
 _ENDS = (
@@ -70,12 +72,21 @@ def claim_attachment(db: Database, attachment: int, process: str) -> bool | None
 
 
 # ── the end of leases ─────────────────────────────────────────────────────────────────────────
-def reap(db: Database) -> list[int]:
+LATE_SECONDS = 2.0
+"""After this long, what a look saw no longer counts: a call waits longer than a lease lasts for a
+database that is away."""
+
+
+def reap(db: Database, seen_at: float | None = None) -> list[int]:
     """Free what processes that died held; returns the conversations with a turn to claim.
 
     A death counts for the turns that the process worked on, as at a start on SQLite, and what it
     had reserved for requests to models is settled by estimate.
     """
+    if seen_at is not None:
+        (age,) = db.execute(f"SELECT {_NOW} - ?", (seen_at,)).fetchone()
+        if age > LATE_SECONDS:
+            return []
     over = db.execute(
         f"SELECT id, started_at, lease_until FROM members WHERE lease_until <= {_NOW}"
         " AND NOT EXISTS (SELECT 1 FROM turns"

@@ -139,7 +139,11 @@ class PostgresCluster:
         self._names.tell()
         for kind in LOOK_AGAIN:
             for handler in self._handlers[kind]:
-                await handler(Signal(kind))
+                try:
+                    await handler(Signal(kind))
+                except Exception:
+                    # The boundary of one handler: the others look, and signals go on.
+                    log.exception("a handler failed to look at everything", kind=kind.value)
 
     def _tell_names(self) -> None:
         self._outbox.put(Signal(SignalKind.SHARE))
@@ -172,7 +176,13 @@ class PostgresCluster:
             await self._enter(name)
             body, guard = asyncio.current_task(), asyncio.create_task(self._guard(name))
             assert body is not None  # noqa: S101 - in a task
-            guard.add_done_callback(lambda task: task.cancelled() or body.cancel())
+            is_inside = True
+
+            def end(ended: asyncio.Task[None]) -> None:
+                if is_inside and not ended.cancelled():
+                    body.cancel()
+
+            guard.add_done_callback(end)
             try:
                 yield
             except asyncio.CancelledError:
@@ -180,6 +190,7 @@ class PostgresCluster:
                     raise LostOwnership(f"the lease of {name} is lost") from None
                 raise
             finally:
+                is_inside = False  # a guard that ends now must not cancel what the task does next
                 guard.cancel()
                 await self._names.free(EXCLUSIVE, [name])
                 self._tell_names()

@@ -88,7 +88,9 @@ class ControlConnection:
     def _result(self, running: asyncio.Future[list[TupleRow]]) -> list[TupleRow]:
         try:
             return running.result()
-        except psycopg.OperationalError as error:  # the connection, or a failing server
+        except psycopg.Error as error:
+            # The connection, a failing server, or one that has become a replica and takes no
+            # writes: another connection may lead to the new primary.
             broken, self._connection = self._connection, None
             if broken is not None:
                 broken.pgconn.finish()
