@@ -33,6 +33,8 @@ _OPTIONS: dict[str, Any] = {
     "target_session_attrs": "read-write",
 }
 
+_UNAVAILABLE = (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError)
+
 Parameters = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -88,7 +90,7 @@ class ControlConnection:
     def _result(self, running: asyncio.Future[list[TupleRow]]) -> list[TupleRow]:
         try:
             return running.result()
-        except psycopg.Error as error:
+        except _UNAVAILABLE as error:
             # The connection, a failing server, or one that has become a replica and takes no
             # writes: another connection may lead to the new primary.
             broken, self._connection = self._connection, None
