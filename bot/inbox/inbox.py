@@ -233,6 +233,8 @@ class DurableInbox:
                     late = incoming.sent_at < too_old
                     if late and await self._is_passed_by(incoming):
                         continue
+                    if await self._is_from_before(incoming):
+                        continue
                     # A read of its channel for each missed mention would double what they cost.
                     missed = replace(incoming, late=late, stands_alone=False)
                     with self._order.enter(missed.key) as place:
@@ -241,6 +243,15 @@ class DurableInbox:
                         admission = await self._gate.judge_edit(incoming)
                         if not admission.refused:
                             await self._apply_edit(admission, incoming.edited_at)
+
+    async def _is_from_before(self, incoming: Incoming) -> bool:
+        """Whether people wrote a message among themselves, before they called the bot there.
+
+        It is history, and read with the mention if it can be.
+        """
+        return incoming.address is Address.FOLLOW_UP and not await self._store.has_message_before(
+            incoming.key, incoming.position
+        )
 
     async def _is_passed_by(self, incoming: Incoming) -> bool:
         """Whether a message that is too old to answer addressed no one and is not stored.

@@ -274,6 +274,14 @@ class Store(Protocol):
         """
         ...
 
+    async def has_message_before(self, key: ConversationKey, position: int) -> bool:
+        """Whether a person had written in the conversation by `position`."""
+        ...
+
+    async def keep_out(self, source: str) -> None:
+        """Keep a message that is not stored out for an hour: its author was told so."""
+        ...
+
     async def gaps(self, reader: str) -> Sequence[Gap]:
         """The gaps of processes that `reader` has not finished."""
         ...

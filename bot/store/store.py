@@ -192,6 +192,7 @@ class SqlStore(FileOperations):
     reopen = writes_at(retries.reopen, lock=locks.by_key)
     continue_reply = writes_at(retries.continue_reply, lock=locks.by_key)
     move_watermarks = writes(channel_watermarks.move, lock=locks.by_watermarks)
+    keep_out = writes_at(edits.keep_out, lock=locks.by_source)
     finish_gaps = writes(process_gaps.finish, lock=locks.nothing)
     withhold = writes(access.withhold, lock=locks.by_fence)
     refusal_due = writes_at(access.refusal_due, lock=locks.nothing)
@@ -276,3 +277,4 @@ class SqlStore(FileOperations):
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)
     has_message_after = reads(channel_watermarks.has_message_after)
+    has_message_before = reads(channel_watermarks.has_message_before)
