@@ -106,12 +106,12 @@ async def open_resources(
         suspects = await _read_suspects(store)
         is_shared = False
 
-        async def stored() -> Sequence[CountedQuestion]:
+        async def read_recent() -> Sequence[CountedQuestion]:
             return await store.recent_questions(clock.time() - MINUTE)
 
-        rates = QuestionRates(policy, clock, stored if leases is not None else None)
+        rates = QuestionRates(policy, clock, read_recent if leases is not None else None)
         with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
-            rates.restore(await stored())
+            rates.restore(await read_recent())
             is_shared = await store.has_several_workspaces()
         yield Resources(
             store=store,

@@ -8,9 +8,8 @@ from bot.ports.clock import Clock
 
 
 class Outages:
-    """What was on its way when the connection broke may be lost, if others do not get it either.
-
-    `report` gets the seconds.
+    """An event that was under way when the connection broke may be lost: another process may fail
+    to store it, too. `report` gets the seconds.
     """
 
     def __init__(self, clock: Clock, report: Callable[[float], None]) -> None:

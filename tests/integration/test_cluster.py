@@ -412,5 +412,5 @@ async def test_a_server_that_takes_no_writes_any_more_is_left(members: list[Memb
     control = members[0].cluster._control
     await control.run("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable):
-        await control.run("DELETE FROM members WHERE id = 'nobody'")
-    await control.run("DELETE FROM members WHERE id = 'nobody'")
+        await control.run("DELETE FROM members WHERE id = 'none'")
+    await control.run("DELETE FROM members WHERE id = 'none'")

@@ -298,7 +298,7 @@ async def test_a_death_is_a_gap_until_each_reader_has_read_it(pair: Pair) -> Non
     assert not gap.is_settled
     change(pair.place, "UPDATE gaps SET settles_at = extract(epoch FROM clock_timestamp())")
     assert (await pair.bob.gaps("slack T1"))[0].is_settled
-    await pair.bob.finish_gaps("slack T1", [gap.id, "dropped meanwhile"])
+    await pair.bob.finish_gaps("slack T1", [gap.id, "dropped before"])
     await pair.bob.finish_gaps("slack T1", [gap.id])
     assert await pair.bob.gaps("slack T1") == []
     assert [each.id for each in await pair.bob.gaps("slack T2")] == [gap.id]

@@ -199,7 +199,7 @@ async def test_a_turn_that_is_lost_before_its_first_step_never_runs() -> None:
 async def test_the_lease_is_kept_while_a_failed_turn_waits_for_its_next_attempt(
     processes: tuple[Process, Process],
 ) -> None:
-    """Otherwise another process would try at once, and a pause would be no pause."""
+    """Otherwise another process would try immediately, and a pause would be no pause."""
     ann, _ = processes
     seen: list[bool] = []
 

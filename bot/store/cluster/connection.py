@@ -99,7 +99,7 @@ class ControlConnection:
             raise StoreUnavailable(f"PostgreSQL failed: {error}") from error
 
     def _abandon(self, connection: Connection, running: asyncio.Future[Any]) -> None:
-        """Close the socket at once: a polite end would wait for the server, too."""
+        """Close the socket immediately: a polite end would wait for the server, too."""
         self._connection = None
         running.cancel()
         running.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -171,7 +171,7 @@ class Listener:
             while heard:
                 await self._hear(heard.popleft())
             if not await _has_input(connection, SILENCE_SECONDS):
-                async with asyncio.timeout(ANSWER_SECONDS):  # also reads what arrives meanwhile
+                async with asyncio.timeout(ANSWER_SECONDS):  # also reads signals
                     await connection.execute("SELECT 1")
             connection.pgconn.consume_input()
             while (notify := connection.pgconn.notifies()) is not None:
