@@ -155,7 +155,7 @@ class SlackBackfill:
         while True:
             try:
                 async with self._alone():
-                    await self._catch_up()
+                    await self._catch_up(await self._gaps.oldest())
                     self._is_keeper.set()
                     await self._gaps.run()
             except LostOwnership:
@@ -164,14 +164,18 @@ class SlackBackfill:
                 self._is_keeper.clear()
                 self._tracker.open_gap(self.workspace)
 
-    async def _catch_up(self) -> None:
-        await self.catch_up(self._clock.time())
+    async def _catch_up(self, since: float | None = None) -> None:
+        await self.catch_up(self._clock.time(), since)
 
-    async def catch_up(self, until: float) -> None:
-        """Start to read what was missed until `until`, in Unix seconds. No other process may."""
+    async def catch_up(self, until: float, since: float | None = None) -> None:
+        """Start to read what was missed until `until`, and all after `since`, in Unix seconds. No
+        other process may."""
         self.newest = int(until * 1_000_000)
         await self._backfill.restart()
-        self._backfill.start(self)
+        if since is None:
+            self._backfill.start(self)
+        else:
+            self._backfill.start(_Again(self), int(since * 1_000_000))
 
     async def read_again(self, since: float) -> bool:
         """Read everything after `since`, in Unix seconds, whatever the watermarks say; returns

@@ -62,7 +62,8 @@ class Backfill:
         self._saver, self._tracker = saver, saver.tracker
         self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
         self._queue = BackfillQueue(clock, pauses)
-        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._runs: dict[str, asyncio.Task[bool]] = {}  # whether all was read
+        self._since_of: dict[str, int] = {}  # where those begin that pass over watermarks
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
         self._rereads: set[ChannelRef] = set()
 
@@ -75,27 +76,31 @@ class Backfill:
         self._rereads.clear()
         await earlier.aclose()
 
-    def start(self, reader: HistoryReader) -> None:
-        """Catch up on a workspace that may have missed events until now."""
+    def start(self, reader: HistoryReader, since: int | None = None) -> None:
+        """Catch up on a workspace that may have missed events until now: behind the watermarks, and
+        behind position `since`, whatever the watermarks say.
+        """
         workspace = reader.workspace
         self._tracker.open_gap(workspace)
-        work = self._catch_up(reader, self._tracker.gap(workspace))
+        self._since_of.pop(workspace, None)
+        if since is not None:
+            self._since_of[workspace] = since
+        work = self._catch_up(reader, self._tracker.gap(workspace), since)
         self._runs[workspace] = self._start_task(work)
 
     async def read_again(self, reader: HistoryReader, since: int) -> bool:
-        """Read everything after position `since`, whatever the watermarks say.
+        """As `start`, from position `since` on; returns whether that was complete.
 
-        Returns whether that was complete. Known messages change nothing. Watermarks go on moving:
-        who calls this must call it again if the process dies.
+        A running catch-up that reads from there is enough. Known messages change nothing.
         """
         workspace = reader.workspace
-        if (earlier := self._runs.get(workspace)) is not None:
-            await asyncio.wait((earlier,))  # the usual catch-up
-        run = self._start_task(self._read_again(reader, since))
-        try:
-            await asyncio.wait((run,))  # `restart` may cancel it
-        finally:
-            run.cancel()
+        run = self._runs.get(workspace)
+        if run is not None and self._since_of.get(workspace, since + 1) > since:
+            await asyncio.wait((run,))
+        if run is None or run.done():
+            self.start(reader, since)
+            run = self._runs[workspace]
+        await asyncio.wait((run,))  # `restart` may cancel it
         return not run.cancelled() and run.result()
 
     def close_later(self, workspace: str, seconds: float) -> None:
@@ -127,32 +132,22 @@ class Backfill:
         return self._queue.start(work, name="catch up")
 
     # ── workspaces ────────────────────────────────────────────────────────────────────────────
-    async def _catch_up(self, reader: HistoryReader, gap: int) -> None:
+    async def _catch_up(self, reader: HistoryReader, gap: int, since: int | None) -> bool:
         await self._saver.load(since=self._since)
         if self._tracker.knows(reader.workspace):
-            await self._read_workspace(reader, gap)
-            return
+            return await self._read_workspace(reader, gap, since)
         self._tracker.start_at(reader.workspace, reader.newest)
         self._tracker.close_gap(reader.workspace, gap)
         await self._saver.save()  # immediately, or the next start would again be the first
+        return True
 
-    async def _read_workspace(self, reader: HistoryReader, gap: int) -> None:
+    async def _read_workspace(self, reader: HistoryReader, gap: int, since: int | None) -> bool:
         workspace = reader.workspace
         histories, questions = await self._find_histories(reader)
-        complete = await asyncio.gather(*(self._read_channel(one, gap) for one in histories))
+        complete = await asyncio.gather(*(self._read_channel(one, gap, since) for one in histories))
         self._tracker.close_gap(workspace, gap)
         self._saver.save_soon()
         log.info("caught up", workspace=workspace, channels=len(complete), complete=all(complete))
-        await self._recheck.schedule(questions, self._queue)
-
-    async def _read_again(self, reader: HistoryReader, since: int) -> bool:
-        await self._saver.load(since=self._since)
-        if not self._tracker.knows(reader.workspace):
-            return True  # the bot is new here
-        self._conversations = None
-        histories, questions = await self._find_histories(reader)
-        complete = await asyncio.gather(*(self._read(one, since) for one in histories))
-        self._saver.save_soon()
         await self._recheck.schedule(questions, self._queue)
         return all(complete)
 
@@ -180,9 +175,9 @@ class Backfill:
         self._saver.save_soon()
 
     # ── channels and threads ──────────────────────────────────────────────────────────────────
-    async def _read_channel(self, history: History, gap: int) -> bool:
+    async def _read_channel(self, history: History, gap: int, since: int | None = None) -> bool:
         """Read a channel with its threads; False if it must be read again later."""
-        complete = await self._read(history)
+        complete = await self._read(history, since)
         if complete:
             self._tracker.release(history.ref)
             self._tracker.close_channel(history.ref, gap)

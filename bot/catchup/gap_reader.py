@@ -7,6 +7,7 @@ process that reads may die at any moment: the next one reads again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -21,12 +22,12 @@ log = structlog.stdlib.get_logger(__name__)
 LOOK_SECONDS = 5.0
 """Between two looks: a lost question waits for this in addition to its process's lease."""
 
-READ_AGAIN = Backoff(first=30.0, longest=600.0)
+READ_AGAIN = Backoff(first=10.0, longest=300.0)
 """Pauses after a read that was not complete."""
 
-REST_SECONDS, REST_TIMES = 15.0, 4.0
-"""After a read, this long or this many times as long as it took: reading again takes a fifth of the
-time at most, however many processes die or connect again. One read covers all of them."""
+SHORTEST_REST, LONGEST_REST = 10.0, 120.0
+"""After a read the reader rests for as long as the read took, within these bounds: reading again
+takes half of the time at most, and requests that nothing else uses. One read covers all gaps."""
 
 
 class GapReader:
@@ -58,6 +59,13 @@ class GapReader:
                 pause = LOOK_SECONDS
             await self._clock.sleep(pause)
 
+    async def oldest(self) -> float | None:
+        """Since when the usual catch-up should read, so that it covers the gaps; None: from its
+        watermarks."""
+        with suppress(StoreUnavailable):
+            return min((gap.since for gap in await self._inbox.gaps(self._name)), default=None)
+        return None
+
     async def _look(self) -> float:
         """Read what is new or has settled; returns the seconds to the next look."""
         gaps = await self._inbox.gaps(self._name)
@@ -70,7 +78,7 @@ class GapReader:
             return READ_AGAIN.after(self._failures)
         self._failures, self._seen = 0, frozenset(gap.id for gap in gaps)
         await self._finish([gap for gap in gaps if gap.is_settled])
-        return max(REST_SECONDS, REST_TIMES * (self._clock.monotonic() - began))
+        return min(max(SHORTEST_REST, self._clock.monotonic() - began), LONGEST_REST)
 
     async def _read_since(self, since: float) -> bool:
         try:

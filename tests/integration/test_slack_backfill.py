@@ -390,7 +390,7 @@ async def test_a_gap_is_read_again_behind_the_watermarks(
     sim: SlackSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mention, a reply in a thread and a direct message that no process stored."""
-    for name in ("LOOK_SECONDS", "REST_SECONDS"):
+    for name in ("LOOK_SECONDS", "SHORTEST_REST"):
         monkeypatch.setattr(f"bot.catchup.gap_reader.{name}", 0.05)
     inbox = FakeInbox()
     async with running(sim, inbox):

@@ -65,7 +65,7 @@ class FaultInjector:
             (1, self._model_break),
             (1, self._slow_network),
             (1, self._kill),
-            *(((2, self._give_up),) if isinstance(sim, SlackSim) and self._shared else ()),
+            *(((1, self._give_up),) if isinstance(sim, SlackSim) and self._shared else ()),
             *((weight, partial(fault, rng)) for weight, fault in world.bot.faults),
         )
 

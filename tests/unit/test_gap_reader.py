@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bot.catchup.gap_reader import LOOK_SECONDS, READ_AGAIN, REST_SECONDS, GapReader
+from bot.catchup.gap_reader import LOOK_SECONDS, READ_AGAIN, SHORTEST_REST, GapReader
 from bot.domain.errors import StoreUnavailable, Unsettled
 from bot.domain.inbox import Gap
 from tests.support.clock import ManualClock, settle
@@ -44,7 +44,7 @@ async def test_a_gap_is_read_soon_and_once_more_when_it_has_settled() -> None:
     rig.inbox.open_gaps = [Gap("a", 70.0, False), Gap("b", 50.0, False)]
     with rig.running():
         await settle()
-        await rig.clock.advance(10 * REST_SECONDS)
+        await rig.clock.advance(10 * SHORTEST_REST)
         assert rig.reads == [50.0]
         rig.inbox.open_gaps = [Gap("a", 70.0, True), Gap("b", 50.0, False)]
         await rig.clock.advance(10 * LOOK_SECONDS)

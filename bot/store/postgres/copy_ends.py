@@ -222,7 +222,8 @@ class PostgresEnd:
             "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint"
             " WHERE contype = 'f' AND connamespace = current_schema()::regnamespace"
         ):
-            parents[table].add(parent)
+            if table in parents:
+                parents[table].add(parent)
         return {table: names[table] for table in sorted_by_parents(parents)}
 
     def rows(self, table: str, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
