@@ -27,7 +27,9 @@ USER 10001
 # In a container 127.0.0.1 is the container itself: there /healthz is enough for the check below. To
 # reach the page, the API or Slack's HTTP mode from outside, publish the port and set
 # HTTP_HOST=0.0.0.0, with HTTP_TOKENS for the page and the API.
+# /tmp is writable also on a read-only root, whichever database there is.
 ENV PATH=/venv/bin:$PATH DATABASE_URL=sqlite:////data/threadline.db HTTP_PORT=8080 \
+    CONTROL_SOCKET=/tmp/threadline.sock \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 VOLUME /data
 EXPOSE 8080

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 
+import aiohttp
 from slack_bolt.async_app import AsyncApp
 from starlette.types import ASGIApp
 
@@ -35,13 +36,13 @@ from adapters.slack.session import Session, SessionMaker
 from adapters.slack.socket import SocketMode
 from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
-from adapters.slack.workspaces import OneWorkspace, Workspaces, open_workspace
+from adapters.slack.workspaces import OneWorkspace, Workspaces, choose, open_workspace
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.domain import privacy_texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
+from bot.domain.errors import AttachmentError, CannotStart, Down, PlatformError
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.operation import RateReport
@@ -144,12 +145,17 @@ class SlackAdapter:
             workspaces = self._make_workspaces(make)
             await closing.enter_async_context(workspaces.running())
             self._workspaces = workspaces
+            closing.callback(self._forget_workspaces)
             app = create_app(
                 signing_secret=self._tokens.signing_secret,
                 client=web_client("", self._tokens.api_url, http),
             )
             Router(workspaces.find).register(app)
             await self._serve(inbox, app, self._connector.app_api(http), workspaces)
+
+    def _forget_workspaces(self) -> None:
+        """Begin nothing with what is about to be closed."""
+        self._workspaces = None
 
     def _make_workspaces(self, make: SessionMaker) -> Workspaces:
         if self._distributed is not None:
@@ -191,12 +197,13 @@ class SlackAdapter:
                 self._http.app = None
 
     @contextlib.asynccontextmanager
-    async def _open_workspaces(self) -> AsyncIterator[Sequence[Workspace]]:
-        """The connected workspaces, or some for a few questions of `doctor`."""
+    async def _open_workspaces(self, wanted: Collection[str]) -> AsyncIterator[Sequence[Workspace]]:
+        """The connected workspaces with these ids, or some for a few questions of `doctor`."""
         if self._workspaces is not None:
-            yield [self._session(name).workspace for name in self._workspaces.names()]
+            names = choose(self._workspaces.names(), wanted)
+            yield [self._session(name).workspace for name in names]
         elif self._distributed is not None:
-            async with self._distributed.open_workspaces(self._tokens.api_url) as found:
+            async with self._distributed.open_workspaces(self._tokens.api_url, wanted) as found:
                 yield found
         else:
             async with open_workspace(self._bot_token, self._tokens.api_url, self._clock) as one:
@@ -204,9 +211,9 @@ class SlackAdapter:
 
     # ── requests of the core ──────────────────────────────────────────────────────────────────
     def _session(self, workspace: str) -> Session:
-        """The session of a workspace. Raises Unsettled, Down or Gone."""
+        """The session of a workspace. Raises Down or Gone."""
         if self._workspaces is None:
-            raise Unsettled("Slack is not connected yet")
+            raise Down(PLATFORM)
         return self._workspaces.session(workspace)
 
     def surface(self, claim: Claim) -> SlackSurface:
@@ -291,16 +298,19 @@ class SlackAdapter:
         async with AsyncExitStack() as closing:
             try:
                 http = await closing.enter_async_context(new_session(self._request_seconds))
+                app = self._app_check(http)
             except CannotStart as error:
                 return [Finding("Slack", Verdict.FAILED, str(error)), proxy]
-            app = doctor.AppCheck(
-                app_api=self._connector.app_api(http),
-                by_socket=self._tokens.app is not None,
-                signing_secret=self._tokens.signing_secret,
-                prefix=self._prefix,
-            )
             if self._distributed is not None:
                 findings = await self._distributed.check(http, self._tokens.api_url)
             else:
                 findings = await app.check_token(self._bot_token, http, self._tokens.api_url)
             return [*findings, *await app.check(), proxy]
+
+    def _app_check(self, http: aiohttp.ClientSession) -> doctor.AppCheck:
+        return doctor.AppCheck(
+            app_api=self._connector.app_api(http),
+            by_socket=self._tokens.app is not None,
+            signing_secret=self._tokens.signing_secret,
+            prefix=self._prefix,
+        )

@@ -191,9 +191,14 @@ class WebApi:
 
     async def bearer(self) -> str:
         """The token that requests carry now. Raises a PlatformError."""
+        self._require_open()
+        token = str(self.client.token) if self.tokens is None else await self.tokens.get()
+        self._require_open()
+        return token
+
+    def _require_open(self) -> None:
         if self._closed:
             raise Gone(code=self._closed)
-        return str(self.client.token) if self.tokens is None else await self.tokens.get()
 
     async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Response:
         """Call a method that takes JSON, immediately: the caller has acquired `scopes`.
@@ -266,6 +271,7 @@ class WebApi:
         token = await self.bearer()
         if self.token is not None and method != "auth.test":
             await self.token.check()
+            self._require_open()
         try:
             return await self._send(method, scopes, token, **request)
         except Gone as error:
@@ -307,6 +313,7 @@ class WebApi:
 
     async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
         """POST to a URL from one of Slack's payloads; it may be invalid."""
+        self._require_open()
         check_lease()
         try:
             with tracing.request_span("POST", scopes[0] if scopes else "response_url") as span:

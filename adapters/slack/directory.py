@@ -7,7 +7,7 @@ user groups are marked as unknown, because a rule may not need them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import structlog
@@ -43,15 +43,15 @@ waits two seconds in all."""
 class SlackDirectory:
     """Implements `bot.ports.policy.Directory`.
 
-    `connected` returns the workspace with this id or raises a PlatformError; `open` yields all
-    workspaces, and connects for `doctor` if the bot does not run.
+    `connected` returns the workspace with this id or raises a PlatformError; `open` yields the
+    workspaces with these ids ("" is any), and connects for `doctor` if the bot does not run.
     """
 
     def __init__(
         self,
         *,
         connected: Callable[[str], Workspace],
-        open: Callable[[], AbstractAsyncContextManager[Sequence[Workspace]]],
+        open: Callable[[Collection[str]], AbstractAsyncContextManager[Sequence[Workspace]]],
         builder: MessageBuilder,
     ) -> None:
         self._connected, self._open, self._builder = connected, open, builder
@@ -156,8 +156,8 @@ class SlackDirectory:
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
         """See the port. References to other platforms are not judged here."""
-        async with self._open() as workspaces:
-            ours = [ref for ref in refs if ref.platform in ("", PLATFORM)]
+        ours = [ref for ref in refs if ref.platform in ("", PLATFORM)]
+        async with self._open({ref.workspace for ref in ours}) as workspaces:
             return [ref.text for ref in ours if not await _is_known_in_any(workspaces, ref)]
 
     async def tell(self, key: ConversationKey, author: Author, text: str) -> None:
@@ -180,10 +180,20 @@ class SlackDirectory:
 
 
 async def _is_known_in_any(workspaces: Sequence[Workspace], ref: PlaceRef | PersonRef) -> bool:
-    """Whether one workspace knows `ref`: what names no workspace may be about any of them."""
+    """Whether one workspace knows `ref`: what names no workspace may be about any of them.
+
+    A workspace that does not answer hides no other one's answer. Raises the PlatformError of one
+    that does not if no other knows `ref`.
+    """
+    failure: PlatformError | None = None
     for workspace in workspaces:
-        if await _is_known(workspace, ref):
-            return True
+        try:
+            if await _is_known(workspace, ref):
+                return True
+        except PlatformError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
     return False
 
 

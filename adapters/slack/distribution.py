@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,7 @@ from adapters.slack.session import SessionMaker
 from adapters.slack.token import FixedToken
 from adapters.slack.vault import SlackInstallationStore, Vault
 from adapters.slack.workspace import Workspace
-from adapters.slack.workspaces import Workspaces, open_workspace
+from adapters.slack.workspaces import Workspaces, choose, open_workspace
 from bot.common.encryption import SecretBox, WrongKey
 from bot.domain import install_texts
 from bot.domain.errors import CannotStart
@@ -33,9 +33,6 @@ from bot.domain.health import Finding
 from bot.domain.installations import SealedInstallation
 from bot.ports.clock import Clock
 from bot.ports.installations import InstallationReader, InstallationStore
-
-MAX_ASKED = 50
-"""Workspaces that doctor asks for the names in rules that name no workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +128,19 @@ class DistributedApp:
         )
 
     @asynccontextmanager
-    async def open_workspaces(self, api_url: str | None) -> AsyncIterator[Sequence[Workspace]]:
-        """The installed workspaces whose tokens are accepted, for a few questions of `doctor`."""
+    async def open_workspaces(
+        self, api_url: str | None, wanted: Collection[str]
+    ) -> AsyncIterator[Sequence[Workspace]]:
+        """The wanted workspaces whose tokens are accepted, for a few questions of `doctor`."""
         async with AsyncExitStack() as closing:
             found: list[Workspace] = []
             every = await self._distribution.reader.list_sealed(PLATFORM)
-            for sealed in every[:MAX_ASKED]:
-                stored = self._distribution.unseal(sealed)
-                if stored is not None and not sealed.installation.problem:
+            usable = {
+                each.installation.workspace: each for each in every if not each.installation.problem
+            }
+            for workspace in choose(usable, wanted):
+                stored = self._distribution.unseal(usable[workspace])
+                if stored is not None:
                     opening = open_workspace(stored.credentials.token, api_url, self._clock)
                     with contextlib.suppress(Exception):  # `check` says what is wrong with it
                         found.append(await closing.enter_async_context(opening))

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from cachetools import TTLCache
 
+from adapters.slack.shared_tasks import result_of
 from bot.domain.errors import Gone, PlatformError, Unsettled
 from bot.ports.clock import Clock
 
@@ -45,7 +46,7 @@ class FactCache(Generic[K, V]):
         self._tasks: set[asyncio.Task[V]] = set()  # also those whose answers no longer count
 
     async def get(self, id_: K) -> V:
-        """The fact. Raises a PlatformError."""
+        """The fact. Raises a PlatformError: Unsettled if the workspace is closed before."""
         if (found := self._known.get(id_)) is not None:
             return found
         if id_ in self._unscoped:
@@ -54,7 +55,7 @@ class FactCache(Generic[K, V]):
             self._in_flight[id_] = asyncio.create_task(self._look_up(id_))
             self._tasks.add(self._in_flight[id_])
             self._in_flight[id_].add_done_callback(self._end)
-        return await asyncio.shield(self._in_flight[id_])
+        return await result_of(self._in_flight[id_])
 
     def forget(self, id_: K) -> None:
         """Look the fact up again; an answer that is on its way may be from before the change."""

@@ -72,7 +72,11 @@ async def _check(
         response = await api_with(stored.credentials.token).read("auth.test")
     except PlatformError as error:
         return failed_request(subject, error, INSTALL_AGAIN)
-    missing = missing_scopes(granted_scopes(response.headers))
+    granted = granted_scopes(response.headers)
+    if not granted:
+        detail, advice = "Slack did not list the granted scopes", "compare them with the manifest"
+        return Finding(subject, Verdict.WARNING, detail, advice)
+    missing = missing_scopes(granted)
     if not missing:
         return Finding(subject, Verdict.OK, f"@{response.data.get('user')}, with all scopes")
     verdict = Verdict.WARNING if FOR_RULES.issuperset(missing) else Verdict.FAILED

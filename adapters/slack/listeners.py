@@ -211,9 +211,4 @@ class Listeners:
         bots = mapping(event, "tokens").get("bot")
         is_own = isinstance(bots, list) and self._workspace.me.user in bots
         if text(event, "type") == "app_uninstalled" or is_own:
-            log.error(
-                "the app was removed from a workspace, or its token was revoked",
-                workspace=self._workspace.me.team,
-                kind=text(event, "type"),
-            )
             await self._removed(body)

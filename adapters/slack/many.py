@@ -7,28 +7,26 @@ entry in the index of installations and nothing else in memory.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import structlog
-from cachetools import LRUCache, TTLCache
 
-from adapters.slack import routing
 from adapters.slack.catch_ups import CONCURRENT, CatchUps
+from adapters.slack.delivery_finder import DeliveryFinder
 from adapters.slack.events import PLATFORM
-from adapters.slack.installations import IDENTITY, identity_of
+from adapters.slack.installation_index import Changes, InstallationIndex
+from adapters.slack.installations import identity_of
 from adapters.slack.payloads import Payload
-from adapters.slack.rotation import UNINSTALLED, StoredToken
+from adapters.slack.rotation import LOST, UNINSTALLED, StoredToken
 from adapters.slack.session import Session, SessionMaker
 from adapters.slack.vault import Vault
 from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Down, Gone, PlatformError, StoreUnavailable
+from bot.domain.errors import Down, Gone, PlatformError, StoreUnavailable, Unsettled
 from bot.domain.installations import Installation
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
@@ -39,18 +37,16 @@ IDLE_SECONDS = 600.0
 the longest 429 (`errors.MAX_RETRY_AFTER`) is over."""
 
 MAX_SESSIONS = 500
-"""Above this, the longest unused sessions end earlier."""
+"""Above this, the longest unused sessions end earlier, but none within RECENT_SECONDS of its use:
+a decision about a person may wait for its lookups."""
+
+RECENT_SECONDS = 60.0
 
 REFRESH_SECONDS = 60.0
 """How often installations of other processes and of the command line are looked for."""
 
-ABSENT_SECONDS = 5.0
-"""How long a workspace counts as not installed without a look into the database."""
-
-FIND_SECONDS = 1.0
-"""How long a delivery waits for that look; Slack expects an acknowledgement within 3 s."""
-
-MAX_THREADS = 20_000
+LOOK_SECONDS = 1.0
+"""The pause between two looks for one workspace while the database fails."""
 
 MakeToken = Callable[[str], StoredToken]
 
@@ -70,13 +66,12 @@ class ManyWorkspaces:
     ) -> None:
         self._vault, self._make, self._make_token = vault, make, make_token
         self._inbox, self._clock, self._pages = make.inbox, make.clock, pages
-        self._known: dict[str, Installation] = {}
-        self._bots: dict[str, str] = {}  # the bot's user in a workspace → the workspace
+        self._index = InstallationIndex(vault=vault, changed=self._apply)
+        self._finder = DeliveryFinder(
+            index=self._index, records=vault.records, look_up=self._look_up_channel
+        )
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._looked_for: set[str] = set()
-        self._absent: TTLCache[str, bool] = TTLCache(10_000, ABSENT_SECONDS, make.clock.monotonic)
-        self._homes: LRUCache[tuple[str, str], str] = LRUCache(MAX_THREADS)
-        self._refreshing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._catch_ups = CatchUps(
             session=self.session,
@@ -91,8 +86,8 @@ class ManyWorkspaces:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """See `Workspaces`."""
-        self._update(await retry_while_unavailable(self._vault.unlock, self._clock.sleep))
-        log.info("serving Slack workspaces", installations=len(self._known))
+        await self._index.load()
+        log.info("serving Slack workspaces", installations=len(self._index))
         workers = [self._catch_ups.work() for _ in range(CONCURRENT)]
         for work in (self._look_after(), self._catch_ups.keep(), *workers):
             self._start(work)
@@ -100,6 +95,7 @@ class ManyWorkspaces:
             with self._pages:
                 yield
         finally:
+            await self._index.aclose()
             for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -110,68 +106,44 @@ class ManyWorkspaces:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="slack workspaces")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("work for Slack workspaces failed", exc_info=error)
 
     async def _look_after(self) -> None:
         """Notice what others installed or removed, and end idle sessions."""
         while True:
             await self._clock.sleep(REFRESH_SECONDS)
-            with contextlib.suppress(StoreUnavailable, TimeoutError):
-                await self._refresh()
+            try:
+                await self._index.refresh()
+            except (StoreUnavailable, Unsettled) as error:
+                log.debug("the installations cannot be read", error=str(error))
             self._trim()
 
-    # ── the index of installations ────────────────────────────────────────────────────────────
-    async def _refresh(self) -> None:
-        """Read the index again; callers at the same time share it."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._read_index(), name="slack installations")
-        await asyncio.shield(self._refreshing)
-
-    async def _read_index(self) -> None:
-        self._update(await self._vault.records.list_installations(PLATFORM))
-
-    def _update(self, found: Sequence[Installation]) -> None:
-        before, self._known = self._known, {each.workspace: _compact(each) for each in found}
-        self._bots = {
-            user: each.workspace
-            for each in self._known.values()
-            if (user := each.details.get("bot_user"))
-        }
-        for workspace in before.keys() - self._known.keys():
+    # ── changes of the index ──────────────────────────────────────────────────────────────────
+    def _apply(self, changes: Changes) -> None:
+        for workspace in changes.removed:
             self._start(self._forget(workspace))
-        for workspace in [each for each in self._absent if each in self._known]:
-            self._absent.pop(workspace, None)
-        for workspace, now in self._known.items():
-            earlier = before.get(workspace)
-            if earlier is not None and earlier.installed_at != now.installed_at:
-                self._reinstalled(workspace)
-            if earlier is None or (earlier.problem and not now.problem):
-                self._queue(workspace)
-
-    def _reinstalled(self, workspace: str) -> None:
-        """The next use of the workspace begins with the new token; running replies go on."""
-        session = self._sessions.pop(workspace, None)
-        if session is not None:
-            self._start(_close(session))
-        self._queue(workspace)
+        for workspace in changes.replaced:  # the next use begins with the new token
+            if (session := self._sessions.pop(workspace, None)) is not None:
+                self._start(_close(session))
+        for workspace in {*changes.replaced, *changes.accepted}:
+            self._queue(workspace)
 
     async def welcome(self, _workspace: str) -> None:
         """A workspace installed the app, maybe again."""
-        await self._refresh_now()
+        await self._index.refresh()
         self._start(self._inbox.connected(PLATFORM))  # turns that waited for it
-
-    async def _refresh_now(self) -> None:
-        """Read the index, not together with a read that began earlier."""
-        if self._refreshing is not None:
-            await asyncio.wait({self._refreshing})
-        await self._refresh()
 
     # ── sessions ──────────────────────────────────────────────────────────────────────────────
     def session(self, workspace: str) -> Session:
         """See `Workspaces`."""
-        known = self._known.get(workspace)
+        known = self._index.get(workspace)
         if known is None:
-            if workspace in self._absent:
+            if self._index.is_absent(workspace):
                 raise Gone(code=UNINSTALLED)
             if workspace not in self._looked_for:
                 self._looked_for.add(workspace)
@@ -191,17 +163,21 @@ class ManyWorkspaces:
 
     async def _look_for(self, workspace: str) -> None:
         """Find out whether a workspace is installed, and then resume the turns that wait for it."""
-        await retry_while_unavailable(self._refresh_now, self._clock.sleep)
+        while True:
+            try:
+                await self._index.look_for([workspace])
+                break
+            except Unsettled:
+                await self._clock.sleep(LOOK_SECONDS)
         self._looked_for.discard(workspace)
-        if workspace not in self._known:
-            self._absent[workspace] = True
         await self._inbox.connected(PLATFORM)
 
     def _trim(self) -> None:
         """End sessions that are idle, or too many."""
-        oldest = self._clock.monotonic() - IDLE_SECONDS
+        now = self._clock.monotonic()
         for workspace, session in list(self._sessions.items()):
-            if session.used_at > oldest and len(self._sessions) <= MAX_SESSIONS:
+            is_over = len(self._sessions) > MAX_SESSIONS
+            if session.used_at > now - (RECENT_SECONDS if is_over else IDLE_SECONDS):
                 return
             if not session.busy:
                 self._start(_close(self._sessions.pop(workspace)))
@@ -211,66 +187,17 @@ class ManyWorkspaces:
         session = self._sessions.pop(workspace, None)
         if session is not None:
             session.end(reason)
-        await self._inbox.gone(ConversationKey(PLATFORM, workspace, "", ""))
-        if session is not None:
             self._start(_close(session))
+        await self._inbox.gone(ConversationKey(PLATFORM, workspace, "", ""))
 
     # ── deliveries ────────────────────────────────────────────────────────────────────────────
     async def find(self, body: Payload) -> Session | None:
         """See `Workspaces`."""
-        workspace = await self._workspace_of(body)
-        if workspace is None:
-            named = routing.workspaces_in(body)
-            if not named or all(each in self._absent for each in named):
-                return None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FIND_SECONDS):
-                    await self._refresh_now()
-            workspace = await self._workspace_of(body)
-            if workspace is None:
-                self._absent.update(dict.fromkeys(named, True))
-                return None
-        return self.session(workspace)
+        workspace = await self._finder.find(body)
+        return None if workspace is None else self.session(workspace)
 
-    async def _workspace_of(self, body: Payload) -> str | None:
-        """The workspace whose installation a delivery is for."""
-        named = (each for each in routing.workspaces_in(body) if each in self._known)
-        first = next(named, None)
-        if len(self._known) < 2:
-            return first
-        if (author := routing.author_of_pressed(body)) in self._bots:
-            return self._bots[author]
-        if not routing.is_shared(body):
-            return first
-        channel, thread = routing.thread_in(body)
-        for bot in routing.mentioned_in(body):
-            meant = self._bots.get(bot)
-            if meant is not None and (meant == first or await self._is_in(meant, channel)):
-                return meant
-        return await self._home_of(channel, thread) or first
-
-    async def _is_in(self, workspace: str, channel: str) -> bool:
-        """Whether an installation sees a channel: anyone can write the id of any bot."""
-        try:
-            async with asyncio.timeout(FIND_SECONDS):
-                await self.session(workspace).workspace.facts.channels.get(channel)
-        except (PlatformError, TimeoutError) as error:
-            log.info("a bot was mentioned elsewhere", workspace=workspace, error=repr(error))
-            return False
-        return True
-
-    async def _home_of(self, channel: str, thread: str) -> str | None:
-        """The workspace that has the conversation of a thread in a shared channel."""
-        if not channel or not thread:
-            return None
-        home = self._homes.get((channel, thread))
-        if home is None or home not in self._known:
-            async with asyncio.timeout(FIND_SECONDS):
-                found = await self._vault.records.workspaces_of(PLATFORM, channel, thread)
-            home = next((each for each in found if each in self._known), None)
-            if home is not None:
-                self._homes[channel, thread] = home
-        return home
+    async def _look_up_channel(self, workspace: str, channel: str) -> object:
+        return await self.session(workspace).workspace.facts.channels.get(channel)
 
     # ── removal ───────────────────────────────────────────────────────────────────────────────
     async def _handle_removal(self, workspace: str, body: Payload) -> None:
@@ -279,26 +206,38 @@ class ManyWorkspaces:
         The event may arrive late, when people have installed the app again.
         """
         sent_at = body.get("event_time")
+        log.info("a workspace removed the app, or revoked its token", workspace=workspace)
         until = float(sent_at) if isinstance(sent_at, int | float) else self._clock.time()
-        if await self._vault.records.remove(PLATFORM, workspace, installed_until=until):
-            self._known.pop(workspace, None)
-            self._bots = {user: each for user, each in self._bots.items() if each != workspace}
-            await self._forget(workspace)
-        elif workspace in self._known:
+        if not await self._remove(workspace, until, UNINSTALLED) and workspace in self._index:
             self._start(self._verify(workspace))
 
     async def _verify(self, workspace: str) -> None:
-        """Remove an installation that seems newer than the event, if its token is dead."""
-        session = self.session(workspace)
+        """Remove an installation that seems newer than the event, if its token is dead.
+
+        The operator's command may have deleted it before the event arrived.
+        """
+        await retry_while_unavailable(self._index.refresh, self._clock.sleep)
+        known = self._index.get(workspace)
+        if known is None:
+            return
         try:
-            await session.api.read("auth.test")
-        except Gone as error:
-            now = self._clock.time()
-            await self._vault.records.remove(PLATFORM, workspace, installed_until=now)
-            self._known.pop(workspace, None)
-            await self._forget(workspace, error.code)
+            await self.session(workspace).api.read("auth.test")
         except PlatformError as error:
-            log.info("an older removal was ignored", workspace=workspace, error=str(error))
+            if error.code not in LOST:
+                log.info("an older removal was ignored", workspace=workspace, error=str(error))
+                return
+            remove = partial(self._remove, workspace, known.installed_at, error.code)
+            await retry_while_unavailable(remove, self._clock.sleep)
+
+    async def _remove(self, workspace: str, installed_until: float, reason: str) -> bool:
+        """Delete an installation, unless people made a newer one; whether there was one."""
+        removed = await self._vault.records.remove(
+            PLATFORM, workspace, installed_until=installed_until
+        )
+        if removed:
+            self._index.remove(workspace)
+            await self._forget(workspace, reason)
+        return removed
 
     # ── catching up ───────────────────────────────────────────────────────────────────────────
     def connection_lost(self) -> None:
@@ -312,17 +251,21 @@ class ManyWorkspaces:
 
     def _accepted(self) -> Sequence[str]:
         """The workspaces whose tokens Slack accepts."""
-        return [workspace for workspace, each in self._known.items() if not each.problem]
+        return [each for each in self._index.names if not self._problem(each)]
+
+    def _problem(self, workspace: str) -> str:
+        known = self._index.get(workspace)
+        return known.problem if known is not None else UNINSTALLED
 
     def _queue(self, workspace: str) -> None:
         """Catch up with a workspace, unless Slack refuses its token: then once it does not."""
-        if not self._known[workspace].problem:
+        if not self._problem(workspace):
             self._catch_ups.add(workspace)
 
     # ── health ────────────────────────────────────────────────────────────────────────────────
     def names(self) -> Sequence[str]:
         """See `Workspaces`."""
-        return tuple(self._known)
+        return self._index.names
 
     def limiters(self) -> Sequence[AccountRateLimiter]:
         """See `Workspaces`."""
@@ -335,15 +278,11 @@ class ManyWorkspaces:
 
     def details(self) -> Mapping[str, str]:
         """See `Workspaces`."""
-        refused = sum(
-            1
-            for workspace, known in self._known.items()
-            if known.problem or self._refusal(workspace)
-        )
+        refused = [each for each in self._index.names if self._problem(each) or self._refusal(each)]
         return {
-            "workspaces": str(len(self._known)),
+            "workspaces": str(len(self._index)),
             "workspaces_active": str(len(self._sessions)),
-            "workspaces_refused": str(refused),
+            "workspaces_refused": str(len(refused)),
         }
 
     def _refusal(self, workspace: str) -> str:
@@ -358,9 +297,3 @@ async def _close(session: Session) -> None:
     except Exception:
         # The boundary of one workspace's end: another one's must not fail with it.
         log.exception("a session did not end")
-
-
-def _compact(installation: Installation) -> Installation:
-    """The installation as the index keeps it, without what only commands show."""
-    known = installation.details
-    return replace(installation, details={name: known[name] for name in IDENTITY if name in known})

@@ -51,8 +51,12 @@ log = structlog.stdlib.get_logger(__name__)
 INSTALL_PATH, REDIRECT_PATH = "/slack/install", "/slack/oauth_redirect"
 AUTHORIZE = "https://slack.com/oauth/v2/authorize"
 STATE_SECONDS = OAuthStateUtils.default_expiration_seconds
-FLOW_SECONDS = 30.0
-"""For the two requests to Slack and the database; each request has ten."""
+FLOW_SECONDS = 45.0
+"""For three requests to Slack (the exchange, and two to give a token back) of ten seconds each, and
+the database."""
+
+MAX_REASON = 60
+"""Characters of an error code for the log: it is a part of the address, which anyone can write."""
 
 MAX_QUERY = 4_000
 PAGES_A_MINUTE = 60
@@ -116,6 +120,22 @@ class _Flow(AsyncOAuthFlow):
         return {**await super().append_set_cookie_headers(headers, set_cookie_value), **HEADERS}
 
 
+class _ExchangeClient(AsyncWebClient):
+    """The flow's client. slack_bolt asks auth.test with the new token, and loses the token if that
+    fails, which then cannot be given back: the store asks instead."""
+
+    async def auth_test(self, **_fields: object) -> dict[str, None]:  # type: ignore[override]
+        return {"bot_id": None, "url": None}
+
+
+def _exchange_client(client: AsyncWebClient) -> _ExchangeClient:
+    made = _ExchangeClient(
+        base_url=client.base_url, session=client.session, retry_handlers=[], logger=quiet_logger()
+    )
+    made.proxy = client.proxy
+    return made
+
+
 class InstallPages:
     """The two pages. They answer 503 except while `serving`."""
 
@@ -150,7 +170,7 @@ class InstallPages:
             state_store=states,
             state_expiration_seconds=STATE_SECONDS,
         )
-        self._flow = _Flow(client=client, logger=_refusals(), settings=settings)
+        self._flow = _Flow(client=_exchange_client(client), logger=_refusals(), settings=settings)
         try:
             yield
         finally:
@@ -198,7 +218,10 @@ class InstallPages:
 
     async def _show_failure(self, args: AsyncFailureArgs) -> BoltResponse:
         reason = args.error.reason if isinstance(args.error, InstallRefused) else args.reason
-        log.warning("an installation was refused", reason=reason)
+        # Anyone can open the address: only what was asked of Slack concerns the operator.
+        is_asked = args.error is not None or reason == "invalid_code"
+        level = logging.WARNING if is_asked else logging.INFO
+        log.log(level, "an installation was refused", reason=reason[:MAX_REASON])
         if isinstance(args.error, InstallRefused) and reason == "not_allowed":
             text, status = install_texts.not_allowed(args.error.workspace), 403
         else:

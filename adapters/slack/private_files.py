@@ -11,7 +11,7 @@ from functools import partial
 
 from adapters.slack.api import COMPLETIONS, OPENINGS, UPLOADS, WebApi
 from adapters.slack.files import MAX_BYTES
-from bot.domain.errors import Unsettled
+from bot.domain.errors import PlatformError, Unsettled
 from bot.domain.inbox import CommandReply
 from bot.inbox.private_files import deliver
 
@@ -29,7 +29,7 @@ async def deliver_directly(
 
 async def _send(api: WebApi, channel: str, user: str, comment: str, name: str, data: bytes) -> None:
     """Raises a PlatformError."""
-    place = channel if channel.startswith("D") else await _open(api, user)
+    place = await _find_place(api, channel, user)
     response = await api.write_form_paced(UPLOADS, filename=name, length=len(data))
     url, file = response.text("upload_url"), response.text("file_id")
     await api.upload(url, data)
@@ -39,6 +39,20 @@ async def _send(api: WebApi, channel: str, user: str, comment: str, name: str, d
         channel_id=place,
         initial_comment=comment,
     )
+
+
+async def _find_place(api: WebApi, channel: str, user: str) -> str:
+    """The channel of direct messages with a person.
+
+    A command may come from those of two people, where the bot is not: only Slack tells them apart.
+    Without its answer, those of the command are tried.
+    """
+    try:
+        return await _open(api, user)
+    except PlatformError:
+        if not channel.startswith("D"):
+            raise
+        return channel
 
 
 async def _open(api: WebApi, user: str) -> str:

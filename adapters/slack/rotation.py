@@ -17,10 +17,17 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 from adapters.slack.errors import DEAD_TOKEN, translate_error
 from adapters.slack.events import PLATFORM
 from adapters.slack.installations import StoredInstallation, renewed, to_bot
+from adapters.slack.shared_tasks import result_of
 from adapters.slack.vault import Vault
 from bot.common.encryption import WrongKey
 from bot.common.retry import Backoff, retry_while_unavailable
-from bot.domain.errors import Gone, PlatformError, StoreUnavailable, Unsettled
+from bot.domain.errors import (
+    Gone,
+    LostOwnership,
+    PlatformError,
+    StoreUnavailable,
+    Unsettled,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -38,7 +45,7 @@ ALWAYS = 10 * 365 * 24 * 60
 """Minutes: this module decides when to renew a token; slack_sdk would ask another clock."""
 
 RENEW_SECONDS = 30.0
-"""How long the lock and Slack may take together."""
+"""How long the lock may take, and then Slack."""
 
 RETRIES = Backoff(first=5.0, longest=300.0)
 
@@ -70,6 +77,7 @@ class StoredToken:
         self._exclusively, self._clock = exclusively, vault.clock
         self._known: StoredInstallation | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._exchanging: asyncio.Task[None] | None = None
         self._failures, self._retry_at = 0, float("-inf")
         self._failure: PlatformError | None = None
         self._reports: set[asyncio.Task[None]] = set()
@@ -96,12 +104,14 @@ class StoredToken:
     @property
     def busy(self) -> bool:
         """Whether something is being written."""
-        return bool(self._reports) or (self._renewing is not None and not self._renewing.done())
+        return any(not task.done() for task in self._tasks())
+
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        return {task for task in (self._renewing, self._exchanging, *self._reports) if task}
 
     async def aclose(self) -> None:
         """Wait for a renewal, because the new tokens must be stored."""
-        tasks = {*self._reports, *([self._renewing] if self._renewing is not None else [])}
-        if tasks:
+        if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=RENEW_SECONDS)
         for task in tasks:
             task.cancel()
@@ -144,7 +154,7 @@ class StoredToken:
         """The installation with a new token. Raises the PlatformError of the last attempt."""
         if self._failure is not None and self._clock.monotonic() < self._retry_at:
             raise self._failure
-        await asyncio.shield(self._start_renewing())
+        await result_of(self._start_renewing())
         if self._failure is not None:
             raise self._failure
         return self._known or await self._load()
@@ -173,21 +183,38 @@ class StoredToken:
             self._failures, self._failure, self._retry_at = 0, None, float("-inf")
 
     async def _renew_exclusively(self) -> None:
+        if self._exchanging is not None:  # by an attempt that lost its lock
+            await asyncio.wait({self._exchanging})
         try:
             async with asyncio.timeout(RENEW_SECONDS) as limit:
                 async with self._exclusively(f"slack-token/{self._workspace}"):
                     before = await self._load()  # another process may have renewed it
                     if self._seconds_left(before) > EARLY_SECONDS:
                         return
-                    after = await self._ask_slack(before)
-                    limit.reschedule(None)  # Slack has revoked the stored refresh token
-                    await retry_while_unavailable(
-                        lambda: self._vault.renew(after), self._clock.sleep
-                    )
+                    limit.reschedule(None)
+                    await result_of(self._start_exchange(before))
                 await self._load()
-        except TimeoutError as error:
+        except (LostOwnership, TimeoutError) as error:
             raise Unsettled("the token was not renewed in time") from error
         log.info("a Slack token was renewed", workspace=self._workspace)
+
+    def _start_exchange(self, before: StoredInstallation) -> asyncio.Task[None]:
+        """Start a task that outlives the lock: Slack revokes a refresh token when it answers."""
+        self._exchanging = asyncio.create_task(self._exchange(before), name="slack token: exchange")
+        self._exchanging.add_done_callback(_retrieve)
+        return self._exchanging
+
+    async def _exchange(self, before: StoredInstallation) -> None:
+        """Get new tokens from Slack and store them, however long the database fails."""
+        try:
+            async with asyncio.timeout(RENEW_SECONDS):
+                after = await self._ask_slack(before)
+        except Gone as error:
+            if (await self._load()).revision != before.revision:
+                raise Unsettled("another token has replaced this one", code=error.code) from error
+            self._record(error.code, before.revision)
+            raise
+        await retry_while_unavailable(lambda: self._vault.renew(after), self._clock.sleep)
 
     async def _ask_slack(self, before: StoredInstallation) -> StoredInstallation:
         try:
@@ -195,7 +222,7 @@ class StoredToken:
                 bot=to_bot(before), minutes_before_expiration=ALWAYS
             )
         except SlackTokenRotationError as error:
-            raise self._translate(error.api_error, before) from error
+            raise _translate(error.api_error) from error
         except Exception as error:
             # slack_sdk validates nothing: KeyError, ValueError, aiohttp's errors …
             raise translate_error(error) from error
@@ -203,9 +230,15 @@ class StoredToken:
             raise Unsettled("Slack's answer has no bot token")
         return renewed(before, bot)
 
-    def _translate(self, error: SlackApiError, stored: StoredInstallation) -> PlatformError:
-        failure = translate_error(error)
-        if failure.code in LOST:
-            self._record(failure.code, stored.revision)
-            return Gone(code=failure.code)
-        return Unsettled(f"Slack does not renew the token: {failure}", code=failure.code)
+
+def _translate(error: SlackApiError) -> PlatformError:
+    failure = translate_error(error)
+    if failure.code in LOST:
+        return Gone(code=failure.code)
+    return Unsettled(f"Slack does not renew the token: {failure}", code=failure.code)
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """The caller gets the error; if it lost the lock, the next attempt fails in the same way."""
+    if not task.cancelled():
+        task.exception()

@@ -19,13 +19,13 @@ from slack_bolt.response import BoltResponse
 from adapters.slack.envelopes import field_types
 from adapters.slack.interaction_listeners import InteractionListeners
 from adapters.slack.listeners import Listeners
-from adapters.slack.payloads import Payload, mapping, text
+from adapters.slack.payloads import Payload, text
+from adapters.slack.routing import REMOVALS, kind_of_event
 from bot.domain.errors import ThreadlineError, Unsettled
 
 log = structlog.stdlib.get_logger(__name__)
 
 ANY = re.compile(".*")
-REMOVALS = frozenset({"app_uninstalled", "tokens_revoked"})
 EARLY_ATTEMPTS = frozenset({"", "0", "1"})
 """The first delivery and the one right after it."""
 
@@ -93,7 +93,7 @@ class Router:
         """An event from where the app is not installed. Raises Unsettled for an early attempt:
         events may arrive before the installation is stored.
         """
-        kind = text(mapping(body, "event"), "type")
+        kind = kind_of_event(body)
         log.info("an event of no installation", kind=kind, event_id=text(body, "event_id"))
         if kind not in REMOVALS and _attempt(request) in EARLY_ATTEMPTS:
             raise Unsettled("the app is not installed there")

@@ -14,10 +14,21 @@ from adapters.slack import content, events, payloads
 from adapters.slack import text as slack_text
 from adapters.slack.payloads import Payload, ident, items, mapping
 
+REMOVALS = frozenset({"app_uninstalled", "tokens_revoked"})
+
 
 def workspaces_in(body: Payload) -> Sequence[str]:
-    """The workspaces and organizations whose installation may be meant, the most likely first."""
-    return tuple(dict.fromkeys(filter(None, _workspaces_in(body))))
+    """The workspaces and organizations whose installation may be meant, the most likely first.
+
+    A removal means one alone: a workspace's own installation may end beside its organization's.
+    """
+    named = tuple(dict.fromkeys(filter(None, _workspaces_in(body))))
+    return named[:1] if kind_of_event(body) in REMOVALS else named
+
+
+def kind_of_event(body: Payload) -> str:
+    """The type of an event; "" for other deliveries."""
+    return payloads.text(mapping(body, "event"), "type")
 
 
 def _workspaces_in(body: Payload) -> Iterator[str]:
@@ -66,10 +77,10 @@ def mentioned_in(body: Payload) -> Sequence[str]:
 
 
 def thread_in(body: Payload) -> tuple[str, str]:
-    """The channel and the thread of a message event; "" where it has none."""
-    message = _message(body)
-    channel = ident(mapping(body, "event"), "channel")
-    return channel, events.thread_of(message) if message else ""
+    """The channel and the thread of an event; "" where it has none."""
+    event, message = mapping(body, "event"), _message(body)
+    thread = events.thread_of(message) if message else payloads.ts(event, "thread_ts")
+    return ident(event, "channel"), thread
 
 
 def _message(body: Payload) -> Payload:

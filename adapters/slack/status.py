@@ -97,8 +97,8 @@ class StatusRegistry:
     ) -> None:
         """Clear in the background what earlier processes left; `conversations` newest first.
 
-        One with an unfinished turn `is_busy`: its own attempt clears its status, in whichever
-        process it runs.
+        One with an unfinished turn `is_busy`: that turn's attempt clears the status, whichever process
+        runs it.
         """
         oldest = self._clock.time() - SWEPT_AGE
         recent = [one for one in conversations if one.updated_at >= oldest]

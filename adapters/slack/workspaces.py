@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import islice
 from typing import Protocol
+
+import structlog
 
 from adapters.slack import handshake
 from adapters.slack.api import WebApi, new_session, web_client
@@ -19,6 +22,11 @@ from adapters.slack.workspace import Workspace
 from bot.domain.errors import Unsettled
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.limiter import AccountRateLimiter
+
+log = structlog.stdlib.get_logger(__name__)
+
+MAX_ASKED = 50
+"""Workspaces that are asked about one name, because a rule does not say which it is about."""
 
 REMOVED = "the app was removed from the workspace, or its token was revoked"
 
@@ -130,7 +138,14 @@ class OneWorkspace:
 
     async def _handle_removal(self, _body: Payload) -> None:
         self._problem = REMOVED
+        log.error(REMOVED)
         await self._make.inbox.gone(self._open.workspace.key(""))
+
+
+def choose(names: Iterable[str], wanted: Collection[str]) -> Sequence[str]:
+    """The `names` that are wanted, MAX_ASKED at most; "" among `wanted` is any."""
+    found = (name for name in names if "" in wanted or name in wanted)
+    return tuple(islice(found, MAX_ASKED))
 
 
 @asynccontextmanager

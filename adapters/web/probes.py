@@ -1,4 +1,4 @@
-"""For programs that watch the bot: /healthz, /readyz and /metrics.
+"""For programs that watch the bot: /healthz, /livez, /readyz and /metrics.
 
 None of them says anything about a person or a conversation.
 """
@@ -51,6 +51,17 @@ class Healthz(_Probe):
             "parts": {name: {"ok": part.ok, **part.details} for name, part in parts.items()},
         }
         return JSONResponse(body, status_code=200 if ok else 503)
+
+
+class Livez(_Probe):
+    """200 if the process needs no restart, else 503; a loop that hangs does not answer at all."""
+
+    def __init__(self, is_alive: Callable[[], Awaitable[bool]]) -> None:
+        self._is_alive = is_alive
+
+    async def _answer(self, headers: Headers) -> Response:
+        alive = await self._is_alive()
+        return JSONResponse({"alive": alive}, status_code=200 if alive else 503)
 
 
 class Readyz(_Probe):

@@ -1,4 +1,4 @@
-"""The bot's HTTP port: /healthz, /readyz, routes of the adapters, and the site."""
+"""The bot's HTTP port: /healthz, /livez, /readyz, routes of the adapters, and the site."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from adapters.web.auth import OriginCheck
 from adapters.web.connections import Connection, ConnectionGate, ConnectionLimits
 from adapters.web.limits import SharedBodyBudget, UnambiguousLength
-from adapters.web.probes import Healthz, Readyz
+from adapters.web.probes import Healthz, Livez, Readyz
 from bot.domain.errors import CannotStart
 from bot.domain.health import Health
 from bot.domain.operation import ReadyReport
@@ -30,10 +30,10 @@ _ADVICE = {
 
 class HttpServer:
     """Serves until cancelled. `health` gives each component's health, `readiness` whether the
-    process delivers; `apps` are ASGI apps by exact path.
+    process delivers, `alive` whether it needs no restart; `apps` are ASGI apps by exact path.
 
     `site` serves every other path; `listening` is called with the address once the port
-    answers. `hosts` are names to accept for /healthz and /readyz, in addition to this machine's and
+    answers. `hosts` are names to accept for the probes, in addition to this machine's and
     any address. `setting` begins the names of the settings with this host and port.
     """
 
@@ -44,6 +44,7 @@ class HttpServer:
         port: int,
         health: Callable[[], Mapping[str, Health]],
         readiness: Callable[[], Awaitable[ReadyReport]] | None = None,
+        alive: Callable[[], Awaitable[bool]] | None = None,
         apps: Mapping[str, ASGIApp],
         site: ASGIApp | None = None,
         listening: Callable[[str], None] | None = None,
@@ -58,6 +59,8 @@ class HttpServer:
         probes: dict[str, ASGIApp] = {"/healthz": Healthz(health)}
         if readiness is not None:
             probes["/readyz"] = Readyz(readiness)
+        if alive is not None:
+            probes["/livez"] = Livez(alive)
         routes: Sequence[BaseRoute] = [
             *(
                 Route(path, OriginCheck(probe, hosts=hosts, any_address=True))

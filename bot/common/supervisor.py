@@ -76,16 +76,16 @@ class Supervisor:
         )
 
     def health(self) -> Mapping[str, Health]:
-        """The health of each component, by name."""
+        """The health of each component that describes itself or is down, by name."""
         return {
             name: self._health(name, component.health)
             for name, component in self._components.items()
-            if component.health is not None
+            if component.health is not None or name in self._down
         }
 
-    def _health(self, name: str, health: Callable[[], Health]) -> Health:
+    def _health(self, name: str, health: Callable[[], Health] | None) -> Health:
         reason = self._last_failure.get(name, "")
-        if name in self._down:
+        if health is None or name in self._down:
             return Health(ok=False, details={"down": reason})
         now = health()
         return now if now.ok or not reason else Health(False, {**now.details, "was_down": reason})
@@ -153,6 +153,8 @@ class Supervisor:
             return
         if component.required:
             raise error
+        if not component.is_platform:
+            return
         self._refusals[component.name] = error
         platforms = [name for name, each in self._components.items() if each.is_platform]
         if all(name in self._refusals for name in platforms):

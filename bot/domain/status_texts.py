@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-NOT_RUNNING = "No bot runs on this database. This is what the next start finds:"
+NOT_RUNNING = (
+    "No bot runs here: nothing answers on its control socket. This is what the database says:"
+)
 OTHER_USER = "The bot runs as another user: run this command as that user."
 NO_ANSWER = "The bot does not answer: its log says what it does."
 UNREADABLE = "The bot answers in a form that this version does not know: update this command."

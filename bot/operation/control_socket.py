@@ -31,6 +31,9 @@ LINE_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 """How long an answer may take."""
 
+RETRY_SECONDS = 5.0
+"""Between two looks whether the path is free."""
+
 MOST_CLIENTS = 16
 MOST_BYTES = 256  # of a request
 _PROC_FDS = Path("/proc/self/fd")
@@ -62,23 +65,32 @@ class ControlSocket:
 
     async def run(self) -> None:
         """Serve until cancelled. Without a socket the bot works, and `threadline status` does not:
-        the log says why.
+        the log says why, once. The path may become free, when the process that has it ends.
         """
-        try:
-            listening = self._bind()
-        except OSError as error:
-            log.warning(
-                "no control socket", path=str(self._path), error=os.strerror(error.errno or 0)
-            )
-            await asyncio.Event().wait()
-            return
+        listening = await self._listen()
         try:
             server = await asyncio.start_unix_server(self._serve, sock=listening, limit=MOST_BYTES)
             async with server:
-                await server.serve_forever()
+                try:
+                    await asyncio.Event().wait()
+                finally:  # while it is open: a closed one may be replaced by another process's
+                    with contextlib.suppress(OSError):
+                        self._path.unlink()
         finally:
             listening.close()
-            self._path.unlink(missing_ok=True)
+
+    async def _listen(self) -> socket.socket:
+        """The listening socket, once the path is free and its folder writable."""
+        has_logged = False
+        while True:
+            try:
+                return self._bind()
+            except OSError as error:
+                if not has_logged:
+                    reason = os.strerror(error.errno or 0)
+                    log.warning("no control socket", path=str(self._path), error=reason)
+                has_logged = True
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _bind(self) -> socket.socket:
         """The listening socket. One that a dead process left is replaced, one that answers is not:

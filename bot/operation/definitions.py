@@ -84,7 +84,8 @@ TURNS = _gauge(
 )
 OLDEST_QUESTION = _gauge(
     "threadline_oldest_waiting_question_seconds",
-    "Age of the oldest question of which people see nothing of a reply yet; 0 if there is none. "
+    "Age of the oldest question of which people see nothing of a reply yet; 0 if there is none, or "
+    "only such as wait for the end of a reply that people see grow. "
     "All processes on one database report the same.",
     "platform",
 )

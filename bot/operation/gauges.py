@@ -60,11 +60,8 @@ def _platforms(readings: Readings) -> Iterator[Sample]:
     for platform, reports in readings.rate_reports.items():
         yield d.REQUESTS_WAITING, (platform,), sum(report.waiting for report in reports)
         yield from _budgets(platform, reports)
-        refusals = Counter[str]()
-        for report in reports:
-            refusals.update(report.throttled)
-        for scope, count in refusals.items():
-            yield d.RATE_LIMITED, (platform, scope), count
+    for (platform, scope), count in readings.count_refusals().items():
+        yield d.RATE_LIMITED, (platform, scope), count
 
 
 def _budgets(platform: str, reports: tuple[RateReport, ...]) -> Iterator[Sample]:

@@ -67,6 +67,7 @@ class Monitoring:
                 models=lambda: resources.models.configured,
                 breakers=lambda: resources.models.breakers,
                 cluster=cluster,
+                has_remote_database=self._settings.uses_postgres,
             ),
             self._clock,
         )
@@ -88,6 +89,10 @@ class Monitoring:
         """Each part's health, for /healthz."""
         return self._readings.sources.health()
 
+    async def is_alive(self) -> bool:
+        """Whether the process needs no restart, for /livez."""
+        return await self._readings.is_alive()
+
     def components(self) -> Iterator[Component]:
         """What measures and reports while the bot runs, as supervised components."""
         socket = ControlSocket(self._settings.socket_path, {"status": self._status.report})
@@ -99,7 +104,7 @@ class Monitoring:
                 self._manager.run,
                 self._clock,
                 is_starting=lambda: bool(self._readings.sources.starting()),
-                is_alive=self._readings.database_answers,
+                is_alive=self._readings.is_alive,
                 status=self._readings.summary,
             )
             yield _background("service manager", run)

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 
@@ -27,6 +28,10 @@ FRESH_SECONDS = 1.0
 database."""
 
 
+Scope: TypeAlias = tuple[str, str]
+"""A platform, and a class of its rate limits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The running parts. `load` asks the database, and raises StoreUnavailable.
@@ -44,6 +49,7 @@ class Sources:
     models: Callable[[], Collection[str]]
     breakers: Callable[[], Iterable[tuple[str, BreakerState]]]
     cluster: Callable[[], ClusterLoad] = ClusterLoad
+    has_remote_database: bool = False
 
 
 class Readings:
@@ -56,6 +62,7 @@ class Readings:
         self._loading: asyncio.Task[StoreLoad | None] | None = None
         self._loaded_at = 0.0
         self._hangs = False
+        self._refusals, self._refusals_seen = Counter[Scope](), Counter[Scope]()
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -77,6 +84,18 @@ class Readings:
             for name, adapter in self.sources.adapters.items()
             if isinstance(adapter, HasRateLimiters)
         }
+
+    def count_refusals(self) -> Mapping[Scope, int]:
+        """The 429s since the start, by platform and scope. They never become fewer, although the
+        count of a rate limiter ends with it, such as that of a workspace that removed the app.
+        """
+        seen = Counter[Scope]()
+        for platform, reports in self.rate_reports.items():
+            for report in reports:
+                seen.update({(platform, name): n for name, n in report.throttled.items()})
+        self._refusals += seen - self._refusals_seen
+        self._refusals_seen = seen
+        return {scope: self._refusals[scope] for scope in {**self._refusals, **seen}}
 
     async def load(self) -> StoreLoad | None:
         """What the database says, at most a second old; None if it fails, or takes too long."""
@@ -100,8 +119,12 @@ class Readings:
             log.warning("the database does not answer", seconds=LOAD_SECONDS)
             return None
 
-    async def database_answers(self) -> bool:
-        """Whether a reading ends in time, if only with an error."""
+    async def is_alive(self) -> bool:
+        """Whether a restart would not help: the database's thread answers, if only with an error.
+        A server that is silent would be silent after a restart, too.
+        """
+        if self.sources.has_remote_database:
+            return True
         await self.load()
         return not self._hangs
 

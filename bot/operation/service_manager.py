@@ -3,9 +3,9 @@
 The protocol is one datagram of lines to the socket that NOTIFY_SOCKET names:
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
-Invariant: the watchdog is fed only by the event loop, and only while the database's thread answers,
-if only with an error. So systemd restarts a bot whose loop or thread hangs, and none that waits for
-a full disk or a platform, which a restart would not help.
+Invariant: the watchdog is fed only by the event loop, and only while the thread of an SQLite file
+answers, if only with an error. So systemd restarts a bot whose loop or thread hangs, and none that
+waits for a full disk, a server or a platform, which a restart would not help.
 """
 
 from __future__ import annotations

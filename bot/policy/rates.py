@@ -103,7 +103,7 @@ class QuestionRates:
         if self._stored is None or now - self._asked_at < ASK_SECONDS:
             return
         self._asked_at = now
-        with suppress(StoreUnavailable):  # then only questions of this process count
+        with suppress(StoreUnavailable):  # until then, only this process's questions count
             for question in await self._stored():
                 for account in _accounts(question.key, question.author):
                     if question.at not in self._times.get(account, ()):

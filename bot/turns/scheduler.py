@@ -67,7 +67,7 @@ class Interrupt:
     async def run(self, attempt: Awaitable[None]) -> None:
         """Run the whole attempt, until it ends or is lost.
 
-        It is a separate task, so that losing it does not end the conversation's.
+        It runs in a separate task, so that losing it does not end the conversation's.
         """
         self._attempt = asyncio.ensure_future(attempt)
         try:

@@ -116,6 +116,7 @@ def build_http_server(
         port=settings.web_port,
         health=monitoring.health,
         readiness=monitoring.readiness.report,
+        alive=monitoring.is_alive,
         apps=apps,
         site=web.site if settings.serves_site else refuse_all,
         listening=listening,
@@ -165,14 +166,13 @@ def build_metrics_component(settings: Settings, monitoring: Monitoring, clock: C
         port=settings.metrics_port or 0,
         health=monitoring.health,
         readiness=monitoring.readiness.report,
+        alive=monitoring.is_alive,
         apps=_metrics_apps(settings, monitoring, clock),
         listening=report,
         hosts=(settings.metrics_host,),
         setting="METRICS",
     )
-    return Component(
-        "metrics", run=server.run, has_served=started.is_set, is_platform=False, required=True
-    )
+    return Component("metrics", run=server.run, has_served=started.is_set, is_platform=False)
 
 
 def _metrics_apps(

@@ -86,7 +86,7 @@ def _raw(url: str, count: int) -> list[float]:
 async def _times(store: SqlStore, count: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in TRANSITIONS}
 
-    async def timed(name: str, call: Awaitable[T]) -> T:
+    async def measure(name: str, call: Awaitable[T]) -> T:
         began = time.perf_counter()
         result = await call
         times[name].append(time.perf_counter() - began)
@@ -94,17 +94,17 @@ async def _times(store: SqlStore, count: int) -> dict[str, list[float]]:
 
     for number in range(count):
         where = key(f"t{number}")
-        accepted = await timed("accept", store.accept(said(number, where=where)))
-        claim = await timed("claim", store.claim(accepted.conversation or 0))
+        accepted = await measure("accept", store.accept(said(number, where=where)))
+        claim = await measure("claim", store.claim(accepted.conversation or 0))
         assert claim is not None
-        await timed("record_intent", store.record_intent(claim.fence, 0))
+        await measure("record_intent", store.record_intent(claim.fence, 0))
         page = f"r{number}"
-        await timed(
+        await measure(
             "record_shown", store.record_shown(claim.fence, 0, channel="c1", message_id=page)
         )
-        await timed("conclude", store.conclude(claim.fence, ANSWER))
-        await timed("finish", store.finish(claim.fence))
-        await timed("find", store.find(where))
+        await measure("conclude", store.conclude(claim.fence, ANSWER))
+        await measure("finish", store.finish(claim.fence))
+        await measure("find", store.find(where))
     return times
 
 

@@ -72,7 +72,7 @@ async def test_alerts_fire_for_a_failing_model_and_for_a_dead_bot(
                 return (await prometheus.firing()).get(alert)
 
             labels = await sim.until(lambda: fires("ModelFailing"))
-            assert (labels["provider"], labels["severity"]) == ("openai", "page")
+            assert (labels["provider"], labels["severity"]) == ("openai", "ticket")
 
             await bot.kill()
             labels = await sim.until(lambda: fires("ThreadlineDown"))

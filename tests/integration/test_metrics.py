@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.common.clock import SystemClock
+from bot.common.supervisor import Supervisor
 from bot.config.settings import load
 from bot.domain.errors import CannotStart
+from bot.domain.operation import StoreLoad
 from bot.operation.definitions import LIBRARY_METRICS, METRICS
 from bot.wiring.web import build_metrics_component
 from tests.sims.model.client import ModelSim
@@ -203,9 +207,29 @@ async def test_readyz_says_no_as_soon_as_the_bot_drains(site: Site) -> None:
     assert (await scrape(site))["threadline_draining"][()] == 1
 
 
+async def test_livez_says_no_only_for_what_a_restart_repairs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while the bot drains or waits; under the address of a pod, too."""
+    site.monitoring.begin_draining()
+    status, _, body = await get(site, "/livez", Host="10.1.2.3:8080")
+    assert (status, json.loads(body)) == (200, {"alive": True})
+
+    async def hang() -> StoreLoad:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr("bot.operation.readings.LOAD_SECONDS", 0.0)
+    monkeypatch.setattr("bot.operation.readings.FRESH_SECONDS", 0.0)
+    readings = site.monitoring._readings
+    readings.sources = replace(readings.sources, load=hang)
+    status, _, body = await get(site, "/livez")
+    assert (status, json.loads(body)) == (503, {"alive": False})
+
+
 async def test_probes_answer_only_get_and_head(site: Site) -> None:
     async with aiohttp.ClientSession() as session:
-        for path in ("/readyz", "/healthz"):
+        for path in ("/readyz", "/healthz", "/livez"):
             async with session.post(site.url + path) as response:
                 assert response.status == 405
             async with session.head(site.url + path) as response:
@@ -228,15 +252,28 @@ async def test_an_own_port_serves_metrics_and_probes_only(tmp_path: Path) -> Non
         await until(has_served)
         assert "threadline_info{" in (await get(site, "/metrics"))[2]
         assert (await get(site, "/metrics", Host="evil.example"))[0] == 403
-        for path, status in (("/healthz", 200), ("/readyz", 200), ("/conversation", 404)):
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/livez", 200)):
             assert (await get(site, path))[0] == status
+        assert (await get(site, "/conversation"))[0] == 404
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_taken_port_for_metrics_is_named_with_its_setting(tmp_path: Path) -> None:
+async def test_a_taken_port_for_metrics_is_named_and_costs_only_the_metrics(tmp_path: Path) -> None:
+    """As when a process is started beside the one that it replaces."""
     async with serving(tmp_path, METRICS_TOKEN=TOKEN) as site:
         environ = {"METRICS_PORT": str(site.port)}
         component = build_metrics_component(load(environ, None), site.monitoring, SystemClock())
         with pytest.raises(CannotStart, match="set METRICS_PORT to a free one"):
             await component.run()
+        supervisor = Supervisor(SystemClock())
+        supervisor.add(component)
+        supervising = asyncio.create_task(supervisor.run())
+
+        async def is_named() -> bool:
+            return "METRICS_PORT" in str(supervisor.health().get("metrics"))
+
+        await until(is_named)
+        assert not supervising.done()
+        supervising.cancel()
+        await asyncio.gather(supervising, return_exceptions=True)

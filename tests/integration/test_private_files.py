@@ -230,3 +230,21 @@ async def test_slack_answers_with_one_sentence_if_the_upload_fails(
 
         await slack_sim.until(accepts_again, 30)
         assert len(await files_in(slack_sim, direct)) > sent
+
+
+async def test_a_command_among_two_people_sends_the_file_to_its_author_alone(
+    slack_sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """The bot is only in direct messages with itself, so an upload to theirs would fail."""
+    direct = await slack_sim.open_direct(s.ALICE)
+    async with slack_kit.running(slack_sim, inbox):
+        inbox.answer = Export().reply
+        body = {"command": "/export", "text": "me", "user_id": s.ALICE, "channel_id": "D0ALICEBOB"}
+        body |= {"team_id": s.TEAM, "user_name": "alice", "response_url": slack_sim.api_url}
+        (attempt,) = await slack_sim.inject("slash_commands", [body])
+        assert attempt["acked"]
+
+        async def has_file() -> bool:
+            return await files_in(slack_sim, direct) == [DATA]
+
+        await slack_sim.until(has_file)

@@ -12,7 +12,7 @@ from adapters.slack.adapter import SlackAdapter
 from adapters.slack.directory import SlackDirectory
 from bot.config.policy_references import parse_person, parse_place
 from bot.domain.conversations import Author
-from bot.domain.errors import Gone, PlatformError, Unsettled
+from bot.domain.errors import Down, Gone, PlatformError
 from bot.domain.policy import PersonFacts, Standing
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
@@ -212,7 +212,7 @@ async def test_references_that_name_no_one(sim: SlackSim, inbox: FakeInbox) -> N
     refs = [*map(parse_place, places + wrong_places), *map(parse_person, people + wrong_people)]
     idle = socket_adapter(sim).directory
     assert list(await idle.unknown(refs)) == wrong_places + wrong_people
-    with pytest.raises(Unsettled):
+    with pytest.raises(Down):
         await idle.place(HERE)
     async with running(sim, inbox) as slack:
         assert list(await slack.directory.unknown(refs)) == wrong_places + wrong_people

@@ -242,7 +242,7 @@ async def test_a_late_event_does_not_remove_an_app_that_was_installed_again(rig:
     assert rig.inbox.gone_keys[0] == ConversationKey("slack", ids.TEAM, "", "")
     with pytest.raises(Down):
         rig.adapter.surface(claim(ids.GENERAL, "1.000001"))
-    await until(lambda: ids.TEAM in rig.many._absent)
+    await until(lambda: rig.many._index.is_absent(ids.TEAM))
     with pytest.raises(Gone, match="app_uninstalled"):
         rig.adapter.surface(claim(ids.GENERAL, "1.000001"))
     await rig.install()
@@ -387,7 +387,7 @@ async def test_what_another_process_installed_or_removed_is_noticed(
     assert found is not None
     await store.remove("slack", ids.TEAM, installed_until=found.installation.installed_at)
     session = rig.many.session(ids.TEAM)
-    await rig.many._refresh_now()
+    await rig.many._index.refresh()
     await until(lambda: rig.inbox.gone_keys)
     with pytest.raises(Gone, match="app_uninstalled"):
         await session.api.read("auth.test")

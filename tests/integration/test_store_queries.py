@@ -147,6 +147,28 @@ async def test_the_load_tells_states_and_the_oldest_question_that_has_no_sign_of
         assert await slack_and_discord() == [("discord", {"waiting": 1}, 110.0)]
 
 
+async def test_a_question_behind_a_reply_that_people_see_has_not_been_left_alone(
+    place: Place,
+) -> None:
+    """Someone who writes on during a long answer is no reason to wake anyone."""
+    async with opened(place, clock=ManualClock(100.0)) as store:
+
+        async def oldest() -> float | None:
+            (sim,) = (await store.load()).turns
+            return sim.oldest_at
+
+        await store.accept(said(1))
+        fence = (await claim_next(store, 1)).fence
+        await store.accept(said(2, address=Address.FOLLOW_UP))
+        assert await oldest() == 100.0
+        await store.record_intent(fence, 0)
+        await store.record_shown(fence, 0, channel="c1", message_id="r1")
+        assert await oldest() is None
+        await store.conclude(fence, ANSWER)
+        await store.finish(fence)
+        assert await oldest() == 100.0
+
+
 async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
     store: SqlStore,
 ) -> None:

@@ -66,6 +66,15 @@ def test_the_unit_is_hardened() -> None:
     assert {name: options.get(name) for name in wanted} == wanted
 
 
+def test_the_control_socket_is_where_the_bot_may_write() -> None:
+    """Also with PostgreSQL, whose default is the working folder: it is read-only in both."""
+    unit = (ROOT / "deploy" / "systemd" / "threadline.service").read_text()
+    for text, folder in ((DOCKERFILE, "/tmp"), (unit, "/run/threadline")):
+        (socket,) = re.findall(r"CONTROL_SOCKET=(\S+)", text)
+        assert str(Path(socket).parent) == folder
+    assert "\nRuntimeDirectory=threadline\n" in unit
+
+
 def test_settings_history_and_databases_are_not_committed() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {".env", ".threadline_history", "*.db"} <= set(ignored)

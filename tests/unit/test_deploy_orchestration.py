@@ -11,15 +11,18 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from bot.config.consistency import require_consistent
 from bot.config.presets import KEY_VARIABLES
-from bot.config.settings import Settings
+from bot.config.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
 COMPOSE: Any = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 NAMES = {name.upper() for name in Settings.model_fields} | KEY_VARIABLES
 DRAIN_SECONDS = Settings.model_fields["drain_seconds"].default
-PROBES = {"/healthz", "/readyz"}
+PROBES = {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
+"""An outage of a platform ends no process, and neither does it keep one from starting."""
+
 HARDENED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -45,9 +48,15 @@ def container() -> Any:
     return found
 
 
+def env_lines(file: str) -> Iterator[tuple[str, str]]:
+    for line in (ROOT / "deploy" / file).read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            yield name, value
+
+
 def env_names(file: str) -> set[str]:
-    lines = (ROOT / "deploy" / file).read_text().splitlines()
-    return {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    return {name for name, _ in env_lines(file)}
 
 
 # ── Kubernetes ────────────────────────────────────────────────────────────────────────────────
@@ -91,9 +100,8 @@ def test_ports_and_probes_match() -> None:
     [served] = one("Service")["spec"]["ports"]
     assert served["targetPort"] == port["name"]
     assert one("NetworkPolicy")["spec"]["ingress"][0]["ports"][0]["port"] == port["containerPort"]
-    probes = [container()[name] for name in ("startupProbe", "readinessProbe")]
-    assert {probe["httpGet"]["path"] for probe in probes} == PROBES
-    assert {probe["httpGet"]["port"] for probe in probes} == {port["name"]}
+    probes = {kind: container()[f"{kind}Probe"]["httpGet"] for kind in PROBES}
+    assert probes == {k: {"path": path, "port": port["name"]} for k, path in PROBES.items()}
 
 
 def test_an_upgrade_keeps_a_replica_ready_and_lets_answers_end() -> None:
@@ -120,6 +128,24 @@ def test_every_variable_is_a_setting() -> None:
     used = set(secret["stringData"]) | {each["name"] for each in container()["env"]}
     used |= env_names("bot.env.example")
     assert used - NAMES == set()
+
+
+@pytest.mark.parametrize("platform", ["DISCORD", "SLACK"])
+def test_the_settings_are_consistent(platform: str) -> None:
+    """As they are once filled in, for each platform alone; the port is open to other containers."""
+    compose = dict(env_lines("bot.env.example"))
+    kubernetes = one("Secret")["stringData"] | {e["name"]: e["value"] for e in container()["env"]}
+    for environ in (compose, kubernetes):
+        values = {name: value or "xoxb-1" for name, value in environ.items()}
+        values |= {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}
+        known = {k: v for k, v in values.items() if platform in k or not k.endswith(CHAT_TOKENS)}
+        settings = load(known, None)
+        require_consistent(settings)
+        assert settings.http_host == "0.0.0.0"
+        assert settings.serves_metrics and settings.web_tokens and settings.uses_postgres
+
+
+CHAT_TOKENS = ("DISCORD_TOKEN", "BOT_TOKEN", "APP_TOKEN")
 
 
 # ── Compose ───────────────────────────────────────────────────────────────────────────────────

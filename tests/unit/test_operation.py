@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -152,12 +152,24 @@ async def test_a_database_that_fails_answers_and_one_that_hangs_does_not(
     bot = Bot("slack")
     bot.failure = StoreUnavailable("the disk is full")
     assert await bot.readings.load() is None
-    assert await bot.readings.database_answers()
+    assert await bot.readings.is_alive()
     monkeypatch.setattr("bot.operation.readings.LOAD_SECONDS", 0.0)
     assert LOAD_SECONDS == 2.0
     bot.hangs = True
     bot.clock.jump(FRESH_SECONDS)
-    assert not await bot.readings.database_answers()
+    assert not await bot.readings.is_alive()
+
+
+async def test_a_database_server_that_is_silent_ends_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A restart would find it silent, too, and cost all running replies."""
+    bot = Bot("slack")
+    bot.readings.sources = replace(bot.readings.sources, has_remote_database=True)
+    monkeypatch.setattr("bot.operation.readings.LOAD_SECONDS", 0.0)
+    bot.hangs = True
+    assert await bot.readings.load() is None
+    assert await bot.readings.is_alive()
 
 
 async def test_samples_tell_ages_states_and_budgets_by_class() -> None:
@@ -192,6 +204,25 @@ async def test_samples_tell_ages_states_and_budgets_by_class() -> None:
     assert (found["part_up", "slack"], found["part_up", "discord"]) == (1, 0)
     assert found["last_event_timestamp_seconds", "slack"] == now
     assert found["database_bytes",] == 4_096
+
+
+async def test_refusals_never_become_fewer() -> None:
+    """A workspace whose session ended takes its limiter's count along: to Prometheus a smaller
+    counter is one that began again, and all that is left would be new."""
+    bot = Bot("slack")
+
+    async def refused() -> float:
+        return (await bot.samples())["rate_limited_total", "slack", "chat.update"]
+
+    large, small = RateReport(0, {"chat.update": 900}), RateReport(0, {"chat.update": 5})
+    bot.adapters["slack"].reports = [large, small]
+    assert await refused() == 905
+    bot.adapters["slack"].reports = [large]
+    assert await refused() == 905
+    bot.adapters["slack"].reports = []
+    assert await refused() == 905
+    bot.adapters["slack"].reports = [RateReport(0, {"chat.update": 2})]
+    assert await refused() == 907
 
 
 async def test_without_the_database_the_other_samples_remain() -> None:

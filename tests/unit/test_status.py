@@ -12,7 +12,7 @@ import socket
 import stat
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,44 @@ async def test_a_bot_that_lives_keeps_its_socket(tmp_path: Path) -> None:
                 assert await asyncio.to_thread(ask, path, "status") == {"first": 1}
         assert [line["event"] for line in lines] == ["no control socket"]
         assert await asyncio.to_thread(ask, path, "status") == {"first": 1}
+
+
+async def test_the_socket_of_a_bot_that_ends_is_the_next_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when processes in one folder are replaced one after the other."""
+    monkeypatch.setattr(control_socket, "RETRY_SECONDS", 0.001)
+    path = tmp_path / "s.sock"
+    with structlog.testing.capture_logs() as lines:
+        async with AsyncExitStack() as second:
+            async with serving(path, status={"first": 1}):
+                await second.enter_async_context(serving(path, status={"second": 2}))
+                while not lines:
+                    await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                while not path.exists():
+                    await asyncio.sleep(0)
+            assert await asyncio.to_thread(ask, path, "status") == {"second": 2}
+    assert [line["event"] for line in lines] == ["no control socket"]
+
+
+async def test_a_missing_folder_is_used_once_it_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_socket, "RETRY_SECONDS", 0.001)
+    path = tmp_path / "later" / "s.sock"
+    with structlog.testing.capture_logs() as lines:
+        running = asyncio.create_task(ControlSocket(path, {}).run())
+        while not lines:
+            await asyncio.sleep(0)
+        path.parent.mkdir()
+        async with asyncio.timeout(10):
+            while not path.exists():
+                await asyncio.sleep(0)
+        assert "knows" in (await asyncio.to_thread(ask, path, "status"))["error"]
+    running.cancel()
+    await asyncio.wait({running})
+    assert [line["event"] for line in lines] == ["no control socket"]
 
 
 # ── reading it ────────────────────────────────────────────────────────────────────────────────
