@@ -25,6 +25,7 @@ import structlog
 import yarl
 from discord.http import HTTPClient, Route
 
+from bot.common.lease_guard import check_lease
 from bot.common.proxies import http_proxy_for
 from bot.ports import tracing
 from bot.ports.clock import Clock
@@ -116,6 +117,7 @@ class Http(HTTPClient):
 
         Raises discord.HTTPException, UnreadableResponse, or any error of the network.
         """
+        check_lease()
         options = self._options(kwargs)
         if form:
             options["data"] = _form(form)

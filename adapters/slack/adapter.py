@@ -29,6 +29,7 @@ from adapters.slack.files import MAX_BYTES
 from adapters.slack.http import PATH, HttpEvents
 from adapters.slack.linked_messages import LinkedMessages
 from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.outages import Outages
 from adapters.slack.private_files import deliver_directly
 from adapters.slack.router import Router
 from adapters.slack.session import Session, SessionMaker
@@ -62,7 +63,7 @@ class SlackAdapter:
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
     never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
     `members` returns how many processes share the workspace's limits; within `alone` no other one
-    is inside with the same name.
+    is inside with the same name. `report_gap` hears for how many seconds events did not arrive.
     """
 
     def __init__(
@@ -81,8 +82,9 @@ class SlackAdapter:
         download_seconds: float = DOWNLOAD_SECONDS,
         members: Callable[[], int] = lambda: 1,
         alone: Callable[[str], AbstractAsyncContextManager[object]] = lambda _name: nullcontext(),
+        report_gap: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        self._alone = alone
+        self._alone, self._report_gap = alone, report_gap
         self._download_seconds, self._request_seconds = download_seconds, request_seconds
         self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
         self._bot_token, self._tokens = bot_token, AppTokens(app_token, signing_secret, api_url)
@@ -163,7 +165,14 @@ class SlackAdapter:
     async def _serve(
         self, inbox: Inbox, app: AsyncApp, app_api: WebApi, workspaces: Workspaces
     ) -> None:
+        outages = Outages(self._clock, self._report_gap)
+
+        def connection_lost() -> None:
+            outages.begin()
+            workspaces.connection_lost()
+
         async def connected() -> None:
+            outages.end()
             await workspaces.connected()
             await inbox.connected(PLATFORM)
 
@@ -175,7 +184,7 @@ class SlackAdapter:
                 url=await self._connector.fetch_socket_url(app_api),
                 new_url=lambda: self._connector.fetch_new_url(app_api),
                 on_hello=connected,
-                on_lost=workspaces.connection_lost,
+                on_lost=connection_lost,
                 connect_seconds=self._request_seconds,
             )
             await self._socket.serve()

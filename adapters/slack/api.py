@@ -23,6 +23,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, status_of, translate_error
 from adapters.slack.responses import Response
 from adapters.slack.token import TokenSource, TokenVerifier
+from bot.common.lease_guard import check_lease
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
@@ -286,6 +287,7 @@ class WebApi:
         self, method: str, scopes: tuple[str, ...], token: str, **request: Any
     ) -> Response:
         try:
+            check_lease()
             self.client.token = token  # api_call reads it before it waits for anything
             response = await self._request(method, **request)
             headers = {name.lower(): value for name, value in response.headers.items()}
@@ -312,6 +314,7 @@ class WebApi:
     async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
         """POST to a URL from one of Slack's payloads; it may be invalid."""
         self._require_open()
+        check_lease()
         try:
             with tracing.request_span("POST", scopes[0] if scopes else "response_url") as span:
                 async with self.session.post(url, proxy=http_proxy_for(url), **body) as response:

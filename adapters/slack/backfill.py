@@ -38,6 +38,7 @@ from adapters.slack.recheck import report_changes
 from adapters.slack.responses import Response, latest_reply
 from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import Backfill
+from bot.catchup.gap_reader import GapReader
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Gone, LostOwnership, Refused
@@ -107,6 +108,9 @@ class SlackBackfill:
         self._alone = alone
         self._keeping: asyncio.Task[None] | None = None
         self._is_keeper = asyncio.Event()
+        self._gaps = GapReader(
+            name=f"{PLATFORM} {workspace.me.team}", inbox=inbox, clock=clock, read=self.read_again
+        )
         self._slack, self._tracker, self._clock = workspace, saver.tracker, clock
         self._pace = ReadPace(clock)
         self._on_conversations: Callable[[Sequence[Conversation]], None] | None = on_conversations
@@ -151,23 +155,33 @@ class SlackBackfill:
         while True:
             try:
                 async with self._alone():
-                    await self._catch_up()
+                    await self._catch_up(await self._gaps.oldest())
                     self._is_keeper.set()
-                    await asyncio.Event().wait()
+                    await self._gaps.run()
             except LostOwnership:
                 log.warning("another process may catch up", workspace=self.workspace)
             finally:
                 self._is_keeper.clear()
                 self._tracker.open_gap(self.workspace)
 
-    async def _catch_up(self) -> None:
-        await self.catch_up(self._clock.time())
+    async def _catch_up(self, since: float | None = None) -> None:
+        await self.catch_up(self._clock.time(), since)
 
-    async def catch_up(self, until: float) -> None:
-        """Start to read what was missed until `until`, in Unix seconds. No other process may."""
+    async def catch_up(self, until: float, since: float | None = None) -> None:
+        """Start to read what was missed until `until`, and all after `since`, in Unix seconds. No
+        other process may."""
         self.newest = int(until * 1_000_000)
         await self._backfill.restart()
-        self._backfill.start(self)
+        if since is None:
+            self._backfill.start(self)
+        else:
+            self._backfill.start(_Again(self), int(since * 1_000_000))
+
+    async def read_again(self, since: float) -> bool:
+        """Read everything after `since`, in Unix seconds, whatever the watermarks say; returns
+        whether that was complete. No other process may."""
+        self.newest = int(self._clock.time() * 1_000_000)
+        return await self._backfill.read_again(_Again(self), int(since * 1_000_000))
 
     @property
     def busy(self) -> bool:
@@ -187,6 +201,15 @@ class SlackBackfill:
 
     # ── channels and threads ──────────────────────────────────────────────────────────────────
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
+        """See the port."""
+        return [self.history(plan) for plan in await self.plan(conversations)]
+
+    def history(self, plan: ChannelPlan) -> History:
+        """The history of a channel."""
+        read_after = partial(self._read_channel, plan, _Pages())
+        return History(self._ref(plan.id), plan.rank, read_after)
+
+    async def plan(self, conversations: Sequence[Conversation]) -> Sequence[ChannelPlan]:
         """All channels that the bot is in; if it may not list them, those with a conversation."""
         conversations = [each for each in conversations if each.key.workspace == self.workspace]
         if self._on_conversations is not None:
@@ -199,10 +222,7 @@ class SlackBackfill:
             channels = []
         known = dict.fromkeys(conversation.key.channel for conversation in conversations)
         channels = channels or [{"id": id_, "kind": ""} for id_ in known]
-        return [
-            History(self._ref(plan.id), plan.rank, partial(self._read_channel, plan, _Pages()))
-            for plan in plan_channels(channels, conversations, self._clock.time() - KNOWN_SECONDS)
-        ]
+        return plan_channels(channels, conversations, self._clock.time() - KNOWN_SECONDS)
 
     async def _list_channels(self) -> list[Message]:
         found: dict[str, Message] = {}  # a channel may be in several workspaces of an organization
@@ -263,7 +283,7 @@ class SlackBackfill:
         histories, known = [], frozenset(plan.roots)
         for root, latest in unread_threads(read, after, known).items():
             ref = self._ref(f"{plan.id}/{stamp(root)}")
-            start = max(after, root, self._tracker.position_of(ref))
+            start = max(after, root, 0 if plan.again else self._tracker.position_of(ref))
             if after < latest <= start:
                 continue  # an earlier process read these replies
             rank = (0 if root in known else 1, start / 1e6, -latest / 1e6)
@@ -312,6 +332,28 @@ class SlackBackfill:
 
     def _ref(self, channel: str) -> ChannelRef:
         return ChannelRef(self.workspace, channel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """Implements HistoryReader: reads threads again that were read."""
+
+    backfill: SlackBackfill
+
+    @property
+    def workspace(self) -> str:
+        """See the port."""
+        return self.backfill.workspace
+
+    @property
+    def newest(self) -> int:
+        """See the port."""
+        return self.backfill.newest
+
+    async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
+        """See the port."""
+        plans = await self.backfill.plan(conversations)
+        return [self.backfill.history(replace(plan, again=True)) for plan in plans]
 
 
 def _newest_in(messages: Sequence[Message], after: int) -> int:

@@ -31,7 +31,8 @@ Message = Mapping[str, Any]
 class ChannelPlan:
     """A channel that the bot is in. `roots` are the positions of its known threads.
 
-    `talked_at` and `created` are in Unix seconds, 0 if unknown.
+    `talked_at` and `created` are in Unix seconds, 0 if unknown. `again`: threads are read whatever
+    their watermarks say.
     """
 
     id: str
@@ -39,6 +40,7 @@ class ChannelPlan:
     roots: tuple[int, ...] = ()
     talked_at: float = 0.0
     created: float = 0.0
+    again: bool = False
 
     @property
     def rank(self) -> tuple[float, ...]:

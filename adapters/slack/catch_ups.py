@@ -9,10 +9,13 @@ from contextlib import AbstractAsyncContextManager
 import structlog
 
 from adapters.slack.backfill import REDELIVERY_SECONDS, SHORT_OUTAGE
+from adapters.slack.events import PLATFORM
 from adapters.slack.session import Session
+from bot.catchup.gap_reader import GapReader
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.errors import LostOwnership, PlatformError, StoreUnavailable
 from bot.ports.clock import Clock
+from bot.ports.inbox import CatchUpInbox
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -38,6 +41,7 @@ class CatchUps:
         saver: WatermarkSaver,
         clock: Clock,
         alone: Callable[[], AbstractAsyncContextManager[object]],
+        inbox: CatchUpInbox,
     ) -> None:
         self._session, self._saver, self._clock = session, saver, clock
         self._workspaces, self._alone = workspaces, alone
@@ -46,6 +50,7 @@ class CatchUps:
         self._queued: set[str] = set()
         self._has_connected, self._is_keeper = asyncio.Event(), False
         self._lost_at: float | None = None
+        self._gaps = GapReader(name=PLATFORM, inbox=inbox, clock=clock, read=self._read_again)
 
     def add(self, workspace: str) -> None:
         """Catch up with a workspace, if this process does that; `keep` begins with all of them."""
@@ -84,12 +89,26 @@ class CatchUps:
                 async with self._alone():
                     self._is_keeper = True
                     self._add_all()
-                    await asyncio.Event().wait()
+                    await self._gaps.run()
             except LostOwnership:
                 log.warning("another process may catch up")
             finally:
                 self._is_keeper = False
                 self._saver.tracker.open_gaps()
+
+    async def _read_again(self, since: float) -> bool:
+        """Read all workspaces again; one that Slack does not let in does not keep the others."""
+        places = asyncio.Semaphore(CONCURRENT)
+
+        async def read(workspace: str) -> bool:
+            async with places:
+                try:
+                    return await self._session(workspace).backfill.read_again(since)
+                except PlatformError as error:
+                    log.info("cannot read again", workspace=workspace, error=str(error))
+                    return True
+
+        return all(await asyncio.gather(*map(read, self._workspaces())))
 
     async def close_gaps(self, gaps: Mapping[str, int], sessions: Mapping[str, Session]) -> None:
         """Let watermarks move again once Slack has redelivered the events of a short outage."""

@@ -79,6 +79,7 @@ class ManyWorkspaces:
             saver=make.saver,
             clock=make.clock,
             alone=partial(make.alone, "slack catch-up"),
+            inbox=make.inbox,
         )
 
     # ── running ───────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from bot.catchup.recheck import EditRecheck
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.catchup.watermarks import IsMeant
 from bot.domain.conversations import Conversation
+from bot.domain.inbox import Asked
 from bot.ports.clock import Clock
 from bot.ports.history import ChannelRef, History, HistoryReader, PageReader, ReportChanges
 from bot.ports.inbox import CatchUpInbox
@@ -61,7 +62,8 @@ class Backfill:
         self._saver, self._tracker = saver, saver.tracker
         self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
         self._queue = BackfillQueue(clock, pauses)
-        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._runs: dict[str, asyncio.Task[bool]] = {}  # whether all was read
+        self._since_of: dict[str, int] = {}  # where those begin that pass over watermarks
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
         self._rereads: set[ChannelRef] = set()
 
@@ -74,12 +76,32 @@ class Backfill:
         self._rereads.clear()
         await earlier.aclose()
 
-    def start(self, reader: HistoryReader) -> None:
-        """Catch up on a workspace that may have missed events until now."""
+    def start(self, reader: HistoryReader, since: int | None = None) -> None:
+        """Catch up on a workspace that may have missed events until now: behind the watermarks, and
+        behind position `since`, whatever the watermarks say.
+        """
         workspace = reader.workspace
         self._tracker.open_gap(workspace)
-        work = self._catch_up(reader, self._tracker.gap(workspace))
+        self._since_of.pop(workspace, None)
+        if since is not None:
+            self._since_of[workspace] = since
+        work = self._catch_up(reader, self._tracker.gap(workspace), since)
         self._runs[workspace] = self._start_task(work)
+
+    async def read_again(self, reader: HistoryReader, since: int) -> bool:
+        """As `start`, from position `since` on; returns whether that was complete.
+
+        A running catch-up that reads from there is enough. Known messages change nothing.
+        """
+        workspace = reader.workspace
+        run = self._runs.get(workspace)
+        if run is not None and self._since_of.get(workspace, since + 1) > since:
+            await asyncio.wait((run,))
+        if run is None or run.done():
+            self.start(reader, since)
+            run = self._runs[workspace]
+        await asyncio.wait((run,))  # `restart` may cancel it
+        return not run.cancelled() and run.result()
 
     def close_later(self, workspace: str, seconds: float) -> None:
         """Close a gap without reads after `seconds`: the platform redelivers its events by then."""
@@ -110,27 +132,33 @@ class Backfill:
         return self._queue.start(work, name="catch up")
 
     # ── workspaces ────────────────────────────────────────────────────────────────────────────
-    async def _catch_up(self, reader: HistoryReader, gap: int) -> None:
+    async def _catch_up(self, reader: HistoryReader, gap: int, since: int | None) -> bool:
         await self._saver.load(since=self._since)
         if self._tracker.knows(reader.workspace):
-            await self._read_workspace(reader, gap)
-            return
+            return await self._read_workspace(reader, gap, since)
         self._tracker.start_at(reader.workspace, reader.newest)
         self._tracker.close_gap(reader.workspace, gap)
         await self._saver.save()  # immediately, or the next start would again be the first
+        return True
 
-    async def _read_workspace(self, reader: HistoryReader, gap: int) -> None:
+    async def _read_workspace(self, reader: HistoryReader, gap: int, since: int | None) -> bool:
         workspace = reader.workspace
-        conversations = await self._load_conversations()
-        questions = await self._recheck.load_questions(workspace, self._queue)
-        histories = await self._queue.fetch(
-            "channels", partial(reader.find_histories, conversations)
-        )
-        complete = await asyncio.gather(*(self._read_channel(one, gap) for one in histories))
+        histories, questions = await self._find_histories(reader)
+        complete = await asyncio.gather(*(self._read_channel(one, gap, since) for one in histories))
         self._tracker.close_gap(workspace, gap)
         self._saver.save_soon()
         log.info("caught up", workspace=workspace, channels=len(complete), complete=all(complete))
         await self._recheck.schedule(questions, self._queue)
+        return all(complete)
+
+    async def _find_histories(
+        self, reader: HistoryReader
+    ) -> tuple[Sequence[History], Sequence[Asked]]:
+        """The histories to read, and the questions to check for edits after that."""
+        conversations = await self._load_conversations()
+        questions = await self._recheck.load_questions(reader.workspace, self._queue)
+        find = partial(reader.find_histories, conversations)
+        return await self._queue.fetch("channels", find), questions
 
     async def _load_conversations(self) -> Sequence[Conversation]:
         """The platform's latest conversations, loaded once for all workspaces."""
@@ -147,9 +175,9 @@ class Backfill:
         self._saver.save_soon()
 
     # ── channels and threads ──────────────────────────────────────────────────────────────────
-    async def _read_channel(self, history: History, gap: int) -> bool:
+    async def _read_channel(self, history: History, gap: int, since: int | None = None) -> bool:
         """Read a channel with its threads; False if it must be read again later."""
-        complete = await self._read(history)
+        complete = await self._read(history, since)
         if complete:
             self._tracker.release(history.ref)
             self._tracker.close_channel(history.ref, gap)
@@ -167,12 +195,14 @@ class Backfill:
         self._rereads.discard(history.ref)
         await self._read_channel(history, gap)
 
-    async def _read(self, history: History) -> bool:
+    async def _read(self, history: History, since: int | None = None) -> bool:
+        """Read a history from its watermark, or from `since` if that is lower."""
         after = max(history.after, self._tracker.position_of(history.ref))
+        after = after if since is None else min(after, since)
         progress = _Progress(history.ref, partial(history.read_after, after))
         step = partial(self._read_page, progress)
         complete = await self._queue.add(history.ref.channel, history.rank, step)
-        return complete and await self._read_threads(progress)
+        return complete and await self._read_threads(progress, since)
 
     async def _read_page(self, progress: _Progress) -> bool:
         """Read and accept a page; returns whether another follows. An error leaves `progress`
@@ -190,12 +220,12 @@ class Backfill:
         progress.next = page.next
         return True
 
-    async def _read_threads(self, progress: _Progress) -> bool:
+    async def _read_threads(self, progress: _Progress, since: int | None) -> bool:
         """Read the threads that the pages name; the channel's watermark follows the lowest one."""
         unread = {thread.ref: thread.after for thread in progress.threads}
 
         async def read(thread: History) -> bool:
-            complete = await self._read(thread)
+            complete = await self._read(thread, since)
             if complete:
                 unread.pop(thread.ref, None)
                 self._advance(progress.ref, min((progress.reached, *unread.values())))

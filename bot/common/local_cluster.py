@@ -18,7 +18,7 @@ from bot.ports.cluster import LeaseWatcher
 class Unlimited:
     """Implements `bot.ports.cluster.TurnLease`: no other process can take the turn over."""
 
-    can_send = True
+    can_send, forbids_sending = True, False
 
     async def wait(self) -> None:
         """A request may always be sent."""
@@ -57,6 +57,9 @@ class LocalCluster:
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signal ever comes."""
+
+    def report_gap(self, seconds: float) -> None:
+        """One process's watermarks pass no message that it did not handle."""
 
     @asynccontextmanager
     async def share(

@@ -59,9 +59,11 @@ class Look:
     """What a process finds that looks for work.
 
     `conversations` have a turn that no process holds. `dead`: a process, or a claim, seems to be.
-    `wait` is the seconds until the next lease may be over, None if no other process has one.
+    `wait` is the seconds until the next lease may be over, None if no other process has one. `at`
+    is the database's time of this.
     """
 
     conversations: Sequence[int]
     dead: bool
     wait: float | None
+    at: float = 0.0

@@ -107,6 +107,19 @@ class Watermark:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which one of several processes may have lost events.
+
+    What people wrote after `since` (Unix seconds) is read again: soon, and once more when the gap
+    is settled, because until then the platform may give events to a process that hangs.
+    """
+
+    id: str
+    since: float
+    is_settled: bool
+
+
 class Effect(Enum):
     """What an edit, a deletion, a stop, a retry or a continuation did to a turn."""
 

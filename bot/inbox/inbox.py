@@ -20,6 +20,7 @@ from bot.domain.inbox import (
     Choice,
     Command,
     CommandReply,
+    Gap,
     Incoming,
     Receipt,
     Watermark,
@@ -232,6 +233,8 @@ class DurableInbox:
                     late = incoming.sent_at < too_old
                     if late and await self._is_passed_by(incoming):
                         continue
+                    if await self._is_from_before(incoming):
+                        continue
                     # A read of its channel for each missed mention would double what they cost.
                     missed = replace(incoming, late=late, stands_alone=False)
                     with self._order.enter(missed.key) as place:
@@ -240,6 +243,15 @@ class DurableInbox:
                         admission = await self._gate.judge_edit(incoming)
                         if not admission.refused:
                             await self._apply_edit(admission, incoming.edited_at)
+
+    async def _is_from_before(self, incoming: Incoming) -> bool:
+        """Whether people wrote a message among themselves, before they called the bot there.
+
+        It is history, and read with the mention if it can be.
+        """
+        return incoming.address is Address.FOLLOW_UP and not await self._store.has_message_before(
+            incoming.key, incoming.position
+        )
 
     async def _is_passed_by(self, incoming: Incoming) -> bool:
         """Whether a message that is too old to answer addressed no one and is not stored.
@@ -257,6 +269,14 @@ class DurableInbox:
     async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
         """Store watermarks; none moves backwards."""
         await self._store.move_watermarks(marks)
+
+    async def gaps(self, reader: str) -> Sequence[Gap]:
+        """The gaps of processes that `reader` has not finished."""
+        return await self._store.gaps(reader)
+
+    async def finish_gaps(self, reader: str, gaps: Sequence[Gap]) -> None:
+        """Record that `reader` has read everything since these gaps."""
+        await self._store.finish_gaps(reader, [gap.id for gap in gaps])
 
     async def is_busy(self, conversation: int) -> bool:
         """Whether the conversation has an unfinished turn."""

@@ -57,6 +57,8 @@ class RateGate:
     async def _refuse(self, incoming: Incoming, refusal: RateRefusal) -> Accepted:
         if await self._store.conversation_of(incoming.source) is not None:
             return Accepted(Receipt.KNOWN)
+        if self._rates.is_shared:  # another process may read it again once the minute is over
+            await self._store.keep_out(incoming.source)
         log.info("a question comes too early", conversation=str(incoming.key), own=refusal.own)
         person = (incoming.key.platform, incoming.key.workspace, incoming.author.id)
         if person not in self._told:
@@ -73,6 +75,8 @@ class RateGate:
         key, author, at = command.key, command.author, self._clock.time()
         refusal = await self._rates.count(key, author, at)
         if refusal is not None:
+            if command.source:
+                await self._store.record_command(command.source)
             log.info("a command comes too early", command=command.name, conversation=str(key))
             return CommandReply(_sentence(refusal), refused=True)
         reply = None

@@ -62,6 +62,11 @@ class QuestionRates:
             MAX_ACCOUNTS, MINUTE, clock.monotonic
         )
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes accept questions, too."""
+        return self._stored is not None
+
     def restore(self, questions: Iterable[CountedQuestion]) -> None:
         """Count the questions that were asked before the process started."""
         for question in questions:

@@ -19,12 +19,29 @@ it has arrived, whatever happens to this process. (`bot.replies.delivery.IN_FLIG
 the next holder waits in addition.)"""
 
 
+SETTLE_SECONDS = 480.0
+"""How long a platform may still deliver events that a dead process did not acknowledge. Slack's
+last retry comes six minutes after the first delivery (https://docs.slack.dev/apis/events-api/); a
+minute is left for noticing the death, and one for clocks."""
+
+GAP_MARGIN_SECONDS = 120.0
+"""How much earlier than the last sign of life of a process its events may have been lost: they were
+on their way, waited for the database, or have the time of a clock that differs."""
+
+
 class TurnLease(Protocol):
     """This process's right to show and store one attempt at a turn."""
 
     @property
     def can_send(self) -> bool:
         """Whether a request may be sent now."""
+        ...
+
+    @property
+    def forbids_sending(self) -> bool:
+        """Whether a request that was begun may not reach the platform any more: the lease was lost,
+        or ends too soon. False once it was released.
+        """
         ...
 
     async def wait(self) -> None:
@@ -97,6 +114,14 @@ class Cluster(Protocol):
         handlers of WAKE and POLICY are called once with an empty signal: look at everything."""
         ...
 
+    def report_gap(self, seconds: float) -> None:
+        """This process may have lost events of the last `seconds`: have them read again.
+
+        Stored with the next heartbeat, if others live. Their deaths, and outages of the database,
+        are reported without this.
+        """
+        ...
+
     def share(
         self,
         group: str,
@@ -124,8 +149,12 @@ class LeaseStore(Protocol):
         """Up to `limit` conversations of these platforms with a turn that no process holds."""
         ...
 
-    async def reap(self) -> Sequence[int]:
-        """Free what dead processes held, and count their deaths; returns the conversations."""
+    async def reap(self, seen_at: float | None = None) -> Sequence[int]:
+        """Free what dead processes held, and count their deaths; returns the conversations.
+
+        Does nothing if it reaches the database late, after they looked dead at `seen_at`
+        (`Look.at`): then the database was away, and everyone's leases may be over.
+        """
         ...
 
     async def release(self) -> None:

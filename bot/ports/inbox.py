@@ -17,7 +17,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.conversations import Author, Conversation, ConversationKey
-from bot.domain.inbox import Asked, Choice, Command, CommandReply, Incoming, Receipt, Watermark
+from bot.domain.inbox import (
+    Asked,
+    Choice,
+    Command,
+    CommandReply,
+    Gap,
+    Incoming,
+    Receipt,
+    Watermark,
+)
 
 
 class ConversationLookup(Protocol):
@@ -121,6 +130,14 @@ class CatchUpInbox(AccessLookup, Protocol):
 
     async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
         """Raise watermarks; a lower position than the stored one changes nothing."""
+        ...
+
+    async def gaps(self, reader: str) -> Sequence[Gap]:
+        """The gaps of processes that `reader` has not finished. Raises StoreUnavailable."""
+        ...
+
+    async def finish_gaps(self, reader: str, gaps: Sequence[Gap]) -> None:
+        """Record that `reader` has read everything since these gaps. Raises StoreUnavailable."""
         ...
 
     async def is_busy(self, conversation: int) -> bool:

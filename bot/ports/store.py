@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Message
-from bot.domain.inbox import Accepted, Asked, Change, CountedQuestion, Incoming, Watermark
+from bot.domain.inbox import Accepted, Asked, Change, CountedQuestion, Gap, Incoming, Watermark
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
 
@@ -272,6 +272,22 @@ class Store(Protocol):
 
         Lower positions than the stored ones change nothing.
         """
+        ...
+
+    async def has_message_before(self, key: ConversationKey, position: int) -> bool:
+        """Whether a person had written in the conversation by `position`."""
+        ...
+
+    async def keep_out(self, source: str) -> None:
+        """Keep a message that is not stored out for an hour: its author was told so."""
+        ...
+
+    async def gaps(self, reader: str) -> Sequence[Gap]:
+        """The gaps of processes that `reader` has not finished."""
+        ...
+
+    async def finish_gaps(self, reader: str, gaps: Sequence[str]) -> None:
+        """Record that `reader` has read everything since these gaps, by their ids."""
         ...
 
     async def last_questions(self, platform: str, *, since: float, limit: int) -> Sequence[Asked]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from bot.common.lease_guard import create_task_under
 from bot.common.local_cluster import UNLIMITED
 from bot.common.retry import Backoff
 from bot.domain.errors import StoreUnavailable, Throttled, Unsettled
@@ -199,7 +200,7 @@ class Delivery:
 
     # ── sending ───────────────────────────────────────────────────────────────────────────────
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
+        task = create_task_under(self._lease, work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

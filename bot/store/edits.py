@@ -87,6 +87,16 @@ def erase(db: Database, now: float, source: str, *, with_reply: bool) -> Change:
     return Change(Effect.UNKNOWN)
 
 
+def keep_out(db: Database, now: float, source: str) -> None:
+    """See `Store.keep_out`."""
+    db.execute(
+        "INSERT INTO tombstones (source, erased_at) SELECT ?, ?"
+        " WHERE NOT EXISTS (SELECT 1 FROM messages WHERE source = ?)"
+        " ON CONFLICT (source) DO NOTHING",
+        (source, now, source),
+    )
+
+
 def erase_message(db: Database, message: Row, with_reply: bool, now: float) -> Change:
     if message["erased_at"] is not None:
         return _change(_erase_again(db, message, with_reply, now), message)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from bot.domain.cluster import Look
 from bot.domain.turns import LONE_DEATHS_FROM
-from bot.ports.cluster import LEASE_SECONDS
-from bot.store import spending
+from bot.ports.cluster import GAP_MARGIN_SECONDS, LEASE_SECONDS
+from bot.store import gaps, spending
 from bot.store.database import Database, marks
 
 _NOW = "extract(epoch FROM clock_timestamp())"
@@ -32,7 +32,9 @@ def look(db: Database, platforms: Sequence[str], process: str, limit: int) -> Lo
     )
     conversations = [row["conversation_id"] for row in found]
     waits = [row["seconds"] for row in db.execute(_ENDS, (process,))]
-    return Look(conversations, any(wait <= 0 for wait in waits), min(waits, default=None))
+    (at,) = db.execute(f"SELECT {_NOW}").fetchone()
+    is_dead = any(wait <= 0 for wait in waits)
+    return Look(conversations, is_dead, min(waits, default=None), float(at))
 
 
 _ENDS = (
@@ -67,18 +69,31 @@ def claim_attachment(db: Database, attachment: int, process: str) -> bool | None
 
 
 # ── the end of leases ─────────────────────────────────────────────────────────────────────────
-def reap(db: Database) -> list[int]:
+LATE_SECONDS = 2.0
+"""After this long, what a look saw no longer counts: a call waits longer than a lease lasts for a
+database that is away."""
+
+
+def reap(db: Database, seen_at: float | None = None) -> list[int]:
     """Free what processes that died held; returns the conversations with a turn to claim.
 
     A death counts for the turns that the process worked on, as at a start on SQLite, and what it
     had reserved for requests to models is settled by estimate.
     """
+    if seen_at is not None:
+        (age,) = db.execute(f"SELECT {_NOW} - ?", (seen_at,)).fetchone()
+        if age > LATE_SECONDS:
+            return []
     over = db.execute(
-        f"SELECT id FROM members WHERE lease_until <= {_NOW}"
+        f"SELECT id, started_at, lease_until FROM members WHERE lease_until <= {_NOW}"
         " AND NOT EXISTS (SELECT 1 FROM turns"
         f"  WHERE holder = members.id AND state <> 'done' AND lease_until > {_NOW})"
     )
-    freed = [conversation for row in over.fetchall() for conversation in _bury(db, row["id"])]
+    dead = over.fetchall()
+    if dead:  # an event that the process got and did not store has left no other trace
+        margin = LEASE_SECONDS + GAP_MARGIN_SECONDS
+        gaps.record(db, min(max(row["lease_until"] - margin, row["started_at"]) for row in dead))
+    freed = [conversation for row in dead for conversation in _bury(db, row["id"])]
     lost = db.execute(
         # The process lives, and has no task for the turn any more; or it was forgotten.
         "UPDATE turns SET failures = failures + held, held = 0, holder = NULL, lease_until = NULL"

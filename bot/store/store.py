@@ -37,6 +37,7 @@ from bot.store import (
     turns,
     workload,
 )
+from bot.store import gaps as process_gaps
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqlAttachments
 from bot.store.audit import SqlAudit
@@ -191,6 +192,8 @@ class SqlStore(FileOperations):
     reopen = writes_at(retries.reopen, lock=locks.by_key)
     continue_reply = writes_at(retries.continue_reply, lock=locks.by_key)
     move_watermarks = writes(channel_watermarks.move, lock=locks.by_watermarks)
+    keep_out = writes_at(edits.keep_out, lock=locks.by_source)
+    finish_gaps = writes(process_gaps.finish, lock=locks.nothing)
     withhold = writes(access.withhold, lock=locks.by_fence)
     refusal_due = writes_at(access.refusal_due, lock=locks.nothing)
 
@@ -270,6 +273,8 @@ class SqlStore(FileOperations):
     author_of = reads(access.author_of)
     askers = reads(access.askers)
     watermarks = reads(channel_watermarks.read)
+    gaps = reads(process_gaps.read)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)
     has_message_after = reads(channel_watermarks.has_message_after)
+    has_message_before = reads(channel_watermarks.has_message_before)

@@ -69,11 +69,20 @@ def last_questions(db: Database, platform: str, since: float, limit: int) -> lis
 
 def has_message_after(db: Database, key: ConversationKey, position: int) -> bool:
     """See `Store.has_message_after`. Scans one conversation; called for missed commands only."""
+    return _has_message(db, key, "position > ?", position)
+
+
+def has_message_before(db: Database, key: ConversationKey, position: int) -> bool:
+    """See `Store.has_message_before`; called for missed replies only."""
+    return _has_message(db, key, "position <= ?", position)
+
+
+def _has_message(db: Database, key: ConversationKey, condition: str, position: int) -> bool:
     conversation = rows.find(db, key)
     if conversation is None:
         return False
     found = db.execute(
-        "SELECT 1 FROM messages WHERE conversation_id = ? AND position > ? LIMIT 1",
+        f"SELECT 1 FROM messages WHERE conversation_id = ? AND {condition} LIMIT 1",  # noqa: S608
         (conversation["id"], position),
     )
     return found.fetchone() is not None

@@ -69,7 +69,7 @@ class Reaper:
         for conversation in found.conversations:
             self._scheduler.wake_here(conversation)
         if found.dead and self._cluster.is_steady:
-            freed = await self._store.reap()
+            freed = await self._store.reap(found.at)
             if freed:
                 log.warning("took over the turns of a dead process", turns=len(freed))
                 self._cluster.send(Signal(SignalKind.WAKE))

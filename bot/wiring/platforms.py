@@ -63,6 +63,7 @@ def build_platforms(
             file_from_messages=settings.file_from_messages,
             members=lambda: cluster.members,
             alone=cluster.exclusively,
+            report_gap=cluster.report_gap,
         )
     return adapters
 

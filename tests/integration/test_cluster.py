@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from bot.common.clock import SystemClock
 from bot.domain.cluster import Signal, SignalKind, key_of, text_of
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import LostOwnership
+from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.turns import Fence, Outcome
 from bot.ports.cluster import LEASE_SECONDS, SEND_SECONDS
 from bot.store.cluster.cluster import PostgresCluster
@@ -266,6 +266,19 @@ async def test_what_is_inside_ends_before_another_process_may_enter(
     assert working.done()
 
 
+async def test_a_lease_that_is_lost_at_the_end_cancels_nothing_later(members: list[Member]) -> None:
+    """However far the guard has come when the block ends: it may have ended, and not said so."""
+    cluster = members[0].cluster
+    for steps in range(12):
+        with suppress(LostOwnership):
+            async with cluster.exclusively("job"):
+                cluster._names._renewed.clear()
+                cluster._names.tell()
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # raises CancelledError
+
+
 # ── signals ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_signal_reaches_all_others_at_once(members: list[Member]) -> None:
     heard: list[tuple[int, Signal]] = []
@@ -338,3 +351,66 @@ def test_a_signal_of_a_newer_version_is_ignored() -> None:
     assert decode('{"from": "ann", "kind": "dance"}') is None
     assert decode('{"from": "ann", "kind": "wake", "new": 1}') is None
     assert decode("[]") is None
+
+
+async def test_a_handler_that_fails_to_look_costs_no_later_signal(members: list[Member]) -> None:
+    """As after the start, when the handlers look at everything."""
+    heard: list[Signal] = []
+
+    async def fail(_: Signal) -> None:
+        raise RuntimeError("a bug")
+
+    async def hear(signal: Signal) -> None:
+        heard.append(signal)
+
+    cluster = members[0].cluster
+    await until(lambda: all(m.cluster._listener.is_connected for m in members))
+    cluster.listen(SignalKind.WAKE, fail)
+    cluster.listen(SignalKind.POLICY, fail)
+    cluster.listen(SignalKind.INTERRUPT, hear)
+    await cluster._look_again()
+    members[1].cluster.send(Signal(SignalKind.INTERRUPT, turn=1))
+    await until(lambda: heard)
+
+
+async def test_a_signal_that_cannot_be_sent_costs_no_later_one(members: list[Member]) -> None:
+    heard: list[Signal] = []
+
+    async def hear(signal: Signal) -> None:
+        heard.append(signal)
+
+    members[1].cluster.listen(SignalKind.INTERRUPT, hear)
+    await until(lambda: all(m.cluster._listener.is_connected for m in members))
+    outbox = members[0].cluster._outbox
+    outbox._waiting.append("a payload that is too long" * 1_000)
+    outbox._woken.set()
+    await until(lambda: not outbox._waiting)
+    members[0].cluster.send(Signal(SignalKind.INTERRUPT, turn=1))
+    await until(lambda: heard)
+
+
+async def test_what_was_told_by_no_signal_is_seen_within_a_minute(
+    members: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process died after the change and before the signal."""
+    monkeypatch.setattr("bot.store.cluster.signals.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("bot.store.cluster.signals.SILENCE_SECONDS", 0.05)
+    looks: list[Signal] = []
+
+    async def hear(signal: Signal) -> None:
+        looks.append(signal)
+
+    late = Member(members[0].url)
+    late.cluster.listen(SignalKind.POLICY, hear)
+    await late.join()
+    await until(lambda: len(looks) > 2)
+    await late.leave()
+
+
+async def test_a_server_that_takes_no_writes_any_more_is_left(members: list[Member]) -> None:
+    """As a primary that has become a replica: the old connection would last."""
+    control = members[0].cluster._control
+    await control.run("SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable):
+        await control.run("DELETE FROM members WHERE id = 'none'")
+    await control.run("DELETE FROM members WHERE id = 'none'")

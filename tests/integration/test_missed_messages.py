@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +16,19 @@ from bot.catchup.recheck import EditRecheck
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Address, Asked, CommandReply, Incoming, Watermark
+from bot.domain.inbox import (
+    Address,
+    Asked,
+    CommandReply,
+    CountedQuestion,
+    Incoming,
+    Watermark,
+)
+from bot.domain.policy import Limits, PolicyConfig, PolicyValues
 from bot.inbox.inbox import DurableInbox
+from bot.inbox.rates import RateGate
+from bot.policy.rates import QuestionRates
+from bot.policy.rules import PolicyRules
 from bot.ports.history import ChannelRef
 from bot.store.sqlite import SqliteStore
 from tests.support.catalog import offering
@@ -144,6 +156,40 @@ async def test_missed_messages_in_threads_without_a_conversation_are_not_stored(
         ]
     )
     assert [row[2] for row in core.rows()] == ["the bot!", "go on"]
+
+
+async def test_what_people_said_before_they_called_the_bot_is_no_question(core: Core) -> None:
+    """A second read finds it, where the mention's read of the thread had failed."""
+    await core.inbox.receive(asked(2, "the bot!", address=Address.MENTION))
+    await core.inbox.missed(
+        [
+            asked(1, "among us", address=Address.FOLLOW_UP),
+            asked(2, "the bot!", address=Address.MENTION),
+            asked(3, "go on", address=Address.FOLLOW_UP),
+        ]
+    )
+    assert [row[2] for row in core.rows()] == ["the bot!", "go on"]
+
+
+async def test_a_question_that_came_too_early_is_not_accepted_when_it_is_read_again(
+    core: Core,
+) -> None:
+    """Its author was told to ask again, maybe by another process."""
+    policy = PolicyRules(PolicyConfig(PolicyValues(limits=Limits(questions_per_minute=1))))
+
+    async def none_elsewhere() -> Sequence[CountedQuestion]:
+        return ()
+
+    rates = QuestionRates(policy, ManualClock(), none_elsewhere)
+    gate = RateGate(rates=rates, store=core.store, clock=ManualClock(), tell=lambda *_: None)
+    for number in (1, 2):
+        question = asked(number, f"q{number}")
+        await gate.accept(question, partial(core.store.accept, question))
+    await core.inbox.missed([asked(1, "q1"), asked(2, "q2")])
+    assert [row[2] for row in core.rows()] == ["q1"]
+    await core.store.keep_out(asked(1, "q1").source)  # a stored one is not affected
+    await core.inbox.missed([asked(1, "q1")])
+    assert [row[2] for row in core.rows()] == ["q1"]
 
 
 async def test_a_missed_question_is_late_if_it_is_older_than_the_setting(core: Core) -> None:

@@ -15,6 +15,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Effect
 from bot.domain.spending import NotReserved, Quote, Reserved, Spender
+from bot.ports.cluster import GAP_MARGIN_SECONDS, LEASE_SECONDS
 from bot.store.postgres.server import Server
 from bot.store.postgres.store import PostgresStore
 from tests.support.postgres_server import SharedServer
@@ -273,3 +274,35 @@ async def test_a_copy_on_sqlite_forgets_the_processes_of_postgresql(tmp_path: Pa
     change(file, "UPDATE turns SET holder = 'ann', lease_until = 9e9")
     async with opened(file) as store:
         assert (await claim_next(store, accepted.conversation)).fence.attempt == 2
+
+
+async def test_a_look_from_before_an_outage_buries_no_one(pair: Pair) -> None:
+    """The call waited for a database that was away for longer than a lease."""
+    conversation = await pair.question()
+    await claim_next(pair.ann, conversation)
+    pair.live("ann", seconds=-0.1)
+    found = await pair.bob.look(SIM, 9)
+    assert found.dead
+    assert await pair.bob.reap(found.at - 10.0) == []
+    assert await pair.bob.reap(found.at) == [conversation]
+
+
+async def test_a_death_is_a_gap_until_each_reader_has_read_it(pair: Pair) -> None:
+    """Messages that the dead process got may have left no other trace."""
+    pair.live("ann", seconds=-5.0)
+    change(pair.place, "UPDATE members SET started_at = lease_until - 1000")
+    await pair.bob.reap()
+    [gap] = await pair.bob.gaps("slack T1")
+    [(now,)] = look(pair.place, "SELECT extract(epoch FROM clock_timestamp())")
+    assert 0 < float(now) - gap.since - (5.0 + LEASE_SECONDS + GAP_MARGIN_SECONDS) < 5.0
+    assert not gap.is_settled
+    change(pair.place, "UPDATE gaps SET settles_at = extract(epoch FROM clock_timestamp())")
+    assert (await pair.bob.gaps("slack T1"))[0].is_settled
+    await pair.bob.finish_gaps("slack T1", [gap.id, "dropped before"])
+    await pair.bob.finish_gaps("slack T1", [gap.id])
+    assert await pair.bob.gaps("slack T1") == []
+    assert [each.id for each in await pair.bob.gaps("slack T2")] == [gap.id]
+    change(pair.place, "UPDATE gaps SET settles_at = settles_at - 86500")
+    pair.live("ann", seconds=-5.0)
+    await pair.bob.reap()
+    assert gap.id not in [each.id for each in await pair.bob.gaps("slack T2")]

@@ -12,7 +12,7 @@ import pytest
 from adapters.slack.events import position
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Asked, Watermark
+from bot.domain.inbox import Asked, Gap, Incoming, Watermark
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.fake_inbox import FakeInbox
@@ -383,3 +383,47 @@ async def test_last_questions_are_rechecked_for_edits_and_deletions(
         await until(lambda: inbox.edits and len(inbox.deletions) == 2)
     assert [m.text for m, _ in inbox.edits] == ["changed"]
     assert {source.rpartition("/")[2] for source in inbox.deletions} == {reply, fourth}
+
+
+# ── what other processes lost ─────────────────────────────────────────────────────────────────
+async def test_a_gap_is_read_again_behind_the_watermarks(
+    sim: SlackSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mention, a reply in a thread and a direct message that no process stored."""
+    for name in ("LOOK_SECONDS", "SHORTEST_REST"):
+        monkeypatch.setattr(f"bot.catchup.gap_reader.{name}", 0.05)
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        began = time.time()
+        root = await sim.say(ids.ALICE, ids.GENERAL, "known", mention=True)
+        direct = await sim.open_direct(ids.ALICE)
+        await until(lambda: inbox.received)
+        inbox.active_conversations = [conversation_at(ids.GENERAL, root)]
+        inbox.before_receive = lost = _Lost()
+        await sim.say(ids.ALICE, ids.GENERAL, "a lost mention", mention=True)
+        await sim.say(ids.ALICE, ids.GENERAL, "a lost reply", thread_ts=root)
+        await sim.say(ids.ALICE, direct, "lost in private")
+        await until(lambda: len(lost.texts) == 3)
+        inbox.before_receive = lambda _incoming: None
+        inbox.conversations = {
+            source: key for source, key in inbox.conversations.items() if root in source
+        }
+        inbox.received = [each for each in inbox.received if each.text == "known"]
+        inbox.open_gaps = [Gap("early", began + 99.0, False), Gap("one", began, False)]
+        await until(lambda: len(inbox.received) == 4)
+        assert sorted(said(inbox)[1:]) == ["a lost mention", "a lost reply", "lost in private"]
+        before = len(inbox.read)
+        inbox.open_gaps = [Gap("one", began, True)]
+        await until(lambda: not inbox.open_gaps)
+        assert len(inbox.read) > before
+    assert len(inbox.received) == 4
+
+
+class _Lost:
+    """Remembers what was received."""
+
+    def __init__(self) -> None:
+        self.texts: set[str] = set()
+
+    def __call__(self, incoming: Incoming) -> None:
+        self.texts.add(incoming.text)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
+from tests.kills.shared_bots import SharedBots
 from tests.kills.world import World
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
@@ -40,6 +41,7 @@ SLACK_PATHS = (
 # Seconds. After a crash, the bot does not wait longer for requests of the dead process.
 LATEST = 2.0
 MODEL_FAULTS = ("rate_limited", "overloaded", "server_error")
+QUESTIONS = r"\bq\d{5}\b"  # texts with the name of a question: see `question_name`
 BREAKS = ("cut", "fin", "end", "error", "garbage")
 
 
@@ -50,6 +52,7 @@ class FaultInjector:
         self._world, self._rng, self._said = world, rng, said
         self.counts: Counter[str] = Counter()
         sim = world.driver.sim
+        self._shared = world.bot if isinstance(world.bot, SharedBots) else None
         own: tuple[tuple[int, Callable[[], Awaitable[str]]], ...]
         if isinstance(sim, DiscordSim):
             own = ((6, self._discord_fault), (3, self._gateway))
@@ -62,6 +65,7 @@ class FaultInjector:
             (1, self._model_break),
             (1, self._slow_network),
             (1, self._kill),
+            *(((1, self._give_up),) if isinstance(sim, SlackSim) and self._shared else ()),
             *((weight, partial(fault, rng)) for weight, fault in world.bot.faults),
         )
 
@@ -82,7 +86,7 @@ class FaultInjector:
         if isinstance(sim, DiscordSim | SlackSim):
             await sim.online()
         if isinstance(sim, SlackSim):
-            await sim.delivery(ack_seconds=2.0)
+            await sim.delivery(ack_seconds=2.0, given_up="")
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
     async def _discord_fault(self) -> str:
@@ -187,6 +191,18 @@ class FaultInjector:
             assert isinstance(sim, SlackSim)
             await sim.deliver_again(said, same_event_id=self._rng.random() < 0.5)
         return "a redelivery"
+
+    async def _give_up(self) -> str:
+        """Slack gives up the questions that a process got which does not answer any more."""
+        sim = self._world.driver.sim
+        assert isinstance(sim, SlackSim)
+        assert self._shared is not None
+        await sim.delivery(ack_seconds=1.0, given_up=QUESTIONS)
+        try:
+            await self._shared.die_deaf(self._rng)
+        finally:
+            await sim.delivery(ack_seconds=2.0, given_up="")
+        return "events that die with their process"
 
     # ── the machine ───────────────────────────────────────────────────────────────────────────
     async def _kill(self) -> str:

@@ -22,7 +22,7 @@ class ProcessPool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for child in self._children.values():
+        for child in tuple(self._children.values()):
             if child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     child.kill()

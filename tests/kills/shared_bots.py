@@ -116,6 +116,13 @@ class SharedBots:
         asyncio.get_running_loop().call_later(rng.uniform(0.5, FROZEN), self.thaw, bot)
         return "a process that hangs"
 
+    async def die_deaf(self, rng: random.Random) -> None:
+        """One process hangs while events still come to it, and dies without having read them."""
+        bot = rng.choice(self.bots)
+        self.freeze(bot)
+        await asyncio.sleep(rng.uniform(1.0, 4.0))
+        await bot.kill()
+
     async def _cut(self, rng: random.Random) -> str:
         """Cut half of the connections to the database."""
         self.query(

@@ -94,6 +94,9 @@ class FakeCluster:
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signals."""
 
+    def report_gap(self, seconds: float) -> None:
+        """No gap is read again."""
+
     @asynccontextmanager
     async def share(
         self, group: str, names: Sequence[str], changed: Changed

@@ -9,7 +9,16 @@ from typing import Any
 
 from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Asked, Choice, Command, CommandReply, Incoming, Receipt, Watermark
+from bot.domain.inbox import (
+    Asked,
+    Choice,
+    Command,
+    CommandReply,
+    Gap,
+    Incoming,
+    Receipt,
+    Watermark,
+)
 
 
 @dataclass
@@ -38,6 +47,7 @@ class FakeInbox:
     replacements: list[str] = field(default_factory=list)
     gone_keys: list[ConversationKey] = field(default_factory=list)
     apologies: list[Incoming] = field(default_factory=list)  # only the first one is due
+    open_gaps: list[Gap] = field(default_factory=list)
     error: Exception | None = None
     failures: int = 0
     missed_error: Exception | None = None
@@ -102,6 +112,15 @@ class FakeInbox:
             channel = (mark.workspace, mark.channel)
             old = self.marks.get(channel, mark)
             self.marks[channel] = replace(mark, position=max(mark.position, old.position, 0))
+
+    async def gaps(self, reader: str) -> Sequence[Gap]:
+        del reader
+        self._raise_if_failing()
+        return list(self.open_gaps)
+
+    async def finish_gaps(self, reader: str, gaps: Sequence[Gap]) -> None:
+        del reader
+        self.open_gaps = [gap for gap in self.open_gaps if gap not in gaps]
 
     async def active(self, platform: str) -> Sequence[Conversation]:
         return self.active_conversations

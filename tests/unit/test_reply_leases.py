@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.domain.errors import LostOwnership
+from bot.common.lease_guard import check_lease, create_task_under
+from bot.domain.errors import LostOwnership, Unsettled
 from tests.support.clock import settle
 from tests.support.reply_rig import ReplyRig
 
@@ -18,6 +19,10 @@ class Lease:
     def __init__(self) -> None:
         self.can_send, self.is_lost = True, False
         self.changed = asyncio.Event()
+
+    @property
+    def forbids_sending(self) -> bool:
+        return not self.can_send
 
     async def wait(self) -> None:
         while not self.can_send:
@@ -80,3 +85,37 @@ async def test_a_new_attempt_does_not_begin_without_the_lease() -> None:
         assert rig.surface.opened == 1
         reply.finish()
         await rig.wait_shown(reply)
+
+
+async def test_a_request_that_waited_too_long_is_not_sent() -> None:
+    """Between the first look at the lease and the request the process was stopped."""
+    lease, sent = Lease(), []
+    may_go_on = asyncio.Event()
+
+    async def upload() -> None:
+        check_lease()
+        sent.append("one")
+        await may_go_on.wait()
+        check_lease()
+        sent.append("two")
+
+    task = create_task_under(lease, upload())
+    await settle()
+    lease.set(can_send=False)
+    may_go_on.set()
+    with pytest.raises(Unsettled):
+        await task
+    assert sent == ["one"]
+
+
+async def test_what_a_request_starts_for_others_may_send_on() -> None:
+    lease = Lease()
+    lease.set(can_send=False)
+
+    async def start_worker() -> asyncio.Task[None]:
+        async def work() -> None:
+            check_lease()
+
+        return asyncio.create_task(work())
+
+    await (await create_task_under(lease, start_worker()))

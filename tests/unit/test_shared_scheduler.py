@@ -20,6 +20,7 @@ from bot.turns.scheduler import Interrupt
 from bot.turns.shared_scheduler import SharedScheduler
 from tests.unit.test_scheduler import FakeStore, FastClock, Work, until
 
+AT = 12.5  # when a look was
 CHANNEL = ConversationKey("sim", "w", "c", "")
 Handler = Callable[[Signal], Awaitable[None]]
 
@@ -27,7 +28,7 @@ Handler = Callable[[Signal], Awaitable[None]]
 class Lease:
     """A lease that is as it was set."""
 
-    can_send = True
+    can_send, forbids_sending = True, False
 
     def __init__(self, watcher: LeaseWatcher) -> None:
         self.watcher, self.released = watcher, False
@@ -198,7 +199,7 @@ async def test_a_turn_that_is_lost_before_its_first_step_never_runs() -> None:
 async def test_the_lease_is_kept_while_a_failed_turn_waits_for_its_next_attempt(
     processes: tuple[Process, Process],
 ) -> None:
-    """Otherwise another process would try at once, and a pause would be no pause."""
+    """Otherwise another process would try immediately, and a pause would be no pause."""
     ann, _ = processes
     seen: list[bool] = []
 
@@ -229,9 +230,10 @@ class Leases:
         if self.fails:
             raise StoreUnavailable("away")
         found, self.free = self.free[:limit], self.free[limit:]
-        return Look(found, self.dead, 0.0 if self.dead else None)
+        return Look(found, self.dead, 0.0 if self.dead else None, AT)
 
-    async def reap(self) -> Sequence[int]:
+    async def reap(self, seen_at: float | None = None) -> Sequence[int]:
+        assert seen_at == AT
         self.reaped, self.dead = self.reaped + 1, False
         self.free = [1]
         return [1]

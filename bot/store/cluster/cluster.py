@@ -20,7 +20,12 @@ from bot.domain.cluster import Signal, SignalKind
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.operation import ClusterLoad
 from bot.domain.turns import Fence
-from bot.ports.cluster import LEASE_SECONDS, LeaseWatcher
+from bot.ports.cluster import (
+    GAP_MARGIN_SECONDS,
+    LEASE_SECONDS,
+    SETTLE_SECONDS,
+    LeaseWatcher,
+)
 from bot.store.cluster import statements
 from bot.store.cluster.connection import ControlConnection
 from bot.store.cluster.shares import SOON, Changed, Names, Share
@@ -70,6 +75,7 @@ class PostgresCluster:
         self._handlers: defaultdict[SignalKind, list[Handler]] = defaultdict(list)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._beat_at, self._steady_since = now(), now()
+        self._gap_since: float | None = None  # not stored yet
 
     @asynccontextmanager
     async def join(self) -> AsyncIterator[None]:
@@ -79,6 +85,8 @@ class PostgresCluster:
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._control.aclose)
+            # Whatever this process's predecessor had got when it ended.
+            self.report_gap(SETTLE_SECONDS)
             await self._beat()
             log.info("joined the other processes", process=self.process, members=self.members)
             tasks = [
@@ -131,10 +139,19 @@ class PostgresCluster:
         self._names.tell()
         for kind in LOOK_AGAIN:
             for handler in self._handlers[kind]:
-                await handler(Signal(kind))
+                try:
+                    await handler(Signal(kind))
+                except Exception:
+                    # The boundary of one handler: the others look, and signals go on.
+                    log.exception("a handler failed to look at everything", kind=kind.value)
 
     def _tell_names(self) -> None:
         self._outbox.put(Signal(SignalKind.SHARE))
+
+    def report_gap(self, seconds: float) -> None:
+        """See the port."""
+        since = self.now() - seconds - GAP_MARGIN_SECONDS
+        self._gap_since = since if self._gap_since is None else min(since, self._gap_since)
 
     # ── names ─────────────────────────────────────────────────────────────────────────────────
     @asynccontextmanager
@@ -159,7 +176,13 @@ class PostgresCluster:
             await self._enter(name)
             body, guard = asyncio.current_task(), asyncio.create_task(self._guard(name))
             assert body is not None  # noqa: S101 - in a task
-            guard.add_done_callback(lambda task: task.cancelled() or body.cancel())
+            is_inside = True
+
+            def end(ended: asyncio.Task[None]) -> None:
+                if is_inside and not ended.cancelled():
+                    body.cancel()
+
+            guard.add_done_callback(end)
             try:
                 yield
             except asyncio.CancelledError:
@@ -167,6 +190,7 @@ class PostgresCluster:
                     raise LostOwnership(f"the lease of {name} is lost") from None
                 raise
             finally:
+                is_inside = False  # a guard that ends now must not cancel what the task does next
                 guard.cancel()
                 await self._names.free(EXCLUSIVE, [name])
                 self._tell_names()
@@ -221,7 +245,20 @@ class PostgresCluster:
         await self._names.renew()
         if since - self._beat_at > 2 * RENEW_SECONDS:
             self._steady_since = since
+            self.report_gap(since - self._beat_at)
         self._beat_at = since
+        await self._store_gap()
+
+    async def _store_gap(self) -> None:
+        """Raises StoreUnavailable; then the next heartbeat tries again."""
+        if (since := self._gap_since) is None:
+            return
+        values = {
+            "me": self.process, "id": uuid.uuid4().hex,
+            "seconds": self.now() - since, "settle": SETTLE_SECONDS,
+        }  # fmt: skip
+        await self._control.run(statements.REPORT_GAP, values)
+        self._gap_since = None if self._gap_since == since else self._gap_since
 
     async def _leave(self) -> None:
         """Free what is left, and tell the others. The turns' leases: see `Store.release`."""

@@ -33,6 +33,8 @@ _OPTIONS: dict[str, Any] = {
     "target_session_attrs": "read-write",
 }
 
+_UNAVAILABLE = (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError)
+
 Parameters = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -88,14 +90,16 @@ class ControlConnection:
     def _result(self, running: asyncio.Future[list[TupleRow]]) -> list[TupleRow]:
         try:
             return running.result()
-        except psycopg.OperationalError as error:  # the connection, or a failing server
+        except _UNAVAILABLE as error:
+            # The connection, a failing server, or one that has become a replica and takes no
+            # writes: another connection may lead to the new primary.
             broken, self._connection = self._connection, None
             if broken is not None:
                 broken.pgconn.finish()
             raise StoreUnavailable(f"PostgreSQL failed: {error}") from error
 
     def _abandon(self, connection: Connection, running: asyncio.Future[Any]) -> None:
-        """Close the socket at once: a polite end would wait for the server, too."""
+        """Close the socket immediately: a polite end would wait for the server, too."""
         self._connection = None
         running.cancel()
         running.add_done_callback(lambda task: task.cancelled() or task.exception())

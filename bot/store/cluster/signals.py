@@ -2,7 +2,7 @@
 
 Invariant: a signal is a hint. One that is lost (a connection breaks, a queue is full) only delays,
 because renewals and the reaper see the same in the database within seconds. After each new
-connection the listener says so, and its handlers look at everything.
+connection, and once a minute, the listener's handlers look at everything.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ SILENCE_SECONDS = 5.0
 """After this long without a signal, the listener asks whether its connection still works."""
 
 ANSWER_SECONDS = 3.0
+
+LOOK_SECONDS = 60.0
+"""How often the handlers look at everything although no connection broke: the sender of a signal
+may have died before it sent it."""
 
 RECONNECT = Backoff(first=0.1, longest=2.0)
 
@@ -87,6 +91,10 @@ class Outbox:
                 log.warning("signals wait for the database", error=str(error))
                 await asyncio.sleep(RECONNECT.after(failures))
                 self._woken.set()
+            except Exception:
+                # The boundary of one batch: without it no later signal would be sent.
+                log.exception("signals could not be sent", count=len(self._waiting))
+                self._waiting.clear()
 
     async def flush(self) -> None:
         """Send all that waits. Raises StoreUnavailable."""
@@ -111,7 +119,8 @@ def channel_of(rows: list[tuple[object, ...]]) -> str:
 class Listener:
     """Receives the signals of other processes on a connection that does nothing else.
 
-    `received` gets each one, `connected` is called after each new connection.
+    `received` gets each one. `connected` is called after each new connection, and every
+    LOOK_SECONDS; it must not raise.
     """
 
     def __init__(
@@ -137,28 +146,32 @@ class Listener:
                 log.warning("no signals: the database cannot be reached", error=str(error))
                 await asyncio.sleep(RECONNECT.after(failures))
                 continue
-            failures = 0
             try:
                 await self._listen(connection)
             except (psycopg.Error, TimeoutError) as error:
+                failures = 1 if self.is_connected else failures + 1
                 log.warning("the connection for signals broke", error=repr(error))
-                await asyncio.sleep(RECONNECT.first)
+                await asyncio.sleep(RECONNECT.after(failures))
             finally:
                 self.is_connected = False
                 connection.pgconn.finish()
 
     async def _listen(self, connection: Connection) -> None:
-        rows = await (await connection.execute(statements.SCHEMA)).fetchall()
-        await connection.execute(f'LISTEN "{channel_of(rows)}"')
+        async with asyncio.timeout(ANSWER_SECONDS):
+            rows = await (await connection.execute(statements.SCHEMA)).fetchall()
+            await connection.execute(f'LISTEN "{channel_of(rows)}"')
         heard: deque[str] = deque()
         connection.add_notify_handler(lambda notify: heard.append(notify.payload))
-        await self._connected()
+        look_at = 0.0
         self.is_connected = True
         while True:
+            if asyncio.get_running_loop().time() >= look_at:
+                await self._connected()
+                look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
             while heard:
                 await self._hear(heard.popleft())
             if not await _has_input(connection, SILENCE_SECONDS):
-                async with asyncio.timeout(ANSWER_SECONDS):  # also reads what arrives meanwhile
+                async with asyncio.timeout(ANSWER_SECONDS):  # also reads signals
                     await connection.execute("SELECT 1")
             connection.pgconn.consume_input()
             while (notify := connection.pgconn.notifies()) is not None:

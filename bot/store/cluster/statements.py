@@ -18,6 +18,14 @@ SELECT count(*) FROM members WHERE id <> %(me)s AND lease_until > {NOW}
 """  # noqa: S608
 """Renews the process's own life; returns how many others live."""
 
+REPORT_GAP = f"""
+INSERT INTO gaps (id, since, settles_at)
+SELECT %(id)s, greatest({NOW} - %(seconds)s, min(started_at)), {NOW} + %(settle)s FROM members
+HAVING bool_or(id <> %(me)s)
+"""  # noqa: S608
+"""See `bot.store.gaps`. A process that was alone has lost nothing that its watermarks passed, and
+those that live nothing from before they started. Earlier ones died, which is another gap."""
+
 RENEW_TURNS = f"""
 WITH mine AS (
     SELECT * FROM unnest(%(turns)s::bigint[], %(attempts)s::bigint[]) AS mine (turn, attempt)

@@ -37,6 +37,11 @@ class HeldTurn:
         lasts = self.renewed_at + LEASE_SECONDS - self._turns.now()
         return not self.is_lost and lasts > SEND_SECONDS
 
+    @property
+    def forbids_sending(self) -> bool:
+        """See the port."""
+        return self.is_lost or (self._turns.holds(self) and not self.can_send)
+
     async def wait(self) -> None:
         """See the port."""
         while not self.is_lost:
@@ -64,9 +69,13 @@ class HeldTurns:
         lease = self._held[fence] = HeldTurn(self, fence, watcher, since)
         return lease
 
+    def holds(self, lease: HeldTurn) -> bool:
+        """Whether it is renewed."""
+        return self._held.get(lease.fence) is lease
+
     def release(self, lease: HeldTurn) -> None:
         """Renew no more."""
-        if self._held.get(lease.fence) is lease:
+        if self.holds(lease):
             del self._held[lease.fence]
 
     def snapshot(self) -> list[HeldTurn]:
@@ -88,7 +97,7 @@ class HeldTurns:
         changed.set()
 
     def _lose(self, lease: HeldTurn) -> None:
-        if self._held.get(lease.fence) is not lease:
+        if not self.holds(lease):
             return  # it was released during the renewal
         log.warning("a turn's lease is lost", turn=lease.fence.turn, attempt=lease.fence.attempt)
         self.release(lease)

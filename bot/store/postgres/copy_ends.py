@@ -30,7 +30,7 @@ from bot.store.postgres.session import Session
 BATCH = 64
 """Rows in memory at the same time: up to 16 MB, because a chunk of a file has 256 KB."""
 
-NOT_COPIED = frozenset({"migrations", "members", "leases"})
+NOT_COPIED = frozenset({"migrations", "members", "leases", "gaps", "gap_reads"})
 """Each database has a ledger; what a process holds ends with the process."""
 
 SINGLE_ROWS = frozenset({"process"})  # the schema creates their one row
@@ -222,7 +222,8 @@ class PostgresEnd:
             "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint"
             " WHERE contype = 'f' AND connamespace = current_schema()::regnamespace"
         ):
-            parents[table].add(parent)
+            if table in parents:
+                parents[table].add(parent)
         return {table: names[table] for table in sorted_by_parents(parents)}
 
     def rows(self, table: str, columns: Sequence[str]) -> Iterator[Sequence[Any]]:

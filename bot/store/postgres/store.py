@@ -136,9 +136,9 @@ class PostgresStore(SqlStore):
         """See the port."""
         return await self._look(platforms, self._id, limit)
 
-    async def reap(self) -> Sequence[int]:
+    async def reap(self, seen_at: float | None = None) -> Sequence[int]:
         """See the port."""
-        return await self._reap()
+        return await self._reap(seen_at)
 
     async def release(self) -> None:
         """See the port."""

@@ -293,10 +293,17 @@ class SlackSim(SimProcess):
         await self.call("set_socket")
 
     async def delivery(
-        self, *, ack_seconds: float | None = None, retry_scale: float | None = None
+        self,
+        *,
+        ack_seconds: float | None = None,
+        retry_scale: float | None = None,
+        given_up: str | None = None,
     ) -> None:
-        """Set the acknowledgement timeout (default 3) and the factor on the retry delays (1)."""
-        await self.call("delivery", ack_seconds=ack_seconds, retry_scale=retry_scale)
+        """Set the acknowledgement timeout (default 3), the factor on the retry delays (1), and
+        which events are not delivered again: those whose text has this pattern ("": none)."""
+        await self.call(
+            "delivery", ack_seconds=ack_seconds, retry_scale=retry_scale, given_up=given_up
+        )
 
     async def limits(self, **changes: Any) -> None:
         """Set `enabled`, `scale`, `commercial` or `events_per_hour`; resets all rate limits."""

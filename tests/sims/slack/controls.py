@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import asdict
 from typing import Any
@@ -71,8 +72,15 @@ class Controls:
     def set_socket(self) -> None:
         self.slack.delivery.http = None
 
-    def delivery(self, ack_seconds: float | None = None, retry_scale: float | None = None) -> None:
+    def delivery(
+        self,
+        ack_seconds: float | None = None,
+        retry_scale: float | None = None,
+        given_up: str | None = None,
+    ) -> None:
         delivery = self.slack.delivery
+        if given_up is not None:
+            delivery.given_up = re.compile(given_up) if given_up else None
         delivery.ack_seconds = delivery.ack_seconds if ack_seconds is None else ack_seconds
         delivery.retry_scale = delivery.retry_scale if retry_scale is None else retry_scale
 

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -70,6 +71,7 @@ class Delivery:
         self.rtt = 0.0
         self.ack_seconds = ACK_SECONDS
         self.retry_scale = 1.0
+        self.given_up: re.Pattern[str] | None = None  # events with such a text have one attempt
         self.offline = False
         self.attempts: list[Attempt] = []
         self.lost: list[Json] = []
@@ -88,9 +90,11 @@ class Delivery:
 
     async def _event(self, payload: Json) -> None:
         reason = ""
-        for number in range(len(RETRIES) + 1):
+        text = str(_dict(payload.get("event")).get("text", ""))
+        retries = () if self.given_up and self.given_up.search(text) else RETRIES
+        for number in range(len(retries) + 1):
             if number:
-                await asyncio.sleep(RETRIES[number - 1] * self.retry_scale)
+                await asyncio.sleep(retries[number - 1] * self.retry_scale)
             attempt = await self._try("events_api", payload, number, reason)
             if attempt.acked is not None:
                 return

@@ -1,0 +1,95 @@
+"""Reads again what one of several processes may have lost.
+
+Invariant: a gap is finished only after a complete read that began once the gap had settled. So the
+process that reads may die at any moment: the next one reads again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from bot.common.retry import Backoff
+from bot.domain.errors import PlatformError, StoreUnavailable
+from bot.domain.inbox import Gap
+from bot.ports.clock import Clock
+from bot.ports.inbox import CatchUpInbox
+
+log = structlog.stdlib.get_logger(__name__)
+
+LOOK_SECONDS = 5.0
+"""Between two looks: a lost question waits for this in addition to its process's lease."""
+
+READ_AGAIN = Backoff(first=10.0, longest=300.0)
+"""Pauses after a read that was not complete."""
+
+SHORTEST_REST, LONGEST_REST = 10.0, 120.0
+"""After a read the reader rests for as long as the read took, within these bounds: reading again
+takes half of the time at most, and requests that nothing else uses. One read covers all gaps."""
+
+
+class GapReader:
+    """Reads the gaps of the reader `name` while `run` runs, in one process at a time.
+
+    `read` accepts all messages after a time (Unix seconds), whatever the watermarks say, and
+    returns whether that was complete.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        inbox: CatchUpInbox,
+        clock: Clock,
+        read: Callable[[float], Awaitable[bool]],
+    ) -> None:
+        self._name, self._inbox, self._clock, self._read = name, inbox, clock, read
+        self._seen: frozenset[str] = frozenset()
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Look for gaps until cancelled."""
+        while True:
+            try:
+                pause = await self._look()
+            except StoreUnavailable as error:
+                log.debug("cannot look for gaps", error=str(error))
+                pause = LOOK_SECONDS
+            await self._clock.sleep(pause)
+
+    async def oldest(self) -> float | None:
+        """Since when the usual catch-up should read, so that it covers the gaps; None: from its
+        watermarks."""
+        with suppress(StoreUnavailable):
+            return min((gap.since for gap in await self._inbox.gaps(self._name)), default=None)
+        return None
+
+    async def _look(self) -> float:
+        """Read what is new or has settled; returns the seconds to the next look."""
+        gaps = await self._inbox.gaps(self._name)
+        if not any(gap.is_settled or gap.id not in self._seen for gap in gaps):
+            return LOOK_SECONDS
+        since, began = min(gap.since for gap in gaps), self._clock.monotonic()
+        log.info("reading again what a process may have lost", reader=self._name, gaps=len(gaps))
+        if not await self._read_since(since):
+            self._failures += 1
+            return READ_AGAIN.after(self._failures)
+        self._failures, self._seen = 0, frozenset(gap.id for gap in gaps)
+        await self._finish([gap for gap in gaps if gap.is_settled])
+        return min(max(SHORTEST_REST, self._clock.monotonic() - began), LONGEST_REST)
+
+    async def _read_since(self, since: float) -> bool:
+        try:
+            return await self._read(since)
+        except (PlatformError, StoreUnavailable) as error:
+            log.warning("a gap could not be read", reader=self._name, error=str(error))
+        except Exception:
+            # The boundary of one read: the next one must be tried.
+            log.exception("reading a gap failed", reader=self._name)
+        return False
+
+    async def _finish(self, gaps: list[Gap]) -> None:
+        if gaps:
+            await self._inbox.finish_gaps(self._name, gaps)

@@ -1,0 +1,51 @@
+# ruff: noqa: S608 - every fragment is a constant of this module
+"""Times in which a process may have lost events, until they are read again.
+
+Invariant: a gap stays until each reader has read it after it had settled, or for KEPT_SECONDS. All
+times are the database's. On SQLite there are none: one process's watermark passes no message that
+it did not handle.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from bot.domain.inbox import Gap
+from bot.ports.cluster import SETTLE_SECONDS
+from bot.store.database import Database
+
+KEPT_SECONDS = 86_400.0
+"""A gap is dropped after a day, even if a reader could not read all of it: messages as old as that
+are not worth the requests."""
+
+_NOW = "extract(epoch FROM clock_timestamp())::double precision"
+
+
+def record(db: Database, since: float) -> None:
+    """A process may have lost events from `since` (Unix seconds of the database) until now."""
+    db.execute(f"DELETE FROM gaps WHERE settles_at < {_NOW} - ?", (KEPT_SECONDS,))
+    db.execute(
+        f"INSERT INTO gaps (id, since, settles_at) VALUES (?, ?, {_NOW} + ?)",
+        (uuid.uuid4().hex, since, SETTLE_SECONDS),
+    )
+
+
+def read(db: Database, reader: str) -> list[Gap]:
+    """See `Store.gaps`."""
+    found = db.execute(
+        f"SELECT id, since, settles_at <= {_NOW} AS is_settled FROM gaps"
+        " WHERE NOT EXISTS (SELECT 1 FROM gap_reads WHERE gap = gaps.id AND reader = ?)",
+        (reader,),
+    )
+    return [Gap(row["id"], row["since"], bool(row["is_settled"])) for row in found]
+
+
+def finish(db: Database, reader: str, gaps: Sequence[str]) -> None:
+    """See `Store.finish_gaps`."""
+    for gap in gaps:
+        db.execute(
+            "INSERT INTO gap_reads (gap, reader) SELECT id, ? FROM gaps WHERE id = ?"
+            " ON CONFLICT (gap, reader) DO NOTHING",
+            (reader, gap),
+        )

@@ -1,0 +1,88 @@
+"""What another process may have lost is read until that was complete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from bot.catchup.gap_reader import LOOK_SECONDS, READ_AGAIN, SHORTEST_REST, GapReader
+from bot.domain.errors import StoreUnavailable, Unsettled
+from bot.domain.inbox import Gap
+from tests.support.clock import ManualClock, settle
+from tests.support.fake_inbox import FakeInbox
+
+
+class Rig:
+    """A reader whose reads do what the test says."""
+
+    def __init__(self) -> None:
+        self.inbox, self.clock = FakeInbox(), ManualClock()
+        self.reads: list[float] = []
+        self.result: bool | Exception = True
+
+    async def read(self, since: float) -> bool:
+        self.reads.append(since)
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        reader = GapReader(name="sim", inbox=self.inbox, clock=self.clock, read=self.read)
+        task = asyncio.create_task(reader.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+async def test_a_gap_is_read_soon_and_once_more_when_it_has_settled() -> None:
+    rig = Rig()
+    rig.inbox.open_gaps = [Gap("a", 70.0, False), Gap("b", 50.0, False)]
+    with rig.running():
+        await settle()
+        await rig.clock.advance(10 * SHORTEST_REST)
+        assert rig.reads == [50.0]
+        rig.inbox.open_gaps = [Gap("a", 70.0, True), Gap("b", 50.0, False)]
+        await rig.clock.advance(10 * LOOK_SECONDS)
+        assert rig.reads == [50.0, 50.0]  # one read covers all that are open
+        assert rig.inbox.open_gaps == [Gap("b", 50.0, False)]
+
+
+async def test_a_gap_of_later_is_read_at_once() -> None:
+    rig = Rig()
+    with rig.running():
+        await rig.clock.advance(LOOK_SECONDS * 3)
+        assert rig.reads == []
+        rig.inbox.open_gaps = [Gap("a", 70.0, False)]
+        await rig.clock.advance(LOOK_SECONDS)
+        assert rig.reads == [70.0]
+
+
+@pytest.mark.parametrize("result", [False, Unsettled("later"), RuntimeError("a bug")])
+async def test_what_was_not_read_completely_stays_and_is_read_again(
+    result: bool | Exception,
+) -> None:
+    rig = Rig()
+    rig.result = result
+    rig.inbox.open_gaps = [Gap("a", 70.0, True)]
+    with rig.running():
+        await settle()
+        assert len(rig.reads) == 1
+        rig.result = True
+        await rig.clock.advance(READ_AGAIN.first)
+        assert len(rig.reads) == 2
+        assert rig.inbox.open_gaps == []
+
+
+async def test_a_failing_database_costs_no_gap() -> None:
+    rig = Rig()
+    rig.inbox.open_gaps, rig.inbox.error = [Gap("a", 70.0, True)], StoreUnavailable("away")
+    with rig.running():
+        await settle()
+        rig.inbox.error = None
+        await rig.clock.advance(LOOK_SECONDS)
+        assert rig.inbox.open_gaps == []
