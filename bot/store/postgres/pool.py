@@ -305,7 +305,7 @@ class Writer:
             with _explained(self._connections, connection):
                 if not plan.is_complete(rows):
                     raise _Unlocked
-                result = transaction(Session(connection))
+                result = transaction(Session(connection, self._known))
             self._commit(connection, _number(rows), use)
             return result
         finally:

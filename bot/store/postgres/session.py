@@ -72,8 +72,19 @@ def literal(value: object) -> str:
 class Session:
     """A transaction. Implements `Database` and `Locking`."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
+    def __init__(
+        self, connection: psycopg.Connection[Any], known: KnownPlaces | None = None
+    ) -> None:
+        self._connection, self._known = connection, known
+
+    def remember(self, key: ConversationKey, conversation: int, turn: int | None) -> None:
+        """These ids are of this conversation: the next transitions need not look it up."""
+        if self._known is None:
+            return
+        place = f"{key.platform}/{key.workspace}/", f"{key.channel}/{key.thread}"
+        self._known.add(("id", conversation), place)
+        if turn is not None:
+            self._known.add(("turn", turn), place)
 
     def execute(self, sql: str, parameters: Parameters = (), /) -> Cursor:
         """See `Database`."""
