@@ -15,6 +15,7 @@ from bot.domain.inbox import Accepted, Incoming, Receipt
 from bot.domain.privacy import Erasure, Person
 from bot.store import erasure, messages, personal_records
 from bot.store.database import Database
+from bot.store.postgres.session import Session
 
 _TABLE = "threadline_erased.people"
 
@@ -116,4 +117,8 @@ def accept(
     if was_erased(db, incoming):
         return Accepted(Receipt.KNOWN)
     kept = [each for each in backlog if not was_erased(db, each)]
-    return messages.accept(db, now, incoming, kept, withheld=withheld)
+    accepted = messages.accept(db, now, incoming, kept, withheld=withheld)
+    is_new = accepted.receipt in (Receipt.QUESTION, Receipt.HISTORY)
+    if is_new and accepted.conversation is not None and isinstance(db, Session):
+        db.remember(incoming.key, accepted.conversation, accepted.turn)
+    return accepted

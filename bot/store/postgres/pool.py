@@ -130,6 +130,7 @@ class Connections:
         self._server = server
         self._idle: list[Connection] = []  # appended and taken by threads, both atomic
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"postgres {role}")
+        self.losses = 0  # connections that failed: behind a new one may be another server
         self._waiting = 0
         self._closing = False
 
@@ -205,7 +206,9 @@ class Connections:
         if connection.pgconn.transaction_status != _IDLE:
             with suppress(psycopg.Error):
                 connection.rollback()
-        if not connection.closed:
+        if connection.closed:
+            self.losses += 1
+        else:
             self._idle.append(connection)
 
     def replace(self, connection: Connection) -> None:
@@ -275,7 +278,7 @@ class Writer:
         database fails; if the answer to a commit did not arrive and its outcome cannot be found,
         the transaction may have been committed.
         """
-        plan = LockPlan(lock, self._known)
+        plan = LockPlan(lock, self._known, self._connections.losses)
         return await self._connections.call(partial(self._repeat, transaction, plan))
 
     def _repeat(
@@ -299,14 +302,21 @@ class Writer:
         plan: LockPlan,
         use: Callable[[Connection], None],
     ) -> T:
+        if plan.losses != self._connections.losses:
+            self._known.clear()
+            plan.renew(self._connections.losses)
         begin = self._alone if plan.alone else f"{self._shared}; {plan.sql}"
         connection, rows = self._connections.begin(begin, use)
         try:
             with _explained(self._connections, connection):
+                if plan.losses != self._connections.losses:
+                    raise _Unlocked  # the places may be those of a server that failed
                 if not plan.is_complete(rows):
                     raise _Unlocked
-                result = transaction(Session(connection))
+                session = Session(connection)
+                result = transaction(session)
             self._commit(connection, _number(rows), use)
+            self._known.update(session.places)
             return result
         finally:
             self._connections.give_back(connection)

@@ -6,7 +6,7 @@ alone runs beside no other. See `bot.store.locks`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -74,6 +74,15 @@ class Session:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        self.places: dict[tuple[str, object], tuple[str, str]] = {}
+        """Of conversations that the transaction has changed; true after its commit."""
+
+    def remember(self, key: ConversationKey, conversation: int, turn: int | None) -> None:
+        """These ids are of this conversation: the next transitions need not look it up."""
+        place = f"{key.platform}/{key.workspace}/", f"{key.channel}/{key.thread}"
+        self.places["id", conversation] = place
+        if turn is not None:
+            self.places["turn", turn] = place
 
     def execute(self, sql: str, parameters: Parameters = (), /) -> Cursor:
         """See `Database`."""
@@ -96,8 +105,9 @@ class Session:
 class KnownPlaces:
     """The conversations' places that were looked up, which saves PostgreSQL a query.
 
-    Invariant: what has a row id never moves to another conversation, no conversation moves, and no
-    id is used twice. A source is none of these: a page may be another turn's later.
+    Invariant: what has a row id never moves to another conversation, no conversation moves, and a
+    server uses no id of a commit twice. One that takes over without the last commits may, so all
+    are forgotten when a connection fails. A source is not known: a page may be another turn's.
     """
 
     def __init__(self) -> None:
@@ -113,6 +123,15 @@ class KnownPlaces:
             self._places.clear()
         self._places[what] = place
 
+    def update(self, places: Mapping[tuple[str, object], tuple[str, str]]) -> None:
+        """Remember several."""
+        for what, place in places.items():
+            self.add(what, place)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._places.clear()
+
 
 class LockPlan:
     """The locks of a transaction, in their order. Implements `Locker`: collects statements.
@@ -121,12 +140,17 @@ class LockPlan:
     transaction: one round trip for both.
     """
 
-    def __init__(self, locks: Locks, known: KnownPlaces) -> None:
+    def __init__(self, locks: Locks, known: KnownPlaces, losses: int) -> None:
         self.alone = False
-        self._known = known
+        self._locks, self._known = locks, known
+        self.renew(losses)
+
+    def renew(self, losses: int) -> None:
+        """Look up again what is not known. `losses` is how many connections had failed by now."""
+        self.losses = losses
         self._statements: list[str] = []
         self._asked: dict[int, tuple[str, object]] = {}  # by the number of the statement
-        locks(self)
+        self._locks(self)
         self.sql = "; ".join(self._statements)
 
     def everything(self) -> None:
