@@ -350,12 +350,9 @@ async def test_a_failed_command_gets_an_explanation(sim: SlackSim, inbox: FakeIn
             (ZeroDivisionError(), texts.INTERNAL),
         ):
             inbox.error = error
-            result = await sim.slash(ids.ALICE, ids.GENERAL, "/help")
-            assert result["acked"]  # with the sentence, or before it if the machine is busy
-            result = await sim.shortcut(
-                ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=root
-            )
-            assert result["acked"]
+            # A late acknowledgement changes nothing about the sentence.
+            await sim.slash(ids.ALICE, ids.GENERAL, "/help")
+            await sim.shortcut(ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=root)
             shown += [sentence] * 2
             answers = await ephemerals(sim, len(shown))
             assert [answer["shown"] for answer in answers] == shown
