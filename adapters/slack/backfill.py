@@ -11,6 +11,7 @@ of each thread names the thread's last reply.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -286,7 +287,9 @@ class SlackBackfill:
             start = max(after, root, 0 if plan.again else self._tracker.position_of(ref))
             if after < latest <= start:
                 continue  # an earlier process read these replies
-            rank = (0 if root in known else 1, start / 1e6, -latest / 1e6)
+            rank: tuple[float, ...] = (0 if root in known else 1, start / 1e6, -latest / 1e6)
+            if plan.again:  # without watermarks, only chance gets a bot that keeps dying to each
+                rank = (0, random.random())  # noqa: S311
             read_after = partial(self._read_thread, plan, stamp(root), until, None)
             histories.append(History(ref, rank, read_after, start))
         return histories

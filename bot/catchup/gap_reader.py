@@ -69,9 +69,10 @@ class GapReader:
     async def _look(self) -> float:
         """Read what is new or has settled; returns the seconds to the next look."""
         gaps = await self._inbox.gaps(self._name)
-        if not any(gap.is_settled or gap.id not in self._seen for gap in gaps):
+        due = [gap.since for gap in gaps if gap.is_settled or gap.id not in self._seen]
+        if not due:
             return LOOK_SECONDS
-        since, began = min(gap.since for gap in gaps), self._clock.monotonic()
+        since, began = min(due), self._clock.monotonic()
         log.info("reading again what a process may have lost", reader=self._name, gaps=len(gaps))
         if not await self._read_since(since):
             self._failures += 1

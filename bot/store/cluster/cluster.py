@@ -43,6 +43,9 @@ STEADY_SECONDS = 5.0
 """After an outage of the database, every lease may be over. A process takes nothing over until it
 has renewed what it holds for this long: by then the others have come back, too."""
 
+START_SECONDS = 60.0
+"""A start follows a predecessor's end, whose last events may be lost, within about a minute."""
+
 EXCLUSIVE = "exclusive"
 POLL_SECONDS = 1.0
 LOOK_AGAIN = (SignalKind.WAKE, SignalKind.POLICY, SignalKind.LIVE)
@@ -86,7 +89,7 @@ class PostgresCluster:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._control.aclose)
             # Whatever this process's predecessor had got when it ended.
-            self.report_gap(SETTLE_SECONDS)
+            self.report_gap(START_SECONDS)
             await self._beat()
             log.info("joined the other processes", process=self.process, members=self.members)
             tasks = [
