@@ -213,6 +213,7 @@ def _pattern(route: str) -> re.Pattern[str]:
 async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterator[Rig]:
     """Yields the connected adapter with the real core, an echoing model and a database."""
     settings = Settings(
+        llm="echo",
         database_url=f"sqlite:///{folder}/threadline.db",
         delete_reply_with_question=True,
     )
