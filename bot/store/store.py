@@ -17,7 +17,7 @@ from typing import TypedDict
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.health import Health
-from bot.domain.inbox import Accepted, Change, Incoming, Receipt
+from bot.domain.inbox import Accepted, Change, Gap, Incoming, Receipt
 from bot.domain.operation import StoreLoad
 from bot.domain.turns import Claim, Death, Fence
 from bot.ports.clock import Clock
@@ -136,6 +136,10 @@ class SqlStore(FileOperations):
     def health(self) -> Health:
         """Whether the database works now."""
         return self._monitor.health()
+
+    async def gaps(self, reader: str) -> Sequence[Gap]:
+        """See the port. A single process on SQLite has none."""
+        return () if self.process is None else await self._gaps(reader)
 
     async def load(self) -> StoreLoad:
         """How much there is to do, and the size of the database. Raises StoreUnavailable."""
@@ -273,7 +277,7 @@ class SqlStore(FileOperations):
     author_of = reads(access.author_of)
     askers = reads(access.askers)
     watermarks = reads(channel_watermarks.read)
-    gaps = reads(process_gaps.read)
+    _gaps = reads(process_gaps.read)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)
     has_message_after = reads(channel_watermarks.has_message_after)

@@ -184,7 +184,8 @@ async def fails_and_recovers(
     assert len(await driver.seen(writing)) == 1
     assert len(await model.streams(match="tell me a story")) == 1
     assert await count_apologies(driver) == 1
-    (failed,) = bot.events("the database fails")
+    # A small write may still fit between two that fail: then the log says so twice.
+    failed, *_ = bot.events("the database fails")
     assert words in failed["error"]
     assert len(bot.events("the database works again")) == 1
     await at_rest(driver)
