@@ -77,6 +77,8 @@ async def test_a_team_moves_to_postgresql_and_works_there(team: Path, empty: Pos
     copy_database(sqlite_url(team), empty.url, tell=lambda table, _: told.append(table))
     assert counts(empty) == counts(team)
     assert {"messages", "chunks", "audit"} <= set(told)
+    [(known,)] = look(empty, "SELECT reltuples FROM pg_class WHERE relname = 'messages'")
+    assert known == counts(empty)["messages"]  # queries are planned for the new rows
     check(empty)
     [(highest,)] = look(team, "SELECT seq FROM sqlite_sequence WHERE name = 'conversations'")
     async with opened(empty) as store:

@@ -82,8 +82,8 @@ class Target(Source, Protocol):
         """Give no id again that was given before."""
         ...
 
-    def resume_triggers(self, tables: Sequence[str]) -> None:
-        """End `suspend_triggers`."""
+    def finish(self, tables: Sequence[str]) -> None:
+        """End `suspend_triggers`, and plan queries for the rows that are there now."""
         ...
 
     def set_erased(self, salt: str, entries: Sequence[Erasure]) -> None:
@@ -159,8 +159,8 @@ class SqliteEnd:
                 (max(number, last.get(table, 0)), table),
             )
 
-    def resume_triggers(self, _tables: Sequence[str]) -> None:
-        """See `Target`."""
+    def finish(self, _tables: Sequence[str]) -> None:
+        """See `Target`. SQLite's plans need no statistics."""
         for statement in self._triggers:
             self._db.execute(statement)
 
@@ -287,9 +287,11 @@ class PostgresEnd:
             if number:  # SQLite also has tables that gave none
                 self._db.execute("SELECT setval(%s, %s)", (sequence, number))
 
-    def resume_triggers(self, tables: Sequence[str]) -> None:
-        """See `Target`."""
+    def finish(self, tables: Sequence[str]) -> None:
+        """See `Target`. Until autovacuum had run, /readyz would answer too late."""
         self._alter_triggers(tables, "ENABLE")
+        for table in tables:
+            self._db.execute(f"ANALYZE {table}".encode())
 
     def set_erased(self, salt: str, entries: Sequence[Erasure]) -> None:
         """See `Target`."""

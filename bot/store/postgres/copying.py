@@ -105,7 +105,7 @@ def _copy(source: Source, target: Target, tell: Callable[[str, int], None]) -> M
     target.set_erased(*source.erased())
     for table, columns in tables.items():
         _verify(target, table, columns, sums[table])
-    target.resume_triggers(list(tables))
+    target.finish(list(tables))
     return {table: each.rows for table, each in sums.items()}
 
 
