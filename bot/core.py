@@ -101,15 +101,7 @@ def build_core(
     store = resources.store
     resources.policy.connect(lambda platform: _directory(adapters, platform))
     meter = _build_meter(settings, resources, clock, budgets)
-    fetcher = AttachmentFetcher(
-        store=store.attachments(),
-        adapters=adapters,
-        readers=resources.readers,
-        clock=clock,
-        max_bytes=settings.attachment_max_mb * 1_000_000,
-        meter=meter,
-        observer=resources.observer,
-    )
+    fetcher = _build_fetcher(settings, resources, adapters, clock, meter)
     compactor = _build_compactor(resources, meter)
     attachments = AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds)
     runner = TurnRunner(
@@ -131,16 +123,37 @@ def build_core(
         max_links=settings.links_per_message,
     )
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets, tracer)
-    days = resources.policy.retention_days
-    retention = RetentionKeeper(
-        store=store.privacy(),
-        days=days,
+    retention = _build_retention(settings, resources, clock)
+    reaper = _build_reaper(resources, scheduler, inbox, adapters, is_down)
+    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner, reaper)
+
+
+def _build_fetcher(
+    settings: Settings,
+    resources: Resources,
+    adapters: Mapping[str, Adapter],
+    clock: Clock,
+    meter: BudgetMeter,
+) -> AttachmentFetcher:
+    return AttachmentFetcher(
+        store=resources.store.attachments(),
+        adapters=adapters,
+        readers=resources.readers,
+        clock=clock,
+        max_bytes=settings.attachment_max_mb * 1_000_000,
+        meter=meter,
+        observer=resources.observer,
+    )
+
+
+def _build_retention(settings: Settings, resources: Resources, clock: Clock) -> RetentionKeeper:
+    return RetentionKeeper(
+        store=resources.store.privacy(),
+        days=resources.policy.retention_days,
         clock=clock,
         zone=settings.zone,
         alone=partial(resources.cluster.exclusively, "retention"),
     )
-    reaper = _build_reaper(resources, scheduler, inbox, adapters, is_down)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner, reaper)
 
 
 def _build_scheduler(
@@ -232,7 +245,7 @@ def _build_inbox(
     budgets: BudgetSource | None,
     tracer: Tracer | None,
 ) -> DurableInbox:
-    store, models = resources.store, resources.models
+    store = resources.store
     edits = EditHandler(
         store=store,
         scheduler=scheduler,
@@ -243,35 +256,8 @@ def _build_inbox(
     return DurableInbox(
         store=store,
         scheduler=scheduler,
-        commands=Commands(
-            store=store,
-            scheduler=scheduler,
-            models=models,
-            reporter=build_reporter(resources),
-            help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
-            policy=resources.policy,
-            more={
-                **PolicyCommands(
-                    store=store, policies=store.policies(), policy=resources.policy, catalog=models
-                ).handlers(),
-                **UsageCommands(
-                    store=store,
-                    policy=resources.policy,
-                    reports=build_usage_reports(settings, resources, clock, budgets),
-                ).handlers(),
-                **PrivacyCommands(
-                    store=store,
-                    forgetter=resources.forgetter,
-                    exports=resources.exports,
-                    without_files={
-                        "web": privacy_texts.EXPORT_ON_PAGE,
-                        "console": privacy_texts.HOW_TO_EXPORT,
-                    },
-                ).handlers(),
-                **FeedbackCommands(store=store.feedback(), policy=resources.policy).handlers(),
-            },
-        ),
-        models=models,
+        commands=_build_commands(settings, resources, scheduler, clock, budgets),
+        models=resources.models,
         adapters=adapters,
         edits=edits,
         clock=clock,
@@ -281,4 +267,42 @@ def _build_inbox(
         policy=resources.policy,
         observer=resources.observer,
         tracer=tracer,
+    )
+
+
+def _build_commands(
+    settings: Settings,
+    resources: Resources,
+    scheduler: Scheduler,
+    clock: Clock,
+    budgets: BudgetSource | None,
+) -> Commands:
+    store, models, policy = resources.store, resources.models, resources.policy
+    reports = build_usage_reports(settings, resources, clock, budgets)
+    without_files = {
+        "web": privacy_texts.EXPORT_ON_PAGE,
+        "console": privacy_texts.HOW_TO_EXPORT,
+    }
+    about_rules = PolicyCommands(
+        store=store, policies=store.policies(), policy=policy, catalog=models
+    )
+    about_people = PrivacyCommands(
+        store=store,
+        forgetter=resources.forgetter,
+        exports=resources.exports,
+        without_files=without_files,
+    )
+    return Commands(
+        store=store,
+        scheduler=scheduler,
+        models=models,
+        reporter=build_reporter(resources),
+        help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
+        policy=policy,
+        more={
+            **about_rules.handlers(),
+            **UsageCommands(store=store, policy=policy, reports=reports).handlers(),
+            **about_people.handlers(),
+            **FeedbackCommands(store=store.feedback(), policy=policy).handlers(),
+        },
     )
