@@ -344,10 +344,10 @@ async def test_a_command_is_executed_and_recorded_in_one_transaction(
         await world.ask(1, "first")
         write, commits = world.store._write, itertools.count()
 
-        async def dies_later(transaction: Any) -> Any:
+        async def dies_later(transaction: Any, **locks: Any) -> Any:
             if next(commits):
                 raise StoreUnavailable("dead")
-            return await write(transaction)
+            return await write(transaction, **locks)
 
         with monkeypatch.context() as patch, suppress(StoreUnavailable):
             patch.setattr(world.store, "_write", dies_later)
@@ -384,9 +384,9 @@ async def test_a_repeated_command_is_acknowledged_only_when_the_first_is_stored(
     await world.ask(1, "first")
     stored, write = asyncio.Event(), world.store._write
 
-    async def slowly(transaction: Any) -> Any:
+    async def slowly(transaction: Any, **locks: Any) -> Any:
         await stored.wait()
-        return await write(transaction)
+        return await write(transaction, **locks)
 
     monkeypatch.setattr(world.store, "_write", slowly)
     both = [asyncio.create_task(world.inbox.receive(said(2, "reset"))) for _ in range(2)]
