@@ -81,6 +81,7 @@ class Shards:
     count: int
     listener: ShardListener
     held: dict[int, Shard] = field(default_factory=dict)
+    is_assigned: bool = False
     _ended: asyncio.Future[None] = field(default_factory=_future)
 
     async def run(self, entered: Callable[[], Awaitable[None]]) -> None:
@@ -108,6 +109,7 @@ class Shards:
     # ── which shards ──────────────────────────────────────────────────────────────────────────
     async def _serve_exactly(self, names: frozenset[str]) -> None:
         """Serve exactly these shards; returns when all others are closed."""
+        self.is_assigned = True
         wanted = {int(name) for name in names}
         given_up = self.held.keys() - wanted
         for shard in sorted(wanted - self.held.keys()):
@@ -191,8 +193,8 @@ class Shards:
 
     @property
     def is_connected(self) -> bool:
-        """Whether every shard of this process is connected."""
-        return all(shard.connected for shard in self.held.values())
+        """Whether this process knows its shards, and each is connected."""
+        return self.is_assigned and all(shard.connected for shard in self.held.values())
 
     @property
     def latency(self) -> float:

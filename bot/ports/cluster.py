@@ -131,8 +131,8 @@ class Cluster(Protocol):
         """Hold an even share of `names` (such as the shards of a Discord bot) while inside.
 
         No two processes hold the same name of a group at the same time. `changed` is called with
-        all names that are held now, whenever they change; what it gives up is released to others
-        when it returns. On exit everything is released immediately.
+        all names that are held now, once they are known and whenever they change; what it gives up
+        is released to others when it returns. On exit everything is released immediately.
         """
         ...
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from adapters.web.growing_html import GrowingHtml
 from adapters.web.highlighter import MOST_HIGHLIGHTED, Highlighter, plain
 from adapters.web.languages import NAMES, lexer_names
-from adapters.web.render import GrowingHtml, html_of
+from adapters.web.render import html_of
 from bot.sandbox.worker import (
     TaskFailed,
     TaskTooCostly,

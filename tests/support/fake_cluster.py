@@ -108,6 +108,8 @@ class FakeCluster:
         share.changed[self.process], share.held[self.process] = changed, frozenset()
         if first:
             await share.move(**{self.process: [int(name) for name in names]})
+        else:
+            await changed(frozenset())
         try:
             yield
         finally:

@@ -15,7 +15,8 @@ from adapters.console.surface import ConsoleRenderer
 from adapters.discord.render import DiscordRenderer
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.render import SlackRenderer
-from adapters.web.render import GrowingHtml, html_of
+from adapters.web.growing_html import GrowingHtml
+from adapters.web.render import html_of
 from bot.replies.markdown.mend import mend
 from bot.replies.plan import Render
 from tests.support.replies import ANSWERS, BEYOND_COMMONMARK, chunked, few_examples, frames

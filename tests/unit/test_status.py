@@ -317,7 +317,8 @@ async def test_at_a_terminal_the_table_is_live_until_ctrl_c(tmp_path: Path) -> N
 # ── problems and budgets ──────────────────────────────────────────────────────────────────────
 def test_problems_keep_our_words_and_no_values(tmp_path: Path) -> None:
     problems = RecentProblems()
-    logs.configure(level="INFO", form="json", secrets=[], stream=(tmp_path / "log").open("w"))
+    stream = (tmp_path / "log").open("w")
+    logs.configure(level="INFO", form="json", secrets=[], stream=stream)
     try:
         with problems.listening():
             log = structlog.stdlib.get_logger("bot.test")
@@ -328,6 +329,7 @@ def test_problems_keep_our_words_and_no_values(tmp_path: Path) -> None:
     finally:
         structlog.reset_defaults()
         logging.getLogger().handlers[0].close()
+        stream.close()
     ours, library = problems.latest
     assert (ours.level, ours.event, ours.turn) == ("warning", "the platform throttles", 7)
     assert (library.level, library.event, library.logger) == ("error", "", "library")

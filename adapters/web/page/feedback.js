@@ -59,13 +59,14 @@ export function installFeedback(page, root) {
 async function rate(page, node, feedback) {
   const thread = page.state.openId;
   const { id } = node.closest("article").dataset;
-  const before = page.state.takeVote(thread, id, feedback);
+  const { before, stored } = page.state.takeVote(thread, id, feedback);
   page.draw();
   page.say(feedback.comment ? "Your comment is noted." : SAID[feedback.vote ?? "none"]);
   try {
     await page.api.put(`/app/threads/${thread}/feedback/${id.replace("turn-", "")}`, feedback);
+    stored();
   } catch (error) {
-    page.state.takeVote(thread, id, before);
+    page.state.takeVote(thread, id, before).stored();
     page.thread.box.fail(asApiError(error).message);
     page.draw();
   }

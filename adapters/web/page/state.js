@@ -20,6 +20,7 @@ export class State {
   #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
   #read = { channel: null, thread: null }; // the newest event in each snapshot
+  #votes = new Map(); // by reply: the user's newest vote, and until when no snapshot could have it
   #taken = new WeakMap();
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────
@@ -165,13 +166,15 @@ export class State {
     if (!fresh || !above) this.older = next;
   }
 
-  takeThread({ id, name, epoch, messages, event = null, votes = null, ...rest }) {
+  /** Take a thread that was asked for at `asked`: a vote of since then is newer. */
+  takeThread({ id, name, epoch, messages, event = null, votes = null, ...rest }, asked = performance.now()) {
     this.#read.thread = event;
     const known = this.#details.get(id)?.messages ?? [];
     const same = new Map(known.map((message) => [message.id, message]));
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
     this.#details.clear(); // other threads are loaded again when opened
-    this.#details.set(id, { id, name, epoch, messages: kept, votes, ...choices(rest) });
+    const newest = votes === null ? null : this.#withNewerVotes(id, votes, asked);
+    this.#details.set(id, { id, name, epoch, messages: kept, votes: newest, ...choices(rest) });
   }
 
   forget(id) {
@@ -194,17 +197,30 @@ export class State {
     const detail = this.#details.get(thread);
     if (!detail || isIn(event, this.#read.thread)) return false;
     const known = detail.messages.find(({ id }) => id === reply.id);
-    if (detail.votes && isAnotherAnswer(known, reply)) delete detail.votes[reply.id];
+    if (detail.votes && isAnotherAnswer(known, reply)) {
+      delete detail.votes[reply.id];
+      this.#votes.delete(reply.id);
+    }
     detail.messages = upsert(detail.messages, reply);
     return true;
   }
 
-  /** Take the user's vote on a reply; returns the earlier one. */
+  /** Take the user's vote on a reply. Returns the earlier one, and what to call once it is stored. */
   takeVote(thread, id, feedback) {
     const votes = this.#details.get(thread)?.votes;
     const before = votes?.[id] ?? NO_VOTE;
     if (votes) votes[id] = feedback;
-    return before;
+    const vote = { thread, feedback, until: Number.POSITIVE_INFINITY };
+    this.#votes.set(id, vote);
+    const stored = () => {
+      vote.until = performance.now();
+    };
+    return { before, stored };
+  }
+
+  #withNewerVotes(thread, votes, asked) {
+    const newer = [...this.#votes].filter(([, vote]) => vote.thread === thread && vote.until >= asked);
+    return Object.assign({}, votes, Object.fromEntries(newer.map(([id, { feedback }]) => [id, feedback])));
   }
 
   takeSummary(thread, event) {

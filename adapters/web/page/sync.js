@@ -144,8 +144,9 @@ export class Sync {
   async readThread(id) {
     const found = await this.persist(() =>
       this.#read(async () => {
+        const asked = performance.now();
         const thread = await this.api.get(`/app/threads/${id}`);
-        if (id === this.state.openId) this.state.takeThread(thread);
+        if (id === this.state.openId) this.state.takeThread(thread, asked);
         return thread;
       }),
     );

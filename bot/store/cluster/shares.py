@@ -116,7 +116,7 @@ class Share:
     changed: Changed
     announce: Callable[[], None]
     """Tells the other processes that names were freed, or that a place was taken."""
-    _shown: frozenset[str] = field(default=frozenset())
+    _shown: frozenset[str] | None = None
     _showing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -150,7 +150,8 @@ class Share:
         """Without renewals, `changed` is called before others take the names."""
         while True:
             await asyncio.sleep(max(self.names.seconds_left(self.group), 0.5))
-            await self._show(self.names.held(self.group) & self._shown)
+            if self._shown is not None:
+                await self._show(self.names.held(self.group) & self._shown)
 
     async def leave(self) -> None:
         """Free everything."""
