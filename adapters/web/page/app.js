@@ -4,12 +4,13 @@ import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
-import { browser, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
+import { browser, copyText, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
 import { installFeedback } from "./feedback.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
 import { isPicture } from "./files.js";
+import { Menu } from "./menu.js";
 import { ModelList } from "./models.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
@@ -66,6 +67,8 @@ class Page {
       say: (words) => this.say(words),
     });
     this.connect = new ConnectDialog({ api: this.api, button: $(".no-model button"), dialog: $("#connect-dialog") });
+    this.threadMenu = new Menu({ button: $("#thread-menu"), list: $("#thread-actions") });
+    this.threadMenu.add({ label: "Copy the link", icon: "link", order: 50, run: () => this.#copyLink() });
     this.usage = new UsageDialog({ api: this.api, button: $("#usage"), dialog: $("#usage-dialog") });
     this.#listen();
   }
@@ -448,6 +451,11 @@ class Page {
     const [chosen, instead] = $("#gone").querySelectorAll("bdi");
     setText(chosen, model ?? "");
     setText(instead, answering);
+  }
+
+  async #copyLink() {
+    await copyText(location.href);
+    this.say("The link is copied.");
   }
 
   /** The Markdown of a message, for copying. */
