@@ -1,0 +1,1 @@
+-- 0018_search: to be written.

@@ -1,0 +1,1 @@
+-- 0020_sharing: to be written.

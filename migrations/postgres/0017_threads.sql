@@ -1,0 +1,1 @@
+-- 0017_threads: to be written.

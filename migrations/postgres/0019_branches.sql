@@ -1,0 +1,1 @@
+-- 0019_branches: to be written.

@@ -1,0 +1,1 @@
+-- 0021_sessions: to be written.
