@@ -66,7 +66,8 @@ async def open_tracer(environ: Mapping[str, str]) -> AsyncIterator[Tracer]:
         yield NullTracer()
         return
     try:
-        from bot.tracing.otel import OtelTracer, make_provider
+        from bot.tracing.otel import OtelTracer
+        from bot.tracing.provider import make_provider
 
         tracer = OtelTracer(make_provider(environ))
     except ImportError:

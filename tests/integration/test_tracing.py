@@ -29,7 +29,8 @@ from bot.llm.fallback_chain import FallbackChain
 from bot.ports import tracing
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.tracing.ids import turn_ids
-from bot.tracing.otel import OncePerMinute, OtelTracer, bare_provider
+from bot.tracing.otel import OtelTracer
+from bot.tracing.provider import OncePerMinute, bare_provider
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.sims.slack import ids
