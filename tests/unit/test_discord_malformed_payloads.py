@@ -24,7 +24,7 @@ from adapters.discord.events import (
     message_text,
     to_incoming,
 )
-from adapters.discord.gateway import repair_envelope
+from adapters.discord.gateway_socket import repair_envelope
 from adapters.discord.history import PAGE_SIZE, read_page
 from adapters.discord.payload_validation import InvalidPayload
 from adapters.discord.rest import RestApi

@@ -13,7 +13,7 @@ import discord
 import pytest
 from discord.http import HTTPClient, Route
 
-from adapters.discord import doctor, errors, gateway, http, rest, session_starts, state
+from adapters.discord import doctor, errors, gateway_socket, http, rest, session_starts, state
 from adapters.discord.buttons import (
     CHOICE,
     MAX_CUSTOM_ID,
@@ -284,8 +284,8 @@ def test_the_private_members_of_discord_py_exist() -> None:
     """An upgrade that removes one fails here first: see `adapters.discord.state`."""
     for owner, names in state.PRIVATE.items():
         assert [name for name in names if not hasattr(owner, name)] == []
-    socket = gateway.GatewaySocket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
-    assert [name for name in gateway.PRIVATE if not hasattr(socket, name)] == []
+    socket = gateway_socket.GatewaySocket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
+    assert [name for name in gateway_socket.PRIVATE if not hasattr(socket, name)] == []
     for name in ("parsers", "dispatch", "user", "_command_tree", "_view_store", "_intents"):
         assert hasattr(discord.Client(intents=discord.Intents.none())._connection, name)
 
