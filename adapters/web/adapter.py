@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
-from adapters.web.chat import CHANNEL, PLATFORM, ChatService
+from adapters.web.chat import ChatService
 from adapters.web.connect import may_connect
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
@@ -16,6 +16,7 @@ from adapters.web.hub import Hub, LiveReply
 from adapters.web.limits import StreamLimit, UploadLimits
 from adapters.web.models import Assigned, PlacedModels
 from adapters.web.page_events import PageEvents
+from adapters.web.places import PLATFORM, is_on_page
 from adapters.web.privacy import PrivacyRoutes
 from adapters.web.sample import open_sample
 from adapters.web.site import build_site
@@ -76,6 +77,7 @@ class WebAdapter:
         cluster: Cluster | None = None,
         sample: bool = False,
         connector: ModelConnector | None = None,
+        shared: tuple[str, ...] = (),
     ) -> None:
         self._cluster = cluster or LocalCluster()
         self._cluster.listen(SignalKind.LIVE, self._on_live)
@@ -90,6 +92,7 @@ class WebAdapter:
             clock=clock,
             html_pool=self._html_pool,
             currency=lambda: USD if usage is None else usage.currency,
+            shared=shared,
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
         self._events = PageEvents(self._chat, placed)
@@ -132,9 +135,9 @@ class WebAdapter:
         """The users: administrators are those of ADMINS, all others are members."""
         return self._directory
 
-    async def _tell(self, key: ConversationKey, _author: Author, text: str) -> None:
+    async def _tell(self, _key: ConversationKey, author: Author, text: str) -> None:
         """Show a sentence in the user's open pages."""
-        self._events.push_notice(key.workspace, None, text, None)
+        self._events.push_notice(author.id, None, text, None)
 
     async def run(self, inbox: Inbox) -> None:
         """Accept requests until cancelled; then end every stream."""
@@ -151,16 +154,16 @@ class WebAdapter:
 
     def models_changed(self) -> None:
         """Other models are offered: every open page reads its threads and choices again."""
-        self._hub.refresh_all()
+        self._hub.refresh()
 
     def surface(self, claim: Claim) -> Surface:
-        """The surface of a reply in the hub; the page shows only threads of CHANNEL."""
+        """The surface of a reply in the hub."""
         key = claim.conversation.key
         live = LiveReply(
             turn=claim.fence.turn,
             conversation=claim.conversation.id,
-            user=key.workspace,
-            thread=key.thread if key.channel == CHANNEL else None,
+            workspace=key.workspace,
+            thread=key.thread if is_on_page(key) else None,
             begun_at=self._clock.time(),
             highlight=self._html_pool.highlight,
         )
@@ -176,7 +179,7 @@ class WebAdapter:
     async def _tell_state(self, live: LiveReply) -> None:
         """A reply has begun or ended: tell the pages here, and those at other processes."""
         await self._events.push_reply(live)
-        signal = Signal(SignalKind.LIVE, live.conversation, live.turn, reason=live.user)
+        signal = Signal(SignalKind.LIVE, live.conversation, live.turn, reason=live.workspace)
         self._cluster.send(signal)
 
     async def _on_live(self, signal: Signal) -> None:
@@ -186,7 +189,7 @@ class WebAdapter:
             self._hub.refresh(signal.reason)
         else:
             self._hub.wake_all()
-            self._hub.refresh_all()
+            self._hub.refresh()
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Empty: the web has no messages from before the conversation."""

@@ -13,13 +13,12 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Query, Response
 
 from adapters.web.auth import User
-from adapters.web.chat import user_scope
 from adapters.web.images import raster_type
 from adapters.web.openapi import add_route
+from adapters.web.places import Places
 from bot.domain import http_texts
 from bot.domain.names import file_name
 from bot.domain.records import AttachmentContent
-from bot.ports.library import Library
 
 BYTES = "application/octet-stream"
 HEADERS = {
@@ -34,8 +33,8 @@ _CONTENT = {"schema": {"type": "string", "format": "binary"}}
 class AttachmentRoutes:
     """The route of attachments' bytes."""
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    def __init__(self, places: Places) -> None:
+        self._places = places
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -52,8 +51,8 @@ class AttachmentRoutes:
             bool, Query(description="a small picture instead, if there is one")
         ] = False,
     ) -> Response:
-        """Return the content of a file that you sent."""
-        found = await self._library.attachment(str(attachment_id), user_scope(user))
+        """Return the content of a file that you, or another user of a shared channel, sent."""
+        found = await self._places.attachment(str(attachment_id), user)
         if found is None:
             raise HTTPException(404, http_texts.NO_SUCH_FILE)
         data = _preview(found) if preview else found.data

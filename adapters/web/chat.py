@@ -18,25 +18,19 @@ from fastapi import HTTPException
 
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
+from adapters.web.places import API_CHANNEL, PLATFORM, Places, is_on_page
 from adapters.web.serializers import page_message
 from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
 from bot.domain.money import USD, Currency
-from bot.domain.records import ConversationRecord, NewConversation, RecordScope, ReplyRecord
+from bot.domain.records import ConversationRecord, NewConversation, ReplyRecord
 from bot.domain.templates import Said
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
 from bot.turns.display import strip_reasoning
-
-PLATFORM = "web"
-CHANNEL = "general"
-"""The channel that the page shows."""
-
-API_CHANNEL = "api"
-"""The channel of conversations created through the API."""
 
 ANSWER_SECONDS = 10.0
 """Seconds to wait for a command's reply: it depends on the database, never on a model."""
@@ -46,14 +40,9 @@ ELSEWHERE_SECONDS = 2.0
 it may be lost."""
 
 
-def user_scope(user: str, channel: str | None = None) -> RecordScope:
-    """The scope of a user's own conversations."""
-    return RecordScope(PLATFORM, user, channel)
-
-
 class ChatService:
     """Users' questions and their answers. `inbox` is set while the adapter runs. `currency` is the
-    one in which costs are shown.
+    one in which costs are shown, `shared` has the names of the page's shared channels.
     """
 
     def __init__(
@@ -64,8 +53,10 @@ class ChatService:
         clock: Clock,
         html_pool: HtmlPool,
         currency: Callable[[], Currency] = lambda: USD,
+        shared: tuple[str, ...] = (),
     ) -> None:
         self.library, self.hub, self.clock = library, hub, clock
+        self.places = Places(library, shared)
         self.html_pool, self.currency = html_pool, currency
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
@@ -112,6 +103,7 @@ class ChatService:
             author=Author(id=user, name=user),
             text=text,
             address=address,
+            visibility=record.conversation.visibility,
             sent_at=self.clock.time(),
             attachments=attachments,
         )
@@ -141,18 +133,18 @@ class ChatService:
         asked = await self.library.find_message(incoming.source)
         if asked is None or asked.turn is None:
             raise HTTPException(404, http_texts.CONVERSATION_DELETED)
-        if record.conversation.key.channel == CHANNEL:
+        if is_on_page(record.conversation.key):
             message = await self.html_pool.run(page_message, asked, self.html_pool.highlight)
-            self.push_message(user, record.uid, message, None)
+            self.push_message(record.conversation.key.workspace, record.uid, message, None)
         return asked.turn
 
-    def push_refresh(self, user: str, record: ConversationRecord) -> None:
+    def push_refresh(self, record: ConversationRecord) -> None:
         """Refresh the page after a program changed one of its conversations."""
-        if record.conversation.key.channel == CHANNEL:
-            self.hub.feed(user).push("refresh", dict)
+        if is_on_page(record.conversation.key):
+            self.hub.push(record.conversation.key.workspace, "refresh", dict)
 
     def push_message(
-        self, user: str, thread: str, message: Mapping[str, Any], client_id: str | None
+        self, workspace: str, thread: str, message: Mapping[str, Any], client_id: str | None
     ) -> None:
         """Push a message from the page or a program to the page's threads.
 
@@ -161,7 +153,7 @@ class ChatService:
         """
         shape = {"thread": thread, **message, "client_id": client_id}
         size = len(message["text"]) + len(message["html"])
-        self.hub.feed(user).push("message", lambda: shape, size=size)
+        self.hub.push(workspace, "message", lambda: shape, size=size)
 
     async def complete(self, record: ConversationRecord, user: str, text: str) -> ReplyRecord:
         """Ask a question and wait for the answer."""

@@ -15,10 +15,11 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from adapters.web import schemas, serializers
 from adapters.web.answers import answer_events, answer_or_raise
 from adapters.web.auth import User
-from adapters.web.chat import API_CHANNEL, PLATFORM, ChatService, user_scope
+from adapters.web.chat import ChatService
 from adapters.web.limits import StreamLimit
 from adapters.web.models import PlacedModels, require_offered
 from adapters.web.openapi import ASKING, add_route, field_error
+from adapters.web.places import API_CHANNEL, PLATFORM, is_shared, scope_of, user_scope
 from adapters.web.size_limit import MOST_CHARACTERS, message_size, read_newest, take_first
 from adapters.web.sse import EventStream
 from adapters.web.uploads import Received, reads
@@ -82,8 +83,8 @@ class ConversationRoutes:
         )
         one = "/{conversation_id}"
         add_route(router, "GET", one, self.read, gives=details, refuses=(404,))
-        add_route(router, "PATCH", one, self.change, gives=details, refuses=(404,))
-        add_route(router, "DELETE", one, self.delete, status=204, refuses=(404,))
+        add_route(router, "PATCH", one, self.change, gives=details, refuses=(403, 404))
+        add_route(router, "DELETE", one, self.delete, status=204, refuses=(403, 404))
         context = f"{one}/context"
         add_route(router, "GET", context, self.context, gives=schemas.Context, refuses=(404,))
         return router
@@ -141,7 +142,7 @@ class ConversationRoutes:
         """
         with contextlib.ExitStack() as place:
             place.enter_context(self._streams.hold(user))
-            record = await self.own(user, conversation_id)
+            record = await self.readable(user, conversation_id)
             with question.attachments() as attachments:
                 turn = await self._chat.ask(record, user, question.text, attachments)
             if not question.body.streams:
@@ -150,7 +151,7 @@ class ConversationRoutes:
 
     async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
         """Return one conversation with its messages, name, model and owner."""
-        return await self._details(await self.own(user, conversation_id))
+        return await self._details(await self.readable(user, conversation_id))
 
     async def change(
         self, user: User, conversation_id: UUID, change: schemas.ConversationChange
@@ -161,41 +162,50 @@ class ConversationRoutes:
             await self._chat.require_may_ask(record.conversation.key, user)
         await require_offered(self._models, change.model)
         changed = await self._library.update(
-            str(conversation_id),
-            user_scope(user),
+            record.uid,
+            scope_of(record.conversation.key),
             name=change.name or UNCHANGED,
             model=change.model if "model" in change.model_fields_set else UNCHANGED,
             effort=_effort(change.effort) if "effort" in change.model_fields_set else UNCHANGED,
         )
         if changed is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
-        self._chat.push_refresh(user, changed)
+        self._chat.push_refresh(changed)
         return await self._details(changed)
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
         """Delete the conversation with all its messages; a running answer stops."""
         record = await self.own(user, conversation_id)
-        await self._library.delete(record.uid, user_scope(user))
+        await self._library.delete(record.uid, scope_of(record.conversation.key))
         if self._chat.inbox is not None:
             await self._chat.inbox.gone(record.conversation.key)
         self._chat.hub.wake_all()
-        self._chat.push_refresh(user, record)
+        self._chat.push_refresh(record)
 
     async def context(self, user: User, conversation_id: UUID) -> dict[str, Any]:
         """Describe what the model will get with the next question."""
-        record = await self.own(user, conversation_id)
+        record = await self.readable(user, conversation_id)
         report = await self._reporter.report(record.conversation.key)
         if report is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
         return serializers.api_context(report)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
-    async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
-        """The user's own conversation. Raises HTTPException 404 if it is missing or another
-        user's."""
-        record = await self._library.find(str(conversation_id), user_scope(user))
+    async def readable(self, user: str, conversation_id: UUID) -> ConversationRecord:
+        """A conversation that the user may read and continue. Raises HTTPException 404 if there is
+        none."""
+        record = await self._chat.places.find(str(conversation_id), user)
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
+        return record
+
+    async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
+        """A conversation that the user may change: an own one, or one that they began in a shared
+        channel. Raises HTTPException 404 if there is none, 403 if another user began it."""
+        record = await self.readable(user, conversation_id)
+        began_by = record.conversation.began_by
+        if is_shared(record) and (began_by is None or began_by.id != user):
+            raise HTTPException(403, http_texts.BEGAN_BY_ANOTHER)
         return record
 
     async def _messages(
@@ -223,9 +233,9 @@ class RecordRoutes:
         router = APIRouter(prefix="/conversation/{conversation_id}/messages", tags=["messages"])
         record, one = schemas.Record, "/{message_id}"
         add_route(router, "GET", "", self.all, gives=list[schemas.Record], refuses=(404,))
-        add_route(router, "POST", "", self.add, gives=record, status=201, refuses=(404,))
-        add_route(router, "PATCH", one, self.change, gives=record, refuses=(404, 409))
-        add_route(router, "DELETE", one, self.delete, status=204, refuses=(404, 409))
+        add_route(router, "POST", "", self.add, gives=record, status=201, refuses=(403, 404))
+        add_route(router, "PATCH", one, self.change, gives=record, refuses=(403, 404, 409))
+        add_route(router, "DELETE", one, self.delete, status=204, refuses=(403, 404, 409))
         return router
 
     async def all(
@@ -236,7 +246,7 @@ class RecordRoutes:
         limit: Limit = 200,
     ) -> list[dict[str, Any]]:
         """List the messages by index; questions that are still waiting come last."""
-        record = await self._conversations.own(user, conversation_id)
+        record = await self._conversations.readable(user, conversation_id)
         found = await self._library.messages(record.conversation.id, after=after, limit=limit)
         currency = self._chat.currency()
         shown = take_first(found, message_size)
@@ -246,19 +256,19 @@ class RecordRoutes:
         self, user: User, conversation_id: UUID, message: schemas.NewMessage
     ) -> dict[str, Any]:
         """Append a message without asking; the next question includes it."""
-        record = await self._conversations.own(user, conversation_id)
+        record = await self._private(user, conversation_id)
         await self._chat.require_may_ask(record.conversation.key, user)
         author = Author(id=user, name=user) if message.role == "user" else None
         added = await self._library.add(
             record.conversation.id, Role(message.role), message.content, author
         )
-        return self._changed(user, added, record)
+        return self._changed(added, record)
 
     async def change(
         self, user: User, conversation_id: UUID, message_id: UUID, change: schemas.RecordChange
     ) -> dict[str, Any]:
         """Change a message's content, or the role of a message added as a record."""
-        record = await self._conversations.own(user, conversation_id)
+        record = await self._private(user, conversation_id)
         await self._chat.require_may_ask(record.conversation.key, user)
         changed = await self._library.change(
             record.conversation.id,
@@ -266,21 +276,27 @@ class RecordRoutes:
             role=Role(change.role) if change.role else None,
             content=change.content,
         )
-        return self._changed(user, changed, record)
+        return self._changed(changed, record)
 
     async def delete(self, user: User, conversation_id: UUID, message_id: UUID) -> None:
         """Delete a message; its index is not reused."""
-        record = await self._conversations.own(user, conversation_id)
+        record = await self._private(user, conversation_id)
         if not await self._library.erase(record.conversation.id, str(message_id)):
             raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
-        self._chat.push_refresh(user, record)
+        self._chat.push_refresh(record)
 
-    def _changed(
-        self, user: str, message: MessageRecord | None, record: ConversationRecord
-    ) -> dict[str, Any]:
+    async def _private(self, user: str, conversation_id: UUID) -> ConversationRecord:
+        """As `ConversationRoutes.own`. Raises HTTPException 403 in a shared channel, where others have read
+        the messages."""
+        record = await self._conversations.readable(user, conversation_id)
+        if is_shared(record):
+            raise HTTPException(403, http_texts.SHARED_RECORDS)
+        return record
+
+    def _changed(self, message: MessageRecord | None, record: ConversationRecord) -> dict[str, Any]:
         if message is None:
             raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
-        self._chat.push_refresh(user, record)
+        self._chat.push_refresh(record)
         return serializers.api_record(message, record.uid, self._chat.currency())
 
 

@@ -12,18 +12,17 @@ from fastapi import APIRouter, HTTPException, Path
 
 from adapters.web import schemas
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, user_scope
 from adapters.web.openapi import add_route
+from adapters.web.places import CHANNEL, Places
 from bot.domain import feedback_texts, http_texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.feedback import Vote
 from bot.domain.records import ConversationRecord
 from bot.ports.feedback import FeedbackStore
-from bot.ports.library import Library
 from bot.ports.policy import Policy
 
-Own = Callable[[str, UUID], Awaitable[ConversationRecord]]
-"""Finds a user's own conversation; raises HTTPException 404."""
+Readable = Callable[[str, UUID], Awaitable[ConversationRecord]]
+"""Finds a conversation that a user may read; raises HTTPException 404."""
 
 _Turn = Annotated[int, Path(ge=1, le=2**62)]
 
@@ -65,8 +64,8 @@ class FeedbackPorts:
 class FeedbackRoutes:
     """The routes of votes: one for programs, one for the page."""
 
-    def __init__(self, *, ports: FeedbackPorts, library: Library, own: Own) -> None:
-        self._ports, self._library, self._own = ports, library, own
+    def __init__(self, *, ports: FeedbackPorts, places: Places, readable: Readable) -> None:
+        self._ports, self._places, self._readable = ports, places, readable
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -85,7 +84,7 @@ class FeedbackRoutes:
         self, user: User, conversation_id: UUID, message_id: UUID, feedback: schemas.Feedback
     ) -> dict[str, Any]:
         """Rate an answer, in place of your last vote; a `vote` of null takes it back."""
-        key = (await self._own(user, conversation_id)).conversation.key
+        key = (await self._readable(user, conversation_id)).conversation.key
         turn = await self._ports.store.turn_of(key, str(message_id))
         if turn is None:
             raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
@@ -95,7 +94,7 @@ class FeedbackRoutes:
         self, user: User, thread: uuid.UUID, turn: _Turn, feedback: schemas.Feedback
     ) -> dict[str, Any]:
         """Rate a reply of the page, whose id there is its turn."""
-        record = await self._library.find(str(thread), user_scope(user, CHANNEL))
+        record = await self._places.find(str(thread), user, CHANNEL)
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)
         return await self._ports.set(record.conversation.key, turn, user, feedback)

@@ -18,6 +18,7 @@ from typing import Any
 
 from adapters.web.growing_html import GrowingHtml
 from adapters.web.highlighter import Highlight, plain
+from adapters.web.places import EVERYONE
 from adapters.web.reply_changes import ReplyView
 
 KEPT_EVENTS = 500
@@ -36,11 +37,12 @@ LONGEST_REST = 2.0
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class LiveReply:
-    """One running reply. `thread` is its public id on the page, if it has one."""
+    """One running reply. `workspace` is a user or EVERYONE; `thread` is its public id on the page,
+    if it has one."""
 
     turn: int
     conversation: int
-    user: str
+    workspace: str
     thread: str | None
     begun_at: float
     source: str = ""
@@ -239,15 +241,28 @@ class Hub:
         """The user's feed of events."""
         return self._feeds[user]
 
-    def refresh(self, user: str) -> None:
-        """As `refresh_all`, for one user's pages."""
-        if user in self._feeds:
-            self._feeds[user].push("refresh", dict, key="refresh")
+    def push(
+        self,
+        workspace: str,
+        name: str,
+        data: Callable[[], Mapping[str, Any]],
+        *,
+        key: str | None = None,
+        size: int = 0,
+        live: LiveReply | None = None,
+    ) -> None:
+        """Add an event to a user's feed, or to all feeds for EVERYONE: see `Feed.push`.
 
-    def refresh_all(self) -> None:
-        """Make every open page read its threads and its session again."""
-        for feed in self._feeds.values():
-            feed.push("refresh", dict, key="refresh")
+        Who has no feed yet reads a snapshot first.
+        """
+        everyone = workspace == EVERYONE
+        for feed in tuple(self._feeds.values()) if everyone else (self.feed(workspace),):
+            feed.push(name, data, key=key, size=size, live=live)
+
+    def refresh(self, workspace: str = EVERYONE) -> None:
+        """Make a user's or everyone's open pages read their threads and sessions again."""
+        if workspace == EVERYONE or workspace in self._feeds:
+            self.push(workspace, "refresh", dict, key="refresh")
 
     def newest(self, user: str) -> str:
         """The id of the newest event. A snapshot read after this call includes its effects."""

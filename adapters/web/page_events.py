@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from adapters.web import serializers
-from adapters.web.chat import CHANNEL, ChatService, user_scope
+from adapters.web.chat import ChatService
 from adapters.web.hub import LiveReply
 from adapters.web.models import PlacedModels
+from adapters.web.places import PLATFORM
 from adapters.web.size_limit import message_size
-from bot.domain.records import ReplyRecord, ThreadRecord
+from bot.domain.records import RecordScope, ReplyRecord, ThreadRecord
 
 NEWEST_QUESTIONS = 20
 """Messages among which the questions of a running turn are searched for."""
@@ -27,13 +28,14 @@ class PageEvents:
             return
         reply = await self._library.reply(live.turn)
         await self._push_questions(live)
-        thread = await self._library.thread(live.thread, user_scope(live.user, CHANNEL))
+        thread = await self._library.thread(live.thread, RecordScope(PLATFORM, live.workspace))
         if reply is None or thread is None:
             return
         if reply.outcome is None:
             self.push_live_reply(live)
         else:
-            self._hub.feed(live.user).push(
+            self._hub.push(
+                live.workspace,
                 "reply",
                 lambda: {
                     "thread": live.thread,
@@ -42,7 +44,7 @@ class PageEvents:
                 key=f"reply-{live.turn}",
                 size=reply_size(reply),
             )
-        self.push_thread(live.user, thread)
+        self.push_thread(thread)
 
     async def _push_questions(self, live: LiveReply) -> None:
         """The turn's questions with files: a reply begins and ends when their states change."""
@@ -53,18 +55,20 @@ class PageEvents:
                 shape = await self._html_pool.run(
                     serializers.page_message, message, self._highlight
                 )
-                self._chat.push_message(live.user, live.thread, shape, None)
+                self._chat.push_message(live.workspace, live.thread, shape, None)
 
     def push_live_reply(self, live: LiveReply) -> None:
         """The reply has new text, which is rendered when the event is sent."""
         if live.thread is not None:
-            self._hub.feed(live.user).push("reply", dict, key=f"reply-{live.turn}", live=live)
+            self._hub.push(live.workspace, "reply", dict, key=f"reply-{live.turn}", live=live)
 
-    def push_thread(self, user: str, thread: ThreadRecord | None) -> None:
+    def push_thread(self, thread: ThreadRecord | None) -> None:
         """The thread's line in the channel has changed."""
         if thread is not None:
-            choices = serializers.page_choices(thread.record.conversation, self._models)
-            self._hub.feed(user).push(
+            conversation = thread.record.conversation
+            choices = serializers.page_choices(conversation, self._models)
+            self._hub.push(
+                conversation.key.workspace,
                 "thread",
                 lambda: serializers.page_thread(thread, choices, self._highlight),
                 key=f"thread-{thread.record.uid}",
@@ -77,7 +81,7 @@ class PageEvents:
         """A command's answer; the tab that sent `client_id` has it in its response already."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
-        self._hub.feed(user).push("notice", lambda: shape, size=len(text))
+        self._hub.push(user, "notice", lambda: shape, size=len(text))
 
 
 # ── sizes ─────────────────────────────────────────────────────────────────────────────────────

@@ -16,8 +16,8 @@ from starlette.responses import StreamingResponse
 from adapters.web import schemas
 from adapters.web.admin import require_admin
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, PLATFORM
 from adapters.web.openapi import add_route
+from adapters.web.places import CHANNEL, PLATFORM
 from adapters.web.serializers import timestamp
 from bot.domain import privacy_texts
 from bot.domain.conversations import ConversationKey

@@ -10,7 +10,8 @@ import uuid
 import structlog
 
 from adapters.web.auth import LOCAL_USER
-from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
+from adapters.web.chat import ChatService
+from adapters.web.places import CHANNEL, PLATFORM, user_scope
 from bot.domain import http_texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable

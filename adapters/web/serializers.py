@@ -10,6 +10,7 @@ from adapters.web.highlighter import Highlight
 from adapters.web.hub import LiveReply
 from adapters.web.images import RASTER_TYPES
 from adapters.web.models import PlacedModels
+from adapters.web.places import shared_channel
 from adapters.web.render import html_of, html_of_person
 from adapters.web.reply_changes import ReplyView
 from bot.domain import attachment_labels
@@ -284,6 +285,7 @@ def page_thread(
     conversation = thread.record.conversation
     return {
         "id": thread.record.uid,
+        "channel": shared_channel(conversation.key),
         "name": conversation.name,
         **choices,
         "created_at": timestamp(conversation.created_at),

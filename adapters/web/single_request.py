@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends
 from adapters.web import schemas
 from adapters.web.answers import answer_or_raise
 from adapters.web.auth import User
-from adapters.web.chat import API_CHANNEL, PLATFORM, ChatService, user_scope
+from adapters.web.chat import ChatService
 from adapters.web.limits import StreamLimit
 from adapters.web.openapi import ASKING, add_route, field_error
+from adapters.web.places import API_CHANNEL, PLATFORM, user_scope
 from adapters.web.uploads import Received, reads
 from bot.domain.conversations import Author, ConversationKey, Role
 from bot.domain.errors import TemplateError

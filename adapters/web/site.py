@@ -92,7 +92,7 @@ def build_site(
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
-    app.include_router(AttachmentRoutes(chat.library).router())
+    app.include_router(AttachmentRoutes(chat.places).router())
     app.include_router(ModelRoutes(models).router())
     audit = None if privacy is None else privacy.audit_log
     app.include_router(AdminRoutes(library=chat.library, models=models, audit=audit).router())
@@ -101,7 +101,7 @@ def build_site(
     if privacy is not None:
         app.include_router(privacy.router())
     if feedback is not None:
-        rates = FeedbackRoutes(ports=feedback, library=chat.library, own=conversations.own)
+        rates = FeedbackRoutes(ports=feedback, places=chat.places, readable=conversations.readable)
         app.include_router(rates.router())
     if connector is not None:
         app.include_router(ConnectRoutes(connector).router())

@@ -10,10 +10,11 @@ from fastapi import HTTPException, Query
 
 from adapters.web import serializers
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, ChatService, user_scope
+from adapters.web.chat import ChatService
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.models import PlacedModels
 from adapters.web.page_events import reply_size, thread_size
+from adapters.web.places import CHANNEL, scope_of, shared_channel
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
 from bot.domain import http_texts
 from bot.domain.conversations import ConversationKey
@@ -30,17 +31,19 @@ class ThreadReader:
         self, chat: ChatService, models: PlacedModels, feedback: FeedbackPorts | None = None
     ) -> None:
         self._library, self._hub, self._models = chat.library, chat.hub, models
+        self._places = chat.places
         self._feedback, self._currency = feedback, chat.currency
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
 
     async def threads(
         self,
         user: User,
+        channel: Annotated[str | None, Query(max_length=80)] = None,
         before: Annotated[str | None, Query(max_length=64)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
         """The channel's threads, newest last."""
-        place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
+        place, newest = scope_of(self._places.key(user, channel)), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
         shown = take_first(found, thread_size)
         chosen = [
@@ -68,6 +71,7 @@ class ThreadReader:
         return {
             "event": newest,
             "id": record.uid,
+            "channel": shared_channel(conversation.key),
             "name": conversation.name,
             **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
@@ -116,8 +120,8 @@ class ThreadReader:
         return take_newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
 
     async def record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
-        """The user's thread. Raises HTTPException 404 if it is missing or another user's."""
-        record = await self._library.find(str(thread), user_scope(user, CHANNEL))
+        """A thread that the user may read. Raises HTTPException 404 if there is none."""
+        record = await self._places.find(str(thread), user, CHANNEL)
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)
         return record

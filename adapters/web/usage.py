@@ -12,8 +12,8 @@ from starlette.responses import Response
 from adapters.web import schemas
 from adapters.web.admin import require_admin
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, PLATFORM
 from adapters.web.openapi import add_route
+from adapters.web.places import CHANNEL, PLATFORM
 from adapters.web.serializers import cost_in, timestamp, tokens_of
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.money import Currency

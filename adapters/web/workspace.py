@@ -18,12 +18,13 @@ from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import serializers
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
+from adapters.web.chat import ChatService
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.models import PlacedModels
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents
+from adapters.web.places import CHANNEL, visibility_of
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
 from adapters.web.threads import ThreadReader
@@ -44,6 +45,10 @@ _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
 
 
+ChannelName = Annotated[str, Field(max_length=80)]
+"""A shared channel; without one, the user's own."""
+
+
 class NewMessage(BaseModel):
     """A person's message. The same `client_id` again changes nothing.
 
@@ -52,6 +57,7 @@ class NewMessage(BaseModel):
 
     text: str = Field(default="", max_length=MESSAGE_CHARACTERS)
     thread: uuid.UUID | None = None
+    channel: ChannelName | None = None
     client_id: uuid.UUID
 
 
@@ -59,6 +65,7 @@ class NewCommand(BaseModel):
     """A button's command."""
 
     thread: uuid.UUID | None = None
+    channel: ChannelName | None = None
     name: str = Field(pattern=f"^({'|'.join(commands.NAMES)})$")
     argument: str = Field(default="", max_length=MODEL_CHARACTERS)
     client_id: uuid.UUID | None = None
@@ -94,6 +101,7 @@ class Workspace:
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
         self._streams, self._needs_token = streams, needs_token
         self._models = models
+        self._places = chat.places
         self._threads = ThreadReader(chat, models, feedback)
         self._opening, self._uploads = opening, uploads
         self._events = events
@@ -116,8 +124,9 @@ class Workspace:
             "user": user,
             "needs_token": self._needs_token,
             "may_connect": self._may_connect(user),
+            "channels": list(self._places.shared),
             "models": list(self._models.names),
-            "default_model": self._models.usual(ConversationKey(PLATFORM, user, CHANNEL, "")),
+            "default_model": self._models.usual(self._places.key(user, None)),
             "commands": [
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
@@ -155,7 +164,9 @@ class Workspace:
             record = await self._threads.record(user, message.thread)
             address = Address.DIRECT
         elif mentioned or text.startswith("/"):
-            record = _thread_to_be(user, message.client_id, self._chat.clock.time())
+            uid = thread_id(user, message.client_id)
+            key = self._places.key(user, message.channel, uid)
+            record = _thread_to_be(key, self._chat.clock.time())
             address = Address.MENTION
         else:
             raise _needs_mention(message.text)
@@ -182,6 +193,7 @@ class Workspace:
                 uid=incoming.key.thread,
                 name=incoming.text or next((one.name for one in incoming.attachments), ""),
                 began_by=incoming.author,
+                visibility=incoming.visibility,
                 opening=self._opening,
             )
         )
@@ -190,7 +202,7 @@ class Workspace:
         self, user: str, incoming: Incoming, receipt: Receipt, answer: CommandReply | None
     ) -> dict[str, Any]:
         """Push what a message caused to every tab, and return it for the sending one."""
-        thread = await self._library.thread(incoming.key.thread, user_scope(user, CHANNEL))
+        thread = await self._places.thread(incoming.key)
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
             asked = await self._library.find_message(incoming.source)
@@ -198,10 +210,11 @@ class Workspace:
         if asked is not None:
             message = await self._html_pool.run(serializers.page_message, asked, self._highlight)
         if receipt is Receipt.QUESTION and message is not None:
-            self._chat.push_message(user, incoming.key.thread, message, incoming.message_id)
+            key = incoming.key
+            self._chat.push_message(key.workspace, key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
             self._events.push_notice(user, thread, answer.whole, incoming.message_id)
-        self._events.push_thread(user, thread)
+        self._events.push_thread(thread)
         return {
             "thread": thread.record.uid if thread else None,
             "message": message,
@@ -211,22 +224,31 @@ class Workspace:
 
     async def command(self, user: User, command: NewCommand) -> dict[str, Any]:
         """Press a button."""
-        thread = "" if command.thread is None else str(command.thread)
+        key = await self._place_of(user, command)
         answer = await self._chat.require_inbox().command(
             Command(
                 name=command.name,
                 argument=command.argument.strip(),
-                key=ConversationKey(PLATFORM, user, CHANNEL, thread),
+                key=key,
                 author=Author(id=user, name=user),
             )
         )
-        found = await self._library.thread(thread, user_scope(user, CHANNEL))
+        found = await self._places.thread(key)
         client_id = str(command.client_id) if command.client_id else None
         # The reply itself shows the effect of a stop.
         if answer.text and (answer.refused or command.name != commands.STOP):
             self._events.push_notice(user, found, answer.whole, client_id)
-        self._events.push_thread(user, found)
+        self._events.push_thread(found)
         return {"answer": answer.whole, "refused": answer.refused}
+
+    async def _place_of(self, user: str, command: NewCommand) -> ConversationKey:
+        """Where a button was pressed."""
+        if command.thread is None:
+            return self._places.key(user, command.channel)
+        found = await self._places.find(str(command.thread), user, CHANNEL)
+        if found is not None:
+            return found.conversation.key
+        return self._places.key(user, None, str(command.thread))
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(
@@ -253,10 +275,10 @@ def _without_mention(text: str) -> tuple[str, bool]:
     return rest.strip(), count > 0
 
 
-def _thread_to_be(user: str, client_id: uuid.UUID, now: float) -> ConversationRecord:
-    uid = thread_id(user, client_id)
-    key = ConversationKey(PLATFORM, user, CHANNEL, uid)
-    return ConversationRecord(uid, Conversation(0, key, "", None, 1, now, now))
+def _thread_to_be(key: ConversationKey, now: float) -> ConversationRecord:
+    visibility = visibility_of(key)
+    to_be = Conversation(0, key, "", None, 1, now, now, visibility=visibility)
+    return ConversationRecord(key.thread, to_be)
 
 
 def _needs_mention(text: str) -> RequestValidationError:

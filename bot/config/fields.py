@@ -22,6 +22,8 @@ KEY_BYTES = 32
 """The length of a key for `bot.common.encryption`."""
 
 _SLACK_TEAM = re.compile(r"[TE][A-Z0-9]{2,30}")
+MOST_CHANNELS = 50
+_CHANNEL = re.compile(r"[a-z0-9_-]{1,50}")
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 # An IPv6 address needs brackets before a port.
@@ -156,6 +158,17 @@ def _check_user_tokens(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_channels(value: str) -> str:
+    names = split(value)
+    if not all(_CHANNEL.fullmatch(name) for name in names):
+        raise ValueError("write names of 1 to 50 small letters, digits, _ and -: general,ops")
+    if len(set(names)) < len(names):
+        raise ValueError("each channel may occur only once")
+    if len(names) > MOST_CHANNELS:
+        raise ValueError(f"name {MOST_CHANNELS} channels at most")
+    return value
+
+
 def _check_token(value: SecretStr) -> SecretStr:
     token = value.get_secret_value()
     if len(token) < MIN_TOKEN_CHARACTERS:
@@ -265,6 +278,7 @@ TimeZoneName = Annotated[str, AfterValidator(_check_time_zone)]
 FileMessages = Annotated[int, AfterValidator(_check_file_messages)]
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 UserTokens = Annotated[SecretStr, AfterValidator(_check_user_tokens)]
+ChannelNames = Annotated[str, AfterValidator(_check_channels)]
 HostNames = Annotated[str, AfterValidator(_check_hosts)]
 HostPorts = Annotated[str, AfterValidator(_check_host_ports)]
 SlackBotToken = Annotated[

@@ -26,13 +26,13 @@ PERSON_EXAMPLES = (
 _WORKSPACE_IDS = {
     "slack": re.compile(r"[TE][A-Z0-9]{1,30}"),
     "discord": re.compile(r"[0-9]{1,20}|@me"),  # @me: direct messages
-    "web": re.compile(r"[A-Za-z0-9_.-]{1,64}"),  # a person's name
+    "web": re.compile(r"[A-Za-z0-9_.-]{1,64}|@team"),  # a person's name; @team: HTTP_CHANNELS
     "console": re.compile(r"[a-z]{1,20}"),
 }
 _CHANNEL_IDS = {
     "slack": re.compile(r"[CDG][A-Z0-9]{1,30}"),
     "discord": re.compile(r"[0-9]{1,20}"),
-    "web": re.compile(r"[a-z]{1,20}"),
+    "web": re.compile(r"[a-z0-9_-]{1,50}"),
     "console": re.compile(r"[a-z]{1,20}"),
 }
 _THREAD_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")

@@ -28,6 +28,7 @@ from bot.config import env_file
 from bot.config import file as config_file
 from bot.config.fields import (
     AdminNames,
+    ChannelNames,
     DatabaseUrl,
     DiscordToken,
     FileMessages,
@@ -143,6 +144,7 @@ class Settings(BaseModel):
     http_port: int | None = Field(default=None, ge=0, le=65_535)
     http_tokens: UserTokens | None = None
     http_allowed_hosts: HostNames = ""
+    http_channels: ChannelNames = ""
     http_max_streams: int = Field(default=100, ge=1)
     web_opening: Path | None = None
     metrics_token: Token | None = None
@@ -293,6 +295,11 @@ class Settings(BaseModel):
         """The user names of the page's administrators."""
         names = (name.partition(":") for name in split(self.admins))
         return tuple(name for platform, _, name in names if platform == "web")
+
+    @property
+    def web_channels(self) -> tuple[str, ...]:
+        """The names of the page's shared channels."""
+        return split(self.http_channels)
 
     @property
     def web_hosts(self) -> tuple[str, ...]:

@@ -69,8 +69,11 @@ def file_too_large(name: str, most: int) -> str:
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
 CONVERSATION_DELETED = "This conversation has been deleted."
+BEGAN_BY_ANOTHER = "Only the person who began it may change it."
+SHARED_RECORDS = "Messages of a shared channel cannot be changed."
 NO_SUCH_CONVERSATION = "You have no such conversation."
 NO_SUCH_MESSAGE = "There is no such message in this conversation."
+NO_SUCH_CHANNEL = "There is no such channel."
 NO_SUCH_THREAD = "There is no such thread."
 NEEDS_MENTION = "Begin with @threadline: I answer in a thread when I am mentioned."
 MESSAGE_IN_USE = "This message is being answered right now: wait for the answer, or stop it."

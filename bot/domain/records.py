@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from bot.domain.attachments import AttachmentKind, AttachmentState, Extract, Omission
-from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Role
+from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Role, Visibility
 from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Outcome
@@ -124,6 +124,7 @@ class NewConversation:
     model: str | None = None
     effort: Effort | None = None
     opening: tuple[tuple[Role, str], ...] = ()
+    visibility: Visibility = Visibility.PRIVATE
 
 
 class Unchanged:

@@ -7,7 +7,7 @@ index is never used for a second message.
 from __future__ import annotations
 
 from bot.domain import http_texts
-from bot.domain.conversations import Author, ConversationKey, Effort, Role, Visibility
+from bot.domain.conversations import Author, ConversationKey, Effort, Role
 from bot.domain.errors import RecordHeld
 from bot.domain.records import NewConversation, RecordScope, Unchanged
 from bot.store import attachment_rows, rows
@@ -28,7 +28,7 @@ def create(db: Database, now: float, new: NewConversation) -> ConversationKey:
         "name": name_of(new.name),
         "model": new.model,
         "effort": new.effort.value if new.effort else None,
-        "visibility": Visibility.PRIVATE.value,
+        "visibility": new.visibility.value,
         "began_by_id": new.began_by.id,
         "began_by_name": rows.storable(new.began_by.name),
         "created_at": now,

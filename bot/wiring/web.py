@@ -75,6 +75,7 @@ def build_web(
         sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
         connector=connector,
         cluster=resources.cluster,
+        shared=settings.web_channels,
     )
 
 

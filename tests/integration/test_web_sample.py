@@ -18,7 +18,7 @@ async def threads(bot: BotProcess, token: str | None = None) -> list[dict[str, A
 async def test_a_new_installation_has_an_answered_thread_that_stays_deleted(tmp_path: Path) -> None:
     bot = BotProcess(tmp_path, {})
     async with bot, Person(f"http://127.0.0.1:{bot.http_port}") as person:
-        (sample,) = await threads(bot)
+        (sample,) = await until(lambda: threads(bot))  # it opens when the page is served
 
         async def has_answer() -> bool:
             messages = (await person.get(f"/app/threads/{sample['id']}"))["messages"]

@@ -85,6 +85,7 @@ EXAMPLES: Mapping[str, str] = {
     "http_host": "0.0.0.0",
     "http_port": "8080",
     "http_tokens": "ann:s3cret-of-16-characters,ben:another-secret-16",
+    "http_channels": "general,ops",
     "http_allowed_hosts": "chat.example.org",
     "http_max_streams": "20",
     "metrics_host": "0.0.0.0",

@@ -150,7 +150,7 @@ class WebHarness(SurfaceHarness):
 
     def __init__(self) -> None:
         self._hub = Hub()
-        self._live = LiveReply(turn=7, conversation=1, user="u", thread="t", begun_at=0.0)
+        self._live = LiveReply(turn=7, conversation=1, workspace="u", thread="t", begun_at=0.0)
 
     @classmethod
     @asynccontextmanager

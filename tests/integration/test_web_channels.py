@@ -1,0 +1,188 @@
+"""Shared channels of the page: what everyone sees, what only a thread's beginner may change."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.sims.model.answers import Answer
+from tests.sims.model.client import ModelSim
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, next_event, serving, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RULES = """
+[[rules]]
+where = "web:@team/#quiet"
+allow = ["web:bob"]
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def model() -> AsyncIterator[ModelSim]:
+    async with ModelSim() as running:
+        await running.pace(rate=2_000, first_delay=0.001)
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(model: ModelSim, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    folder = tmp_path_factory.mktemp("channels")
+    async with serving(
+        folder, model, toml=RULES, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="ops,quiet"
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def alice(site: Site) -> AsyncIterator[Person]:
+    async with site.person(TOKENS["alice"]) as person:
+        yield person
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bob(site: Site) -> AsyncIterator[Person]:
+    async with site.person(TOKENS["bob"]) as person:
+        yield person
+
+
+async def post(person: Person, text: str, channel: str | None, **more: Any) -> Any:
+    message = {"text": text, "channel": channel, "client_id": str(uuid.uuid4()), **more}
+    return await person.post("/app/messages", message)
+
+
+async def threads(person: Person, channel: str | None = None) -> list[str]:
+    found = await person.get("/app/threads", params={"channel": channel} if channel else {})
+    return [thread["id"] for thread in found["threads"]]
+
+
+async def wait_replies(person: Person, thread: str, count: int) -> list[str]:
+    async def check() -> list[str] | None:
+        found = await person.replies(thread)
+        over = [reply["text"] for reply in found if reply["state"] == "done"]
+        return over if len(over) == count else None
+
+    replies: list[str] = await until(check)
+    return replies
+
+
+async def test_everyone_sees_and_continues_a_thread_of_a_shared_channel(
+    alice: Person, bob: Person, model: ModelSim
+) -> None:
+    await model.script(Answer(match="disk", text="Full."), Answer(match="which", text="sda."))
+    assert (await bob.get("/app/session"))["channels"] == ["ops", "quiet"]
+    async with bob.stream("GET", "/app/events") as tab:
+        await next_event(tab, "ready")
+        sent = await post(alice, "@threadline why is the disk slow?", "ops")
+        thread = sent["thread"]
+        line = await next_event(tab, "thread", id=thread)
+        assert (line.data["channel"], line.data["root"]["author"]) == ("ops", "alice")
+        await next_event(tab, "reply", thread=thread, state="done")
+    assert thread in await threads(bob, "ops")
+    assert thread not in [*await threads(bob), *await threads(alice), *await threads(bob, "quiet")]
+    async with alice.stream("GET", "/app/events") as tab:
+        await next_event(tab, "ready")
+        await post(bob, "which one?", None, thread=thread)
+        message = await next_event(tab, "message", thread=thread)
+        assert (message.data["author"], message.data["text"]) == ("bob", "which one?")
+    assert await wait_replies(alice, thread, 2) == ["Full.", "sda."]
+    said = [m["content"] for m in (await model.last("which one?")).body["messages"][1:]]
+    assert said == ["alice: why is the disk slow?", "Full.", "bob: which one?"]
+
+
+async def test_only_who_began_a_shared_thread_changes_it(alice: Person, bob: Person) -> None:
+    file = {"filename": "log.txt", "file_data": "data:text/plain;base64,aGk="}
+    begun = await post(alice, "@threadline look", "ops")
+    path = f"/conversation/{begun['thread']}"
+    await wait_replies(alice, begun["thread"], 1)
+    prompt = [{"type": "text", "text": "and this"}, {"type": "file", "file": file}]
+    await alice.post(f"/conversation/completion/{begun['thread']}", {"message": prompt})
+    read = await bob.get(path)
+    [question] = [m for m in await bob.get(f"{path}/messages") if m["content"] == "and this"]
+    async with bob.http.get(f"/attachments/{question['attachments'][0]['id']}") as got:
+        assert (got.status, await got.text()) == (200, "hi")
+    assert (await bob.ask("GET", f"{path}/context"))[0] == 200
+    assert read["id"] == begun["thread"]
+    assert (await bob.ask("PATCH", path, {"name": "mine"}))[0] == 403
+    assert (await bob.ask("DELETE", path))[0] == 403
+    record = f"{path}/messages/{question['id']}"
+    for person in (alice, bob):  # others have read it
+        assert (await person.ask("PATCH", record, {"content": "else"}))[0] == 403
+        assert (await person.ask("DELETE", record))[0] == 403
+        added = {"role": "user", "content": "else"}
+        assert (await person.ask("POST", f"{path}/messages", added))[0] == 403
+    assert (await alice.ask("PATCH", path, {"name": "Logs"}))[0] == 200
+    assert (await bob.get(path))["name"] == "Logs"
+    async with bob.stream("GET", "/app/events") as tab:
+        await next_event(tab, "ready")
+        assert (await alice.ask("DELETE", path))[0] == 204
+        await next_event(tab, "refresh")
+    assert (await bob.ask("GET", path))[0] == 404
+
+
+async def test_buttons_work_for_everyone_in_a_shared_thread(
+    alice: Person, bob: Person, model: ModelSim
+) -> None:
+    await model.script(Answer(match="long", text="word " * 2_000, rate=50))
+    begun = await post(alice, "@threadline a long one", "ops")
+
+    async def grows() -> bool:
+        return any(reply["text"] for reply in await bob.replies(begun["thread"]))
+
+    await until(grows)
+    await bob.post("/app/commands", {"thread": begun["thread"], "name": "stop"})
+
+    async def is_stopped() -> bool:
+        return [reply["state"] for reply in await alice.replies(begun["thread"])] == ["stopped"]
+
+    await until(is_stopped)
+
+
+async def test_rules_of_a_shared_channel_hold(alice: Person, bob: Person) -> None:
+    message = {"text": "@threadline hello", "channel": "quiet", "client_id": str(uuid.uuid4())}
+    assert (await alice.ask("POST", "/app/messages", message))[0] == 403
+    begun = await post(bob, "@threadline hello", "quiet")
+    assert await threads(alice, "quiet") == [begun["thread"]]
+
+
+async def test_private_threads_stay_private(alice: Person, bob: Person) -> None:
+    own = await post(alice, "@threadline for me", None)
+    await wait_replies(alice, own["thread"], 1)
+    async with bob.stream("GET", "/app/events") as tab:
+        await next_event(tab, "ready")
+        await post(alice, "more for me", None, thread=own["thread"])
+        await wait_replies(alice, own["thread"], 2)
+        shared = await post(alice, "@threadline for all", "ops")
+        seen = await next_event(tab, "message")  # the first one that bob gets
+        assert seen.data["thread"] == shared["thread"]
+    for path in (f"/app/threads/{own['thread']}", f"/conversation/{own['thread']}"):
+        assert (await bob.ask("GET", path))[0] == 404
+
+
+async def test_an_unknown_channel_does_not_exist(alice: Person) -> None:
+    assert (await alice.ask("GET", "/app/threads", params={"channel": "hr"}))[0] == 404
+    message = {"text": "@threadline hi", "channel": "hr", "client_id": str(uuid.uuid4())}
+    status, answer = await alice.ask("POST", "/app/messages", message)
+    assert (status, answer["error"]) == (404, "There is no such channel.")
+
+
+async def test_a_channel_that_is_no_longer_shared_is_closed(
+    model: ModelSim, tmp_path: Path
+) -> None:
+    async with (
+        serving(tmp_path, model, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="ops") as site,
+        site.person(TOKENS["alice"]) as alice,
+    ):
+        thread = (await post(alice, "@threadline hi", "ops"))["thread"]
+        await wait_replies(alice, thread, 1)
+    async with (
+        serving(tmp_path, model, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="quiet") as site,
+        site.person(TOKENS["alice"]) as alice,
+    ):
+        for path in (f"/app/threads/{thread}", f"/conversation/{thread}"):
+            assert (await alice.ask("GET", path))[0] == 404
