@@ -4,7 +4,7 @@ import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
-import { browser, copyText, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
+import { copyText, el, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
 import { installFeedback } from "./feedback.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -14,6 +14,7 @@ import { Menu } from "./menu.js";
 import { ModelList } from "./models.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
+import { SignIn } from "./signin.js";
 import { State } from "./state.js";
 import { Sync } from "./sync.js";
 import { UsageDialog } from "./usage.js";
@@ -31,7 +32,15 @@ class Page {
 
   constructor() {
     this.state = new State();
-    this.api = new Api({ onLocked: () => this.lock() });
+    this.api = new Api({ onLocked: () => this.signIn.lock() });
+    this.signIn = new SignIn({
+      api: this.api,
+      dialog: $("#login"),
+      button: $("#leave"),
+      onIn: () => this.start(),
+      onOut: () => this.sync.stop(),
+      onProblem: (words) => this.channel.box.fail(words),
+    });
     this.sync = new Sync({
       api: this.api,
       state: this.state,
@@ -106,14 +115,7 @@ class Page {
     $("#stop").addEventListener("click", () => this.stop());
     $("#model").addEventListener("click", () => this.thread.box.begin("/model "));
     $("#effort").addEventListener("click", () => this.thread.box.begin("/effort "));
-    $("#leave").addEventListener("click", () => this.leave());
     $(".older").addEventListener("click", () => this.#older());
-    $("#login form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.unlock();
-    });
-    $("#login").addEventListener("cancel", (event) => event.preventDefault());
-    addEventListener("storage", ({ key }) => key === "threadline.token" && this.#signedElsewhere());
     addEventListener("popstate", () => this.route({ focus: true }));
     document.addEventListener("visibilitychange", () => this.sync.pause(document.hidden));
     addEventListener("online", () => {
@@ -137,6 +139,7 @@ class Page {
 
   // ── the start ───────────────────────────────────────────────────────────────────────────────
   async start() {
+    await this.signIn.exchangeOldToken();
     if (!(await this.#readSession())) return;
     this.route({ focus: true });
     this.sync.follow();
@@ -147,6 +150,7 @@ class Page {
   async #readSession() {
     const session = await this.sync.persist(() => this.api.get("/app/session"));
     if (!session || this.#isOthers(session.user)) return false;
+    this.api.user = session.user;
     this.state.session = session;
     this.#drawSession(session);
     this.draw();
@@ -172,42 +176,6 @@ class Page {
     $(".no-model .by-hand").hidden = may_connect;
     setText($("#version"), `Threadline ${version}.`);
     for (const { box } of [this.channel, this.thread]) box.files.button.hidden = !box.files.allowed;
-  }
-
-  lock() {
-    this.sync.stop();
-    if (!$("#login").open) $("#login").showModal();
-  }
-
-  async unlock() {
-    const error = $("#login .error");
-    const token = $("#token").value.trim();
-    error.hidden = true;
-    try {
-      await this.api.probe(token);
-    } catch (refused) {
-      const { status, message } = asApiError(refused);
-      const unknown = status === 401;
-      error.textContent = unknown
-        ? "This server does not know that token. Those who run it can give you one."
-        : message;
-      error.hidden = false;
-      return $("#token").select();
-    }
-    this.api.token = token; // only now: the other tabs use it, too
-    $("#token").value = "";
-    $("#login").close();
-    await this.start();
-  }
-
-  /** Another tab signed in or out, perhaps as another user. */
-  #signedElsewhere() {
-    if (browser.get("token") || !$("#login").open) location.reload();
-  }
-
-  leave() {
-    forget();
-    location.assign("/");
   }
 
   #link(words) {
