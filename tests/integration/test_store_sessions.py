@@ -13,12 +13,13 @@ from adapters.web.sessions import (
     RECHECK_SECONDS,
     Sessions,
 )
+from bot.domain.conversations import ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.privacy import EVERYWHERE, Person
 from bot.domain.sessions import BrowserSession
 from bot.ports.sessions import SessionStore
+from bot.privacy.forgetting import Forgetter
 from tests.support.clock import ManualClock
-from tests.support.privacy_kit import forget
 from tests.support.store_kit import Place, look, opened
 
 ACCESS = Access({"alice": "alice-token-of-16", "bob": "bob-token-of-16-too"})
@@ -134,7 +135,9 @@ async def test_a_forgotten_person_is_signed_out(place: Place) -> None:
     async with opened(place, clock=clock) as store:
         sessions = Sessions(store=store.sessions(), access=ACCESS, clock=clock)
         alices, bobs = await sessions.begin("alice"), await sessions.begin("bob")
-        await forget(store, Person("web", EVERYWHERE, "alice"))
+        forgetter = Forgetter(store=store.privacy(), audit=store.audit())
+        where = ConversationKey("web", "alice", "general", "")
+        await forgetter.forget(Person("web", EVERYWHERE, "alice"), by="alice", key=where)
         clock.jump(RECHECK_SECONDS)
         assert await sessions.user_of(alices) is None
         assert await sessions.user_of(bobs) == "bob"
