@@ -70,7 +70,7 @@ class PageRoutes:
 
 
 def _respond(request: Request, file: PageFile, headers: dict[str, str]) -> Response:
-    headers = {**headers, "ETag": file.etag}  # the compression adds Vary
+    headers = {**headers, "ETag": file.etag, "Vary": "Accept-Encoding"}
     known = request.headers.get("if-none-match", "")
     if file.etag in known.replace("W/", "").replace(" ", "").split(","):
         return Response(status_code=304, headers=headers)

@@ -101,7 +101,7 @@ async def test_a_file_is_kept_only_under_the_version_that_it_belongs_to(site: Si
             headers = {"Accept-Encoding": encoding}
             async with person.http.get("/static/page.css", headers=headers) as response:
                 assert response.headers.get("Content-Encoding") == sent
-                assert response.headers["Vary"] == "Accept-Encoding"
+                assert "Accept-Encoding" in response.headers["Vary"]
                 assert "url(data:image/svg+xml" in await response.text()
 
 
