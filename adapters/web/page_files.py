@@ -23,8 +23,6 @@ from pathlib import Path
 STYLES = "page.css"
 """The joined style sheets. No file has this name."""
 
-MANIFEST = "page.webmanifest"
-
 SMALL_ICON = 1_500
 """Bytes of an icon that goes into the style sheet; a request costs more than that."""
 

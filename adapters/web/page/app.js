@@ -12,6 +12,7 @@ import { MessageView, RootView } from "./message.js";
 import { isPicture } from "./files.js";
 import { Menu } from "./menu.js";
 import { ModelList } from "./models.js";
+import { Notify } from "./notify.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { SignIn } from "./signin.js";
@@ -49,8 +50,16 @@ class Page {
       onLink: (words) => this.#link(words),
       onBack: () => this.outbox.hurry(),
       onRefresh: () => this.#readSession(),
-      onRefreshed: () => this.context.changed(),
+      onRefreshed: () => {
+        this.context.changed();
+        this.notify.refreshed(this.state);
+      },
       onMissing: () => this.missing(),
+    });
+    this.notify = new Notify({
+      onWatch: (connected) => this.sync.pause(!connected),
+      show: (thread) => this.show(thread),
+      choice: $("#notify"),
     });
     this.outbox = new Outbox({
       api: this.api,
@@ -117,7 +126,6 @@ class Page {
     $("#effort").addEventListener("click", () => this.thread.box.begin("/effort "));
     $(".older").addEventListener("click", () => this.#older());
     addEventListener("popstate", () => this.route({ focus: true }));
-    document.addEventListener("visibilitychange", () => this.sync.pause(document.hidden));
     addEventListener("online", () => {
       this.sync.hurry();
       this.outbox.hurry();
@@ -187,11 +195,14 @@ class Page {
   #apply(name, data, id) {
     if (name === "message") this.state.takeMessage(data, id);
     else if (name === "reply") this.#replied(data, id);
-    else if (name === "thread") this.state.takeSummary(data, id);
-    else if (name === "notice") this.#noticed(data);
+    else if (name === "thread") {
+      this.state.takeSummary(data, id);
+      this.notify.sawThread(data);
+    } else if (name === "notice") this.#noticed(data);
   }
 
   #replied(reply, id) {
+    this.notify.sawReply(reply);
     if (reply.thread !== this.state.openId) return;
     this.state.takeReply(reply, id);
     const over = reply.state !== "writing" && reply.state !== "queued";
@@ -400,7 +411,7 @@ class Page {
   #drawTitle(name) {
     const title = this.state.openId ? name : "general";
     setText($("#thread-title"), this.state.openId ? name : "Thread");
-    document.title = `${title.slice(0, 60)} · Threadline`;
+    this.notify.title = `${title.slice(0, 60)} · Threadline`;
     this.#drawChoices();
   }
 
