@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # More processes than two cores have: the tests spend most of their time waiting.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 
-.PHONY: help setup run connect chat test lint lint-js check doctor bench soak lock docs pictures sims clean
+.PHONY: help setup run connect chat test lint lint-js check doctor bench soak lock docs pictures icons sims clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -66,6 +66,9 @@ soak: setup ## run every kill point, and virtual users under fault injection
 
 sims: setup ## simulate Discord, Slack and a model on this machine, and chat with the bot there
 	@$(BIN)/python -m tests.sims
+
+icons: setup ## draw the app's icons from the logo
+	$(BIN)/python -m tests.support.icons
 
 pictures: setup ## redraw the README's pictures from a real run
 	@$(BIN)/python -m tests.support.picture

@@ -19,6 +19,7 @@ from adapters.web.page_events import PageEvents
 from adapters.web.places import PLATFORM, is_on_page
 from adapters.web.privacy import PrivacyRoutes
 from adapters.web.sample import open_sample
+from adapters.web.sessions import Sessions
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -42,6 +43,7 @@ from bot.ports.library import Library
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.policy import Directory
+from bot.ports.sessions import SessionStore
 from bot.ports.spending import UsageReporter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
@@ -54,7 +56,7 @@ class WebAdapter:
     what people used, and `assigned` the model that the rules give a place. `privacy` erases,
     exports and audits. Without `feedback`, answers cannot be rated. `cluster` are the processes
     that serve the same users. `sample`: a new installation shows a thread from the start.
-    `connector` lets the owner connect a model.
+    `connector` lets the owner connect a model. Without `sessions`, every request needs a token.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class WebAdapter:
         sample: bool = False,
         connector: ModelConnector | None = None,
         shared: tuple[str, ...] = (),
+        sessions: SessionStore | None = None,
     ) -> None:
         self._cluster = cluster or LocalCluster()
         self._cluster.listen(SignalKind.LIVE, self._on_live)
@@ -95,6 +98,9 @@ class WebAdapter:
             shared=shared,
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
+        browsers = None
+        if sessions is not None and access.needs_token:
+            browsers = Sessions(store=sessions, access=access, clock=clock)
         self._events = PageEvents(self._chat, placed)
         self._directory = OpenDirectory(self._tell, is_admin=access.is_admin)
         workspace = Workspace(
@@ -123,6 +129,7 @@ class WebAdapter:
             privacy=privacy,
             feedback=feedback,
             connector=connector,
+            sessions=browsers,
         )
 
     @property

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from adapters.web.auth import SECURITY_HEADERS
+from adapters.web.page_files import PageFile, PageFiles
 
 PAGE = Path(__file__).parent / "page"
 DOCS = Path(__file__).parent / "docs"
 # Browsers revalidate each file, so that an update takes effect immediately.
 REVALIDATE = {"Cache-Control": "no-cache"}
+# The address has the version of all files, so this one never changes.
+FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}
 # In the page, only the one Trusted Types policy that builds inert documents turns text into markup.
 PAGE_POLICY = (
     SECURITY_HEADERS["Content-Security-Policy"]
-    + "; require-trusted-types-for 'script'; trusted-types threadline-inert"
+    + "; manifest-src 'self'; require-trusted-types-for 'script'; trusted-types threadline-inert"
 )
 
 
@@ -31,10 +35,50 @@ class _Files(StaticFiles):
 
 def page_routes() -> list[BaseRoute]:
     """`/` and `/static/…`."""
+    routes = PageRoutes(PageFiles(PAGE))
     return [
-        Route("/", _index, methods=["GET"], include_in_schema=False),
-        Mount("/static", _Files(directory=PAGE, check_dir=False)),
+        Route("/", routes.index, methods=["GET"], include_in_schema=False),
+        Route("/static/{name:path}", routes.file, methods=["GET"], include_in_schema=False),
     ]
+
+
+class PageRoutes:
+    """The page and its files."""
+
+    def __init__(self, files: PageFiles) -> None:
+        self._files = files
+
+    async def index(self, request: Request) -> Response:
+        """The page. Browsers ask whether it is new each time: one short round trip."""
+        policy = {"Content-Security-Policy": PAGE_POLICY}
+        return _respond(request, self._files.index, REVALIDATE | policy)
+
+    async def file(self, request: Request) -> Response:
+        """A file, under the version's address or under its own.
+
+        After an update, a page of before may ask this process under the version of before. It gets
+        the file of now, which it must not keep under that address.
+        """
+        name = request.path_params["name"]
+        version, _, rest = name.partition("/")
+        if version == self._files.version and (found := self._files.find(rest)) is not None:
+            return _respond(request, found, FOR_GOOD)
+        found = self._files.find(name) or self._files.find(rest)
+        if found is None:
+            raise HTTPException(404)
+        return _respond(request, found, REVALIDATE)
+
+
+def _respond(request: Request, file: PageFile, headers: dict[str, str]) -> Response:
+    headers = {**headers, "ETag": file.etag, "Vary": "Accept-Encoding"}
+    known = request.headers.get("if-none-match", "")
+    if file.etag in known.replace("W/", "").replace(" ", "").split(","):
+        return Response(status_code=304, headers=headers)
+    data = file.data
+    if "gzip" in request.headers.get("accept-encoding", "") and file.compressed is not None:
+        data = file.compressed
+        headers["Content-Encoding"] = "gzip"
+    return Response(data, media_type=file.media_type, headers=headers)
 
 
 def docs_routes() -> list[BaseRoute]:
@@ -47,9 +91,3 @@ def docs_routes() -> list[BaseRoute]:
 
 async def _docs(_request: Request) -> Response:
     return FileResponse(DOCS / "index.html", headers=REVALIDATE)
-
-
-async def _index(_request: Request) -> Response:
-    return FileResponse(
-        PAGE / "index.html", headers=REVALIDATE | {"Content-Security-Policy": PAGE_POLICY}
-    )

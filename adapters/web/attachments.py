@@ -25,7 +25,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
     # The bytes of an attachment never change; its owner's browser may keep them for some minutes.
     "Cache-Control": "private, max-age=600",
-    "Vary": "Authorization",
+    "Vary": "Authorization, Cookie",
 }
 _CONTENT = {"schema": {"type": "string", "format": "binary"}}
 

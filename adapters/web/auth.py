@@ -10,18 +10,16 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters.web.limits import RETRY_SECONDS
-from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot.domain import http_texts
 
 LOCAL_USER = "local"
@@ -61,7 +59,7 @@ class Access:
     """The users. `tokens` are by name; without tokens everyone is LOCAL_USER."""
 
     def __init__(self, tokens: Mapping[str, str], admins: Iterable[str] = ()) -> None:
-        self._digests = [(name, _digest(token)) for name, token in tokens.items()]
+        self._digests = {name: _digest(token) for name, token in tokens.items()}
         self._admins = frozenset(admins)
 
     @property
@@ -74,8 +72,16 @@ class Access:
         if not self._digests:
             return LOCAL_USER
         given = _digest(token or "")
-        found = [name for name, known in self._digests if hmac.compare_digest(known, given)]
+        known = self._digests.items()
+        found = [name for name, digest in known if hmac.compare_digest(digest, given)]
         return found[0] if found and token else None
+
+    def proof(self, user: str, secret: str) -> str | None:
+        """What only the user's token makes of a secret; None for an unknown user."""
+        digest = self._digests.get(user)
+        if digest is None:
+            return None
+        return hmac.new(digest, secret.encode(), hashlib.sha256).hexdigest()
 
     def is_admin(self, user: str) -> bool:
         """Whether this user may read conversations of public channels."""
@@ -103,47 +109,19 @@ async def require_user(
 User = Annotated[str, Security(require_user)]
 
 
-class TokenCheck:
-    """An ASGI app that checks the token before it reads any byte of the body.
+StillAllowed = Callable[[], Awaitable[bool]]
+"""Whether the user of a request is still allowed what the request was; for long streams."""
 
-    Logs wrong tokens, without the token, and slows down repeated attempts.
-    """
 
-    def __init__(self, app: ASGIApp, *, access: Access, throttle: WrongTokenThrottle) -> None:
-        self._app, self._access, self._throttle = app, access, throttle
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401 or 429, or pass the request on with its user in `state`."""
-        headers = Headers(scope=scope)
-        if is_open(scope["path"]):
-            await self._app(scope, receive, send)
-            return
-        given = _bearer(headers.get("authorization", ""))
-        user = self._access.user_of(given)
-        if user is not None:
-            scope.setdefault("state", {})["user"] = user
-            await self._app(scope, receive, send)
-            return
-        refusal: Response = JSONResponse(
-            {"error": http_texts.UNKNOWN_TOKEN}, 401, headers={"WWW-Authenticate": "Bearer"}
-        )
-        if not given and headers.get("sec-fetch-mode") == "navigate":
-            refusal = HTMLResponse(NO_SUCH_PAGE, 404)  # a person typed the address into a browser
-        if given and not await self._throttle.wrong((scope.get("client") or ("", 0))[0]):
-            wait = {"Retry-After": str(RETRY_SECONDS)}
-            refusal = JSONResponse({"error": http_texts.TOO_MANY_WRONG_TOKENS}, 429, headers=wait)
-        await refusal(scope, receive, send)
+async def require_still_allowed(request: Request) -> StillAllowed:
+    """See `StillAllowed`."""
+    still_allowed: StillAllowed = request.state.still_allowed
+    return still_allowed
 
 
 def is_open(path: str) -> bool:
     """Whether the path is a file that needs no token."""
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
-
-
-def _bearer(authorization: str) -> str:
-    """The token in the header, or ""."""
-    scheme, _, token = authorization.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 # ── from where ────────────────────────────────────────────────────────────────────────────────
@@ -182,7 +160,7 @@ class OriginCheck:
 
     def _refusal(self, headers: Headers, path: str) -> str | None:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or not self._known(_hostname(hosts[0])):
+        if len(hosts) != 1 or not self._known(hostname(hosts[0])):
             return http_texts.FOREIGN_HOST
         if not all(self._is_ours(origin, hosts[0]) for origin in origins):
             return http_texts.FOREIGN_ORIGIN
@@ -197,7 +175,7 @@ class OriginCheck:
         scheme, _, netloc = origin.lower().partition("://")
         if scheme not in ("http", "https"):
             return False
-        return netloc == host.lower() or _hostname(netloc) in self._proxied
+        return netloc == host.lower() or hostname(netloc) in self._proxied
 
     def _known(self, host: str | None) -> bool:
         if host is None:
@@ -237,7 +215,7 @@ def is_wildcard(host: str) -> bool:
     return address is not None and address.is_unspecified
 
 
-def _hostname(authority: str) -> str | None:
+def hostname(authority: str) -> str | None:
     """The host name in a Host header without its port, or None if it is invalid."""
     try:
         parts = urlsplit(f"//{authority}")

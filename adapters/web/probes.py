@@ -12,7 +12,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.web.auth import Access, OriginCheck, TokenCheck
+from adapters.web.auth import Access, OriginCheck
+from adapters.web.token_check import TokenCheck
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot.domain.health import Health
 from bot.domain.operation import ReadyReport

@@ -17,7 +17,7 @@ from adapters.web import openapi, schemas
 from adapters.web.admin import AdminRoutes
 from adapters.web.assets import docs_routes, page_routes
 from adapters.web.attachments import AttachmentRoutes
-from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
+from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck
 from adapters.web.chat import ChatService
 from adapters.web.connect import ConnectRoutes
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
@@ -25,7 +25,9 @@ from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.models import ModelRoutes, PlacedModels
 from adapters.web.privacy import PrivacyRoutes
+from adapters.web.sessions import SessionRoutes, Sessions
 from adapters.web.single_request import SingleRequestRoutes
+from adapters.web.token_check import TokenCheck
 from adapters.web.uploads import UploadBudget
 from adapters.web.usage import UsageRoutes
 from adapters.web.workspace import Workspace
@@ -65,6 +67,7 @@ def build_site(
     privacy: PrivacyRoutes | None = None,
     feedback: FeedbackPorts | None = None,
     connector: ModelConnector | None = None,
+    sessions: Sessions | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -105,9 +108,12 @@ def build_site(
         app.include_router(rates.router())
     if connector is not None:
         app.include_router(ConnectRoutes(connector).router())
+    if sessions is not None:
+        app.include_router(SessionRoutes(sessions).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
-    door = TokenCheck(BodyLimit(app, uploads), access=access, throttle=throttle)
+    limited = BodyLimit(app, uploads)
+    door = TokenCheck(limited, access=access, throttle=throttle, sessions=sessions)
     return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 

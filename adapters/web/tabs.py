@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from fastapi.sse import format_sse_event
 
+from adapters.web.auth import StillAllowed
 from adapters.web.event_encoder import EventEncoder
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Event, Hub
@@ -29,11 +30,16 @@ for 30 s."""
 
 
 async def tab_events(
-    hub: Hub, user: str, last: str | None, html_pool: HtmlPool, protocol: int
+    hub: Hub,
+    user: str,
+    last: str | None,
+    html_pool: HtmlPool,
+    protocol: int,
+    still_allowed: StillAllowed,
 ) -> AsyncIterator[bytes]:
     """Yields the events of `user` from now on, or after the event with id `last`.
 
-    `protocol` is the reader's; see `EventEncoder`.
+    `protocol` is the reader's; see `EventEncoder`. Ends when the reader is not `still_allowed`.
     """
     feed, number = hub.feed(user), _number(hub, last)
     encoder = EventEncoder(hub.epoch, protocol)
@@ -44,9 +50,14 @@ async def tab_events(
         yield format_sse_event(data_str="{}", event=name, id=f"{hub.epoch}-{number}")
     woken = asyncio.Event()
     feed.readers.add(woken)
+    checked = time.monotonic()
     try:
         while not hub.closing:
             woken.clear()
+            if time.monotonic() - checked >= KEEP_ALIVE_SECONDS:
+                checked = time.monotonic()
+                if not await still_allowed():
+                    return
             newer = feed.since(number or 0)
             if newer is None:  # the reader was too slow; the feed dropped events
                 number = feed.number

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import serializers
-from adapters.web.auth import User
+from adapters.web.auth import StillAllowed, User, require_still_allowed
 from adapters.web.chat import ChatService
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
@@ -254,6 +254,7 @@ class Workspace:
     async def events(
         self,
         user: User,
+        still_allowed: Annotated[StillAllowed, Depends(require_still_allowed)],
         last_event_id: Annotated[str | None, Header(max_length=64)] = None,
         after: Annotated[str | None, Query(max_length=64)] = None,
         protocol: Annotated[int, Query(ge=1, le=99)] = 1,
@@ -263,7 +264,9 @@ class Workspace:
         `protocol` 2 has changes of growing replies; see `EventEncoder`.
         """
         return EventStream(
-            tab_events(self._hub, user, last_event_id or after, self._html_pool, protocol),
+            tab_events(
+                self._hub, user, last_event_id or after, self._html_pool, protocol, still_allowed
+            ),
             self._streams.hold(user),
         )
 

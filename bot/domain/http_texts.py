@@ -8,6 +8,7 @@ from bot.domain.model_names import plain
 
 # ── access ────────────────────────────────────────────────────────────────────────────────────
 UNKNOWN_TOKEN = "Send a token that this server knows: “Authorization: Bearer …”."  # noqa: S105
+ANOTHER_USER = "Another person is signed in in this browser now: load the page again."
 TOO_MANY_WRONG_TOKENS = "Too many wrong tokens came from your address: wait a little."
 FOREIGN_HOST = "This server does not answer under that name: add it to HTTP_ALLOWED_HOSTS."
 FOREIGN_ORIGIN = "Pages of other sites may not use this server."

@@ -134,8 +134,8 @@ def _problem(path: Path) -> str:
 def _forget_past_state(path: Path) -> None:
     """Drop the state that is outdated in a backup.
 
-    Without watermarks, questions that were answered since the backup do not count as missed; and
-    the process that ran during the backup did not die.
+    Without watermarks, questions that were answered since the backup do not count as missed; the
+    process that ran during the backup did not die; and who signed out since stays signed out.
     """
     with translate_errors(path), closing(sqlite3.connect(path)) as db, db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
@@ -143,6 +143,8 @@ def _forget_past_state(path: Path) -> None:
             db.execute("DELETE FROM watermarks")
         if "process" in tables:
             db.execute("UPDATE process SET alive = 0")
+        if "sessions" in tables:
+            db.execute("DELETE FROM sessions")
 
 
 # ── the database that is replaced ─────────────────────────────────────────────────────────────

@@ -41,7 +41,20 @@ def export_person(db: Database, person: Person) -> list[Record]:
             "type": "feedback", "reply": row["uid"], "vote": row["vote"],
             "comment": row["comment"], "at": row["updated_at"],
         })  # fmt: skip
+    records += _sessions(db, person)
     return records
+
+
+def _sessions(db: Database, person: Person) -> list[Record]:
+    """The browsers in which the person is signed in."""
+    found = db.execute(
+        "SELECT created_at, expires_at FROM sessions WHERE platform = ? AND person = ?"
+        " ORDER BY created_at",
+        (person.platform, person.id),
+    )
+    return [
+        {"type": "session", "from": row["created_at"], "until": row["expires_at"]} for row in found
+    ]
 
 
 def _usage(db: Database, person: Person) -> list[Record]:

@@ -1,4 +1,6 @@
-"""What names a person outside conversations: the books, the audit, rules, refusals and votes."""
+"""What names a person outside conversations: the books, the audit, rules, refusals, votes and
+sessions.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Iterator
 
 from bot.domain.privacy import ERASED, Erasure, Person, erased_name
 from bot.ports.audit import BY_PAGE_ADMINS
-from bot.store import spending
+from bot.store import sessions, spending
 from bot.store.database import Database
 
 
@@ -16,6 +18,7 @@ def erase_rest(db: Database, now: float, person: Person, erasure: Erasure) -> No
     workspaces = _covered(db, person)
     for workspace in workspaces:
         _erase_records(db, {**at, "workspace": workspace})
+    sessions.end_all(db, person.platform, person.id)
     db.execute(
         "DELETE FROM feedback WHERE person = :id AND turn_id IN (SELECT turns.id FROM turns"
         " JOIN conversations ON conversations.id = conversation_id WHERE platform = :platform)",
@@ -94,6 +97,7 @@ def people(db: Database) -> Iterator[tuple[str, str]]:
         " UNION SELECT platform, person FROM refusals_told"
         " UNION SELECT platform, set_by FROM policy_overrides"
         " UNION SELECT platform, person FROM usage_by_day"
+        " UNION SELECT platform, person FROM sessions"
         " UNION SELECT platform, person FROM model_requests WHERE person <> ''"
         " UNION SELECT platform, person FROM feedback JOIN turns ON turns.id = turn_id"
         "  JOIN conversations ON conversations.id = conversation_id"

@@ -52,6 +52,7 @@ from bot.store.operations import reads, writes, writes_at
 from bot.store.policy import SqlPolicy
 from bot.store.privacy import SqlPrivacy
 from bot.store.purge import Purger
+from bot.store.sessions import SqlSessions, forget_expired
 from bot.store.spending import SqlSpending
 from bot.store.staging import FileOperations, data_of, with_digests
 
@@ -69,11 +70,12 @@ class _Shared(TypedDict):
 
 
 def _forget_old_state(db: Database, now: float, *, alone: bool) -> None:
-    """Delete old records of commands and of budgets, and files that a dead process had begun to
-    write: `alone`, all that were begun."""
+    """Delete old records of commands, of budgets and of sessions, and files that a dead process
+    had begun to write: `alone`, all that were begun."""
     commands.forget_old_commands(db, now)
     files.unstage_all(db, before=None if alone else now - files.STAGED_SECONDS)
     forget_old_sums(db, now)
+    forget_expired(db, now)
 
 
 class SqlStore(FileOperations):
@@ -104,6 +106,7 @@ class SqlStore(FileOperations):
         self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
         self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
+        self._sessions = SqlSessions(writer=writer, readers=readers, clock=clock)
         self._installations = SqlInstallations(writer=writer, readers=readers, clock=clock)
         self.process = self._spending.process = self._attachments.process = process
         self.death: Death | None = None  # of the previous process, if it died
@@ -176,6 +179,10 @@ class SqlStore(FileOperations):
     def installations(self) -> SqlInstallations:
         """The workspaces that have installed the app. Always the same object."""
         return self._installations
+
+    def sessions(self) -> SqlSessions:
+        """The browsers that are signed in. Always the same object."""
+        return self._sessions
 
     def feedback(self) -> SqlFeedback:
         """Votes on replies. Always the same object."""

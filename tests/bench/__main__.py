@@ -28,6 +28,7 @@ BENCHES = (
     "store",
     "streaming_cost",
     "page_streams",
+    "first_paint",
     "api_streams",
     "bare_client",
     "replay",

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from playwright.async_api import FilePayload, Locator, Route, expect
 
@@ -84,13 +83,8 @@ async def pick(tab: Tab, *files: FilePayload) -> None:
 async def read_stored(house: House, tab: Tab) -> list[dict[str, Any]]:
     """The files of the thread's messages, as the API gives them."""
     thread = tab.page.url.rpartition("/")[2]
-    token = await tab.page.evaluate("JSON.parse(localStorage['threadline.token'] ?? 'null')")
-    headers = {"Authorization": f"Bearer {token}"}
-    async with (
-        aiohttp.ClientSession(house.origin, headers=headers) as http,
-        http.get(f"/conversation/{thread}/messages") as response,
-    ):
-        return [file for record in await response.json() for file in record["attachments"]]
+    response = await tab.page.request.get(f"{house.origin}/conversation/{thread}/messages")
+    return [file for record in await response.json() for file in record["attachments"]]
 
 
 # ── ways in ───────────────────────────────────────────────────────────────────────────────────
@@ -386,9 +380,7 @@ async def test_hostile_files_never_run(visit: Visit, house: House) -> None:
     await expect(shown(tab)).to_contain_text("onerror")
     await tab.wait_reply("look at it")
     address = f"{house.origin}/attachments/{(await read_stored(house, tab))[0]['id']}"
-    token = await tab.page.evaluate("JSON.parse(localStorage['threadline.token'])")
-    headers = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(headers=headers) as http, http.get(address) as response:
-        assert response.content_type == "application/octet-stream"
-        assert response.headers["Content-Disposition"].startswith("attachment;")
+    response = await tab.page.request.get(address)
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["content-disposition"].startswith("attachment;")
     assert await tab.page.evaluate("window.harmed") is None

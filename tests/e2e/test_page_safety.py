@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Request, expect
 
-from tests.support.browser import House, Visitor, needs_browser
+from tests.support.browser import House, Visitor, needs_browser, sign_in
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
@@ -126,22 +126,21 @@ async def test_another_user_of_a_tab_gets_nothing_of_the_first_one(
     await tab.say("private and unsent")
     await expect(tab.questions.last).to_contain_text("Not sent yet")
     await tab.box.fill("private draft")
-    token = house.new_token()
+    token = house.new_token() or ""
+    name = f"user{token.rpartition('-')[2]}"
     sent: list[str] = []
 
     def note(request: Request) -> None:
-        if request.headers.get("authorization") == f"Bearer {token}":
+        if request.headers.get("threadline-user") == name:
             sent.append(request.post_data or "")
 
     tab.page.on("request", note)
-    other = await visitor.tab()
-    await other.page.evaluate(
-        "(token) => { localStorage['threadline.token'] = JSON.stringify(token); }", token
-    )
-    await expect(tab.page.locator("#user")).to_have_text(f"user{str(token).rpartition('-')[2]}")
+    # No tab says that the browser is another person's now: the server does.
+    await sign_in(visitor.context, visitor.origin, token)
+    await tab.page.unroute("**/app/messages")
+    await expect(tab.page.locator("#user")).to_have_text(name)
     await expect(tab.page.locator(".empty")).to_be_visible()
     await expect(tab.thread).to_be_hidden()
-    await tab.page.unroute("**/app/messages")
     await tab.mention("hello from another")
     await tab.wait_reply("hello from another")
     assert any("hello from another" in each for each in sent)

@@ -1,6 +1,5 @@
 // Renders the OpenAPI description and tries its operations. Everything becomes text, never markup.
 
-const TOKEN = "threadline.token"; // shared with the workspace
 /** An element that exists in the page. */
 const byId = (id) => /** @type {any} */ (document.getElementById(id));
 
@@ -200,9 +199,6 @@ class Operation {
 }
 
 async function main() {
-  const token = byId("token");
-  token.value = JSON.parse(localStorage.getItem(TOKEN) ?? '""');
-  token.addEventListener("change", () => localStorage.setItem(TOKEN, JSON.stringify(token.value)));
   const description = new Description(await (await fetch("/openapi.json")).json());
   byId("about").textContent = description.document.info.description;
   const main = byId("operations");

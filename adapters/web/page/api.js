@@ -1,6 +1,4 @@
 // The page's client of the server: JSON requests, and an event stream that reconnects.
-import { browser } from "./dom.js";
-
 const LIMIT_MS = 20_000; // a slower request is retried
 const SILENCE_MS = 40_000; // the server sends something every 15 s; two misses mean it is gone
 const FIRST_WAIT_MS = 250;
@@ -38,20 +36,13 @@ export class Api {
     this.onLocked = onLocked;
   }
 
-  // Read once: after another tab signed in as another user, what this tab still sends is not theirs.
-  #token = browser.get("token");
-
-  get token() {
-    return this.#token;
-  }
-
-  set token(value) {
-    this.#token = value;
-    browser.set("token", value);
-  }
+  // Whose tab this is. Once another tab has signed in as another user, the server refuses what this
+  // one still sends: it is not theirs.
+  /** @type {string | null} */
+  user = null;
 
   headers(more = {}) {
-    return this.token ? { ...more, Authorization: `Bearer ${this.token}` } : more;
+    return this.user === null ? more : { ...more, "Threadline-User": encodeURIComponent(this.user) };
   }
 
   /** The JSON of a response, which must arrive within `limit` milliseconds. */
@@ -59,11 +50,20 @@ export class Api {
     return this.#ask(path, { headers: this.headers(), signal: AbortSignal.timeout(limit) });
   }
 
-  /** The session that `token` opens. The token is not kept. */
-  async probe(token) {
+  /** Exchange `token` for a cookie. The token is not kept. */
+  async signIn(token) {
     if (!/^[!-~]+$/.test(token)) throw new ApiError(401, "A token has no such characters.");
-    const signal = AbortSignal.timeout(LIMIT_MS);
-    return this.#ask("/app/session", { headers: { Authorization: `Bearer ${token}` }, signal });
+    const headers = { Authorization: `Bearer ${token}` };
+    return this.#ask("/app/session", { method: "POST", headers }, undefined, () => {});
+  }
+
+  signOut() {
+    return this.#ask("/app/session", { method: "DELETE" }, undefined, () => {});
+  }
+
+  /** The session of the browser, whosever it is. */
+  whoAmI() {
+    return this.#ask("/app/session", {}, undefined, () => {});
   }
 
   /** As `get`, with a JSON body. */
@@ -87,21 +87,21 @@ export class Api {
     return this.#ask(path, options, (response) => response.blob());
   }
 
-  /** @param {(response: Response) => Promise<any>} [read] */
-  async #ask(path, options, read = (response) => response.json()) {
+  /** @param {(response: Response) => Promise<any>} [read] @param {() => void} [onLocked] */
+  async #ask(path, options, read = (response) => response.json(), onLocked = this.onLocked) {
     try {
       const response = await fetch(path, { signal: AbortSignal.timeout(LIMIT_MS), ...options });
       const body = response.ok ? await read(response).catch(() => null) : null;
       if (body !== null) return body;
-      throw this.refused(response, await response.json().catch(() => null));
+      throw this.refused(response, await response.json().catch(() => null), onLocked);
     } catch (error) {
       if (error instanceof ApiError) throw error;
       throw new ApiError(0, "The server cannot be reached.");
     }
   }
 
-  refused(response, body) {
-    if (response.status === 401) this.onLocked();
+  refused(response, body, onLocked = this.onLocked) {
+    if (response.status === 401) onLocked();
     const wait = Number(response.headers.get("Retry-After"));
     return new ApiError(response.status, sentence(body), Number.isFinite(wait) ? wait : null);
   }

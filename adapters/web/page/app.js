@@ -4,7 +4,7 @@ import { installDrop, installSafeDrops } from "./attach.js";
 import { Composer, MENTION } from "./composer.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
-import { browser, copyText, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
+import { copyText, el, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
 import { installFeedback } from "./feedback.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -12,8 +12,10 @@ import { MessageView, RootView } from "./message.js";
 import { isPicture } from "./files.js";
 import { Menu } from "./menu.js";
 import { ModelList } from "./models.js";
+import { Notify } from "./notify.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
+import { SignIn } from "./signin.js";
 import { State } from "./state.js";
 import { Sync } from "./sync.js";
 import { UsageDialog } from "./usage.js";
@@ -31,7 +33,15 @@ class Page {
 
   constructor() {
     this.state = new State();
-    this.api = new Api({ onLocked: () => this.lock() });
+    this.api = new Api({ onLocked: () => this.signIn.lock() });
+    this.signIn = new SignIn({
+      api: this.api,
+      dialog: $("#login"),
+      button: $("#leave"),
+      onIn: () => this.start(),
+      onOut: () => this.sync.stop(),
+      onProblem: (words) => this.channel.box.fail(words),
+    });
     this.sync = new Sync({
       api: this.api,
       state: this.state,
@@ -40,8 +50,16 @@ class Page {
       onLink: (words) => this.#link(words),
       onBack: () => this.outbox.hurry(),
       onRefresh: () => this.#readSession(),
-      onRefreshed: () => this.context.changed(),
+      onRefreshed: () => {
+        this.context.changed();
+        this.notify.refreshed(this.state);
+      },
       onMissing: () => this.missing(),
+    });
+    this.notify = new Notify({
+      onWatch: (connected) => this.sync.pause(!connected),
+      show: (thread) => this.show(thread),
+      choice: $("#notify"),
     });
     this.outbox = new Outbox({
       api: this.api,
@@ -106,16 +124,8 @@ class Page {
     $("#stop").addEventListener("click", () => this.stop());
     $("#model").addEventListener("click", () => this.thread.box.begin("/model "));
     $("#effort").addEventListener("click", () => this.thread.box.begin("/effort "));
-    $("#leave").addEventListener("click", () => this.leave());
     $(".older").addEventListener("click", () => this.#older());
-    $("#login form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.unlock();
-    });
-    $("#login").addEventListener("cancel", (event) => event.preventDefault());
-    addEventListener("storage", ({ key }) => key === "threadline.token" && this.#signedElsewhere());
     addEventListener("popstate", () => this.route({ focus: true }));
-    document.addEventListener("visibilitychange", () => this.sync.pause(document.hidden));
     addEventListener("online", () => {
       this.sync.hurry();
       this.outbox.hurry();
@@ -137,6 +147,7 @@ class Page {
 
   // ── the start ───────────────────────────────────────────────────────────────────────────────
   async start() {
+    await this.signIn.exchangeOldToken();
     if (!(await this.#readSession())) return;
     this.route({ focus: true });
     this.sync.follow();
@@ -147,6 +158,7 @@ class Page {
   async #readSession() {
     const session = await this.sync.persist(() => this.api.get("/app/session"));
     if (!session || this.#isOthers(session.user)) return false;
+    this.api.user = session.user;
     this.state.session = session;
     this.#drawSession(session);
     this.draw();
@@ -174,42 +186,6 @@ class Page {
     for (const { box } of [this.channel, this.thread]) box.files.button.hidden = !box.files.allowed;
   }
 
-  lock() {
-    this.sync.stop();
-    if (!$("#login").open) $("#login").showModal();
-  }
-
-  async unlock() {
-    const error = $("#login .error");
-    const token = $("#token").value.trim();
-    error.hidden = true;
-    try {
-      await this.api.probe(token);
-    } catch (refused) {
-      const { status, message } = asApiError(refused);
-      const unknown = status === 401;
-      error.textContent = unknown
-        ? "This server does not know that token. Those who run it can give you one."
-        : message;
-      error.hidden = false;
-      return $("#token").select();
-    }
-    this.api.token = token; // only now: the other tabs use it, too
-    $("#token").value = "";
-    $("#login").close();
-    await this.start();
-  }
-
-  /** Another tab signed in or out, perhaps as another user. */
-  #signedElsewhere() {
-    if (browser.get("token") || !$("#login").open) location.reload();
-  }
-
-  leave() {
-    forget();
-    location.assign("/");
-  }
-
   #link(words) {
     setText($("#link"), words);
     document.body.classList.toggle("offline", Boolean(words));
@@ -219,11 +195,14 @@ class Page {
   #apply(name, data, id) {
     if (name === "message") this.state.takeMessage(data, id);
     else if (name === "reply") this.#replied(data, id);
-    else if (name === "thread") this.state.takeSummary(data, id);
-    else if (name === "notice") this.#noticed(data);
+    else if (name === "thread") {
+      this.state.takeSummary(data, id);
+      this.notify.sawThread(data);
+    } else if (name === "notice") this.#noticed(data);
   }
 
   #replied(reply, id) {
+    this.notify.sawReply(reply);
     if (reply.thread !== this.state.openId) return;
     this.state.takeReply(reply, id);
     const over = reply.state !== "writing" && reply.state !== "queued";
@@ -432,7 +411,7 @@ class Page {
   #drawTitle(name) {
     const title = this.state.openId ? name : "general";
     setText($("#thread-title"), this.state.openId ? name : "Thread");
-    document.title = `${title.slice(0, 60)} · Threadline`;
+    this.notify.title = `${title.slice(0, 60)} · Threadline`;
     this.#drawChoices();
   }
 

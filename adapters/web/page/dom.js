@@ -90,12 +90,6 @@ export class Memory {
   }
 }
 
-/** Sign out in every tab, and delete everything about the user in this one. */
-export function forget() {
-  browser.set("token", null);
-  forgetTab();
-}
-
 /** Delete everything about the user in this tab. */
 export function forgetTab() {
   try {

@@ -32,6 +32,11 @@ export class State {
     return this.#threads.size === 0;
   }
 
+  /** The threads in which an answer is being written. */
+  get busyThreads() {
+    return [...this.#threads.values()].filter(({ busy }) => busy);
+  }
+
   summary(id) {
     return this.#threads.get(id);
   }

@@ -1,0 +1,90 @@
+"""The page on other screens, with other settings and scripts: see docs/accessibility.md."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
+
+from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+
+Visit = Callable[..., Awaitable[Visitor]]
+
+# Two directions and scripts without spaces; code and a table that are wider than a phone.
+MIXED = """\
+# כותרת בעברית
+
+טקסט עם `code` ו-**הדגשה**, and English in it.
+
+```python
+def add(a: int, b: int = 0x2A) -> float:  # a comment that is much longer than a phone is wide
+```
+
+| 項目 | 値段 | 長い見出しの列 |
+|:-----|------:|:--|
+| 一つ  |     1 | これは日本語の長い文章で、改行されるはずです。 |
+"""
+SCREENS: dict[str, dict[str, Any]] = {
+    # 1280 × 1024 at a zoom of 400 %: WCAG 2.2, 1.4.10 (reflow)
+    "zoomed": {"viewport": {"width": 320, "height": 256}},
+    "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True},
+    "wide": {"viewport": {"width": 2_560, "height": 1_440}, "color_scheme": "dark"},
+    "forced colours": {"forced_colors": "active", "reduced_motion": "reduce"},
+}
+
+# What sticks out of the page sideways, except inside of what scrolls itself.
+_STICKS_OUT = """() => [...document.querySelectorAll("body *")].filter((node) => {
+  const { left, right, width } = node.getBoundingClientRect();
+  if (!width || (left >= -1 && right <= innerWidth + 1)) return false;
+  for (let box = node.parentElement; box; box = box.parentElement) {
+    if (getComputedStyle(box).overflowX !== "visible") return false;
+  }
+  return !node.matches(".sr, .skip");
+}).map((node) => node.outerHTML.slice(0, 120))"""
+_OVERFLOWS = """(selector) => [...document.querySelectorAll(selector)]
+  .filter((node) => node.scrollWidth > node.clientWidth + 1)
+  .map((node) => node.id || node.className)"""
+_MOVES = """() => document.getAnimations()
+  .filter(({ effect }) => effect.getComputedTiming().duration > 1)
+  .map(({ animationName }) => animationName ?? "transition")"""
+# In forced colours a background is the canvas, so an icon drawn by one would vanish.
+_ICON = """() => {
+  const icon = document.querySelector("#help .icon");
+  return [icon, document.body].map((node) => getComputedStyle(node).backgroundColor);
+}"""
+
+
+async def check(tab: Tab, name: str) -> None:
+    """Nothing violates a rule of axe, and nothing needs to be scrolled sideways."""
+    found = (await Axe().run(tab.page)).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], name
+    assert await tab.page.evaluate(_STICKS_OUT) == [], name
+    assert await tab.page.evaluate(_OVERFLOWS, "html, body, .scroll, dialog[open]") == [], name
+
+
+async def test_every_screen_shows_everything(visit: Visit, house: House) -> None:
+    """A thread and the help, on a zoomed, a small, a wide screen, and in the system's colours."""
+    await house.model.say(MIXED, match="two directions")
+    token = house.new_token()
+    for name, screen in SCREENS.items():
+        tab = await (await visit(house, token=token, **screen)).tab()
+        if name == "zoomed":  # the first one
+            await tab.mention("שלום, two directions, 日本語の質問")
+        else:
+            await tab.roots.first.click()
+        await tab.wait_reply("一つ")
+        await expect(tab.box).to_be_in_viewport(ratio=1)
+        await expect(tab.thread.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
+        await check(tab, name)
+        if name == "forced colours":
+            sign, behind = await tab.page.evaluate(_ICON)
+            assert sign != behind
+            assert await tab.page.evaluate(_MOVES) == []
+        await tab.page.evaluate("document.querySelector('#shortcuts').showModal()")
+        await expect(tab.page.get_by_role("checkbox", name="Notify me")).to_be_attached()
+        await check(tab, f"{name}, help")

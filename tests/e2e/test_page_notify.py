@@ -1,0 +1,90 @@
+"""Answers that end in tabs that are not looked at: their titles, and notifications."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+
+import pytest
+from playwright.async_api import expect
+
+from tests.support.browser import House, Tab, Visitor, needs_browser, until
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+
+Visit = Callable[..., Awaitable[Visitor]]
+
+# The browser's own notifications, which the test can also see.
+_RECORD = """
+globalThis.shown = [];
+const Browsers = Notification;
+globalThis.Notification = class extends Browsers {
+  constructor(title, options) {
+    super(title, options);
+    const click = () => this.dispatchEvent(new Event("click"));
+    shown.push({ title, body: options.body, click });
+  }
+};
+"""
+
+
+async def shown(*tabs: Tab) -> list[list[str]]:
+    """Title and text of the notifications that the tabs have shown."""
+    found = [
+        await tab.page.evaluate("shown.map(({ title, body }) => [title, body])") for tab in tabs
+    ]
+    return [each for some in found for each in some]
+
+
+async def choose(tab: Tab, *names: str) -> None:
+    """Switch notifications on in the dialog."""
+    await tab.page.get_by_role("button", name="Help and shortcuts").click()
+    for name in names:
+        await tab.page.get_by_role("checkbox", name=name).check()
+    await tab.page.keyboard.press("Escape")
+
+
+async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, house: House) -> None:
+    """In the titles of all of them, and with one notification, which opens the thread."""
+    visitor = await visit(house)
+    await visitor.context.add_init_script(_RECORD)
+    await visitor.context.grant_permissions(["notifications"], origin=house.origin)
+    tabs = [await visitor.tab(), await visitor.tab()]
+    await choose(tabs[0], "Notify me")
+    word = f"lighthouse-{uuid.uuid4().hex[:8]}"
+    await house.model.say("Some secret words.", wait_at=1, times=1, match=word)
+    await tabs[0].mention(word)
+    await expect(tabs[1].roots).to_have_count(1)
+    for tab in tabs:
+        await tab.look(away=True)
+        await expect(tab.page).to_have_title(re.compile(r"^… writing · .*Threadline$"))
+    await house.model.release(word)
+    for tab in tabs:
+        await expect(tab.page).to_have_title(f"(1) ● answered · {word}")
+    assert await until(lambda: shown(*tabs)) == [[word, "The answer has ended."]]
+    # Looking at one tab is looking at all.
+    await tabs[1].look(away=False)
+    for tab in tabs:
+        await expect(tab.page).not_to_have_title(re.compile("answered"))
+    # A tab that is looked at shows the next answer itself.
+    await choose(tabs[1], "first words")
+    await tabs[0].look(away=True)
+    await tabs[1].mention("and another one")
+    await tabs[1].wait_reply("another one")
+    # Only by choice with the text; the click opens the thread.
+    await house.model.say("Some *secret* words.", wait_at=1, times=1, match=f"more of {word}")
+    await tabs[1].say(f"more of {word}")
+    await expect(tabs[1].stop).to_be_visible()
+    await tabs[1].look(away=True)
+    await house.model.release(word)
+    assert len(await until(lambda: _several(tabs))) == 2
+    assert (await shown(*tabs))[-1][1].startswith("Some *secret* words.")
+    for tab in tabs:
+        await tab.page.evaluate("shown.at(-1)?.click()")
+    await expect(tabs[1].thread).to_be_visible()
+
+
+async def _several(tabs: list[Tab]) -> list[list[str]]:
+    found = await shown(*tabs)
+    return found if len(found) > 1 else []
