@@ -13,6 +13,7 @@ from adapters.web.auth import SECURITY_HEADERS
 
 PAGE = Path(__file__).parent / "page"
 DOCS = Path(__file__).parent / "docs"
+VENDOR = Path(__file__).parent / "vendor"
 # Browsers revalidate each file, so that an update takes effect immediately.
 REVALIDATE = {"Cache-Control": "no-cache"}
 # In the page, only the one Trusted Types policy that builds inert documents turns text into markup.
@@ -33,6 +34,7 @@ def page_routes() -> list[BaseRoute]:
     """`/` and `/static/…`."""
     return [
         Route("/", _index, methods=["GET"], include_in_schema=False),
+        Mount("/static/vendor/katex", _Files(directory=VENDOR / "katex")),
         Mount("/static", _Files(directory=PAGE, check_dir=False)),
     ]
 

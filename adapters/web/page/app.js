@@ -1,6 +1,7 @@
 // The page's composition root: creates the parts and connects them.
 import { Api, asApiError } from "./api.js";
 import { installDrop, installSafeDrops } from "./attach.js";
+import { installCode } from "./code.js";
 import { Composer, MENTION } from "./composer.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
@@ -10,8 +11,10 @@ import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
 import { isPicture } from "./files.js";
+import { installMath } from "./math.js";
 import { Menu } from "./menu.js";
 import { ModelList } from "./models.js";
+import { installNotes } from "./notes.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { State } from "./state.js";
@@ -483,6 +486,9 @@ const page = new Page();
 installTheme($("#theme"));
 installSafeDrops();
 installCopying({ say: (words) => page.say(words), source: (button) => page.textOf(button) });
+installCode({ say: (words) => page.say(words) });
+installMath();
+installNotes();
 installKeys(page);
 installFeedback(page, $("#thread"));
 page.start();
