@@ -1,5 +1,6 @@
 // Code blocks: line wrap, copy, download, folding, and the parts that keep a long one cheap while it grows.
 import { browser, el, icon, saveFile } from "./dom.js";
+import { clearDiagram, drawsDiagrams, showDiagram, toggleDiagram } from "./mermaid.js";
 import { morph } from "./morph.js";
 
 const PART = 50; // lines; the browser lays out the whole text of an element when its end grows
@@ -22,6 +23,7 @@ export function codeBlock(pre, { language, file }) {
     {},
     el("span", { class: "language" }, language || "text"),
     el("span", { class: "lines" }),
+    language === "mermaid" && tool("diagram", "Show the diagram", { "data-code": "diagram", "aria-pressed": "false" }),
     tool("wrap", "Wrap lines", { "data-code": "wrap", "aria-pressed": String(wrapped) }),
     tool("save", "Save as a file", { "data-code": "save", "data-file": file || "code.txt" }),
     el("button", { type: "button", class: "quiet", "data-copy": "code" }, icon("copy"), el("span", { class: "label" }, "Copy code")),
@@ -36,8 +38,9 @@ function tool(sign, words, data) {
 /** Turn the block `old` into `made`; its buttons and how it is shown stay. */
 export function morphCode(old, made) {
   const [before, after] = [old, made].map((figure) => figure.querySelector("pre"));
-  const same = ["aria-label"].every((name) => before.getAttribute(name) === after.getAttribute(name));
+  const same = before.getAttribute("aria-label") === after.getAttribute("aria-label");
   if (!same) return old.replaceWith(made);
+  if (before.textContent !== after.textContent) clearDiagram(old);
   morph(before.firstElementChild, after.firstElementChild);
 }
 
@@ -99,6 +102,7 @@ export function settle(root, wasWriting) {
     if (lines <= FOLDED) fold?.remove();
     else if (fold) fold.firstChild.data = foldWords(figure, lines);
     else addFold(figure, lines, wasWriting && isInView(figure));
+    if (drawsDiagrams() && figure.querySelector("[data-code=diagram][aria-pressed=false]")) showDiagram(figure);
   }
 }
 
@@ -106,6 +110,7 @@ export function settle(root, wasWriting) {
 export function unsettle(root) {
   for (const fold of root.querySelectorAll(".code > .fold")) fold.remove();
   for (const figure of root.querySelectorAll(".code.folded")) figure.classList.remove("folded");
+  for (const figure of root.querySelectorAll(".code:has(.diagram)")) clearDiagram(figure);
 }
 
 function addFold(figure, lines, open) {
@@ -135,6 +140,7 @@ const DEEDS = {
     saveFile(new Blob([`${text}\n`]), name);
     say(`Saved as ${name}.`);
   },
+  diagram: (_button, figure, say) => toggleDiagram(figure, say),
   fold(button, figure) {
     const folded = figure.classList.toggle("folded");
     button.setAttribute("aria-expanded", String(!folded));
