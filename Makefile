@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # More processes than two cores have: the tests spend most of their time waiting.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 
-.PHONY: help setup run connect chat test lint lint-js check doctor bench soak lock docs pictures icons sims clean
+.PHONY: help setup run connect chat test lint lint-js check doctor bench soak lock vendor docs pictures icons sims clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -81,6 +81,9 @@ lock: ## update all pinned dependencies (needs the uv command)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra otel -c requirements.txt pyproject.toml -o requirements-otel.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
+
+vendor: setup ## write the pinned browser libraries of adapters/web/vendor (needs npm)
+	@$(BIN)/python -m tests.support.vendor
 
 clean: ## remove everything that setup created
 	rm -rf $(VENV) build *.egg-info

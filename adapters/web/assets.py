@@ -11,10 +11,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from adapters.web.auth import SECURITY_HEADERS
+from adapters.web.diagrams import send_document
 from adapters.web.page_files import PageFile, PageFiles
 
 PAGE = Path(__file__).parent / "page"
 DOCS = Path(__file__).parent / "docs"
+VENDOR = Path(__file__).parent / "vendor"
 # Browsers revalidate each file, so that an update takes effect immediately.
 REVALIDATE = {"Cache-Control": "no-cache"}
 # The address has the version of all files, so this one never changes.
@@ -22,7 +24,8 @@ FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}
 # In the page, only the one Trusted Types policy that builds inert documents turns text into markup.
 PAGE_POLICY = (
     SECURITY_HEADERS["Content-Security-Policy"]
-    + "; manifest-src 'self'; require-trusted-types-for 'script'; trusted-types threadline-inert"
+    + "; manifest-src 'self'; frame-src 'self'"
+    + "; require-trusted-types-for 'script'; trusted-types threadline-inert"
 )
 
 
@@ -38,6 +41,8 @@ def page_routes() -> list[BaseRoute]:
     routes = PageRoutes(PageFiles(PAGE))
     return [
         Route("/", routes.index, methods=["GET"], include_in_schema=False),
+        Route("/static/diagram", send_document, methods=["GET"], include_in_schema=False),
+        Mount("/static/vendor/katex", _Files(directory=VENDOR / "katex")),
         Route("/static/{name:path}", routes.file, methods=["GET"], include_in_schema=False),
     ]
 

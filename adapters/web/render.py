@@ -17,9 +17,12 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
+from adapters.web.footnotes import add_footnotes, opening_html, reference_html
+from adapters.web.formulas import formula_block, inline_formula
 from adapters.web.highlighter import MOST_HIGHLIGHTED, Highlight, plain
 from adapters.web.links import REL, add_links, is_absolute, link_addresses, repair_links
 from bot.replies.markdown.dialect import make_parser
+from bot.replies.paging.file_names import file_name
 
 KEPT_TEXTS = 256
 """Cached messages: every tab and every reload renders the same ones."""
@@ -36,10 +39,9 @@ class _Html(RendererHTML):
 
     def fence(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         token = tokens[idx]
-        words = token.info.split()
         short = len(token.content) <= env.get("highlighted", MOST_HIGHLIGHTED)
         highlight = env.get("highlight", plain) if short else plain
-        return _code(token.content, words[0] if words else "", highlight)
+        return _code(token.content, token.info, highlight)
 
     def code_block(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         return _code(tokens[idx].content, "", plain)
@@ -57,12 +59,25 @@ class _Html(RendererHTML):
         return f'<a href="{address}" target="_blank" rel="{REL}">{text}</a>'
 
     def math_inline(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        """Formulas are shown as their source text."""
-        return escape(tokens[idx].content)
+        return inline_formula(tokens[idx].content)
 
     def math_block(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        """As `math_inline`, in a separate paragraph."""
-        return f"<p>{escape(tokens[idx].content).replace(chr(10), '<br />' + chr(10))}</p>\n"
+        return formula_block(tokens[idx].content, ended=bool(tokens[idx].meta.get("ended")))
+
+    def footnote_ref(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
+        return reference_html(tokens[idx].content)
+
+    def footnote_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
+        return opening_html(tokens[idx].content)
+
+    def footnote_close(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
+        return "</div>\n"
+
+    def task_box(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
+        """The box of a task; nobody can tick it, because the text is the model's."""
+        done = tokens[idx].content.lower() == "x"
+        ticked = 'checked="" aria-label="Done"' if done else 'aria-label="To do"'
+        return f'<input type="checkbox" disabled="" {ticked} /> '
 
     def table_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         return '<div class="table" tabindex="0"><table>\n'
@@ -71,7 +86,7 @@ class _Html(RendererHTML):
         return "</table></div>\n"
 
 
-_BOXES = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
+_BOX = re.compile(r"\[([ xX])\] ")
 _BREAK = re.compile(r"<br\s{0,4}/?>", re.IGNORECASE)
 
 
@@ -96,6 +111,7 @@ def html_of_person(text: str) -> str:
 def page_parser() -> MarkdownIt:
     """The parser and renderer of the page."""
     parser = make_parser(renderer=_Html)
+    add_footnotes(parser)
     parser.core.ruler.push("plain_page", _fit_page)
     return parser
 
@@ -103,23 +119,26 @@ def page_parser() -> MarkdownIt:
 def _fit_page(state: Any) -> None:
     """Shift headings below the page's own, replace styles by classes, and make links open in a
     new tab."""
-    in_cell = began_item = False
+    in_cell, item = False, None
     for token in state.tokens:
         _fit(token)
-        if token.type == "inline" and began_item and token.children:
-            _show_box(token.children[0])
+        if token.type == "inline" and item is not None and token.children:
+            _show_box(item, token.children)
         if token.type != "paragraph_open":
-            began_item = token.type == "list_item_open"
+            item = token if token.type == "list_item_open" else None
         if token.type in ("th_open", "td_open", "th_close", "td_close"):
             in_cell = token.nesting > 0
         elif token.type == "inline" and token.children:
             token.children = _children(token.children, in_cell=in_cell)
 
 
-def _show_box(token: Token) -> None:
-    """Turn `[ ]` and `[x]` at the start of a task into checkboxes."""
-    if token.type == "text" and (box := _BOXES.get(token.content[:4])):
-        token.content = box + token.content[4:]
+def _show_box(item: Token, children: list[Token]) -> None:
+    """Turn `[ ]` and `[x]` at the start of a task into a checkbox."""
+    first = children[0]
+    if first.type == "text" and (box := _BOX.match(first.content)):
+        item.attrs["class"] = "task"
+        first.content = first.content[box.end() :]
+        children.insert(0, Token("task_box", "input", 0, content=box[1]))
 
 
 def _children(children: list[Token], *, in_cell: bool) -> list[Token]:
@@ -158,8 +177,18 @@ def _fit(token: Token) -> None:
         token.attrs["class"] = style.replace("text-align:", "align-")
 
 
-def _code(code: str, language: str, highlight: Highlight) -> str:
+@lru_cache(maxsize=KEPT_TEXTS)
+def _file_name(info: str) -> str:
+    return file_name(info, "")
+
+
+def _code(code: str, info: str, highlight: Highlight) -> str:
+    """A code block, and the name under which the page saves it. The name does not depend on the
+    code, whose beginning may be rendered already."""
+    words = info.split()
+    language, name = words[0] if words else "", _file_name(info)
     return (
-        f'<pre class="code" data-language="{escape(language)}" tabindex="0">'
+        f'<pre class="code" data-language="{escape(language)}" data-file="{escape(name)}"'
+        ' tabindex="0">'
         f'<code class="highlight">{highlight(code, language)}</code></pre>\n'
     )

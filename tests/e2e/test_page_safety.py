@@ -92,8 +92,8 @@ async def test_page_creates_only_allowed_elements(visit: Visit, house: House) ->
         *("a", "p", "div", "pre", "code", "figure", "figcaption", "span", "button", "table"),
     }
     assert set(shown["attributes"]) <= {
-        *("aria-hidden", "aria-label", "class", "data-copy", "dir", "href", "rel", "role"),
-        *("tabindex", "target", "type"),
+        *("aria-hidden", "aria-label", "aria-pressed", "class", "data-code", "data-copy"),
+        *("data-file", "dir", "href", "rel", "role", "tabindex", "target", "title", "type"),
     }
     assert [link for link in shown["links"] if link] == [
         "https://elsewhere.example/x.png",  # an image becomes a link and is not loaded

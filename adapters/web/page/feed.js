@@ -1,11 +1,15 @@
 // A column of messages: drawn at most once per frame, navigable with the arrow keys, and kept at its
 // end only while the reader is there.
 const NEAR_END = 48; // pixels that count as the end
+const REST = 6; // after a growing reply was drawn, as a multiple of the time it took: a seventh of a core
+const LONGEST_REST = 1_000; // milliseconds
 
 export class Feed {
   #views = new Map();
   #items = [];
   #due = 0;
+  #resting = 0; // a timer
+  #restUntil = 0;
   #stuck = true;
   #top = 0;
   #height = 0;
@@ -35,8 +39,17 @@ export class Feed {
     const [last, before] = [items.at(-1), this.#items.at(-1)];
     const longer = last?.html !== before?.html || last?.version !== before?.version;
     const grown = last && (last.id !== before?.id || longer);
+    const onlyGrows = last?.state === "writing" && last.id === before?.id && items.length === this.#items.length;
     this.#items = items;
     if (grown && !this.#stuck) this.pill.hidden = false;
+    const rest = onlyGrows ? this.#restUntil - performance.now() : 0;
+    if (rest > 0) this.#resting ||= setTimeout(() => this.#drawSoon(), rest);
+    else this.#drawSoon();
+  }
+
+  #drawSoon() {
+    clearTimeout(this.#resting);
+    this.#resting = 0;
     this.#due ||= requestAnimationFrame(() => this.#draw());
   }
 
@@ -83,6 +96,7 @@ export class Feed {
 
   #draw() {
     this.#due = 0;
+    const began = performance.now();
     const wanted = new Set(this.#items.map(({ id }) => id));
     for (const [id, view] of this.#views) if (!wanted.has(id)) this.#drop(id, view);
     let place = this.list.firstElementChild;
@@ -93,7 +107,9 @@ export class Feed {
     });
     this.list.hidden = this.#items.length === 0; // role=feed needs articles
     this.#keepTabStop();
-    this.#follow();
+    this.#follow(); // lays the column out
+    const now = performance.now();
+    this.#restUntil = now + Math.min(REST * (now - began), LONGEST_REST);
   }
 
   #updated(item, before) {

@@ -1,10 +1,11 @@
 // Changes only the end of a block, where its new HTML begins like the old one. The elements around the
 // change stay as they are, and a text only gets longer.
+import { appendCode } from "./code.js";
 import { morphAll } from "./morph.js";
 import { copy, parse } from "./safe.js";
 
 const TAG = /<(\/?)([a-z0-9]+)[^>]*?(\/?)>/g;
-const VOID = new Set(["br", "hr"]);
+const VOID = new Set(["br", "hr", "input"]);
 const WINDOW = 2_000; // characters at the end of a block among which a change is searched for
 
 /**
@@ -17,9 +18,8 @@ export function grow(node, before, after, headings, cursor) {
   if (!found) return false;
   const target = lastOpen(node, found.open, headings, cursor);
   if (!target) return false;
-  const added = found.open.includes("pre") ? codeAdded(before, found) : found.added;
-  if (added === null) return false;
-  const [removed, wanted] = [found.removed, added].map((html) => parts(html, found.open, headings));
+  if (found.open.includes("pre")) return growCode(target, before, found, headings, cursor);
+  const [removed, wanted] = [found.removed, found.added].map((html) => parts(html, found.open, headings));
   return replaceEnd(target, removed, wanted, cursor);
 }
 
@@ -103,17 +103,19 @@ function lastOpen(node, names, headings, cursor) {
   let at = node;
   for (const [depth, name] of names.entries()) {
     if (depth) at = lastElement(at, cursor);
-    if (name === "pre" && at?.localName === "figure") at = at.lastElementChild; // below its caption
-    if (at?.localName !== (headings.get(name) ?? name)) return null;
+    if (name === "pre" && at?.localName === "figure") at = at.querySelector(":scope > pre"); // below its caption
+    if (at?.localName !== (headings.get(name) ?? name) || at.dataset.source !== undefined) return null;
   }
   return at;
 }
 
-/** The text added to a code block, whose last line feed is not shown. Colors change with what follows. */
-function codeAdded(before, { added, removed, at }) {
-  if (removed || added.includes("<") || before.includes("<span")) return null;
+/** Append to a code block, whose last line feed is not shown. Colors change with what follows. */
+function growCode(code, before, { added, removed, open, at }, headings, cursor) {
+  if (code.localName !== "code" || removed || added.includes("<") || before.includes("<span")) return false;
   const whole = before[at - 1] === "\n" ? `\n${added}` : added;
-  return whole.endsWith("\n") ? whole.slice(0, -1) : whole;
+  const [text] = parts(whole.endsWith("\n") ? whole.slice(0, -1) : whole, open, headings);
+  if (text) appendCode(code, text.data, cursor);
+  return true;
 }
 
 /** The last element in `node`, or null; the cursor is none. */

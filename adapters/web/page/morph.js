@@ -1,8 +1,10 @@
 // Turns nodes of the page into others with the fewest changes.
+import { morphCode } from "./code.js";
 
 /** Turn `old` into `made`, or put `made` in its place. */
 export function morph(old, made) {
-  if (old.isEqualNode(made)) return;
+  if (old.isEqualNode(made) || isDrawn(old, made)) return;
+  if (isCode(old) && isCode(made)) return morphCode(old, made);
   if (old.nodeType === Node.TEXT_NODE && made.nodeType === Node.TEXT_NODE) {
     if (made.data.startsWith(old.data)) old.appendData(made.data.slice(old.data.length));
     else old.data = made.data;
@@ -21,6 +23,14 @@ export function morphAll(parent, before, after, end = null) {
   });
   for (const extra of before.slice(after.length)) extra.remove();
 }
+
+/** Whether the page has drawn in `old` what `made` has as its source. */
+function isDrawn(old, made) {
+  const source = old.dataset?.source;
+  return source !== undefined && source === made.dataset?.source && old.nodeName === made.nodeName;
+}
+
+const isCode = (node) => node.nodeType === Node.ELEMENT_NODE && node.matches("figure.code");
 
 function sameAttributes(a, b) {
   if (a.attributes.length !== b.attributes.length) return false;

@@ -1,5 +1,6 @@
 // Updates a growing reply with the fewest DOM changes, so that the reader's selection, scroll position
 // and focus survive.
+import { settle, unsettle } from "./code.js";
 import { grow, lastElement } from "./insertion.js";
 import { morph } from "./morph.js";
 import { clean, headingLevels, levelsOf, parse } from "./safe.js";
@@ -12,6 +13,7 @@ export class Body {
   /** @type {string[]} */
   #blocks = []; // the HTML of each element, where it came in blocks
   #headings = "";
+  #writing = false;
   #cursor = el("span", { class: "cursor", "aria-hidden": "true" });
 
   constructor() {
@@ -21,11 +23,14 @@ export class Body {
   /** Show HTML, whole or in blocks, with a cursor at its end while `writing`. */
   show(content, writing) {
     if (content === this.#content && writing === this.#cursor.isConnected) return;
+    if (writing && !this.#writing) unsettle(this.node);
     if (Array.isArray(content)) this.#update(content);
     else if (content !== this.#content) this.#replace(content);
     this.#content = content;
     if (writing) this.#place();
     else this.#cursor.remove();
+    if (!writing) settle(this.node, this.#writing);
+    this.#writing = writing;
   }
 
   /** Put the cursor where the next word will appear, unless it is there. */
@@ -95,7 +100,7 @@ function lastPlace(root, cursor) {
 }
 
 const HOLDS_TEXT =
-  "p, h4, h5, h6, ul, ol, li, blockquote, figure, pre, code, div, table, tbody, tr, td, th";
+  "p, h4, h5, h6, ul, ol, li, blockquote, figure, pre, code, .part, div, table, tbody, tr, td, th";
 
 function isLast(child) {
   const after = child.nextSibling;

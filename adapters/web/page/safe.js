@@ -1,6 +1,9 @@
 // Builds page elements from the server's HTML. The server escapes people's and models' text; this is
 // the second defense: every element is created from an allow list, and no HTML string reaches the page.
-import { el, icon } from "./dom.js";
+import { codeBlock } from "./code.js";
+import { el } from "./dom.js";
+import { formula } from "./math.js";
+import { note, reference } from "./notes.js";
 
 const TAGS = new Set(
   ("a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s " +
@@ -10,7 +13,8 @@ const TAGS = new Set(
 const DIRECTED = new Set("blockquote dd div dt h1 h2 h3 h4 h5 h6 li ol p td th ul".split(" "));
 const HEADING = /^h([1-6])$/;
 // Pygments' short names, cell alignment, and people's own text.
-const CLASS = /^([a-z]{1,3}[0-9]?|align-(left|center|right)|plain)$/;
+const CLASS = /^([a-z]{1,3}[0-9]?|align-(left|center|right)|plain|task)$/;
+const FILE = /^[A-Za-z0-9][\w.-]{0,60}$/;
 const LINK = /^(https?:\/\/|mailto:)/i;
 const XHTML = "http://www.w3.org/1999/xhtml";
 
@@ -52,14 +56,19 @@ export function copy(node, headings) {
   if (node.nodeType !== Node.ELEMENT_NODE || node.namespaceURI !== XHTML) return "";
   const tag = node.localName;
   if (node.matches("div.table")) return copy(node.querySelector("table"), headings);
+  if (node.matches("span.math")) return formula(node.textContent);
+  if (node.matches("span.ref")) return reference(node.textContent);
+  if (node.matches("input[type=checkbox]")) return box(node);
   if (tag === "img") return linkTo(node.getAttribute("src"), node.getAttribute("alt"));
   if (!TAGS.has(tag)) return "";
-  const made = el(headings.get(tag) ?? tag, attributes(node, tag));
+  const made = node.matches("div.note")
+    ? note((node.dataset.note ?? "").slice(0, 40))
+    : el(headings.get(tag) ?? tag, attributes(node, tag));
   for (const child of node.childNodes) {
     const part = copy(child, headings);
     if (part) made.append(part);
   }
-  if (tag === "pre") return codeBlock(made, node);
+  if (tag === "pre") return codeBlock(made, codeNames(node));
   if (tag === "table") return scrollable(made);
   return made;
 }
@@ -87,25 +96,16 @@ function linkTo(source, words) {
   return el("a", linkAttributes(source), words || source || "picture");
 }
 
-function codeBlock(pre, node) {
-  const end = lastText(pre);
-  if (end) end.data = end.data.replace(/\n$/, ""); // otherwise the cursor appears below the text
-  const language = (node.dataset.language ?? "").slice(0, 30);
-  const caption = el(
-    "figcaption",
-    {},
-    el("span", {}, language || "text"),
-    el("button", { type: "button", class: "quiet", "data-copy": "code" }, icon("copy"), el("span", { class: "label" }, "Copy code")),
-  );
-  pre.setAttribute("tabindex", "0"); // scrolls sideways by keyboard, too
-  pre.setAttribute("role", "group");
-  pre.setAttribute("aria-label", language ? `Code in ${language}` : "Code");
-  return el("figure", { class: "code" }, caption, pre);
+/** The language of a block of code, and the name under which it is saved. */
+function codeNames({ dataset }) {
+  const file = dataset.file ?? "";
+  return { language: (dataset.language ?? "").slice(0, 30), file: FILE.test(file) ? file : "" };
 }
 
-function lastText(node) {
-  while (node?.lastChild) node = node.lastChild;
-  return node?.nodeType === Node.TEXT_NODE ? node : null;
+/** A task's box: the text is the model's, so it only shows what is done. */
+function box(node) {
+  const checked = node.hasAttribute("checked");
+  return el("input", { type: "checkbox", disabled: true, checked, "aria-label": checked ? "Done" : "To do" });
 }
 
 function scrollable(table) {
