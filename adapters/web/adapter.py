@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService
+from adapters.web.choices import ChoicePorts
 from adapters.web.connect import may_connect
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
@@ -53,7 +54,7 @@ class WebAdapter:
     what people used, and `assigned` the model that the rules give a place. `privacy` erases,
     exports and audits. Without `feedback`, answers cannot be rated. `cluster` are the processes
     that serve the same users. `sample`: a new installation shows a thread from the start.
-    `connector` lets the owner connect a model.
+    `connector` lets the owner connect a model. With `choices`, threads have settings and links.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class WebAdapter:
         cluster: Cluster | None = None,
         sample: bool = False,
         connector: ModelConnector | None = None,
+        choices: ChoicePorts | None = None,
     ) -> None:
         self._cluster = cluster or LocalCluster()
         self._cluster.listen(SignalKind.LIVE, self._on_live)
@@ -104,6 +106,7 @@ class WebAdapter:
             uploads=uploads,
             feedback=feedback,
             may_connect=lambda user: connector is not None and may_connect(access, user),
+            choices=choices,
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -120,6 +123,7 @@ class WebAdapter:
             privacy=privacy,
             feedback=feedback,
             connector=connector,
+            choices=choices,
         )
 
     @property

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, model_validator
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
+from adapters.web.choices import ChoicePorts
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.models import PlacedModels
@@ -88,7 +89,9 @@ class Workspace:
         uploads: UploadLimits,
         feedback: FeedbackPorts | None = None,
         may_connect: Callable[[str], bool] = lambda _user: False,
+        choices: ChoicePorts | None = None,
     ) -> None:
+        self._choices = choices
         self._may_connect = may_connect
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
@@ -122,6 +125,7 @@ class Workspace:
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
             "version": __version__,
+            "sharing": self._needs_token and self._choices is not None,
             "files": {
                 "most": self._uploads.files,
                 "bytes": self._uploads.file_bytes,
@@ -182,9 +186,16 @@ class Workspace:
                 uid=incoming.key.thread,
                 name=incoming.text or next((one.name for one in incoming.attachments), ""),
                 began_by=incoming.author,
+                model=await self._default_model(incoming.author.id),
                 opening=self._opening,
             )
         )
+
+    async def _default_model(self, user: str) -> str | None:
+        """The user's own default model, if it is offered now."""
+        if self._choices is None:
+            return None
+        return await self._choices.default_model(user, self._models.names)
 
     async def _tell(
         self, user: str, incoming: Incoming, receipt: Receipt, answer: CommandReply | None

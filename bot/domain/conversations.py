@@ -66,8 +66,8 @@ class Conversation:
     """A stored conversation.
 
     `model` was chosen with /model, `effort` with /effort; None is the default. `instructions` are
-    for this conversation, added to the prompt; `temperature` None is the default. `epoch` counts the
-    resets, from 1. `shared`: several people may speak, so their messages carry their names.
+    for this conversation, added to the prompt; `temperature` None is the default. `epoch` counts
+    the resets, from 1. `shared`: several people may speak, so their messages carry their names.
     Times are Unix seconds.
     """
 

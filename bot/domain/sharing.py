@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Share:
     """A link. `uid` is its address, `conversation` the public id of what it shows.
 
-    `shared_at` is when its messages were chosen: `messages` then, of which `shown` are still as they
-    were. `has_news`: an update would show something else. Times are Unix seconds.
+    `shared_at` is when its messages were chosen: `messages` then, of which `shown` are still as
+    they were. `has_news`: an update would show something else. Times are Unix seconds.
     """
 
     uid: str

@@ -13,8 +13,8 @@ from bot.domain.sharing import Share
 class ShareStore(Protocol):
     """Links to conversations. All methods raise StoreUnavailable if the database fails.
 
-    What a link shows is read from the conversation itself: a message that was erased, or that changed
-    after it was shared, is not in it.
+    What a link shows is read from the conversation itself: a message that was erased, or that
+    changed after it was shared, is not in it.
     """
 
     async def share(self, key: ConversationKey, person: str) -> Share | None:

@@ -1,7 +1,7 @@
 """Links to conversations, and people's default models.
 
-Invariant: a link has ids of messages and no text. A message that was erased, or that changed after it
-was shared, is in none of the queries here.
+Invariant: a link has ids of messages and no text. A message that was erased, or that changed after
+it was shared, is in none of the queries here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _SHOWN = (
 _NEWER = (
     "EXISTS (SELECT 1 FROM messages WHERE messages.conversation_id = shares.conversation_id"
     " AND idx IS NOT NULL AND erased_at IS NULL AND withheld = 0 AND NOT EXISTS"
-    " (SELECT 1 FROM share_messages WHERE share_id = shares.id AND share_messages.message_id = messages.id))"
+    " (SELECT 1 FROM share_messages AS known WHERE known.share_id = shares.id"
+    " AND known.message_id = messages.id))"
 )
 _SHARE = (
     "SELECT shares.*, conversations.uid AS conversation, name, platform, workspace, channel,"  # noqa: S608
