@@ -180,7 +180,7 @@ def find_zone(name: str) -> tzinfo:
     """The time zone. Raises HTTPException 422."""
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         raise field_error(("query", "zone"), http_texts.NO_SUCH_ZONE) from error
 
 

@@ -1,6 +1,6 @@
 // A searchable list of models with what is known of each: the combobox with a listbox of the ARIA
 // Authoring Practices. Whoever opens it decides what a choice does.
-import { ApiError, asApiError } from "./api.js";
+import { asApiError } from "./api.js";
 import { el, icon, setText } from "./dom.js";
 import { counted, money, short } from "./format.js";
 
@@ -15,8 +15,7 @@ let made = 0;
  * @property {string} [label] what the choice is for
  * @property {boolean} [offersDefault] whether the default can be chosen, too
  * @property {(name: string | null) => unknown} onChoose gets null for the default
- * @property {(unknown: boolean) => void} [onNothing] there is nothing to choose; `unknown`: the server
- *   does not have the list
+ * @property {() => void} [onNothing] there is nothing to choose
  */
 
 export class ModelMenu {
@@ -33,9 +32,10 @@ export class ModelMenu {
   #also = el("input", { type: "checkbox" });
   #footer = el("label", { class: "check also" }, this.#also, el("span", {}, "Also for my new threads"));
 
-  /** `say` announces a sentence. */
-  constructor({ api, say }) {
+  /** `say` announces a sentence; `known` are names that are offered while the list does not arrive. */
+  constructor({ api, say, known }) {
     this.api = api;
+    this.known = known;
     this.say = say;
     this.node = el("div", { class: "models", popover: "auto", role: "dialog" }, this.#box, this.#words, this.#list, this.#footer);
     this.#box.addEventListener("input", () => this.#draw());
@@ -87,7 +87,7 @@ export class ModelMenu {
   #take(found, asked) {
     if (!found.models?.length) {
       this.close();
-      return asked.onNothing?.(false);
+      return asked.onNothing?.();
     }
     this.#found = found;
     this.#draw();
@@ -95,13 +95,11 @@ export class ModelMenu {
     this.say(counted(found.models.length, "model", "models"));
   }
 
-  /** @param {ApiError} error */
+  /** What the page knows can be chosen; an older server has no list with facts. */
   #failed(error, asked) {
-    if (error.status === 404 && asked.onNothing) {
-      this.close();
-      return asked.onNothing(true);
-    }
-    setText(this.#words, `The list of models did not arrive: ${error.message}`);
+    const { names, ...known } = this.known(asked.thread ?? null);
+    if (names.length) this.#take({ ...known, models: names.map((name) => ({ name })) }, asked);
+    else setText(this.#words, `The list of models did not arrive: ${error.message}`);
   }
 
   // ── the list ────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +138,7 @@ export class ModelMenu {
       el("span", { class: "sign" }, used ? icon("check") : null, used ? el("span", { class: "sr" }, "Chosen: ") : null),
       el(
         "span",
-        { class: "about" },
+        { class: "told" },
         el("span", { class: "name" }, first ? "Default: " : null, el("bdi", {}, model.name), ...badges.map((words) => el("span", { class: "badge" }, words))),
         facts(model, this.#found.currency),
         model.rests_for > 0 ? el("span", { class: "alarm", dir: "auto" }, `Does not answer now: ${model.failure}`) : null,
@@ -201,14 +199,19 @@ export class ModelMenu {
 /** What is known of a model; nothing for what is not. */
 function facts({ window, sees, tools, effort, input_price: asked, output_price: said }, currency) {
   const free = asked === 0 && said === 0;
-  const price = asked === null || said === null ? "" : free ? "free" : `${money(asked, currency)} in, ${money(said, currency)} out per million tokens`;
+  const price = !Number.isFinite(asked) || !Number.isFinite(said) ? "" : free ? "free" : `${money(asked, currency)} in, ${money(said, currency)} out per million tokens`;
   const parts = [window && `${short(window)} tokens`, sees && "sees pictures", tools && "tools", effort && "effort", price].filter(Boolean);
   return parts.length ? el("span", { class: "facts" }, parts.join(" · ")) : null;
 }
 
-/** The chip of the open thread's model opens the menu; with an older server, the command's list. */
+/** The chip of the open thread's model opens the menu. */
 export function installModelMenu(page) {
-  const menu = new ModelMenu({ api: page.api, say: (words) => page.say(words) });
+  const known = (thread) => ({
+    names: page.state.session?.models ?? [],
+    default: { name: page.state.session?.default_model ?? "" },
+    chosen: thread === null ? null : (page.state.open?.model ?? null),
+  });
+  const menu = new ModelMenu({ api: page.api, say: (words) => page.say(words), known });
   page.modelMenu = menu;
   const anchor = /** @type {HTMLElement} */ (document.querySelector("#model"));
   anchor.addEventListener("click", () => {
@@ -219,7 +222,7 @@ export function installModelMenu(page) {
       thread,
       label: "Model of this thread",
       onChoose: (model) => chooseFor(page, thread, model),
-      onNothing: (unknown) => (unknown ? page.thread.box.begin("/model ") : page.modelsEmpty()),
+      onNothing: () => page.modelsEmpty(),
     });
   });
   page.settings.more.push(() => newThreads(page, menu));

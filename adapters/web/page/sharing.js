@@ -115,7 +115,7 @@ export function installSharing(page) {
   const dialog = document.querySelector("#share-dialog");
   const share = new ShareDialog({ api: page.api, dialog, say: (words) => page.say(words) });
   const shown = () => Boolean(page.state.session?.sharing);
-  page.threadMenu.add({ label: "Share a link", icon: "share", order: 51, shown, run: () => share.open(page.state.openId) });
+  page.threadMenu.add({ label: "Share with the team", icon: "share", order: 51, shown, run: () => share.open(page.state.openId) });
   page.settings.more.push(() => {
     const open = () => {
       page.settings.dialog.close();

@@ -96,12 +96,12 @@ function temperatures(chosen, usual) {
   slider.value = String(chosen ?? usual ?? USUAL);
   const show = () => {
     slider.disabled = !own.checked;
-    setText(shown, own.checked ? Number(slider.value).toFixed(1) : usual === null ? "the model’s own" : `${usual}, as set here`);
+    setText(shown, own.checked ? Number(slider.value).toFixed(1) : usual === null ? "the usual one" : `${usual}, as set here`);
   };
   own.addEventListener("change", show);
   slider.addEventListener("input", show);
   show();
-  const label = el("label", { class: "check" }, own, el("span", {}, "A temperature of its own: ", shown));
+  const label = el("label", { class: "check" }, own, el("span", {}, "Choose the temperature"), shown);
   const ends = el("div", { class: "ends", "aria-hidden": "true" }, el("span", {}, "the same each time"), el("span", {}, "surprising"));
   return {
     node: el("div", { class: "field" }, label, slider, ends),
