@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
 from adapters.web.chat import ChatService
+from adapters.web.choices import ChoicePorts
 from adapters.web.connect import may_connect
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
@@ -57,6 +58,7 @@ class WebAdapter:
     exports and audits. Without `feedback`, answers cannot be rated. `cluster` are the processes
     that serve the same users. `sample`: a new installation shows a thread from the start.
     `connector` lets the owner connect a model. Without `sessions`, every request needs a token.
+    With `choices`, threads have settings and links. `shared` are the channels of all users.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class WebAdapter:
         connector: ModelConnector | None = None,
         shared: tuple[str, ...] = (),
         sessions: SessionStore | None = None,
+        choices: ChoicePorts | None = None,
     ) -> None:
         self._cluster = cluster or LocalCluster()
         self._cluster.listen(SignalKind.LIVE, self._on_live)
@@ -113,6 +116,7 @@ class WebAdapter:
             uploads=uploads,
             feedback=feedback,
             may_connect=lambda user: connector is not None and may_connect(access, user),
+            choices=choices,
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -130,6 +134,7 @@ class WebAdapter:
             feedback=feedback,
             connector=connector,
             sessions=browsers,
+            choices=choices,
         )
 
     @property

@@ -55,14 +55,19 @@ class AttachmentRoutes:
         found = await self._places.attachment(str(attachment_id), user)
         if found is None:
             raise HTTPException(404, http_texts.NO_SUCH_FILE)
-        data = _preview(found) if preview else found.data
-        if data is None:
-            raise HTTPException(404, http_texts.FILE_NOT_STORED)
-        kind = raster_type(data)
-        place = "attachment" if kind is None else "inline"
-        name = file_name(found.record.name)
-        headers = {**HEADERS, "Content-Disposition": f"{place}; filename*=UTF-8''{quote(name, '')}"}
-        return Response(data, media_type=kind or BYTES, headers=headers)
+        return content_response(found, preview=preview)
+
+
+def content_response(found: AttachmentContent, *, preview: bool) -> Response:
+    """The content of an attachment, or a small picture. Raises HTTPException 404."""
+    data = _preview(found) if preview else found.data
+    if data is None:
+        raise HTTPException(404, http_texts.FILE_NOT_STORED)
+    kind = raster_type(data)
+    place = "attachment" if kind is None else "inline"
+    name = file_name(found.record.name)
+    headers = {**HEADERS, "Content-Disposition": f"{place}; filename*=UTF-8''{quote(name, '')}"}
+    return Response(data, media_type=kind or BYTES, headers=headers)
 
 
 def _preview(found: AttachmentContent) -> bytes | None:

@@ -16,6 +16,7 @@ from adapters.web import schemas, serializers
 from adapters.web.answers import answer_events, answer_or_raise
 from adapters.web.auth import User
 from adapters.web.chat import ChatService
+from adapters.web.choices import ChoicePorts
 from adapters.web.limits import StreamLimit
 from adapters.web.models import PlacedModels, require_offered
 from adapters.web.openapi import ASKING, add_route, field_error
@@ -61,7 +62,9 @@ class ConversationRoutes:
         streams: StreamLimit,
         models: PlacedModels,
         reporter: ContextReporter,
+        choices: ChoicePorts | None = None,
     ) -> None:
+        self._choices = choices
         self._chat, self._library, self._streams = chat, chat.library, streams
         self._models, self._reporter = models, reporter
 
@@ -156,22 +159,36 @@ class ConversationRoutes:
     async def change(
         self, user: User, conversation_id: UUID, change: schemas.ConversationChange
     ) -> dict[str, Any]:
-        """Rename the conversation, or choose its model or effort from the next answer on."""
-        record = await self.own(user, conversation_id)
-        if change.model_fields_set & {"model", "effort"}:
+        """Rename the conversation, or choose its model, effort, instructions or temperature from
+        the next answer on."""
+        record, fields = await self.own(user, conversation_id), change.model_fields_set
+        if fields & {"model", "effort", "instructions", "temperature"}:
             await self._chat.require_may_ask(record.conversation.key, user)
+        await self._require_allowed(record, change)
         await require_offered(self._models, change.model)
         changed = await self._library.update(
             record.uid,
             scope_of(record.conversation.key),
             name=change.name or UNCHANGED,
-            model=change.model if "model" in change.model_fields_set else UNCHANGED,
-            effort=_effort(change.effort) if "effort" in change.model_fields_set else UNCHANGED,
+            model=change.model if "model" in fields else UNCHANGED,
+            effort=_effort(change.effort) if "effort" in fields else UNCHANGED,
+            instructions=(change.instructions or "") if "instructions" in fields else UNCHANGED,
+            temperature=change.temperature if "temperature" in fields else UNCHANGED,
         )
         if changed is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
         self._chat.push_refresh(changed)
         return await self._details(changed)
+
+    async def _require_allowed(
+        self, record: ConversationRecord, change: schemas.ConversationChange
+    ) -> None:
+        """Raises HTTPException 403 for what the rules forbid; taking it back is always allowed."""
+        wanted = bool((change.instructions or "").strip()) or change.temperature is not None
+        if wanted and self._choices is not None:
+            key = record.conversation.key
+            if not await self._choices.allows_instructions(key):
+                raise HTTPException(403, http_texts.NO_INSTRUCTIONS)
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
         """Delete the conversation with all its messages; a running answer stops."""
@@ -286,8 +303,8 @@ class RecordRoutes:
         self._chat.push_refresh(record)
 
     async def _private(self, user: str, conversation_id: UUID) -> ConversationRecord:
-        """As `ConversationRoutes.own`. Raises HTTPException 403 in a shared channel, where others have read
-        the messages."""
+        """As `ConversationRoutes.own`. Raises HTTPException 403 in a shared channel, where others
+        have read the messages."""
         record = await self._conversations.readable(user, conversation_id)
         if is_shared(record):
             raise HTTPException(403, http_texts.SHARED_RECORDS)

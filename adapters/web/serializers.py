@@ -86,6 +86,8 @@ def api_details(
         "model": known.model,
         "answering_model": models.answering(known).name,
         "effort": known.effort,
+        "instructions": known.instructions,
+        "temperature": known.temperature,
         "user_id": known.began_by.id if known.began_by else known.key.workspace,
         "updated_at": timestamp(known.updated_at),
     }

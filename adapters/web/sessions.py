@@ -18,8 +18,8 @@ from cachetools import TTLCache
 from fastapi import APIRouter, Depends, Request, Response
 
 from adapters.web.auth import Access, User
-from adapters.web.chat import PLATFORM
 from adapters.web.cookies import cookie_of, set_cookie
+from adapters.web.places import PLATFORM
 from bot.domain.errors import StoreUnavailable
 from bot.domain.sessions import BrowserSession
 from bot.ports.clock import Clock

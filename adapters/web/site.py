@@ -19,13 +19,16 @@ from adapters.web.assets import docs_routes, page_routes
 from adapters.web.attachments import AttachmentRoutes
 from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck
 from adapters.web.chat import ChatService
+from adapters.web.choices import ChoicePorts, ChoiceRoutes
 from adapters.web.connect import ConnectRoutes
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
+from adapters.web.exports import ExportRoutes
 from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.models import ModelRoutes, PlacedModels
 from adapters.web.privacy import PrivacyRoutes
 from adapters.web.sessions import SessionRoutes, Sessions
+from adapters.web.sharing import ShareRoutes
 from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.token_check import TokenCheck
 from adapters.web.uploads import UploadBudget
@@ -39,11 +42,12 @@ from bot.ports.connecting import ModelConnector
 from bot.ports.context import ContextReporter
 from bot.ports.spending import UsageReporter
 
-WITH_FILES = (
+DESCRIBED_APART = (
     schemas.Question,
     schemas.QuestionForm,
     schemas.Prompt,
     schemas.PromptForm,
+    schemas.ConversationExport,
 )
 COMPRESSION = 5
 """zlib's level: half the time of its best one for 3 % more bytes."""
@@ -68,6 +72,7 @@ def build_site(
     feedback: FeedbackPorts | None = None,
     connector: ModelConnector | None = None,
     sessions: Sessions | None = None,
+    choices: ChoicePorts | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -91,7 +96,9 @@ def build_site(
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.add_exception_handler(RecordHeld, _conflict)
     app.add_exception_handler(Exception, _report_failure)
-    conversations = ConversationRoutes(chat=chat, streams=streams, models=models, reporter=reporter)
+    conversations = ConversationRoutes(
+        chat=chat, streams=streams, models=models, reporter=reporter, choices=choices
+    )
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
@@ -110,6 +117,13 @@ def build_site(
         app.include_router(ConnectRoutes(connector).router())
     if sessions is not None:
         app.include_router(SessionRoutes(sessions).router())
+    readable = conversations.readable
+    exports = ExportRoutes(chat=chat, readable=readable, models=models, streams=streams)
+    app.include_router(exports.router())
+    if choices is not None:
+        app.include_router(ChoiceRoutes(ports=choices, chat=chat, models=models).router())
+    if choices is not None and access.needs_token:  # without tokens there is no one to share with
+        app.include_router(ShareRoutes(ports=choices, chat=chat).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
     limited = BodyLimit(app, uploads)
@@ -126,7 +140,7 @@ def _complete_description(app: FastAPI, uploads: UploadLimits) -> None:
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
             shapes = FastAPI.openapi(app)["components"]["schemas"]
-            shapes.update(openapi.referenced_schemas(*WITH_FILES))
+            shapes.update(openapi.referenced_schemas(*DESCRIBED_APART))
             for shape in ("QuestionForm", "PromptForm"):
                 shapes[shape]["properties"]["files"]["maxItems"] = uploads.files
         known: dict[str, Any] = app.openapi_schema or {}

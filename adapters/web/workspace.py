@@ -19,12 +19,13 @@ from pydantic import BaseModel, Field, model_validator
 from adapters.web import serializers
 from adapters.web.auth import StillAllowed, User, require_still_allowed
 from adapters.web.chat import ChatService
+from adapters.web.choices import ChoicePorts
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
 from adapters.web.models import PlacedModels
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents
-from adapters.web.places import CHANNEL, visibility_of
+from adapters.web.places import CHANNEL, shared_channel, visibility_of
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
 from adapters.web.threads import ThreadReader
@@ -95,7 +96,9 @@ class Workspace:
         uploads: UploadLimits,
         feedback: FeedbackPorts | None = None,
         may_connect: Callable[[str], bool] = lambda _user: False,
+        choices: ChoicePorts | None = None,
     ) -> None:
+        self._choices = choices
         self._may_connect = may_connect
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
@@ -131,6 +134,7 @@ class Workspace:
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
             "version": __version__,
+            "sharing": self._needs_token and self._choices is not None,
             "files": {
                 "most": self._uploads.files,
                 "bytes": self._uploads.file_bytes,
@@ -194,9 +198,16 @@ class Workspace:
                 name=incoming.text or next((one.name for one in incoming.attachments), ""),
                 began_by=incoming.author,
                 visibility=incoming.visibility,
+                model=await self._default_model(incoming),
                 opening=self._opening,
             )
         )
+
+    async def _default_model(self, incoming: Incoming) -> str | None:
+        """The user's own default model in their own channel, if it is offered now."""
+        if self._choices is None or shared_channel(incoming.key) is not None:
+            return None
+        return await self._choices.default_model(incoming.author.id, self._models.names)
 
     async def _tell(
         self, user: str, incoming: Incoming, receipt: Receipt, answer: CommandReply | None

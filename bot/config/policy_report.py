@@ -66,8 +66,9 @@ def _said(values: PolicyValues) -> Iterator[str]:
         yield f"kept {values.retention_days} days" if values.retention_days else "kept for good"
     if values.redact is not None:
         yield f"redact {' '.join(sorted(values.redact))}"
-    if values.feedback is not None:
-        yield "feedback on" if values.feedback else "feedback off"
+    for name in ("feedback", "instructions", "share"):
+        if (is_on := getattr(values, name)) is not None:
+            yield f"{name} on" if is_on else f"{name} off"
 
 
 def _people(refs: Iterable[PersonRef]) -> str:

@@ -161,6 +161,8 @@ class Values(Table):
     retention_days: Annotated[int, Field(ge=0, le=MAX_DAYS)] | None = None
     redact: _Redactions | None = None
     feedback: bool | None = None
+    instructions: bool | None = None
+    share: bool | None = None
 
     @property
     def model_names(self) -> list[str]:
@@ -188,6 +190,8 @@ class Values(Table):
             retention_days=self.retention_days,
             redact=None if self.redact is None else frozenset(self.redact) | {Redaction.KEYS},
             feedback=self.feedback,
+            instructions=self.instructions,
+            share=self.share,
         )
 
 

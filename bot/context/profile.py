@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bot.context.window import fixed_messages
 from bot.domain.conversations import Conversation, Effort, Message
 from bot.domain.policy import EffectivePolicy, Redaction
-from bot.domain.prompts import Prompt, read_prompt
+from bot.domain.prompts import Prompt, read_prompt, with_instructions
 from bot.ports.model import ChatModel, ModelCatalog
 
 
@@ -17,7 +17,8 @@ class RequestProfile:
     """The prompt, the temperature and the effort of a conversation's requests.
 
     `assigned` is the model of the conversation's place; None is the default one. `redact`: see
-    `ChatRequest`. `name` is the rules' profile; "" is none.
+    `ChatRequest`. `name` is the rules' profile; "" is none. `instructions` are the person's, which
+    `prompt` has after the operator's.
     """
 
     prompt: Prompt
@@ -26,6 +27,7 @@ class RequestProfile:
     assigned: str | None = None
     redact: frozenset[Redaction] = frozenset()
     name: str = ""
+    instructions: str = ""
 
     @property
     def prompt_digest(self) -> str:
@@ -49,15 +51,24 @@ def profile_of(
     temperature: float | None,
 ) -> RequestProfile:
     """What applies to a conversation: what people chose, the rules, then the settings."""
+    own, degree = conversation.instructions, conversation.temperature
     if policy is None:
-        return RequestProfile(read_prompt(system_prompt), temperature, conversation.effort)
+        return RequestProfile(
+            with_instructions(read_prompt(system_prompt), own),
+            temperature if degree is None else degree,
+            conversation.effort,
+            instructions=own,
+        )
+    if not policy.instructions.value:  # also what was chosen before the rules said so
+        own, degree = "", None
+    usual = temperature if policy.temperature.value is None else policy.temperature.value
     prompt = policy.prompt.value
-    degree = policy.temperature.value
     return RequestProfile(
-        prompt=read_prompt(system_prompt if prompt is None else prompt),
-        temperature=temperature if degree is None else degree,
+        prompt=with_instructions(read_prompt(system_prompt if prompt is None else prompt), own),
+        temperature=usual if degree is None else degree,
         effort=conversation.effort or policy.effort.value,
         assigned=policy.model.value,
         redact=policy.redact.value,
         name=policy.profile,
+        instructions=own,
     )

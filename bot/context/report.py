@@ -18,7 +18,7 @@ from bot.context.window import summary_message, today
 from bot.domain.attachment_labels import CANNOT_SEE
 from bot.domain.attachments import Attachment
 from bot.domain.context import ContextPart, ContextPartKind, ContextReport, ContextState
-from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.conversations import Conversation, ConversationKey, Message, Role
 from bot.ports.attachments import AttachmentStore
 from bot.ports.model import ChatModel, ModelCatalog
 
@@ -47,7 +47,7 @@ class WindowReporter:
         estimate = RequestEstimate(await self._ports.estimates.of(name), state.last)
         budget = self._ports.budgets.get(model)
         summary = summary_within(state, estimate, budget)
-        parts = [self._prompt(profile, estimate), *_summary(summary, estimate)]
+        parts = [*self._prompt(profile, estimate), *_summary(summary, estimate)]
         attached = self._attached(model, budget)
         fixed = sum(part.tokens for part in parts)
         window = await WindowReader(
@@ -73,10 +73,18 @@ class WindowReporter:
             summary=summary,
         )
 
-    def _prompt(self, profile: RequestProfile, estimate: RequestEstimate) -> ContextPart:
+    def _prompt(self, profile: RequestProfile, estimate: RequestEstimate) -> list[ContextPart]:
+        """The operator's prompt, and the person's instructions, which stand in the same message."""
         date = today(self._ports.clock.time(), self._ports.options.zone)
-        tokens = estimate.messages(profile.fixed(date))
-        return ContextPart(ContextPartKind.PROMPT, round(tokens))
+        tokens = round(estimate.messages(profile.fixed(date)))
+        if not profile.instructions:
+            return [ContextPart(ContextPartKind.PROMPT, tokens)]
+        own = Message(Role.SYSTEM, profile.instructions)
+        added = min(tokens, round(estimate.message(own)))
+        return [
+            ContextPart(ContextPartKind.PROMPT, tokens - added),
+            ContextPart(ContextPartKind.INSTRUCTIONS, added),
+        ]
 
     def _attached(self, model: ChatModel, budget: int) -> AttachmentContext:
         return AttachmentContext(

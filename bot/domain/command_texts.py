@@ -215,6 +215,8 @@ def _part(part: ContextPart) -> str:
     match part.kind:
         case ContextPartKind.PROMPT:
             return "Instructions (system prompt)"
+        case ContextPartKind.INSTRUCTIONS:
+            return "Your instructions for this thread"
         case ContextPartKind.SUMMARY:
             return "Summary of earlier messages"
         case ContextPartKind.MESSAGES:

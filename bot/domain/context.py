@@ -65,6 +65,7 @@ class ContextPartKind(StrEnum):
     """The kinds of text in a request."""
 
     PROMPT = "prompt"
+    INSTRUCTIONS = "instructions"
     SUMMARY = "summary"
     MESSAGES = "messages"
     FILES = "files"

@@ -65,8 +65,9 @@ class Author:
 class Conversation:
     """A stored conversation.
 
-    `model` was chosen with /model, `effort` with /effort; None is the default. `epoch` counts the
-    resets, from 1. `shared`: several people may speak, so their messages carry their names.
+    `model` was chosen with /model, `effort` with /effort; None is the default. `instructions` are
+    for this conversation, added to the prompt; `temperature` None is the default. `epoch` counts
+    the resets, from 1. `shared`: several people may speak, so their messages carry their names.
     Times are Unix seconds.
     """
 
@@ -81,6 +82,8 @@ class Conversation:
     began_by: Author | None = None
     effort: Effort | None = None
     shared: bool = False
+    instructions: str = ""
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

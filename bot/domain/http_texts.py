@@ -81,6 +81,13 @@ MESSAGE_IN_USE = "This message is being answered right now: wait for the answer,
 ROLE_FIXED = "The role of a question or an answer cannot be changed, only its content."
 
 
+NO_INSTRUCTIONS = "The rules of this place allow no instructions or temperature of one's own."
+NO_SHARING = "The rules of this place do not allow sharing."
+NOTHING_TO_SHARE = "There is nothing to share yet: wait for the first answer."
+NO_SUCH_LINK = "This link does not exist, or not any more."
+TOO_MANY_REQUESTS = "You ask for this too often: wait a moment."
+NO_SUCH_ZONE = "write a time zone's name, such as Europe/Berlin"
+
 NAMED_MODELS = 20
 """The models that a sentence names; a server may offer hundreds."""
 

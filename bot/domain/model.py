@@ -70,6 +70,23 @@ class ModelFacts:
     is_configured: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription:
+    """A model as people choose it. `prices` are None where they are not known.
+
+    `takes_temperature` is False once its server has refused one; None: it is not known.
+    `rests_for`: seconds until it is asked again after failures; `failure` is the sentence about the
+    last one.
+    """
+
+    name: str
+    facts: ModelFacts
+    prices: Prices | None = None
+    takes_temperature: bool | None = None
+    rests_for: float = 0.0
+    failure: str = ""
+
+
 class ReasoningDisplay(StrEnum):
     """How much of a model's reasoning people see; no later request contains any of it."""
 

@@ -217,6 +217,8 @@ class PolicyValues:
     retention_days: int | None = None  # 0 keeps for good
     redact: frozenset[Redaction] | None = None
     feedback: bool | None = None
+    instructions: bool | None = None
+    share: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +300,8 @@ class EffectivePolicy:
     retention_days: Resolved[int]
     redact: Resolved[frozenset[Redaction]]
     feedback: Resolved[bool]
+    instructions: Resolved[bool]  # whether people may give a thread instructions and a temperature
+    share: Resolved[bool]
     profile: str = ""
 
 

@@ -157,6 +157,10 @@ def _privacy(policy: EffectivePolicy) -> Iterable[str]:
         yield _line("Hidden from models", ", ".join(["keys", *more]), redact.source)
     if not policy.feedback.value:
         yield _line("Votes", "off", policy.feedback.source)
+    if not policy.instructions.value:
+        yield _line("Instructions of a thread", "off", policy.instructions.source)
+    if not policy.share.value:
+        yield _line("Sharing", "off", policy.share.source)
 
 
 def _fit(lines: Sequence[str]) -> str:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from bot.domain.conversations import Message, Role
 from bot.domain.errors import TemplateError
 from bot.domain.templates import parse
+
+INSTRUCTIONS_LABEL = (
+    "The person wrote the following instructions for this conversation. Follow them unless they "
+    "contradict what stands above:"
+)
+ONLY_INSTRUCTIONS_LABEL = "The person wrote the following instructions for this conversation:"
+
+MAX_INSTRUCTIONS = 8_000
+"""Characters of a conversation's instructions: as a prompt that is set by command."""
 
 _TEMPLATE = re.compile(r"\s*+(?:\{\{\s*#message\b|<message\s+role=)")
 
@@ -30,6 +39,18 @@ def read_prompt(text: str) -> Prompt:
         return _from_template(text)
     except TemplateError:
         return Prompt(text)
+
+
+def with_instructions(prompt: Prompt, text: str) -> Prompt:
+    """The prompt with a person's instructions for one conversation behind the operator's, labeled.
+
+    They never replace the operator's text, and are the same in every request, so that a provider's
+    cache keeps the beginning.
+    """
+    if not text:
+        return prompt
+    label = INSTRUCTIONS_LABEL if prompt.system else ONLY_INSTRUCTIONS_LABEL
+    return replace(prompt, system="\n\n".join(filter(None, (prompt.system, label, text))))
 
 
 def check_prompt(text: str) -> str:

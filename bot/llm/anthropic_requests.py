@@ -90,6 +90,11 @@ class MessagesRequests:
             yield f"with {_VERSION} {OLDER_VERSION}"
         yield from self._output_limit.describe()
 
+    @property
+    def takes_temperature(self) -> bool | None:
+        """False once the server has refused one, and for models that always think."""
+        return False if self._thinks or "temperature" in self._rejected else None
+
     def _max_tokens(self, request: ChatRequest) -> int:
         facts = self._facts
         limit = request.max_tokens

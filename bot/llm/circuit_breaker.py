@@ -91,6 +91,16 @@ class CircuitBreaker:
             return BreakerState.OPEN
         return BreakerState.HALF_OPEN if self._openings else BreakerState.CLOSED
 
+    @property
+    def rests_for(self) -> float:
+        """Seconds until the next request, 0 if requests pass."""
+        return max(0.0, self._open_until - self._now())
+
+    @property
+    def failure(self) -> ModelError:
+        """The last failure; any, if there was none."""
+        return self._error
+
     @contextmanager
     def call(self) -> Iterator[Call]:
         """Guards one request; raises the last failure, without a request, while open."""

@@ -101,6 +101,10 @@ class ModelServer:
             known = self._models[name] = facts, self._make_model(name, model, facts)
         return known[1]
 
+    def made(self, name: str) -> ChatModel | None:
+        """The model with this name in the settings, if it was made."""
+        return known[1] if (known := self._models.get(name)) is not None else None
+
     def facts(self, model: str) -> ModelFacts:
         """Facts about a model: from the server's list, else known."""
         return merge_facts(self.list.facts(model), known_facts(model, self.address))

@@ -102,6 +102,10 @@ class ModelPrices:
             return known
         return await self._look_up(server.address, split_name(name)[1], input_tokens)
 
+    async def list_prices(self, names: Sequence[str]) -> list[Prices | None]:
+        """The prices of short requests to these models, in order; None where they are not known."""
+        return [await self._prices(name, 1) for name in names]
+
     async def find_unpriced(self, names: Sequence[str]) -> list[str]:
         """Those of these models whose price is not known."""
         return [name for name in names if await self._prices(name, 1) is None]

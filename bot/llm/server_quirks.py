@@ -98,6 +98,11 @@ class ServerQuirks:
         """Whether the server streams answers."""
         return self._streams
 
+    @property
+    def takes_temperature(self) -> bool | None:
+        """False once the server has refused one; None: it is not known."""
+        return False if "temperature" in self._rejected else None
+
     def describe(self) -> Iterator[str]:
         """The workarounds in words, for `doctor`."""
         if not self._streams:

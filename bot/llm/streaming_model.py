@@ -106,6 +106,11 @@ class RequestBuilder(Protocol):
         """
         ...
 
+    @property
+    def takes_temperature(self) -> bool | None:
+        """False if a temperature is left out of requests; None: it is not known."""
+        ...
+
     def describe(self) -> Iterator[str]:
         """The workarounds in words, for `doctor`."""
         ...
@@ -145,6 +150,11 @@ class StreamingModel:
     def sees(self) -> bool | None:
         """Whether the model takes images; None until its server has shown it."""
         return self._vision.sees
+
+    @property
+    def takes_temperature(self) -> bool | None:
+        """False once the server has refused one; None: it is not known."""
+        return self._builder.takes_temperature
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The answer, piece by piece. Raises a ModelError; closing it closes the connection."""

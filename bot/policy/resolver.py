@@ -183,6 +183,8 @@ def resolve(layers: Sequence[Layer], *, feedback: bool = True) -> EffectivePolic
         retention_days=_first(layers, lambda values: values.retention_days, 0),
         redact=_first(layers, lambda values: values.redact, REDACT),
         feedback=_first(layers, lambda values: values.feedback, feedback),
+        instructions=_first(layers, lambda values: values.instructions, True),
+        share=_first(layers, lambda values: values.share, True),
         profile=next((each.profile for each in layers if each.profile), ""),
     )
 

@@ -11,6 +11,8 @@ READ, LISTED = "conversation.read", "conversations.listed"
 EXPORTED, FORGOTTEN = "person.exported", "person.forgotten"
 USAGE_READ, REPLIES_EXPORTED = "usage.read", "replies.exported"
 BY_PAGE_ADMINS = (READ, LISTED, USAGE_READ)
+SHARE_CREATED, SHARE_UPDATED = "share.created", "share.updated"
+SHARE_REVOKED, SHARE_READ = "share.revoked", "share.read"
 REFUSED = "access.refused"
 
 OPERATOR = "operator"

@@ -99,8 +99,11 @@ class Library(Protocol):
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
         effort: Effort | Unchanged | None = UNCHANGED,
+        instructions: str | Unchanged = UNCHANGED,
+        temperature: float | Unchanged | None = UNCHANGED,
     ) -> ConversationRecord | None:
-        """Change the name, or the model or its effort from the next turn on.
+        """Change the name, or from the next turn on the model, its effort, the instructions or the
+        temperature.
 
         None if the conversation does not exist.
         """

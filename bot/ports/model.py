@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from bot.domain.health import Finding
-from bot.domain.model import ChatRequest, Delta, ModelFacts
+from bot.domain.model import ChatRequest, Delta, ModelDescription, ModelFacts
 
 
 class ChatModel(Protocol):
@@ -76,5 +76,16 @@ class ModelCatalog(Protocol):
         place, else the default one.
 
         `assigned` may be several models with commas; it counts if all of them are configured.
+        """
+        ...
+
+
+class ModelDescriber(Protocol):
+    """What people see of models before they choose one."""
+
+    async def describe(self, names: Sequence[str]) -> Sequence[ModelDescription]:
+        """The models, in the same order; a chain is described by its first model.
+
+        Asks no server and raises nothing: what is not known stays None.
         """
         ...

@@ -153,6 +153,18 @@ def public(db: Database, uid: str) -> AttachmentContent | None:
     return None if row is None else _content(db, row)
 
 
+def shared(db: Database, uid: str, attachment: str, unchanged: str) -> AttachmentContent | None:
+    """See `ShareStore.attachment`; `unchanged` is the condition that a shared message meets."""
+    row = db.execute(
+        f"{attachment_rows.RECORDS} JOIN messages ON messages.id = attachments.message_id"
+        " JOIN share_messages ON share_messages.message_id = messages.id"
+        " JOIN shares ON shares.id = share_id"
+        f" WHERE attachments.uid = ? AND shares.uid = ? AND {unchanged}",
+        (attachment, uid),
+    ).fetchone()
+    return None if row is None else _content(db, row)
+
+
 def _content(db: Database, row: Row) -> AttachmentContent:
     record, digest = attachment_rows.record_from(row), row["digest"]
     if digest is None:

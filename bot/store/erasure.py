@@ -15,7 +15,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Change, Effect
 from bot.domain.privacy import ERASED, Erased, Person
 from bot.domain.repetition import Repetition
-from bot.store import attachment_rows, edits
+from bot.store import attachment_rows, edits, sharing
 from bot.store.database import Database, Row, batches, marks
 
 TOMBSTONE_SECONDS = (
@@ -123,6 +123,7 @@ def _erase_among_others(
     for other in _others(db, row["id"]):
         _erase_quotes(db, other, said)
     _rename(db, row, person, said)
+    sharing.forget(db, row["id"])
     return ErasedHere(Erased(0, len(messages), files, replies), changes)
 
 

@@ -27,6 +27,7 @@ def export_person(db: Database, person: Person) -> list[Record]:
                 "channel": row["channel"], "details": json.loads(row["details"]),
             })  # fmt: skip
     records += _usage(db, person)
+    records += _choices(db, person)
     for row in db.execute(
         "SELECT feedback.*, messages.uid, workspace FROM feedback"
         " JOIN turns ON turns.id = feedback.turn_id"
@@ -55,6 +56,32 @@ def _sessions(db: Database, person: Person) -> list[Record]:
     return [
         {"type": "session", "from": row["created_at"], "until": row["expires_at"]} for row in found
     ]
+
+
+def _choices(db: Database, person: Person) -> list[Record]:
+    """The person's default model, and the settings and links of their conversations."""
+    records: list[Record] = [
+        {"type": "default_model", "model": row["model"], "at": row["set_at"]}
+        for row in db.execute(
+            "SELECT * FROM personal_defaults WHERE platform = ? AND person = ?",
+            (person.platform, person.id),
+        )
+    ]
+    for row in db.execute(
+        "SELECT conversations.*, shares.uid AS link, shared_at FROM conversations"
+        " LEFT JOIN shares ON shares.conversation_id = conversations.id"
+        " WHERE platform = ? AND began_by_id = ?"
+        " AND (instructions <> '' OR temperature IS NOT NULL OR shares.uid IS NOT NULL)"
+        " ORDER BY conversations.id",
+        (person.platform, person.id),
+    ).fetchall():
+        if person.covers(row["workspace"]):
+            records.append({
+                "type": "conversation", "id": row["uid"], "instructions": row["instructions"],
+                "temperature": row["temperature"], "shared_as": row["link"],
+                "shared_at": row["shared_at"],
+            })  # fmt: skip
+    return records
 
 
 def _usage(db: Database, person: Person) -> list[Record]:

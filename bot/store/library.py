@@ -48,8 +48,10 @@ class SqlLibrary(FileOperations):
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
         effort: Effort | Unchanged | None = UNCHANGED,
+        instructions: str | Unchanged = UNCHANGED,
+        temperature: float | Unchanged | None = UNCHANGED,
     ) -> ConversationRecord | None:
-        await self._update(uid, scope, name, model, effort)
+        await self._update(uid, scope, name, model, effort, instructions, temperature)
         return await self.find(uid, scope)
 
     async def add(

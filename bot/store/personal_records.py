@@ -72,6 +72,8 @@ def _erase_records(db: Database, at: dict[str, str]) -> None:
                 " AND instr(source, :platform || '/' || :id || '/') = 1",
                 at,
             )
+    if at["workspace"] == at["id"]:
+        db.execute("DELETE FROM personal_defaults WHERE platform = :platform AND person = :id", at)
     db.execute(f"DELETE FROM refusals_told {place} AND person = :id", at)  # noqa: S608 - ours
     db.execute(
         f"UPDATE policy_overrides SET set_by = '{ERASED}', set_by_name = ''"  # noqa: S608 - ours
@@ -99,6 +101,9 @@ def people(db: Database) -> Iterator[tuple[str, str]]:
         " UNION SELECT platform, person FROM usage_by_day"
         " UNION SELECT platform, person FROM sessions"
         " UNION SELECT platform, person FROM model_requests WHERE person <> ''"
+        " UNION SELECT platform, person FROM personal_defaults"
+        " UNION SELECT platform, shared_by FROM shares"
+        "  JOIN conversations ON conversations.id = conversation_id"
         " UNION SELECT platform, person FROM feedback JOIN turns ON turns.id = turn_id"
         "  JOIN conversations ON conversations.id = conversation_id"
         # The page has a workspace for each person, which may be all that is left of them; the

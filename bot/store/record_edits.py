@@ -49,6 +49,8 @@ def update(
     name: str | Unchanged,
     model: str | Unchanged | None,
     effort: Effort | Unchanged | None,
+    instructions: str | Unchanged,
+    temperature: float | Unchanged | None,
 ) -> bool:
     """See `Library.update`. Returns whether the conversation exists."""
     changes: dict[str, object] = {"updated_at": now}
@@ -58,6 +60,11 @@ def update(
         changes["model"] = model
     if not isinstance(effort, Unchanged):
         changes["effort"] = effort.value if effort else None
+    if not isinstance(instructions, Unchanged):
+        text = rows.storable(instructions.strip())
+        changes |= {"instructions": text, "instructions_at": now if text else None}
+    if not isinstance(temperature, Unchanged):
+        changes["temperature"] = temperature
     assignments = ", ".join(f"{column} = :{column}" for column in changes)
     changed = db.execute(
         f"UPDATE conversations SET {assignments}"  # noqa: S608 - column names from above

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.privacy import ERASED, Erased
-from bot.store import attachment_rows, edits, rows, spending
+from bot.store import attachment_rows, edits, rows, sharing, spending
 from bot.store.database import Database
 
 STEP = 200
@@ -105,6 +105,7 @@ def _erase_step(db: Database, now: float, conversation: int, before: float) -> E
     )
     for turn in {row["turn_id"] for row in messages if row["turn_id"] is not None}:
         _erase_turn(db, turn, before)
+    sharing.forget(db, conversation, before)
     if messages:
         db.execute("DELETE FROM summaries WHERE conversation_id = ?", (conversation,))
         db.execute(

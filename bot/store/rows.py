@@ -59,6 +59,8 @@ def conversation_from(row: Row) -> Conversation:
         began_by=author_from(row["began_by_id"], row["began_by_name"]),
         effort=Effort(row["effort"]) if row["effort"] else None,
         shared=bool(row["shared"]),
+        instructions=row["instructions"],
+        temperature=row["temperature"],
     )
 
 

@@ -53,6 +53,7 @@ from bot.store.policy import SqlPolicy
 from bot.store.privacy import SqlPrivacy
 from bot.store.purge import Purger
 from bot.store.sessions import SqlSessions, forget_expired
+from bot.store.sharing import SqlDefaultModels, SqlShares
 from bot.store.spending import SqlSpending
 from bot.store.staging import FileOperations, data_of, with_digests
 
@@ -107,6 +108,7 @@ class SqlStore(FileOperations):
         self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
         self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
         self._sessions = SqlSessions(writer=writer, readers=readers, clock=clock)
+        self._defaults = SqlDefaultModels(writer=writer, readers=readers, clock=clock)
         self._installations = SqlInstallations(writer=writer, readers=readers, clock=clock)
         self.process = self._spending.process = self._attachments.process = process
         self.death: Death | None = None  # of the previous process, if it died
@@ -187,6 +189,14 @@ class SqlStore(FileOperations):
     def feedback(self) -> SqlFeedback:
         """Votes on replies. Always the same object."""
         return self._feedback
+
+    def shares(self) -> SqlShares:
+        """Read-only links to conversations."""
+        return SqlShares(**self._shared)
+
+    def default_models(self) -> SqlDefaultModels:
+        """People's own default models. Always the same object."""
+        return self._defaults
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     hold = writes(process.hold, lock=locks.by_fence)

@@ -34,7 +34,7 @@ COST = (
     " WHERE turn_id = turns.id AND attempt > turns.opened AND state = 'settled') AS cost"
 )
 _MESSAGE = (
-    "SELECT messages.id, uid, role, kind, messages.content, idx, author_id, author_name,"  # noqa: S608
+    "SELECT messages.id, messages.uid, role, kind, messages.content, idx, author_id, author_name,"  # noqa: S608
     " messages.epoch, messages.created_at, turn_id, state, turns.model, input_tokens,"
     f" output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, {COST}"
     " FROM messages LEFT JOIN turns ON turns.id = turn_id"
@@ -169,6 +169,29 @@ def latest(db: Database, conversation: int, limit: int) -> list[MessageRecord]:
         (conversation, limit),
     ).fetchall()
     return _messages(db, [*reversed(found), *_unbound(db, conversation)])
+
+
+def message_ids(db: Database, conversation: int, after: int, limit: int) -> list[tuple[int, int]]:
+    """The row ids and indexes of messages that people see, by index; none without an index."""
+    found = db.execute(
+        "SELECT id, idx FROM messages WHERE conversation_id = ? AND idx > ?"
+        " AND erased_at IS NULL AND withheld = 0 ORDER BY idx LIMIT ?",
+        (conversation, after, limit),
+    )
+    return [(row["id"], row["idx"]) for row in found.fetchall()]
+
+
+def shared_messages(
+    db: Database, uid: str, unchanged: str, after: int, limit: int
+) -> list[MessageRecord]:
+    """See `ShareStore.messages`; `unchanged` is the condition that such a message meets."""
+    found = db.execute(
+        f"{_MESSAGE} JOIN share_messages ON share_messages.message_id = messages.id"
+        " JOIN shares ON shares.id = share_id"
+        f" WHERE shares.uid = ? AND idx > ? AND {unchanged} ORDER BY idx LIMIT ?",
+        (uid, after, limit),
+    ).fetchall()
+    return _messages(db, found)
 
 
 def _unbound(db: Database, conversation: int) -> list[Row]:

@@ -15,6 +15,8 @@ from bot.config.settings import Settings
 from bot.domain.conversations import Role
 from bot.domain.errors import SettingsError, TemplateError
 from bot.domain.model import DEMO
+from bot.llm.descriptions import ModelDescriptions
+from bot.llm.prices import ModelPrices
 from bot.operation.monitoring import Monitoring
 from bot.ports.clock import Clock
 from bot.ports.connecting import ModelConnector
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from adapters.web.adapter import WebAdapter
+    from adapters.web.choices import ChoicePorts
     from adapters.web.limits import UploadLimits
     from adapters.web.server import HttpServer
 
@@ -77,6 +80,22 @@ def build_web(
         sessions=resources.store.sessions(),
         cluster=resources.cluster,
         shared=settings.web_channels,
+        choices=_build_choices(resources, clock),
+    )
+
+
+def _build_choices(resources: Resources, clock: Clock) -> ChoicePorts:
+    from adapters.web.choices import ChoicePorts
+
+    registry = resources.models
+    return ChoicePorts(
+        policy=resources.policy,
+        models=ModelDescriptions(
+            registry, ModelPrices(registry, now=clock.time), now=clock.monotonic
+        ),
+        defaults=resources.store.default_models(),
+        shares=resources.store.shares(),
+        audit=resources.store.audit(),
     )
 
 

@@ -249,15 +249,15 @@ async def test_files_over_the_limits_are_named_and_the_text_stays(
         await expect(chips(tab)).to_have_count(2)
 
 
-async def test_attached_files_wait_while_a_model_is_chosen(visit: Visit, house: House) -> None:
+async def test_attached_files_wait_while_an_effort_is_chosen(visit: Visit, house: House) -> None:
     """They belong to the question that is being written; so does a text that only looks like a
     command."""
     tab = await open_thread(visit, house)
     await pick(tab, FilePayload(name="app.log", mimeType="text/plain", buffer=b"x" * 10))
-    await tab.thread.locator("#model").click()
-    await tab.box.press_sequentially("sim-2")
+    await tab.thread.locator("#effort").click()
+    await tab.box.press_sequentially("low")
     await tab.box.press("Enter")
-    await expect(tab.thread.locator("#model")).to_have_text("openai:sim-2")
+    await expect(tab.thread.locator("#effort")).to_have_text("Effort: low")
     await expect(chips(tab)).to_contain_text("app.log")
     await tab.say("/var/log/app.log is this one")
     await tab.wait_reply("/var/log/app.log")

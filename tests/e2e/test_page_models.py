@@ -89,6 +89,12 @@ async def ask(tab: Tab, text: str) -> None:
     await tab.wait_reply(text)
 
 
+async def open_list(tab: Tab) -> None:
+    """The command's list of models, as people type it; the chip opens a menu of its own."""
+    await tab.box.fill("")
+    await tab.box.press_sequentially("/model ")
+
+
 async def reload_with(tab: Tab, change: Change) -> None:
     """Load the open thread again, as `change` makes it."""
     await tab.page.route("**/app/threads/*", changing(change))
@@ -154,9 +160,7 @@ async def test_list_is_loaded_when_it_opens_and_searched_by_any_part(
     await tab.page.route("**/models", models.answer)
     await ask(tab, "hundreds of models")
     assert models.asked == 0
-    await tab.thread.locator("#model").focus()
-    await tab.page.keyboard.press("Enter")
-    await expect(tab.box).to_be_focused()
+    await open_list(tab)
     options = tab.thread.get_by_role("option")
     await expect(options).to_have_count(403)
     assert models.asked == 1
@@ -185,7 +189,7 @@ async def test_names_that_arrive_leave_the_readers_place_in_the_list(
     tab = await (await visit(house)).tab()
     await tab.page.route("**/models", models.answer)
     await ask(tab, "a late list")
-    await tab.thread.locator("#model").click()
+    await open_list(tab)
     options = tab.thread.get_by_role("option")
     await expect(options).to_have_count(3)
     await tab.box.press("ArrowDown")
@@ -198,7 +202,7 @@ async def test_names_that_arrive_leave_the_readers_place_in_the_list(
     models.free.clear()
     await tab.page.reload()
     await expect(tab.replies).to_have_count(1)
-    await tab.thread.locator("#model").click()
+    await open_list(tab)
     await tab.box.press("Escape")
     await expect(options).to_have_count(0)
     async with tab.page.expect_event(
@@ -214,12 +218,12 @@ async def test_enter_in_an_untouched_list_only_writes_the_name(visit: Visit, hou
     """A bare `/model` and Enter must not choose the first model; a click on a name does choose."""
     tab = await (await visit(house)).tab()
     await ask(tab, "untouched")
-    await tab.thread.locator("#model").click()
+    await open_list(tab)
     options = tab.thread.get_by_role("option")
     await expect(options).to_have_count(3)
     await tab.box.press("Enter")
     await expect(tab.box).to_have_value("/model openai:sim")
-    await tab.thread.locator("#model").click()
+    await open_list(tab)
     await options.filter(has_text="openai:sim-2").click()
     await expect(tab.thread.locator("#model")).to_have_text("openai:sim-2")
     await expect(tab.notices).to_have_count(1)
@@ -234,13 +238,13 @@ async def test_known_models_are_offered_while_the_server_is_silent(
     tab = await (await visit(house)).tab()
     await tab.page.route("**/models", models.answer)
     await ask(tab, "a silent server")
-    await tab.thread.locator("#model").click()
+    await open_list(tab)
     options = tab.thread.get_by_role("option")
     await expect(options).to_have_text(["openai:sim", "openai:sim-2", re.compile("^default")])
     await tab.box.fill("asked while it is silent")
     await tab.box.press("Enter")
     await tab.wait_reply("asked while it is silent")
-    await tab.thread.locator("#model").click()
+    await open_list(tab)
     await expect(options).to_have_count(3)
     models.free.set()
     await expect(options).to_have_count(4)
@@ -263,7 +267,7 @@ async def test_without_any_name_the_page_says_why(
     await visitor.context.route("**/models", models.answer)
     tab = await visitor.tab()
     await ask(tab, "nothing to choose")
-    await tab.thread.locator("#model").click()
+    await open_list(tab)
     await expect(tab.thread.locator("form").get_by_role("alert")).to_have_text(said)
     await expect(tab.thread.locator("#model")).to_be_enabled(enabled=enabled)
 
@@ -283,7 +287,7 @@ async def test_hostile_names_of_models_stay_text(visit: Visit, house: House) -> 
             "answering_model": HOSTILE[1],
         },
     )
-    await tab.thread.locator("#model").click()
+    await open_list(tab)
     options = tab.thread.get_by_role("option")
     await expect(options).to_have_count(4)
     await expect(options.first).to_have_text(HOSTILE[0])
@@ -297,29 +301,30 @@ async def test_hostile_names_of_models_stay_text(visit: Visit, house: House) -> 
     assert not await tab.page.evaluate(WIDE)
 
 
-async def test_a_draft_returns_after_a_model_was_chosen(visit: Visit, house: House) -> None:
+async def test_a_draft_returns_after_an_effort_was_chosen(visit: Visit, house: House) -> None:
     """Also if the command is deleted, and if the page is reloaded in between."""
     tab = await (await visit(house)).tab()
     await ask(tab, "before the draft")
+    chip = tab.thread.locator("#effort")
     await tab.box.fill("a long question")
-    await tab.thread.locator("#model").click()
-    await tab.box.press_sequentially("openai:sim-2")
+    await chip.click()
+    await tab.box.press_sequentially("low")
     await tab.box.press("Enter")
-    await expect(tab.thread.locator("#model")).to_have_text("openai:sim-2")
+    await expect(chip).to_have_text("Effort: low")
     await expect(tab.box).to_have_value("a long question")
     await tab.box.fill("/etc/hosts has a line that I do not know")
-    await tab.thread.locator("#model").click()
+    await chip.click()
     await tab.box.press_sequentially("default")
     await tab.box.press("Enter")
-    await expect(tab.thread.locator("#model")).to_have_text("openai:sim")
+    await expect(chip).to_have_text("Effort: default")
     await expect(tab.box).to_have_value("/etc/hosts has a line that I do not know")
     await tab.box.fill("a long question")
-    await tab.thread.locator("#model").click()
+    await chip.click()
     await tab.box.press("Control+a")
     await tab.box.press("Backspace")
     await expect(tab.box).to_have_value("a long question")
-    await tab.thread.locator("#model").click()
-    await expect(tab.box).to_have_value("/model ")
+    await chip.click()
+    await expect(tab.box).to_have_value("/effort ")
     await tab.page.reload()
     await expect(tab.box).to_have_value("a long question")
 
@@ -408,8 +413,8 @@ async def test_axe_finds_no_violations_in_the_row_and_the_list(
     await ask(tab, "for everyone")
     gone = {"model": "old/one", "answering_model": "openai:sim"}
     await reload_with(tab, lambda thread: {**thread, **gone})
-    for chip in ("#model", "#effort"):
+    for chip, shown in (("#effort", tab.thread), ("#model", tab.page.locator(".models"))):
         await tab.thread.locator(chip).click()
-        await expect(tab.thread.get_by_role("listbox")).to_be_visible()
+        await expect(shown.get_by_role("option").first).to_be_visible()
         found = (await Axe().run(tab.page)).response["violations"]
         assert [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]] == []

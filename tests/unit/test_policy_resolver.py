@@ -53,6 +53,8 @@ VALUES = st.builds(
     budgets=st.sampled_from(((), *BUDGETS)),
     retention_days=maybe(0, 30),
     feedback=maybe(True, False),
+    instructions=maybe(True, False),
+    share=maybe(True, False),
 )
 PLACES = st.builds(
     PlaceFacts,

@@ -75,6 +75,21 @@ export class Api {
     return this.#send("PUT", path, body);
   }
 
+  patch(path, body) {
+    return this.#send("PATCH", path, body);
+  }
+
+  /** Of a path whose answer is JSON, too. */
+  delete(path) {
+    return this.#send("DELETE", path, undefined);
+  }
+
+  /** A response as a file: its bytes, and the name that the server gave it. */
+  file(path, limit = LIMIT_MS) {
+    const options = { headers: this.headers(), signal: AbortSignal.timeout(limit) };
+    return this.#ask(path, options, async (response) => ({ blob: await response.blob(), name: nameIn(response) }));
+  }
+
   #send(method, path, body, limit = LIMIT_MS) {
     const headers = this.headers({ "Content-Type": "application/json" });
     const signal = AbortSignal.timeout(limit);
@@ -105,6 +120,11 @@ export class Api {
     const wait = Number(response.headers.get("Retry-After"));
     return new ApiError(response.status, sentence(body), Number.isFinite(wait) ? wait : null);
   }
+}
+
+function nameIn(response) {
+  const [, name = ""] = /filename\*=UTF-8''([^;]+)/.exec(response.headers.get("Content-Disposition") ?? "") ?? [];
+  return decodeURIComponent(name) || "file";
 }
 
 /** The sentence in an error's body, in any of its forms. */

@@ -14,14 +14,21 @@ import { installDiagrams } from "./mermaid.js";
 import { isPicture } from "./files.js";
 import { installMath } from "./math.js";
 import { Menu } from "./menu.js";
+import { installModelMenu } from "./modelmenu.js";
 import { ModelList } from "./models.js";
 import { Notify } from "./notify.js";
 import { installNotes } from "./notes.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { SignIn } from "./signin.js";
+import { installExport } from "./exporting.js";
+import { installPrinting } from "./printing.js";
+import { installSettings } from "./settings.js";
+import { installShared } from "./shared.js";
+import { installSharing } from "./sharing.js";
 import { State } from "./state.js";
 import { Sync } from "./sync.js";
+import { installThreadSettings } from "./threadsettings.js";
 import { UsageDialog } from "./usage.js";
 import { Viewer } from "./viewer.js";
 
@@ -34,6 +41,15 @@ class Page {
   #sentFrom = new Map(); // the open thread when a message was sent
   /** @type {string | null} */
   #announced = null; // the reply whose start was announced to screen readers
+  /** @type {((session: any) => void)[]} */
+  onSession = []; // called whenever the session was read
+  // Parts that other modules install.
+  /** @type {any} */
+  settings;
+  /** @type {any} */
+  modelMenu;
+  /** @type {any} */
+  shared;
 
   constructor() {
     this.state = new State();
@@ -126,7 +142,6 @@ class Page {
     $("#close").addEventListener("click", () => this.close());
     $("#back").addEventListener("click", () => this.close());
     $("#stop").addEventListener("click", () => this.stop());
-    $("#model").addEventListener("click", () => this.thread.box.begin("/model "));
     $("#effort").addEventListener("click", () => this.thread.box.begin("/effort "));
     $(".older").addEventListener("click", () => this.#older());
     addEventListener("popstate", () => this.route({ focus: true }));
@@ -166,6 +181,7 @@ class Page {
     this.state.session = session;
     this.#drawSession(session);
     this.draw();
+    for (const tell of this.onSession) tell(session);
     return true;
   }
 
@@ -350,6 +366,14 @@ class Page {
     this.#drawChoices();
   }
 
+  /** The server has answered that there is nothing to choose. */
+  modelsEmpty() {
+    this.models.names = [];
+    this.models.asked = true;
+    this.thread.box.fail("There is only one model here.");
+    this.#drawChoices();
+  }
+
   // ── the thread that is open ─────────────────────────────────────────────────────────────────
   show(id) {
     if (id === this.state.openId) return this.thread.box.box.focus();
@@ -413,6 +437,7 @@ class Page {
   }
 
   #drawTitle(name) {
+    if (this.shared?.isOpen) return;
     const title = this.state.openId ? name : "general";
     setText($("#thread-title"), this.state.openId ? name : "Thread");
     this.notify.title = `${title.slice(0, 60)} · Threadline`;
@@ -465,11 +490,18 @@ function ending({ state, text }) {
 const page = new Page();
 installTheme($("#theme"));
 installSafeDrops();
-installCopying({ say: (words) => page.say(words), source: (button) => page.textOf(button) });
 installCode({ say: (words) => page.say(words) });
 installDiagrams();
 installMath();
 installNotes();
+installCopying({ say: (words) => page.say(words), source: (button) => page.shared.textOf(button) ?? page.textOf(button) });
 installKeys(page);
 installFeedback(page, $("#thread"));
+installSettings(page);
+installModelMenu(page);
+installThreadSettings(page);
+installExport(page);
+installSharing(page);
+installShared(page);
+installPrinting(page);
 page.start();

@@ -6,6 +6,7 @@
 import { Attach } from "./attach.js";
 import { byTouch, el, isComposing, tab } from "./dom.js";
 import { counted } from "./format.js";
+import { entersSend } from "./preferences.js";
 
 export const MENTION = "@threadline";
 const MOST_CHARACTERS = 64_000; // the server's limit
@@ -183,7 +184,7 @@ export class Composer {
     if (isComposing(event)) return;
     if (this.suggesting && event.key === "Enter" && this.#typedWhole) this.close();
     if (this.suggesting && this.#choose(event.key)) return event.preventDefault();
-    const meant = event.ctrlKey || event.metaKey || !(event.shiftKey || byTouch());
+    const meant = event.ctrlKey || event.metaKey || !(event.shiftKey || byTouch() || !entersSend());
     if (event.key === "Enter" && meant) {
       event.preventDefault();
       this.submit();

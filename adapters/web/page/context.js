@@ -4,7 +4,7 @@ import { ApiError, asApiError } from "./api.js";
 import { el, isolated, setText } from "./dom.js";
 import { counted, percent, tokens } from "./format.js";
 
-const NAMES = { prompt: "System prompt", summary: "Summary", messages: "Messages", files: "Files" };
+const NAMES = { prompt: "System prompt", instructions: "Your instructions", summary: "Summary", messages: "Messages", files: "Files" };
 const COUNTED = new Set(["messages", "files"]);
 const UNKNOWN = "This server does not describe the context of a thread.";
 

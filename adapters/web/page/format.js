@@ -1,9 +1,11 @@
-// Numbers and times in the reader's locale.
+// Numbers and times in the reader's locale, or in the one that was chosen in the settings.
+import { language } from "./preferences.js";
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
-const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
-const number = new Intl.NumberFormat();
+const here = language(); // another choice reloads the page
+const clock = new Intl.DateTimeFormat(here, { hour: "numeric", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(here, { weekday: "long", day: "numeric", month: "long" });
+const full = new Intl.DateTimeFormat(here, { dateStyle: "full", timeStyle: "short" });
+const number = new Intl.NumberFormat(here);
 
 /** A server time (Unix seconds or ISO 8601) as a Date. */
 export function moment(value) {
@@ -26,7 +28,7 @@ export function counted(count, one, many) {
 
 export const tokens = (count) => number.format(count);
 
-const share = new Intl.NumberFormat(undefined, { style: "percent" });
+const share = new Intl.NumberFormat(here, { style: "percent" });
 
 /** A part of `whole` as a rounded percentage; empty if `whole` is not known. */
 export function percent(part, whole) {
@@ -40,10 +42,10 @@ const forms = new Map();
 function formsOf(currency) {
   const code = /^[A-Z]{3}$/.test(currency) ? currency : "USD";
   if (!forms.has(code)) {
-    const coins = new Intl.NumberFormat(undefined, { style: "currency", currency: code });
+    const coins = new Intl.NumberFormat(here, { style: "currency", currency: code });
     const digits = coins.resolvedOptions().maximumFractionDigits ?? 2;
     const style = { style: /** @type {const} */ ("currency"), currency: code, maximumFractionDigits: digits + 2 };
-    forms.set(code, { coins, parts: new Intl.NumberFormat(undefined, style), digits });
+    forms.set(code, { coins, parts: new Intl.NumberFormat(here, style), digits });
   }
   return forms.get(code);
 }
@@ -71,3 +73,7 @@ function usage({ input_tokens: asked, output_tokens: said, cached_tokens: cached
   const [sent, written] = [number.format(asked), number.format(said)];
   return `${sent} tokens in${part(cached, "cached")}, ${written} out${part(thinking, "thinking")}`;
 }
+
+/** A large number in a few characters: 128K, 1M. */
+export const short = (count) => compact.format(count);
+const compact = new Intl.NumberFormat(here, { notation: "compact", maximumFractionDigits: 1 });

@@ -1,15 +1,13 @@
 // Keyboard shortcuts, clipboard and theme of the whole page.
 import { browser as here, copyText, isComposing } from "./dom.js";
+import { applyPreferences, CHOICES, prefer, preference } from "./preferences.js";
 
 const $ = (selector) => document.querySelector(selector);
 
 // ── shortcuts ─────────────────────────────────────────────────────────────────────────────────
-/** The shortcuts of the help dialog, where single-key ones can be turned off. */
+/** The shortcuts of the help dialog; the settings turn single-key ones off. */
 export function installKeys(page) {
   const help = $("#shortcuts");
-  const single = $("#single-keys");
-  single.checked = here.get("keys", true);
-  single.addEventListener("change", () => here.set("keys", single.checked));
   $("#help").addEventListener("click", () => help.showModal());
   $(".skip").addEventListener("click", (event) => {
     event.preventDefault();
@@ -17,7 +15,7 @@ export function installKeys(page) {
   });
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
-    const done = always(page, event) || (single.checked && !typing(event) && once(page, event, help));
+    const done = always(page, event) || (here.get("keys", true) && !typing(event) && once(page, event, help));
     if (done || onMessage(page, event)) event.preventDefault();
   });
 }
@@ -78,23 +76,19 @@ export function installCopying({ say, source }) {
 }
 
 // ── the theme ─────────────────────────────────────────────────────────────────────────────────
-const THEMES = ["system", "light", "dark"];
-
 /** The button cycles through system, light and dark; all tabs follow. */
 export function installTheme(button) {
-  const chosen = () => (THEMES.includes(here.get("theme")) ? here.get("theme") : "system");
   const show = () => {
-    const theme = chosen();
-    if (theme === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
+    const theme = preference("theme");
     button.querySelector(".icon").className = `icon icon-${theme}`;
     button.setAttribute("aria-label", `Theme: ${theme}`);
     button.title = `Theme: ${theme}`;
   };
   button.addEventListener("click", () => {
-    here.set("theme", THEMES[(THEMES.indexOf(chosen()) + 1) % THEMES.length]);
-    show();
+    const { theme } = CHOICES;
+    prefer("theme", theme[(theme.indexOf(preference("theme")) + 1) % theme.length]);
   });
-  addEventListener("storage", show);
-  show();
+  addEventListener("preferences", show);
+  addEventListener("storage", applyPreferences);
+  applyPreferences();
 }

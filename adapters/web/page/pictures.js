@@ -11,8 +11,9 @@ export class Pictures {
   /** @type {Map<string, Promise<string>>} */
   #previews = new Map(); // by id, the most recently used last
 
-  /** `onProblem(sentence)`; `viewer` shows pictures and texts. */
-  constructor({ api, viewer, onProblem }) {
+  /** `onProblem(sentence)`; `viewer` shows pictures and texts; `base` is where they are. */
+  constructor({ api, viewer, onProblem, base = "/attachments" }) {
+    this.base = base;
     this.api = api;
     this.viewer = viewer;
     this.onProblem = onProblem;
@@ -33,7 +34,7 @@ export class Pictures {
       address?.then(URL.revokeObjectURL, () => {});
     }
     try {
-      return URL.createObjectURL(await this.api.blob(`/attachments/${id}?preview=true`));
+      return URL.createObjectURL(await this.api.blob(`${this.base}/${id}?preview=true`));
     } catch (error) {
       this.#previews.delete(id); // asked again when it is shown again
       throw error;
@@ -48,16 +49,16 @@ export class Pictures {
   async open(attachment) {
     const { id, name, preview } = attachment;
     await this.#attempt(async () => {
-      const blob = await this.api.blob(`/attachments/${id}`);
+      const blob = await this.api.blob(`${this.base}/${id}`);
       if (preview && blob.type.startsWith("image/")) this.viewer.showPicture(name, blob);
-      else if (preview) this.viewer.showPicture(name, await this.api.blob(`/attachments/${id}?preview=true`));
+      else if (preview) this.viewer.showPicture(name, await this.api.blob(`${this.base}/${id}?preview=true`));
       else this.viewer.showText(name, await blob.text());
     });
   }
 
   async download({ id, name }) {
     await this.#attempt(async () => {
-      saveFile(await this.api.blob(`/attachments/${id}`), name);
+      saveFile(await this.api.blob(`${this.base}/${id}`), name);
     });
   }
 

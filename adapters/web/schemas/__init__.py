@@ -12,6 +12,7 @@ from adapters.web.schemas.conversations import (
     PublicSummary,
 )
 from adapters.web.schemas.errors import Error, Invalid
+from adapters.web.schemas.exports import ConversationExport
 from adapters.web.schemas.feedback import Feedback
 from adapters.web.schemas.fields import EffortName
 from adapters.web.schemas.models import Context, Models
@@ -53,6 +54,7 @@ __all__ = [
     "Conversation",
     "ConversationChange",
     "ConversationDetails",
+    "ConversationExport",
     "Conversational",
     "ConversationalAnswer",
     "ConversationalHistory",

@@ -18,6 +18,7 @@ from adapters.web.schemas.fields import (
     Text,
 )
 from adapters.web.schemas.records import NewMessage
+from bot.domain.prompts import MAX_INSTRUCTIONS
 
 
 class Message(BaseModel):
@@ -38,7 +39,8 @@ class Conversation(BaseModel):
 
 
 class ConversationDetails(Conversation):
-    """A conversation with all its fields. `model` and `effort` are null for the default.
+    """A conversation with all its fields. `model`, `effort` and `temperature` are null for the
+    default.
 
     `answering_model` answers the next question: the default if `model` is not offered any more.
     """
@@ -47,6 +49,8 @@ class ConversationDetails(Conversation):
     model: str | None
     answering_model: str
     effort: EffortName | None
+    instructions: Annotated[str, Field(description="what the model gets after the prompt")]
+    temperature: float | None
     user_id: str
     updated_at: Annotated[str, Field(description=AT)]
 
@@ -86,8 +90,12 @@ class NewConversation(BaseModel):
 
 
 class ConversationChange(BaseModel):
-    """The fields to change; omitted ones stay. A `model` or `effort` of null is the default."""
+    """The fields to change; omitted ones stay. A `model`, `effort` or `temperature` of null is the
+    default; empty `instructions` are none.
+    """
 
     name: Name | None = None
     model: ModelName | None = None
     effort: EffortName | None = None
+    instructions: Annotated[str, Field(max_length=MAX_INSTRUCTIONS)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None

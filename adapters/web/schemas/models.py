@@ -17,7 +17,7 @@ class Models(BaseModel):
 class ContextPart(BaseModel):
     """One kind of text in the next request; `count` is the number of messages or files."""
 
-    kind: Literal["prompt", "summary", "messages", "files"]
+    kind: Literal["prompt", "instructions", "summary", "messages", "files"]
     tokens: int
     count: int
 
