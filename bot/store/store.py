@@ -52,6 +52,8 @@ from bot.store.operations import reads, writes, writes_at
 from bot.store.policy import SqlPolicy
 from bot.store.privacy import SqlPrivacy
 from bot.store.purge import Purger
+from bot.store.search import SqlSearch
+from bot.store.search_indexer import SearchIndexer
 from bot.store.spending import SqlSpending
 from bot.store.staging import FileOperations, data_of, with_digests
 
@@ -89,6 +91,7 @@ class SqlStore(FileOperations):
         monitor: HealthMonitor,
         purger: Purger,
         privacy: SqlPrivacy,
+        indexer: SearchIndexer,
         size: Callable[[Database], int],
         process: str | None = None,
     ) -> None:
@@ -103,6 +106,8 @@ class SqlStore(FileOperations):
         self._privacy = privacy
         self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
+        self._indexer = indexer
+        self._search = SqlSearch(readers=readers, index=indexer.index)
         self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
         self._installations = SqlInstallations(writer=writer, readers=readers, clock=clock)
         self.process = self._spending.process = self._attachments.process = process
@@ -116,7 +121,7 @@ class SqlStore(FileOperations):
             await self._begin()
             await self._forget_old_state(alone=self.process is None)
         try:
-            async with self._purger.running():
+            async with self._purger.running(), self._indexer.running():
                 yield
         finally:
             with suppress(StoreUnavailable):
@@ -176,6 +181,15 @@ class SqlStore(FileOperations):
     def installations(self) -> SqlInstallations:
         """The workspaces that have installed the app. Always the same object."""
         return self._installations
+
+    def search(self) -> SqlSearch:
+        """The search in conversations. Always the same object."""
+        return self._search
+
+    @property
+    def search_indexer(self) -> SearchIndexer:
+        """Keeps the index of the search up to date."""
+        return self._indexer
 
     def feedback(self) -> SqlFeedback:
         """Votes on replies. Always the same object."""
