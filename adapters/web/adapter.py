@@ -18,6 +18,7 @@ from adapters.web.models import Assigned, PlacedModels
 from adapters.web.page_events import PageEvents
 from adapters.web.privacy import PrivacyRoutes
 from adapters.web.sample import open_sample
+from adapters.web.search import SearchRoutes
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -41,6 +42,7 @@ from bot.ports.library import Library
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.policy import Directory
+from bot.ports.search import Search
 from bot.ports.spending import UsageReporter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
@@ -53,7 +55,7 @@ class WebAdapter:
     what people used, and `assigned` the model that the rules give a place. `privacy` erases,
     exports and audits. Without `feedback`, answers cannot be rated. `cluster` are the processes
     that serve the same users. `sample`: a new installation shows a thread from the start.
-    `connector` lets the owner connect a model.
+    `connector` lets the owner connect a model. `search` finds words in users' conversations.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class WebAdapter:
         cluster: Cluster | None = None,
         sample: bool = False,
         connector: ModelConnector | None = None,
+        search: Search | None = None,
     ) -> None:
         self._cluster = cluster or LocalCluster()
         self._cluster.listen(SignalKind.LIVE, self._on_live)
@@ -120,6 +123,7 @@ class WebAdapter:
             privacy=privacy,
             feedback=feedback,
             connector=connector,
+            search=None if search is None else SearchRoutes(search),
         )
 
     @property

@@ -25,6 +25,7 @@ from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.models import ModelRoutes, PlacedModels
 from adapters.web.privacy import PrivacyRoutes
+from adapters.web.search import SearchRoutes
 from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.uploads import UploadBudget
 from adapters.web.usage import UsageRoutes
@@ -65,6 +66,7 @@ def build_site(
     privacy: PrivacyRoutes | None = None,
     feedback: FeedbackPorts | None = None,
     connector: ModelConnector | None = None,
+    search: SearchRoutes | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -89,6 +91,8 @@ def build_site(
     app.add_exception_handler(RecordHeld, _conflict)
     app.add_exception_handler(Exception, _report_failure)
     conversations = ConversationRoutes(chat=chat, streams=streams, models=models, reporter=reporter)
+    if search is not None:
+        app.include_router(search.router())
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())

@@ -16,6 +16,10 @@ from bot.domain.conversations import Role
 from bot.domain.search_text import Term, clean, fold, offsets
 
 MOST_CHARACTERS = 500
+
+CURSOR = r"[mt][0-9a-f-]{36}"
+"""A page's `next`: the kind of the last text that was read, and its public id."""
+
 MOST_TERMS = 24
 """Of a query; further ones are ignored."""
 
@@ -155,13 +159,14 @@ class Snippet:
 class SearchHit:
     """A title or a message that matches. `created_at` is in Unix seconds.
 
-    `message` and `role` are None for a title; `turn` is that of a question or an answer.
+    `message`, `index` and `role` are None for a title; `turn` is that of a question or an answer.
     """
 
     conversation: str
     title: Snippet
     created_at: float
     message: str | None = None
+    index: int | None = None
     role: Role | None = None
     turn: int | None = None
     is_reply: bool = False
@@ -218,7 +223,7 @@ def _spans(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
 
 
 def _word_start(text: str, match: int) -> int:
-    """Where a snippet begins: at most BEFORE_MATCH characters earlier, at a word if there is one."""
+    """Where a snippet begins: at most BEFORE_MATCH characters earlier, at a word if possible."""
     start = max(0, match - BEFORE_MATCH)
     if start == 0:
         return 0

@@ -6,6 +6,7 @@ is stored at this moment, within the scope, and both kinds of database find the 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,14 @@ from dataclasses import dataclass, field, replace
 
 from bot.domain.conversations import Role
 from bot.domain.records import RecordScope
-from bot.domain.search import SearchHit, SearchPage, SearchQuery, Snippet, snippet_of
+from bot.domain.search import (
+    CURSOR,
+    SearchHit,
+    SearchPage,
+    SearchQuery,
+    Snippet,
+    snippet_of,
+)
 from bot.store.database import Database, Row
 from bot.store.health import Runner
 from bot.store.search_documents import (
@@ -33,9 +41,6 @@ TITLES = 4
 
 WAITING = 200
 """Texts that are not in the index yet and are read by each search: those of the last seconds."""
-
-CURSOR = r"[mt][0-9a-f-]{36}"
-"""A page's `next`: the kind of the last text that was read, and its public id."""
 
 _BATCH, _LARGEST_BATCH = 40, 640
 _CLOCK_SECONDS = 3_600.0
@@ -73,7 +78,7 @@ def find(
     return replace(
         page,
         hits=[*titles.hits, *page.hits],
-        is_partial=titles.is_partial and titles.next is None or page.is_partial,
+        is_partial=titles.is_partial or page.is_partial,
         is_indexing=titles.is_indexing or page.is_indexing,
     )
 
@@ -235,8 +240,8 @@ class _Search:
 
     def _messages(self, documents: Sequence[int]) -> Iterator[tuple[str, SearchHit | None]]:
         rows = self._read(
-            "SELECT messages.id, messages.uid, role, kind, messages.content, messages.created_at,"
-            " turn_id, turns.model, conversations.uid AS conversation, name FROM messages"
+            "SELECT messages.id, messages.uid, idx, role, kind, messages.content,"
+            " messages.created_at, turn_id, turns.model, conversations.uid AS conversation, name FROM messages"
             " JOIN conversations ON conversations.id = messages.conversation_id"
             " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL AND messages.id",
             documents,
@@ -260,6 +265,7 @@ class _Search:
             title=Snippet(row["name"]),
             created_at=row["created_at"],
             message=row["uid"],
+            index=row["idx"],
             role=Role(row["role"]),
             turn=row["turn_id"],
             is_reply=is_reply,
@@ -295,13 +301,15 @@ def _match(scope: RecordScope, query: SearchQuery) -> Match:
 
 
 class SqlSearch:
-    """Implements `bot.ports.search.Search`."""
+    """Implements `bot.ports.search.Search`. One search at a time: others find a free reader."""
 
     def __init__(self, *, readers: Runner, index: Index) -> None:
         self._read, self._index = readers.run, index
+        self._turn = asyncio.Semaphore(1)
 
     async def search(
         self, scope: RecordScope, query: SearchQuery, *, after: str | None = None, limit: int = 20
     ) -> SearchPage:
         """See the port."""
-        return await self._read(lambda db: find(db, self._index, scope, query, after, limit))
+        async with self._turn:
+            return await self._read(lambda db: find(db, self._index, scope, query, after, limit))

@@ -92,16 +92,16 @@ def waiting(db: Database, limit: int = STEP) -> list[Waiting]:
 
 
 def _texts(db: Database, messages: Sequence[int]) -> dict[int, Waiting]:
-    if not messages:
-        return {}
-    rows = db.execute(
-        "SELECT messages.id, kind, messages.content, platform, workspace,"  # noqa: S608 - marks
-        " conversations.channel, turns.model FROM messages"
-        " JOIN conversations ON conversations.id = messages.conversation_id"
-        " LEFT JOIN turns ON turns.id = turn_id"
-        f" WHERE erased_at IS NULL AND messages.id IN ({marks(messages)})",
-        tuple(messages),
-    ).fetchall()
+    rows: list[Row] = []
+    for some in batches(messages):
+        rows += db.execute(
+            "SELECT messages.id, kind, messages.content, platform, workspace,"  # noqa: S608 - marks
+            " conversations.channel, turns.model FROM messages"
+            " JOIN conversations ON conversations.id = messages.conversation_id"
+            " LEFT JOIN turns ON turns.id = turn_id"
+            f" WHERE erased_at IS NULL AND messages.id IN ({marks(some)})",
+            tuple(some),
+        ).fetchall()
     names = file_names(db, messages)
     return {
         row["id"]: Waiting(
@@ -129,13 +129,13 @@ def file_names(db: Database, messages: Sequence[int]) -> dict[int, list[str]]:
 
 
 def _titles(db: Database, documents: Sequence[int]) -> dict[int, Waiting]:
-    if not documents:
-        return {}
-    rows = db.execute(
-        "SELECT id, name, platform, workspace, channel FROM conversations"  # noqa: S608 - marks
-        f" WHERE id IN ({marks(documents)})",
-        tuple(-each for each in documents),
-    )
+    rows: list[Row] = []
+    for some in batches(documents):
+        rows += db.execute(
+            "SELECT id, name, platform, workspace, channel FROM conversations"  # noqa: S608 - marks
+            f" WHERE id IN ({marks(some)})",
+            tuple(-each for each in some),
+        ).fetchall()
     return {-row["id"]: Waiting(-row["id"], 0, row["name"], _scope(row)) for row in rows}
 
 
@@ -157,17 +157,13 @@ def put(db: Database, index: Index, documents: Mapping[tuple[int, int], str | No
 
 def overwrite_due(db: Database) -> int | None:
     """The version of the queue's entry OVERWRITE; None if nothing is to be overwritten."""
-    row = db.execute(
-        "SELECT version FROM search_queue WHERE document = ?", (OVERWRITE,)
-    ).fetchone()
+    row = db.execute("SELECT version FROM search_queue WHERE document = ?", (OVERWRITE,)).fetchone()
     return None if row is None else int(row["version"])
 
 
 def overwritten(db: Database, version: int) -> None:
     """Everything that was deleted up to this version is overwritten."""
-    db.execute(
-        "DELETE FROM search_queue WHERE document = ? AND version = ?", (OVERWRITE, version)
-    )
+    db.execute("DELETE FROM search_queue WHERE document = ? AND version = ?", (OVERWRITE, version))
 
 
 def index_again(db: Database) -> None:

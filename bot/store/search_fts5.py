@@ -69,7 +69,7 @@ class Fts5:
             (-_MERGE_PAGES if is_first else _MERGE_PAGES,),
         )
         # https://sqlite.org/fts5.html#the_merge_command: below two, there was nothing to do.
-        return connection.total_changes - before >= 2  # noqa: PLR2004
+        return connection.total_changes - before >= 2
 
 
 def overwrite(db: sqlite3.Connection) -> None:

@@ -17,7 +17,7 @@ from bot.ports.clock import Clock
 from bot.store import locks, search_documents
 from bot.store.database import Database
 from bot.store.health import Runner
-from bot.store.search_documents import Waiting
+from bot.store.search_documents import STEP, Waiting
 from bot.store.search_index import Index
 
 log = structlog.stdlib.get_logger(__name__)
@@ -95,9 +95,9 @@ class SearchIndexer:
         while await self.step():
             pass
 
-    async def step(self) -> bool:
+    async def step(self, limit: int = STEP) -> bool:
         """Put some texts into the index; returns whether more may wait. Raises StoreUnavailable."""
-        found = await self._read(search_documents.waiting)
+        found = await self._read(lambda db: search_documents.waiting(db, limit))
         if not found:
             return False
         documents = await asyncio.to_thread(_documents, found)

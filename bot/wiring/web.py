@@ -74,6 +74,7 @@ def build_web(
         feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
         sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
         connector=connector,
+        search=resources.store.search(),
         cluster=resources.cluster,
     )
 

@@ -18,6 +18,7 @@ from bot.domain.privacy import Person
 from bot.domain.records import RecordScope
 from bot.domain.search import SearchHit, SearchPage, parse_query
 from bot.store import search_indexer
+from bot.store.backup import backup, restore
 from bot.store.store import SqlStore
 from tests.support.clock import ManualClock
 from tests.support.store_kit import (
@@ -32,11 +33,11 @@ from tests.support.store_kit import (
 )
 
 ANN, BOB = RecordScope("web", "ann", "general"), RecordScope("web", "bob", "general")
-WORDS = (
-    "deploy deployment the server stream streams Straße strasse café CAFE naïve resume résumé go "
-    "GPT-5 max_open_files 東京 東京都 京都 天気 日本語 日本 한국어 서울 ガンダム カンタム กรุงเทพ x y 50 5 "
-    "cluster kubernetes don't re-run \u0130stanbul ﬁle 🙂 <b>bold</b> 100%"
-).split()
+WORDS = tuple(
+    """deploy deployment the server stream streams Straße strasse café CAFE naïve resume résumé go
+    GPT-5 max_open_files 東京 東京都 京都 天気 日本語 日本 한국어 서울 ガンダム カンタム กรุงเทพ
+    x y 50 5 cluster kubernetes don't re-run \u0130stanbul ﬁle 🙂 <b>bold</b> 100%""".split()  # noqa: SIM905
+)
 
 
 def where(thread: str, user: str = "ann", channel: str = "general") -> ConversationKey:
@@ -118,7 +119,7 @@ def units(text: str) -> Iterator[str]:
 
 def has(text: str, wanted: str, *, whole: bool) -> bool:
     """Whether `wanted` is in `text`; unless `whole`, its last word may be a beginning."""
-    needle = [unit for unit in units(wanted)]
+    needle = list(units(wanted))
     while needle and needle[-1] == " ":
         needle.pop()
     while needle and needle[0] == " ":
@@ -161,8 +162,17 @@ def fits(row: Text, kind: str, word: str) -> bool:
     return found is not kind.startswith("not")
 
 
+MODEL = {"model": "model:{}"}
+
+
 def written(parts: Sequence[tuple[str, str]]) -> str:
-    forms = {"word": "{}", "phrase": '"{}"', "not": "-{}", "not phrase": '-"{}"', "model": "model:{}"}
+    forms = {
+        "word": "{}",
+        "phrase": '"{}"',
+        "not": "-{}",
+        "not phrase": '-"{}"',
+        "model": "model:{}",
+    }
     return " ".join(forms[kind].format(word) for kind, word in parts)
 
 
@@ -224,7 +234,9 @@ async def test_it_finds_what_a_naive_search_finds(place: Place, seed: int) -> No
         for indexed in (False, True):
             if indexed:
                 await store.search_indexer.finish()
-                assert look(place, "SELECT count(*) FROM search_queue WHERE document <> 0") == [(0,)]
+                assert look(place, "SELECT count(*) FROM search_queue WHERE document <> 0") == [
+                    (0,)
+                ]
             for parts in queries:
                 owner = chance.choice(["ann", "bob"])
                 hits = await all_messages(store, written(parts), RecordScope("web", owner), chance)
@@ -249,6 +261,9 @@ async def all_messages(
         after = page.next
 
 
+QUERIES = ("shared", "sec", "in:title shared", "after:1970", "model:echo", "-zzz shared")
+
+
 async def test_no_one_finds_what_is_anothers(place: Place) -> None:
     """Random users and channels, each text with its owner's mark, and every kind of query."""
     chance = random.Random(3)
@@ -262,7 +277,14 @@ async def test_no_one_finds_what_is_anothers(place: Place) -> None:
             if number == 50:
                 await store.search_indexer.finish()
         for user in users:
-            for query in ("shared", "sec", "in:title shared", "after:1970", "model:echo", "-zzz shared"):
+            for query in (
+                "shared",
+                "sec",
+                "in:title shared",
+                "after:1970",
+                "model:echo",
+                "-zzz shared",
+            ):
                 scope = RecordScope("web", user)
                 hits = await find(store, query, scope)
                 assert hits, query
@@ -288,7 +310,11 @@ async def test_titles_come_first_then_the_newest_messages(place: Place) -> None:
             "Ships in the harbor.", "The harbor is large.", "Old plans for the harbor",
         ]  # fmt: skip
         newest = hits[1]
-        assert (newest.role, newest.is_reply, newest.model) == (Role.ASSISTANT, True, "openai/gpt-5")
+        assert (newest.role, newest.is_reply, newest.model) == (
+            Role.ASSISTANT,
+            True,
+            "openai/gpt-5",
+        )
         assert newest.turn == 2
         assert newest.snippet.marks == ((13, 19),)
         assert [hit.title.text for hit in await find(store, "in:title harbor")] == [
@@ -308,7 +334,9 @@ async def test_names_of_files_are_found(place: Place) -> None:
         assert await texts(store, "quartals") == ["see here Quartalsbericht.pdf"]
 
 
-async def test_a_search_that_runs_out_of_time_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_search_that_runs_out_of_time_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bot.store.search.find.__kwdefaults__", {"seconds": 0.0})
     async with opened(place) as store:
         await ask(store, 1, "deploy", where("t1"))
@@ -319,7 +347,7 @@ async def test_a_search_that_runs_out_of_time_says_so(place: Place, monkeypatch:
 # ── changes ───────────────────────────────────────────────────────────────────────────────────
 def indexed(place: Place) -> str:
     """All words of the index, as its table has them."""
-    return " ".join(tokens for (tokens,) in look(place, "SELECT tokens FROM search_documents"))
+    return " ".join(words for (words,) in look(place, "SELECT tokens FROM search_documents"))
 
 
 @pytest.fixture
@@ -499,3 +527,26 @@ async def test_the_index_has_no_word_of_a_forgotten_person_in_its_bytes(tmp_path
         assert look(path, "SELECT count(*) FROM search_queue WHERE document = 0") == [(0,)]
         assert len(await find(store, "swalrus", RecordScope("web", "bob"))) == 0
         assert len(await find(store, "bobswalrus", RecordScope("web", "bob"), 500)) >= 149
+
+
+# ── backups ───────────────────────────────────────────
+async def test_a_restored_backup_does_not_bring_words_back(tmp_path: Path) -> None:
+    path, saved = tmp_path / "store.db", tmp_path / "saved.db"
+    async with opened(path) as store:
+        await ask(store, 1, "annswalrus speaks", where("t1"), "of the annswalrus")
+        await ask(store, 2, "bobsseal speaks", where("t2", "bob"))
+        await store.search_indexer.finish()
+        backup(path, saved)
+        await forget_for_good(store)
+        assert files_with(path, b"annsw") == []
+    restore(path, saved)
+    assert files_with(path, b"annsw") == []
+    async with opened(path) as store:
+        assert await find(store, "annswalrus") == []
+        assert len(await texts(store, "bobsseal", RecordScope("web", "bob"))) == 1
+
+
+async def forget_for_good(store: SqlStore) -> None:
+    await store.privacy().list_erasure(Person("web", "ann", "ann"))
+    await forget(store, Path())
+    await store.privacy().overwrite()

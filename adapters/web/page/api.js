@@ -54,9 +54,9 @@ export class Api {
     return this.token ? { ...more, Authorization: `Bearer ${this.token}` } : more;
   }
 
-  /** The JSON of a response, which must arrive within `limit` milliseconds. */
-  get(path, limit = LIMIT_MS) {
-    return this.#ask(path, { headers: this.headers(), signal: AbortSignal.timeout(limit) });
+  /** The JSON of a response, which must arrive within `limit` milliseconds, or until `signal` says. */
+  get(path, limit = LIMIT_MS, signal = AbortSignal.timeout(limit)) {
+    return this.#ask(path, { headers: this.headers(), signal });
   }
 
   /** The session that `token` opens. The token is not kept. */

@@ -14,6 +14,7 @@ import { Menu } from "./menu.js";
 import { ModelList } from "./models.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
+import { installSearch } from "./search.js";
 import { State } from "./state.js";
 import { Sync } from "./sync.js";
 import { UsageDialog } from "./usage.js";
@@ -28,6 +29,7 @@ class Page {
   #sentFrom = new Map(); // the open thread when a message was sent
   /** @type {string | null} */
   #announced = null; // the reply whose start was announced to screen readers
+  onDrawn = () => {};
 
   constructor() {
     this.state = new State();
@@ -426,6 +428,7 @@ class Page {
     this.#announce(state.underWay);
     $("#stop").hidden = !busy;
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(busy));
+    this.onDrawn();
     this.#drawTitle(state.summary(state.openId)?.name ?? state.open?.name ?? "Thread");
   }
 
@@ -485,4 +488,5 @@ installSafeDrops();
 installCopying({ say: (words) => page.say(words), source: (button) => page.textOf(button) });
 installKeys(page);
 installFeedback(page, $("#thread"));
+installSearch(page);
 page.start();

@@ -1,6 +1,7 @@
 // A column of messages: drawn at most once per frame, navigable with the arrow keys, and kept at its
 // end only while the reader is there.
 const NEAR_END = 48; // pixels that count as the end
+const FLASH_MS = 2_000;
 
 export class Feed {
   #views = new Map();
@@ -75,6 +76,20 @@ export class Feed {
     const node = this.#views.get(id)?.node ?? this.list.lastElementChild;
     node?.focus({ preventScroll: false });
     return Boolean(node);
+  }
+
+  /** Scroll to the message with `id`, focus it, and make it flash. Returns whether it is there. */
+  reveal(id) {
+    this.draw();
+    const node = this.#views.get(id)?.node;
+    if (!node) return false;
+    this.#stuck = false;
+    node.scrollIntoView({ block: "center" });
+    this.#top = this.scroller.scrollTop;
+    node.focus({ preventScroll: true });
+    node.classList.add("flash");
+    setTimeout(() => node.classList.remove("flash"), FLASH_MS);
+    return true;
   }
 
   get focused() {

@@ -27,6 +27,7 @@ from adapters.web.schemas.questions import (
     TextPart,
 )
 from adapters.web.schemas.records import NewMessage, Record, RecordChange
+from adapters.web.schemas.search import SearchResults
 from adapters.web.schemas.single_request import (
     AssistantMessage,
     ChatAnswer,
@@ -81,6 +82,7 @@ __all__ = [
     "QuestionForm",
     "Record",
     "RecordChange",
+    "SearchResults",
     "TemplateAnswer",
     "TemplateMessages",
     "TemplateText",
