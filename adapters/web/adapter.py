@@ -20,6 +20,7 @@ from adapters.web.page_events import PageEvents
 from adapters.web.places import PLATFORM, is_on_page
 from adapters.web.privacy import PrivacyRoutes
 from adapters.web.sample import open_sample
+from adapters.web.search import SearchRoutes
 from adapters.web.sessions import Sessions
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
@@ -44,6 +45,7 @@ from bot.ports.library import Library
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Surface
 from bot.ports.policy import Directory
+from bot.ports.search import Search
 from bot.ports.sessions import SessionStore
 from bot.ports.spending import UsageReporter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
@@ -58,7 +60,8 @@ class WebAdapter:
     exports and audits. Without `feedback`, answers cannot be rated. `cluster` are the processes
     that serve the same users. `sample`: a new installation shows a thread from the start.
     `connector` lets the owner connect a model. Without `sessions`, every request needs a token.
-    With `choices`, threads have settings and links. `shared` are the channels of all users.
+    With `choices`, threads have settings and links. `search` finds words in users' conversations.
+    `shared` are the channels of all users.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class WebAdapter:
         shared: tuple[str, ...] = (),
         sessions: SessionStore | None = None,
         choices: ChoicePorts | None = None,
+        search: Search | None = None,
     ) -> None:
         self._cluster = cluster or LocalCluster()
         self._cluster.listen(SignalKind.LIVE, self._on_live)
@@ -135,6 +139,7 @@ class WebAdapter:
             connector=connector,
             sessions=browsers,
             choices=choices,
+            search=None if search is None else SearchRoutes(search),
         )
 
     @property

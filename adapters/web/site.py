@@ -27,6 +27,7 @@ from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
 from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
 from adapters.web.models import ModelRoutes, PlacedModels
 from adapters.web.privacy import PrivacyRoutes
+from adapters.web.search import SearchRoutes
 from adapters.web.sessions import SessionRoutes, Sessions
 from adapters.web.sharing import ShareRoutes
 from adapters.web.single_request import SingleRequestRoutes
@@ -73,6 +74,7 @@ def build_site(
     connector: ModelConnector | None = None,
     sessions: Sessions | None = None,
     choices: ChoicePorts | None = None,
+    search: SearchRoutes | None = None,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -99,6 +101,8 @@ def build_site(
     conversations = ConversationRoutes(
         chat=chat, streams=streams, models=models, reporter=reporter, choices=choices
     )
+    if search is not None:
+        app.include_router(search.router())
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())

@@ -63,8 +63,16 @@ class ThreadReader:
             "event": newest,
         }
 
-    async def thread(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """One thread with its messages and its running reply."""
+    async def thread(
+        self,
+        user: User,
+        thread: uuid.UUID,
+        until: Annotated[int | None, Query(ge=0, le=2**31)] = None,
+    ) -> dict[str, Any]:
+        """One thread with its messages and its running reply.
+
+        With `until`, those up to the message with this index; `later` says whether others follow.
+        """
         newest = self._hub.newest(user)  # taken before reading: the data is at least as new
         record = await self.record(user, thread)
         conversation = record.conversation
@@ -76,21 +84,28 @@ class ThreadReader:
             **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "votes": await self._votes(user, conversation.key),
-            "messages": await self._messages(conversation.id),
+            "messages": await self._messages(conversation.id, until),
+            "later": await self._has_later(conversation.id, until),
         }
 
     async def _votes(self, user: str, key: ConversationKey) -> dict[str, Any] | None:
         return None if self._feedback is None else await self._feedback.votes(key, user)
 
-    async def _messages(self, conversation: int) -> list[dict[str, Any]]:
+    async def _has_later(self, conversation: int, until: int | None) -> bool:
+        if until is None:
+            return False
+        newest = await self._library.latest(conversation, limit=1)
+        return bool(newest) and (newest[-1].index is None or newest[-1].index > until)
+
+    async def _messages(self, conversation: int, until: int | None) -> list[dict[str, Any]]:
         # Replies first: one that is concluded in between appears as it was, and its event follows.
         replies = await read_newest(
-            lambda limit: self._library.replies(conversation, limit=limit),
+            lambda limit: self._library.replies(conversation, limit=limit, until=until),
             reply_size,
             most=MOST_MESSAGES,
         )
         messages = await read_newest(
-            lambda limit: self._library.latest(conversation, limit=limit),
+            lambda limit: self._library.latest(conversation, limit=limit, until=until),
             message_size,
             most=MOST_MESSAGES,
         )

@@ -21,6 +21,7 @@ MAY_NOT_ASK = "You may not ask here."
 
 # ── limits ────────────────────────────────────────────────────────────────────────────────────
 TOO_MANY_STREAMS = "You have too many answers and pages open: close some, or ask again soon."
+TOO_MANY_SEARCHES = "You search faster than this server can answer: try again in a moment."
 TWO_LENGTHS = "A request has either a Content-Length or a Transfer-Encoding."
 RECEIVING_TOO_MUCH = "The server is receiving too much data: ask again soon."
 NOT_READY = "Threadline is starting or stopping: ask again in a moment."

@@ -66,8 +66,13 @@ class Library(Protocol):
         """Messages with an index above `after`, in index order, then those without an index."""
         ...
 
-    async def latest(self, conversation: int, *, limit: int) -> Sequence[MessageRecord]:
-        """The newest messages, in index order; those without an index come last."""
+    async def latest(
+        self, conversation: int, *, limit: int, until: int | None = None
+    ) -> Sequence[MessageRecord]:
+        """The newest messages, in index order; those without an index come last.
+
+        `until`: the newest of those with an index up to this one.
+        """
         ...
 
     async def find_message(self, source: str) -> MessageRecord | None:
@@ -83,8 +88,13 @@ class Library(Protocol):
         private."""
         ...
 
-    async def replies(self, conversation: int, *, limit: int) -> Sequence[ReplyRecord]:
-        """The newest replies whose turns have been claimed, in index order, without erased ones."""
+    async def replies(
+        self, conversation: int, *, limit: int, until: int | None = None
+    ) -> Sequence[ReplyRecord]:
+        """The newest replies whose turns have been claimed, in index order, without erased ones.
+
+        `until`: the newest of those with an index up to this one.
+        """
         ...
 
     async def reply(self, turn: int) -> ReplyRecord | None:

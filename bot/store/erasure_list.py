@@ -23,7 +23,7 @@ import structlog
 
 from bot.domain.errors import StoreError
 from bot.domain.privacy import Erasure, Person
-from bot.store import erasure, files, personal_records
+from bot.store import erasure, files, personal_records, search_fts5
 from bot.store.database import Database
 from bot.store.errors import translate_errors
 
@@ -180,6 +180,7 @@ def _apply_all(
         erase_person(db, person, entry, now, step=partial(_transaction, db))
     while files.has_discarded(db):
         files.purge_chunk(db)
+    search_fts5.overwrite(db)
 
 
 def erase_person(

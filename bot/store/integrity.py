@@ -24,8 +24,8 @@ without its imports should take at most 0.3 s. Every backup checks larger databa
 def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
     """Raise StoreUnavailable if a check of at most `seconds` finds damage.
 
-    A missing or empty file is not damaged. The bytes of attachments are not checked: they are most
-    of a database, and no other table depends on them.
+    A missing or empty file is not damaged. The bytes of attachments and the index of the search are
+    not checked: they are most of a database, and no other table depends on them.
     """
     if not (path.is_file() and path.stat().st_size):
         return
@@ -44,12 +44,15 @@ def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
 
 
 def _problem_outside_files(db: sqlite3.Connection, *, until: float) -> str:
-    """The first problem of the schema and of each table but `chunks`; "" if there is none.
+    """The first problem of the schema and of most tables; "" if there is none.
 
     Raises TimeoutError if a table's check would start at or after `until`, in monotonic seconds:
     on a busy machine, the thread that interrupts may not run between two short checks.
     """
-    found = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'chunks'")
+    found = db.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'chunks'"
+        " AND name NOT LIKE 'search_%'"
+    )
     for table in ("sqlite_schema", *(name for (name,) in found.fetchall())):
         if time.monotonic() >= until:
             raise TimeoutError

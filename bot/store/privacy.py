@@ -13,6 +13,7 @@ from bot.store import erasure, erasure_list, export, locks, personal_records, re
 from bot.store.health import Runner
 from bot.store.operations import Operations, reads, writes, writes_at
 from bot.store.purge import Purger
+from bot.store.search_indexer import SearchIndexer
 
 _TRIES, _PAUSE_SECONDS = 5, 1.0
 
@@ -51,10 +52,17 @@ class SqlitePrivacy(SqlPrivacy):
     """The list of erasures is a file beside the database."""
 
     def __init__(
-        self, *, path: Path, writer: Runner, readers: Runner, clock: Clock, purger: Purger
+        self,
+        *,
+        path: Path,
+        writer: Runner,
+        readers: Runner,
+        clock: Clock,
+        purger: Purger,
+        indexer: SearchIndexer,
     ) -> None:
         super().__init__(writer=writer, readers=readers, clock=clock)
-        self._path, self._purger = path, purger
+        self._path, self._purger, self._indexer = path, purger, indexer
         self._list = erasure_list.ErasureList(path)
 
     def was_erased(self, incoming: Incoming) -> bool:
@@ -69,6 +77,7 @@ class SqlitePrivacy(SqlPrivacy):
     async def overwrite(self) -> bool:
         """See the port."""
         await self._purger.finish()
+        await self._indexer.overwrite()
         for _ in range(_TRIES):
             if await asyncio.to_thread(partial(erasure_list.truncate_log, self._path)):
                 return True

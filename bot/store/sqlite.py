@@ -22,6 +22,8 @@ from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.privacy import SqlitePrivacy
 from bot.store.purge import Purger
+from bot.store.search_fts5 import Fts5
+from bot.store.search_indexer import SearchIndexer, WakingRunner
 from bot.store.store import SqlStore
 from bot.store.workload import file_size
 
@@ -61,8 +63,12 @@ class SqliteStore(SqlStore):
                 open_readers(path, count=1, busy_timeout=busy_timeout) as reading_files,
             ):
                 monitor = HealthMonitor(path, clock=clock, observer=observer)
-                writer = monitor.wrap(writing, writes=True)
+                monitored = monitor.wrap(writing, writes=True)
                 readers = monitor.wrap(reading, writes=False)
+                indexer = SearchIndexer(
+                    writer=monitored, readers=readers, clock=clock, index=Fts5()
+                )
+                writer = WakingRunner(monitored, indexer.wake)
                 purger = Purger(writer=writer, readers=readers)
                 store = cls(
                     writer=writer,
@@ -73,8 +79,14 @@ class SqliteStore(SqlStore):
                     purger=purger,
                     size=partial(file_size, path),
                     privacy=SqlitePrivacy(
-                        path=path, writer=writer, readers=readers, clock=clock, purger=purger
+                        path=path,
+                        writer=writer,
+                        readers=readers,
+                        clock=clock,
+                        purger=purger,
+                        indexer=indexer,
                     ),
+                    indexer=indexer,
                 )
-                async with monitor.probing(writer), store._running():
+                async with monitor.probing(monitored), store._running():
                     yield store

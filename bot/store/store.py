@@ -52,6 +52,8 @@ from bot.store.operations import reads, writes, writes_at
 from bot.store.policy import SqlPolicy
 from bot.store.privacy import SqlPrivacy
 from bot.store.purge import Purger
+from bot.store.search import SqlSearch
+from bot.store.search_indexer import SearchIndexer
 from bot.store.sessions import SqlSessions, forget_expired
 from bot.store.sharing import SqlDefaultModels, SqlShares
 from bot.store.spending import SqlSpending
@@ -92,6 +94,7 @@ class SqlStore(FileOperations):
         monitor: HealthMonitor,
         purger: Purger,
         privacy: SqlPrivacy,
+        indexer: SearchIndexer,
         size: Callable[[Database], int],
         process: str | None = None,
     ) -> None:
@@ -106,6 +109,8 @@ class SqlStore(FileOperations):
         self._privacy = privacy
         self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
+        self._indexer = indexer
+        self._search = SqlSearch(readers=readers, index=indexer.index)
         self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
         self._sessions = SqlSessions(writer=writer, readers=readers, clock=clock)
         self._defaults = SqlDefaultModels(writer=writer, readers=readers, clock=clock)
@@ -121,7 +126,7 @@ class SqlStore(FileOperations):
             await self._begin()
             await self._forget_old_state(alone=self.process is None)
         try:
-            async with self._purger.running():
+            async with self._purger.running(), self._indexer.running():
                 yield
         finally:
             with suppress(StoreUnavailable):
@@ -185,6 +190,15 @@ class SqlStore(FileOperations):
     def sessions(self) -> SqlSessions:
         """The browsers that are signed in. Always the same object."""
         return self._sessions
+
+    def search(self) -> SqlSearch:
+        """The search in conversations. Always the same object."""
+        return self._search
+
+    @property
+    def search_indexer(self) -> SearchIndexer:
+        """Keeps the index of the search up to date."""
+        return self._indexer
 
     def feedback(self) -> SqlFeedback:
         """Votes on replies. Always the same object."""

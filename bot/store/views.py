@@ -23,6 +23,7 @@ _BUSY = (
     " AND state <> 'done' AND state <> 'concluded') AS busy"
 )
 _CONVERSATION = f"SELECT conversations.*, {_BUSY} FROM conversations"  # noqa: S608 - our words
+_LAST_INDEX = 2**62
 _BEFORE = (
     " AND id < coalesce((SELECT id FROM conversations WHERE uid = :before), 4611686018427387904)"
     " ORDER BY id DESC LIMIT :limit"
@@ -162,13 +163,16 @@ def messages(db: Database, conversation: int, after: int, limit: int) -> list[Me
     return _messages(db, found)
 
 
-def latest(db: Database, conversation: int, limit: int) -> list[MessageRecord]:
+def latest(
+    db: Database, conversation: int, limit: int, until: int | None = None
+) -> list[MessageRecord]:
     found = db.execute(
-        f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IS NOT NULL"
+        f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx <= ?"
         " AND erased_at IS NULL ORDER BY idx DESC LIMIT ?",
-        (conversation, limit),
+        (conversation, _LAST_INDEX if until is None else until, limit),
     ).fetchall()
-    return _messages(db, [*reversed(found), *_unbound(db, conversation)])
+    waiting = _unbound(db, conversation) if until is None else []
+    return _messages(db, [*reversed(found), *waiting])
 
 
 def message_ids(db: Database, conversation: int, after: int, limit: int) -> list[tuple[int, int]]:
@@ -213,11 +217,13 @@ def message(db: Database, number: int) -> MessageRecord:
     return _messages(db, [row])[0]
 
 
-def replies(db: Database, conversation: int, limit: int) -> list[ReplyRecord]:
+def replies(
+    db: Database, conversation: int, limit: int, until: int | None = None
+) -> list[ReplyRecord]:
     found = db.execute(
-        f"{_REPLY} WHERE turns.conversation_id = ? AND reply_idx IS NOT NULL"
+        f"{_REPLY} WHERE turns.conversation_id = ? AND reply_idx <= ?"
         " AND erased_at IS NULL ORDER BY turns.id DESC LIMIT ?",
-        (conversation, limit),
+        (conversation, _LAST_INDEX if until is None else until, limit),
     ).fetchall()
     return [_reply(row) for row in reversed(found)]
 

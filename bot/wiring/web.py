@@ -78,6 +78,7 @@ def build_web(
         sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
         connector=connector,
         sessions=resources.store.sessions(),
+        search=resources.store.search(),
         cluster=resources.cluster,
         shared=settings.web_channels,
         choices=_build_choices(resources, clock),

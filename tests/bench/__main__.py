@@ -23,6 +23,7 @@ BENCHES = (
     "policy",
     "fairness",
     "extraction",
+    "search",
     "latency",
     "processes",
     "store",

@@ -52,7 +52,8 @@ def sqlite_columns(path: Path) -> Mapping[tuple[str, str], tuple[Any, ...]]:
         path,
         'SELECT t.name, c.name, c.type, c.pk, c."notnull" OR c.pk > 0 FROM sqlite_schema AS t'
         " JOIN pragma_table_info(t.name) AS c"
-        " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND t.name <> 'migrations'",
+        " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND t.name <> 'migrations'"
+        " AND t.name NOT LIKE 'search_index%'",
     )
     return {
         (table, column): (TYPES[kind], key, bool(required))
@@ -103,7 +104,7 @@ def sqlite_indexes(path: Path) -> set[tuple[Any, ...]]:
     with closing(sqlite3.connect(path)) as db:
         tables = db.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            " AND name <> 'migrations'"
+            " AND name <> 'migrations' AND name NOT LIKE 'search_index%'"
         ).fetchall()
         for (table,) in tables:
             for _, name, unique, origin, _ in db.execute(f"PRAGMA index_list({table})").fetchall():
@@ -127,7 +128,8 @@ def postgres_indexes(place: PostgresPlace) -> set[tuple[Any, ...]]:
         "  JOIN pg_attribute ON attrelid = t.oid AND attnum = k.number ORDER BY place)"
         " FROM pg_index AS x JOIN pg_class AS i ON i.oid = indexrelid"
         " JOIN pg_class AS t ON t.oid = indrelid"
-        " WHERE t.relnamespace = 'public'::regnamespace AND NOT indisprimary",
+        " WHERE t.relnamespace = 'public'::regnamespace AND NOT indisprimary"
+        " AND i.relname <> 'search_documents_tokens'",  # in SQLite a virtual table
     )
     return {
         (
@@ -198,14 +200,16 @@ def checks_in(statement: str) -> list[str]:
 
 
 def test_the_triggers_have_the_same_names(file: Path, place: PostgresPlace) -> None:
-    """What they do is tested through the store; public ids are defaults in PostgreSQL."""
+    """What they do is tested through the store; in PostgreSQL public ids are defaults, and an index
+    keeps the words of the search."""
     sqlite = look(file, "SELECT tbl_name, name FROM sqlite_schema WHERE type = 'trigger'")
     postgres = look(
         place,
         "SELECT tgrelid::regclass::text, tgname::text FROM pg_trigger WHERE NOT tgisinternal",
     )
     uids = {("conversations", "conversations_uid"), ("messages", "messages_uid")}
-    assert set(postgres) | uids == set(sqlite)
+    words = {("search_documents", f"search_documents_{each}") for each in ("add", "remove")}
+    assert set(postgres) | uids | words == set(sqlite)
 
 
 def test_the_audit_is_append_only(place: PostgresPlace) -> None:

@@ -13,6 +13,8 @@ from bot.domain.attachments import Download, IncomingAttachment
 from bot.domain.errors import InUse, StoreError
 from bot.domain.inbox import Address, Receipt
 from bot.domain.privacy import Person
+from bot.domain.records import RecordScope
+from bot.domain.search import parse_query
 from bot.store.postgres import copying
 from bot.store.postgres.copying import copy_database
 from bot.store.sqlite import SqliteStore
@@ -112,6 +114,24 @@ async def test_a_team_moves_back(team: Path, empty: PostgresPlace, tmp_path: Pat
     assert erased[0] == erased[1]
     async with opened(back) as store:
         assert (await store.accept(said(50))).receipt is Receipt.QUESTION
+
+
+async def test_what_people_can_search_is_indexed_again(
+    tmp_path: Path, empty: PostgresPlace
+) -> None:
+    """In both directions: the index itself is not copied."""
+    path, back, scope = tmp_path / "from.db", tmp_path / "back.db", RecordScope("web", "w1")
+    async with opened(path) as store:
+        await store.accept(said(1, "a walrus", where=key("t1", platform="web")))
+        await store.search_indexer.finish()
+    for source, target in ((sqlite_url(path), empty), (empty.url, back)):
+        copy_database(source, target.url if isinstance(target, PostgresPlace) else sqlite_url(back))
+        async with opened(target) as store:
+            await store.search_indexer.finish()
+            [(words,)] = look(target, "SELECT tokens FROM search_documents WHERE document = 1")
+            assert "walrus" in words.split()
+            page = await store.search().search(scope, parse_query("walrus"))
+            assert [hit.message is None for hit in page.hits] == [True, False]
 
 
 async def test_a_new_team_moves(tmp_path: Path, empty: PostgresPlace) -> None:

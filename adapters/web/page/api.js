@@ -45,9 +45,9 @@ export class Api {
     return this.user === null ? more : { ...more, "Threadline-User": encodeURIComponent(this.user) };
   }
 
-  /** The JSON of a response, which must arrive within `limit` milliseconds. */
-  get(path, limit = LIMIT_MS) {
-    return this.#ask(path, { headers: this.headers(), signal: AbortSignal.timeout(limit) });
+  /** The JSON of a response, which must arrive within `limit` milliseconds, or until `signal` says. */
+  get(path, limit = LIMIT_MS, signal = AbortSignal.timeout(limit)) {
+    return this.#ask(path, { headers: this.headers(), signal });
   }
 
   /** Exchange `token` for a cookie. The token is not kept. */

@@ -26,6 +26,7 @@ import { installPrinting } from "./printing.js";
 import { installSettings } from "./settings.js";
 import { installShared } from "./shared.js";
 import { installSharing } from "./sharing.js";
+import { installSearch } from "./search.js";
 import { State } from "./state.js";
 import { Sync } from "./sync.js";
 import { installThreadSettings } from "./threadsettings.js";
@@ -50,6 +51,7 @@ class Page {
   modelMenu;
   /** @type {any} */
   shared;
+  onDrawn = () => {};
 
   constructor() {
     this.state = new State();
@@ -433,6 +435,7 @@ class Page {
     this.#announce(state.underWay);
     $("#stop").hidden = !busy;
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(busy));
+    this.onDrawn();
     this.#drawTitle(state.summary(state.openId)?.name ?? state.open?.name ?? "Thread");
   }
 
@@ -504,4 +507,5 @@ installExport(page);
 installSharing(page);
 installShared(page);
 installPrinting(page);
+installSearch(page);
 page.start();

@@ -3,6 +3,7 @@
 const NEAR_END = 48; // pixels that count as the end
 const REST = 6; // after a growing reply was drawn, as a multiple of the time it took: a seventh of a core
 const LONGEST_REST = 1_000; // milliseconds
+const FLASH_MS = 2_000;
 
 export class Feed {
   #views = new Map();
@@ -88,6 +89,20 @@ export class Feed {
     const node = this.#views.get(id)?.node ?? this.list.lastElementChild;
     node?.focus({ preventScroll: false });
     return Boolean(node);
+  }
+
+  /** Scroll to the message with `id`, focus it, and make it flash. Returns whether it is there. */
+  reveal(id) {
+    this.draw();
+    const node = this.#views.get(id)?.node;
+    if (!node) return false;
+    this.#stuck = false;
+    node.scrollIntoView({ block: "center" });
+    this.#top = this.scroller.scrollTop;
+    node.focus({ preventScroll: true });
+    node.classList.add("flash");
+    setTimeout(() => node.classList.remove("flash"), FLASH_MS);
+    return true;
   }
 
   get focused() {

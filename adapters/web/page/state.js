@@ -172,14 +172,14 @@ export class State {
   }
 
   /** Take a thread that was asked for at `asked`: a vote of since then is newer. */
-  takeThread({ id, name, epoch, messages, event = null, votes = null, ...rest }, asked = performance.now()) {
+  takeThread({ id, name, epoch, messages, event = null, votes = null, later = false, ...rest }, asked = performance.now()) {
     this.#read.thread = event;
     const known = this.#details.get(id)?.messages ?? [];
     const same = new Map(known.map((message) => [message.id, message]));
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
     this.#details.clear(); // other threads are loaded again when opened
     const newest = votes === null ? null : this.#withNewerVotes(id, votes, asked);
-    this.#details.set(id, { id, name, epoch, messages: kept, votes: newest, ...choices(rest) });
+    this.#details.set(id, { id, name, epoch, messages: kept, votes: newest, later, ...choices(rest) });
   }
 
   forget(id) {

@@ -7,6 +7,8 @@ const QUIET_MS = 1_500; // a shorter interruption is not shown
 
 export class Sync {
   loaded = false;
+  /** @type {Promise<void>} */
+  reading = Promise.resolve(); // of a thread
   #held = []; // events received while a snapshot was loading
   #reading = 0;
   /** @type {EventStream | null} */
@@ -141,11 +143,17 @@ export class Sync {
     this.onChange();
   }
 
-  async readThread(id) {
+  /** Read a thread again; `until` the message with this index, if it is longer than what is read. */
+  readThread(id, until = null) {
+    this.reading = this.#readThread(id, until);
+    return this.reading;
+  }
+
+  async #readThread(id, until) {
     const found = await this.persist(() =>
       this.#read(async () => {
         const asked = performance.now();
-        const thread = await this.api.get(`/app/threads/${id}`);
+        const thread = await this.api.get(`/app/threads/${id}${until === null ? "" : `?until=${until}`}`);
         if (id === this.state.openId) this.state.takeThread(thread, asked);
         return thread;
       }),

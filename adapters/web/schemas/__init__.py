@@ -28,6 +28,7 @@ from adapters.web.schemas.questions import (
     TextPart,
 )
 from adapters.web.schemas.records import NewMessage, Record, RecordChange
+from adapters.web.schemas.search import SearchResults
 from adapters.web.schemas.single_request import (
     AssistantMessage,
     ChatAnswer,
@@ -83,6 +84,7 @@ __all__ = [
     "QuestionForm",
     "Record",
     "RecordChange",
+    "SearchResults",
     "TemplateAnswer",
     "TemplateMessages",
     "TemplateText",

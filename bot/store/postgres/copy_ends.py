@@ -17,6 +17,7 @@ from psycopg import sql
 
 from bot.domain.errors import StoreError
 from bot.domain.privacy import Erasure
+from bot.store import search_documents
 from bot.store.erasure_list import ErasureList
 from bot.store.errors import translate_errors
 from bot.store.lock import exclusive_lock
@@ -30,8 +31,14 @@ from bot.store.postgres.session import Session
 BATCH = 64
 """Rows in memory at the same time: up to 16 MB, because a chunk of a file has 256 KB."""
 
-NOT_COPIED = frozenset({"migrations", "members", "leases", "gaps", "gap_reads"})
-"""Each database has a ledger; what a process holds ends with the process."""
+NOT_COPIED = frozenset(
+    {"migrations", "members", "leases", "gaps", "gap_reads", "search_documents", "search_queue"}
+)
+"""Each database has a ledger; what a process holds ends with the process; the index of the search
+is made again."""
+
+INDEX = "search_index"
+"""SQLite's virtual table, and the beginning of the names of its own tables."""
 
 SINGLE_ROWS = frozenset({"process"})  # the schema creates their one row
 
@@ -83,7 +90,8 @@ class Target(Source, Protocol):
         ...
 
     def finish(self, tables: Sequence[str]) -> None:
-        """End `suspend_triggers`, and plan queries for the rows that are there now."""
+        """End `suspend_triggers`, let the bot index all texts for the search, and plan queries for
+        the rows that are there now."""
         ...
 
     def set_erased(self, salt: str, entries: Sequence[Erasure]) -> None:
@@ -108,7 +116,9 @@ class SqliteEnd:
         found = self._db.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         )
-        tables = [name for (name,) in found if name not in NOT_COPIED]
+        tables = [
+            name for (name,) in found if name not in NOT_COPIED and not name.startswith(INDEX)
+        ]
         parents = {
             table: {row[2] for row in self._db.execute(f"PRAGMA foreign_key_list({table})")}
             for table in tables
@@ -163,6 +173,7 @@ class SqliteEnd:
         """See `Target`. SQLite's plans need no statistics."""
         for statement in self._triggers:
             self._db.execute(statement)
+        search_documents.index_again(self._db)
 
     def set_erased(self, salt: str, entries: Sequence[Erasure]) -> None:
         """See `Target`."""
@@ -290,6 +301,7 @@ class PostgresEnd:
     def finish(self, tables: Sequence[str]) -> None:
         """See `Target`. Until autovacuum had run, /readyz would answer too late."""
         self._alter_triggers(tables, "ENABLE")
+        search_documents.index_again(self._session)
         for table in tables:
             self._db.execute(f"ANALYZE {table}".encode())
 

@@ -19,15 +19,17 @@ from bot.store.postgres import erasures
 from bot.store.postgres.migrations import migrate
 from bot.store.postgres.pool import DEFAULT_LIMITS, Limits, Readers, Writer, open_connections
 from bot.store.postgres.privacy import PostgresPrivacy
+from bot.store.postgres.search import Gin
 from bot.store.postgres.server import Server
 from bot.store.purge import Purger
+from bot.store.search_indexer import SearchIndexer, WakingRunner
 from bot.store.store import SqlStore
 
 
 class _Shared(TypedDict):
     """What all operations on one database share."""
 
-    writer: MonitoredRunner
+    writer: WakingRunner
     readers: MonitoredRunner
     clock: Clock
 
@@ -108,9 +110,14 @@ class PostgresStore(SqlStore):
             monitor = HealthMonitor(
                 server.name, clock=clock, probe=_write_something, observer=observer
             )
+            monitored = monitor.wrap(Writer(writing), writes=True)
+            monitored_readers = monitor.wrap(Readers(reading), writes=False)
+            indexer = SearchIndexer(
+                writer=monitored, readers=monitored_readers, clock=clock, index=Gin()
+            )
             shared = _Shared(
-                writer=monitor.wrap(Writer(writing), writes=True),
-                readers=monitor.wrap(Readers(reading), writes=False),
+                writer=WakingRunner(monitored, indexer.wake),
+                readers=monitored_readers,
                 clock=clock,
             )
             purger = Purger(writer=shared["writer"], readers=shared["readers"])
@@ -125,10 +132,11 @@ class PostgresStore(SqlStore):
                 monitor=monitor,
                 purger=purger,
                 privacy=privacy,
+                indexer=indexer,
                 process=process,
                 size=database_size,
             )
-            async with monitor.probing(shared["writer"]):
+            async with monitor.probing(monitored):
                 yield store
 
     # ── for bot.ports.cluster.LeaseStore ──────────────────────────────────────────────────────

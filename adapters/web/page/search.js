@@ -1,0 +1,293 @@
+// The palette that searches the user's conversations: results while typing, driven by the keyboard.
+import { ApiError, asApiError } from "./api.js";
+import { el, isComposing, setText } from "./dom.js";
+import { clockTime, counted, dayName, fullTime, moment } from "./format.js";
+
+const PAUSE_MS = 100; // between the last key and the search
+const LIMIT_MS = 10_000;
+const AGAIN_MS = 700; // after too many searches
+const RECENT = 8;
+const NEAR_END = 120; // pixels before the end at which the next results are loaded
+const AFTER = 60; // messages below the one that was found, in a thread that is not loaded up to it
+const EMPTY = { hits: [], next: null, partial: false, indexing: false };
+const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const oldDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+const isMac = /Mac|iP(hone|ad)/.test(navigator.platform);
+
+export class SearchPalette {
+  #shown = EMPTY;
+  #at = -1; // the selected hit
+  #timer = 0;
+  /** @type {AbortController | null} */
+  #asking = null;
+
+  /** `onOpen(hit)` is called with the chosen thread or message; `button` opens the palette. */
+  constructor({ api, button, dialog, onOpen }) {
+    this.api = api;
+    this.dialog = dialog;
+    this.onOpen = onOpen;
+    this.box = dialog.querySelector("input");
+    this.list = dialog.querySelector(".hits");
+    this.said = dialog.querySelector(".said");
+    button.title = `Search (${isMac ? "⌘" : "Ctrl+"}K)`;
+    button.addEventListener("click", () => this.open());
+    this.#listen();
+  }
+
+  #listen() {
+    document.addEventListener("keydown", (event) => isShortcut(event) && this.#toggle(event));
+    this.box.addEventListener("input", (event) => !isComposing(event) && this.#typed());
+    this.box.addEventListener("compositionend", () => this.#typed());
+    this.box.addEventListener("keydown", (event) => this.#pressed(event));
+    this.dialog.querySelector("form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#choose(this.#at);
+    });
+    this.dialog.querySelector(".close").addEventListener("click", () => this.dialog.close());
+    this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.dialog.close());
+    this.dialog.addEventListener("close", () => this.#stop());
+    this.list.addEventListener("pointermove", ({ target }) => this.#select(numberOf(target), false));
+    this.list.addEventListener("click", ({ target }) => this.#choose(numberOf(target)));
+    this.list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+  }
+
+  /** Open it with the last query selected. */
+  open() {
+    this.dialog.showModal();
+    this.box.select();
+    this.#search();
+  }
+
+  #toggle(event) {
+    if (this.dialog.open) this.dialog.close();
+    else if (document.querySelector("dialog[open]")) return;
+    else this.open();
+    event.preventDefault();
+  }
+
+  #stop() {
+    clearTimeout(this.#timer);
+    this.#asking?.abort();
+    this.#asking = null;
+  }
+
+  // ── asking ──────────────────────────────────────────────────────────────────────────────────
+  #typed() {
+    this.#stop();
+    this.#timer = setTimeout(() => this.#search(), PAUSE_MS);
+  }
+
+  /** Search for what is written now; any older search is given up. */
+  async #search() {
+    const text = this.box.value.trim();
+    const found = await this.#ask(() => (text ? this.#find(text) : this.#recent()));
+    if (found) this.#show(found, text);
+  }
+
+  async #more() {
+    const { next, hits } = this.#shown;
+    if (next === null || this.#asking) return;
+    const text = this.box.value.trim();
+    const found = await this.#ask(() => this.#find(text, next));
+    if (found) this.#show({ ...found, hits: [...hits, ...found.hits] }, text, this.#at);
+  }
+
+  /** The answer, or null if a newer search has taken its place or it failed. */
+  async #ask(question) {
+    this.#stop();
+    const asking = new AbortController();
+    this.#asking = asking;
+    const limit = setTimeout(() => asking.abort(), LIMIT_MS);
+    try {
+      return await question();
+    } catch (error) {
+      if (this.#asking === asking) this.#failed(asApiError(error));
+      return null;
+    } finally {
+      clearTimeout(limit);
+      if (this.#asking === asking) this.#asking = null;
+    }
+  }
+
+  async #find(text, after = null) {
+    const asking = this.#asking;
+    const query = new URLSearchParams({ q: text.slice(0, 500), utc_offset: String(-new Date().getTimezoneOffset()) });
+    if (after) query.set("after", after);
+    const found = await this.api.get(`/app/search?${query}`, LIMIT_MS, asking?.signal);
+    return asking === this.#asking ? found : null;
+  }
+
+  /** The threads with the newest messages, as hits. */
+  async #recent() {
+    const asking = this.#asking;
+    const { threads = [] } = await this.api.get("/app/threads?limit=50", LIMIT_MS, asking?.signal);
+    if (asking !== this.#asking) return null;
+    const newest = threads.sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1)).slice(0, RECENT);
+    const hits = newest.map(({ id, name, updated_at }) => ({
+      conversation_id: id,
+      title: { text: name, marks: [] },
+      created_at: updated_at,
+      snippet: null,
+    }));
+    return { ...EMPTY, hits };
+  }
+
+  /** @param {ApiError} error */
+  #failed(error) {
+    if (error.status === 429) {
+      this.#timer = setTimeout(() => this.#search(), AGAIN_MS);
+      return;
+    }
+    this.#shown = EMPTY;
+    this.list.replaceChildren();
+    this.#select(-1);
+    setText(this.said, error.status === 0 ? "The search did not arrive: try again." : error.message);
+  }
+
+  // ── showing ─────────────────────────────────────────────────────────────────────────────────
+  #show(found, text, selected = 0) {
+    this.#shown = found;
+    const options = found.hits.map((hit, number) => option(hit, number));
+    const [titles, messages] = [options.filter((_, n) => !found.hits[n].snippet), options.filter((_, n) => found.hits[n].snippet)];
+    const groups = [group(text ? "Conversations" : "Recent conversations", titles), group("Messages", messages)];
+    this.list.replaceChildren(...groups.filter((each) => each !== null));
+    if (!selected) this.list.scrollTop = 0;
+    this.#select(found.hits.length ? Math.min(Math.max(selected, 0), found.hits.length - 1) : -1);
+    setText(this.said, words(found, text));
+  }
+
+  /** Select a hit; screen readers read it, while the focus stays in the box. */
+  #select(number, scroll = true) {
+    if (number === null) return;
+    this.#at = number;
+    for (const node of this.#options) node.setAttribute("aria-selected", String(node === this.#options[number]));
+    const chosen = this.#options[number];
+    this.box.setAttribute("aria-expanded", String(this.#options.length > 0));
+    if (chosen) this.box.setAttribute("aria-activedescendant", chosen.id);
+    else this.box.removeAttribute("aria-activedescendant");
+    if (scroll) chosen?.scrollIntoView({ block: "nearest" });
+  }
+
+  get #options() {
+    return [...this.list.querySelectorAll("[role=option]")];
+  }
+
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.list;
+    if (scrollHeight - scrollTop - clientHeight < NEAR_END) this.#more();
+  }
+
+  // ── the keyboard ────────────────────────────────────────────────────────────────────────────
+  #pressed(event) {
+    if (isComposing(event)) return;
+    const count = this.#shown.hits.length;
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 6, PageUp: -6 }[event.key];
+    if (step === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    if (!count) return;
+    const single = Math.abs(step) === 1;
+    const to = this.#at + step;
+    if (to >= count - 1) this.#more();
+    // The single step goes around, unless more is to come; the larger one stops at the ends.
+    const around = single && this.#shown.next === null;
+    this.#select(around ? (to + count) % count : Math.min(Math.max(to, 0), count - 1));
+  }
+
+  #choose(number) {
+    const hit = number === null ? undefined : this.#shown.hits[number];
+    if (!hit) return;
+    this.dialog.close();
+    this.onOpen(hit);
+  }
+}
+
+function isShortcut(event) {
+  const held = isMac ? event.metaKey && !event.ctrlKey : event.ctrlKey && !event.metaKey;
+  return held && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k" && !isComposing(event);
+}
+
+function numberOf(target) {
+  const node = target.closest("[role=option]");
+  return node ? Number(node.dataset.number) : null;
+}
+
+/** What screen readers hear and people read about the results. */
+function words({ hits, next, partial, indexing }, text) {
+  if (!text) return hits.length ? "" : "There are no conversations yet.";
+  const count = hits.length ? counted(hits.length, "result", "results") : "Nothing matches";
+  const parts = [next && hits.length ? `The first ${count}.` : `${count}.`];
+  if (partial) parts.push("The search took too long, so there may be more: add a word.");
+  if (indexing) parts.push("Older messages are still being prepared.");
+  return parts.join(" ");
+}
+
+// ── hits ──────────────────────────────────────────────────────────────────────────────────────
+let groups = 0;
+
+function group(name, options) {
+  if (!options.length) return null;
+  const id = `search-group-${++groups}`;
+  return el("div", { role: "group", "aria-labelledby": id }, el("div", { class: "head", id, role: "presentation" }, name), ...options);
+}
+
+function option({ title, snippet, role, created_at }, number) {
+  const at = moment(created_at);
+  const name = el("span", { class: "name" }, el("bdi", {}, ...marked(title)));
+  const time = el("time", { datetime: at.toISOString(), title: fullTime(at) }, when(at));
+  const who = role === "assistant" ? "Threadline" : role === "user" ? "You" : "Note";
+  const found = snippet && el("div", { class: "found" }, el("span", { class: "who" }, `${who}: `), el("bdi", {}, ...marked(snippet)));
+  const attributes = { class: "hit", id: `search-hit-${number}`, role: "option", "aria-selected": "false", "data-number": String(number) };
+  return el("div", attributes, el("div", { class: "line" }, name, time), found);
+}
+
+/** A text with its matches marked. The places count characters, not the units of JavaScript. */
+function marked({ text, marks }) {
+  const characters = Array.from(text || "(no name)");
+  const nodes = [];
+  let done = 0;
+  for (const [start, end] of marks) {
+    nodes.push(characters.slice(done, start).join(""), el("mark", {}, characters.slice(start, end).join("")));
+    done = end;
+  }
+  nodes.push(characters.slice(done).join(""));
+  return nodes.filter((node) => node !== "");
+}
+
+function when(at) {
+  const name = dayName(at);
+  if (name === "Today") return clockTime(at);
+  if (name === "Yesterday") return name;
+  return at.getFullYear() === new Date().getFullYear() ? date.format(at) : oldDate.format(at);
+}
+
+// ── the message that was found ────────────────────────────────────────────────────────────────
+/** The palette of a page, which opens what is chosen. */
+export function installSearch(page) {
+  const button = /** @type {HTMLButtonElement} */ (document.querySelector("#search"));
+  document.querySelector("#sidebar-tools")?.append(button);
+  const later = el("button", { type: "button", class: "later", hidden: true }, "Show the newest messages");
+  page.thread.feed.list.after(later);
+  later.addEventListener("click", async () => {
+    await page.sync.readThread(page.state.openId);
+    page.thread.feed.toEnd();
+  });
+  page.onDrawn = () => (later.hidden = !page.state.open?.later);
+  return new SearchPalette({
+    api: page.api,
+    button,
+    dialog: document.querySelector("#search-dialog"),
+    onOpen: (hit) => reveal(page, hit),
+  });
+}
+
+/** Open a thread, and show the message in it, also in one that is longer than what is loaded. */
+async function reveal(page, { conversation_id: thread, anchor = null, index = null }) {
+  page.show(thread);
+  if (anchor === null) return;
+  await page.sync.reading;
+  const isThere = () => page.state.openId === thread && page.state.open?.messages.some(({ id }) => id === anchor);
+  if (!isThere() && index !== null && page.state.openId === thread) await page.sync.readThread(thread, index + AFTER);
+  if (page.state.openId !== thread) return; // the reader has moved on
+  page.draw();
+  if (!page.thread.feed.reveal(anchor)) page.say("This message is not there any more.");
+}

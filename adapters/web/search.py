@@ -1,0 +1,142 @@
+"""The search in a user's own conversations, for the page and for programs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta, timezone
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+
+from adapters.web import schemas
+from adapters.web.auth import User
+from adapters.web.chat import CHANNEL, user_scope
+from adapters.web.openapi import add_route
+from adapters.web.serializers import timestamp
+from bot.domain import http_texts
+from bot.domain.records import RecordScope
+from bot.domain.search import (
+    CURSOR,
+    MOST_CHARACTERS,
+    SearchHit,
+    SearchPage,
+    Snippet,
+    parse_query,
+)
+from bot.ports.search import Search
+
+MOST_AT_ONCE = 4
+"""Searches of one user that have no answer yet. The page gives up an older one, but the database
+still answers it; each takes a quarter of a second at most."""
+
+_LANGUAGE = (
+    "Words, all of which a text must have; from three letters on also as beginnings of words."
+    ' "Words in this order", -not, in:title, before:2026-11-01, after:2026-11, model:gpt-5.'
+)
+_Text = Annotated[str, Query(max_length=MOST_CHARACTERS, description=_LANGUAGE)]
+_After = Annotated[
+    str | None, Query(pattern=f"^{CURSOR}$", description="the `next` of the results before")
+]
+_Limit = Annotated[int, Query(ge=1, le=100)]
+_Offset = Annotated[
+    int, Query(ge=-1_440, le=1_440, description="minutes by which your days begin before UTC's")
+]
+
+
+class SearchRoutes:
+    """`GET /conversation/search` and `GET /app/search`."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._running: Counter[str] = Counter()
+
+    def router(self) -> APIRouter:
+        """The routes. They come before those with a conversation's id in the same place."""
+        router = APIRouter()
+        tags = APIRouter(tags=["conversations"])
+        add_route(tags, "GET", "/conversation/search", self.all, gives=schemas.SearchResults)
+        router.include_router(tags)
+        router.add_api_route("/app/search", self.page, methods=["GET"], include_in_schema=False)
+        return router
+
+    async def all(
+        self,
+        user: User,
+        q: _Text,
+        after: _After = None,
+        limit: _Limit = 20,
+        utc_offset: _Offset = 0,
+    ) -> dict[str, Any]:
+        """Search your conversations: titles and messages."""
+        found = await self._find(user, user_scope(user), q, after, limit, utc_offset)
+        return _results(found)
+
+    async def page(
+        self,
+        user: User,
+        q: _Text,
+        after: _After = None,
+        limit: _Limit = 20,
+        utc_offset: _Offset = 0,
+    ) -> dict[str, Any]:
+        """Search the channel's threads. `anchor` is the message's id on the page."""
+        found = await self._find(user, user_scope(user, CHANNEL), q, after, limit, utc_offset)
+        results = _results(found)
+        for shape, hit in zip(results["hits"], found.hits, strict=True):
+            shape["anchor"] = f"turn-{hit.turn}" if hit.is_reply else hit.message
+        return results
+
+    async def _find(
+        self,
+        user: str,
+        scope: RecordScope,
+        text: str,
+        after: str | None,
+        limit: int,
+        utc_offset: int,
+    ) -> SearchPage:
+        zone = timezone(timedelta(minutes=max(-1_439, min(utc_offset, 1_439))))
+        with self._counted(user):
+            return await self._search.search(
+                scope, parse_query(text, zone), after=after, limit=limit
+            )
+
+    @contextlib.contextmanager
+    def _counted(self, user: str) -> Iterator[None]:
+        if self._running[user] >= MOST_AT_ONCE:
+            raise HTTPException(429, http_texts.TOO_MANY_SEARCHES, headers={"Retry-After": "1"})
+        self._running[user] += 1
+        try:
+            yield
+        finally:
+            self._running[user] -= 1
+            if not self._running[user]:
+                del self._running[user]
+
+
+def _results(found: SearchPage) -> dict[str, Any]:
+    return {
+        "hits": [_hit(hit) for hit in found.hits],
+        "next": found.next,
+        "partial": found.is_partial,
+        "indexing": found.is_indexing,
+    }
+
+
+def _hit(hit: SearchHit) -> dict[str, Any]:
+    return {
+        "conversation_id": hit.conversation,
+        "title": _text(hit.title),
+        "message_id": hit.message,
+        "role": None if hit.role is None else hit.role.value,
+        "index": hit.index,
+        "model": hit.model,
+        "created_at": timestamp(hit.created_at),
+        "snippet": None if hit.message is None else _text(hit.snippet),
+    }
+
+
+def _text(snippet: Snippet) -> dict[str, Any]:
+    return {"text": snippet.text, "marks": [list(mark) for mark in snippet.marks]}

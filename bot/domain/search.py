@@ -1,0 +1,243 @@
+"""What people search for, and what is found.
+
+The language: words, all of which a text must have; "words in this order"; -not; `in:title`;
+`before:2026-11-01`, `after:2026-11`, `model:gpt-5`. What it does not know is text: there is no
+wrong query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+
+from bot.domain.conversations import Role
+from bot.domain.search_text import Term, clean, fold, offsets
+
+MOST_CHARACTERS = 500
+
+CURSOR = r"[mt][0-9a-f-]{36}"
+"""A page's `next`: the kind of the last text that was read, and its public id."""
+
+MOST_TERMS = 24
+"""Of a query; further ones are ignored."""
+
+BEFORE_MATCH, SNIPPET = 60, 220
+"""Characters of a snippet: before its first match, and in all."""
+
+_QUOTES = str.maketrans(dict.fromkeys("“”„«»", '"'))
+_PART = re.compile(r'(-?)(?:(in|before|after|model):([^\s"]+)(?=\s|$)|"([^"]*)"?|([^\s"]+))', re.I)
+_DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """What a text must have. `before` and `after` are in Unix seconds; `after` includes it.
+
+    `models`: only answers of a model whose name has all of these.
+    """
+
+    terms: tuple[Term, ...] = ()
+    excluded: tuple[Term, ...] = ()
+    models: tuple[Term, ...] = ()
+    before: float | None = None
+    after: float | None = None
+    in_title: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for nothing: an exclusion alone does not."""
+        limits = self.before, self.after
+        return not (self.terms or self.models or any(each is not None for each in limits))
+
+    def matches(self, text: str) -> bool:
+        """Whether a text has all terms and none of the excluded ones."""
+        folded = fold(clean(text))
+        return all(term.is_in(folded) for term in self.terms) and not any(
+            term.is_in(folded) for term in self.excluded
+        )
+
+    def is_in_time(self, at: float) -> bool:
+        """Whether a time is within the limits."""
+        return (self.before is None or at < self.before) and (
+            self.after is None or at >= self.after
+        )
+
+    def is_of_model(self, name: str | None) -> bool:
+        """Whether a model's name has all that is asked for."""
+        folded = fold(clean(name or ""))
+        return all(term.is_in(folded) for term in self.models)
+
+
+def parse_query(text: str, zone: tzinfo = UTC) -> SearchQuery:
+    """The query that a person wrote; days begin in `zone`. Never fails."""
+    parser = _Parser(zone)
+    for match in _PART.finditer(text[:MOST_CHARACTERS].translate(_QUOTES)):
+        parser.take(match)
+    return parser.query()
+
+
+class _Parser:
+    """Collects the parts of a query."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._terms: list[Term] = []
+        self._excluded: list[Term] = []
+        self._models: list[Term] = []
+        self._before: float | None = None
+        self._after: float | None = None
+        self._in_title = False
+
+    def take(self, match: re.Match[str]) -> None:
+        """Take one part; what a field does not understand is text."""
+        minus, field, value, quoted, word = match.groups()
+        if field and not minus and self._is_field(field.lower(), value):
+            return
+        is_open = quoted is None and field is None
+        term = Term.of(quoted if quoted is not None else word or match[0], is_open=is_open)
+        into = self._excluded if minus else self._terms
+        if term.pieces and term not in into and len(into) < MOST_TERMS:
+            into.append(term)
+
+    def _is_field(self, field: str, value: str) -> bool:
+        if field == "model":
+            return self._take_model(value)
+        if field == "in":
+            self._in_title = self._in_title or value.lower() == "title"
+            return value.lower() == "title"
+        at = _day(value, self._zone)
+        if at is None:
+            return False
+        if field == "before":
+            self._before = at if self._before is None else min(self._before, at)
+        else:
+            self._after = at if self._after is None else max(self._after, at)
+        return True
+
+    def _take_model(self, value: str) -> bool:
+        term = Term.of(value, is_open=True)
+        if term.pieces and len(self._models) < MOST_TERMS:
+            self._models.append(term)
+        return bool(term.pieces)
+
+    def query(self) -> SearchQuery:
+        """The query of all parts."""
+        return SearchQuery(
+            terms=tuple(self._terms),
+            excluded=tuple(self._excluded),
+            models=tuple(self._models),
+            before=self._before,
+            after=self._after,
+            in_title=self._in_title,
+        )
+
+
+def _day(text: str, zone: tzinfo) -> float | None:
+    """The beginning of a day, month or year; None if it is none."""
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day = (int(part) if part else 1 for part in match.groups())
+    try:
+        return datetime(year, month, day, tzinfo=zone).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+# ── what is found ─────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A part of a text on one line. `marks` are the starts and ends of matches, in characters."""
+
+    text: str
+    marks: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A title or a message that matches. `created_at` is in Unix seconds.
+
+    `message`, `index` and `role` are None for a title; `turn` is that of a question or an answer.
+    """
+
+    conversation: str
+    title: Snippet
+    created_at: float
+    message: str | None = None
+    index: int | None = None
+    role: Role | None = None
+    turn: int | None = None
+    is_reply: bool = False
+    model: str | None = None
+    snippet: Snippet = Snippet("")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Hits, the best first. `next` gives the following ones; None after the last.
+
+    `is_partial`: there may be more, which did not fit into the time. `is_indexing`: older texts are
+    not in the index yet.
+    """
+
+    hits: Sequence[SearchHit] = ()
+    next: str | None = None
+    is_partial: bool = False
+    is_indexing: bool = False
+
+
+def snippet_of(text: str, terms: Sequence[Term]) -> Snippet:
+    """The part of `text` around the first match, with all matches in it."""
+    text = clean(text)
+    spans = _spans(text, terms)
+    first = spans[0][0] if spans else 0
+    start = _word_start(text, first)
+    shown = text[start : start + SNIPPET]
+    before = "…" if start else ""
+    after = "…" if start + SNIPPET < len(text) else ""
+    line = "".join(" " if char.isspace() else char for char in shown)  # the offsets stay
+    shift = len(before) - start
+    inside = [
+        (begin + shift, min(end, start + SNIPPET) + shift)
+        for begin, end in spans
+        if start <= begin < start + SNIPPET
+    ]
+    return _squeezed(f"{before}{line}{after}", inside)
+
+
+def _spans(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
+    """The matches in `clean` text, in order; those that touch each other are one."""
+    folded, places = fold(text), offsets(text)
+    found = sorted(
+        (places[start], places[end - 1] + 1) for term in terms for start, end in term.find(folded)
+    )
+    merged: list[tuple[int, int]] = []
+    for start, end in found:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _word_start(text: str, match: int) -> int:
+    """Where a snippet begins: at most BEFORE_MATCH characters earlier, at a word if possible."""
+    start = max(0, match - BEFORE_MATCH)
+    if start == 0:
+        return 0
+    blank = text.find(" ", start, match)
+    return start if blank < 0 else blank + 1
+
+
+def _squeezed(line: str, marks: Sequence[tuple[int, int]]) -> Snippet:
+    """The line without repeated blanks; the marks move with their text."""
+    kept, places = [], []
+    for char in line:
+        places.append(len(kept))
+        if char != " " or (kept and kept[-1] != " "):
+            kept.append(char)
+    places.append(len(kept))
+    moved = tuple((places[start], places[end]) for start, end in marks)
+    return Snippet("".join(kept).rstrip(), moved)

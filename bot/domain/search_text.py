@@ -1,0 +1,182 @@
+"""Words of a text as the search sees them: without case and diacritics, and of every script.
+
+A word is a run of letters and digits. Scripts without spaces between words have no words to look
+up: there each character counts, and a searched run is found at any place.
+
+Invariant: the index has every token that `Term.tokens` names for a text that `Term` matches, so
+that it misses nothing; that a text matches is decided by `Term` alone, on every database.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+MOST_TOKEN = 40
+"""Characters of a token; longer words (keys, encoded data) are found by their beginning."""
+
+PREFIX = 3
+"""From this length on a word also finds those that begin with it; shorter ones would find all."""
+
+MOST_BYTES = 500_000
+"""Of the tokens of one text: PostgreSQL's type has at most 1 MB. What follows is not found."""
+
+# Thai, Lao, Burmese, Khmer; Japanese, Chinese and Korean. Without U+30FB, a middle dot.
+_DENSE = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_LETTER = rf"[^\W_{_DENSE}]"
+_PIECE = re.compile(rf"[{_DENSE}]+|{_LETTER}+")
+_IS_DENSE = re.compile(rf"[{_DENSE}]")
+# Marks on Latin, Greek, Cyrillic, Hebrew and Arabic letters. Others are parts of their letter:
+# without its mark, a Japanese or Indian one is another.
+_MARKS = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u0652\u0670"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\u200b-\u200d\u00ad]"
+)
+_MOST_FOLDS = 20_000
+
+
+def clean(text: str) -> str:
+    """The text in the form in which offsets count: composed characters."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def fold(text: str) -> str:
+    """`clean` text without case and diacritics, and with compatible characters made equal."""
+    return text.lower() if text.isascii() else text.translate(_folds())
+
+
+def offsets(text: str) -> Sequence[int]:
+    """For each character of `fold(text)`, and its end, the place in the `clean` text."""
+    if text.isascii():
+        return range(len(text) + 1)
+    folds = _folds()
+    places = [at for at, char in enumerate(text) for _ in folds[ord(char)]]
+    return [*places, len(text)]
+
+
+class _Folds(dict[int, str]):
+    """What characters become; grows up to _MOST_FOLDS characters."""
+
+    def __missing__(self, code: int) -> str:
+        char = unicodedata.normalize("NFKD", chr(code)).casefold()
+        folded = unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFKD", char)))
+        if len(self) < _MOST_FOLDS:
+            self[code] = folded
+        return folded
+
+
+@lru_cache(maxsize=1)
+def _folds() -> _Folds:
+    return _Folds()
+
+
+def pieces(folded: str) -> list[str]:
+    """The words, and the runs of scripts without spaces, in their order."""
+    return _PIECE.findall(folded)
+
+
+def is_dense(piece: str) -> bool:
+    """Whether a piece is a run of a script without spaces."""
+    return _IS_DENSE.match(piece) is not None
+
+
+def tokens_of(text: str) -> list[str]:
+    """What the index has of a text, each once."""
+    found: dict[str, None] = {}
+    left = MOST_BYTES
+    for match in _PIECE.finditer(fold(clean(text))):
+        for token in _parts(match[0]):
+            if token not in found:
+                found[token] = None
+                left -= len(token.encode("utf-8", "replace")) + 1
+        if left < 0:
+            break
+    return list(found)
+
+
+def _parts(piece: str) -> Iterator[str]:
+    """A word, or each character and each pair of neighbors."""
+    if not is_dense(piece):
+        yield piece[:MOST_TOKEN]
+        return
+    yield from piece
+    for at in range(len(piece) - 1):
+        yield piece[at : at + 2]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What the index is asked for: a token, or all that begin with it."""
+
+    text: str
+    is_prefix: bool = False
+
+
+@dataclass(frozen=True)
+class Term:
+    """Words that stand one behind the other. `is_open`: the last may be the beginning of one."""
+
+    pieces: tuple[str, ...]
+    is_open: bool = False
+
+    @classmethod
+    def of(cls, text: str, *, is_open: bool) -> Term:
+        """A term of what a person wrote; without `pieces` if it has no letter."""
+        found = tuple(pieces(fold(clean(text))))
+        return cls(found, is_open and bool(found) and _may_continue(found[-1]))
+
+    def tokens(self) -> list[Token]:
+        """What every text has in the index that this term matches."""
+        *first, last = self.pieces
+        found = [Token(token) for piece in first for token in _needed(piece)]
+        if self.is_open:
+            return [*found, Token(last[:MOST_TOKEN], is_prefix=True)]
+        return [*found, *map(Token, _needed(last))]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a text matches if, and only if, it has the tokens."""
+        if len(self.pieces) != 1 or len(self.pieces[0]) > MOST_TOKEN:
+            return False
+        return not is_dense(self.pieces[0]) or len(self.pieces[0]) <= 2
+
+    def find(self, folded: str) -> Iterator[tuple[int, int]]:
+        """Where the folded text has it."""
+        at = folded.find(self.pieces[0])  # a hundred times as fast as the pattern alone
+        while at >= 0:
+            match = self._pattern.match(folded, at)
+            if match is not None:
+                yield match.span()
+            at = folded.find(self.pieces[0], at + 1 if match is None else match.end())
+
+    def is_in(self, folded: str) -> bool:
+        """Whether the folded text has it."""
+        return next(self.find(folded), None) is not None
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        parts = [self._part(piece, is_last=False) for piece in self.pieces[:-1]]
+        return re.compile(r"[\W_]*".join([*parts, self._part(self.pieces[-1], is_last=True)]))
+
+    def _part(self, piece: str, *, is_last: bool) -> str:
+        if is_dense(piece):
+            return re.escape(piece)
+        end = "" if is_last and self.is_open else rf"(?!{_LETTER})"
+        return rf"(?<!{_LETTER}){re.escape(piece)}{end}"
+
+
+def _may_continue(piece: str) -> bool:
+    return not is_dense(piece) and len(piece) >= PREFIX
+
+
+def _needed(piece: str) -> list[str]:
+    """The tokens of a piece; of a run, its pairs: they are rarer than its characters."""
+    if is_dense(piece) and len(piece) > 1:
+        return [piece[at : at + 2] for at in range(len(piece) - 1)]
+    return [piece[:MOST_TOKEN]]

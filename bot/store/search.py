@@ -1,0 +1,315 @@
+"""Searches the conversations of one scope: titles first, then messages, the newest first.
+
+The index names texts that may match; each is read and compared before it is shown. So a hit is what
+is stored at this moment, within the scope, and both kinds of database find the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from bot.domain.conversations import Role
+from bot.domain.records import RecordScope
+from bot.domain.search import (
+    CURSOR,
+    SearchHit,
+    SearchPage,
+    SearchQuery,
+    Snippet,
+    snippet_of,
+)
+from bot.store.database import Database, Row
+from bot.store.health import Runner
+from bot.store.search_documents import (
+    TITLE_LIMIT,
+    channel_token,
+    file_names,
+    model_token,
+    owner_token,
+)
+from bot.store.search_index import Index, Match, OutOfTime
+
+SECONDS = 0.25
+"""For one search; most take a few milliseconds. What is found by then is shown."""
+
+TITLES = 4
+"""Titles before the messages: by default a conversation is named after its first question."""
+
+WAITING = 200
+"""Texts that are not in the index yet and are read by each search: those of the last seconds."""
+
+_BATCH, _LARGEST_BATCH = 40, 640
+_CLOCK_SECONDS = 3_600.0
+"""Ids follow the time; by so much the machine's clock may have been set back."""
+
+_IN_SCOPE = (
+    " AND platform = :platform AND workspace = :workspace"
+    " AND (CAST(:channel AS TEXT) IS NULL OR conversations.channel = :channel)"
+)
+
+
+def find(
+    db: Database,
+    index: Index,
+    scope: RecordScope,
+    query: SearchQuery,
+    after: str | None = None,
+    limit: int = 20,
+    *,
+    seconds: float = SECONDS,
+) -> SearchPage:
+    """See `Search.search`."""
+    if query.is_empty:
+        return SearchPage()
+    search = _Search(db, index, scope, query, time.monotonic() + seconds)
+    kind, uid = (after[0], after[1:]) if after and re.fullmatch(CURSOR, after) else ("", "")
+    if query.in_title:
+        return search.titles(uid if kind == "t" else "", limit)
+    if kind == "m":
+        return search.messages(uid, limit)
+    titles = search.titles("", min(TITLES, limit))
+    if len(titles.hits) >= limit:
+        return titles
+    page = search.messages("", limit - len(titles.hits))
+    return replace(
+        page,
+        hits=[*titles.hits, *page.hits],
+        is_partial=titles.is_partial or page.is_partial,
+        is_indexing=titles.is_indexing or page.is_indexing,
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    """The hits of a page while they are collected, and the last text that was read."""
+
+    limit: int
+    hits: list[SearchHit] = field(default_factory=list)
+    last: str | None = None
+
+    def take(self, hit: SearchHit | None, uid: str) -> bool:
+        """Add a hit. Returns whether the page is full, and there is one more."""
+        if hit is not None and len(self.hits) == self.limit:
+            return True
+        self.last = uid
+        if hit is not None:
+            self.hits.append(hit)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Numbers of texts, from `low` to `high` without these, and in which order they are read."""
+
+    low: int
+    high: int
+    newest_first: bool
+
+
+class _Search:
+    """One search. `until` is in monotonic seconds."""
+
+    def __init__(
+        self, db: Database, index: Index, scope: RecordScope, query: SearchQuery, until: float
+    ) -> None:
+        self._db, self._index, self._scope, self._query = db, index, scope, query
+        self._until = until
+        self._match = _match(scope, query)
+
+    def titles(self, after: str, limit: int) -> SearchPage:
+        """The titles after that of the conversation with this public id."""
+        row = self._row("SELECT id FROM conversations WHERE uid = ?", after)
+        low = -TITLE_LIMIT if row is None else -int(row["id"])
+        return self._page("t", _Range(low, 0, newest_first=False), self._titles, limit)
+
+    def messages(self, after: str, limit: int) -> SearchPage:
+        """The messages after the one with this public id."""
+        row = self._row("SELECT id FROM messages WHERE uid = ?", after)
+        high = TITLE_LIMIT if row is None else int(row["id"])
+        before, since = self._query.before, self._query.after
+        if before is not None:
+            high = min(high, self._first_since(before + _CLOCK_SECONDS))
+        low = 0 if since is None else self._first_since(since - _CLOCK_SECONDS) - 1
+        return self._page("m", _Range(low, high, newest_first=True), self._messages, limit)
+
+    def _row(self, sql: str, uid: str) -> Row | None:
+        return self._db.execute(sql, (uid,)).fetchone() if uid else None
+
+    def _first_since(self, at: float) -> int:
+        """The lowest id of the messages since then: a search by halves, as ids follow the time."""
+        (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM messages").fetchall()[0]
+        low, high = 1, int(highest) + 1
+        while low < high:
+            middle = (low + high) // 2
+            row = self._db.execute(
+                "SELECT id, created_at FROM messages WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+            ).fetchone()
+            if row is None or row["created_at"] >= at:
+                high = middle
+            else:
+                low = row["id"] + 1
+        return low
+
+    # ── a page ────────────────────────────────────────────────────────────────────────────────
+    def _page(
+        self,
+        kind: str,
+        numbers: _Range,
+        read: Callable[[Sequence[int]], Iterator[tuple[str, SearchHit | None]]],
+        limit: int,
+    ) -> SearchPage:
+        found = _Found(limit)
+        waiting, is_indexing = self._waiting(numbers)
+        is_full = is_late = False
+        try:
+            for batch in self._candidates(numbers, waiting):
+                for uid, hit in read(batch):
+                    is_full = found.take(hit, uid)
+                    if is_full:
+                        break
+                    self._require_time()
+                if is_full:
+                    break
+        except OutOfTime:
+            is_late = True
+        following = f"{kind}{found.last}" if found.last and (is_full or is_late) else None
+        return SearchPage(found.hits, following, is_partial=is_late, is_indexing=is_indexing)
+
+    def _candidates(self, numbers: _Range, waiting: list[int]) -> Iterator[list[int]]:
+        """The numbers of texts that may match, in order, in batches that grow."""
+        size, edge = _BATCH, numbers
+        while True:
+            found = self._index.documents(
+                self._db,
+                self._match,
+                low=edge.low,
+                high=edge.high,
+                newest_first=edge.newest_first,
+                limit=size,
+                seconds=self._require_time(),
+            )
+            is_last = len(found) < size
+            newest = edge.newest_first
+            here = [
+                each
+                for each in waiting
+                if is_last or (each > found[-1] if newest else each < found[-1])
+            ]
+            waiting = waiting[len(here) :]
+            yield sorted({*found, *here}, reverse=newest)
+            if is_last:
+                return
+            edge = replace(edge, high=found[-1]) if newest else replace(edge, low=found[-1])
+            size = min(size * 4, _LARGEST_BATCH)
+
+    def _waiting(self, numbers: _Range) -> tuple[list[int], bool]:
+        """The newest texts that are not in the index yet, and whether there are more of them."""
+        order = "DESC" if numbers.newest_first else "ASC"
+        rows = self._db.execute(
+            "SELECT document FROM search_queue WHERE document > ? AND document < ?"  # noqa: S608
+            f" ORDER BY document {order} LIMIT ?",
+            (numbers.low, numbers.high, WAITING + 1),
+        ).fetchall()
+        return [row["document"] for row in rows[:WAITING]], len(rows) > WAITING
+
+    def _require_time(self) -> float:
+        """The seconds that are left. Raises OutOfTime."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise OutOfTime
+        return left
+
+    # ── texts ─────────────────────────────────────────────────────────────────────────────────
+    def _titles(self, documents: Sequence[int]) -> Iterator[tuple[str, SearchHit | None]]:
+        ids = [-each for each in documents]
+        rows = self._read("SELECT id, uid, name, updated_at FROM conversations WHERE id", ids)
+        for number in ids:
+            row = rows.get(number)
+            if row is not None:
+                yield row["uid"], self._title_hit(row)
+
+    def _title_hit(self, row: Row) -> SearchHit | None:
+        query, name = self._query, row["name"]
+        if query.models or not query.is_in_time(row["updated_at"]) or not query.matches(name):
+            return None
+        return SearchHit(row["uid"], snippet_of(name, query.terms), row["updated_at"])
+
+    def _messages(self, documents: Sequence[int]) -> Iterator[tuple[str, SearchHit | None]]:
+        rows = self._read(
+            "SELECT messages.id, messages.uid, idx, role, kind, messages.content,"
+            " messages.created_at, turn_id, turns.model, conversations.uid AS conversation, name FROM messages"
+            " JOIN conversations ON conversations.id = messages.conversation_id"
+            " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL AND messages.id",
+            documents,
+        )
+        names = file_names(self._db, list(rows))
+        for number in documents:
+            row = rows.get(number)
+            if row is not None:
+                yield row["uid"], self._message_hit(row, names.get(number, ()))
+
+    def _message_hit(self, row: Row, names: Sequence[str]) -> SearchHit | None:
+        query, is_reply = self._query, row["kind"] == "reply"
+        text = "\n".join([row["content"], *names])
+        model = row["model"] if is_reply else None
+        if not (query.is_in_time(row["created_at"]) and query.is_of_model(model)):
+            return None
+        if not query.matches(text):
+            return None
+        return SearchHit(
+            conversation=row["conversation"],
+            title=Snippet(row["name"]),
+            created_at=row["created_at"],
+            message=row["uid"],
+            index=row["idx"],
+            role=Role(row["role"]),
+            turn=row["turn_id"],
+            is_reply=is_reply,
+            model=model,
+            snippet=snippet_of(text, query.terms),
+        )
+
+    def _read(self, sql: str, ids: Sequence[int]) -> dict[int, Row]:
+        """The rows with these ids in the scope, by id."""
+        if not ids:
+            return {}
+        scope = self._scope
+        named = {f"id{at}": number for at, number in enumerate(ids)}
+        rows = self._db.execute(
+            f"{sql} IN ({', '.join(f':{name}' for name in named)}){_IN_SCOPE}",
+            {
+                **named,
+                "platform": scope.platform,
+                "workspace": scope.workspace,
+                "channel": scope.channel,
+            },
+        )
+        return {row["id"]: row for row in rows}
+
+
+def _match(scope: RecordScope, query: SearchQuery) -> Match:
+    """What the index is asked for: every hit has it, and most texts that have it are hits."""
+    place = owner_token(scope) if scope.channel is None else channel_token(scope, scope.channel)
+    required = [token for term in query.terms for token in term.tokens()]
+    models = [model_token(token) for term in query.models for token in term.tokens()]
+    excluded = [token for term in query.excluded if term.is_exact for token in term.tokens()]
+    return Match(place, (*required, *models), tuple(excluded))
+
+
+class SqlSearch:
+    """Implements `bot.ports.search.Search`. One search at a time: others find a free reader."""
+
+    def __init__(self, *, readers: Runner, index: Index) -> None:
+        self._read, self._index = readers.run, index
+        self._turn = asyncio.Semaphore(1)
+
+    async def search(
+        self, scope: RecordScope, query: SearchQuery, *, after: str | None = None, limit: int = 20
+    ) -> SearchPage:
+        """See the port."""
+        async with self._turn:
+            return await self._read(lambda db: find(db, self._index, scope, query, after, limit))

@@ -1,0 +1,51 @@
+"""What the two kinds of database have differently for the search: the index of words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from bot.domain.search_text import Token
+from bot.store.database import Database
+
+
+class OutOfTime(Exception):
+    """A search has used up its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A text that is of `place`, has all of `required`, and none of `excluded`."""
+
+    place: Token
+    required: tuple[Token, ...] = ()
+    excluded: tuple[Token, ...] = ()
+
+
+class Index(Protocol):
+    """The index. The schema's triggers keep it like the table `search_documents`."""
+
+    def documents(
+        self,
+        db: Database,
+        match: Match,
+        *,
+        low: int,
+        high: int,
+        newest_first: bool,
+        limit: int,
+        seconds: float,
+    ) -> list[int]:
+        """The first numbers between `low` and `high` of texts that match, in descending order if
+        `newest_first`. Raises OutOfTime after `seconds`."""
+        ...
+
+    def claim(self, db: Database, versions: Mapping[tuple[int, int], object]) -> list[int]:
+        """Of texts by number and version: the numbers of those that still wait in this version, and
+        that no other process indexes."""
+        ...
+
+    def overwrite_step(self, db: Database, *, is_first: bool) -> bool:
+        """Overwrite a part of what was deleted; returns whether there is more."""
+        ...
