@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from adapters.web import schemas
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, user_scope
+from adapters.web.places import CHANNEL, user_scope
 from adapters.web.openapi import add_route
 from adapters.web.serializers import timestamp
 from bot.domain import http_texts
