@@ -178,8 +178,9 @@ async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> N
     await tab.channel_box.fill("@threadline keep this for me")
     await tab.channel_box.press("Enter")
     await expect(tab.roots).to_contain_text("Not sent yet")
-    await tab.page.unroute("**/app/messages")
     await tab.page.reload()
+    await expect(tab.roots).to_contain_text("Not sent yet")
+    await tab.page.unroute("**/app/messages")
     await tab.wait_reply("keep this for me")
     assert len(await house.model.streams(match="keep this for me")) == 1
 

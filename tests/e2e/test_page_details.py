@@ -18,7 +18,8 @@ STORY = "Once there was a thread that grew.\n\n" * 120
 
 # Applies a thread's events in a given order and returns the thread's final state.
 PLAY = """async (order) => {
-  const { State } = await import("/static/state.js");
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const { State } = await import(address("state.js"));
   const state = new State();
   const at = "2026-11-28T10:00:00.000Z";
   const said = { text: "why?", html: "", turn: 7, epoch: 1, created_at: at };

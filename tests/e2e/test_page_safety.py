@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -47,7 +49,8 @@ RAW = """\
 <pre class="code" data-language="&quot;onload=&quot;"><code>x</code></pre>
 """
 SHOW_RAW = """async (html) => {
-  const { Body } = await import("/static/patch.js");
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const { Body } = await import(address("patch.js"));
   const body = new Body();
   body.show(html, true);
   document.querySelector("#channel .column").append(body.node);
@@ -175,3 +178,13 @@ async def test_page_asks_for_a_token_once_and_forgets_it_at_sign_out(
     await expect(other.page.get_by_role("dialog", name="Sign in")).to_be_visible()
     everything = "JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.cookie])"
     assert "secret" not in await tab.page.evaluate(everything)
+    # A token that an earlier version of the page kept opens it once, and is gone.
+    kept = json.dumps(json.dumps(house.new_token()))
+    await tab.page.evaluate(f"localStorage['threadline.token'] = {kept}")
+    await tab.page.reload()
+    await expect(tab.page.locator("#user")).to_have_text(re.compile(r"^user\d+$"))
+    assert await tab.page.evaluate("'threadline.token' in localStorage") is False
+    assert "secret" not in await tab.page.evaluate(everything)
+    await tab.page.reload()
+    await expect(tab.page.locator("#user")).to_have_text(re.compile(r"^user\d+$"))
+    await expect(dialog).to_be_hidden()

@@ -17,8 +17,9 @@ pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
 
 FOLLOW = """async ([first, steps]) => {
-  const { Growth } = await import("/static/growth.js");
-  const { Body } = await import("/static/patch.js");
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const { Growth } = await import(address("growth.js"));
+  const { Body } = await import(address("patch.js"));
   const growth = new Growth();
   const [body, whole] = [new Body(), new Body()];
   document.querySelector("#channel .column").append(body.node, whole.node);
@@ -40,8 +41,9 @@ FOLLOW = """async ([first, steps]) => {
 }"""
 
 PLACES = """async ([first, steps]) => {
-  const { Growth } = await import("/static/growth.js");
-  const { Body } = await import("/static/patch.js");
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const { Growth } = await import(address("growth.js"));
+  const { Body } = await import(address("patch.js"));
   const [growth, body] = [new Growth(), new Body()];
   document.querySelector("#channel .column").append(body.node);
   body.show(growth.begin(first).blocks, true);
