@@ -90,7 +90,7 @@ async def ask(tab: Tab, text: str) -> None:
 
 
 async def open_list(tab: Tab) -> None:
-    """The command's list of models, as people type it; the chip opens a menu of its own."""
+    """The command's list of models, as people type it: the chip opens the menu."""
     await tab.box.fill("")
     await tab.box.press_sequentially("/model ")
 

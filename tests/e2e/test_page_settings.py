@@ -75,7 +75,7 @@ async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House, schem
     await expect(chip).to_have_text("openai:sim-2")
     # The same is in the settings, where it is taken back.
     await page.get_by_role("button", name="Settings").click()
-    mine = page.get_by_label("Model of my new threads")
+    mine = page.locator("#settings-model")
     await expect(mine).to_have_text("openai:sim-2")
     await mine.click()
     await expect(options).to_have_count(3)
@@ -113,7 +113,7 @@ async def test_a_thread_gets_instructions_and_a_temperature(visit: Visit, house:
 
 
 async def test_what_is_chosen_for_the_browser_stays_there(visit: Visit, house: House) -> None:
-    """Looks apply at once and before the first paint; the keys; the language after closing."""
+    """Looks apply immediately, and before the first paint; the keys; the language after closing."""
     tab = await (await visit(house)).tab()
     page, root = tab.page, tab.page.locator("html")
     settings = page.get_by_role("button", name="Settings")
@@ -184,7 +184,7 @@ async def test_a_thread_is_shared_read_and_printed(
     text = " ".join(page.get_textpage().get_text_range() for page in document)
     squeezed = re.sub(r"\s", "", text)
     assert "(https://docs.example.org/threading)" in squeezed
-    assert squeezed.count("https://example.org/races") == 1  # it is its own text
+    assert squeezed.count("https://example.org/races") == 1  # the text is the address
     assert "fifth_argument):pass" in squeezed  # it was not cut off
     assert "saidlater" in squeezed
     assert "Reply…" not in text

@@ -38,6 +38,7 @@ from bot.store import (
     queries,
     retention,
     retries,
+    sharing,
     spending,
     turns,
     views,
@@ -54,7 +55,7 @@ from tests.support.store_kit import ANN, ANSWER, key, said
 _PLANNED = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE)\b")
 _LARGE = re.compile(
     r"Seq Scan on (?:conversations|turns|messages|pages|attachments|files|model_requests|audit"
-    r"|usage_by_day|budget_sums|commands|feedback)\b"
+    r"|usage_by_day|budget_sums|commands|feedback|shares|share_messages|personal_defaults)\b"
 )
 
 # 2,000 conversations of ten messages. Triggers are off: they would take most of the time.
@@ -93,6 +94,11 @@ FROM generate_series(1, 5000) AS n;
 INSERT INTO audit (at, action, platform, workspace, channel, actor, details)
 SELECT n, 'a', 'old', 'w1', 'c', 'U1', '{}' FROM generate_series(1, 5000) AS n;
 INSERT INTO feedback SELECT id, 'U' || id % 500, 'up', '', 1, 1 FROM turns;
+INSERT INTO shares (uid, conversation_id, shared_by, messages, created_at, shared_at)
+SELECT 'x' || id, id, 'U' || id % 500, 10, id, id FROM conversations;
+INSERT INTO share_messages (share_id, message_id)
+SELECT shares.id, messages.id FROM shares JOIN messages USING (conversation_id);
+INSERT INTO personal_defaults SELECT 'old', 'U' || n, 'm', 1 FROM generate_series(1, 5000) AS n;
 INSERT INTO commands SELECT 's' || n, n FROM generate_series(1, 5000) AS n;
 INSERT INTO budget_sums (budget, account, period)
 SELECT 'b' || n % 3, 'a' || n, '2026-11' FROM generate_series(1, 5000) AS n;
@@ -145,6 +151,13 @@ _OFTEN: tuple[Callable[[Database], object], ...] = (
     partial(attachment_rows.pending, platform="old", limit=9),
     partial(attachment_rows.of_messages, messages=[1, 2, 3]),
     partial(feedback.votes, key=_KEY, person="U1"),
+    partial(sharing.share, now=1.0, key=_KEY, person="U1"),
+    partial(sharing.of_conversation, key=_KEY),
+    partial(sharing.of_person, platform="old", person="U1", limit=9),
+    partial(sharing.find, uid="x5"),
+    partial(sharing.messages, uid="x5", after=-1, limit=9),
+    partial(sharing.attachment, uid="x5", attachment="5"),
+    partial(sharing.default_model, platform="old", person="U1"),
     partial(daily_usage.usage, query=_MONTH, by=(), limit=1),
     partial(views.latest, conversation=5, limit=9),
     partial(retention.old_conversations, before=1_000.0, after=9, limit=9),

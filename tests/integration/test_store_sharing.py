@@ -27,7 +27,7 @@ async def talk(store: SqlStore, number: int = 1, **changes: object) -> int:
     return accepted.conversation
 
 
-async def shown(store: SqlStore, uid: str) -> list[str]:
+async def read_shown(store: SqlStore, uid: str) -> list[str]:
     return [each.content for each in await store.shares().messages(uid, after=-1, limit=99)]
 
 
@@ -49,7 +49,7 @@ async def test_a_link_shows_the_messages_of_the_moment_until_it_is_updated(place
         found = await shares.find(first.uid)
         assert found is not None
         assert (found[0].has_news, found[1]) == (True, key())
-        assert len(await shown(store, first.uid)) == 2
+        assert len(await read_shown(store, first.uid)) == 2
         second = await shares.share(key(), ANN.id)
         assert second is not None
         assert (second.uid, second.messages, second.has_news) == (first.uid, 4, False)
@@ -61,7 +61,7 @@ async def test_a_link_shows_the_messages_of_the_moment_until_it_is_updated(place
         assert revoked == second
         assert await shares.revoke(key()) is None
         assert await shares.find(first.uid) is None
-        assert await shown(store, first.uid) == []
+        assert await read_shown(store, first.uid) == []
         third = await shares.share(key(), ANN.id)
         assert third is not None
         assert third.uid != first.uid
@@ -74,15 +74,15 @@ async def test_what_changes_after_it_was_shared_is_in_no_link(place: Place) -> N
             await talk(store, number)
         link = await store.shares().share(key(), ANN.id)
         assert link is not None
-        whole = await shown(store, link.uid)
+        whole = await read_shown(store, link.uid)
         uid, conversation = await uid_of(store), 1
         messages = await store.library().messages(conversation, after=-1, limit=9)
         await store.library().change(conversation, messages[0].uid, role=None, content="Other.")
-        assert await shown(store, link.uid) == whole[1:]
+        assert await read_shown(store, link.uid) == whole[1:]
         await store.library().erase(conversation, messages[2].uid)
-        assert await shown(store, link.uid) == [whole[1], *whole[3:]]
+        assert await read_shown(store, link.uid) == [whole[1], *whole[3:]]
         await store.reopen(key(), messages[5].turn)
-        assert await shown(store, link.uid) == [whole[1], *whole[3:5]]
+        assert await read_shown(store, link.uid) == [whole[1], *whole[3:5]]
         now = await store.shares().of_conversation(key())
         assert now is not None
         assert (now.messages, now.shown, now.has_news) == (6, 3, True)
@@ -144,7 +144,7 @@ async def test_the_settings_of_a_thread_are_part_of_the_conversation(place: Plac
 
 
 async def test_an_erased_person_leaves_no_link_and_no_setting(place: Place) -> None:
-    """Also in a conversation that goes on, because others wrote in it."""
+    """Also in a conversation that continues, because others wrote in it."""
     async with opened(place) as store:
         await choose_all(store)
         person = Person("sim", EVERYWHERE, ANN.id)

@@ -29,11 +29,11 @@ async def ask(person: Person, text: str = "what?", thread: str | None = None) ->
     sent = await person.say(text if thread else f"@threadline {text}", thread)
     found: str = sent["thread"]
 
-    async def answered() -> bool:
+    async def has_answered() -> bool:
         replies = await person.replies(found)
         return len(replies) > count and replies[-1]["state"] == "done"
 
-    await until(answered)
+    await until(has_answered)
     return found
 
 

@@ -83,10 +83,10 @@ async def test_a_long_thread_is_exported_whole(tmp_path: Path) -> None:
     async with serving(tmp_path) as site, site.person() as person:
         thread = (await person.say("@threadline first"))["thread"]
 
-        async def answered() -> bool:
+        async def has_answered() -> bool:
             return [each["state"] for each in await person.replies(thread)] == ["done"]
 
-        await until(answered)
+        await until(has_answered)
         library = site.core.store.library()
         [number] = await site.core.store._read(
             lambda db: db.execute("SELECT id FROM conversations").fetchone()

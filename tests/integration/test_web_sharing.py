@@ -58,11 +58,11 @@ async def thread_of(person: Person, text: str = "what?", *, file: bool = False) 
     async with person.http.post("/app/messages", data=form) as response:
         assert response.status == 200, await response.text()
         thread: str = (await response.json())["thread"]
-    await answered(person, thread)
+    await wait_answered(person, thread)
     return thread
 
 
-async def answered(person: Person, thread: str, count: int = 1) -> None:
+async def wait_answered(person: Person, thread: str, count: int = 1) -> None:
     async def check() -> bool:
         replies = await person.replies(thread)
         return len(replies) == count and all(each["state"] == "done" for each in replies)
@@ -93,7 +93,7 @@ async def test_every_user_reads_what_was_shared_and_nothing_else(tmp_path: Path)
         assert (await here.alice.ask("PATCH", f"/conversation/{thread}", secret))[0] == 200
         uid = await share(here.alice, thread)
         await here.alice.say("a later question", thread)
-        await answered(here.alice, thread, 2)
+        await wait_answered(here.alice, thread, 2)
         read = await here.bob.get(f"/app/shared/{uid}")
         assert [each["text"] for each in read["messages"]] == ["the first question", "It is 42."]
         assert (read["shared_by"], read["own_thread"], read["missing"]) == ("alice", None, 0)

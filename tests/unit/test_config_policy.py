@@ -225,6 +225,8 @@ def test_the_report_lists_rules_and_those_that_never_apply(tmp_path: Path) -> No
         where = "web"
         model = "echo"
         feedback = false
+        instructions = false
+        share = true
         [[rules]]
         where = "web"
         block = "@a"
@@ -236,8 +238,8 @@ def test_the_report_lists_rules_and_those_that_never_apply(tmp_path: Path) -> No
         "profile p: model echo",
         "rule in line 5: web, slack:T1: profile p",
         "rule in line 8: discord:2: allow @a",
-        "rule in line 11: web: model echo, feedback off",
-        "rule in line 15: web: block @a",
+        "rule in line 11: web: model echo, feedback off, instructions off, share on",
+        "rule in line 17: web: block @a",
         "warning: line 5: part of it can never apply, because the bot is not in slack:T1 "
         "(SLACK_BOT_TOKEN: not set)",
         "warning: line 5: the rule can never apply, because a later one wins: line 11",

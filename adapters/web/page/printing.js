@@ -25,7 +25,7 @@ export async function printMessages({ title, about, read, pictures, say }) {
     const sheet = drawn(title, `${about} · ${counted(messages.length, "message", "messages")}`, messages, pictures);
     document.body.append(sheet);
     document.body.classList.add("printing");
-    await Promise.race([loaded(sheet), new Promise((resolve) => setTimeout(resolve, PICTURES_MS))]);
+    await loaded(sheet, performance.now() + PICTURES_MS);
     addEventListener("afterprint", () => clear(sheet), { once: true });
     print();
   } catch (error) {
@@ -65,10 +65,10 @@ function drawn(title, about, messages, pictures) {
   return sheet;
 }
 
-/** When all pictures have arrived: thumbnails get their address once it is loaded. */
-async function loaded(sheet) {
+/** Wait until all pictures have arrived, or for the time `until`: a thumbnail stays hidden before that. */
+async function loaded(sheet, until) {
   const waits = () => [...sheet.querySelectorAll(".picture")].some((image) => !image.complete || image.hidden);
-  while (waits()) await new Promise((resolve) => setTimeout(resolve, 100));
+  while (waits() && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 100));
 }
 
 export function installPrinting(page) {
