@@ -71,6 +71,16 @@ class PageEvents:
                 size=thread_size(thread),
             )
 
+    async def tell_thread(self, user: str, thread: str) -> ThreadRecord | None:
+        """Push the newest state of a thread; None if it is missing."""
+        found = await self._library.thread(thread, user_scope(user, CHANNEL))
+        self.push_thread(user, found)
+        return found
+
+    def push_gone(self, user: str, thread: str) -> None:
+        """The thread was deleted. The key is that of its changes: the last one counts."""
+        self._hub.feed(user).push("gone", lambda: {"id": thread}, key=f"thread-{thread}")
+
     def push_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:

@@ -23,6 +23,7 @@ from bot.domain.records import (
     ConversationRecord,
     MessageRecord,
     ReplyRecord,
+    ThreadEntry,
     ThreadRecord,
 )
 from bot.domain.turns import Outcome, TurnResult
@@ -30,6 +31,9 @@ from bot.turns.display import sentence_of
 from bot.turns.outcome import controls_for
 
 BOT_NAME = "Threadline"
+PREVIEW_CHARACTERS = 160
+"""Of the newest text in a row of the list: more than its one line shows."""
+
 _STATES = {
     Outcome.ANSWERED: "done",
     Outcome.CUT_OFF: "cut_off",
@@ -87,6 +91,8 @@ def api_details(
         "effort": known.effort,
         "user_id": known.began_by.id if known.began_by else known.key.workspace,
         "updated_at": timestamp(known.updated_at),
+        "pinned": record.pinned,
+        "archived": record.archived,
     }
 
 
@@ -277,6 +283,29 @@ def page_choices(conversation: Conversation, models: PlacedModels) -> dict[str, 
     }
 
 
+def page_entry(entry: ThreadEntry) -> dict[str, Any]:
+    """A thread as one row of its owner's list. Its times are Unix seconds, which sort exactly."""
+    record = entry.record
+    return {
+        "id": record.uid,
+        "name": record.conversation.name,
+        "preview": " ".join(entry.last.split())[:PREVIEW_CHARACTERS],
+        "by_user": entry.last_role is Role.USER,
+        "active_at": entry.active_at,
+        "answered_at": entry.answered_at,
+        "unread": entry.unread,
+        "busy": record.busy,
+        "pinned": record.pinned,
+        "archived": record.archived,
+    }
+
+
+def page_position(entry: ThreadEntry) -> str:
+    """The entry's place in the list, for the next page."""
+    record = entry.record
+    return f"{int(record.pinned)}~{entry.active_at!r}~{record.uid}"
+
+
 def page_thread(
     thread: ThreadRecord, choices: Mapping[str, Any], highlight: Highlight
 ) -> dict[str, Any]:
@@ -292,4 +321,5 @@ def page_thread(
         "replies": thread.replies,
         "epoch": conversation.epoch,
         "busy": thread.record.busy,
+        "entry": page_entry(thread.entry),
     }

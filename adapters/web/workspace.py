@@ -26,6 +26,7 @@ from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
+from adapters.web.thread_list import ThreadListRoutes
 from adapters.web.threads import ThreadReader
 from adapters.web.uploads import Received, reads
 from bot import __version__
@@ -47,12 +48,13 @@ _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
 class NewMessage(BaseModel):
     """A person's message. The same `client_id` again changes nothing.
 
-    Files come in a form with the same fields.
+    Files come in a form with the same fields. `begins`: it starts a conversation without a mention.
     """
 
     text: str = Field(default="", max_length=MESSAGE_CHARACTERS)
     thread: uuid.UUID | None = None
     client_id: uuid.UUID
+    begins: bool = False
 
 
 class NewCommand(BaseModel):
@@ -95,6 +97,7 @@ class Workspace:
         self._streams, self._needs_token = streams, needs_token
         self._models = models
         self._threads = ThreadReader(chat, models, feedback)
+        self._list = ThreadListRoutes(chat, events)
         self._opening, self._uploads = opening, uploads
         self._events = events
 
@@ -107,6 +110,7 @@ class Workspace:
         router.add_api_route("/messages", self.send, methods=["POST"])
         router.add_api_route("/commands", self.command, methods=["POST"])
         router.add_api_route("/events", self.events, methods=["GET"], response_model=None)
+        router.include_router(self._list.router())
         return router
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
@@ -151,6 +155,7 @@ class Workspace:
     ) -> Incoming:
         """The message for the inbox; begins its thread. Raises for a missing mention."""
         text, mentioned = _without_mention(message.text)
+        mentioned = mentioned or message.begins
         if message.thread is not None:
             record = await self._threads.record(user, message.thread)
             address = Address.DIRECT

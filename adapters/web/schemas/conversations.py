@@ -41,6 +41,7 @@ class ConversationDetails(Conversation):
     """A conversation with all its fields. `model` and `effort` are null for the default.
 
     `answering_model` answers the next question: the default if `model` is not offered any more.
+    `pinned` and `archived` are its place in the page's list.
     """
 
     name: str
@@ -49,6 +50,8 @@ class ConversationDetails(Conversation):
     effort: EffortName | None
     user_id: str
     updated_at: Annotated[str, Field(description=AT)]
+    pinned: bool
+    archived: bool
 
 
 class PublicConversation(ConversationDetails):
@@ -86,8 +89,14 @@ class NewConversation(BaseModel):
 
 
 class ConversationChange(BaseModel):
-    """The fields to change; omitted ones stay. A `model` or `effort` of null is the default."""
+    """The fields to change; omitted ones stay. A `model` or `effort` of null is the default.
+
+    A `pinned` conversation is at the top of the page's list. An `archived` one is not in the list
+    until its next message.
+    """
 
     name: Name | None = None
     model: ModelName | None = None
     effort: EffortName | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
