@@ -7,7 +7,7 @@ from adapters.web.chat import CHANNEL, ChatService, user_scope
 from adapters.web.hub import LiveReply
 from adapters.web.models import PlacedModels
 from adapters.web.size_limit import message_size
-from bot.domain.records import ReplyRecord, ThreadRecord
+from bot.domain.records import ReplyRecord, ThreadEntry, ThreadRecord
 
 NEWEST_QUESTIONS = 20
 """Messages among which the questions of a running turn are searched for."""
@@ -71,11 +71,12 @@ class PageEvents:
                 size=thread_size(thread),
             )
 
-    async def tell_thread(self, user: str, thread: str) -> ThreadRecord | None:
-        """Push the newest state of a thread; None if it is missing."""
-        found = await self._library.thread(thread, user_scope(user, CHANNEL))
-        self.push_thread(user, found)
-        return found
+    def push_entry(self, user: str, entry: ThreadEntry) -> None:
+        """The thread's row in its owner's list has changed, and nothing else of it."""
+        uid = entry.record.uid
+        self._hub.feed(user).push(
+            "entry", lambda: serializers.page_entry(entry), key=f"entry-{uid}", size=len(entry.last)
+        )
 
     def push_gone(self, user: str, thread: str) -> None:
         """The thread was deleted. The key is that of its changes: the last one counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +35,12 @@ BOT_NAME = "Threadline"
 PREVIEW_CHARACTERS = 160
 """Of the newest text in a row of the list: more than its one line shows."""
 
+# What a preview leaves out: a text that is cut off has marks without an end, too.
+_BLOCK_MARKS = re.compile(
+    r"^ *(?:#{1,6} |>+ ?|[-*+] |(?:`{3}|~{3}).*$|\|? *:?-{3,}.*$)", re.MULTILINE
+)
+_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)?")
+_MARKS = re.compile(r"~~|`|\||(?<!\w)[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?!\w)")
 _STATES = {
     Outcome.ANSWERED: "done",
     Outcome.CUT_OFF: "cut_off",
@@ -283,13 +290,19 @@ def page_choices(conversation: Conversation, models: PlacedModels) -> dict[str, 
     }
 
 
+def preview_of(text: str) -> str:
+    """The beginning of a Markdown text on one line, without its marks."""
+    plain = _LINK.sub(r"\1", _BLOCK_MARKS.sub("", text))
+    return " ".join(_MARKS.sub("", plain).split())[:PREVIEW_CHARACTERS]
+
+
 def page_entry(entry: ThreadEntry) -> dict[str, Any]:
     """A thread as one row of its owner's list. Its times are Unix seconds, which sort exactly."""
     record = entry.record
     return {
         "id": record.uid,
         "name": record.conversation.name,
-        "preview": " ".join(entry.last.split())[:PREVIEW_CHARACTERS],
+        "preview": preview_of(entry.last),
         "by_user": entry.last_role is Role.USER,
         "active_at": entry.active_at,
         "answered_at": entry.answered_at,

@@ -9,7 +9,6 @@ import math
 import uuid
 from typing import Annotated, Any, Self
 
-import structlog
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
@@ -24,11 +23,15 @@ from bot.domain import http_texts
 from bot.domain.conversations import Author
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Command
-from bot.domain.records import UNCHANGED, ConversationRecord, EntryPosition, RecordScope
+from bot.domain.records import (
+    UNCHANGED,
+    ConversationRecord,
+    EntryPosition,
+    RecordScope,
+    ThreadRecord,
+)
 from bot.inbox import commands
 from bot.privacy.deletions import UNDO_SECONDS
-
-log = structlog.stdlib.get_logger(__name__)
 
 
 class ThreadChange(BaseModel):
@@ -65,8 +68,8 @@ class ThreadListRoutes:
         router.add_api_route("/list", self.entries, methods=["GET"])
         router.add_api_route(one, self.change, methods=["PATCH"])
         router.add_api_route(one, self.delete, methods=["DELETE"])
-        router.add_api_route(f"{one}/restore", self.restore, methods=["POST"], status_code=204)
-        router.add_api_route(f"{one}/read", self.mark_read, methods=["POST"], status_code=204)
+        router.add_api_route(f"{one}/restore", self.restore, methods=["POST"])
+        router.add_api_route(f"{one}/read", self.mark_read, methods=["POST"])
         return router
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
@@ -99,17 +102,21 @@ class ThreadListRoutes:
             pinned=UNCHANGED if change.pinned is None else change.pinned,
             archived=UNCHANGED if change.archived is None else change.archived,
         )
-        if found is None:
-            raise HTTPException(404, http_texts.NO_SUCH_THREAD)
-        changed = await self._events.tell_thread(user, str(thread))
+        changed = None if found is None else await self._find(user, thread)
         if changed is None:
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)
+        if change.name is None:
+            self._events.push_entry(user, changed.entry)
+        else:
+            self._events.push_thread(user, changed)
         return serializers.page_entry(changed.entry)
 
-    async def mark_read(self, user: User, thread: uuid.UUID, mark: ReadMark) -> None:
+    async def mark_read(self, user: User, thread: uuid.UUID, mark: ReadMark) -> dict[str, Any]:
         """The user saw the answers of a thread; their other tabs and devices show it as read."""
-        if await self._library.mark_read(str(thread), _scope(user), mark.until):
-            await self._events.tell_thread(user, str(thread))
+        news = await self._library.mark_read(str(thread), _scope(user), mark.until)
+        if news and (found := await self._find(user, thread)) is not None:
+            self._events.push_entry(user, found.entry)
+        return {}
 
     async def delete(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
         """Delete a thread; it can be restored for a few seconds. A running answer stops."""
@@ -120,12 +127,17 @@ class ThreadListRoutes:
         await self._stop(user, record)
         return {"undo_seconds": UNDO_SECONDS}
 
-    async def restore(self, user: User, thread: uuid.UUID) -> None:
-        """Undo a deletion. Raises HTTPException 404 if it is too late."""
+    async def restore(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
+        """Undo a deletion; returns the entry. Raises HTTPException 404 if it is too late."""
         await self._library.unhide(str(thread), _scope(user))
-        # Also if there was nothing to undo: a repeated request may be a retry.
-        if await self._events.tell_thread(user, str(thread)) is None:
+        found = await self._find(user, thread)  # also if a lost response made the tab ask again
+        if found is None:
             raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
+        self._events.push_thread(user, found)
+        return serializers.page_entry(found.entry)
+
+    async def _find(self, user: str, thread: uuid.UUID) -> ThreadRecord | None:
+        return await self._library.thread(str(thread), _scope(user))
 
     async def _stop(self, user: str, record: ConversationRecord) -> None:
         """Stop the running answer. The deletion is stored: nothing here may make it fail."""

@@ -65,10 +65,12 @@ class ThreadReader:
         newest = self._hub.newest(user)  # taken before reading: the data is at least as new
         record = await self.record(user, thread)
         conversation = record.conversation
+        listed = await self._library.thread(record.uid, user_scope(user, CHANNEL))
         return {
             "event": newest,
             "id": record.uid,
             "name": conversation.name,
+            "entry": None if listed is None else serializers.page_entry(listed.entry),
             **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "votes": await self._votes(user, conversation.key),

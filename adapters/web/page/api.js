@@ -75,6 +75,14 @@ export class Api {
     return this.#send("PUT", path, body);
   }
 
+  patch(path, body) {
+    return this.#send("PATCH", path, body);
+  }
+
+  delete(path) {
+    return this.#send("DELETE", path, undefined);
+  }
+
   #send(method, path, body, limit = LIMIT_MS) {
     const headers = this.headers({ "Content-Type": "application/json" });
     const signal = AbortSignal.timeout(limit);
