@@ -434,6 +434,7 @@ class Page {
     if (changed) this.context.reset();
     if (id && changed) this.#enter(id);
     if (composing && changed) this.#enterNew();
+    this.thread.box.box.placeholder = composing ? "Ask anything" : "Reply…";
     if (focus) this.#focusBox(id ?? (composing ? NEW : null));
     this.draw();
   }

@@ -12,6 +12,8 @@ const $ = (selector) => document.querySelector(selector);
 const isPhone = () => matchMedia("(max-width: 780px)").matches;
 
 export class Sidebar {
+  /** @type {any[]} */
+  #shown = []; // what the rows were drawn from
   #seen = ""; // the answer that the server was told of last
   /** @type {string | null} */
   #menuOf = null; // the thread whose row's menu is open
@@ -44,7 +46,7 @@ export class Sidebar {
   #listen() {
     this.toggle.addEventListener("click", () => this.switch());
     for (const button of document.querySelectorAll(".open-list")) button.addEventListener("click", () => this.switch());
-    $("#sidebar-shade").addEventListener("click", () => this.switch(false));
+    for (const id of ["#sidebar-shade", "#sidebar-close"]) $(id).addEventListener("click", () => this.switch(false));
     $("#new-thread").addEventListener("click", () => this.begin());
     $("#to-channel").addEventListener("click", () => this.#toChannel());
     $("#to-archive").addEventListener("click", () => this.showArchived(true));
@@ -74,20 +76,27 @@ export class Sidebar {
     if (id === this.page.state.openId) this.page.close();
   }
 
-  /** The open thread or something on the screen has changed. */
+  /** The open thread or something else on the page may have changed: at each word of an answer. */
   draw() {
-    const { openId } = this.page.state;
+    const { openId, composing } = this.page.state;
+    const { entries, archived, loaded, hasMore } = this.list;
+    const shown = [entries, archived, loaded, hasMore, openId, composing, new Date().toDateString()];
+    if (shown.some((value, k) => value !== this.#shown[k])) this.#draw();
+    this.#shown = shown;
+    this.#see();
+  }
+
+  #draw() {
+    const { openId, composing } = this.page.state;
     const { entries, archived, loaded, hasMore } = this.list;
     this.rows.show(inGroups(entries, new Date(), !archived), { open: openId, complete: loaded && !hasMore });
     $("#thread-list").hidden = entries.length === 0; // role=list needs items
     const words = archived ? "Nothing is archived." : "Your conversations will be listed here.";
     $("#list-empty").textContent = words;
     $("#list-empty").hidden = !loaded || entries.length > 0;
-    const current = openId === null && !this.page.state.composing;
-    $("#to-channel").toggleAttribute("aria-current", current);
-    if (current) $("#to-channel").setAttribute("aria-current", "page");
-    $("#new-thread").toggleAttribute("data-current", this.page.state.composing);
-    this.#see();
+    if (openId === null && !composing) $("#to-channel").setAttribute("aria-current", "page");
+    else $("#to-channel").removeAttribute("aria-current");
+    $("#new-thread").toggleAttribute("data-current", composing);
   }
 
   /** Tell the server that the user sees the newest answer. */
