@@ -298,8 +298,10 @@ export class Sidebar {
     field.value = entry.name;
     const link = title.closest("a");
     const holder = link ?? title;
+    let done = false; // removing the field makes it lose the focus
     const end = (stores) => {
-      if (!field.isConnected) return;
+      if (done) return;
+      done = true;
       const name = field.value.trim().replace(/\s+/g, " ");
       const held = document.activeElement === field;
       holder.hidden = false;
