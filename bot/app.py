@@ -130,7 +130,8 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
     if core.reaper is not None:
         reap = core.reaper.run
         yield Component("leases", run=reap, has_served=lambda: True, is_platform=False)
-    yield Component("retention", run=core.retention.run, has_served=lambda: True, is_platform=False)
+    for name, run in (("retention", core.retention.run), ("deletions", core.deletions.run)):
+        yield Component(name, run=run, has_served=lambda: True, is_platform=False)
 
 
 def _config_component(

@@ -37,6 +37,7 @@ from bot.ports.platform import Adapter, Surface
 from bot.ports.policy import Directory
 from bot.ports.spending import BudgetSource
 from bot.ports.tracing import Tracer
+from bot.privacy.deletions import DeletionKeeper
 from bot.privacy.retention import RetentionKeeper
 from bot.resources import Resources, build_reporter, build_usage_reports
 from bot.store.store import SqlStore
@@ -60,6 +61,7 @@ class Core:
     meter: BudgetMeter
     retention: RetentionKeeper
     runner: TurnRunner
+    deletions: DeletionKeeper
     reaper: Reaper | None = None
 
     def health(self) -> dict[str, Health]:
@@ -125,7 +127,9 @@ def build_core(
     inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets, tracer)
     retention = _build_retention(settings, resources, clock)
     reaper = _build_reaper(resources, scheduler, inbox, adapters, is_down)
-    return Core(store, inbox, scheduler, fetcher, compactor, meter, retention, runner, reaper)
+    deletions = DeletionKeeper(library=store.library(), clock=clock)
+    parts = (scheduler, fetcher, compactor, meter, retention, runner, deletions, reaper)
+    return Core(store, inbox, *parts)
 
 
 def _build_fetcher(

@@ -50,6 +50,9 @@ Question = Annotated[
 ]
 Before = Annotated[UUID | None, Query(description="the id of the last one that was read")]
 Limit = Annotated[int, Query(ge=1, le=200)]
+Archived = Annotated[
+    bool | None, Query(description="only archived ones, or only the others; without it, all")
+]
 
 
 class ConversationRoutes:
@@ -116,11 +119,15 @@ class ConversationRoutes:
         user: User,
         before: Before = None,
         limit: Limit = 100,
+        archived: Archived = None,
     ) -> list[dict[str, Any]]:
         """List your conversations, newest first; the `Link` header has the address of the next
         page."""
         found = await self._library.conversations(
-            user_scope(user), before=str(before) if before else None, limit=limit
+            user_scope(user),
+            before=str(before) if before else None,
+            limit=limit,
+            archived=archived,
         )
         listed: list[dict[str, Any]] = []
         left = MOST_CHARACTERS
@@ -159,8 +166,8 @@ class ConversationRoutes:
     async def change(
         self, user: User, conversation_id: UUID, change: schemas.ConversationChange
     ) -> dict[str, Any]:
-        """Rename the conversation, or choose its model, effort, instructions or temperature from
-        the next answer on."""
+        """Rename, pin or archive the conversation, or choose its model, effort, instructions or
+        temperature from the next answer on."""
         record, fields = await self.own(user, conversation_id), change.model_fields_set
         if fields & {"model", "effort", "instructions", "temperature"}:
             await self._chat.require_may_ask(record.conversation.key, user)
@@ -174,6 +181,8 @@ class ConversationRoutes:
             effort=_effort(change.effort) if "effort" in fields else UNCHANGED,
             instructions=(change.instructions or "") if "instructions" in fields else UNCHANGED,
             temperature=change.temperature if "temperature" in fields else UNCHANGED,
+            pinned=UNCHANGED if change.pinned is None else change.pinned,
+            archived=UNCHANGED if change.archived is None else change.archived,
         )
         if changed is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)

@@ -8,7 +8,7 @@ from adapters.web.hub import LiveReply
 from adapters.web.models import PlacedModels
 from adapters.web.places import PLATFORM
 from adapters.web.size_limit import message_size
-from bot.domain.records import RecordScope, ReplyRecord, ThreadRecord
+from bot.domain.records import RecordScope, ReplyRecord, ThreadEntry, ThreadRecord
 
 NEWEST_QUESTIONS = 20
 """Messages among which the questions of a running turn are searched for."""
@@ -74,6 +74,17 @@ class PageEvents:
                 key=f"thread-{thread.record.uid}",
                 size=thread_size(thread),
             )
+
+    def push_entry(self, user: str, entry: ThreadEntry) -> None:
+        """The thread's row in its owner's list has changed, and nothing else of it."""
+        uid = entry.record.uid
+        self._hub.feed(user).push(
+            "entry", lambda: serializers.page_entry(entry), key=f"entry-{uid}", size=len(entry.last)
+        )
+
+    def push_gone(self, user: str, thread: str) -> None:
+        """The thread was deleted. The key is that of its changes: the last one counts."""
+        self._hub.feed(user).push("gone", lambda: {"id": thread}, key=f"thread-{thread}")
 
     def push_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None

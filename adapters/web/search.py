@@ -12,8 +12,8 @@ from fastapi import APIRouter, HTTPException, Query
 
 from adapters.web import schemas
 from adapters.web.auth import User
-from adapters.web.places import CHANNEL, user_scope
 from adapters.web.openapi import add_route
+from adapters.web.places import CHANNEL, user_scope
 from adapters.web.serializers import timestamp
 from bot.domain import http_texts
 from bot.domain.records import RecordScope

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from bot.domain.records import (
     ConversationRecord,
     MessageRecord,
     ReplyRecord,
+    ThreadEntry,
     ThreadRecord,
 )
 from bot.domain.turns import Outcome, TurnResult
@@ -31,6 +33,15 @@ from bot.turns.display import sentence_of
 from bot.turns.outcome import controls_for
 
 BOT_NAME = "Threadline"
+PREVIEW_CHARACTERS = 160
+"""Of the newest text in a row of the list: more than its one line shows."""
+
+# What a preview leaves out: a text that is cut off has marks without an end, too.
+_BLOCK_MARKS = re.compile(
+    r"^ *(?:#{1,6} |>+ ?|[-*+] |(?:`{3}|~{3}).*$|\|? *:?-{3,}.*$)", re.MULTILINE
+)
+_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)?")
+_MARKS = re.compile(r"~~|`|\||(?<!\w)[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?!\w)")
 _STATES = {
     Outcome.ANSWERED: "done",
     Outcome.CUT_OFF: "cut_off",
@@ -90,6 +101,8 @@ def api_details(
         "temperature": known.temperature,
         "user_id": known.began_by.id if known.began_by else known.key.workspace,
         "updated_at": timestamp(known.updated_at),
+        "pinned": record.pinned,
+        "archived": record.archived,
     }
 
 
@@ -280,14 +293,44 @@ def page_choices(conversation: Conversation, models: PlacedModels) -> dict[str, 
     }
 
 
+def preview_of(text: str) -> str:
+    """The beginning of a Markdown text on one line, without its marks."""
+    plain = _LINK.sub(r"\1", _BLOCK_MARKS.sub("", text))
+    return " ".join(_MARKS.sub("", plain).split())[:PREVIEW_CHARACTERS]
+
+
+def page_entry(entry: ThreadEntry) -> dict[str, Any]:
+    """A thread as one row of its owner's list. Its times are Unix seconds, which sort exactly."""
+    record = entry.record
+    return {
+        "id": record.uid,
+        "name": record.conversation.name,
+        "preview": preview_of(entry.last),
+        "by_user": entry.last_role is Role.USER,
+        "active_at": entry.active_at,
+        "answered_at": entry.answered_at,
+        "unread": entry.unread,
+        "busy": record.busy,
+        "pinned": record.pinned,
+        "archived": record.archived,
+    }
+
+
+def page_position(entry: ThreadEntry) -> str:
+    """The entry's place in the list, for the next page."""
+    record = entry.record
+    return f"{int(record.pinned)}~{entry.active_at!r}~{record.uid}"
+
+
 def page_thread(
     thread: ThreadRecord, choices: Mapping[str, Any], highlight: Highlight
 ) -> dict[str, Any]:
     """A thread as one line of the channel; `choices` are those of `page_choices`."""
     conversation = thread.record.conversation
+    shared = shared_channel(conversation.key)
     return {
         "id": thread.record.uid,
-        "channel": shared_channel(conversation.key),
+        "channel": shared,
         "name": conversation.name,
         **choices,
         "created_at": timestamp(conversation.created_at),
@@ -296,4 +339,5 @@ def page_thread(
         "replies": thread.replies,
         "epoch": conversation.epoch,
         "busy": thread.record.busy,
+        "entry": page_entry(thread.entry) if shared is None else None,
     }

@@ -76,11 +76,14 @@ class ThreadReader:
         newest = self._hub.newest(user)  # taken before reading: the data is at least as new
         record = await self.record(user, thread)
         conversation = record.conversation
+        shared = shared_channel(conversation.key)
+        listed = await self._places.thread(conversation.key) if shared is None else None
         return {
             "event": newest,
             "id": record.uid,
-            "channel": shared_channel(conversation.key),
+            "channel": shared,
             "name": conversation.name,
+            "entry": None if listed is None else serializers.page_entry(listed.entry),
             **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "votes": await self._votes(user, conversation.key),

@@ -28,6 +28,7 @@ from adapters.web.page_events import PageEvents
 from adapters.web.places import CHANNEL, shared_channel, visibility_of
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
+from adapters.web.thread_list import ThreadListRoutes
 from adapters.web.threads import ThreadReader
 from adapters.web.uploads import Received, reads
 from bot import __version__
@@ -53,13 +54,14 @@ ChannelName = Annotated[str, Field(max_length=80)]
 class NewMessage(BaseModel):
     """A person's message. The same `client_id` again changes nothing.
 
-    Files come in a form with the same fields.
+    Files come in a form with the same fields. `begins`: it starts a conversation without a mention.
     """
 
     text: str = Field(default="", max_length=MESSAGE_CHARACTERS)
     thread: uuid.UUID | None = None
     channel: ChannelName | None = None
     client_id: uuid.UUID
+    begins: bool = False
 
 
 class NewCommand(BaseModel):
@@ -106,6 +108,7 @@ class Workspace:
         self._models = models
         self._places = chat.places
         self._threads = ThreadReader(chat, models, feedback)
+        self._list = ThreadListRoutes(chat, events)
         self._opening, self._uploads = opening, uploads
         self._events = events
 
@@ -118,6 +121,7 @@ class Workspace:
         router.add_api_route("/messages", self.send, methods=["POST"])
         router.add_api_route("/commands", self.command, methods=["POST"])
         router.add_api_route("/events", self.events, methods=["GET"], response_model=None)
+        router.include_router(self._list.router())
         return router
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
@@ -164,6 +168,7 @@ class Workspace:
     ) -> Incoming:
         """The message for the inbox; begins its thread. Raises for a missing mention."""
         text, mentioned = _without_mention(message.text)
+        mentioned = mentioned or message.begins
         if message.thread is not None:
             record = await self._threads.record(user, message.thread)
             address = Address.DIRECT

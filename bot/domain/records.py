@@ -23,11 +23,16 @@ class RecordScope:
 
 @dataclass(frozen=True, slots=True)
 class ConversationRecord:
-    """A conversation with its public id. `busy`: one of its turns is waiting or running."""
+    """A conversation with its public id. `busy`: one of its turns is waiting or running.
+
+    Its owner pinned it to the top of the list, or archived it.
+    """
 
     uid: str
     conversation: Conversation
     busy: bool = False
+    pinned: bool = False
+    archived: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +140,44 @@ UNCHANGED = Unchanged()
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadRecord:
-    """An entry in a list of threads: the first question, and the number of later messages."""
+class ThreadEntry:
+    """A conversation in its owner's list, by its last activity.
+
+    `active_at` is the time of its newest message or answer, `answered_at` that of its newest
+    answer, in Unix seconds; `unread`: its owner has not seen that answer. `last` is the beginning
+    of the newest text, and `last_role` whose it is.
+    """
 
     record: ConversationRecord
+    active_at: float
+    answered_at: float | None = None
+    unread: bool = False
+    last_role: Role | None = None
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPosition:
+    """The place of an entry in the list, which is sorted by these fields, largest first."""
+
+    pinned: bool
+    active_at: float
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRecord:
+    """A thread in the channel: the first question, the number of later messages, and its entry in
+    the list."""
+
+    entry: ThreadEntry
     root: MessageRecord
     replies: int
+
+    @property
+    def record(self) -> ConversationRecord:
+        """The conversation."""
+        return self.entry.record
 
 
 _THREAD_IDS = uuid.UUID("6d9a1c53-55c6-4d43-8f0b-6e0a8a0f7d11")

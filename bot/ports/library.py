@@ -10,10 +10,12 @@ from bot.domain.records import (
     UNCHANGED,
     AttachmentContent,
     ConversationRecord,
+    EntryPosition,
     MessageRecord,
     NewConversation,
     RecordScope,
     ReplyRecord,
+    ThreadEntry,
     ThreadRecord,
     Unchanged,
 )
@@ -39,9 +41,15 @@ class Library(Protocol):
         ...
 
     async def conversations(
-        self, scope: RecordScope, *, before: str | None, limit: int
+        self,
+        scope: RecordScope,
+        *,
+        before: str | None,
+        limit: int,
+        archived: bool | None = None,
     ) -> Sequence[ConversationRecord]:
-        """The conversations in `scope`, newest first, from the one after the public id `before`."""
+        """The conversations in `scope`, newest first, from the one after the public id `before`;
+        only archived ones, or only others, if `archived` is given."""
         ...
 
     async def public_conversations(
@@ -58,6 +66,13 @@ class Library(Protocol):
 
     async def thread(self, uid: str, scope: RecordScope) -> ThreadRecord | None:
         """The thread with this public id, if it is in `scope` and has a question."""
+        ...
+
+    async def entries(
+        self, scope: RecordScope, *, archived: bool, after: EntryPosition | None, limit: int
+    ) -> Sequence[ThreadEntry]:
+        """The owner's list of the conversations of one channel: pinned ones first, then by last
+        activity; from the one below the position `after`."""
         ...
 
     async def messages(
@@ -111,9 +126,11 @@ class Library(Protocol):
         effort: Effort | Unchanged | None = UNCHANGED,
         instructions: str | Unchanged = UNCHANGED,
         temperature: float | Unchanged | None = UNCHANGED,
+        pinned: bool | Unchanged = UNCHANGED,
+        archived: bool | Unchanged = UNCHANGED,
     ) -> ConversationRecord | None:
-        """Change the name, or from the next turn on the model, its effort, the instructions or the
-        temperature.
+        """Change the name, the place in the owner's list, or from the next turn on the model, its
+        effort, the instructions or the temperature.
 
         None if the conversation does not exist.
         """
@@ -124,6 +141,31 @@ class Library(Protocol):
 
         Its turn's claim becomes stale; the caller ends the running turn with `Inbox.gone`.
         """
+        ...
+
+    async def mark_read(self, uid: str, scope: RecordScope, until: float) -> bool:
+        """The owner has seen the answers up to that time, in Unix seconds. Returns whether that is
+        news."""
+        ...
+
+    async def hide(self, uid: str, scope: RecordScope) -> bool:
+        """Delete a conversation for its owner, who may still undo that. Returns whether it existed.
+
+        No other method finds it, and its waiting questions are dropped. The caller stops the
+        running turn.
+        """
+        ...
+
+    async def unhide(self, uid: str, scope: RecordScope) -> bool:
+        """Undo `hide`. Returns False if there is nothing to undo, or not any more."""
+        ...
+
+    async def hidden(self, *, before: float, limit: int) -> Sequence[str]:
+        """The public ids of conversations that were hidden until then, in Unix seconds."""
+        ...
+
+    async def erase_hidden(self, uid: str, *, before: float) -> bool:
+        """Delete a conversation that was hidden until then, as `delete`. Returns whether it was."""
         ...
 
     async def add(

@@ -139,7 +139,7 @@ def in_scope(db: Database, uid: str, scope: RecordScope) -> AttachmentContent | 
     """See `Library.attachment`."""
     row = db.execute(
         f"{_PLACED} WHERE attachments.uid = ? AND platform = ? AND workspace = ?"
-        " AND (CAST(? AS TEXT) IS NULL OR conversations.channel = ?)",
+        " AND (CAST(? AS TEXT) IS NULL OR conversations.channel = ?) AND deleted_at IS NULL",
         (uid, scope.platform, scope.workspace, scope.channel, scope.channel),
     ).fetchone()
     return None if row is None else _content(db, row)
@@ -148,7 +148,8 @@ def in_scope(db: Database, uid: str, scope: RecordScope) -> AttachmentContent | 
 def public(db: Database, uid: str) -> AttachmentContent | None:
     """See `Library.public_attachment`."""
     row = db.execute(
-        f"{_PLACED} WHERE attachments.uid = ? AND visibility = 'public'", (uid,)
+        f"{_PLACED} WHERE attachments.uid = ? AND visibility = 'public' AND deleted_at IS NULL",
+        (uid,),
     ).fetchone()
     return None if row is None else _content(db, row)
 

@@ -28,6 +28,7 @@ def export_person(db: Database, person: Person) -> list[Record]:
             })  # fmt: skip
     records += _usage(db, person)
     records += _choices(db, person)
+    records += _arranged(db, person)
     for row in db.execute(
         "SELECT feedback.*, messages.uid, workspace FROM feedback"
         " JOIN turns ON turns.id = feedback.turn_id"
@@ -92,6 +93,26 @@ def _usage(db: Database, person: Person) -> list[Record]:
     )
     return [
         {"type": "usage", **{name: row[name] for name in row.keys() if name not in _OWN}}  # noqa: SIM118 - rows are no mappings
+        for row in found
+        if person.covers(row["workspace"])
+    ]
+
+
+def _arranged(db: Database, person: Person) -> list[Record]:
+    """The conversations that the person pinned or archived."""
+    found = db.execute(
+        "SELECT uid, workspace, name, on_top, archived FROM conversations"
+        " WHERE platform = ? AND began_by_id = ? AND on_top + archived > 0 ORDER BY id",
+        (person.platform, person.id),
+    )
+    return [
+        {
+            "type": "conversation",
+            "id": row["uid"],
+            "name": row["name"],
+            "pinned": bool(row["on_top"]),
+            "archived": bool(row["archived"]),
+        }
         for row in found
         if person.covers(row["workspace"])
     ]

@@ -14,7 +14,7 @@ from bot.domain.records import (
     RecordScope,
     Unchanged,
 )
-from bot.store import attachment_contents, locks, record_edits, views
+from bot.store import attachment_contents, locks, record_edits, thread_list, views
 from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
@@ -28,6 +28,8 @@ class SqlLibrary(FileOperations):
     public_conversations = reads(views.public_conversations)
     threads = reads(views.threads)
     thread = reads(views.thread)
+    entries = reads(thread_list.entries)
+    hidden = reads(thread_list.hidden)
     messages = reads(views.messages)
     latest = reads(views.latest)
     find_message = reads(views.find_message)
@@ -50,8 +52,12 @@ class SqlLibrary(FileOperations):
         effort: Effort | Unchanged | None = UNCHANGED,
         instructions: str | Unchanged = UNCHANGED,
         temperature: float | Unchanged | None = UNCHANGED,
+        pinned: bool | Unchanged = UNCHANGED,
+        archived: bool | Unchanged = UNCHANGED,
     ) -> ConversationRecord | None:
-        await self._update(uid, scope, name, model, effort, instructions, temperature)
+        await self._update(
+            uid, scope, name, model, effort, instructions, temperature, pinned, archived
+        )
         return await self.find(uid, scope)
 
     async def add(
@@ -64,11 +70,20 @@ class SqlLibrary(FileOperations):
     ) -> MessageRecord | None:
         return await self._message(await self._change(conversation, uid, role, content))
 
+    mark_read = writes(thread_list.mark_read, lock=locks.by_uid)
+    hide = writes_at(thread_list.hide, lock=locks.by_uid)
+    unhide = writes(thread_list.unhide, lock=locks.by_uid)
+
     # Deletions, after which the bytes of files are overwritten.
     async def delete(self, uid: str, scope: RecordScope) -> int | None:
         deleted = await self._delete(uid, scope)
         self._purger.wake()
         return deleted
+
+    async def erase_hidden(self, uid: str, *, before: float) -> bool:
+        erased = await self._erase_hidden(uid, before=before)
+        self._purger.wake()
+        return erased
 
     async def erase(self, conversation: int, uid: str) -> bool:
         erased = await self._erase(conversation, uid)
@@ -83,6 +98,7 @@ class SqlLibrary(FileOperations):
     _add = writes_at(record_edits.add, lock=locks.by_id)
     _change = writes_at(record_edits.change, lock=locks.by_id)
     _delete = writes(record_edits.delete, lock=locks.by_uid)
+    _erase_hidden = writes(thread_list.erase_hidden, lock=locks.by_uid)
     _erase = writes_at(record_edits.erase, lock=locks.by_id)
     _by_key = reads(views.by_key)
     _by_number = reads(views.message)

@@ -79,11 +79,12 @@ def _begin(
 def _add(db: Database, target: _Target, incoming: Incoming) -> Accepted:
     # A conversation that was private once stays private: its older messages must not become public.
     db.execute(
-        "UPDATE conversations SET updated_at = ?,"
+        "UPDATE conversations SET updated_at = ?, active_at = ?, archived = 0,"
         " name = CASE WHEN name = '' THEN ? ELSE name END,"  # created without a message, by the API
         " visibility = CASE WHEN ? = 'private' THEN 'private' ELSE visibility END,"
         " shared = CASE WHEN began_by_id <> ? THEN 1 ELSE shared END WHERE id = ?",
         (
+            target.now,
             target.now,
             name_of(incoming.text),
             incoming.visibility,
@@ -118,6 +119,7 @@ def _create(db: Database, incoming: Incoming, now: float) -> int:
         "shared": incoming.address is not Address.DIRECT,
         "created_at": now,
         "updated_at": now,
+        "active_at": now,
     }
     return rows.insert_row(db, "conversations", values)
 

@@ -37,7 +37,7 @@ def create(db: Database, now: float, new: NewConversation) -> ConversationKey:
     conversation = rows.insert_row(db, "conversations", values)
     for role, content in new.opening:
         author = new.began_by if role is Role.USER else None
-        add(db, now, conversation, role, content, author)
+        _append(db, now, conversation, role, content, author)
     return key
 
 
@@ -51,6 +51,8 @@ def update(
     effort: Effort | Unchanged | None,
     instructions: str | Unchanged,
     temperature: float | Unchanged | None,
+    pinned: bool | Unchanged,
+    archived: bool | Unchanged,
 ) -> bool:
     """See `Library.update`. Returns whether the conversation exists."""
     changes: dict[str, object] = {"updated_at": now}
@@ -65,10 +67,15 @@ def update(
         changes |= {"instructions": text, "instructions_at": now if text else None}
     if not isinstance(temperature, Unchanged):
         changes["temperature"] = temperature
+    if not isinstance(pinned, Unchanged):
+        changes["on_top"] = pinned
+    if not isinstance(archived, Unchanged):
+        changes["archived"] = archived
     assignments = ", ".join(f"{column} = :{column}" for column in changes)
     changed = db.execute(
         f"UPDATE conversations SET {assignments}"  # noqa: S608 - column names from above
-        " WHERE uid = :uid AND platform = :platform AND workspace = :workspace",
+        " WHERE uid = :uid AND platform = :platform AND workspace = :workspace"
+        " AND deleted_at IS NULL",
         {**changes, "uid": uid, "platform": scope.platform, "workspace": scope.workspace},
     )
     return changed.rowcount > 0
@@ -82,9 +89,14 @@ def delete(db: Database, uid: str, scope: RecordScope) -> int | None:
     ).fetchone()
     if found is None:
         return None
-    attachment_rows.lock_files(db, found["id"])
-    db.execute("DELETE FROM conversations WHERE id = ?", (found["id"],))
-    return int(found["id"])
+    return remove(db, found["id"])
+
+
+def remove(db: Database, conversation: int) -> int:
+    """Delete a conversation with everything in it; returns its row id."""
+    attachment_rows.lock_files(db, conversation)
+    db.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
+    return conversation
 
 
 def add(
@@ -96,6 +108,19 @@ def add(
     author: Author | None,
 ) -> int | None:
     """See `Library.add`. Returns the message's row id."""
+    added = _append(db, now, conversation, role, content, author)
+    db.execute("UPDATE conversations SET active_at = ? WHERE id = ?", (now, conversation))
+    return added
+
+
+def _append(
+    db: Database,
+    now: float,
+    conversation: int,
+    role: Role,
+    content: str,
+    author: Author | None,
+) -> int | None:
     known = db.execute("SELECT epoch FROM conversations WHERE id = ?", (conversation,)).fetchone()
     if known is None:
         return None

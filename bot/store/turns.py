@@ -192,7 +192,7 @@ def conclude(db: Database, now: float, fence: Fence, result: TurnResult) -> None
     if result.tells_summary:
         contexts.record_told(db, turn["conversation_id"], epoch=turn["epoch"], turn=fence.turn)
     db.execute(
-        "UPDATE conversations SET updated_at = :now"
+        "UPDATE conversations SET updated_at = :now, active_at = :now, answered_at = :now"
         " WHERE id = (SELECT conversation_id FROM turns WHERE id = :turn)",
         values,
     )

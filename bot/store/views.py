@@ -11,6 +11,7 @@ from bot.domain.records import (
     MessageRecord,
     RecordScope,
     ReplyRecord,
+    ThreadEntry,
     ThreadRecord,
 )
 from bot.domain.turns import Outcome
@@ -24,6 +25,16 @@ _BUSY = (
 )
 _CONVERSATION = f"SELECT conversations.*, {_BUSY} FROM conversations"  # noqa: S608 - our words
 _LAST_INDEX = 2**62
+_LAST = (
+    "SELECT role || ':' || substr(content, 1, 300) FROM messages"
+    " WHERE conversation_id = conversations.id AND erased_at IS NULL AND idx IS"
+)
+# A question that waits for its turn is newer than everything that has an index.
+ENTRY = (
+    f"SELECT conversations.*, {_BUSY}, coalesce("  # noqa: S608 - our words
+    f"({_LAST} NULL ORDER BY position DESC, id DESC LIMIT 1),"
+    f" ({_LAST} NOT NULL ORDER BY idx DESC LIMIT 1)) AS last FROM conversations"
+)
 _BEFORE = (
     " AND id < coalesce((SELECT id FROM conversations WHERE uid = :before), 4611686018427387904)"
     " ORDER BY id DESC LIMIT :limit"
@@ -50,7 +61,7 @@ _REPLY = (
 def find(db: Database, uid: str, scope: RecordScope) -> ConversationRecord | None:
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?"
-        " AND (CAST(? AS TEXT) IS NULL OR channel = ?)",
+        " AND (CAST(? AS TEXT) IS NULL OR channel = ?) AND deleted_at IS NULL",
         (uid, scope.platform, scope.workspace, scope.channel, scope.channel),
     ).fetchone()
     return None if row is None else _record(row)
@@ -66,33 +77,41 @@ def by_key(db: Database, key: ConversationKey) -> ConversationRecord:
 
 
 def public(db: Database, uid: str) -> ConversationRecord | None:
-    row = db.execute(f"{_CONVERSATION} WHERE uid = ? AND visibility = 'public'", (uid,)).fetchone()
+    row = db.execute(
+        f"{_CONVERSATION} WHERE uid = ? AND visibility = 'public' AND deleted_at IS NULL", (uid,)
+    ).fetchone()
     return None if row is None else _record(row)
 
 
 def conversations(
-    db: Database, scope: RecordScope, before: str | None, limit: int
+    db: Database,
+    scope: RecordScope,
+    before: str | None,
+    limit: int,
+    archived: bool | None = None,
 ) -> list[ConversationRecord]:
-    return [_record(row) for row in _of_scope(db, scope, before, limit)]
+    only = "" if archived is None else f"AND archived = {int(archived)}"
+    return [_record(row) for row in _of_scope(db, _CONVERSATION, scope, before, limit, only)]
 
 
 def public_conversations(
     db: Database, platform: str, before: str | None, limit: int
 ) -> list[ConversationRecord]:
     found = db.execute(
-        f"{_CONVERSATION} WHERE platform = :platform AND visibility = 'public' {_BEFORE}",
+        f"{_CONVERSATION} WHERE platform = :platform AND visibility = 'public'"
+        f" AND deleted_at IS NULL {_BEFORE}",
         {"platform": platform, "before": before, "limit": limit},
     )
     return [_record(row) for row in found]
 
 
 def _of_scope(
-    db: Database, scope: RecordScope, before: str | None, limit: int, more: str = ""
+    db: Database, select: str, scope: RecordScope, before: str | None, limit: int, more: str
 ) -> list[Row]:
     channel = "" if scope.channel is None else "AND channel = :channel"
     return db.execute(
-        f"{_CONVERSATION} WHERE platform = :platform AND workspace = :workspace"
-        f" {channel} {more} {_BEFORE}",
+        f"{select} WHERE platform = :platform AND workspace = :workspace"
+        f" {channel} AND deleted_at IS NULL {more} {_BEFORE}",
         {
             "platform": scope.platform,
             "workspace": scope.workspace,
@@ -106,13 +125,14 @@ def _of_scope(
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 def threads(db: Database, scope: RecordScope, before: str | None, limit: int) -> list[ThreadRecord]:
     said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
-    found = [(row, _root(db, row["id"])) for row in _of_scope(db, scope, before, limit, said)]
+    listed = _of_scope(db, ENTRY, scope, before, limit, said)
+    found = [(row, _root(db, row["id"])) for row in listed]
     return _with_roots(db, [(row, root) for row, root in found if root is not None])
 
 
 def thread(db: Database, uid: str, scope: RecordScope) -> ThreadRecord | None:
     row = db.execute(
-        f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?",
+        f"{ENTRY} WHERE uid = ? AND platform = ? AND workspace = ? AND deleted_at IS NULL",
         (uid, scope.platform, scope.workspace),
     ).fetchone()
     root = None if row is None else _root(db, row["id"])
@@ -133,7 +153,7 @@ def _with_roots(db: Database, found: Sequence[tuple[Row, Row]]) -> list[ThreadRe
     """The threads of conversations and their first questions."""
     roots = _messages(db, [root for _, root in found])
     return [
-        ThreadRecord(_record(row), root, _later(db, row["id"]))
+        ThreadRecord(entry_from(row), root, _later(db, row["id"]))
         for (row, _), root in zip(found, roots, strict=True)
     ]
 
@@ -235,7 +255,27 @@ def reply(db: Database, turn: int) -> ReplyRecord | None:
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
 def _record(row: Row) -> ConversationRecord:
-    return ConversationRecord(row["uid"], rows.conversation_from(row), bool(row["busy"]))
+    return ConversationRecord(
+        row["uid"],
+        rows.conversation_from(row),
+        busy=bool(row["busy"]),
+        pinned=bool(row["on_top"]),
+        archived=bool(row["archived"]),
+    )
+
+
+def entry_from(row: Row) -> ThreadEntry:
+    """From a row of ENTRY."""
+    role, _, last = (row["last"] or "").partition(":")
+    answered_at = row["answered_at"]
+    return ThreadEntry(
+        record=_record(row),
+        active_at=row["active_at"] or row["created_at"],
+        answered_at=answered_at,
+        unread=answered_at is not None and answered_at > row["read_at"],
+        last_role=Role(role) if role else None,
+        last=last,
+    )
 
 
 def _messages(db: Database, found: Sequence[Row]) -> list[MessageRecord]:

@@ -13,6 +13,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.model import Usage
 from bot.domain.policy import Budget, BudgetScope, Period
 from bot.domain.privacy import Person
+from bot.domain.records import EntryPosition, RecordScope
 from bot.domain.spending import (
     Booking,
     BudgetLine,
@@ -40,6 +41,7 @@ from bot.store import (
     retries,
     sharing,
     spending,
+    thread_list,
     turns,
     views,
     watermarks,
@@ -123,6 +125,7 @@ class Explaining(Session):
 
 
 _KEY = ConversationKey("old", "w1", "c1", "t1")
+_CHANNEL, _ENTRY = RecordScope("old", "w1", "c1"), EntryPosition(False, 9.0, "u")
 _MONTH = UsageQuery("2026-11-01", "2026-11-30", "old", "w1", person="U1")
 _OFTEN: tuple[Callable[[Database], object], ...] = (
     partial(leases.look, platforms=["old"], process="p1", limit=32),
@@ -141,6 +144,9 @@ _OFTEN: tuple[Callable[[Database], object], ...] = (
     partial(queries.conversation_of, source="old/55"),
     partial(queries.conversation_of, source="old/p55"),
     partial(queries.recent, place=_KEY, author="U1", limit=5),
+    partial(thread_list.entries, scope=_CHANNEL, archived=False, after=None, limit=100),
+    partial(thread_list.entries, scope=_CHANNEL, archived=True, after=_ENTRY, limit=100),
+    partial(thread_list.hidden, before=9.0, limit=100),
     partial(access.took_part, key=_KEY, person="U1"),
     partial(access.askers, key=_KEY, turn=None),
     partial(watermarks.active, platform="old", limit=9),

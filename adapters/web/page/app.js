@@ -27,6 +27,7 @@ import { installSettings } from "./settings.js";
 import { installShared } from "./shared.js";
 import { installSharing } from "./sharing.js";
 import { installSearch } from "./search.js";
+import { Sidebar } from "./sidebar.js";
 import { State } from "./state.js";
 import { Sync } from "./sync.js";
 import { installThreadSettings } from "./threadsettings.js";
@@ -34,6 +35,7 @@ import { UsageDialog } from "./usage.js";
 import { Viewer } from "./viewer.js";
 
 const THREAD = /^#\/t\/([0-9a-f-]{36})$/;
+const NEW = "new"; // the place of a conversation that has not begun
 const $ = (selector) => document.querySelector(selector);
 // The choices of /effort, with what each is good for.
 const EFFORTS = { low: "answers soonest", medium: "", high: "thinks longest", default: "the model’s own choice" };
@@ -75,6 +77,7 @@ class Page {
       onRefreshed: () => {
         this.context.changed();
         this.notify.refreshed(this.state);
+        this.sidebar.refresh();
       },
       onMissing: () => this.missing(),
     });
@@ -110,6 +113,7 @@ class Page {
     this.threadMenu = new Menu({ button: $("#thread-menu"), list: $("#thread-actions") });
     this.threadMenu.add({ label: "Copy the link", icon: "link", order: 50, run: () => this.#copyLink() });
     this.usage = new UsageDialog({ api: this.api, button: $("#usage"), dialog: $("#usage-dialog") });
+    this.sidebar = new Sidebar(this);
     this.#listen();
   }
 
@@ -117,7 +121,7 @@ class Page {
     const part = (selector) => root.querySelector(selector);
     const box = new Composer({
       form: part("form.composer"),
-      onSend: (text, files) => this.send(thread ? null : this.state.openId, text, files),
+      onSend: (text, files) => this.send(thread ? null : this.state.openId, text, files, !thread && this.state.composing),
       offers: (begun) => this.offers(begun, thread ? null : this.state.openId),
       isCommand: (text) => this.#isCommand(text),
       say: (words) => this.say(words),
@@ -217,10 +221,21 @@ class Page {
   #apply(name, data, id) {
     if (name === "message") this.state.takeMessage(data, id);
     else if (name === "reply") this.#replied(data, id);
-    else if (name === "thread") {
-      this.state.takeSummary(data, id);
-      this.notify.sawThread(data);
-    } else if (name === "notice") this.#noticed(data);
+    else if (name === "thread") this.#changed(data, id);
+    else if (name === "entry") this.sidebar.take(data);
+    else if (name === "gone") this.#gone(data.id);
+    else if (name === "notice") this.#noticed(data);
+  }
+
+  #changed(thread, id) {
+    this.state.takeSummary(thread, id);
+    if (thread.entry) this.sidebar.take(thread.entry);
+    this.notify.sawThread(thread);
+  }
+
+  #gone(id) {
+    this.state.forget(id);
+    this.sidebar.gone(id);
   }
 
   #replied(reply, id) {
@@ -255,25 +270,31 @@ class Page {
   }
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────
-  send(thread, text, files) {
-    if (thread === null && !text.startsWith("/") && !text.toLowerCase().includes(MENTION)) {
+  send(thread, text, files, begins = false) {
+    if (thread === null && !begins && !text.startsWith("/") && !text.toLowerCase().includes(MENTION)) {
       const add = el("button", { type: "button", class: "quiet" }, `Add ${MENTION}`);
       this.channel.box.fail(`Mention ${MENTION} to get an answer.`);
       this.channel.box.error.append(" ", add);
       add.addEventListener("click", () => this.channel.box.write(`${MENTION} ${text}`));
       return false;
     }
-    const { client_id } = this.outbox.add(thread, text, files);
-    this.#sentFrom.set(client_id, this.state.openId);
-    (thread === null ? this.channel : this.thread).feed.toEnd();
+    const { client_id } = this.outbox.add(thread, text, files, begins);
+    this.#sentFrom.set(client_id, this.#place);
+    (thread === null && !begins ? this.channel : this.thread).feed.toEnd();
     return true;
   }
 
+  /** Where the reader is. */
+  get #place() {
+    return this.state.composing ? NEW : this.state.openId;
+  }
+
   sent({ client_id, thread }, { thread: id, message, answer }) {
+    if (answer !== null && id === null && this.state.composing) this.close(); // the channel shows it
     if (answer !== null) this.#noticed({ thread: id, text: answer, client_id });
     if (thread !== null || id === null || answer !== null) return;
     if (message) this.begin(id, message);
-    const stayed = (this.#sentFrom.get(client_id) ?? null) === this.state.openId;
+    const stayed = (this.#sentFrom.get(client_id) ?? null) === this.#place;
     if (stayed) this.show(id); // otherwise the writer has moved on
   }
 
@@ -283,7 +304,8 @@ class Page {
     this.first = { id, name: message.text, model: null, epoch: message.epoch, messages: [{ ...message, state: "done" }] };
   }
 
-  refused({ thread, text }, error, files) {
+  refused({ thread, text, begins = false }, error, files) {
+    if (begins && this.state.composing) return this.thread.box.fail(error.message, text, files);
     if (thread === null) return this.channel.box.fail(error.message, text, files);
     if (thread === this.state.openId) return this.thread.box.fail(error.message, text, files);
     tab.set(`draft.${thread}`, text);
@@ -379,8 +401,17 @@ class Page {
   // ── the thread that is open ─────────────────────────────────────────────────────────────────
   show(id) {
     if (id === this.state.openId) return this.thread.box.box.focus();
-    history.pushState(null, "", `#/t/${id}`);
+    if (this.state.composing) history.replaceState(null, "", `#/t/${id}`);
+    else history.pushState(null, "", `#/t/${id}`);
     this.route({ focus: true });
+  }
+
+  /** Open an empty thread: its first message begins a conversation. */
+  compose() {
+    if (this.state.composing) return this.thread.box.box.focus();
+    history.pushState(null, "", `#/${NEW}`);
+    this.route({ focus: true });
+    this.thread.box.box.focus();
   }
 
   /** The address names a thread that does not exist or belongs to another user. */
@@ -399,13 +430,18 @@ class Page {
 
   route({ focus = false } = {}) {
     const id = THREAD.exec(location.hash)?.[1] ?? null;
-    const changed = id !== this.state.openId;
+    const composing = location.hash === `#/${NEW}`;
+    const changed = id !== this.state.openId || composing !== this.state.composing;
     this.state.openId = id;
-    this.thread.root.hidden = id === null;
-    document.body.classList.toggle("threaded", id !== null);
+    this.state.composing = composing;
+    this.thread.root.hidden = id === null && !composing;
+    document.body.classList.toggle("threaded", id !== null || composing);
+    document.body.classList.toggle("composing", composing);
     if (changed) this.context.reset();
     if (id && changed) this.#enter(id);
-    if (focus) this.#focusBox(id);
+    if (composing && changed) this.#enterNew();
+    this.thread.box.box.placeholder = composing ? "Ask anything" : "Reply…";
+    if (focus) this.#focusBox(id ?? (composing ? NEW : null));
     this.draw();
   }
 
@@ -415,6 +451,11 @@ class Page {
     if (this.first && this.first.id === id) this.state.takeThread(this.first);
     this.first = null;
     this.sync.readThread(id);
+  }
+
+  #enterNew() {
+    this.thread.feed.clear();
+    this.thread.box.keepAs(NEW);
   }
 
   #focusBox(id) {
@@ -436,13 +477,17 @@ class Page {
     $("#stop").hidden = !busy;
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(busy));
     this.onDrawn();
-    this.#drawTitle(state.summary(state.openId)?.name ?? state.open?.name ?? "Thread");
+    $("#begin").hidden = !state.composing || outbox.items.some(({ begins }) => begins);
+    const entry = this.sidebar.entry(state.openId);
+    this.#drawTitle(entry?.name ?? state.summary(state.openId)?.name ?? state.open?.name ?? "Thread");
+    this.sidebar.draw();
   }
 
   #drawTitle(name) {
     if (this.shared?.isOpen) return;
-    const title = this.state.openId ? name : "general";
-    setText($("#thread-title"), this.state.openId ? name : "Thread");
+    const { openId, composing } = this.state;
+    const title = openId ? name : composing ? "New conversation" : "general";
+    setText($("#thread-title"), openId || composing ? title : "Thread");
     this.notify.title = `${title.slice(0, 60)} · Threadline`;
     this.#drawChoices();
   }

@@ -20,15 +20,15 @@ export function installKeys(page) {
   });
 }
 
-const active = (page) => (page.state.openId ? page.thread : page.channel);
+const active = (page) => (page.state.paneIsOpen ? page.thread : page.channel);
 const typing = ({ target }) => target.closest("input, textarea, [contenteditable]");
 const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey;
 
 function always(page, event) {
   if (event.key === "." && (event.ctrlKey || event.metaKey)) page.stop();
   else if (event.key === "Escape" && page.context.isOpen) page.context.close();
-  else if (event.key === "Escape" && page.state.openId) page.close();
-  else if (event.key === "F6" && page.state.openId) otherPane(page).box.box.focus();
+  else if (event.key === "Escape" && page.state.paneIsOpen) page.close();
+  else if (event.key === "F6" && page.state.paneIsOpen) otherPane(page).box.box.focus();
   else if (event.key === "ArrowUp" && event.target.matches("textarea") && !event.target.value) {
     return paneOf(page, event.target).feed.focus();
   } else return false;

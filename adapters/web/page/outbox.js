@@ -29,11 +29,11 @@ export class Outbox {
     return this.#items;
   }
 
-  /** @param {import("./attach.js").Attached[]} [attached] */
-  add(thread, text, attached = []) {
+  /** `begins`: the message starts a conversation. @param {import("./attach.js").Attached[]} [attached] */
+  add(thread, text, attached = [], begins = false) {
     const client_id = uuid();
     const files = attached.map(({ file: { name, size } }) => ({ name, size }));
-    const item = { client_id, thread, text, files, created_at: Date.now() / 1000, state: "sending" };
+    const item = { client_id, thread, begins, text, files, created_at: Date.now() / 1000, state: "sending" };
     if (files.length) this.#files.set(client_id, attached);
     this.#set([...this.#items, item]);
     this.run();
@@ -77,15 +77,16 @@ export class Outbox {
     }
   }
 
-  #post({ client_id, thread, text }) {
-    return this.api.post("/app/messages", { client_id, thread, text });
+  #post({ client_id, thread, text, begins = false }) {
+    return this.api.post("/app/messages", { client_id, thread, text, begins });
   }
 
-  #upload({ client_id, thread, text }, files) {
+  #upload({ client_id, thread, text, begins = false }, files) {
     const form = new FormData();
     form.set("client_id", client_id);
     form.set("text", text);
     if (thread) form.set("thread", thread);
+    if (begins) form.set("begins", "true");
     for (const { file, pasted } of files) form.append(pasted ? "pasted" : "files", file, file.name);
     return upload(this.api, "/app/messages", form, (part) => this.#progressed(client_id, part));
   }

@@ -9,6 +9,7 @@ export class State {
   session = null;
   /** @type {string | null} */
   openId = null;
+  composing = false; // whether the thread's pane is open for a new conversation
   older = null; // cursor of the channel's next older page
   #threads = new Map();
   #details = new Map(); // by thread: model and loaded messages
@@ -37,6 +38,11 @@ export class State {
     return [...this.#threads.values()].filter(({ busy }) => busy);
   }
 
+  /** Whether the thread's pane shows a thread or a new conversation. */
+  get paneIsOpen() {
+    return this.openId !== null || this.composing;
+  }
+
   summary(id) {
     return this.#threads.get(id);
   }
@@ -58,11 +64,12 @@ export class State {
     );
     return [
       ...this.#withNotices(threads.map((thread) => this.#root(thread)), null),
-      ...this.#unsent(outbox, null),
+      ...this.#unsent(outbox.filter(({ begins }) => !begins || !this.composing), null),
     ];
   }
 
   threadItems(outbox) {
+    if (this.composing) return this.#unsent(outbox.filter(({ begins }) => begins), null);
     if (!this.open) return [];
     const items = this.#withDividers(this.open).map((item) => this.#withVote(item));
     if (items.length) items.push(this.#withActions(items.pop()));
@@ -179,7 +186,8 @@ export class State {
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
     this.#details.clear(); // other threads are loaded again when opened
     const newest = votes === null ? null : this.#withNewerVotes(id, votes, asked);
-    this.#details.set(id, { id, name, epoch, messages: kept, votes: newest, later, ...choices(rest) });
+    const { entry = null } = rest;
+    this.#details.set(id, { id, name, epoch, entry, messages: kept, votes: newest, later, ...choices(rest) });
   }
 
   forget(id) {

@@ -12,6 +12,7 @@ try {
     const chosen = JSON.parse(localStorage.getItem(`threadline.${name}`) ?? "null");
     if (values.includes(chosen)) document.documentElement.dataset[name] = chosen;
   }
+  if (localStorage.getItem("threadline.sidebar")) document.documentElement.dataset.sidebar = "closed";
 } catch {
   // Storage can be forbidden; then the defaults apply.
 }

@@ -43,6 +43,7 @@ class ConversationDetails(Conversation):
     default.
 
     `answering_model` answers the next question: the default if `model` is not offered any more.
+    `pinned` and `archived` are its place in the page's list.
     """
 
     name: str
@@ -53,6 +54,8 @@ class ConversationDetails(Conversation):
     temperature: float | None
     user_id: str
     updated_at: Annotated[str, Field(description=AT)]
+    pinned: bool
+    archived: bool
 
 
 class PublicConversation(ConversationDetails):
@@ -92,6 +95,9 @@ class NewConversation(BaseModel):
 class ConversationChange(BaseModel):
     """The fields to change; omitted ones stay. A `model`, `effort` or `temperature` of null is the
     default; empty `instructions` are none.
+
+    A `pinned` conversation is at the top of the page's list. An `archived` one is not in the list
+    until its next message.
     """
 
     name: Name | None = None
@@ -99,3 +105,5 @@ class ConversationChange(BaseModel):
     effort: EffortName | None = None
     instructions: Annotated[str, Field(max_length=MAX_INSTRUCTIONS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    pinned: bool | None = None
+    archived: bool | None = None

@@ -1,0 +1,177 @@
+"""The page's list of a user's own threads, and what its menus change.
+
+Invariant: a change is stored before any tab hears of it, and every tab of the user hears of it.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, model_validator
+
+from adapters.web import serializers
+from adapters.web.auth import User
+from adapters.web.chat import ChatService
+from adapters.web.openapi import field_error
+from adapters.web.page_events import PageEvents
+from adapters.web.places import CHANNEL, user_scope
+from adapters.web.schemas.fields import Name
+from bot.domain import http_texts
+from bot.domain.conversations import Author
+from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import Command
+from bot.domain.records import (
+    UNCHANGED,
+    ConversationRecord,
+    EntryPosition,
+    RecordScope,
+    ThreadRecord,
+)
+from bot.inbox import commands
+from bot.privacy.deletions import UNDO_SECONDS
+
+
+class ThreadChange(BaseModel):
+    """The fields to change; omitted ones stay."""
+
+    name: Name | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
+
+    @model_validator(mode="after")
+    def _has_words(self) -> Self:
+        if self.name is not None and not self.name.strip():
+            raise ValueError(http_texts.NAME_WITHOUT_WORDS)
+        return self
+
+
+class ReadMark(BaseModel):
+    """The user has seen the answers up to `until`, an `answered_at` of the list."""
+
+    until: float = Field(ge=0, allow_inf_nan=False)
+
+
+class ThreadListRoutes:
+    """The routes under /app that list and arrange a user's threads."""
+
+    def __init__(self, chat: ChatService, events: PageEvents) -> None:
+        self._chat, self._library, self._hub = chat, chat.library, chat.hub
+        self._events = events
+
+    def router(self) -> APIRouter:
+        """The routes, which belong to the page and not to the API description."""
+        router = APIRouter(include_in_schema=False)
+        one = "/threads/{thread}"
+        router.add_api_route("/list", self.entries, methods=["GET"])
+        router.add_api_route(one, self.change, methods=["PATCH"])
+        router.add_api_route(one, self.delete, methods=["DELETE"])
+        router.add_api_route(f"{one}/restore", self.restore, methods=["POST"])
+        router.add_api_route(f"{one}/read", self.mark_read, methods=["POST"])
+        return router
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────
+    async def entries(
+        self,
+        user: User,
+        archived: bool = False,
+        after: Annotated[str | None, Query(max_length=100)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 100,
+    ) -> dict[str, Any]:
+        """One page of the list; `after` is the `next` of the page before."""
+        newest = self._hub.newest(user)  # taken before reading: the data is at least as new
+        position = None if after is None else _position(after)
+        found = await self._library.entries(
+            _scope(user), archived=archived, after=position, limit=limit
+        )
+        return {
+            "entries": [serializers.page_entry(entry) for entry in found],
+            "next": serializers.page_position(found[-1]) if len(found) == limit else None,
+            "event": newest,
+        }
+
+    # ── changing ──────────────────────────────────────────────────────────────────────────────
+    async def change(self, user: User, thread: uuid.UUID, change: ThreadChange) -> dict[str, Any]:
+        """Rename, pin or archive a thread; returns its new entry."""
+        found = await self._library.update(
+            str(thread),
+            _scope(user),
+            name=UNCHANGED if change.name is None else change.name,
+            pinned=UNCHANGED if change.pinned is None else change.pinned,
+            archived=UNCHANGED if change.archived is None else change.archived,
+        )
+        changed = None if found is None else await self._find(user, thread)
+        if changed is None:
+            raise HTTPException(404, http_texts.NO_SUCH_THREAD)
+        if change.name is None:
+            self._events.push_entry(user, changed.entry)
+        else:
+            self._events.push_thread(changed)
+        return serializers.page_entry(changed.entry)
+
+    async def mark_read(self, user: User, thread: uuid.UUID, mark: ReadMark) -> dict[str, Any]:
+        """The user saw the answers of a thread; their other tabs and devices show it as read."""
+        news = await self._library.mark_read(str(thread), _scope(user), mark.until)
+        if news and (found := await self._find(user, thread)) is not None:
+            self._events.push_entry(user, found.entry)
+        return {}
+
+    async def delete(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
+        """Delete a thread; it can be restored for a few seconds. A running answer stops."""
+        record = await self._library.find(str(thread), _scope(user))
+        if record is None or not await self._library.hide(record.uid, _scope(user)):
+            raise HTTPException(404, http_texts.NO_SUCH_THREAD)
+        self._events.push_gone(user, record.uid)
+        await self._stop(user, record)
+        return {"undo_seconds": UNDO_SECONDS}
+
+    async def restore(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
+        """Undo a deletion; returns the entry. Raises HTTPException 404 if it is too late."""
+        await self._library.unhide(str(thread), _scope(user))
+        found = await self._find(user, thread)  # also if a lost response made the tab ask again
+        if found is None:
+            raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
+        self._events.push_thread(found)
+        return serializers.page_entry(found.entry)
+
+    async def _find(self, user: str, thread: uuid.UUID) -> ThreadRecord | None:
+        return await self._library.thread(str(thread), _scope(user))
+
+    async def _stop(self, user: str, record: ConversationRecord) -> None:
+        """Stop the running answer. The deletion is stored: nothing here may make it fail."""
+        key, inbox = record.conversation.key, self._chat.inbox
+        if inbox is None or not record.busy:
+            return
+        stop = Command(name=commands.STOP, argument="", key=key, author=Author(id=user, name=user))
+        try:
+            stopped = not (await inbox.command(stop)).refused
+        except StoreUnavailable:
+            stopped = False
+        if not stopped:
+            await inbox.gone(key)
+
+
+# ── places ────────────────────────────────────────────────────────────────────────────────────
+def _scope(user: str) -> RecordScope:
+    return user_scope(user, CHANNEL)
+
+
+def _position(cursor: str) -> EntryPosition:
+    """The place that `serializers.page_position` wrote. Raises RequestValidationError."""
+    pinned, _, rest = cursor.partition("~")
+    active_at, _, uid = rest.partition("~")
+    try:
+        at = float(active_at)
+        identity = str(uuid.UUID(uid))
+    except ValueError as error:
+        raise _no_position() from error
+    if pinned not in ("0", "1") or not math.isfinite(at):
+        raise _no_position()
+    return EntryPosition(pinned=pinned == "1", active_at=at, uid=identity)
+
+
+def _no_position() -> RequestValidationError:
+    return field_error(("query", "after"), http_texts.NO_SUCH_PLACE)

@@ -1,0 +1,55 @@
+"""Erases conversations that their owners deleted, once the time to undo that has passed.
+
+Invariant: what counts is the time in the database, so that a restart forgets no deletion, and no
+page has to stay open for it.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from bot.domain.errors import StoreUnavailable
+from bot.ports.clock import Clock
+from bot.ports.library import Library
+
+log = structlog.stdlib.get_logger(__name__)
+
+UNDO_SECONDS = 8.0
+"""How long a page offers to undo a deletion."""
+
+GRACE_SECONDS = UNDO_SECONDS + 4.0
+"""Seconds until the erasure: a click in the last moment, and its slow request, still undo it."""
+
+ROUND_SECONDS = 5.0
+"""Seconds between looks, each of one read of an index that is empty most of the time."""
+
+MOST = 100
+"""Conversations of one look at most; a full one is followed by the next without a pause."""
+
+
+class DeletionKeeper:
+    """The background task. Several processes may run it: each erasure is one transaction."""
+
+    def __init__(self, *, library: Library, clock: Clock) -> None:
+        self._library, self._clock = library, clock
+
+    async def run(self) -> None:
+        """Erase what is due, from the start on, until cancelled."""
+        while True:
+            erased = 0
+            try:
+                erased = await self.erase_due()
+            except StoreUnavailable as error:
+                log.warning("deleted conversations are erased later", error=str(error))
+            if erased < MOST:
+                await self._clock.sleep(ROUND_SECONDS)
+
+    async def erase_due(self) -> int:
+        """Erase what is due now; returns how many conversations were found. Raises
+        StoreUnavailable."""
+        before = self._clock.time() - GRACE_SECONDS
+        found = await self._library.hidden(before=before, limit=MOST)
+        for uid in found:
+            if await self._library.erase_hidden(uid, before=before):
+                log.info("a deleted conversation was erased", conversation=uid)
+        return len(found)

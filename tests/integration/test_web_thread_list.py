@@ -1,0 +1,206 @@
+"""The page's list of threads over HTTP, and the same marks for programs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.web.serializers import PREVIEW_CHARACTERS, preview_of
+from tests.sims.model.client import ModelSim
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[ModelSim]:
+    async with ModelSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+async def site(tmp_path: Path, model: ModelSim) -> AsyncIterator[Site]:
+    async with serving(tmp_path, model, HTTP_TOKENS=HTTP_TOKENS) as site:
+        yield site
+
+
+@pytest.fixture
+async def alice(site: Site) -> AsyncIterator[Person]:
+    async with site.person(TOKENS["alice"]) as person:
+        yield person
+
+
+async def begin(person: Person, text: str) -> str:
+    """Ask without a mention; returns the thread once it was answered."""
+    body = {"text": text, "thread": None, "client_id": str(uuid.uuid4()), "begins": True}
+    thread: str = (await person.post("/app/messages", body))["thread"]
+
+    async def is_answered() -> bool:
+        return (
+            bool((await row(person, thread))["answered_at"])
+            and not ((await row(person, thread))["busy"])
+        )
+
+    await until(is_answered)
+    return thread
+
+
+async def row(person: Person, thread: str) -> dict[str, Any]:
+    found: dict[str, Any] = (await person.get(f"/app/threads/{thread}"))["entry"]
+    return found
+
+
+async def listed(person: Person, *, archived: bool = False) -> list[str]:
+    page = await person.get(f"/app/list?archived={str(archived).lower()}")
+    return [entry["id"] for entry in page["entries"]]
+
+
+async def test_a_conversation_begins_without_a_mention_and_is_named_after_its_question(
+    alice: Person, model: ModelSim
+) -> None:
+    await model.say("**Yes**, it is.", match="is it")
+    thread = await begin(alice, "is it?")
+    (entry,) = (await alice.get("/app/list"))["entries"]
+    assert (entry["id"], entry["name"], entry["preview"]) == (thread, "is it?", "Yes, it is.")
+    assert (entry["unread"], entry["busy"], entry["by_user"]) == (True, False, False)
+
+
+async def test_the_list_comes_in_pages(alice: Person, model: ModelSim) -> None:
+    await model.say("Here.")
+    made = [await begin(alice, f"number {n}") for n in range(3)]
+    first = await alice.get("/app/list?limit=2")
+    second = await alice.get(f"/app/list?limit=2&after={first['next']}")
+    assert [each["id"] for each in first["entries"] + second["entries"]] == made[::-1]
+    assert second["next"] is None
+    for wrong in ("x", "0~nan~" + made[0], "2~1.0~" + made[0], "0~1.0~x"):
+        status, answer = await alice.ask("GET", f"/app/list?after={wrong}")
+        assert status == 422
+        assert answer["error"] == "after: write the `next` of the page before, unchanged"
+
+
+async def test_what_one_tab_changes_every_tab_hears(
+    alice: Person, site: Site, model: ModelSim
+) -> None:
+    await model.say("Here.")
+    thread = await begin(alice, "a question")
+    entry = await row(alice, thread)
+    path = f"/app/threads/{thread}"
+    feed = site.adapter._hub.feed("alice")  # type: ignore[attr-defined]
+    heard = feed.number
+
+    def newest(name: str) -> Any:
+        events = [event for event in feed.since(heard) if event.name == name]
+        return events[-1].data()
+
+    await alice.post(f"{path}/read", {"until": entry["answered_at"]})
+    assert newest("entry") == {**entry, "unread": False}
+    assert (await alice.ask("PATCH", path, {"pinned": True}))[1]["pinned"] is True
+    assert newest("entry") == {**entry, "unread": False, "pinned": True}
+    await alice.ask("PATCH", path, {"name": "  Another   name "})
+    assert newest("thread")["entry"]["name"] == "Another name"
+    await alice.ask("DELETE", path)
+    assert newest("gone") == {"id": thread}
+    heard = feed.number
+    await alice.post(f"{path}/restore", {})
+    assert newest("thread")["entry"]["pinned"] is True
+    status, answer = await alice.ask("PATCH", path, {"name": "   "})
+    assert status == 422
+    assert "at least one word" in answer["error"]
+
+
+async def test_a_deleted_thread_is_gone_and_comes_back_until_it_is_too_late(
+    alice: Person, site: Site, model: ModelSim
+) -> None:
+    await model.say("Here.")
+    thread = await begin(alice, "a question")
+    path = f"/app/threads/{thread}"
+    assert (await alice.ask("DELETE", path))[1] == {"undo_seconds": 8.0}
+    assert await listed(alice) == []
+    for method, where in (("GET", path), ("DELETE", path), ("GET", f"/conversation/{thread}")):
+        assert (await alice.ask(method, where))[0] == 404
+    assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200
+    assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200  # a repeated request
+    assert await listed(alice) == [thread]
+    assert len((await alice.get(path))["messages"]) == 2
+    await alice.ask("DELETE", path)
+    library = site.adapter._chat.library  # type: ignore[attr-defined]
+    assert await library.erase_hidden(thread, before=2e10)
+    status, answer = await alice.ask("POST", f"{path}/restore", {})
+    assert (status, answer["error"]) == (
+        404, "It is too late to undo this: the thread has been erased.",
+    )  # fmt: skip
+
+
+async def test_deleting_a_thread_stops_its_answer(alice: Person, model: ModelSim) -> None:
+    await model.say("word " * 400, match="long", wait_at=200)
+    body = {"text": "long", "thread": None, "client_id": str(uuid.uuid4()), "begins": True}
+    thread = (await alice.post("/app/messages", body))["thread"]
+    path = f"/app/threads/{thread}"
+
+    async def is_writing() -> bool:
+        return any(one["text"] for one in await alice.replies(thread))
+
+    await until(is_writing)
+    await alice.ask("DELETE", path)
+    await alice.post(f"{path}/restore", {})
+
+    async def is_stopped() -> bool:
+        return [one["state"] for one in await alice.replies(thread)] == ["stopped"]
+
+    await until(is_stopped)
+
+
+async def test_nobody_changes_the_thread_of_another_user(
+    alice: Person, site: Site, model: ModelSim
+) -> None:
+    await model.say("Here.")
+    thread = await begin(alice, "mine")
+    before = await row(alice, thread)
+    async with site.person(TOKENS["bob"]) as bob:
+        path = f"/app/threads/{thread}"
+        assert await listed(bob) == []
+        for method, where, body in (
+            ("PATCH", path, {"archived": True}),
+            ("DELETE", path, None),
+            ("POST", f"{path}/restore", {}),
+        ):
+            assert (await bob.ask(method, where, body))[0] == 404
+        await bob.ask("POST", f"{path}/read", {"until": 2e9})
+    assert await row(alice, thread) == before
+
+
+async def test_programs_pin_archive_and_list_by_archive(alice: Person, model: ModelSim) -> None:
+    await model.say("Here.")
+    one, other = [(await alice.post("/conversation", {}))["id"] for _ in range(2)]
+    details = (await alice.ask("PATCH", f"/conversation/{one}", {"archived": True}))[1]
+    assert (details["archived"], details["pinned"]) == (True, False)
+    assert (await alice.ask("PATCH", f"/conversation/{one}", {"pinned": True}))[1]["pinned"]
+
+    async def ids(query: str) -> set[str]:
+        return {each["id"] for each in await alice.get(f"/conversation{query}")}
+
+    assert await ids("") == {one, other}
+    assert await ids("?archived=true") == {one}
+    assert await ids("?archived=false") == {other}
+    await alice.ask("POST", f"/conversation/completion/{one}", {"message": "news"})
+    assert await ids("?archived=true") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("A **bold** and `code`\n\n# Title", "A bold and code Title"),
+        ("```python\nprint(1)\n```", "print(1)"),
+        ("See [the docs](https://example.org/a) ![p](b.png)", "See the docs p"),
+        ("[cut off](https://exam", "cut off"),
+        ("2 * 3 = snake_case", "2 * 3 = snake_case"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", "a b 1 2"),
+        ("> quoted\n- item", "quoted item"),
+        ("x" * 400, "x" * PREVIEW_CHARACTERS),
+        ("", ""),
+    ],
+)
+def test_a_preview_has_no_markdown(text: str, shown: str) -> None:
+    assert preview_of(text) == shown
