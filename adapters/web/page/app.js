@@ -2,6 +2,7 @@
 import { Api, asApiError } from "./api.js";
 import { installDrop, installSafeDrops } from "./attach.js";
 import { installCode } from "./code.js";
+import { Channels } from "./channels.js";
 import { Composer, MENTION } from "./composer.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
@@ -100,7 +101,6 @@ class Page {
     });
     this.channel = this.#pane($("#channel"), RootView, "channel");
     this.thread = this.#pane($("#thread"), MessageView, null);
-    this.channel.box.keepAs("channel");
     this.models = new ModelList({ api: this.api, onChange: (failed) => this.#modelsCame(failed) });
     this.context = new ContextPanel({
       api: this.api,
@@ -113,6 +113,7 @@ class Page {
     this.threadMenu = new Menu({ button: $("#thread-menu"), list: $("#thread-actions") });
     this.threadMenu.add({ label: "Copy the link", icon: "link", order: 50, run: () => this.#copyLink() });
     this.usage = new UsageDialog({ api: this.api, button: $("#usage"), dialog: $("#usage-dialog") });
+    this.channels = new Channels(this);
     this.sidebar = new Sidebar(this);
     this.#listen();
   }
@@ -229,6 +230,7 @@ class Page {
 
   #changed(thread, id) {
     this.state.takeSummary(thread, id);
+    this.channels.heard(thread.channel ?? null);
     if (thread.entry) this.sidebar.take(thread.entry);
     this.notify.sawThread(thread);
   }
@@ -278,7 +280,8 @@ class Page {
       add.addEventListener("click", () => this.channel.box.write(`${MENTION} ${text}`));
       return false;
     }
-    const { client_id } = this.outbox.add(thread, text, files, begins);
+    const channel = thread === null && !begins ? this.state.channel : null;
+    const { client_id } = this.outbox.add(thread, text, files, begins, channel);
     this.#sentFrom.set(client_id, this.#place);
     (thread === null && !begins ? this.channel : this.thread).feed.toEnd();
     return true;
@@ -289,19 +292,19 @@ class Page {
     return this.state.composing ? NEW : this.state.openId;
   }
 
-  sent({ client_id, thread }, { thread: id, message, answer }) {
+  sent({ client_id, thread, channel = null }, { thread: id, message, answer }) {
     if (answer !== null && id === null && this.state.composing) this.close(); // the channel shows it
     if (answer !== null) this.#noticed({ thread: id, text: answer, client_id });
     if (thread !== null || id === null || answer !== null) return;
-    if (message) this.begin(id, message);
+    if (message) this.begin(id, message, channel);
     const stayed = (this.#sentFrom.get(client_id) ?? null) === this.#place;
     if (stayed) this.show(id); // otherwise the writer has moved on
   }
 
   /** What is known of a new thread before it is loaded. */
-  begin(id, message) {
+  begin(id, message, channel) {
     if (this.state.openId === id) return;
-    this.first = { id, name: message.text, model: null, epoch: message.epoch, messages: [{ ...message, state: "done" }] };
+    this.first = { id, channel, name: message.text, model: null, epoch: message.epoch, messages: [{ ...message, state: "done" }] };
   }
 
   refused({ thread, text, begins = false }, error, files) {
@@ -423,12 +426,20 @@ class Page {
 
   close() {
     const id = this.state.openId;
-    if (location.hash) history.pushState(null, "", location.pathname);
+    if (location.hash) history.pushState(null, "", this.channels.address);
     this.route();
     if (!this.channel.feed.focus(id)) this.channel.box.box.focus();
   }
 
+  /** The channel that was open is not shared any more. */
+  leaveChannel() {
+    if (location.hash.startsWith("#/c/")) history.replaceState(null, "", location.pathname);
+    this.channels.enter(null);
+    this.route();
+  }
+
   route({ focus = false } = {}) {
+    this.channels.route(location.hash);
     const id = THREAD.exec(location.hash)?.[1] ?? null;
     const composing = location.hash === `#/${NEW}`;
     const changed = id !== this.state.openId || composing !== this.state.composing;
@@ -477,6 +488,7 @@ class Page {
     $("#stop").hidden = !busy;
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(busy));
     this.onDrawn();
+    this.channels.draw();
     $("#begin").hidden = !state.composing || outbox.items.some(({ begins }) => begins);
     const entry = this.sidebar.entry(state.openId);
     this.#drawTitle(entry?.name ?? state.summary(state.openId)?.name ?? state.open?.name ?? "Thread");
@@ -486,7 +498,7 @@ class Page {
   #drawTitle(name) {
     if (this.shared?.isOpen) return;
     const { openId, composing } = this.state;
-    const title = openId ? name : composing ? "New conversation" : "general";
+    const title = openId ? name : composing ? "New conversation" : (this.state.channel ?? "general");
     setText($("#thread-title"), openId || composing ? title : "Thread");
     this.notify.title = `${title.slice(0, 60)} · Threadline`;
     this.#drawChoices();

@@ -29,11 +29,11 @@ export class Outbox {
     return this.#items;
   }
 
-  /** `begins`: the message starts a conversation. @param {import("./attach.js").Attached[]} [attached] */
-  add(thread, text, attached = [], begins = false) {
+  /** `begins`: the message starts a conversation. `channel`: a shared one in which it starts a thread. @param {import("./attach.js").Attached[]} [attached] */
+  add(thread, text, attached = [], begins = false, channel = /** @type {string | null} */ (null)) {
     const client_id = uuid();
     const files = attached.map(({ file: { name, size } }) => ({ name, size }));
-    const item = { client_id, thread, begins, text, files, created_at: Date.now() / 1000, state: "sending" };
+    const item = { client_id, thread, begins, channel, text, files, created_at: Date.now() / 1000, state: "sending" };
     if (files.length) this.#files.set(client_id, attached);
     this.#set([...this.#items, item]);
     this.run();
@@ -77,16 +77,17 @@ export class Outbox {
     }
   }
 
-  #post({ client_id, thread, text, begins = false }) {
-    return this.api.post("/app/messages", { client_id, thread, text, begins });
+  #post({ client_id, thread, text, begins = false, channel = null }) {
+    return this.api.post("/app/messages", { client_id, thread, text, begins, channel });
   }
 
-  #upload({ client_id, thread, text, begins = false }, files) {
+  #upload({ client_id, thread, text, begins = false, channel = null }, files) {
     const form = new FormData();
     form.set("client_id", client_id);
     form.set("text", text);
     if (thread) form.set("thread", thread);
     if (begins) form.set("begins", "true");
+    if (channel) form.set("channel", channel);
     for (const { file, pasted } of files) form.append(pasted ? "pasted" : "files", file, file.name);
     return upload(this.api, "/app/messages", form, (part) => this.#progressed(client_id, part));
   }

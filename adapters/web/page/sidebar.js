@@ -78,9 +78,9 @@ export class Sidebar {
 
   /** The open thread or something else on the page may have changed: at each word of an answer. */
   draw() {
-    const { openId, composing } = this.page.state;
+    const { openId, composing, channel } = this.page.state;
     const { entries, archived, loaded, hasMore } = this.list;
-    const shown = [entries, archived, loaded, hasMore, openId, composing, new Date().toDateString()];
+    const shown = [entries, archived, loaded, hasMore, openId, composing, channel, new Date().toDateString()];
     if (shown.some((value, k) => value !== this.#shown[k])) this.#draw();
     this.#shown = shown;
     this.#see();
@@ -94,7 +94,7 @@ export class Sidebar {
     const words = archived ? "Nothing is archived." : "Your conversations will be listed here.";
     $("#list-empty").textContent = words;
     $("#list-empty").hidden = !loaded || entries.length > 0;
-    if (openId === null && !composing) $("#to-channel").setAttribute("aria-current", "page");
+    if (openId === null && !composing && this.page.state.channel === null) $("#to-channel").setAttribute("aria-current", "page");
     else $("#to-channel").removeAttribute("aria-current");
     $("#new-thread").toggleAttribute("data-current", composing);
   }
@@ -150,7 +150,8 @@ export class Sidebar {
 
   #toChannel() {
     this.switchDrawerOff();
-    if (this.page.state.paneIsOpen) this.page.close();
+    if (location.hash) history.pushState(null, "", location.pathname);
+    this.page.route();
     this.page.channel.box.box.focus();
   }
 

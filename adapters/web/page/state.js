@@ -9,6 +9,8 @@ export class State {
   session = null;
   /** @type {string | null} */
   openId = null;
+  /** @type {string | null} */
+  channel = null; // the shared channel that is shown; null is the user's own one
   composing = false; // whether the thread's pane is open for a new conversation
   older = null; // cursor of the channel's next older page
   #threads = new Map();
@@ -64,8 +66,13 @@ export class State {
     );
     return [
       ...this.#withNotices(threads.map((thread) => this.#root(thread)), null),
-      ...this.#unsent(outbox.filter(({ begins }) => !begins || !this.composing), null),
+      ...this.#unsent(outbox.filter((item) => this.#isHere(item)), null),
     ];
+  }
+
+  /** Whether an unsent message that begins a thread is shown in the channel. */
+  #isHere({ begins, channel = null }) {
+    return channel === this.channel && (!begins || !this.composing);
   }
 
   threadItems(outbox) {
@@ -166,6 +173,15 @@ export class State {
   }
 
   // ── what the server told ────────────────────────────────────────────────────────────────────
+  /** Show another channel, whose threads are not known yet. */
+  enterChannel(channel) {
+    this.channel = channel;
+    this.older = null;
+    this.#threads.clear();
+    this.#roots.clear();
+    this.#notices = this.#notices.filter(({ thread }) => thread !== null);
+  }
+
   /** Take a page of the channel; `fresh` replaces the known threads, as after a restart. */
   takeThreads({ threads, next, event }, { fresh }) {
     if (fresh) this.#read.channel = event;
@@ -186,8 +202,8 @@ export class State {
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
     this.#details.clear(); // other threads are loaded again when opened
     const newest = votes === null ? null : this.#withNewerVotes(id, votes, asked);
-    const { entry = null } = rest;
-    this.#details.set(id, { id, name, epoch, entry, messages: kept, votes: newest, later, ...choices(rest) });
+    const { entry = null, channel = null } = rest;
+    this.#details.set(id, { id, channel, name, epoch, entry, messages: kept, votes: newest, later, ...choices(rest) });
   }
 
   forget(id) {
@@ -238,7 +254,7 @@ export class State {
 
   takeSummary(thread, event) {
     if (isIn(event, this.#read.channel)) return;
-    this.#threads.set(thread.id, thread);
+    if ((thread.channel ?? null) === this.channel) this.#threads.set(thread.id, thread);
     const detail = this.#details.get(thread.id);
     if (detail) Object.assign(detail, { epoch: thread.epoch, ...choices(thread) });
   }

@@ -129,15 +129,26 @@ export class Sync {
     }
   }
 
-  /** Reload what is on the screen. */
-  async refresh() {
+  /** Reload the channel that is shown. */
+  async readChannel() {
+    const { channel } = this.state;
     await this.persist(() =>
       this.#read(async () => {
-        const threads = await this.api.get(`/app/threads?limit=${PAGE_OF_THREADS}`);
-        this.state.takeThreads(threads, { fresh: true });
+        const threads = await this.api.get(this.#threadsOf(channel));
+        if (channel === this.state.channel) this.state.takeThreads(threads, { fresh: true });
       }),
     );
     this.loaded = true;
+  }
+
+  #threadsOf(channel) {
+    const path = `/app/threads?limit=${PAGE_OF_THREADS}`;
+    return channel === null ? path : `${path}&channel=${encodeURIComponent(channel)}`;
+  }
+
+  /** Reload what is on the screen. */
+  async refresh() {
+    await this.readChannel();
     if (this.state.openId) await this.readThread(this.state.openId);
     this.onRefreshed();
     this.onChange();
@@ -166,8 +177,9 @@ export class Sync {
   /** Load the channel's next older page. Returns whether it arrived. */
   async loadOlder() {
     const before = encodeURIComponent(this.state.older);
-    const path = `/app/threads?limit=${PAGE_OF_THREADS}&before=${before}`;
-    const page = await this.persist(() => this.api.get(path));
+    const { channel } = this.state;
+    const page = await this.persist(() => this.api.get(`${this.#threadsOf(channel)}&before=${before}`));
+    if (channel !== this.state.channel) return false;
     if (page) this.state.takeThreads(page, { fresh: false });
     return Boolean(page);
   }

@@ -1,0 +1,101 @@
+// The channels of the page: the user's own one, and those that all users share.
+import { el, setText, tab } from "./dom.js";
+
+const CHANNEL = /^#\/c\/([a-z0-9_-]{1,50})$/;
+const $ = (selector) => document.querySelector(selector);
+
+export class Channels {
+  #news = new Set(); // shared channels in which something was said since they were last open
+  #drawn = "";
+
+  constructor(page) {
+    this.page = page;
+    this.root = $("#shared-channels");
+    page.state.channel = tab.get("channel");
+    this.#keepDraft();
+    this.root.addEventListener("click", ({ target }) => {
+      const place = target.closest("[data-channel]");
+      if (place) this.#open(place.dataset.channel);
+    });
+  }
+
+  get #names() {
+    return this.page.state.session?.channels ?? [];
+  }
+
+  /** The address of the channel that is shown. */
+  get address() {
+    const { channel } = this.page.state;
+    return channel === null ? location.pathname : `#/c/${channel}`;
+  }
+
+  /** Follow the window's address: one of a thread says nothing of its channel. */
+  route(hash) {
+    const named = CHANNEL.exec(hash)?.[1] ?? null;
+    if (named !== null || hash === "") this.enter(named);
+  }
+
+  /** Show a channel, and read its threads; null is the user's own one. */
+  enter(channel) {
+    const { state, sync } = this.page;
+    if (channel === state.channel) return;
+    state.enterChannel(channel);
+    tab.set("channel", channel);
+    this.#news.delete(channel);
+    this.page.channel.feed.clear();
+    this.#keepDraft();
+    if (sync.loaded) sync.readChannel();
+  }
+
+  #keepDraft() {
+    const { channel } = this.page.state;
+    this.page.channel.box.keepAs(channel === null ? "channel" : `channel ${channel}`);
+  }
+
+  /** Something was said in a thread of `channel`. */
+  heard(channel) {
+    if (channel !== null && channel !== this.page.state.channel) this.#news.add(channel);
+  }
+
+  draw() {
+    const { state } = this.page;
+    const names = this.#names;
+    if (state.open && state.open.channel !== state.channel) this.enter(state.open.channel); // beside its channel
+    const shown = JSON.stringify([names, state.channel, state.paneIsOpen, [...this.#news]]);
+    if (shown === this.#drawn) return;
+    this.#drawn = shown;
+    if (state.session && state.channel !== null && !names.includes(state.channel)) return this.page.leaveChannel();
+    this.root.replaceChildren(...names.map((name) => this.#place(name)));
+    const own = names.length ? "Only you" : "general";
+    setText($("#to-channel .name"), own);
+    const label = state.channel ?? own;
+    setText($("#channel-title .name"), label);
+    $("#channel-title .hash").hidden = label === "Only you";
+    $("#to-channel .hash").hidden = own === "Only you";
+    $("#channel .feed").setAttribute("aria-label", `Messages in ${label}`);
+    $("#message").setAttribute("aria-label", `Message to ${label}`);
+    const whose = state.channel === null ? "" : ". Everyone here sees it";
+    setText($("#channel-words"), `and it answers in a thread${whose}`);
+  }
+
+  #open(channel) {
+    const { page } = this;
+    page.sidebar.switchDrawerOff();
+    if (location.hash !== `#/c/${channel}`) history.pushState(null, "", `#/c/${channel}`);
+    page.route();
+    page.channel.box.box.focus();
+  }
+
+  #place(name) {
+    const { state } = this.page;
+    const current = name === state.channel && !state.paneIsOpen;
+    const news = this.#news.has(name);
+    const label = news && `${name}, new messages`;
+    return el(
+      "button",
+      { type: "button", class: "place", "data-channel": name, "aria-current": current && "page", "data-news": news, "aria-label": label },
+      el("span", { class: "hash", "aria-hidden": "true" }, "#"),
+      el("span", { class: "name" }, name),
+    );
+  }
+}

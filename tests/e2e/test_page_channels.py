@@ -1,0 +1,60 @@
+"""Shared channels in the page: two users in two browsers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, expect
+
+from tests.sims.model.client import ModelSim
+from tests.support.browser import Visitor, needs_browser
+from tests.support.harness import BotProcess
+from tests.support.web_kit import HTTP_TOKENS, TOKENS
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: Path) -> None:
+    async with ModelSim() as model:
+        await model.pace(rate=2_000, first_delay=0.0)
+        await model.say("It is full.", match="disk")
+        await model.say("It is sda.", match="which")
+        settings = {
+            "HTTP_TOKENS": HTTP_TOKENS, "HTTP_CHANNELS": "ops,general",
+            "LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url,
+        }  # fmt: skip
+        async with BotProcess(tmp_path, settings) as bot:
+            url = f"http://127.0.0.1:{bot.http_port}"
+            alice = await Visitor.arrive(browser, url, TOKENS["alice"])
+            bob = await Visitor.arrive(browser, url, TOKENS["bob"])
+            one, two = await alice.tab(), await bob.tab()
+            for tab in (one, two):
+                await expect(tab.page.get_by_role("button", name="Only you")).to_be_visible()
+            await one.page.get_by_role("button", name="ops").click()
+            box = one.page.get_by_label("Message to ops")
+            await box.fill("@threadline why is the disk slow?")
+            await box.press("Enter")
+            await expect(one.replies.last).to_contain_text("It is full.")
+            # The other user sees that there is news, and goes on with the thread.
+            await two.page.get_by_role("button", name="ops, new messages").click()
+            root = two.page.get_by_role("region", name="ops").locator("article.root")
+            await expect(root).to_contain_text("alice")
+            found = await Axe().run(two.page)
+            assert found.violations_count == 0, found.generate_report()
+            await root.get_by_role("button", name="open the thread").click()
+            await two.say("which one?")
+            await expect(one.questions.last).to_contain_text("which one?")
+            await expect(one.replies.last).to_contain_text("It is sda.")
+            # A thread's address brings its channel with it; the own channel has none of this.
+            await two.page.reload()
+            await expect(two.page.get_by_role("region", name="ops")).to_be_visible()
+            await two.page.keyboard.press("Escape")
+            await two.page.get_by_role("button", name="Only you").click()
+            own = two.page.get_by_role("region", name="Only you")
+            await expect(own).to_be_visible()
+            await expect(own.get_by_role("article")).to_have_count(0)
+            for visitor in (alice, bob):
+                await visitor.context.close()
+                assert visitor.trouble.found == []
