@@ -59,7 +59,7 @@ class PageRoutes:
         return _respond(request, self._files.index, REVALIDATE | policy)
 
     async def file(self, request: Request) -> Response:
-        """A file, under the version's address or under its own.
+        """A file, with or without the version in its address.
 
         After an update, a page of before may ask this process under the version of before. It gets
         the file of now, which it must not keep under that address.

@@ -129,7 +129,7 @@ def _require_our_page(method: str, headers: Headers) -> None:
 
 
 def _require_same_user(user: str, headers: Headers) -> None:
-    """A tab says whose it is: another tab may have signed in as somebody else meanwhile."""
+    """A tab says whose it is: another tab may have signed in as another person."""
     expected = headers.get("threadline-user")
     if expected is not None and unquote(expected) != user:
         raise _Refused(_unknown(http_texts.ANOTHER_USER))

@@ -59,7 +59,7 @@ def end_all(db: Database, platform: str, person: str) -> None:
 
 
 def forget_expired(db: Database, now: float) -> None:
-    """Delete sessions that have ended by themselves."""
+    """Delete sessions that have expired."""
     db.execute("DELETE FROM sessions WHERE expires_at <= ?", (now,))
 
 

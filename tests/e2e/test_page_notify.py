@@ -29,7 +29,7 @@ globalThis.Notification = class extends Browsers {
 """
 
 
-async def shown(*tabs: Tab) -> list[list[str]]:
+async def read_shown(*tabs: Tab) -> list[list[str]]:
     """Title and text of the notifications that the tabs have shown."""
     found = [
         await tab.page.evaluate("shown.map(({ title, body }) => [title, body])") for tab in tabs
@@ -62,7 +62,7 @@ async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, hou
     await house.model.release(word)
     for tab in tabs:
         await expect(tab.page).to_have_title(f"(1) ● answered · {word}")
-    assert await until(lambda: shown(*tabs)) == [[word, "The answer has ended."]]
+    assert await until(lambda: read_shown(*tabs)) == [[word, "The answer has ended."]]
     # Looking at one tab is looking at all.
     await tabs[1].look(away=False)
     for tab in tabs:
@@ -79,12 +79,12 @@ async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, hou
     await tabs[1].look(away=True)
     await house.model.release(word)
     assert len(await until(lambda: _several(tabs))) == 2
-    assert (await shown(*tabs))[-1][1].startswith("Some *secret* words.")
+    assert (await read_shown(*tabs))[-1][1].startswith("Some *secret* words.")
     for tab in tabs:
         await tab.page.evaluate("shown.at(-1)?.click()")
     await expect(tabs[1].thread).to_be_visible()
 
 
 async def _several(tabs: list[Tab]) -> list[list[str]]:
-    found = await shown(*tabs)
+    found = await read_shown(*tabs)
     return found if len(found) > 1 else []

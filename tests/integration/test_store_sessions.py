@@ -82,7 +82,7 @@ async def test_other_processes_notice_a_sign_out_within_seconds(place: Place) ->
 
 
 async def test_a_known_session_outlives_an_outage_of_the_database(place: Place) -> None:
-    """One that this process has not seen cannot be judged; nobody begins or ends one meanwhile."""
+    """One that this process has not seen cannot be judged, and none begins or ends."""
     clock = ManualClock()
     async with opened(place, clock=clock) as store:
         failing = Failing(store.sessions())

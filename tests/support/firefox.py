@@ -1,6 +1,6 @@
 """The page in Debian's Firefox, driven by WebDriver BiDi over a socket.
 
-Playwright drives only its own build of Firefox, and Marionette's client brings a process manager;
+Playwright drives only a patched build of Firefox, and Marionette's client brings a process manager;
 BiDi is the standard, and of it a test of one page needs ten commands.
 """
 

@@ -40,7 +40,7 @@ export class SignIn {
     browser.set(OLD, null);
   }
 
-  /** The server wants to know who this is: somebody else by now, or nobody. */
+  /** The server refuses this tab: another person is signed in by now, or no one. */
   async lock() {
     if (this.#asking || this.dialog.open) return;
     this.#asking = true;
