@@ -182,7 +182,7 @@ def find_zone(name: str) -> tzinfo:
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (KeyError, OSError, ValueError) as error:
-        raise field_error(("query", "zone"), http_texts.NO_SUCH_ZONE) from error
+        raise field_error(("query", "zone"), http_texts.NO_SUCH_ZONE, "zone") from error
 
 
 def iso(seconds: float, zone: tzinfo) -> str:
