@@ -233,7 +233,7 @@ class Page {
 
   #changed(thread, id) {
     this.state.takeSummary(thread, id);
-    this.sidebar.take(thread.entry);
+    if (thread.entry) this.sidebar.take(thread.entry); // an older server has none
   }
 
   #gone(id) {
