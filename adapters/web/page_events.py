@@ -83,7 +83,7 @@ class PageEvents:
         )
 
     def push_gone(self, user: str, thread: str) -> None:
-        """The thread was deleted. The key is that of its changes: the last one counts."""
+        """The thread was deleted. This event replaces an unread change of its line."""
         self._hub.feed(user).push("gone", lambda: {"id": thread}, key=f"thread-{thread}")
 
     def push_notice(

@@ -38,7 +38,7 @@ PREVIEW_CHARACTERS = 160
 
 # What a preview leaves out: a text that is cut off has marks without an end, too.
 _BLOCK_MARKS = re.compile(
-    r"^ *(?:#{1,6} |>+ ?|[-*+] |(?:`{3}|~{3}).*$|\|? *:?-{3,}.*$)", re.MULTILINE
+    r"^ {0,3}(?:#{1,6} |>+ ?|[-*+] |(?:`{3}|~{3}).*$|\|? *:?-{3,}.*$)", re.MULTILINE
 )
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)?")
 _MARKS = re.compile(r"~~|`|\||(?<!\w)[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?!\w)")

@@ -143,7 +143,7 @@ UNCHANGED = Unchanged()
 class ThreadEntry:
     """A conversation in its owner's list, by its last activity.
 
-    `active_at` is the time of its newest message or answer, `answered_at` that of its newest
+    `active_at` is the time of its newest message or answer, `answered_at` the end of its newest
     answer, in Unix seconds; `unread`: its owner has not seen that answer. `last` is the beginning
     of the newest text, and `last_role` whose it is.
     """

@@ -1,6 +1,6 @@
 """A person's list of conversations: by last activity, with marks, and deletion that can be undone.
 
-Invariant: a deleted conversation is hidden at once and erased later, as a whole or not at all.
+Invariant: a deleted conversation is hidden immediately and erased later, as a whole or not at all.
 """
 
 from __future__ import annotations

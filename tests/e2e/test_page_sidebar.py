@@ -63,7 +63,7 @@ async def test_conversations_are_begun_found_and_arranged_in_every_tab(
     await expect(there.row("what about the weather?")).to_contain_text("Sunny all day.")
     await expect(there.row("New answer")).to_have_count(0)  # the open thread was seen
 
-    # An answer that nobody looks at is marked, in every tab, until it is opened in one.
+    # An answer in a closed thread is marked, in every tab, until it is opened in one.
     await other.mention("slow please")
     await expect(other.replies.last).to_contain_text("Slowly it comes.")
     await other.page.keyboard.press("Escape")

@@ -52,7 +52,7 @@ async def row(person: Person, thread: str) -> dict[str, Any]:
     return found
 
 
-async def listed(person: Person, *, archived: bool = False) -> list[str]:
+async def list_ids(person: Person, *, archived: bool = False) -> list[str]:
     page = await person.get(f"/app/list?archived={str(archived).lower()}")
     return [entry["id"] for entry in page["entries"]]
 
@@ -117,12 +117,12 @@ async def test_a_deleted_thread_is_gone_and_comes_back_until_it_is_too_late(
     thread = await begin(alice, "a question")
     path = f"/app/threads/{thread}"
     assert (await alice.ask("DELETE", path))[1] == {"undo_seconds": 8.0}
-    assert await listed(alice) == []
+    assert await list_ids(alice) == []
     for method, where in (("GET", path), ("DELETE", path), ("GET", f"/conversation/{thread}")):
         assert (await alice.ask(method, where))[0] == 404
     assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200
     assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200  # a repeated request
-    assert await listed(alice) == [thread]
+    assert await list_ids(alice) == [thread]
     assert len((await alice.get(path))["messages"]) == 2
     await alice.ask("DELETE", path)
     library = site.adapter._chat.library  # type: ignore[attr-defined]
@@ -160,7 +160,7 @@ async def test_nobody_changes_the_thread_of_another_user(
     before = await row(alice, thread)
     async with site.person(TOKENS["bob"]) as bob:
         path = f"/app/threads/{thread}"
-        assert await listed(bob) == []
+        assert await list_ids(bob) == []
         for method, where, body in (
             ("PATCH", path, {"archived": True}),
             ("DELETE", path, None),

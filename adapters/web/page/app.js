@@ -231,7 +231,7 @@ class Page {
   #changed(thread, id) {
     this.state.takeSummary(thread, id);
     this.channels.heard(thread.channel ?? null);
-    if (thread.entry) this.sidebar.take(thread.entry);
+    if (thread.entry) this.sidebar.take(thread.entry); // one of a shared channel has none
     this.notify.sawThread(thread);
   }
 

@@ -177,6 +177,7 @@ export class Sidebar {
 
   // ── the keyboard ────────────────────────────────────────────────────────────────────────────
   #pressed(event) {
+    this.#wasOpen = false;
     if (event.defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
     const key = event.key.toLowerCase();
     const meant = event.ctrlKey || event.metaKey;
