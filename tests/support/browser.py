@@ -117,7 +117,8 @@ class Visitor:
         if token is not None:
             kept = json.dumps(json.dumps(token))
             await context.add_init_script(
-                f'localStorage["threadline.token"] ??= {kept};'  # a token that was typed in stays
+                # A token that was typed in stays; the sandbox of diagrams has no storage.
+                f'if (origin !== "null") localStorage["threadline.token"] ??= {kept};'
             )
         context.on("request", lambda request: visitor._requested(request.url))
         return visitor
