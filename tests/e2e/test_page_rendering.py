@@ -14,6 +14,7 @@ pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
 
 LINES = 90
+MERMAID_MS = 60_000  # as long as the page waits: reading 2.5 MB of script takes a busy machine long
 CODE = "".join(f"total_{n} = compute({n}, '{'x' * 60}')\n" for n in range(LINES))
 ANSWER = f"""\
 For $a > 0$ it costs $5 or $6, and \\(I = \\int_0^1 x^2\\,dx\\) is finite[^1].
@@ -143,14 +144,16 @@ async def test_a_diagram_is_drawn_when_one_asks_for_it(visit: Visit, house: Hous
     await expect(reply.locator(".diagram")).to_have_count(0)
     await button.first.click()
     image = reply.get_by_role("img", name="Diagram: flowchart")
-    await expect(image).to_be_visible()
+    await expect(image).to_be_visible(timeout=MERMAID_MS)
     assert await image.evaluate("node => node.naturalWidth > 50")
     await button.last.click()
-    await expect(reply.locator(".diagram").last).to_contain_text("cannot be drawn")
+    drawn = reply.locator(".diagram")
+    await expect(drawn.last).to_contain_text("cannot be drawn", timeout=MERMAID_MS)
     await expect(reply.locator("figure.code").last.locator("pre")).to_be_visible()
     await tab.page.reload()
     reply = await tab.wait_reply("The end.")
-    await expect(reply.get_by_role("img", name="Diagram: flowchart")).to_be_visible()
+    again = reply.get_by_role("img", name="Diagram: flowchart")
+    await expect(again).to_be_visible(timeout=MERMAID_MS)
     await reply.get_by_role("button", name="Show the diagram").first.click()
     await expect(reply.locator(".diagram img")).to_have_count(0)
     await expect(reply.locator("figure.code").nth(2).locator("pre")).to_be_visible()

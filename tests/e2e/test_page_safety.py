@@ -94,12 +94,17 @@ async def test_model_output_never_runs(visit: Visit, house: House) -> None:
     await tab.page.reload()
     reply = await tab.wait_reply("The end.")
     await reply.get_by_role("button", name="Show the diagram").click()
-    await expect(reply.locator(".diagram[role=group], .diagram p[dir]")).to_be_visible()
+    drawn = reply.locator(".diagram[role=group], .diagram p[dir]")
+    await expect(drawn).to_be_visible(timeout=60_000)  # the page's own limit
     await expect(reply.locator(".math .katex").first).to_be_visible()
     assert await tab.page.evaluate("window.harmed") is None
     foreign = "#message, .composer, a[href*='elsewhere.example/m']"  # what a formula asks for
     await expect(reply.locator(foreign)).to_have_count(0)
-    bad = "script, img, svg, iframe, style, [onclick], [onerror], [style], a[href^='javascript']"
+    # The page itself draws formulas and the diagram's image.
+    drawn_elements = (
+        "img:not(.diagram > [src^='blob:']), svg:not(.katex svg), [style]:not(.katex *)"
+    )
+    bad = f"script, iframe, style, [onclick], [onerror], a[href^='javascript'], {drawn_elements}"
     await expect(tab.page.locator(".feed").locator(bad)).to_have_count(0)
     good = reply.get_by_role("link", name="good")
     await expect(good).to_have_attribute("href", "https://example.com/page")
