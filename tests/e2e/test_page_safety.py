@@ -33,6 +33,27 @@ HOSTILE = """\
 |---|:-:|
 | <b onclick="harmed=12">x</b> | `</td><script>window.harmed=13</script>` |
 
+[^"><script>harmed=14</script>]: note <img src=x onerror=harmed=15> [^"><b>]
+[^1]: a note [^1]
+
+- [x] <input type=checkbox onclick=harmed=16 checked>
+
+$\\href{javascript:harmed=17}{x_1}$ $\\includegraphics{https://elsewhere.example/m.png}$
+$\\htmlStyle{position:fixed;inset:0}{x_1}$ $\\htmlClass{composer}{x_1}$ $\\htmlId{message}{x_1}$
+$\\url{https://elsewhere.example/_}$ $<img src=x onerror=harmed=18>_1$ $x_1" onclick="harmed=19"$
+$\\colorbox{red;background:url(https://elsewhere.example/c)}{x_1}$ $\\rule{9999em}{9999em}_1$
+$\\def\\a{\\a\\a}\\a_1$ $\\newcommand\\b[1]{#1#1}\\b{\\b{x_1}}$
+$\\fcolorbox{red}{blue}{x}\\pmb{y}_1$
+
+```mermaid
+%%{init: {"securityLevel": "loose", "themeCSS": "* { fill: url(https://elsewhere.example/d) }"}}%%
+flowchart LR
+  A["<img src=https://elsewhere.example/e onerror=top.harmed=20>"] --> B
+  B["<script>top.harmed=21</script>"] --> C
+  click A href "javascript:top.harmed=22"
+  style A fill:url(https://elsewhere.example/f)
+```
+
 <style>body { display: none }</style> The end.
 """
 # As if the server had let everything through.
@@ -66,15 +87,27 @@ SHOW_RAW = """async (html) => {
 
 async def test_model_output_never_runs(visit: Visit, house: House) -> None:
     """No script, no request, and no policy violation either: it never becomes markup."""
-    await house.model.say(HOSTILE, match="be hostile", rate=100)
+    await house.model.say(HOSTILE, match="be hostile", rate=1_000)
     visitor = await visit(house)
+    # The sandbox's policy blocks handlers in what Mermaid reads, as the page's does.
+    visitor.trouble.provoked = ("script-src",)
     tab = await visitor.tab()
     await tab.mention("be hostile <img src=x onerror='window.harmed = 20'>")
     reply = await tab.wait_reply("The end.")
     await tab.page.reload()
     reply = await tab.wait_reply("The end.")
+    await reply.get_by_role("button", name="Show the diagram").click()
+    drawn = reply.locator(".diagram[role=group], .diagram p[dir]")
+    await expect(drawn).to_be_visible(timeout=60_000)  # the page's own limit
+    await expect(reply.locator(".math .katex").first).to_be_visible()
     assert await tab.page.evaluate("window.harmed") is None
-    bad = "script, img, svg, iframe, style, [onclick], [onerror], [style], a[href^='javascript']"
+    foreign = "#message, .composer, a[href*='elsewhere.example/m']"  # what a formula asks for
+    await expect(reply.locator(foreign)).to_have_count(0)
+    # The page itself draws formulas and the diagram's image.
+    drawn_elements = (
+        "img:not(.diagram > [src^='blob:']), svg:not(.katex svg), [style]:not(.katex *)"
+    )
+    bad = f"script, iframe, style, [onclick], [onerror], a[href^='javascript'], {drawn_elements}"
     await expect(tab.page.locator(".feed").locator(bad)).to_have_count(0)
     good = reply.get_by_role("link", name="good")
     await expect(good).to_have_attribute("href", "https://example.com/page")

@@ -47,7 +47,7 @@ PLACES = """async ([first, steps]) => {
   const [growth, body] = [new Growth(), new Body()];
   document.querySelector("#channel .column").append(body.node);
   body.show(growth.begin(first).blocks, true);
-  const words = [...body.node.querySelectorAll("p, td, code")].at(0).firstChild;
+  const words = [...body.node.querySelectorAll("p, td, .part")].at(0).firstChild;
   getSelection().setBaseAndExtent(words, 0, words, 4);
   let touched = 0;
   const watch = new MutationObserver((all) => { touched += all.filter(

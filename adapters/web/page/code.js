@@ -47,8 +47,8 @@ export function morphCode(old, made) {
 // ── a growing block ───────────────────────────────────────────────────────────────────────────
 /** Append to the text of a block without colors. */
 export function appendCode(code, added, cursor) {
-  const last = code.querySelector(":scope > .part:last-of-type");
-  if (last) textOf(last).appendData(added);
+  const text = textOf(code.querySelector(":scope > .part:last-of-type") ?? code);
+  if (text) text.appendData(added);
   else code.insertBefore(document.createTextNode(added), cursor.parentNode === code ? cursor : null);
   split(code);
 }
@@ -57,7 +57,7 @@ export function appendCode(code, added, cursor) {
 function split(code) {
   const nodes = [...code.childNodes].filter((node) => node.className !== "cursor");
   const first = nodes[0];
-  if (nodes.length === 1 && first.nodeType === Node.TEXT_NODE) {
+  if (nodes.length === 1 && first.nodeType === Node.TEXT_NODE && first.data) {
     const around = part();
     first.replaceWith(around);
     around.append(first);

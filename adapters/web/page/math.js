@@ -80,7 +80,7 @@ function drawOne(node) {
   const { latex, display } = read(node.dataset.source);
   try {
     const tree = katex.__renderToDomTree(latex, { ...OPTIONS, displayMode: display });
-    keepStyles(tree);
+    fit(tree);
     const made = tree.toNode();
     for (const styled of made.querySelectorAll("[data-style]")) {
       styled.style.cssText = styled.dataset.style;
@@ -95,11 +95,15 @@ function drawOne(node) {
   }
 }
 
-/** A style attribute of the tree would violate the policy; properties set from here do not. */
-function keepStyles(tree) {
+/**
+ * A style attribute of the tree would violate the policy; properties set from here do not. The class of
+ * KaTeX's words, which it does not style, is the one of the page's answers.
+ */
+function fit(tree) {
   const { style, ...others } = tree.attributes ?? {};
   if (style) tree.attributes = { ...others, "data-style": style };
-  for (const child of tree.children ?? []) keepStyles(child);
+  if (tree.classes?.includes?.("text")) tree.classes = tree.classes.filter((name) => name !== "text");
+  for (const child of tree.children ?? []) fit(child);
 }
 
 /** A formula that is wider than its text can be scrolled by keyboard, too. */

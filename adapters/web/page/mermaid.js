@@ -3,7 +3,8 @@
 import { browser, el } from "./dom.js";
 
 const FRAME = "/static/diagram";
-const PATIENCE_MS = 15_000; // for loading Mermaid and one drawing
+const LOADING_MS = 45_000; // Mermaid has 0.7 MB compressed
+const DRAWING_MS = 15_000;
 const IDLE_MS = 60_000; // after which the frame goes
 const LARGEST = 3_000_000; // characters of an image
 const LONGEST = 10_000; // pixels of its sides
@@ -80,14 +81,12 @@ async function ask(source, dark) {
   clearTimeout(idle);
   const { port1, port2 } = new MessageChannel();
   try {
-    const answer = await within(PATIENCE_MS, async () => {
-      const window = await open();
-      window.postMessage({ source, dark }, "*", [port2]); // the frame has no origin to name
-      return new Promise((resolve) => {
-        port1.onmessage = ({ data }) => resolve(data);
-      });
+    const window = await within(LOADING_MS, open());
+    const answer = new Promise((resolve) => {
+      port1.onmessage = ({ data }) => resolve(data);
     });
-    return checked(answer);
+    window.postMessage({ source, dark }, "*", [port2]); // the frame has no origin to name
+    return checked(await within(DRAWING_MS, answer));
   } finally {
     port1.close();
     idle = setTimeout(close, IDLE_MS);
@@ -100,7 +99,7 @@ async function within(milliseconds, work) {
     timer = setTimeout(() => reject(new Error("It took too long.")), milliseconds);
   });
   try {
-    return await Promise.race([work(), late]);
+    return await Promise.race([work, late]);
   } catch (error) {
     close(); // what it is busy with must not delay the next one
     throw error;
@@ -109,7 +108,7 @@ async function within(milliseconds, work) {
   }
 }
 
-function open() {
+async function open() {
   if (frame?.contentWindow) return frame.contentWindow;
   const made = el("iframe", { sandbox: "allow-scripts", src: FRAME, class: "sandbox", title: "Diagrams", "aria-hidden": "true", tabindex: "-1" });
   return new Promise((resolve) => {

@@ -128,7 +128,7 @@ def _between_dollars(text: str, at: int, last: int) -> int | None:
         return None
     following = text[end + 1] if end + 1 < last else " "
     before = text[at - 1] if at else " "
-    if following == "{" or _is_ascii_word(following) or _is_ascii_word(before) or before == "\\":
+    if following == "{" or _is_ascii_word(following) or _is_ascii_word(before) or before in "\\$":
         return None
     if following == "$" or _PRICE.match(text, at, end) or not _looks_like_formula(content):
         return None
