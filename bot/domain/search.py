@@ -233,7 +233,8 @@ def _word_start(text: str, match: int) -> int:
 
 def _squeezed(line: str, marks: Sequence[tuple[int, int]]) -> Snippet:
     """The line without repeated blanks; the marks move with their text."""
-    kept, places = [], []
+    kept: list[str] = []
+    places: list[int] = []
     for char in line:
         places.append(len(kept))
         if char != " " or (kept and kept[-1] != " "):

@@ -57,10 +57,10 @@ def find(
     index: Index,
     scope: RecordScope,
     query: SearchQuery,
-    after: str | None = None,
-    limit: int = 20,
+    after: str | None,
+    limit: int,
     *,
-    seconds: float = SECONDS,
+    seconds: float,
 ) -> SearchPage:
     """See `Search.search`."""
     if query.is_empty:
@@ -241,7 +241,8 @@ class _Search:
     def _messages(self, documents: Sequence[int]) -> Iterator[tuple[str, SearchHit | None]]:
         rows = self._read(
             "SELECT messages.id, messages.uid, idx, role, kind, messages.content,"
-            " messages.created_at, turn_id, turns.model, conversations.uid AS conversation, name FROM messages"
+            " messages.created_at, turn_id, turns.model, conversations.uid AS conversation, name"
+            " FROM messages"
             " JOIN conversations ON conversations.id = messages.conversation_id"
             " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL AND messages.id",
             documents,
@@ -305,6 +306,7 @@ class SqlSearch:
 
     def __init__(self, *, readers: Runner, index: Index) -> None:
         self._read, self._index = readers.run, index
+        self.seconds = SECONDS
         self._turn = asyncio.Semaphore(1)
 
     async def search(
@@ -312,4 +314,6 @@ class SqlSearch:
     ) -> SearchPage:
         """See the port."""
         async with self._turn:
-            return await self._read(lambda db: find(db, self._index, scope, query, after, limit))
+            return await self._read(
+                lambda db: find(db, self._index, scope, query, after, limit, seconds=self.seconds)
+            )

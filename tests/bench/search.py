@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,8 @@ async def _measure(name: str, place: Place, size: int, folder: Path) -> None:
         steps = 0
         while await store.search_indexer.step(*([BIG_STEP] if steps >= STEPS else [])):
             steps += 1
-        print(
-            f"  indexed in {time.monotonic() - began:.0f} s, {time.process_time() - cost:.0f} s of CPU"
-        )
+        cpu = time.process_time() - cost
+        print(f"  indexed in {time.monotonic() - began:.0f} s, {cpu:.0f} s of CPU", flush=True)
         rows = [await _times(store, *query) for query in _queries(vocabulary)]
         if isinstance(place, PostgresPlace):
             with psycopg.connect(place.url, autocommit=True) as db:
@@ -171,11 +171,11 @@ async def _overwrite(store: SqlStore, place: Place) -> str:
         return "VACUUM"
     [(uid, workspace)] = look(place, "SELECT uid, workspace FROM conversations WHERE id = 7")
     await store.library().delete(uid, RecordScope("web", workspace))
-    index, steps = store.search_indexer.index, []
+    index = store.search_indexer.index
+    steps: list[float] = []
     while True:
         began = time.perf_counter()
-        first = not steps
-        more = await store._write(lambda db, first=first: index.overwrite_step(db, is_first=first))
+        more = await store._write(partial(index.overwrite_step, is_first=not steps))
         steps.append((time.perf_counter() - began) * 1e3)
         if not more:
             break

@@ -6,6 +6,7 @@ import asyncio
 import random
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bot.domain.search import SearchHit, SearchPage, parse_query
 from bot.store import search_indexer
 from bot.store.backup import backup, restore
 from bot.store.store import SqlStore
+from tests.support import store_kit
 from tests.support.clock import ManualClock
 from tests.support.store_kit import (
     ANSWER,
@@ -28,7 +30,6 @@ from tests.support.store_kit import (
     answer_next,
     change,
     look,
-    opened,
     said,
 )
 
@@ -38,6 +39,14 @@ WORDS = tuple(
     GPT-5 max_open_files 東京 東京都 京都 天気 日本語 日本 한국어 서울 ガンダム カンタム กรุงเทพ
     x y 50 5 cluster kubernetes don't re-run \u0130stanbul ﬁle 🙂 <b>bold</b> 100%""".split()  # noqa: SIM905
 )
+
+
+@asynccontextmanager
+async def opened(place: Place, **options: Any) -> AsyncIterator[SqlStore]:
+    """A store whose searches have time, on a busy machine too."""
+    async with store_kit.opened(place, **options) as store:
+        store.search().seconds = 60.0
+        yield store
 
 
 def where(thread: str, user: str = "ann", channel: str = "general") -> ConversationKey:
@@ -334,11 +343,9 @@ async def test_names_of_files_are_found(place: Place) -> None:
         assert await texts(store, "quartals") == ["see here Quartalsbericht.pdf"]
 
 
-async def test_a_search_that_runs_out_of_time_says_so(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.store.search.find.__kwdefaults__", {"seconds": 0.0})
+async def test_a_search_that_runs_out_of_time_says_so(place: Place) -> None:
     async with opened(place) as store:
+        store.search().seconds = 0.0
         await ask(store, 1, "deploy", where("t1"))
         page = await store.search().search(ANN, parse_query("deploy"))
         assert page == SearchPage([], None, is_partial=True, is_indexing=False)

@@ -43,7 +43,7 @@ export class SearchPalette {
       event.preventDefault();
       this.#choose(this.#at);
     });
-    this.dialog.querySelector(".close").addEventListener("click", () => this.dialog.close());
+    this.dialog.querySelector(".tool").addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.dialog.close());
     this.dialog.addEventListener("close", () => this.#stop());
     this.list.addEventListener("pointermove", ({ target }) => this.#select(numberOf(target), false));

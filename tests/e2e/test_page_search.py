@@ -1,0 +1,76 @@
+"""The palette that searches: from the key to the message, with the keyboard alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Route, expect
+
+from tests.support.browser import House, Tab, Visitor, needs_browser
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+Visit = Callable[..., Awaitable[Visitor]]
+
+
+async def axe(tab: Tab) -> None:
+    found = (await Axe().run(tab.page)).response["violations"]
+    assert [(each["id"], node["html"]) for each in found for node in each["nodes"]] == []
+
+
+async def test_a_message_is_found_and_shown(visit: Visit, house: House) -> None:
+    tab = await (await visit(house)).tab()
+    page = tab.page
+    await tab.mention("where do 🦭 walruses sleep, and <b>why</b>?")
+    await tab.wait_reply("walruses")
+    await tab.say("and otters?")
+    await tab.wait_reply("otters", 1)
+    await tab.mention("a recipe for bread")
+    await tab.wait_reply("bread")
+
+    async def as_if_longer(route: Route) -> None:
+        """The page gets all but the first message, unless it asks for the part with it."""
+        answer = await route.fetch()
+        shape = await answer.json()
+        del shape["messages"][:1]
+        await route.fulfill(response=answer, json=shape)
+
+    dialog = page.get_by_role("dialog", name="Search conversations")
+    box = dialog.get_by_role("combobox")
+    options = dialog.get_by_role("option")
+    await page.keyboard.press("Control+k")
+    await expect(box).to_be_focused()
+    await expect(options).to_have_count(2)
+    await expect(options.first).to_contain_text("a recipe for bread")
+    await box.fill("WALR")
+    await expect(dialog.get_by_role("status")).to_contain_text("result")
+    found = dialog.get_by_role("group", name="Messages").get_by_role("option")
+    await expect(found.last.locator("mark")).to_have_text("walr")
+    await expect(found.last).to_contain_text("You: where do 🦭 walruses sleep, and <b>why</b>?")
+    await expect(options.first).to_have_attribute("aria-selected", "true")
+    await axe(tab)
+    await page.keyboard.press("ArrowUp")  # around to the last: the question
+    chosen = await box.get_attribute("aria-activedescendant")
+    assert chosen == await found.last.get_attribute("id")
+    await page.route(re.compile("/app/threads/[0-9a-f-]+$"), as_if_longer)
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_be_hidden()
+    question = tab.questions.first
+    await expect(question).to_contain_text("walruses sleep")
+    await expect(question).to_be_focused()
+    await expect(question).to_be_in_viewport()
+
+    await page.keyboard.press("Control+k")
+    await expect(box).to_have_value("WALR")
+    await box.fill("zzzz")
+    await expect(dialog.get_by_role("status")).to_have_text("Nothing matches.")
+    await expect(options).to_have_count(0)
+    await expect(box).to_have_attribute("aria-expanded", "false")
+    await page.route("**/app/search?*", lambda route: route.abort())
+    await box.fill("bread")
+    await expect(dialog.get_by_role("status")).to_contain_text("did not arrive")
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+    await expect(question).to_be_focused()

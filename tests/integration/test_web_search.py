@@ -1,0 +1,113 @@
+"""The search's routes: own conversations only, and long threads around what was found."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.web.search import MOST_AT_ONCE, SearchRoutes
+from bot.domain.records import RecordScope
+from bot.domain.search import SearchPage
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, serving, until
+
+
+async def found(person: Person, text: str, path: str = "/conversation/search") -> dict[str, Any]:
+    """The results, asked for again while the server was too busy to look at everything."""
+    while True:
+        results: dict[str, Any] = await person.get(path, params={"q": text})
+        if not results["partial"]:
+            return results
+
+
+async def ask(person: Person, messages: list[str]) -> str:
+    said = [{"role": "user", "content": text} for text in messages]
+    body = {"name": messages[0], "messages": said}
+    return str((await person.post("/conversation", body, 201))["conversation_id"])
+
+
+async def test_people_find_their_own_conversations(tmp_path: Path) -> None:
+    site = serving(tmp_path, HTTP_TOKENS=HTTP_TOKENS, LLM="echo")
+    async with site as at, at.person(TOKENS["alice"]) as alice, at.person(TOKENS["bob"]) as bob:
+        uid = await ask(alice, ["Kubernetes & <b>co</b>", "how does 京都 look?"])
+        await ask(bob, ["Kubernetes of Bob"])
+        results = await found(alice, "kuber")
+        assert [hit["conversation_id"] for hit in results["hits"]] == [uid, uid]
+        title, message = results["hits"]
+        assert title["title"] == {"text": "Kubernetes & <b>co</b>", "marks": [[0, 5]]}
+        assert (title["message_id"], title["snippet"]) == (None, None)
+        assert message["snippet"]["text"] == "Kubernetes & <b>co</b>"
+        assert (message["role"], message["index"]) == ("user", 0)
+        assert results["next"] is None
+        assert len((await found(bob, "kuber"))["hits"]) == 2
+        assert len((await found(alice, "京都"))["hits"]) == 1
+        # The page's channel has other threads than the API.
+        assert (await found(alice, "kuber", "/app/search"))["hits"] == []
+        for odd in ('"', "-", "in:", "before:yesterday", "a" * 500, "*:^()OR NOT"):
+            await found(alice, odd)
+
+
+async def test_a_wrong_request_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, HTTP_TOKENS=HTTP_TOKENS, LLM="echo") as site:
+        path = "/conversation/search"
+        async with site.person() as stranger:
+            assert (await stranger.ask("GET", path, params={"q": "a"}))[0] == 401
+        async with site.person(TOKENS["alice"]) as alice:
+            wrong: list[dict[str, str]] = [{}, {"q": "a" * 501}, {"q": "a", "after": "m1"}]
+            for params in wrong:
+                assert (await alice.ask("GET", path, params=params))[0] == 422
+
+
+async def test_a_long_thread_is_read_up_to_a_message(tmp_path: Path) -> None:
+    site = serving(tmp_path, HTTP_TOKENS=HTTP_TOKENS, LLM="echo")
+    async with site as at, at.person(TOKENS["alice"]) as alice:
+        thread = (await alice.say("@threadline first"))["thread"]
+        for text in ("second", "third"):
+            await until(lambda: answered(alice, thread))
+            await alice.say(text, thread)
+        await until(lambda: answered(alice, thread))
+        whole = await alice.get(f"/app/threads/{thread}")
+        assert (len(whole["messages"]), whole["later"]) == (6, False)
+        results = await found(alice, "second", "/app/search")
+        hit = results["hits"][-1]
+        assert hit["anchor"] == whole["messages"][2]["id"]
+        part = await alice.get(f"/app/threads/{thread}", params={"until": hit["index"]})
+        assert part["messages"] == whole["messages"][:3]
+        assert part["later"]
+        reply = next(hit for hit in results["hits"] if hit["role"] == "assistant")
+        assert reply["anchor"] == whole["messages"][3]["id"]
+
+
+async def answered(person: Person, thread: str) -> bool:
+    messages = (await person.get(f"/app/threads/{thread}"))["messages"]
+    return len(messages) % 2 == 0 and all(each["state"] == "done" for each in messages)
+
+
+class SlowSearch:
+    """Answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.done = asyncio.Event()
+
+    async def search(self, _scope: RecordScope, *_: object, **__: object) -> SearchPage:
+        self.waiting += 1
+        await self.done.wait()
+        return SearchPage()
+
+
+async def test_a_person_has_a_few_searches_at_once() -> None:
+    slow = SlowSearch()
+    routes = SearchRoutes(slow)
+    asked = [asyncio.create_task(routes.all("ann", "a")) for _ in range(MOST_AT_ONCE)]
+    while slow.waiting < MOST_AT_ONCE:
+        await asyncio.sleep(0)
+    with pytest.raises(Exception, match="429"):
+        await routes.all("ann", "a")
+    others = asyncio.create_task(routes.page("bob", "a"))
+    slow.done.set()
+    assert (await others)["hits"] == []
+    await asyncio.gather(*asked)
+    assert (await routes.all("ann", "a"))["hits"] == []
