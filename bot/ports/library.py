@@ -87,6 +87,13 @@ class Library(Protocol):
         """The newest replies whose turns have been claimed, in index order, without erased ones."""
         ...
 
+    async def versions(self, conversation: int) -> Sequence[Sequence[tuple[int, bool]]]:
+        """The places that are shown and have several versions of a question or an answer.
+
+        Each is the indexes of its versions, oldest first, and which of them is shown.
+        """
+        ...
+
     async def reply(self, turn: int) -> ReplyRecord | None:
         """The reply of a turn; None if the turn does not exist or was deleted."""
         ...

@@ -14,7 +14,7 @@ from bot.domain.records import (
     RecordScope,
     Unchanged,
 )
-from bot.store import attachment_contents, locks, record_edits, views
+from bot.store import attachment_contents, branches, locks, record_edits, views
 from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
@@ -33,6 +33,7 @@ class SqlLibrary(FileOperations):
     find_message = reads(views.find_message)
     attachment = reads_files(attachment_contents.in_scope)
     public_attachment = reads_files(attachment_contents.public)
+    versions = reads(branches.versions)
     replies = reads(views.replies)
     reply = reads(views.reply)
 

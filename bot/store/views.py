@@ -104,7 +104,10 @@ def _of_scope(
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 def threads(db: Database, scope: RecordScope, before: str | None, limit: int) -> list[ThreadRecord]:
-    said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
+    said = (
+        "AND EXISTS (SELECT 1 FROM messages"
+        " WHERE conversation_id = conversations.id AND parked IS NULL)"
+    )
     found = [(row, _root(db, row["id"])) for row in _of_scope(db, scope, before, limit, said)]
     return _with_roots(db, [(row, root) for row, root in found if root is not None])
 
@@ -122,7 +125,7 @@ def _root(db: Database, conversation: int) -> Row | None:
     """The row of the conversation's first question."""
     row: Row | None = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND kind = 'question'"
-        " ORDER BY idx IS NULL, idx, position LIMIT 1",
+        " AND messages.parked IS NULL ORDER BY idx IS NULL, idx, position LIMIT 1",
         (conversation,),
     ).fetchone()
     return row
@@ -140,11 +143,13 @@ def _with_roots(db: Database, found: Sequence[tuple[Row, Row]]) -> list[ThreadRe
 def _later(db: Database, conversation: int) -> int:
     """The number of messages after the first question."""
     (asked,) = db.execute(
-        "SELECT count(*) FROM messages WHERE conversation_id = ? AND kind = 'question'",
+        "SELECT count(*) FROM messages WHERE conversation_id = ? AND kind = 'question'"
+        " AND parked IS NULL",
         (conversation,),
     ).fetchone()
     (answered,) = db.execute(
-        "SELECT count(*) FROM turns WHERE conversation_id = ? AND outcome IS NOT NULL",
+        "SELECT count(*) FROM turns WHERE conversation_id = ? AND outcome IS NOT NULL"
+        " AND parked IS NULL",
         (conversation,),
     ).fetchone()
     return int(asked - 1 + answered)
@@ -154,7 +159,7 @@ def _later(db: Database, conversation: int) -> int:
 def messages(db: Database, conversation: int, after: int, limit: int) -> list[MessageRecord]:
     found = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx > ? AND erased_at IS NULL"
-        " ORDER BY idx LIMIT ?",
+        " AND messages.parked IS NULL ORDER BY idx LIMIT ?",
         (conversation, after, limit),
     ).fetchall()
     if len(found) < limit:
@@ -165,7 +170,7 @@ def messages(db: Database, conversation: int, after: int, limit: int) -> list[Me
 def latest(db: Database, conversation: int, limit: int) -> list[MessageRecord]:
     found = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IS NOT NULL"
-        " AND erased_at IS NULL ORDER BY idx DESC LIMIT ?",
+        " AND erased_at IS NULL AND messages.parked IS NULL ORDER BY idx DESC LIMIT ?",
         (conversation, limit),
     ).fetchall()
     return _messages(db, [*reversed(found), *_unbound(db, conversation)])
@@ -193,7 +198,7 @@ def message(db: Database, number: int) -> MessageRecord:
 def replies(db: Database, conversation: int, limit: int) -> list[ReplyRecord]:
     found = db.execute(
         f"{_REPLY} WHERE turns.conversation_id = ? AND reply_idx IS NOT NULL"
-        " AND erased_at IS NULL ORDER BY turns.id DESC LIMIT ?",
+        " AND erased_at IS NULL AND turns.parked IS NULL ORDER BY turns.id DESC LIMIT ?",
         (conversation, limit),
     ).fetchall()
     return [_reply(row) for row in reversed(found)]
