@@ -71,6 +71,11 @@ class PageEvents:
                 size=thread_size(thread),
             )
 
+    def push_branch(self, user: str, thread: str, since: int | None) -> None:
+        """Another branch of the thread is shown: see `BranchRoutes.changed`."""
+        shape = {"thread": thread, "since": since}
+        self._hub.feed(user).push("branch", lambda: shape)
+
     def push_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:

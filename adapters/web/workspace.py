@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import serializers
 from adapters.web.auth import User
+from adapters.web.branches import BranchRoutes
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
@@ -74,7 +75,7 @@ class NewCommand(BaseModel):
 
 class Workspace:
     """The page's part of the adapter. `opening` starts each thread; `may_connect` says of a user
-    whether the panel that connects a model is for them."""
+    whether the panel that connects a model is for them. `tell_others`: see `BranchRoutes`."""
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Workspace:
         uploads: UploadLimits,
         feedback: FeedbackPorts | None = None,
         may_connect: Callable[[str], bool] = lambda _user: False,
+        tell_others: Callable[[str, int], None] = lambda _user, _conversation: None,
     ) -> None:
         self._may_connect = may_connect
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
@@ -97,6 +99,9 @@ class Workspace:
         self._threads = ThreadReader(chat, models, feedback)
         self._opening, self._uploads = opening, uploads
         self._events = events
+        self._branches = BranchRoutes(
+            chat=chat, events=events, threads=self._threads, models=models, tell_others=tell_others
+        )
 
     def router(self) -> APIRouter:
         """The routes, which belong to the page and not to the API description."""
@@ -107,6 +112,7 @@ class Workspace:
         router.add_api_route("/messages", self.send, methods=["POST"])
         router.add_api_route("/commands", self.command, methods=["POST"])
         router.add_api_route("/events", self.events, methods=["GET"], response_model=None)
+        self._branches.add_to(router)
         return router
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
@@ -201,6 +207,8 @@ class Workspace:
             self._chat.push_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
             self._events.push_notice(user, thread, answer.whole, incoming.message_id)
+        if receipt is Receipt.COMMAND and thread is not None:
+            self._branches.changed(user, thread.record, since=None)
         self._events.push_thread(user, thread)
         return {
             "thread": thread.record.uid if thread else None,
@@ -225,6 +233,8 @@ class Workspace:
         # The reply itself shows the effect of a stop.
         if answer.text and (answer.refused or command.name != commands.STOP):
             self._events.push_notice(user, found, answer.whole, client_id)
+        if command.name == commands.RETRY and found is not None:
+            self._branches.changed(user, found.record, since=None)
         self._events.push_thread(user, found)
         return {"answer": answer.whole, "refused": answer.refused}
 

@@ -74,6 +74,10 @@ class Library(Protocol):
         """The message with this `Incoming.source`."""
         ...
 
+    async def message(self, conversation: int, uid: str) -> MessageRecord | None:
+        """The message with this public id, also if it is not shown; None if it was erased."""
+        ...
+
     async def attachment(self, uid: str, scope: RecordScope) -> AttachmentContent | None:
         """The attachment with this public id, if its conversation is in `scope`."""
         ...
@@ -88,7 +92,8 @@ class Library(Protocol):
         ...
 
     async def versions(self, conversation: int) -> Sequence[Sequence[tuple[int, bool]]]:
-        """The places that are shown and have several versions of a question or an answer.
+        """The places of the present epoch that are shown and have several versions of a question or
+        an answer.
 
         Each is the indexes of its versions, oldest first, and which of them is shown.
         """

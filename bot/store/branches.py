@@ -173,6 +173,7 @@ def versions(db: Database, conversation: int) -> list[list[tuple[int, bool]]]:
     questions = db.execute(
         "SELECT place, idx AS version, parked FROM messages"  # noqa: S608 - our words
         " WHERE conversation_id = :conversation AND place IS NOT NULL"
+        f" AND {_PRESENT}"
         f" AND (erased_at IS NULL OR parked IS NULL OR {_says_something('messages.idx')})"
         " ORDER BY place, idx IS NULL, idx",
         {"conversation": conversation},
@@ -180,6 +181,7 @@ def versions(db: Database, conversation: int) -> list[list[tuple[int, bool]]]:
     answers = db.execute(
         "SELECT coalesce(asks, id) AS place, reply_idx AS version, parked FROM turns"  # noqa: S608
         " WHERE conversation_id = :conversation AND reply_idx IS NOT NULL"
+        f" AND {_PRESENT}"
         f" AND (display <> '' OR parked IS NULL OR {_says_something('turns.reply_idx')})"
         " AND coalesce(asks, id) IN"
         "  (SELECT asks FROM turns WHERE conversation_id = :conversation AND asks IS NOT NULL)"
@@ -194,6 +196,9 @@ def versions(db: Database, conversation: int) -> list[list[tuple[int, bool]]]:
         if any(shown) and len(group) > 1:
             places.append(list(zip(numbers, shown, strict=True)))
     return places
+
+
+_PRESENT = "epoch = (SELECT epoch FROM conversations WHERE id = :conversation)"
 
 
 def _says_something(version: str) -> str:

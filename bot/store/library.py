@@ -31,6 +31,7 @@ class SqlLibrary(FileOperations):
     messages = reads(views.messages)
     latest = reads(views.latest)
     find_message = reads(views.find_message)
+    message = reads(views.record_of)
     attachment = reads_files(attachment_contents.in_scope)
     public_attachment = reads_files(attachment_contents.public)
     versions = reads(branches.versions)

@@ -34,7 +34,8 @@ COST = (
     " WHERE turn_id = turns.id AND attempt > turns.opened AND state = 'settled') AS cost"
 )
 _MESSAGE = (
-    "SELECT messages.id, uid, role, kind, messages.content, idx, author_id, author_name,"  # noqa: S608
+    "SELECT messages.id, uid, source, messages.parked, role, kind, messages.content, idx,"  # noqa: S608
+    " author_id, author_name,"
     " messages.epoch, messages.created_at, turn_id, state, turns.model, input_tokens,"
     f" output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, {COST}"
     " FROM messages LEFT JOIN turns ON turns.id = turn_id"
@@ -189,6 +190,15 @@ def find_message(db: Database, source: str) -> MessageRecord | None:
     return None if row is None else _messages(db, [row])[0]
 
 
+def record_of(db: Database, conversation: int, uid: str) -> MessageRecord | None:
+    """See `Library.message`."""
+    row = db.execute(
+        f"{_MESSAGE} WHERE uid = ? AND messages.conversation_id = ? AND erased_at IS NULL",
+        (uid, conversation),
+    ).fetchone()
+    return None if row is None else _messages(db, [row])[0]
+
+
 def message(db: Database, number: int) -> MessageRecord:
     """The message with this row id, which must exist."""
     row = db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone()
@@ -237,6 +247,8 @@ def _message(row: Row, attachments: tuple[AttachmentRecord, ...]) -> MessageReco
         model=row["model"] if is_reply else None,
         usage=rows.usage_from(row) if is_reply else None,
         cost=row["cost"] if is_reply else None,
+        source=row["source"] or "",
+        is_shown=row["parked"] is None,
     )
 
 
