@@ -1,10 +1,12 @@
 // The page's composition root: creates the parts and connects them.
 import { Api, asApiError } from "./api.js";
 import { installDrop, installSafeDrops } from "./attach.js";
+import { branchChanged, hasModels, installBranches } from "./branches.js";
 import { Composer, MENTION } from "./composer.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
 import { browser, copyText, el, forget, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
+import { installEditing } from "./edit.js";
 import { installFeedback } from "./feedback.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -221,6 +223,7 @@ class Page {
     else if (name === "reply") this.#replied(data, id);
     else if (name === "thread") this.state.takeSummary(data, id);
     else if (name === "notice") this.#noticed(data);
+    else if (name === "branch") branchChanged(this, data);
   }
 
   #replied(reply, id) {
@@ -418,6 +421,7 @@ class Page {
   // ── drawing ─────────────────────────────────────────────────────────────────────────────────
   draw() {
     const { state, outbox } = this;
+    state.severalModels = hasModels(this);
     this.channel.feed.show(state.channelItems(outbox.items));
     this.thread.feed.show(state.threadItems(outbox.items));
     $(".empty").hidden = !this.sync.loaded || !state.isEmpty || outbox.items.length > 0;
@@ -485,4 +489,6 @@ installSafeDrops();
 installCopying({ say: (words) => page.say(words), source: (button) => page.textOf(button) });
 installKeys(page);
 installFeedback(page, $("#thread"));
+installBranches(page);
+installEditing(page);
 page.start();
