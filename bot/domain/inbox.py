@@ -218,7 +218,7 @@ class CommandReply:
     place. `refused`: the person may not do that, nothing was changed, and no one else sees the
     reply. `file` comes with a reply that only the person sees, else as a direct message; never in
     a channel. `comment_on` is a turn that the person may comment on: platforms with modals show
-    one in place of the text.
+    one in place of the text. `turn` is the turn in which the command shows its effect.
     """
 
     text: str
@@ -229,6 +229,7 @@ class CommandReply:
     refused: bool = False
     comment_on: int | None = None
     file: PrivateFile | None = None
+    turn: int | None = None
 
     @property
     def whole(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from bot.domain import model_names, texts
 from bot.domain.errors import StoreUnavailable
@@ -195,7 +196,7 @@ class Commands:
         match change.effect:
             case Effect.REOPENED:
                 self._scheduler.wake(change.conversation)
-                return SHOWN_BY_THE_REPLY
+                return replace(SHOWN_BY_THE_REPLY, turn=change.turn)
             case Effect.BUSY:
                 return CommandReply(texts.STILL_WRITING)
             case Effect.FULL:

@@ -99,6 +99,13 @@ class Library(Protocol):
         """
         ...
 
+    async def versions_of(self, conversation: int, uid: str) -> Sequence[MessageRecord]:
+        """All versions of a question or an answer, oldest first, without erased and waiting ones.
+
+        Only the message itself if it has no others; nothing if there is no such message.
+        """
+        ...
+
     async def reply(self, turn: int) -> ReplyRecord | None:
         """The reply of a turn; None if the turn does not exist or was deleted."""
         ...

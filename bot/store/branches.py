@@ -211,6 +211,19 @@ def _says_something(version: str) -> str:
     )
 
 
+def of_message(db: Database, conversation: int, uid: str) -> list[int]:
+    """See `Library.versions_of`: the indexes of a message's versions."""
+    row = db.execute(
+        "SELECT idx FROM messages WHERE conversation_id = ? AND uid = ? AND erased_at IS NULL"
+        " AND idx IS NOT NULL",
+        (conversation, uid),
+    ).fetchone()
+    if row is None:
+        return []
+    known = [each["version"] for each in _place_of(db, conversation, row["idx"])]
+    return [each for each in known if each is not None] or [row["idx"]]
+
+
 def _groups(found: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows that follow each other and have the same place."""
     group: list[Row] = []

@@ -35,6 +35,7 @@ class SqlLibrary(FileOperations):
     attachment = reads_files(attachment_contents.in_scope)
     public_attachment = reads_files(attachment_contents.public)
     versions = reads(branches.versions)
+    versions_of = reads(views.versions_of)
     replies = reads(views.replies)
     reply = reads(views.reply)
 

@@ -14,8 +14,8 @@ from bot.domain.records import (
     ThreadRecord,
 )
 from bot.domain.turns import Outcome
-from bot.store import attachment_rows, rows
-from bot.store.database import Database, Row
+from bot.store import attachment_rows, branches, rows
+from bot.store.database import Database, Row, marks
 
 # A concluded turn is not busy: the reply is complete, only its last edit is on its way.
 _BUSY = (
@@ -197,6 +197,19 @@ def record_of(db: Database, conversation: int, uid: str) -> MessageRecord | None
         (uid, conversation),
     ).fetchone()
     return None if row is None else _messages(db, [row])[0]
+
+
+def versions_of(db: Database, conversation: int, uid: str) -> list[MessageRecord]:
+    """See `Library.versions_of`."""
+    indexes = branches.of_message(db, conversation, uid)
+    if not indexes:
+        return []
+    found = db.execute(
+        f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IN ({marks(indexes)})"
+        " AND erased_at IS NULL ORDER BY idx",
+        (conversation, *indexes),
+    ).fetchall()
+    return _messages(db, found)
 
 
 def message(db: Database, number: int) -> MessageRecord:

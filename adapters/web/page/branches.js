@@ -23,8 +23,10 @@ export class VersionSwitch {
     const now = JSON.stringify([places, still]);
     if (now === this.#shown) return;
     this.#shown = now;
+    const at = [...this.node.querySelectorAll("button")].indexOf(document.activeElement);
     this.node.hidden = !places.length;
     this.node.replaceChildren(...places.map((place) => switchOf(place, still)));
+    if (at >= 0) this.node.querySelectorAll("button")[at]?.focus();
   }
 }
 

@@ -43,7 +43,7 @@ function open(page, article, drafts) {
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
   const run = el("button", { class: "run" }, "Run again");
   const cancel = el("button", { type: "button", class: "cancel" }, "Cancel");
-  const note = el("p", { class: "note" }, item.attachments?.some(({ is_link }) => !is_link) ? "Its files stay with it. What followed is kept." : "What followed is kept.");
+  const note = el("p", { class: "note" }, item.attachments?.some(({ is_link }) => !is_link) ? "Its files stay with it. The earlier version is kept." : "The earlier version is kept.");
   const form = el("form", { class: "edit", novalidate: true }, box, problem, el("div", { class: "row" }, note, cancel, run));
   const draft = { id, form, box, problem, run, article, drafts };
   box.value = drafts.get(id) ?? item.text;

@@ -26,7 +26,13 @@ from adapters.web.schemas.questions import (
     QuestionForm,
     TextPart,
 )
-from adapters.web.schemas.records import NewMessage, Record, RecordChange
+from adapters.web.schemas.records import (
+    NewMessage,
+    NewVersion,
+    Record,
+    RecordChange,
+    Version,
+)
 from adapters.web.schemas.single_request import (
     AssistantMessage,
     ChatAnswer,
@@ -71,6 +77,7 @@ __all__ = [
     "Models",
     "NewConversation",
     "NewMessage",
+    "NewVersion",
     "OwnUsage",
     "Part",
     "Prompt",
@@ -86,4 +93,5 @@ __all__ = [
     "TemplateText",
     "TextPart",
     "UsageGroup",
+    "Version",
 ]
