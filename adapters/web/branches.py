@@ -82,7 +82,8 @@ class BranchRoutes:
         if not edited.text.strip() and not known.attachments:
             raise field_error(("body", "text"), http_texts.NOTHING_SAID, "nothing_said")
         asked = await self._chat.revise(record, user, known, edited.text, str(edited.client_id))
-        self.changed(user, record, since=known.index)
+        if known.is_shown:  # else this is a second delivery
+            self.changed(user, record, since=known.index)
         message = await self._chat.html_pool.run(
             serializers.page_message, asked, self._chat.html_pool.highlight
         )

@@ -104,7 +104,7 @@ class Program:
         before = [each.text for each in self.tree.path()[:at]]
         await self.check_request([*before, question] if is_question else before)
         record = (await self.model.streams())[-1]
-        assert record.model == ("sim" if is_question else "sim-2")
+        assert record.body["model"] == ("sim" if is_question else "sim-2")
         self.above(at).add(*((question, answer) if is_question else (answer,)))
 
     async def show(self, number: int) -> None:
@@ -164,41 +164,45 @@ async def test_a_program_hears_what_it_cannot_do(tmp_path: Path, model: ModelSim
 async def test_the_page_tells_its_tabs_which_branch_is_shown(
     tmp_path: Path, model: ModelSim
 ) -> None:
-    async with serving(tmp_path, model, MODELS="openai:sim,openai:sim-2") as site:
-        async with site.person() as page, page.stream("GET", "/app/events") as events:
-            sent = await page.say("@threadline q1")
-            thread, place = sent["thread"], f"/app/threads/{sent['thread']}"
-            await next_event(events, "reply", state="done")
-            question = (await page.get(place))["messages"][0]
-            edit = {"message": question["id"], "text": "q2", "client_id": str(uuid.uuid4())}
-            await page.post(f"{place}/edits", edit)
-            told = await next_event(events, "branch", thread=thread)
-            assert told.data["since"] == 0
-            await next_event(events, "reply", state="done")
-            await until(lambda: is_quiet(page, thread))
-            again = await page.post(f"{place}/edits", edit)  # a second delivery changes nothing
-            read = await page.get(place)
-            assert [each["text"] for each in read["messages"]][:1] == ["q2"]
-            assert read["versions"] == {again["message"]["id"]: [{"versions": [0, 2], "shown": 1}]}
-            turn = int(read["messages"][1]["id"].removeprefix("turn-"))
-            await page.post(f"{place}/again", {"turn": turn, "model": "openai:sim-2"})
-            told = await next_event(events, "branch", thread=thread)
-            assert told.data["since"] == 3
-            done = await next_event(events, "reply", state="done")
-            assert done.data["model"] == "openai:sim-2"
-            await until(lambda: is_quiet(page, thread))
-            assert await page.ask("PUT", f"{place}/shown", {"version": 0}) == (200, {})
-            await next_event(events, "branch", thread=thread, since=None)
-            read = await page.get(place)
-            assert [each["text"] for each in read["messages"]][:1] == ["q1"]
-            assert read["name"] == "q1"
-            status, said = await page.ask("PUT", f"{place}/shown", {"version": 3})
-            assert (status, said["error"]) == (
-                409,
-                "This version is not in the conversation as it is shown now.",
-            )
-            status, said = await page.ask("POST", f"{place}/again", {"turn": 10**6})
-            assert status == 404
+    models = "openai:sim,openai:sim-2"
+    async with (
+        serving(tmp_path, model, MODELS=models) as site,
+        site.person() as page,
+        page.stream("GET", "/app/events") as events,
+    ):
+        sent = await page.say("@threadline q1")
+        thread, place = sent["thread"], f"/app/threads/{sent['thread']}"
+        await next_event(events, "reply", state="done")
+        question = (await page.get(place))["messages"][0]
+        edit = {"message": question["id"], "text": "q2", "client_id": str(uuid.uuid4())}
+        await page.post(f"{place}/edits", edit)
+        told = await next_event(events, "branch", thread=thread)
+        assert told.data["since"] == 0
+        await next_event(events, "reply", state="done")
+        await until(lambda: is_quiet(page, thread))
+        again = await page.post(f"{place}/edits", edit)  # a second delivery changes nothing
+        read = await page.get(place)
+        assert [each["text"] for each in read["messages"]][:1] == ["q2"]
+        assert read["versions"] == {again["message"]["id"]: [{"versions": [0, 2], "shown": 1}]}
+        turn = int(read["messages"][1]["id"].removeprefix("turn-"))
+        await page.post(f"{place}/again", {"turn": turn, "model": "openai:sim-2"})
+        told = await next_event(events, "branch", thread=thread)
+        assert told.data["since"] == 3
+        done = await next_event(events, "reply", state="done")
+        assert done.data["model"] == "openai:sim-2"
+        await until(lambda: is_quiet(page, thread))
+        assert await page.ask("PUT", f"{place}/shown", {"version": 0}) == (200, {})
+        await next_event(events, "branch", thread=thread, since=None)
+        read = await page.get(place)
+        assert [each["text"] for each in read["messages"]][:1] == ["q1"]
+        assert read["name"] == "q1"
+        status, said = await page.ask("PUT", f"{place}/shown", {"version": 3})
+        assert (status, said["error"]) == (
+            409,
+            "This version is not in the conversation as it is shown now.",
+        )
+        status, said = await page.ask("POST", f"{place}/again", {"turn": 10**6})
+        assert status == 404
 
 
 async def is_quiet(page: Person, thread: str) -> bool:
