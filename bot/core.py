@@ -303,6 +303,7 @@ def _build_commands(
         reporter=build_reporter(resources),
         help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
         policy=policy,
+        keeping=("web",),
         more={
             **about_rules.handlers(),
             **UsageCommands(store=store, policy=policy, reports=reports).handlers(),

@@ -121,6 +121,7 @@ class WebAdapter:
             feedback=feedback,
             may_connect=lambda user: connector is not None and may_connect(access, user),
             choices=choices,
+            tell_others=self._tell_others,
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -199,9 +200,14 @@ class WebAdapter:
         signal = Signal(SignalKind.LIVE, live.conversation, live.turn, reason=live.workspace)
         self._cluster.send(signal)
 
+    def _tell_others(self, workspace: str, conversation: int) -> None:
+        """Another branch is shown: tell the pages at other processes."""
+        self._cluster.send(Signal(SignalKind.LIVE, conversation, reason=workspace))
+
     async def _on_live(self, signal: Signal) -> None:
-        """A reply at another process has begun or ended; without a turn, some may have."""
-        if signal.turn:
+        """A user's reply at another process has begun or ended, or another branch is shown; without
+        a user, all of this may have happened."""
+        if signal.reason:
             self._hub.wake(signal.turn)
             self._hub.refresh(signal.reason)
         else:

@@ -23,9 +23,15 @@ from adapters.web.serializers import page_message
 from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
+from bot.domain.errors import RecordHeld
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
 from bot.domain.money import USD, Currency
-from bot.domain.records import ConversationRecord, NewConversation, ReplyRecord
+from bot.domain.records import (
+    ConversationRecord,
+    MessageRecord,
+    NewConversation,
+    ReplyRecord,
+)
 from bot.domain.templates import Said
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
@@ -92,8 +98,9 @@ class ChatService:
         message_id: str,
         address: Address,
         attachments: tuple[IncomingAttachment, ...] = (),
+        revises: str = "",
     ) -> Incoming:
-        """A user's message in an existing conversation."""
+        """A user's message in an existing conversation; `revises`: see `Incoming`."""
         key = record.conversation.key
         return Incoming(
             key=key,
@@ -106,7 +113,28 @@ class ChatService:
             visibility=record.conversation.visibility,
             sent_at=self.clock.time(),
             attachments=attachments,
+            revises=revises,
         )
+
+    async def revise(
+        self,
+        record: ConversationRecord,
+        user: str,
+        known: MessageRecord,
+        text: str,
+        message_id: str,
+    ) -> MessageRecord:
+        """Ask another version of the question `known`, and return it; never a command.
+
+        Raises RecordHeld if that is not possible, and HTTPException as `ask` does.
+        """
+        if not known.source:
+            raise RecordHeld(http_texts.NOT_A_QUESTION)
+        await self.require_may_ask(record.conversation.key, user)
+        incoming = self.incoming(
+            record, user, text, message_id, Address.REQUEST, revises=known.source
+        )
+        return await self._receive(record, user, incoming)
 
     async def ask(
         self,
@@ -125,6 +153,16 @@ class ChatService:
         incoming = self.incoming(
             record, user, text, str(uuid.uuid4()), Address.REQUEST, attachments
         )
+        asked = await self._receive(record, user, incoming)
+        if is_on_page(record.conversation.key):
+            message = await self.html_pool.run(page_message, asked, self.html_pool.highlight)
+            self.push_message(record.conversation.key.workspace, record.uid, message, None)
+        return asked.turn or 0
+
+    async def _receive(
+        self, record: ConversationRecord, user: str, incoming: Incoming
+    ) -> MessageRecord:
+        """Store a question and return it."""
         receipt = await self.require_inbox().receive(incoming)
         if receipt is Receipt.REFUSED:
             raise HTTPException(403, http_texts.MAY_NOT_ASK)
@@ -133,10 +171,7 @@ class ChatService:
         asked = await self.library.find_message(incoming.source)
         if asked is None or asked.turn is None:
             raise HTTPException(404, http_texts.CONVERSATION_DELETED)
-        if is_on_page(record.conversation.key):
-            message = await self.html_pool.run(page_message, asked, self.html_pool.highlight)
-            self.push_message(record.conversation.key.workspace, record.uid, message, None)
-        return asked.turn
+        return asked
 
     def push_refresh(self, record: ConversationRecord) -> None:
         """Refresh the page after a program changed one of its conversations."""

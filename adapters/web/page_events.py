@@ -86,6 +86,11 @@ class PageEvents:
         """The thread was deleted. This event replaces an unread change of its line."""
         self._hub.feed(user).push("gone", lambda: {"id": thread}, key=f"thread-{thread}")
 
+    def push_branch(self, workspace: str, thread: str, since: int | None) -> None:
+        """Another branch of the thread is shown: see `BranchRoutes.changed`."""
+        shape = {"thread": thread, "since": since}
+        self._hub.push(workspace, "branch", lambda: shape)
+
     def push_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:

@@ -194,6 +194,7 @@ def page_message(message: MessageRecord, highlight: Highlight) -> dict[str, Any]
         "text": content,
         "created_at": timestamp(message.created_at),
         "state": "queued" if message.waiting else "done",
+        "index": message.index,
         "turn": message.turn,
         "epoch": message.epoch,
         "attachments": [page_attachment(each) for each in message.attachments],
@@ -215,7 +216,8 @@ def page_reply(
 ) -> dict[str, Any]:
     """A reply from the database, or the live one while it is being written."""
     if reply.outcome is None:
-        return page_live(live, live.newest()) if live is not None else _page_begun(reply)
+        begun = _page_begun(reply)
+        return begun if live is None else {**begun, **page_live(live, live.newest())}
     return {
         **_page_begun(reply),
         "html": html_of(reply.display, highlight),
@@ -263,7 +265,7 @@ def page_growing(live: LiveReply, view: ReplyView) -> dict[str, Any]:
 
 
 def _page_begun(reply: ReplyRecord) -> dict[str, Any]:
-    return _page_empty(reply.turn, reply.created_at)
+    return {**_page_empty(reply.turn, reply.created_at), "index": reply.index}
 
 
 def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:

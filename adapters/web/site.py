@@ -34,6 +34,7 @@ from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.token_check import TokenCheck
 from adapters.web.uploads import UploadBudget
 from adapters.web.usage import UsageRoutes
+from adapters.web.versions import VersionRoutes
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
@@ -105,6 +106,8 @@ def build_site(
         app.include_router(search.router())
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
+    versions = VersionRoutes(conversations=conversations, chat=chat, streams=streams, models=models)
+    app.include_router(versions.router())
     app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
     app.include_router(AttachmentRoutes(chat.places).router())
     app.include_router(ModelRoutes(models).router())

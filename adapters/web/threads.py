@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import HTTPException, Query
@@ -87,9 +87,14 @@ class ThreadReader:
             **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "votes": await self._votes(user, conversation.key),
-            "messages": await self._messages(conversation.id, until),
+            **await self._shown(conversation.id, until),
             "later": await self._has_later(conversation.id, until),
         }
+
+    async def _shown(self, conversation: int, until: int | None) -> dict[str, Any]:
+        messages = await self._messages(conversation, until)
+        places = await self._library.versions(conversation)
+        return {"messages": messages, "versions": versions_of(messages, places)}
 
     async def _votes(self, user: str, key: ConversationKey) -> dict[str, Any] | None:
         return None if self._feedback is None else await self._feedback.votes(key, user)
@@ -143,3 +148,23 @@ class ThreadReader:
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)
         return record
+
+
+def versions_of(
+    messages: Sequence[Mapping[str, Any]], places: Sequence[Sequence[tuple[int, bool]]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The versions of each place, oldest first, by the id of the message that offers them.
+
+    This is the question or the answer itself. If it was deleted, it is the next message or, at the
+    end, the last one.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for place in places:
+        shown = next(number for number, is_shown in place if is_shown)
+        later = (each for each in messages if each["index"] is None or each["index"] >= shown)
+        host = next(later, messages[-1] if messages else None)
+        if host is not None:
+            versions = [number for number, _ in place]
+            offered = {"versions": versions, "shown": versions.index(shown)}
+            found.setdefault(host["id"], []).append(offered)
+    return found

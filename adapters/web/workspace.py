@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import serializers
 from adapters.web.auth import StillAllowed, User, require_still_allowed
+from adapters.web.branches import BranchRoutes
 from adapters.web.chat import ChatService
 from adapters.web.choices import ChoicePorts
 from adapters.web.feedback import FeedbackPorts
@@ -84,7 +85,7 @@ class NewCommand(BaseModel):
 
 class Workspace:
     """The page's part of the adapter. `opening` starts each thread; `may_connect` says of a user
-    whether the panel that connects a model is for them."""
+    whether the panel that connects a model is for them. `tell_others`: see `BranchRoutes`."""
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class Workspace:
         feedback: FeedbackPorts | None = None,
         may_connect: Callable[[str], bool] = lambda _user: False,
         choices: ChoicePorts | None = None,
+        tell_others: Callable[[str, int], None] = lambda _user, _conversation: None,
     ) -> None:
         self._choices = choices
         self._may_connect = may_connect
@@ -111,6 +113,9 @@ class Workspace:
         self._list = ThreadListRoutes(chat, events)
         self._opening, self._uploads = opening, uploads
         self._events = events
+        self._branches = BranchRoutes(
+            chat=chat, events=events, threads=self._threads, models=models, tell_others=tell_others
+        )
 
     def router(self) -> APIRouter:
         """The routes, which belong to the page and not to the API description."""
@@ -122,6 +127,7 @@ class Workspace:
         router.add_api_route("/commands", self.command, methods=["POST"])
         router.add_api_route("/events", self.events, methods=["GET"], response_model=None)
         router.include_router(self._list.router())
+        self._branches.add_to(router)
         return router
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
@@ -230,6 +236,8 @@ class Workspace:
             self._chat.push_message(key.workspace, key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
             self._events.push_notice(user, thread, answer.whole, incoming.message_id)
+        if receipt is Receipt.COMMAND and thread is not None:
+            self._branches.changed(thread.record, since=None)
         self._events.push_thread(thread)
         return {
             "thread": thread.record.uid if thread else None,
@@ -254,6 +262,8 @@ class Workspace:
         # The reply itself shows the effect of a stop.
         if answer.text and (answer.refused or command.name != commands.STOP):
             self._events.push_notice(user, found, answer.whole, client_id)
+        if command.name == commands.RETRY and found is not None:
+            self._branches.changed(found.record, since=None)
         self._events.push_thread(found)
         return {"answer": answer.whole, "refused": answer.refused}
 

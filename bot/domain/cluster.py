@@ -26,7 +26,8 @@ class SignalKind(StrEnum):
     SHARE = "share"
     """Names were freed, or a process wants some: balance again. The cluster's own."""
     LIVE = "live"
-    """A reply that people watch on the page, `reason` is whose, has begun or ended."""
+    """A reply that a user watches on the page has begun or ended, or another branch is shown there;
+    `reason` is the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,10 @@ NAME_WITHOUT_WORDS = "name: write at least one word"
 NO_SUCH_PLACE = "write the `next` of the page before, unchanged"
 NEEDS_MENTION = "Begin with @threadline: I answer in a thread when I am mentioned."
 MESSAGE_IN_USE = "This message is being answered right now: wait for the answer, or stop it."
+NOT_SHOWN = "This question is not in the conversation as it is shown now."
+ANSWER_HAS_NO_CONTENT = "Another answer is the model's: leave out the content."
+QUESTION_HAS_NO_MODEL = "Choose the model of an answer, or of the whole conversation."
+NOT_A_QUESTION = "Only a question that you asked has other versions."
 ROLE_FIXED = "The role of a question or an answer cannot be changed, only its content."
 
 

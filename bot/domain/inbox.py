@@ -53,6 +53,7 @@ class Incoming:
     stands_alone: bool = False  # in a channel, and no reply: may be about the posts above it
     late: bool = False  # missed, and now too old to answer: becomes history, with an apology
     edited_at: float | None = None
+    revises: str = ""  # the source of the author's question that this is another version of
     from_bot: bool = False  # posted by another bot or a webhook: no question, and no one is refused
 
     @property
@@ -130,6 +131,7 @@ class Effect(Enum):
     STOP = "stop"  # the running turn must stop
     BUSY = "busy"  # nothing: the turn is still running or waiting
     SUPERSEDED = "superseded"  # the turn stays as it is: only the newest turn can be reopened
+    FULL = "full"  # nothing: there are as many versions as one question may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ class Command:
     """A person's command: a slash command, a button, a shortcut, or a mention with its word.
 
     `source` identifies a message (`Incoming.source`) or event that may be redelivered; else "".
+    `model` is the model that answers a retry; None is the conversation's.
     """
 
     name: str
@@ -168,6 +171,7 @@ class Command:
     key: ConversationKey
     author: Author
     source: str = ""
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,7 @@ class CommandReply:
     place. `refused`: the person may not do that, nothing was changed, and no one else sees the
     reply. `file` comes with a reply that only the person sees, else as a direct message; never in
     a channel. `comment_on` is a turn that the person may comment on: platforms with modals show
-    one in place of the text.
+    one in place of the text. `turn` is the turn in which the command shows its effect.
     """
 
     text: str
@@ -225,6 +229,7 @@ class CommandReply:
     refused: bool = False
     comment_on: int | None = None
     file: PrivateFile | None = None
+    turn: int | None = None
 
     @property
     def whole(self) -> str:

@@ -69,7 +69,8 @@ class MessageRecord:
     a question whose turn has not been claimed. The model sees the messages of the conversation's
     current epoch only. `created_at` is in Unix seconds. A reply has the `model` that wrote it, its
     `usage`, None if the provider counted no tokens, and its `cost` in billionths of a US dollar,
-    None if a price is not known.
+    None if a price is not known. `source`: see `Incoming`; "" if no platform message is behind it.
+    `is_shown`: another version of it, or of one before, may be shown instead.
     """
 
     uid: str
@@ -86,6 +87,8 @@ class MessageRecord:
     model: str | None = None
     usage: Usage | None = None
     cost: int | None = None
+    source: str = ""
+    is_shown: bool = True
 
 
 @dataclass(frozen=True, slots=True)

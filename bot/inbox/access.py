@@ -17,14 +17,24 @@ from bot.domain.conversations import Author, ConversationKey
 from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.policy import ALLOWED, Access, AnswerMode, Controllers, Verdict
 from bot.inbox.background_replies import BackgroundReplies
-from bot.inbox.commands import CONTINUE, EFFORT, MODEL, RESET, RETRY, STOP, UNDO, number_of
+from bot.inbox.commands import (
+    CONTINUE,
+    EFFORT,
+    MODEL,
+    RESET,
+    RETRY,
+    SHOW,
+    STOP,
+    UNDO,
+    number_of,
+)
 from bot.inbox.feedback_commands import COMMENT, VOTE
 from bot.ports.policy import Policy
 from bot.ports.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
 
-CONTROLS = frozenset({STOP, RETRY, CONTINUE, UNDO, RESET})
+CONTROLS = frozenset({STOP, RETRY, SHOW, CONTINUE, UNDO, RESET})
 """Commands that change what others see: for those who `controls` names."""
 
 FOR_ASKERS = frozenset({MODEL, EFFORT, VOTE, COMMENT})

@@ -6,8 +6,9 @@ Invariant: a command never waits for a turn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from bot.domain import model_names, texts
 from bot.domain.errors import StoreUnavailable
@@ -23,6 +24,8 @@ from bot.turns.scheduler import Scheduler
 RESET, UNDO, HELP = "reset", "undo", "help"
 MODEL, EFFORT, CONTEXT = "model", "effort", "context"
 STOP, RETRY, CONTINUE = "stop", "retry", "continue"
+SHOW = "show"
+"""Shows another version of a question or an answer, by its index; no one writes it as a word."""
 WHY, WHOAMI, CHANNEL = "why", "whoami", "channel"
 USAGE, FORGET, EXPORT = "usage", "forget", "export"
 MAX_DIGITS = 18  # fits a 64-bit integer column
@@ -36,6 +39,8 @@ STOP_STORE_SECONDS = 0.5
 end within a second whatever the database does."""
 
 Handler = Callable[[Command], Awaitable[CommandReply]]
+
+WHY_NOT_SHOWN = {Effect.BUSY: texts.STILL_WRITING, Effect.SUPERSEDED: texts.STARTED_OVER}
 
 SHOWN_BY_THE_REPLY = CommandReply("")
 """No sentence: the reply itself shows what the command did."""
@@ -85,7 +90,8 @@ class Commands:
 
     `models` may be chosen; `reporter` describes contexts. `help_texts` replace `texts.HELP`, by
     platform. `policy` knows the default models of places. `more` executes the commands of other
-    rooms, by name.
+    rooms, by name. `keeping` are the platforms whose people can go back to an earlier answer: there
+    another one does not replace it.
     """
 
     def __init__(
@@ -98,19 +104,21 @@ class Commands:
         help_texts: Mapping[str, str] | None = None,
         policy: Policy | None = None,
         more: Mapping[str, Handler] | None = None,
+        keeping: Collection[str] = (),
     ) -> None:
         self._store, self._scheduler = store, scheduler
         model_commands = ModelCommands(
             store=store, catalog=models, reporter=reporter, policy=policy
         )
         self._reply_once = model_commands.reply_once
-        self._help_texts = dict(help_texts or {})
+        self._help_texts, self._keeping = dict(help_texts or {}), frozenset(keeping)
         self._known = {
             RESET: self._reset,
             UNDO: self._undo,
             STOP: self._stop,
             RETRY: self._retry,
             CONTINUE: self._continue,
+            SHOW: self._show,
             MODEL: model_commands.model,
             EFFORT: model_commands.effort,
             CONTEXT: model_commands.context,
@@ -159,7 +167,13 @@ class Commands:
         return CommandReply(texts.NOTHING_TO_STOP)
 
     async def _retry(self, command: Command) -> CommandReply:
-        change = await self._store.reopen(command.key, number_of(command), source=command.source)
+        turn = number_of(command)
+        if command.key.platform in self._keeping:
+            change = await self._store.answer_again(
+                command.key, turn, model=command.model, source=command.source
+            )
+        else:
+            change = await self._store.reopen(command.key, turn, source=command.source)
         return self._wake(command, change, texts.NOTHING_TO_RETRY)
 
     async def _continue(self, command: Command) -> CommandReply:
@@ -169,13 +183,26 @@ class Commands:
         )
         return self._wake(command, change, texts.NOTHING_TO_CONTINUE)
 
+    async def _show(self, command: Command) -> CommandReply:
+        version = number_of(command)
+        if version is None:
+            return CommandReply(texts.NO_SUCH_VERSION)
+        change = await self._store.show_version(command.key, version, source=command.source)
+        if change.effect in (Effect.STORED, Effect.SAME):
+            return SHOWN_BY_THE_REPLY
+        return CommandReply(WHY_NOT_SHOWN.get(change.effect, texts.NO_SUCH_VERSION))
+
     def _wake(self, command: Command, change: Change, nothing: str) -> CommandReply:
         match change.effect:
             case Effect.REOPENED:
                 self._scheduler.wake(change.conversation)
-                return SHOWN_BY_THE_REPLY
+                return replace(SHOWN_BY_THE_REPLY, turn=change.turn)
             case Effect.BUSY:
                 return CommandReply(texts.STILL_WRITING)
+            case Effect.FULL:
+                return CommandReply(texts.TOO_MANY_VERSIONS)
+            case Effect.SUPERSEDED if command.key.platform in self._keeping:
+                return CommandReply(texts.STARTED_OVER)
             case Effect.SUPERSEDED if command.argument:
                 return CommandReply(texts.NOT_THE_NEWEST)
             case _:

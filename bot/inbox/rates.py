@@ -14,7 +14,7 @@ from cachetools import TTLCache
 from bot.domain import access_texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.inbox import Accepted, Address, Command, CommandReply, Incoming, Receipt
-from bot.inbox.commands import CONTINUE, RETRY, SHOWN_BY_THE_REPLY
+from bot.inbox.commands import CONTINUE, RETRY
 from bot.inbox.notices import MAX_ENTRIES, PERSON_SECONDS
 from bot.policy.rates import QuestionRates, RateRefusal
 from bot.ports.clock import Clock
@@ -83,7 +83,7 @@ class RateGate:
         try:
             reply = await execute(command)
         finally:
-            if reply is not SHOWN_BY_THE_REPLY:
+            if reply is None or reply.text:
                 self._rates.take_back(key, author, at)
         return reply
 

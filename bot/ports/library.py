@@ -94,6 +94,10 @@ class Library(Protocol):
         """The message with this `Incoming.source`."""
         ...
 
+    async def message(self, conversation: int, uid: str) -> MessageRecord | None:
+        """The message with this public id, also if it is not shown; None if it was erased."""
+        ...
+
     async def attachment(self, uid: str, scope: RecordScope) -> AttachmentContent | None:
         """The attachment with this public id, if its conversation is in `scope`."""
         ...
@@ -109,6 +113,21 @@ class Library(Protocol):
         """The newest replies whose turns have been claimed, in index order, without erased ones.
 
         `until`: the newest of those with an index up to this one.
+        """
+        ...
+
+    async def versions(self, conversation: int) -> Sequence[Sequence[tuple[int, bool]]]:
+        """The places of the present epoch that are shown and have several versions of a question or
+        an answer.
+
+        Each is the indexes of its versions, oldest first, and which of them is shown.
+        """
+        ...
+
+    async def versions_of(self, conversation: int, uid: str) -> Sequence[MessageRecord]:
+        """All versions of a question or an answer, oldest first, without erased and waiting ones.
+
+        Only the message itself if it has no others; nothing if there is no such message.
         """
         ...
 

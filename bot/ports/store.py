@@ -194,6 +194,30 @@ class Store(Protocol):
         """
         ...
 
+    async def answer_again(
+        self,
+        key: ConversationKey,
+        turn: int | None,
+        *,
+        model: str | None = None,
+        source: str = "",
+    ) -> Change:
+        """Answer the questions of `turn` (None: the newest) again, and keep its reply.
+
+        The reply and all that followed it are no longer shown; `show_version` brings them back.
+        `model` answers this time; None is the conversation's. REOPENED with the new turn; or BUSY,
+        SUPERSEDED after a reset, FULL, or UNKNOWN if the turn is not shown or has no question.
+        """
+        ...
+
+    async def show_version(self, key: ConversationKey, version: int, *, source: str = "") -> Change:
+        """Show another version of a question or an answer, with all that followed it.
+
+        `version` is its index. STORED, or SAME, BUSY, SUPERSEDED after a reset, or UNKNOWN if no
+        version of its place is shown.
+        """
+        ...
+
     async def continue_reply(
         self,
         key: ConversationKey,

@@ -21,7 +21,9 @@ def withhold(db: Database, fence: Fence, questions: Collection[int]) -> None:
     """See `Store.withhold`."""
     rows.require(db, fence)
     found = db.execute(
-        "SELECT id, withheld FROM messages WHERE turn_id = ? AND kind = 'question'", (fence.turn,)
+        "SELECT id, withheld FROM messages WHERE kind = 'question' AND turn_id ="
+        " (SELECT coalesce(asks, id) FROM turns WHERE id = ?)",
+        (fence.turn,),
     ).fetchall()
     for row in found:
         if bool(row["withheld"]) is not (row["id"] in questions):
@@ -94,8 +96,8 @@ def askers(db: Database, key: ConversationKey, turn: int | None) -> list[Author]
         return []
     found = db.execute(
         "SELECT author_id, author_name FROM messages"
-        " WHERE turn_id = coalesce(:turn, (SELECT max(id) FROM turns"
-        "  WHERE conversation_id = :conversation))"
+        " WHERE turn_id = (SELECT coalesce(asks, id) FROM turns WHERE id = coalesce(:turn,"
+        "  (SELECT max(id) FROM turns WHERE conversation_id = :conversation AND parked IS NULL)))"
         " AND conversation_id = :conversation AND kind = 'question' AND erased_at IS NULL"
         " GROUP BY author_id, author_name ORDER BY min(id)",
         {"turn": turn, "conversation": row["id"]},

@@ -65,6 +65,28 @@ def _insert(
     rows.insert_row(db, "attachments", values)
 
 
+def copy(db: Database, now: float, message: int, source: str) -> None:
+    """Give the message with this source the files of another one. Links are in its own text."""
+    (new,) = db.execute("SELECT id FROM messages WHERE source = ?", (source,)).fetchone()
+    (number,) = db.execute(
+        "SELECT coalesce(max(number) + 1, 0) FROM attachments WHERE message_id = ?", (new,)
+    ).fetchone()
+    found = db.execute(
+        "SELECT * FROM attachments WHERE message_id = ? AND is_link = 0 ORDER BY number", (message,)
+    ).fetchall()
+    take_locks(db, *files.lock_names(row["digest"] for row in found if row["digest"]))
+    for after, row in enumerate(found, number):
+        own = {"uid": str(uuid.uuid4()), "message_id": new, "number": after, "created_at": now}
+        kept = {name: row[name] for name in _COPIED}
+        rows.insert_row(db, "attachments", {**kept, **own})
+
+
+_COPIED = (
+    "identity", "name", "media_type", "size", "locator", "transcript", "is_link", "is_paste",
+    "is_voice", "digest", "state", "omission",
+)  # fmt: skip
+
+
 def _store_data(db: Database, now: float, attachment: IncomingAttachment) -> str | None:
     """Store the bytes that came with the message; returns their digest."""
     if attachment.data is None or attachment.omission is not None:

@@ -1,7 +1,8 @@
 """Where each conversation's window stands, its summary, and the counts of its requests.
 
-Invariants: a window never moves back; a summary covers a prefix of its epoch, every message of
-which the summary's model has seen as it is now (triggers of migration 0008 delete other summaries).
+Invariants: a window moves back only when another branch is shown; a summary covers a prefix of what
+its epoch shows, every message of which the summary's model has seen as it is now (triggers of
+migration 0008, and `branch`, delete other summaries).
 """
 
 from __future__ import annotations
@@ -33,6 +34,38 @@ def forget_told(db: Database, conversation: int, *, turn: int) -> None:
         "UPDATE context_windows SET told = 0, told_by = NULL"
         " WHERE conversation_id = ? AND told_by = ?",
         (conversation, turn),
+    )
+
+
+def branch(db: Database, conversation: int, epoch: int, *, since: int) -> None:
+    """Other messages are shown from index `since` on.
+
+    A summary of others goes, a window that begins behind it opens again down to the summary that is
+    left, and a reply that is not shown has told no one that there is a summary.
+    """
+    at = {"conversation": conversation, "epoch": epoch, "since": since}
+    db.execute(
+        "UPDATE conversations SET context_revision = context_revision + 1 WHERE id = :conversation",
+        at,
+    )
+    db.execute(
+        "DELETE FROM summaries WHERE conversation_id = :conversation AND epoch = :epoch"
+        " AND before_idx > :since",
+        at,
+    )
+    db.execute(
+        "UPDATE context_windows SET start_idx = CASE WHEN start_idx > :since THEN coalesce("
+        "  (SELECT before_idx FROM summaries WHERE conversation_id = :conversation"
+        "   AND summaries.epoch = :epoch), 0) ELSE start_idx END,"
+        " stubs_before = CASE WHEN stubs_before > :since THEN :since ELSE stubs_before END"
+        " WHERE conversation_id = :conversation AND epoch = :epoch",
+        at,
+    )
+    db.execute(
+        "UPDATE context_windows SET told = 0, told_by = NULL"
+        " WHERE conversation_id = :conversation AND told_by IN (SELECT id FROM turns"
+        "  WHERE conversation_id = :conversation AND parked IS NOT NULL)",
+        at,
     )
 
 
@@ -159,7 +192,7 @@ def token_counts(db: Database, model: str, *, limit: int) -> list[TokenCount]:
 def cached_tokens(db: Database, conversation: int, *, epoch: int) -> int | None:
     row = db.execute(
         "SELECT cached_tokens FROM turns WHERE conversation_id = ? AND epoch = ?"
-        " AND input_tokens IS NOT NULL ORDER BY id DESC LIMIT 1",
+        " AND input_tokens IS NOT NULL AND parked IS NULL ORDER BY id DESC LIMIT 1",
         (conversation, epoch),
     ).fetchone()
     return None if row is None else row["cached_tokens"]
@@ -168,7 +201,7 @@ def cached_tokens(db: Database, conversation: int, *, epoch: int) -> int | None:
 def count_messages(db: Database, conversation: int, *, epoch: int, start: int, before: int) -> int:
     (count,) = db.execute(
         "SELECT count(*) FROM messages WHERE conversation_id = ? AND epoch = ?"
-        " AND idx >= ? AND idx < ? AND erased_at IS NULL AND withheld = 0",
+        " AND idx >= ? AND idx < ? AND erased_at IS NULL AND parked IS NULL AND withheld = 0",
         (conversation, epoch, max(start, before - MOST_COUNTED), before),
     ).fetchone()
     return int(count)

@@ -13,7 +13,6 @@ from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Change, Effect
 from bot.store import access, attachment_rows, contexts, feedback, rows
 from bot.store.database import Database, Row
-from bot.store.messages import name_of
 
 # How long the deletion of an unknown message is remembered, in seconds. Slack redelivers an event
 # for six minutes; Discord's history, which a backfill reads, has no deleted messages.
@@ -99,7 +98,11 @@ def keep_out(db: Database, now: float, source: str) -> None:
 
 def erase_message(db: Database, message: Row, with_reply: bool, now: float) -> Change:
     if message["erased_at"] is not None:
-        return _change(_erase_again(db, message, with_reply, now), message)
+        return _strongest(
+            message,
+            [_erase_again(db, turn, now) for turn in _asking(db, message) if with_reply],
+            least=Effect.SAME,
+        )
     db.execute(
         "UPDATE messages SET content = '', parts = NULL, route = '{}', unusable = '[]',"
         " erased_at = ? WHERE id = ?",
@@ -107,18 +110,34 @@ def erase_message(db: Database, message: Row, with_reply: bool, now: float) -> C
     )
     attachment_rows.delete(db, message["id"])
     _rename(db, message, "")
-    turn = _turn(db, message["turn_id"])
-    effect = Effect.STORED if turn is None else _drop_question(db, turn, with_reply, now)
-    return _change(effect, message)
+    changes = [_drop_question(db, turn, with_reply, now) for turn in _asking(db, message)]
+    return _strongest(message, changes)
 
 
-def _erase_again(db: Database, message: Row, with_reply: bool, now: float) -> Effect:
+def _asking(db: Database, message: Row) -> list[Row]:
+    """The turns that answer this message: several if people asked for another answer."""
+    return db.execute(
+        "SELECT * FROM turns WHERE id = :turn OR asks = :turn ORDER BY id",
+        {"turn": message["turn_id"]},
+    ).fetchall()
+
+
+def _strongest(
+    message: Row, changes: Sequence[tuple[Effect, Row]], least: Effect = Effect.STORED
+) -> Change:
+    """The effect on the turn that has to be acted on, if there is one."""
+    acting = (each for each in changes if each[0] in (Effect.REOPENED, Effect.STOP))
+    effect, turn = next(acting, (changes[0] if changes else (least, None)))
+    number = message["turn_id"] if turn is None else turn["id"]
+    return Change(effect, message["conversation_id"], number or 0)
+
+
+def _erase_again(db: Database, turn: Row, now: float) -> tuple[Effect, Row]:
     """The question was erased before; its reply may have to go only now."""
-    turn = _turn(db, message["turn_id"])
-    if not with_reply or turn is None or turn["state"] == "waiting" or _remaining(db, turn):
-        return Effect.SAME
+    if turn["state"] == "waiting" or _remaining(db, turn):
+        return Effect.SAME, turn
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
-    return Effect.SAME if shown is None else take_back(db, turn, now)
+    return (Effect.SAME if shown is None else take_back(db, turn, now)), turn
 
 
 def _remaining(db: Database, turn: Row) -> int:
@@ -126,13 +145,17 @@ def _remaining(db: Database, turn: Row) -> int:
     (left,) = db.execute(
         "SELECT count(*) FROM messages WHERE turn_id = ? AND kind = 'question'"
         " AND erased_at IS NULL",
-        (turn["id"],),
+        (turn["asks"] or turn["id"],),
     ).fetchone()
     return int(left)
 
 
-def _drop_question(db: Database, turn: Row, with_reply: bool, now: float) -> Effect:
+def _drop_question(db: Database, turn: Row, with_reply: bool, now: float) -> tuple[Effect, Row]:
     """Adapt a turn that has just lost a question."""
+    return _without_question(db, turn, with_reply, now), turn
+
+
+def _without_question(db: Database, turn: Row, with_reply: bool, now: float) -> Effect:
     left = _remaining(db, turn)
     if turn["state"] == "waiting":
         if not left:
@@ -190,14 +213,14 @@ def take_back(db: Database, turn: Row, now: float) -> Effect:
 
 # ── shared ────────────────────────────────────────────────────────────────────────────────────
 def is_newest(db: Database, turn: Row) -> bool:
-    """Whether the conversation has no later turn and no later reset."""
+    """Whether the turn is shown, and the conversation has no later turn and no later reset."""
     found = db.execute(
         "SELECT 1 FROM conversations WHERE id = :conversation AND epoch = :epoch"
         " AND NOT EXISTS (SELECT 1 FROM turns WHERE conversation_id = :conversation"
-        "  AND id > :turn)",
+        "  AND id > :turn AND parked IS NULL)",
         {"conversation": turn["conversation_id"], "epoch": turn["epoch"], "turn": turn["id"]},
     )
-    return found.fetchone() is not None
+    return turn["parked"] is None and found.fetchone() is not None
 
 
 def reopen_turn(db: Database, turn: Row) -> None:
@@ -239,7 +262,7 @@ def _rename(db: Database, message: Row, text: str) -> None:
 
     If the new text is empty, name it after the first question that is left.
     """
-    before = name_of(message["content"])
+    before = rows.name_of(message["content"])
     (name,) = db.execute(
         "SELECT name FROM conversations WHERE id = ?", (message["conversation_id"],)
     ).fetchall()[0]
@@ -248,11 +271,11 @@ def _rename(db: Database, message: Row, text: str) -> None:
     if not text:
         row = db.execute(
             "SELECT content FROM messages WHERE conversation_id = ? AND kind = 'question'"
-            " AND erased_at IS NULL AND id <> ? ORDER BY position LIMIT 1",
+            " AND erased_at IS NULL AND parked IS NULL AND id <> ? ORDER BY position LIMIT 1",
             (message["conversation_id"], message["id"]),
         ).fetchone()
         text = row["content"] if row is not None else ""
     db.execute(
         "UPDATE conversations SET name = ? WHERE id = ?",
-        (name_of(text), message["conversation_id"]),
+        (rows.name_of(text), message["conversation_id"]),
     )

@@ -129,9 +129,11 @@ def _erase_among_others(
 
 def _erase_message(db: Database, now: float, message: Row) -> Change:
     """Erase a message. A reply that is shown completely stays on the platform."""
-    turn = db.execute("SELECT state FROM turns WHERE id = ?", (message["turn_id"],)).fetchone()
-    is_running = turn is not None and turn["state"] != "done"
-    return edits.erase_message(db, message, is_running, now)
+    running = db.execute(
+        "SELECT 1 FROM turns WHERE (id = :turn OR asks = :turn) AND state <> 'done'",
+        {"turn": message["turn_id"]},
+    ).fetchone()
+    return edits.erase_message(db, message, running is not None, now)
 
 
 def _texts(db: Database, messages: Sequence[Row]) -> Iterator[str]:
@@ -155,7 +157,8 @@ def _repeating(db: Database, conversation: int, asked: set[int], said: Repetitio
     ).fetchall()
     for turn in found:
         text = f"{turn['content'] or ''}\n{turn['display'] or ''}"
-        if text.strip() and (turn["id"] in asked or said.is_in(text)):
+        answers = not asked.isdisjoint((turn["id"], turn["asks"]))
+        if text.strip() and (answers or said.is_in(text)):
             yield turn
 
 
@@ -171,7 +174,7 @@ def _ask_again(
         (conversation,),
     ).fetchall()
     for turn in found:
-        if turn["id"] in asked:  # `edits.erase_message` did it
+        if not asked.isdisjoint((turn["id"], turn["asks"])):  # `edits.erase_message` did it
             continue
         if turn["state"] == "running":
             edits.reopen_turn(db, turn)

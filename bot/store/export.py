@@ -174,13 +174,15 @@ def _files(db: Database, message: int) -> Sequence[Record]:
 
 
 def _replies(db: Database, row: Row) -> list[Record]:
-    """The reply to a question; once for several questions of one turn, with the last of them."""
+    """The replies to a question, also those that are not shown; once for several questions of one
+    turn, with the last of them."""
     if row["kind"] != "question":
         return []
     found = db.execute(
-        "SELECT content, model, concluded_at FROM turns WHERE id = :turn AND content <> ''"
+        "SELECT content, model, concluded_at FROM turns"
+        " WHERE (id = :turn OR asks = :turn) AND content <> ''"
         " AND :message = (SELECT max(id) FROM messages WHERE turn_id = :turn"
-        "  AND kind = 'question' AND author_id = :author)",
+        "  AND kind = 'question' AND author_id = :author) ORDER BY id",
         {"turn": row["turn_id"], "message": row["id"], "author": row["author_id"]},
     )
     return [

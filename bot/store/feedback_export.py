@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bot.domain.conversations import Role
 from bot.domain.evaluation import Answer, Case, Rating, Speech
 from bot.domain.feedback import Vote
-from bot.store import rows
+from bot.store import branches, rows
 from bot.store.database import Database, Row, marks
 from bot.store.views import COST
 
@@ -28,6 +28,7 @@ _REPLY = (
 _SAID = (
     "SELECT id, role, kind, content, author_id, author_name, turn_id FROM messages"
     " WHERE conversation_id = ? AND epoch = ? AND idx >= ? AND idx < ?"
+    " AND parked IS NOT DISTINCT FROM CAST(? AS BIGINT)"
     " AND erased_at IS NULL AND withheld = 0 ORDER BY idx DESC LIMIT ?"
 )
 
@@ -59,11 +60,8 @@ def _read_case(db: Database, turn: int, *, names: bool) -> Case | None:
     row = db.execute(_REPLY, (turn,)).fetchone()
     if row is None:
         return None
-    start = row["context_start"] or 0
-    said = db.execute(
-        _SAID, (row["conversation_id"], row["epoch"], start, row["reply_idx"], MOST_MESSAGES)
-    ).fetchall()[::-1]
-    questions = sum(each["turn_id"] == turn for each in said)
+    said = _said(db, row)
+    questions = sum(each["turn_id"] == (row["asks"] or turn) for each in said)
     if not questions or not any(each["content"] for each in said[-questions:]):
         return None
     people = _people(said, names=names)
@@ -83,6 +81,25 @@ def _read_case(db: Database, turn: int, *, names: bool) -> Case | None:
         place=place if names else place[:1],
         ratings=tuple(_ratings(db, row, names=names)),
     )
+
+
+def _said(db: Database, row: Row) -> list[Row]:
+    """What the reply's branch has before it, oldest first."""
+    conversation, start = row["conversation_id"], row["context_start"] or 0
+    found: list[Row] = []
+    for segment in branches.segments(db, conversation, row["parked"], row["reply_idx"]):
+        found += db.execute(
+            _SAID,
+            (
+                conversation,
+                row["epoch"],
+                start,
+                segment.before,
+                segment.parked,
+                MOST_MESSAGES - len(found),
+            ),
+        ).fetchall()
+    return found[::-1]
 
 
 def _people(said: list[Row], *, names: bool) -> Mapping[str, str]:

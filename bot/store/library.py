@@ -14,7 +14,7 @@ from bot.domain.records import (
     RecordScope,
     Unchanged,
 )
-from bot.store import attachment_contents, locks, record_edits, thread_list, views
+from bot.store import attachment_contents, branches, locks, record_edits, thread_list, views
 from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
@@ -33,8 +33,11 @@ class SqlLibrary(FileOperations):
     messages = reads(views.messages)
     latest = reads(views.latest)
     find_message = reads(views.find_message)
+    message = reads(views.record_of)
     attachment = reads_files(attachment_contents.in_scope)
     public_attachment = reads_files(attachment_contents.public)
+    versions = reads(branches.versions)
+    versions_of = reads(views.versions_of)
     replies = reads(views.replies)
     reply = reads(views.reply)
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 
 from bot.domain.conversations import Visibility
 from bot.domain.inbox import Accepted, Address, Incoming, Receipt
-from bot.store import attachment_rows, rows
-from bot.store.database import Database
-
-NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line in a list
+from bot.store import attachment_rows, branches, rows
+from bot.store.database import Database, Row
 
 
 def accept(
@@ -32,7 +30,7 @@ def accept(
         return known
     row = rows.find(db, incoming.key)
     if row is not None:
-        return _add(db, _Target(row["id"], row["epoch"], now, withheld), incoming)
+        return _add(db, _Target(row["id"], row["epoch"], now, withheld), incoming, row)
     if incoming.address.begins:
         return _begin(db, incoming, backlog, now, withheld=withheld)
     return Accepted(Receipt.IGNORED)
@@ -76,7 +74,7 @@ def _begin(
     return accepted
 
 
-def _add(db: Database, target: _Target, incoming: Incoming) -> Accepted:
+def _add(db: Database, target: _Target, incoming: Incoming, row: Row) -> Accepted:
     # A conversation that was private once stays private: its older messages must not become public.
     db.execute(
         "UPDATE conversations SET updated_at = ?, active_at = ?, archived = 0,"
@@ -86,7 +84,7 @@ def _add(db: Database, target: _Target, incoming: Incoming) -> Accepted:
         (
             target.now,
             target.now,
-            name_of(incoming.text),
+            rows.name_of(incoming.text),
             incoming.visibility,
             incoming.author.id,
             target.conversation,
@@ -95,12 +93,24 @@ def _add(db: Database, target: _Target, incoming: Incoming) -> Accepted:
     if incoming.address is Address.ASIDE:
         _insert(db, target, incoming, kind="history", turn=None)
         return Accepted(Receipt.HISTORY, target.conversation)
+    if incoming.revises:
+        return _revise(db, target, incoming, row)
     return _ask(db, target, incoming)
 
 
-def _ask(db: Database, target: _Target, incoming: Incoming) -> Accepted:
+def _revise(db: Database, target: _Target, incoming: Incoming, row: Row) -> Accepted:
+    """Ask another version of a question, with the files that this one has."""
+    revised = branches.make_room(db, target.now, row, incoming)
+    accepted = _ask(db, target, incoming, place=revised.place)
+    attachment_rows.copy(db, target.now, revised.message, incoming.source)
+    return accepted
+
+
+def _ask(
+    db: Database, target: _Target, incoming: Incoming, *, place: int | None = None
+) -> Accepted:
     turn = waiting_turn(db, target.conversation, target.epoch, target.now)
-    _insert(db, target, incoming, kind="question", turn=turn)
+    _insert(db, target, incoming, kind="question", turn=turn, place=place)
     return Accepted(Receipt.QUESTION, target.conversation, turn)
 
 
@@ -112,7 +122,7 @@ def _create(db: Database, incoming: Incoming, now: float) -> int:
         "workspace": key.workspace,
         "channel": key.channel,
         "thread": key.thread,
-        "name": name_of(incoming.text),
+        "name": rows.name_of(incoming.text),
         "visibility": Visibility(incoming.visibility).value,
         "began_by_id": author.id,
         "began_by_name": rows.storable(author.name),
@@ -122,12 +132,6 @@ def _create(db: Database, incoming: Incoming, now: float) -> int:
         "active_at": now,
     }
     return rows.insert_row(db, "conversations", values)
-
-
-def name_of(text: str) -> str:
-    """A conversation's name: its first question on one line, shortened."""
-    line = " ".join(rows.storable(text).split())
-    return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
 
 
 def waiting_turn(db: Database, conversation: int, epoch: int, now: float) -> int:
@@ -147,7 +151,13 @@ def waiting_turn(db: Database, conversation: int, epoch: int, now: float) -> int
 
 
 def _insert(
-    db: Database, target: _Target, incoming: Incoming, *, kind: str, turn: int | None
+    db: Database,
+    target: _Target,
+    incoming: Incoming,
+    *,
+    kind: str,
+    turn: int | None,
+    place: int | None = None,
 ) -> None:
     values = {
         "conversation_id": target.conversation,
@@ -167,6 +177,7 @@ def _insert(
         "late": incoming.late,
         "edited_at": incoming.edited_at,
         "withheld": target.withheld,
+        "place": place,
         "created_at": target.now,
     }
     message = rows.insert_row(db, "messages", values)

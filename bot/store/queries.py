@@ -33,7 +33,7 @@ _MESSAGES = (
     " AS has_attachments"
     " FROM messages"
     " WHERE conversation_id = ? AND epoch = ? AND idx >= ? AND idx < ?"
-    " AND erased_at IS NULL AND withheld = 0"
+    " AND erased_at IS NULL AND parked IS NULL AND withheld = 0"
 )
 
 

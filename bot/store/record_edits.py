@@ -12,7 +12,6 @@ from bot.domain.errors import RecordHeld
 from bot.domain.records import NewConversation, RecordScope, Unchanged
 from bot.store import attachment_rows, rows
 from bot.store.database import Database, Row
-from bot.store.messages import name_of
 
 
 def create(db: Database, now: float, new: NewConversation) -> ConversationKey:
@@ -25,7 +24,7 @@ def create(db: Database, now: float, new: NewConversation) -> ConversationKey:
         "workspace": key.workspace,
         "channel": key.channel,
         "thread": key.thread,
-        "name": name_of(new.name),
+        "name": rows.name_of(new.name),
         "model": new.model,
         "effort": new.effort.value if new.effort else None,
         "visibility": new.visibility.value,
@@ -57,7 +56,7 @@ def update(
     """See `Library.update`. Returns whether the conversation exists."""
     changes: dict[str, object] = {"updated_at": now}
     if not isinstance(name, Unchanged):
-        changes["name"] = name_of(name)
+        changes["name"] = rows.name_of(name)
     if not isinstance(model, Unchanged):
         changes["model"] = model
     if not isinstance(effort, Unchanged):
@@ -177,11 +176,13 @@ def erase(db: Database, now: float, conversation: int, uid: str) -> bool:
 def _editable(db: Database, conversation: int, uid: str) -> Row | None:
     """The message. Raises RecordHeld if a waiting or running turn uses it."""
     row: Row | None = db.execute(
-        "SELECT messages.*, state FROM messages LEFT JOIN turns ON turns.id = turn_id"
-        " WHERE uid = ? AND messages.conversation_id = ? AND erased_at IS NULL",
+        "SELECT messages.*, EXISTS (SELECT 1 FROM turns WHERE turn_id IN (turns.id, asks)"
+        "  AND turns.conversation_id = messages.conversation_id"
+        "  AND state IN ('waiting', 'running')) AS is_used"
+        " FROM messages WHERE uid = ? AND conversation_id = ? AND erased_at IS NULL",
         (uid, conversation),
     ).fetchone()
-    if row is not None and row["state"] in ("waiting", "running"):
+    if row is not None and row["is_used"]:
         raise RecordHeld(http_texts.MESSAGE_IN_USE)
     return row
 

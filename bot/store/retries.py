@@ -30,7 +30,7 @@ def reopen(
         return refused or Change(Effect.UNKNOWN)
     found = db.execute(
         "SELECT 1 FROM messages WHERE turn_id = ? AND kind = 'question' AND erased_at IS NULL",
-        (row["id"],),
+        (row["asks"] or row["id"],),
     )
     if row["reply_idx"] is None or found.fetchone() is None:
         return Change(Effect.UNKNOWN)
@@ -82,7 +82,7 @@ def _ask(
     """
     last = db.execute(
         "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx DESC LIMIT 1",
-        (turn["id"],),
+        (turn["asks"] or turn["id"],),
     ).fetchone()
     (position,) = db.execute(
         "SELECT max(position) FROM messages WHERE conversation_id = ?", (turn["conversation_id"],)
@@ -114,7 +114,7 @@ def _target(db: Database, key: ConversationKey, turn: int | None) -> Row | None:
         return None
     row: Row | None = db.execute(
         "SELECT * FROM turns WHERE conversation_id = ? AND id = coalesce(?,"
-        " (SELECT max(id) FROM turns WHERE conversation_id = ?))",
+        " (SELECT max(id) FROM turns WHERE conversation_id = ? AND parked IS NULL))",
         (conversation["id"], turn, conversation["id"]),
     ).fetchone()
     return row

@@ -25,6 +25,7 @@ from bot.domain.turns import Fence, Outcome, PageRecord, Question, TurnResult
 from bot.store.database import Database, Row
 
 EVERYTHING = 2**63 - 1  # SQLite's largest integer: above every position
+NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line in a list
 
 
 def storable(text: str) -> str:
@@ -37,6 +38,12 @@ def storable(text: str) -> str:
     except UnicodeEncodeError:
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def name_of(text: str) -> str:
+    """A conversation's name: its first question on one line, shortened."""
+    line = " ".join(storable(text).split())
+    return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
 
 
 def day_of(at: float) -> str:

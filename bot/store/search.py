@@ -49,6 +49,7 @@ _CLOCK_SECONDS = 3_600.0
 _IN_SCOPE = (
     " AND platform = :platform AND workspace = :workspace"
     " AND (CAST(:channel AS TEXT) IS NULL OR conversations.channel = :channel)"
+    " AND deleted_at IS NULL"
 )
 
 
@@ -244,7 +245,8 @@ class _Search:
             " messages.created_at, turn_id, turns.model, conversations.uid AS conversation, name"
             " FROM messages"
             " JOIN conversations ON conversations.id = messages.conversation_id"
-            " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL AND messages.id",
+            " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL"
+            " AND messages.parked IS NULL AND messages.id",
             documents,
         )
         names = file_names(self._db, list(rows))

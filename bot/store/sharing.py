@@ -127,7 +127,7 @@ def of_person(db: Database, platform: str, person: str, *, limit: int) -> list[S
 
 def find(db: Database, uid: str) -> tuple[Share, ConversationKey] | None:
     """See `ShareStore.find`."""
-    row = db.execute(f"{_SHARE} WHERE shares.uid = ?", (uid,)).fetchone()
+    row = db.execute(f"{_SHARE} WHERE shares.uid = ? AND deleted_at IS NULL", (uid,)).fetchone()
     if row is None:
         return None
     key = ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"])

@@ -23,6 +23,7 @@ from bot.domain.turns import Claim, Death, Fence
 from bot.ports.clock import Clock
 from bot.store import (
     access,
+    branches,
     commands,
     conversations,
     edits,
@@ -225,6 +226,8 @@ class SqlStore(FileOperations):
     choose_effort = writes_at(conversations.choose_effort, lock=locks.by_key)
     stop = writes_at(turns.stop, lock=locks.by_key)
     reopen = writes_at(retries.reopen, lock=locks.by_key)
+    answer_again = writes_at(branches.answer_again, lock=locks.by_key)
+    show_version = writes_at(branches.show_version, lock=locks.by_key)
     continue_reply = writes_at(retries.continue_reply, lock=locks.by_key)
     move_watermarks = writes(channel_watermarks.move, lock=locks.by_watermarks)
     keep_out = writes_at(edits.keep_out, lock=locks.by_source)

@@ -66,6 +66,8 @@ def _claimed(db: Database, row: Row) -> Claim:
     conversation = rows.conversation_from(
         db.execute("SELECT * FROM conversations WHERE id = ?", (row["conversation_id"],)).fetchone()
     )
+    if row["wanted_model"] is not None:
+        conversation = replace(conversation, model=row["wanted_model"])
     pages = (
         db.execute("SELECT * FROM pages WHERE turn_id = ? ORDER BY number", (turn,))
         if row["attempt"] > 1
@@ -96,7 +98,7 @@ def _questions(db: Database, turn: Row) -> tuple[Question, ...]:
         "SELECT *,"
         " EXISTS (SELECT 1 FROM attachments WHERE message_id = messages.id) AS has_attachments"
         " FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx",
-        (turn["id"],),
+        (turn["asks"] or turn["id"],),
     )
     questions = (rows.question_from(row) for row in found)
     return tuple(replace(q, late=False) if turn["opened"] else q for q in questions)
@@ -105,8 +107,14 @@ def _questions(db: Database, turn: Row) -> tuple[Question, ...]:
 def _has_history(db: Database, turn: Row) -> bool:
     found = db.execute(
         "SELECT 1 FROM messages WHERE conversation_id = ? AND epoch = ? AND idx < ?"
-        " AND erased_at IS NULL AND withheld = 0 AND turn_id IS DISTINCT FROM ? LIMIT 1",
-        (turn["conversation_id"], turn["epoch"], turn["reply_idx"], turn["id"]),
+        " AND erased_at IS NULL AND parked IS NULL AND withheld = 0"
+        " AND turn_id IS DISTINCT FROM ? LIMIT 1",
+        (
+            turn["conversation_id"],
+            turn["epoch"],
+            turn["reply_idx"],
+            turn["asks"] or turn["id"],
+        ),
     )
     return found.fetchone() is not None
 

@@ -15,8 +15,8 @@ from bot.domain.records import (
     ThreadRecord,
 )
 from bot.domain.turns import Outcome
-from bot.store import attachment_rows, rows
-from bot.store.database import Database, Row
+from bot.store import attachment_rows, branches, rows
+from bot.store.database import Database, Row, marks
 
 # A concluded turn is not busy: the reply is complete, only its last edit is on its way.
 _BUSY = (
@@ -27,7 +27,8 @@ _CONVERSATION = f"SELECT conversations.*, {_BUSY} FROM conversations"  # noqa: S
 _LAST_INDEX = 2**62
 _LAST = (
     "SELECT role || ':' || substr(content, 1, 300) FROM messages"
-    " WHERE conversation_id = conversations.id AND erased_at IS NULL AND idx IS"
+    " WHERE conversation_id = conversations.id AND erased_at IS NULL AND parked IS NULL"
+    " AND idx IS"
 )
 # A question that waits for its turn is newer than everything that has an index.
 ENTRY = (
@@ -46,7 +47,8 @@ COST = (
     " WHERE turn_id = turns.id AND attempt > turns.opened AND state = 'settled') AS cost"
 )
 _MESSAGE = (
-    "SELECT messages.id, messages.uid, role, kind, messages.content, idx, author_id, author_name,"  # noqa: S608
+    "SELECT messages.id, messages.uid, source, messages.parked, role, kind, messages.content, idx,"  # noqa: S608
+    " author_id, author_name,"
     " messages.epoch, messages.created_at, turn_id, state, turns.model, input_tokens,"
     f" output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, {COST}"
     " FROM messages LEFT JOIN turns ON turns.id = turn_id"
@@ -124,7 +126,10 @@ def _of_scope(
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 def threads(db: Database, scope: RecordScope, before: str | None, limit: int) -> list[ThreadRecord]:
-    said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
+    said = (
+        "AND EXISTS (SELECT 1 FROM messages"
+        " WHERE conversation_id = conversations.id AND parked IS NULL)"
+    )
     listed = _of_scope(db, ENTRY, scope, before, limit, said)
     found = [(row, _root(db, row["id"])) for row in listed]
     return _with_roots(db, [(row, root) for row, root in found if root is not None])
@@ -143,7 +148,7 @@ def _root(db: Database, conversation: int) -> Row | None:
     """The row of the conversation's first question."""
     row: Row | None = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND kind = 'question'"
-        " ORDER BY idx IS NULL, idx, position LIMIT 1",
+        " AND messages.parked IS NULL ORDER BY idx IS NULL, idx, position LIMIT 1",
         (conversation,),
     ).fetchone()
     return row
@@ -161,11 +166,13 @@ def _with_roots(db: Database, found: Sequence[tuple[Row, Row]]) -> list[ThreadRe
 def _later(db: Database, conversation: int) -> int:
     """The number of messages after the first question."""
     (asked,) = db.execute(
-        "SELECT count(*) FROM messages WHERE conversation_id = ? AND kind = 'question'",
+        "SELECT count(*) FROM messages WHERE conversation_id = ? AND kind = 'question'"
+        " AND parked IS NULL",
         (conversation,),
     ).fetchone()
     (answered,) = db.execute(
-        "SELECT count(*) FROM turns WHERE conversation_id = ? AND outcome IS NOT NULL",
+        "SELECT count(*) FROM turns WHERE conversation_id = ? AND outcome IS NOT NULL"
+        " AND parked IS NULL",
         (conversation,),
     ).fetchone()
     return int(asked - 1 + answered)
@@ -175,7 +182,7 @@ def _later(db: Database, conversation: int) -> int:
 def messages(db: Database, conversation: int, after: int, limit: int) -> list[MessageRecord]:
     found = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx > ? AND erased_at IS NULL"
-        " ORDER BY idx LIMIT ?",
+        " AND messages.parked IS NULL ORDER BY idx LIMIT ?",
         (conversation, after, limit),
     ).fetchall()
     if len(found) < limit:
@@ -188,7 +195,7 @@ def latest(
 ) -> list[MessageRecord]:
     found = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx <= ?"
-        " AND erased_at IS NULL ORDER BY idx DESC LIMIT ?",
+        " AND erased_at IS NULL AND messages.parked IS NULL ORDER BY idx DESC LIMIT ?",
         (conversation, _LAST_INDEX if until is None else until, limit),
     ).fetchall()
     waiting = _unbound(db, conversation) if until is None else []
@@ -199,7 +206,7 @@ def message_ids(db: Database, conversation: int, after: int, limit: int) -> list
     """The row ids and indexes of messages that people see, by index; none without an index."""
     found = db.execute(
         "SELECT id, idx FROM messages WHERE conversation_id = ? AND idx > ?"
-        " AND erased_at IS NULL AND withheld = 0 ORDER BY idx LIMIT ?",
+        " AND erased_at IS NULL AND parked IS NULL AND withheld = 0 ORDER BY idx LIMIT ?",
         (conversation, after, limit),
     )
     return [(row["id"], row["idx"]) for row in found.fetchall()]
@@ -231,6 +238,28 @@ def find_message(db: Database, source: str) -> MessageRecord | None:
     return None if row is None else _messages(db, [row])[0]
 
 
+def record_of(db: Database, conversation: int, uid: str) -> MessageRecord | None:
+    """See `Library.message`."""
+    row = db.execute(
+        f"{_MESSAGE} WHERE uid = ? AND messages.conversation_id = ? AND erased_at IS NULL",
+        (uid, conversation),
+    ).fetchone()
+    return None if row is None else _messages(db, [row])[0]
+
+
+def versions_of(db: Database, conversation: int, uid: str) -> list[MessageRecord]:
+    """See `Library.versions_of`."""
+    indexes = branches.of_message(db, conversation, uid)
+    if not indexes:
+        return []
+    found = db.execute(
+        f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IN ({marks(indexes)})"
+        " AND erased_at IS NULL ORDER BY idx",
+        (conversation, *indexes),
+    ).fetchall()
+    return _messages(db, found)
+
+
 def message(db: Database, number: int) -> MessageRecord:
     """The message with this row id, which must exist."""
     row = db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone()
@@ -242,7 +271,7 @@ def replies(
 ) -> list[ReplyRecord]:
     found = db.execute(
         f"{_REPLY} WHERE turns.conversation_id = ? AND reply_idx <= ?"
-        " AND erased_at IS NULL ORDER BY turns.id DESC LIMIT ?",
+        " AND erased_at IS NULL AND turns.parked IS NULL ORDER BY turns.id DESC LIMIT ?",
         (conversation, _LAST_INDEX if until is None else until, limit),
     ).fetchall()
     return [_reply(row) for row in reversed(found)]
@@ -301,6 +330,8 @@ def _message(row: Row, attachments: tuple[AttachmentRecord, ...]) -> MessageReco
         model=row["model"] if is_reply else None,
         usage=rows.usage_from(row) if is_reply else None,
         cost=row["cost"] if is_reply else None,
+        source=row["source"] or "",
+        is_shown=row["parked"] is None,
     )
 
 

@@ -204,7 +204,8 @@ def _rows_agree(db: Database) -> None:
             AND turns.epoch = messages.epoch WHERE kind = 'question' AND turns.id IS NULL""",
         "a turn without a question": """
             SELECT id FROM turns WHERE NOT EXISTS
-            (SELECT 1 FROM messages WHERE turn_id = turns.id AND kind = 'question')""",
+            (SELECT 1 FROM messages
+            WHERE turn_id = coalesce(turns.asks, turns.id) AND kind = 'question')""",
         "two waiting turns, or two held ones (a reply that is taken back does not count)": """
             SELECT conversation_id FROM turns
             WHERE state IN ('waiting', 'running') OR (state = 'concluded' AND display <> '')
@@ -249,8 +250,24 @@ def _rows_agree(db: Database) -> None:
             SELECT id FROM attachments WHERE is_link = 0 AND locator <> '{}'
             AND (digest IS NOT NULL OR state <> 'pending')""",
         "a reply before its question": """
-            SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id
+            SELECT messages.id FROM messages JOIN turns ON turn_id IN (turns.id, turns.asks)
             WHERE kind = 'question' AND idx >= reply_idx""",
+        "a reply that is shown, and its turn is not, or the other way round": """
+            SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id
+            WHERE kind = 'reply' AND messages.parked IS DISTINCT FROM turns.parked""",
+        "an unfinished turn that is not shown": """
+            SELECT id FROM turns WHERE parked IS NOT NULL AND state IN ('waiting', 'running')""",
+        "what is parked with a later version": """
+            SELECT id FROM messages WHERE parked > idx
+            UNION ALL SELECT id FROM turns WHERE parked > reply_idx""",
+        "a question whose versions are all parked with themselves, or several are not": """
+            SELECT place FROM messages WHERE place IS NOT NULL GROUP BY conversation_id, place
+            HAVING sum(CASE WHEN parked IS NULL OR parked <> idx THEN 1 ELSE 0 END) <> 1""",
+        "the same of answers": """
+            SELECT coalesce(asks, id) FROM turns WHERE reply_idx IS NOT NULL
+            GROUP BY coalesce(asks, id)
+            HAVING sum(CASE WHEN parked IS NULL OR parked <> reply_idx THEN 1 ELSE 0 END) <> 1
+            AND count(*) > 1""",
     }
     for what, sql in contradictions.items():
         assert db.execute(sql).fetchall() == [], what

@@ -1,12 +1,14 @@
 // The page's composition root: creates the parts and connects them.
 import { Api, asApiError } from "./api.js";
 import { installDrop, installSafeDrops } from "./attach.js";
+import { branchChanged, hasModels, installBranches } from "./branches.js";
 import { installCode } from "./code.js";
 import { Channels } from "./channels.js";
 import { Composer, MENTION } from "./composer.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
 import { copyText, el, forgetTab, isolated, setText, tab, uuid } from "./dom.js";
+import { installEditing } from "./edit.js";
 import { installFeedback } from "./feedback.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -226,6 +228,7 @@ class Page {
     else if (name === "entry") this.sidebar.take(data);
     else if (name === "gone") this.#gone(data.id);
     else if (name === "notice") this.#noticed(data);
+    else if (name === "branch") branchChanged(this, data);
   }
 
   #changed(thread, id) {
@@ -479,6 +482,7 @@ class Page {
   // ── drawing ─────────────────────────────────────────────────────────────────────────────────
   draw() {
     const { state, outbox } = this;
+    state.severalModels = hasModels(this);
     this.channel.feed.show(state.channelItems(outbox.items));
     this.thread.feed.show(state.threadItems(outbox.items));
     $(".empty").hidden = !this.sync.loaded || !state.isEmpty || outbox.items.length > 0;
@@ -565,4 +569,6 @@ installSharing(page);
 installShared(page);
 installPrinting(page);
 installSearch(page);
+installBranches(page);
+installEditing(page);
 page.start();

@@ -2,6 +2,8 @@
 import { el, icon, setText } from "./dom.js";
 import { FileList } from "./filelist.js";
 import { clockTime, costs, counted, dayName, fullTime, moment } from "./format.js";
+import { VersionSwitch } from "./branches.js";
+import { OwnTools } from "./edit.js";
 import { VoteBar } from "./feedback.js";
 import { Body } from "./patch.js";
 
@@ -19,6 +21,7 @@ const ACTIONS = {
   continue: ["Go on", "more"],
   retry: ["Try again", "retry"],
   undo: ["Undo", "retry"],
+  "retry-with": ["", "chevron", "Try again with…"],
 };
 let made = 0;
 
@@ -28,6 +31,8 @@ export class MessageView {
   #names = {};
   #notice = null;
   #votes = new VoteBar();
+  #versions = new VersionSwitch();
+  #tools = new OwnTools();
 
   constructor(item, pictures) {
     const key = `m${++made}`;
@@ -42,13 +47,13 @@ export class MessageView {
       actions: el("span", { class: "actions" }),
     };
     const { who, when, day, state, costs: cost, copy, actions } = this.#names;
-    this.foot = el("footer", { class: "foot" }, state, cost, actions, this.#votes.node, copy);
+    this.foot = el("footer", { class: "foot" }, this.#versions.node, state, cost, actions, this.#votes.node, copy);
     this.node = el(
       "article",
       { class: `message from-${item.role}`, tabindex: "-1", "aria-labelledby": `${who.id} ${when.id}` },
       day,
       el("span", { class: "face", "aria-hidden": "true" }),
-      el("header", { class: "head" }, who, when),
+      el("header", { class: "head" }, who, when, this.#tools.node),
       this.#body.node,
       this.files.node,
       this.foot,
@@ -106,8 +111,10 @@ export class MessageView {
     setText(state, STATES[item.state] ?? "");
     showCosts(cost, item);
     this.#votes.show(item.feedback);
+    this.#versions.show(item);
+    this.#tools.show(item);
     copy.hidden = writing || !item.text || item.role !== "assistant";
-    const said = state.textContent || cost.textContent || wanted.length;
+    const said = state.textContent || cost.textContent || wanted.length || item.versions;
     this.foot.hidden = !said && copy.hidden;
   }
 }
@@ -166,8 +173,8 @@ function button(sign, words, data) {
 }
 
 function action(name) {
-  const [words, sign] = ACTIONS[name] ?? [name, "more"];
-  return button(sign, words, { "data-action": name });
+  const [words, sign, label] = ACTIONS[name] ?? [name, "more"];
+  return button(sign, words, { "data-action": name, ...(label ? { title: label, "aria-label": label } : {}) });
 }
 
 /** A person's text: no Markdown, white space preserved. */

@@ -25,6 +25,8 @@ export class State {
   #read = { channel: null, thread: null }; // the newest event in each snapshot
   #votes = new Map(); // by reply: the user's newest vote, and until when no snapshot could have it
   #taken = new WeakMap();
+  #branched = new WeakMap();
+  severalModels = false; // whether an answer can be tried again with another model
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────
   get open() {
@@ -78,7 +80,7 @@ export class State {
   threadItems(outbox) {
     if (this.composing) return this.#unsent(outbox.filter(({ begins }) => begins), null);
     if (!this.open) return [];
-    const items = this.#withDividers(this.open).map((item) => this.#withVote(item));
+    const items = this.#withDividers(this.open).map((item) => this.#withBranch(this.#withVote(item)));
     if (items.length) items.push(this.#withActions(items.pop()));
     return [
       ...this.#withNotices(items, this.openId),
@@ -129,12 +131,30 @@ export class State {
     return rated;
   }
 
+  /** A message with the versions that it stands for; one's own question can be edited. */
+  #withBranch(item) {
+    const versions = this.open?.versions[item.id] ?? null;
+    const own = item.role === "user" && Number.isInteger(item.turn) && item.epoch === this.open?.epoch;
+    const still = !this.isBusy;
+    const editable = own && still && item.state === "done";
+    if (!versions && !editable) return item;
+    const known = this.#branched.get(item);
+    if (known?.versions === versions && known.editable === editable && known.still === still) return known;
+    const branched = { ...item, versions, editable, still };
+    this.#branched.set(item, branched);
+    return branched;
+  }
+
   /** The newest item, with its actions unless a reply is running. */
   #withActions(item) {
-    const actions = item.role === "divider" ? ["undo"] : (item.controls ?? []);
+    const offered = item.role === "divider" ? ["undo"] : (item.controls ?? []);
+    const actions = offered.flatMap((name) => (name === "retry" && this.severalModels ? [name, "retry-with"] : [name]));
     if (!actions.length || this.isBusy) return item;
-    if (!this.#acting.has(item)) this.#acting.set(item, { ...item, actions });
-    return this.#acting.get(item);
+    const known = this.#acting.get(item);
+    if (known?.actions.length === actions.length) return known;
+    const acting = { ...item, actions };
+    this.#acting.set(item, acting);
+    return acting;
   }
 
   #divider(epoch, { id: above, created_at }) {
@@ -195,7 +215,10 @@ export class State {
   }
 
   /** Take a thread that was asked for at `asked`: a vote of since then is newer. */
-  takeThread({ id, name, epoch, messages, event = null, votes = null, later = false, ...rest }, asked = performance.now()) {
+  takeThread(
+    { id, name, epoch, messages, event = null, votes = null, versions = {}, later = false, ...rest },
+    asked = performance.now(),
+  ) {
     this.#read.thread = event;
     const known = this.#details.get(id)?.messages ?? [];
     const same = new Map(known.map((message) => [message.id, message]));
@@ -203,7 +226,13 @@ export class State {
     this.#details.clear(); // other threads are loaded again when opened
     const newest = votes === null ? null : this.#withNewerVotes(id, votes, asked);
     const { entry = null, channel = null } = rest;
-    this.#details.set(id, { id, channel, name, epoch, entry, messages: kept, votes: newest, later, ...choices(rest) });
+    this.#details.set(id, { id, channel, name, epoch, entry, messages: kept, votes: newest, versions, later, ...choices(rest) });
+  }
+
+  /** Another branch is shown: the messages from an index on go, until the thread is read again. */
+  cut(id, since) {
+    const detail = this.#details.get(id);
+    if (detail) detail.messages = detail.messages.filter(({ index }) => !(index >= since));
   }
 
   forget(id) {

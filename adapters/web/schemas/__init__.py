@@ -27,7 +27,13 @@ from adapters.web.schemas.questions import (
     QuestionForm,
     TextPart,
 )
-from adapters.web.schemas.records import NewMessage, Record, RecordChange
+from adapters.web.schemas.records import (
+    NewMessage,
+    NewVersion,
+    Record,
+    RecordChange,
+    Version,
+)
 from adapters.web.schemas.search import SearchResults
 from adapters.web.schemas.single_request import (
     AssistantMessage,
@@ -74,6 +80,7 @@ __all__ = [
     "Models",
     "NewConversation",
     "NewMessage",
+    "NewVersion",
     "OwnUsage",
     "Part",
     "Prompt",
@@ -90,4 +97,5 @@ __all__ = [
     "TemplateText",
     "TextPart",
     "UsageGroup",
+    "Version",
 ]

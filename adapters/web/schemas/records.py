@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from adapters.web.limits import MODEL_CHARACTERS
 from adapters.web.schemas.fields import AT, CurrencyCode, RoleName, Text
 
 
@@ -64,6 +65,22 @@ class Record(BaseModel):
     usage: Usage | None
     cost: float | None
     currency: CurrencyCode | None
+
+
+class Version(Record):
+    """A version of a question or an answer. `shown`: it is in the conversation as it is now."""
+
+    shown: bool
+
+
+class NewVersion(BaseModel):
+    """Another version of a question, with other `content`, or of an answer, by another `model`.
+
+    `model` null is the conversation's. Only answers have one.
+    """
+
+    content: Text | None = None
+    model: Annotated[str | None, Field(max_length=MODEL_CHARACTERS)] = None
 
 
 class RecordChange(BaseModel):

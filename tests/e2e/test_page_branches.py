@@ -1,0 +1,135 @@
+"""Editing a question, trying again and going back to what was there, in two tabs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Locator, expect
+
+from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+Visit = Callable[..., Awaitable[Visitor]]
+
+
+async def expect_shown(tab: Tab, *texts: str) -> None:
+    await expect(tab.thread.locator("article .text")).to_have_text(list(texts))
+
+
+def switch(article: Locator, words: str) -> Locator:
+    return article.get_by_role("group", name=words)
+
+
+async def arrow(article: Locator, name: str) -> Locator:
+    """The arrow of a switch, once no answer is on its way any more."""
+    button = article.get_by_role("button", name=name)
+    await expect(button).not_to_have_attribute("aria-disabled", "true")
+    return button
+
+
+async def sent_to(house: House, match: str) -> list[str]:
+    """The newest request whose messages contain `match`, without the system message."""
+    record = await house.model.last(match)
+    return [each["content"] for each in record.messages[1:]]
+
+
+async def picture(tab: Tab, name: str) -> None:
+    """Keep a screenshot, where someone wants to look at them."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        await tab.page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+async def test_versions_are_made_and_switched_and_all_tabs_agree(
+    visit: Visit, house: House
+) -> None:
+    say = house.model.say
+    await say("Paris.", match="capital of France", times=1)
+    await say("The Seine.", match="its river")
+    await say("Rome.", match="capital of Italy")
+    await say("Parisii.", match="older name")
+    await say("Lutetia.", match="older name", model="sim-2")  # comes before the one above
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await tab.mention("capital of France?")
+    await tab.wait_reply("Paris.")
+    await tab.say("and its river?")
+    await tab.wait_reply("The Seine.")
+    other = await visitor.tab(tab.page.url.removeprefix(house.origin))
+    before = ["capital of France?", "Paris.", "and its river?", "The Seine."]
+    await expect_shown(other, *before)
+
+    # Esc leaves the question as it is; Ctrl-Enter runs it again from there.
+    question = tab.questions.first
+    await question.hover()
+    await question.get_by_role("button", name="Edit").click()
+    box = tab.thread.get_by_label("Your question")
+    await expect(box).to_be_focused()
+    await box.fill("nothing")
+    await tab.page.keyboard.press("Escape")
+    await expect(box).to_have_count(0)
+    await expect(question.get_by_role("button", name="Edit")).to_be_focused()
+    await tab.page.keyboard.press("Enter")
+    await expect(box).to_have_value("capital of France?")
+    await box.fill("capital of Italy?")
+    await picture(tab, "editing")
+    await tab.page.keyboard.press("Control+Enter")
+    for each in (tab, other):
+        await expect_shown(each, "capital of Italy?", "Rome.")
+        await expect(switch(each.questions.first, "Version 2 of 2")).to_be_visible()
+    assert await sent_to(house, "Italy") == ["capital of Italy?"]
+
+    # By keyboard, with the focus on the same arrow's group; the other tab follows.
+    await (await arrow(tab.questions.first, "Earlier version")).press("Enter")
+    for each in (tab, other):
+        await expect_shown(each, *before)
+    await expect(tab.page.locator("#news")).to_have_text("Version 1 of 2 is shown.")
+    await expect(tab.questions.first.get_by_role("button", name="Later version")).to_be_focused()
+    await tab.questions.first.focus()
+    await tab.page.keyboard.press("ArrowRight")
+    await expect_shown(other, "capital of Italy?", "Rome.")
+    await expect(tab.page.locator("#news")).to_have_text("Version 2 of 2 is shown.")
+    await tab.page.keyboard.press("ArrowLeft")
+    await expect_shown(tab, *before)
+
+    # The next question goes on from what is shown.
+    await tab.say("an older name?")
+    await tab.wait_reply("Parisii.")
+    assert await sent_to(house, "older name") == [*before, "an older name?"]
+
+    # Another model answers once; the first answer is kept, and the thread's model stays.
+    more = tab.replies.last.get_by_role("button", name="Try again with…")
+    await more.click()
+    menu = tab.page.get_by_role("menu", name="Try again with")
+    await expect(menu.get_by_role("menuitem").first).to_be_focused()
+    await picture(tab, "models")
+    await menu.get_by_role("menuitem", name="openai:sim-2").click()
+    await tab.wait_reply("Lutetia.")
+    await expect(switch(tab.replies.last, "Version 2 of 2")).to_be_visible()
+    await expect(tab.replies.last.locator(".costs")).to_contain_text("openai:sim-2")
+    await expect(tab.thread.locator("#model")).to_have_text("openai:sim")
+    await expect_shown(other, *before, "an older name?", "Lutetia.")
+    await (await arrow(other.replies.last, "Earlier version")).click()
+    await expect_shown(tab, *before, "an older name?", "Parisii.")
+    await tab.page.reload()
+    await expect_shown(tab, *before, "an older name?", "Parisii.")
+    await expect(switch(tab.replies.last, "Version 1 of 2")).to_be_visible()
+
+    await tab.questions.first.hover()
+    for scheme in ("light", "dark"):
+        await tab.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found = await Axe().run(tab.page)
+        assert found.response["violations"] == [], found.generate_report()
+        await picture(tab, f"versions-{scheme}")
+    await tab.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    await tab.questions.first.get_by_role("button", name="Edit").click()
+    no_bar = {"rules": {"page-has-heading-one": {"enabled": False}}}  # a thread fills a phone
+    found = await Axe().run(tab.page, options=no_bar)
+    assert found.response["violations"] == [], found.generate_report()
+    await picture(tab, "phone")
+    await tab.page.keyboard.press("Escape")
+    assert not await tab.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert visitor.trouble.found == []

@@ -1,0 +1,17 @@
+"""Random histories of questions, answers, edits and deletions, compared with a tree."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from tests.support.branch_tree import random_history
+from tests.support.store_kit import check_file, in_memory
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_shown_is_the_branch_that_the_tree_says(seed: int) -> None:
+    with closing(in_memory()) as db:
+        random_history(db, seed, steps=50)
+        check_file(db)
