@@ -31,11 +31,7 @@ MOST_AT_ONCE = 4
 """Searches of one user that have no answer yet. The page gives up an older one, but the database
 still answers it; each takes a quarter of a second at most."""
 
-_LANGUAGE = (
-    "Words, all of which a text must have; from three letters on also as beginnings of words."
-    ' "Words in this order", -not, in:title, before:2026-11-01, after:2026-11, model:gpt-5.'
-)
-_Text = Annotated[str, Query(max_length=MOST_CHARACTERS, description=_LANGUAGE)]
+_Text = Annotated[str, Query(max_length=MOST_CHARACTERS, description=http_texts.SEARCH_LANGUAGE)]
 _After = Annotated[
     str | None, Query(pattern=f"^{CURSOR}$", description="the `next` of the results before")
 ]

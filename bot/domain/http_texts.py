@@ -18,6 +18,10 @@ THROUGH_PROXY = (
 API_CLOSED = "The page and the API are closed here: set HTTP_TOKENS to open them."
 ADMINS_ONLY = "Only administrators may read these: those named web:NAME in ADMINS."
 MAY_NOT_ASK = "You may not ask here."
+SEARCH_LANGUAGE = (
+    "Words, all of which a text must have; from three letters on also as beginnings of words."
+    ' "Words in this order", -not, in:title, before:2026-11-01, after:2026-11, model:gpt-5.'
+)
 
 # ── limits ────────────────────────────────────────────────────────────────────────────────────
 TOO_MANY_STREAMS = "You have too many answers and pages open: close some, or ask again soon."

@@ -27,7 +27,7 @@ BEFORE_MATCH, SNIPPET = 60, 220
 """Characters of a snippet: before its first match, and in all."""
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„«»", '"'))
-_PART = re.compile(r'(-?)(?:(in|before|after|model):([^\s"]+)(?=\s|$)|"([^"]*)"?|([^\s"]+))', re.I)
+_PART = re.compile(r'(-?)(?:(in|before|after|model):([^\s"]++)(?=\s|$)|"([^"]*)"?|([^\s"]+))', re.I)
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 
 

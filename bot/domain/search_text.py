@@ -162,7 +162,8 @@ class Term:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         parts = [self._part(piece, is_last=False) for piece in self.pieces[:-1]]
-        return re.compile(r"[\W_]*".join([*parts, self._part(self.pieces[-1], is_last=True)]))
+        words = r"[\W_]*+".join([*parts, self._part(self.pieces[-1], is_last=True)])
+        return re.compile(words)
 
     def _part(self, piece: str, *, is_last: bool) -> str:
         if is_dense(piece):

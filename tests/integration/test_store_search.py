@@ -42,7 +42,7 @@ WORDS = tuple(
 
 
 @asynccontextmanager
-async def opened(place: Place, **options: Any) -> AsyncIterator[SqlStore]:
+async def open_unhurried(place: Place, **options: Any) -> AsyncIterator[SqlStore]:
     """A store whose searches have time, on a busy machine too."""
     async with store_kit.opened(place, **options) as store:
         store.search().seconds = 60.0
@@ -234,7 +234,7 @@ async def fill(store: SqlStore, chance: random.Random, count: int) -> None:
 async def test_it_finds_what_a_naive_search_finds(place: Place, seed: int) -> None:
     """In both states: texts that wait for the index, and texts in it. Page by page, in order."""
     chance = random.Random(seed)
-    async with opened(place, clock=ManualClock()) as store:
+    async with open_unhurried(place, clock=ManualClock()) as store:
         await fill(store, chance, 60)
         rows = rows_of(place)
         uids = dict(look(place, "SELECT uid, id FROM messages"))
@@ -277,7 +277,7 @@ async def test_no_one_finds_what_is_anothers(place: Place) -> None:
     """Random users and channels, each text with its owner's mark, and every kind of query."""
     chance = random.Random(3)
     users = [f"user{n}" for n in range(6)]
-    async with opened(place, clock=ManualClock()) as store:
+    async with open_unhurried(place, clock=ManualClock()) as store:
         for number in range(1, 80):
             user, channel = chance.choice(users), chance.choice(["general", "api"])
             text = f"shared {user}mark {channel}mark secret"
@@ -308,7 +308,7 @@ async def test_no_one_finds_what_is_anothers(place: Place) -> None:
 
 # ── what is found ─────────────────────────────────────────────────────────────────────────────
 async def test_titles_come_first_then_the_newest_messages(place: Place) -> None:
-    async with opened(place) as store:
+    async with open_unhurried(place) as store:
         await ask(store, 1, "Old plans for the harbor", where("t1"), "The harbor is large.")
         await ask(store, 2, "Something else", where("t2"), "Ships in the harbor.", "openai/gpt-5")
         hits = await find(store, "HARBOR")
@@ -335,7 +335,7 @@ async def test_titles_come_first_then_the_newest_messages(place: Place) -> None:
 
 
 async def test_names_of_files_are_found(place: Place) -> None:
-    async with opened(place) as store:
+    async with open_unhurried(place) as store:
         file = IncomingAttachment(name="Quartalsbericht.pdf", data=b"%PDF")
         await ask(store, 1, "see here", where("t1"), attachments=[file])
         assert await texts(store, "quartals") == ["see here Quartalsbericht.pdf"]
@@ -344,7 +344,7 @@ async def test_names_of_files_are_found(place: Place) -> None:
 
 
 async def test_a_search_that_runs_out_of_time_says_so(place: Place) -> None:
-    async with opened(place) as store:
+    async with open_unhurried(place) as store:
         store.search().seconds = 0.0
         await ask(store, 1, "deploy", where("t1"))
         page = await store.search().search(ANN, parse_query("deploy"))
@@ -360,7 +360,7 @@ def indexed(place: Place) -> str:
 @pytest.fixture
 async def zoo(place: Place) -> AsyncIterator[SqlStore]:
     """Two people's texts about walruses in the index; what the bot does later is done by hand."""
-    async with opened(place, clock=ManualClock()) as store:
+    async with open_unhurried(place, clock=ManualClock()) as store:
         await ask(store, 1, "walrus one", where("t1"), "the walrus answers")
         file = IncomingAttachment(name="walrus.txt", data=b"text")
         await ask(store, 2, "second", where("t1"), attachments=[file])
@@ -451,7 +451,7 @@ async def test_what_is_erased_leaves_the_index_in_the_same_transaction(
 async def test_a_text_that_changes_while_it_is_indexed_is_not_put_in_as_it_was(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(place, clock=ManualClock()) as store:
+    async with open_unhurried(place, clock=ManualClock()) as store:
         await ask(store, 1, "walrus", where("t1"), "walrus answer")
         await ask(store, 2, "walrus two", where("t2"))
         make = search_indexer._documents
@@ -473,7 +473,7 @@ async def test_a_text_that_changes_while_it_is_indexed_is_not_put_in_as_it_was(
 
 async def test_a_start_continues_where_the_last_process_stopped(place: Place) -> None:
     """As after the migration: nothing is in the index, and everything waits."""
-    async with opened(place, clock=ManualClock()) as store:
+    async with open_unhurried(place, clock=ManualClock()) as store:
         for number in range(1, 100):
             await ask(store, number, f"walrus {number}", where(f"t{number}"))
         assert len(await texts(store, "walrus")) == 46
@@ -481,7 +481,7 @@ async def test_a_start_continues_where_the_last_process_stopped(place: Place) ->
         [(left,)] = look(place, "SELECT count(*) FROM search_queue")
         assert left == 2 * 99 - 64
     clock = ManualClock()
-    async with opened(place, clock=clock) as store:
+    async with open_unhurried(place, clock=clock) as store:
         while look(place, "SELECT count(*) FROM search_queue") != [(0,)]:
             await clock.advance(1.0)
             await asyncio.sleep(0.001)
@@ -490,7 +490,7 @@ async def test_a_start_continues_where_the_last_process_stopped(place: Place) ->
 
 
 async def test_many_waiting_texts_are_announced(place: Place) -> None:
-    async with opened(place, clock=ManualClock()) as store:
+    async with open_unhurried(place, clock=ManualClock()) as store:
         for number in range(1, 203):
             await ask(store, number, f"walrus {number}", where("t1"))
         page = await store.search().search(ANN, parse_query("walrus"))
@@ -502,7 +502,7 @@ async def test_many_waiting_texts_are_announced(place: Place) -> None:
 
 
 async def test_other_platforms_conversations_are_not_indexed(place: Place) -> None:
-    async with opened(place, clock=ManualClock()) as store:
+    async with open_unhurried(place, clock=ManualClock()) as store:
         accepted = await store.accept(said(1, "walrus"))
         await answer_next(store, accepted.conversation)
         assert look(place, "SELECT count(*) FROM search_queue") == [(0,)]
@@ -516,7 +516,7 @@ def files_with(path: Path, words: bytes) -> list[str]:
 
 async def test_the_index_has_no_word_of_a_forgotten_person_in_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    async with opened(path, clock=ManualClock()) as store:
+    async with open_unhurried(path, clock=ManualClock()) as store:
         for number in range(1, 300):
             user = "ann" if number % 2 else "bob"
             text = f"{user}swalrus{number} common words of both"
@@ -539,7 +539,7 @@ async def test_the_index_has_no_word_of_a_forgotten_person_in_its_bytes(tmp_path
 # ── backups ───────────────────────────────────────────
 async def test_a_restored_backup_does_not_bring_words_back(tmp_path: Path) -> None:
     path, saved = tmp_path / "store.db", tmp_path / "saved.db"
-    async with opened(path) as store:
+    async with open_unhurried(path) as store:
         await ask(store, 1, "annswalrus speaks", where("t1"), "of the annswalrus")
         await ask(store, 2, "bobsseal speaks", where("t2", "bob"))
         await store.search_indexer.finish()
@@ -548,7 +548,7 @@ async def test_a_restored_backup_does_not_bring_words_back(tmp_path: Path) -> No
         assert files_with(path, b"annsw") == []
     restore(path, saved)
     assert files_with(path, b"annsw") == []
-    async with opened(path) as store:
+    async with open_unhurried(path) as store:
         assert await find(store, "annswalrus") == []
         assert len(await texts(store, "bobsseal", RecordScope("web", "bob"))) == 1
 

@@ -14,7 +14,9 @@ from bot.domain.search import SearchPage
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, serving, until
 
 
-async def found(person: Person, text: str, path: str = "/conversation/search") -> dict[str, Any]:
+async def search_for(
+    person: Person, text: str, path: str = "/conversation/search"
+) -> dict[str, Any]:
     """The results, asked for again while the server was too busy to look at everything."""
     while True:
         results: dict[str, Any] = await person.get(path, params={"q": text})
@@ -33,7 +35,7 @@ async def test_people_find_their_own_conversations(tmp_path: Path) -> None:
     async with site as at, at.person(TOKENS["alice"]) as alice, at.person(TOKENS["bob"]) as bob:
         uid = await ask(alice, ["Kubernetes & <b>co</b>", "how does 京都 look?"])
         await ask(bob, ["Kubernetes of Bob"])
-        results = await found(alice, "kuber")
+        results = await search_for(alice, "kuber")
         assert [hit["conversation_id"] for hit in results["hits"]] == [uid, uid]
         title, message = results["hits"]
         assert title["title"] == {"text": "Kubernetes & <b>co</b>", "marks": [[0, 5]]}
@@ -41,12 +43,12 @@ async def test_people_find_their_own_conversations(tmp_path: Path) -> None:
         assert message["snippet"]["text"] == "Kubernetes & <b>co</b>"
         assert (message["role"], message["index"]) == ("user", 0)
         assert results["next"] is None
-        assert len((await found(bob, "kuber"))["hits"]) == 2
-        assert len((await found(alice, "京都"))["hits"]) == 1
+        assert len((await search_for(bob, "kuber"))["hits"]) == 2
+        assert len((await search_for(alice, "京都"))["hits"]) == 1
         # The page's channel has other threads than the API.
-        assert (await found(alice, "kuber", "/app/search"))["hits"] == []
+        assert (await search_for(alice, "kuber", "/app/search"))["hits"] == []
         for odd in ('"', "-", "in:", "before:yesterday", "a" * 500, "*:^()OR NOT"):
-            await found(alice, odd)
+            await search_for(alice, odd)
 
 
 async def test_a_wrong_request_is_refused(tmp_path: Path) -> None:
@@ -65,12 +67,12 @@ async def test_a_long_thread_is_read_up_to_a_message(tmp_path: Path) -> None:
     async with site as at, at.person(TOKENS["alice"]) as alice:
         thread = (await alice.say("@threadline first"))["thread"]
         for text in ("second", "third"):
-            await until(lambda: answered(alice, thread))
+            await until(lambda: has_answered(alice, thread))
             await alice.say(text, thread)
-        await until(lambda: answered(alice, thread))
+        await until(lambda: has_answered(alice, thread))
         whole = await alice.get(f"/app/threads/{thread}")
         assert (len(whole["messages"]), whole["later"]) == (6, False)
-        results = await found(alice, "second", "/app/search")
+        results = await search_for(alice, "second", "/app/search")
         hit = results["hits"][-1]
         assert hit["anchor"] == whole["messages"][2]["id"]
         part = await alice.get(f"/app/threads/{thread}", params={"until": hit["index"]})
@@ -80,7 +82,7 @@ async def test_a_long_thread_is_read_up_to_a_message(tmp_path: Path) -> None:
         assert reply["anchor"] == whole["messages"][3]["id"]
 
 
-async def answered(person: Person, thread: str) -> bool:
+async def has_answered(person: Person, thread: str) -> bool:
     messages = (await person.get(f"/app/threads/{thread}"))["messages"]
     return len(messages) % 2 == 0 and all(each["state"] == "done" for each in messages)
 

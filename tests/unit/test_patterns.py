@@ -33,6 +33,7 @@ LOCALS = {
     "patterns": [],  # of the rules, which are tried one by one
     "pattern": "|".join(re.sub(r"P<\w+>", ":", p.pattern) for p in token_counts._PATTERNS),
     "mention": "<@!?123456>",
+    "words": r"(?<!\w)find[\W_]*+me(?!\w)",  # of a search
     "own": r"<@U123(?:\|[^<>]*)?>",
 }
 # Patterns whose texts are bounded, with the bound in characters.
