@@ -43,16 +43,12 @@ export class FileList {
 
   #thumbnail(attachment) {
     const { id, name } = attachment;
-    const image = el("img", { class: "picture", alt: name, hidden: true });
-    const sign = icon("file");
-    this.pictures.preview(id).then(
-      (address) => {
-        image.src = address;
-        image.hidden = false;
-        sign.hidden = true;
-      },
-      () => {}, // the chip stays, with its name
-    );
+    const sign = icon("file"); // stays, with the name, if the picture does not arrive
+    const image = el("img", { class: "picture", alt: name, hidden: true, src: this.pictures.preview(id) });
+    image.addEventListener("load", () => {
+      image.hidden = false;
+      sign.hidden = true;
+    });
     const open = () => this.pictures.open(attachment);
     return el(
       "li",
