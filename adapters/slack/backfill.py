@@ -43,7 +43,7 @@ from bot.catchup.gap_reader import GapReader
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Gone, LostOwnership, Refused
-from bot.domain.inbox import Incoming
+from bot.domain.inbox import Incoming, ThreadRead
 from bot.domain.replies import Priority
 from bot.ports.clock import Clock
 from bot.ports.history import ChannelRef, History, HistoryPage
@@ -106,11 +106,15 @@ class SlackBackfill:
         on_conversations: Callable[[Sequence[Conversation]], None],
         alone: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
-        self._alone = alone
+        self._alone, self._inbox = alone, inbox
         self._keeping: asyncio.Task[None] | None = None
         self._is_keeper = asyncio.Event()
         self._gaps = GapReader(
-            name=f"{PLATFORM} {workspace.me.team}", inbox=inbox, clock=clock, read=self.read_again
+            name=f"{PLATFORM} {workspace.me.team}",
+            inbox=inbox,
+            clock=clock,
+            read=self.read_again,
+            catch_up=self._catch_up,
         )
         self._slack, self._tracker, self._clock = workspace, saver.tracker, clock
         self._pace = ReadPace(clock)
@@ -156,33 +160,32 @@ class SlackBackfill:
         while True:
             try:
                 async with self._alone():
-                    await self._catch_up(await self._gaps.oldest())
-                    self._is_keeper.set()
-                    await self._gaps.run()
+                    await self._gaps.run(self._is_keeper.set)
             except LostOwnership:
                 log.warning("another process may catch up", workspace=self.workspace)
             finally:
                 self._is_keeper.clear()
                 self._tracker.open_gap(self.workspace)
 
-    async def _catch_up(self, since: float | None = None) -> None:
-        await self.catch_up(self._clock.time(), since)
+    async def _catch_up(self) -> None:
+        await self.catch_up(self._clock.time())
 
-    async def catch_up(self, until: float, since: float | None = None) -> None:
-        """Start to read what was missed until `until`, and all after `since`, in Unix seconds. No
-        other process may."""
+    async def catch_up(self, until: float) -> None:
+        """Start to read what was missed until `until`, in Unix seconds. No other process may."""
         self.newest = int(until * 1_000_000)
         await self._backfill.restart()
-        if since is None:
-            self._backfill.start(self)
-        else:
-            self._backfill.start(_Again(self), int(since * 1_000_000))
+        self._backfill.start(self)
 
     async def read_again(self, since: float) -> bool:
         """Read everything after `since`, in Unix seconds, whatever the watermarks say; returns
         whether that was complete. No other process may."""
         self.newest = int(self._clock.time() * 1_000_000)
         return await self._backfill.read_again(_Again(self), int(since * 1_000_000))
+
+    async def thread_reads(self) -> Mapping[str, ThreadRead]:
+        """What was read again, by the threads' names in watermarks. Raises StoreUnavailable."""
+        found = await self._inbox.thread_reads(PLATFORM, self.workspace)
+        return {read.channel: read for read in found}
 
     @property
     def busy(self) -> bool:
@@ -284,15 +287,34 @@ class SlackBackfill:
         histories, known = [], frozenset(plan.roots)
         for root, latest in unread_threads(read, after, known).items():
             ref = self._ref(f"{plan.id}/{stamp(root)}")
-            start = max(after, root, 0 if plan.again else self._tracker.position_of(ref))
+            begin = max(after, root)
+            start = max(begin, self._reached(plan, ref, begin))
             if after < latest <= start:
                 continue  # an earlier process read these replies
             rank: tuple[float, ...] = (0 if root in known else 1, start / 1e6, -latest / 1e6)
-            if plan.again:  # without watermarks, only chance gets a bot that keeps dying to each
-                rank = (0, random.random())  # noqa: S311
+            if plan.reads is not None:
+                rank = (0, start / 1e6 if start > begin else 0.0, random.random())  # noqa: S311
             read_after = partial(self._read_thread, plan, stamp(root), until, None)
-            histories.append(History(ref, rank, read_after, start))
+            read_to = None if plan.reads is None else partial(self._record_read, ref, plan, begin)
+            histories.append(History(ref, rank, read_after, start, read_to))
         return histories
+
+    def _reached(self, plan: ChannelPlan, thread: ChannelRef, begin: int) -> int:
+        """Up to where everything in a thread behind `begin` has been read."""
+        if plan.reads is None:
+            return self._tracker.position_of(thread)
+        known = plan.reads.get(thread.channel)
+        return known.reached if known is not None and known.since <= begin else 0
+
+    async def _record_read(
+        self, thread: ChannelRef, plan: ChannelPlan, begin: int, reached: int
+    ) -> None:
+        """A thread was read again from `begin` on, or from where an earlier read had ended."""
+        known = (plan.reads or {}).get(thread.channel)
+        since = min(begin, known.since) if known is not None and known.reached >= begin else begin
+        if reached >= since:
+            read = ThreadRead(thread.workspace, thread.channel, since, reached)
+            await self._inbox.record_thread_read(PLATFORM, read)
 
     async def _read_thread(
         self, plan: ChannelPlan, root: str, until: int, cursor: str | None, after: int
@@ -355,8 +377,8 @@ class _Again:
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
         """See the port."""
-        plans = await self.backfill.plan(conversations)
-        return [self.backfill.history(replace(plan, again=True)) for plan in plans]
+        plans, reads = await self.backfill.plan(conversations), await self.backfill.thread_reads()
+        return [self.backfill.history(replace(plan, reads=reads)) for plan in plans]
 
 
 def _newest_in(messages: Sequence[Message], after: int) -> int:

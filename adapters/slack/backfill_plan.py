@@ -14,6 +14,7 @@ from adapters.slack.facts import kind_of
 from adapters.slack.responses import latest_reply
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Unsettled
+from bot.domain.inbox import ThreadRead
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,8 +32,8 @@ Message = Mapping[str, Any]
 class ChannelPlan:
     """A channel that the bot is in. `roots` are the positions of its known threads.
 
-    `talked_at` and `created` are in Unix seconds, 0 if unknown. `again`: threads are read whatever
-    their watermarks say.
+    `talked_at` and `created` are in Unix seconds, 0 if unknown. With `reads`, by the threads' names
+    in watermarks, threads are read whatever their watermarks say, but not what was read again.
     """
 
     id: str
@@ -40,7 +41,7 @@ class ChannelPlan:
     roots: tuple[int, ...] = ()
     talked_at: float = 0.0
     created: float = 0.0
-    again: bool = False
+    reads: Mapping[str, ThreadRead] | None = None
 
     @property
     def rank(self) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ process that reads may die at any moment: the next one reads again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -34,7 +34,8 @@ class GapReader:
     """Reads the gaps of the reader `name` while `run` runs, in one process at a time.
 
     `read` accepts all messages after a time (Unix seconds), whatever the watermarks say, and
-    returns whether that was complete.
+    returns whether that was complete. `catch_up` begins to read behind the watermarks, where there
+    is no gap at first: reading gaps does so, too.
     """
 
     def __init__(
@@ -44,31 +45,31 @@ class GapReader:
         inbox: CatchUpInbox,
         clock: Clock,
         read: Callable[[float], Awaitable[bool]],
+        catch_up: Callable[[], Awaitable[None]],
     ) -> None:
-        self._name, self._inbox, self._clock, self._read = name, inbox, clock, read
+        self._name, self._inbox, self._clock = name, inbox, clock
+        self._read, self._catch_up = read, catch_up
         self._seen: frozenset[str] = frozenset()
         self._failures = 0
 
-    async def run(self) -> None:
-        """Look for gaps until cancelled."""
+    async def run(self, begun: Callable[[], None] = lambda: None) -> None:
+        """Catch up, and look for gaps until cancelled; `begun` is called with the first read."""
+        self._seen, is_first = frozenset(), True
         while True:
             try:
-                pause = await self._look()
+                gaps = await self._inbox.gaps(self._name)
             except StoreUnavailable as error:
                 log.debug("cannot look for gaps", error=str(error))
-                pause = LOOK_SECONDS
-            await self._clock.sleep(pause)
+                gaps = ()
+            if is_first:
+                is_first = False
+                if not gaps:
+                    await self._catch_up()
+                begun()
+            await self._clock.sleep(await self._read_due(gaps))
 
-    async def oldest(self) -> float | None:
-        """Since when the usual catch-up should read, so that it covers the gaps; None: from its
-        watermarks."""
-        with suppress(StoreUnavailable):
-            return min((gap.since for gap in await self._inbox.gaps(self._name)), default=None)
-        return None
-
-    async def _look(self) -> float:
+    async def _read_due(self, gaps: Sequence[Gap]) -> float:
         """Read what is new or has settled; returns the seconds to the next look."""
-        gaps = await self._inbox.gaps(self._name)
         due = [gap.since for gap in gaps if gap.is_settled or gap.id not in self._seen]
         if not due:
             return LOOK_SECONDS
@@ -78,7 +79,8 @@ class GapReader:
             self._failures += 1
             return READ_AGAIN.after(self._failures)
         self._failures, self._seen = 0, frozenset(gap.id for gap in gaps)
-        await self._finish([gap for gap in gaps if gap.is_settled])
+        with suppress(StoreUnavailable):  # costs another read
+            await self._finish([gap for gap in gaps if gap.is_settled])
         return min(max(SHORTEST_REST, self._clock.monotonic() - began), LONGEST_REST)
 
     async def _read_since(self, since: float) -> bool:

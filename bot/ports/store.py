@@ -7,7 +7,16 @@ from typing import Protocol
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Message
-from bot.domain.inbox import Accepted, Asked, Change, CountedQuestion, Gap, Incoming, Watermark
+from bot.domain.inbox import (
+    Accepted,
+    Asked,
+    Change,
+    CountedQuestion,
+    Gap,
+    Incoming,
+    ThreadRead,
+    Watermark,
+)
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
 
@@ -288,6 +297,14 @@ class Store(Protocol):
 
     async def finish_gaps(self, reader: str, gaps: Sequence[str]) -> None:
         """Record that `reader` has read everything since these gaps, by their ids."""
+        ...
+
+    async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
+        """What of the workspace's threads was read again within the last day."""
+        ...
+
+    async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
+        """Record that a thread was read again; one that reaches less far changes nothing."""
         ...
 
     async def last_questions(self, platform: str, *, since: float, limit: int) -> Sequence[Asked]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from bot.domain.inbox import Gap
+from bot.domain.inbox import Gap, ThreadRead
 from bot.ports.cluster import SETTLE_SECONDS
 from bot.store.database import Database
 
@@ -25,6 +25,7 @@ _NOW = "extract(epoch FROM clock_timestamp())::double precision"
 def record(db: Database, since: float) -> None:
     """A process may have lost events from `since` (Unix seconds of the database) until now."""
     db.execute(f"DELETE FROM gaps WHERE settles_at < {_NOW} - ?", (KEPT_SECONDS,))
+    db.execute(f"DELETE FROM thread_reads WHERE read_at < {_NOW} - ?", (KEPT_SECONDS,))
     db.execute(
         f"INSERT INTO gaps (id, since, settles_at) VALUES (?, ?, {_NOW} + ?)",
         (uuid.uuid4().hex, since, SETTLE_SECONDS),
@@ -49,3 +50,23 @@ def finish(db: Database, reader: str, gaps: Sequence[str]) -> None:
             " ON CONFLICT (gap, reader) DO NOTHING",
             (reader, gap),
         )
+
+
+def thread_reads(db: Database, platform: str, workspace: str) -> list[ThreadRead]:
+    """See `Store.thread_reads`."""
+    found = db.execute(
+        "SELECT channel, since, reached FROM thread_reads WHERE platform = ? AND workspace = ?",
+        (platform, workspace),
+    )
+    return [ThreadRead(workspace, *row) for row in found]
+
+
+def record_thread_read(db: Database, platform: str, read: ThreadRead) -> None:
+    """See `Store.record_thread_read`."""
+    db.execute(
+        "INSERT INTO thread_reads (platform, workspace, channel, since, reached, read_at)"
+        f" VALUES (?, ?, ?, ?, ?, {_NOW}) ON CONFLICT (platform, workspace, channel) DO UPDATE"
+        " SET since = excluded.since, reached = excluded.reached, read_at = excluded.read_at"
+        " WHERE thread_reads.reached <= excluded.reached",
+        (platform, read.workspace, read.channel, read.since, read.reached),
+    )

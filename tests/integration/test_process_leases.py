@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from bot.common.clock import SystemClock
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
-from bot.domain.inbox import Address, Effect
+from bot.domain.inbox import Address, Effect, ThreadRead
 from bot.domain.spending import NotReserved, Quote, Reserved, Spender
 from bot.ports.cluster import GAP_MARGIN_SECONDS, LEASE_SECONDS
 from bot.store.postgres.server import Server
@@ -306,3 +306,19 @@ async def test_a_death_is_a_gap_until_each_reader_has_read_it(pair: Pair) -> Non
     pair.live("ann", seconds=-5.0)
     await pair.bob.reap()
     assert gap.id not in [each.id for each in await pair.bob.gaps("slack T2")]
+
+
+async def test_what_was_read_again_of_a_thread_is_kept_for_a_day(pair: Pair) -> None:
+    """A later read extends it; one that reaches less far came late, and changes nothing."""
+    first = ThreadRead("T1", "C1/1.0", 100, 200)
+    for read in (first, ThreadRead("T1", "C1/1.0", 150, 180), ThreadRead("T2", "C1/1.0", 1, 2)):
+        await pair.ann.record_thread_read("slack", read)
+    assert await pair.bob.thread_reads("slack", "T1") == [first]
+    longer = replace(first, reached=300)
+    await pair.bob.record_thread_read("slack", longer)
+    assert await pair.ann.thread_reads("slack", "T1") == [longer]
+    assert await pair.ann.thread_reads("discord", "T1") == []
+    change(pair.place, "UPDATE thread_reads SET read_at = read_at - 86500")
+    pair.live("ann", seconds=-5.0)
+    await pair.bob.reap()
+    assert await pair.bob.thread_reads("slack", "T1") == []

@@ -17,6 +17,7 @@ from bot.domain.inbox import (
     Gap,
     Incoming,
     Receipt,
+    ThreadRead,
     Watermark,
 )
 
@@ -48,6 +49,7 @@ class FakeInbox:
     gone_keys: list[ConversationKey] = field(default_factory=list)
     apologies: list[Incoming] = field(default_factory=list)  # only the first one is due
     open_gaps: list[Gap] = field(default_factory=list)
+    reads: dict[str, ThreadRead] = field(default_factory=dict)  # by channel
     error: Exception | None = None
     failures: int = 0
     missed_error: Exception | None = None
@@ -120,6 +122,14 @@ class FakeInbox:
     async def finish_gaps(self, reader: str, gaps: Sequence[Gap]) -> None:
         del reader
         self.open_gaps = [gap for gap in self.open_gaps if gap not in gaps]
+
+    async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
+        del platform, workspace
+        return list(self.reads.values())
+
+    async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
+        del platform
+        self.reads[read.channel] = read
 
     async def active(self, platform: str) -> Sequence[Conversation]:
         return self.active_conversations

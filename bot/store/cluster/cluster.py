@@ -265,7 +265,10 @@ class PostgresCluster:
 
     async def _leave(self) -> None:
         """Free what is left, and tell the others. The turns' leases: see `Store.release`."""
+        # What is on its way to a connection that closes now has one attempt less.
+        self.report_gap(0.0)
         with suppress(StoreUnavailable):
+            await self._store_gap()
             for statement in statements.LEAVE:
                 await self._control.run(statement, (self.process,))
             self._outbox.put(Signal(SignalKind.SHARE))

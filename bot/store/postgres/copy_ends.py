@@ -30,7 +30,7 @@ from bot.store.postgres.session import Session
 BATCH = 64
 """Rows in memory at the same time: up to 16 MB, because a chunk of a file has 256 KB."""
 
-NOT_COPIED = frozenset({"migrations", "members", "leases", "gaps", "gap_reads"})
+NOT_COPIED = frozenset({"migrations", "members", "leases", "gaps", "gap_reads", "thread_reads"})
 """Each database has a ledger; what a process holds ends with the process."""
 
 SINGLE_ROWS = frozenset({"process"})  # the schema creates their one row
