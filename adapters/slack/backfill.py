@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -176,11 +176,14 @@ class SlackBackfill:
         await self._backfill.restart()
         self._backfill.start(self)
 
-    async def read_again(self, since: float) -> bool:
+    async def read_again(self, since: float, everything: bool) -> bool:
         """Read everything after `since`, in Unix seconds, whatever the watermarks say; returns
-        whether that was complete. No other process may."""
+        whether that was complete. No other process may.
+
+        Not `everything`: threads of which the database knows as many messages as Slack are skipped.
+        """
         self.newest = int(self._clock.time() * 1_000_000)
-        return await self._backfill.read_again(_Again(self), int(since * 1_000_000))
+        return await self._backfill.read_again(_Again(self, everything), int(since * 1_000_000))
 
     async def thread_reads(self) -> Mapping[str, ThreadRead]:
         """What was read again, by the threads' names in watermarks. Raises StoreUnavailable."""
@@ -271,14 +274,25 @@ class SlackBackfill:
             return HistoryPage(next=partial(self._read_channel, plan, pages, after))
         reached = min(self.newest, _newest_in(read, after))
         unread = [m for m in reversed(read) if position(m["ts"]) > after]
-        return HistoryPage(
-            messages=await self._translate(plan, unread),
-            reached=reached,
-            threads=self._threads(plan, read, after, reached),
-        )
+        messages = await self._translate(plan, unread)
+        complete = await self._complete_threads(plan, read)
+        threads = self._threads(plan, read, after, reached, complete)
+        return HistoryPage(messages=messages, reached=reached, threads=threads)
+
+    async def _complete_threads(self, plan: ChannelPlan, read: Sequence[Message]) -> Set[int]:
+        """The roots of threads of which the database knows each message, by their number."""
+        if not plan.trusts_counts:
+            return frozenset()
+        known = await self._inbox.count_known_replies(self._slack.key(plan.id))
+        return {position(m["ts"]) for m in read if known.get(m["ts"], 0) == m.get("reply_count")}
 
     def _threads(
-        self, plan: ChannelPlan, read: Sequence[Message], after: int, until: int
+        self,
+        plan: ChannelPlan,
+        read: Sequence[Message],
+        after: int,
+        until: int,
+        complete: Set[int],
     ) -> list[History]:
         """The threads with news: least recently read first, then by latest reply.
 
@@ -286,6 +300,8 @@ class SlackBackfill:
         """
         histories, known = [], frozenset(plan.roots)
         for root, latest in unread_threads(read, after, known).items():
+            if root in complete:
+                continue
             ref = self._ref(f"{plan.id}/{stamp(root)}")
             begin = max(after, root)
             start = max(begin, self._reached(plan, ref, begin))
@@ -364,6 +380,7 @@ class _Again:
     """Implements HistoryReader: reads threads again that were read."""
 
     backfill: SlackBackfill
+    everything: bool
 
     @property
     def workspace(self) -> str:
@@ -378,7 +395,8 @@ class _Again:
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
         """See the port."""
         plans, reads = await self.backfill.plan(conversations), await self.backfill.thread_reads()
-        return [self.backfill.history(replace(plan, reads=reads)) for plan in plans]
+        options = {"reads": reads, "trusts_counts": not self.everything}
+        return [self.backfill.history(replace(plan, **options)) for plan in plans]
 
 
 def _newest_in(messages: Sequence[Message], after: int) -> int:

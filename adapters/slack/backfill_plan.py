@@ -34,6 +34,7 @@ class ChannelPlan:
 
     `talked_at` and `created` are in Unix seconds, 0 if unknown. With `reads`, by the threads' names
     in watermarks, threads are read whatever their watermarks say, but not what was read again.
+    `trusts_counts`: nor where the database knows as many messages as Slack counts.
     """
 
     id: str
@@ -42,6 +43,7 @@ class ChannelPlan:
     talked_at: float = 0.0
     created: float = 0.0
     reads: Mapping[str, ThreadRead] | None = None
+    trusts_counts: bool = False
 
     @property
     def rank(self) -> tuple[float, ...]:

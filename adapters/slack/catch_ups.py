@@ -100,14 +100,14 @@ class CatchUps:
     async def _catch_up(self) -> None:
         self._add_all()
 
-    async def _read_again(self, since: float) -> bool:
+    async def _read_again(self, since: float, everything: bool) -> bool:
         """Read all workspaces again; one that Slack does not let in does not keep the others."""
         places = asyncio.Semaphore(CONCURRENT)
 
         async def read(workspace: str) -> bool:
             async with places:
                 try:
-                    return await self._session(workspace).backfill.read_again(since)
+                    return await self._session(workspace).backfill.read_again(since, everything)
                 except PlatformError as error:
                     log.info("cannot read again", workspace=workspace, error=str(error))
                     return True

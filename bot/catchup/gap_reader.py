@@ -34,7 +34,8 @@ class GapReader:
     """Reads the gaps of the reader `name` while `run` runs, in one process at a time.
 
     `read` accepts all messages after a time (Unix seconds), whatever the watermarks say, and
-    returns whether that was complete. `catch_up` begins to read behind the watermarks, where there
+    returns whether that was complete; at its first read of a gap it may trust what the platform
+    counts (False). `catch_up` begins to read behind the watermarks, where there
     is no gap at first: reading gaps does so, too.
     """
 
@@ -44,7 +45,7 @@ class GapReader:
         name: str,
         inbox: CatchUpInbox,
         clock: Clock,
-        read: Callable[[float], Awaitable[bool]],
+        read: Callable[[float, bool], Awaitable[bool]],
         catch_up: Callable[[], Awaitable[None]],
     ) -> None:
         self._name, self._inbox, self._clock = name, inbox, clock
@@ -75,7 +76,7 @@ class GapReader:
             return LOOK_SECONDS
         since, began = min(due), self._clock.monotonic()
         log.info("reading again what a process may have lost", reader=self._name, gaps=len(gaps))
-        if not await self._read_since(since):
+        if not await self._read_since(since, any(gap.is_settled for gap in gaps)):
             self._failures += 1
             return READ_AGAIN.after(self._failures)
         self._failures, self._seen = 0, frozenset(gap.id for gap in gaps)
@@ -83,9 +84,9 @@ class GapReader:
             await self._finish([gap for gap in gaps if gap.is_settled])
         return min(max(SHORTEST_REST, self._clock.monotonic() - began), LONGEST_REST)
 
-    async def _read_since(self, since: float) -> bool:
+    async def _read_since(self, since: float, everything: bool) -> bool:
         try:
-            return await self._read(since)
+            return await self._read(since, everything)
         except (PlatformError, StoreUnavailable) as error:
             log.warning("a gap could not be read", reader=self._name, error=str(error))
         except Exception:

@@ -283,6 +283,10 @@ class DurableInbox:
         """What of the workspace's threads was read again."""
         return await self._store.thread_reads(platform, workspace)
 
+    async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
+        """How many messages each thread of a channel has, as far as the database knows."""
+        return await self._store.count_known_replies(place)
+
     async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
         """Record that a thread was read again."""
         await self._store.record_thread_read(platform, read)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from bot.domain.attachments import IncomingAttachment
@@ -301,6 +301,12 @@ class Store(Protocol):
 
     async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
         """What of the workspace's threads was read again within the last day."""
+        ...
+
+    async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
+        """How many messages below its root each thread of a channel has, as far as the database
+        knows: of people and of the bot. Those without a change for a day are left out.
+        """
         ...
 
     async def record_thread_read(self, platform: str, read: ThreadRead) -> None:

@@ -8,9 +8,11 @@ it did not handle.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 
+from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Gap, ThreadRead
 from bot.ports.cluster import SETTLE_SECONDS
 from bot.store.database import Database
@@ -70,3 +72,17 @@ def record_thread_read(db: Database, platform: str, read: ThreadRead) -> None:
         " WHERE thread_reads.reached <= excluded.reached",
         (platform, read.workspace, read.channel, read.since, read.reached),
     )
+
+
+def count_known_replies(db: Database, place: ConversationKey) -> dict[str, int]:
+    """See `Store.count_known_replies`."""
+    found = db.execute(
+        "SELECT thread, (SELECT count(*) FROM messages WHERE conversation_id = conversations.id"
+        "  AND message_id <> conversations.thread AND erased_at IS NULL)"
+        " + (SELECT count(*) FROM pages JOIN turns ON turns.id = pages.turn_id"
+        "  WHERE turns.conversation_id = conversations.id AND pages.message_id IS NOT NULL)"
+        " FROM conversations WHERE platform = ? AND workspace = ? AND channel = ?"
+        " AND updated_at > ?",
+        (place.platform, place.workspace, place.channel, time.time() - KEPT_SECONDS),
+    )
+    return {thread: int(count) for thread, count in found}

@@ -280,6 +280,7 @@ class SqlStore(FileOperations):
     watermarks = reads(channel_watermarks.read)
     _gaps = reads(process_gaps.read)
     thread_reads = reads(process_gaps.thread_reads)
+    count_known_replies = reads(process_gaps.count_known_replies)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)
     has_message_after = reads(channel_watermarks.has_message_after)

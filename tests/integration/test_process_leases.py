@@ -322,3 +322,19 @@ async def test_what_was_read_again_of_a_thread_is_kept_for_a_day(pair: Pair) -> 
     pair.live("ann", seconds=-5.0)
     await pair.bob.reap()
     assert await pair.bob.thread_reads("slack", "T1") == []
+
+
+async def test_known_replies_are_those_of_people_and_of_the_bot(pair: Pair) -> None:
+    """Without the root, and without what was erased."""
+    where = ConversationKey("sim", "w1", "c1", "m1")
+    accepted = await pair.ann.accept(said(1, where=where))
+    assert await pair.ann.count_known_replies(replace(where, thread="")) == {"m1": 0}
+    await answer_next(pair.ann, accepted.conversation)
+    await pair.ann.accept(said(2, where=where))
+    known = await pair.bob.count_known_replies(replace(where, thread=""))
+    pages = look(pair.place, "SELECT count(*) FROM pages")[0][0]
+    assert known == {"m1": 1 + int(pages)}
+    change(pair.place, "UPDATE messages SET erased_at = 1 WHERE message_id = 'm2'")
+    assert await pair.bob.count_known_replies(replace(where, thread="")) == {"m1": int(pages)}
+    change(pair.place, "UPDATE messages SET erased_at = NULL")
+    assert await pair.bob.count_known_replies(replace(where, channel="c2", thread="")) == {}

@@ -279,12 +279,13 @@ class Scenario:
         if isinstance(sim, DiscordSim):
             return
         assert isinstance(sim, SlackSim)
+        deliveries = await sim.deliveries()  # first: other processes go on storing
         stored = {row[0] for row in self.world.query("SELECT message_id FROM messages")}
         stored |= {
             row[0].rpartition("/")[2] for row in self.world.query("SELECT source FROM commands")
         }
         mine = {each.id for each in self.questions} | set(self.commands)
-        for event in await sim.deliveries():
+        for event in deliveries:
             if event["acked"] and event["ts"] in mine - stored and _said(event):
                 self.violations.append(f"acknowledged: {event['ts']} was, and is not stored")
         self.violations = list(dict.fromkeys(self.violations))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,6 +49,7 @@ class FakeInbox:
     gone_keys: list[ConversationKey] = field(default_factory=list)
     apologies: list[Incoming] = field(default_factory=list)  # only the first one is due
     open_gaps: list[Gap] = field(default_factory=list)
+    known_replies: dict[str, int] = field(default_factory=dict)  # by thread
     reads: dict[str, ThreadRead] = field(default_factory=dict)  # by channel
     error: Exception | None = None
     failures: int = 0
@@ -126,6 +127,10 @@ class FakeInbox:
     async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
         del platform, workspace
         return list(self.reads.values())
+
+    async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
+        del place
+        return self.known_replies
 
     async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
         del platform

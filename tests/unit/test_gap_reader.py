@@ -25,8 +25,9 @@ class Rig:
         self.reads: list[float] = []
         self.result: bool | Exception = True
 
-    async def read(self, since: float) -> bool:
+    async def read(self, since: float, everything: bool) -> bool:
         self.reads.append(since)
+        assert everything == any(gap.is_settled for gap in self.inbox.open_gaps)
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
