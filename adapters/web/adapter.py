@@ -14,6 +14,8 @@ from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
 from adapters.web.limits import StreamLimit, UploadLimits
+from adapters.web.live_follower import LiveFollower
+from adapters.web.live_sender import LiveSender
 from adapters.web.models import Assigned, PlacedModels
 from adapters.web.page_events import PageEvents
 from adapters.web.privacy import PrivacyRoutes
@@ -93,6 +95,15 @@ class WebAdapter:
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
         self._events = PageEvents(self._chat, placed)
+        self._sender = LiveSender(cluster=self._cluster, hub=self._hub, clock=clock)
+        self._follower = LiveFollower(
+            cluster=self._cluster,
+            hub=self._hub,
+            replies=library,
+            clock=clock,
+            highlight=self._html_pool.highlight,
+            on_text=self._events.push_live_reply,
+        )
         self._directory = OpenDirectory(self._tell, is_admin=access.is_admin)
         workspace = Workspace(
             chat=self._chat,
@@ -143,7 +154,7 @@ class WebAdapter:
             await inbox.connected(PLATFORM)
             if self._sample:
                 await open_sample(self._chat)
-            await asyncio.get_running_loop().create_future()
+            await asyncio.gather(self._sender.run(), self._follower.run())
         finally:
             self._chat.inbox = None
             self._hub.close()
@@ -163,6 +174,7 @@ class WebAdapter:
             thread=key.thread if key.channel == CHANNEL else None,
             begun_at=self._clock.time(),
             highlight=self._html_pool.highlight,
+            attempt=claim.fence.attempt,
         )
         return WebSurface(
             claim,
@@ -170,8 +182,13 @@ class WebAdapter:
             live=live,
             rate_limiter=self._rate_limiter,
             on_state=self._tell_state,
-            on_text=self._events.push_live_reply,
+            on_text=self._show_text,
         )
+
+    def _show_text(self, live: LiveReply) -> None:
+        """A reply has new text: show it on the pages here, and on those at other processes."""
+        self._events.push_live_reply(live)
+        self._sender.changed()
 
     async def _tell_state(self, live: LiveReply) -> None:
         """A reply has begun or ended: tell the pages here, and those at other processes."""
@@ -182,9 +199,11 @@ class WebAdapter:
     async def _on_live(self, signal: Signal) -> None:
         """A reply at another process has begun or ended; without a turn, some may have."""
         if signal.turn:
+            self._follower.changed(signal.turn, signal.reason)
             self._hub.wake(signal.turn)
             self._hub.refresh(signal.reason)
         else:
+            self._follower.missed()
             self._hub.wake_all()
             self._hub.refresh_all()
 

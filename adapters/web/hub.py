@@ -36,7 +36,9 @@ LONGEST_REST = 2.0
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class LiveReply:
-    """One running reply. `thread` is its public id on the page, if it has one."""
+    """One running reply. `thread` is its public id on the page, if it has one. With `elsewhere`,
+    another process writes it.
+    """
 
     turn: int
     conversation: int
@@ -48,6 +50,8 @@ class LiveReply:
     queued: bool = False
     version: int = 0
     highlight: Highlight = plain
+    attempt: int = 0
+    elsewhere: bool = False
     _growing: GrowingHtml = field(init=False)
     _view: ReplyView | None = None
     _rest_until: float = 0.0
@@ -178,6 +182,8 @@ class Hub:
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(4)
         self.closing = False
+        # Hears that someone begins to follow a turn, or (0) the first page of a user.
+        self.on_reader: Callable[[int, str], None] = lambda _turn, _user: None
         self._live: dict[int, LiveReply] = {}
         self._writing: dict[int, LiveReply] = {}  # by conversation, which has one turn at a time
         self._listeners: dict[int, set[asyncio.Event]] = {}
@@ -207,6 +213,15 @@ class Hub:
         """The reply of this turn while it runs."""
         return self._live.get(turn)
 
+    def replies(self) -> list[LiveReply]:
+        """All running replies."""
+        return list(self._live.values())
+
+    def is_watched(self, turn: int, user: str) -> bool:
+        """Whether anyone here follows the turn, or has a page of the user open."""
+        has_page = user in self._feeds and bool(self._feeds[user].readers)
+        return has_page or bool(self._listeners.get(turn))
+
     def writing(self, conversation: int) -> LiveReply | None:
         """The running reply of this conversation."""
         return self._writing.get(conversation)
@@ -217,6 +232,7 @@ class Hub:
         woken = asyncio.Event()
         listeners = self._listeners.setdefault(turn, set())
         listeners.add(woken)
+        self.on_reader(turn, "")
         try:
             yield woken
         finally:

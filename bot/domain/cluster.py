@@ -27,6 +27,11 @@ class SignalKind(StrEnum):
     """Names were freed, or a process wants some: balance again. The cluster's own."""
     LIVE = "live"
     """A reply that people watch on the page, `reason` is whose, has begun or ended."""
+    FOLLOW = "follow"
+    """Process `place` shows the turn, or all turns of `reason`: send it the whole text so far, and
+    what follows."""
+    FOLLOWING = "following"
+    """Process `place` still shows the turn."""
 
 
 @dataclass(frozen=True, slots=True)
