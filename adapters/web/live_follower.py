@@ -7,7 +7,6 @@ at each signal of an end, and found every ten seconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -171,7 +170,7 @@ class LiveFollower:
         return followed
 
     def _ask_again(self, turn: int) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if now - self._asked.get(turn, -ASK_SECONDS) >= ASK_SECONDS:
             self._asked[turn] = now
             self._signal(SignalKind.FOLLOW, turn=turn)
