@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 from adapters.slack import payloads
+from adapters.slack.api import CATCHING_UP
 from adapters.slack.backfill_plan import (
     PAGE,
     ChannelPlan,
@@ -93,7 +94,7 @@ class SlackBackfill:
     `on_conversations` receives the latest conversations once, when the first reads begin. Within
     `alone` no other process reads the workspace or moves its watermarks: Slack gives each event to
     any of them, so what one process misses another has, and the gap after a process's death is read
-    by the next one that is inside.
+    by the next one that is inside. `members` are the processes that are alive.
     """
 
     def __init__(
@@ -105,8 +106,9 @@ class SlackBackfill:
         clock: Clock,
         on_conversations: Callable[[Sequence[Conversation]], None],
         alone: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+        members: Callable[[], int] = lambda: 1,
     ) -> None:
-        self._alone, self._inbox = alone, inbox
+        self._alone, self._inbox, self._members = alone, inbox, members
         self._keeping: asyncio.Task[None] | None = None
         self._is_keeper = asyncio.Event()
         self._gaps = GapReader(
@@ -262,6 +264,7 @@ class SlackBackfill:
         answer = await self._slack.api.read_paced(
             "conversations.history",
             priority=Priority.FIRST,
+            scope=self._scope("conversations.history"),
             channel=plan.id,
             oldest=stamp(min((after, *(root - 1 for root in plan.roots)))),
             limit=PAGE,
@@ -339,6 +342,7 @@ class SlackBackfill:
         answer = await self._slack.api.read_paced(
             "conversations.replies",
             priority=Priority.BACKGROUND,
+            scope=self._scope("conversations.replies"),
             channel=plan.id,
             ts=root,
             oldest=stamp(after),
@@ -370,6 +374,10 @@ class SlackBackfill:
             if incoming is not None:
                 translated.append(incoming)
         return translated
+
+    def _scope(self, method: str) -> str:
+        """Of several processes, the one that catches up has a part of the limit for itself."""
+        return f"{CATCHING_UP}{method}" if self._members() > 1 else method
 
     def _ref(self, channel: str) -> ChannelRef:
         return ChannelRef(self.workspace, channel)
