@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
 
+from bot.domain.texts import REMOVED
 from tests.kills.world import SYSTEM_PROMPT, World
 from tests.sims.discord.client import DiscordSim
 from tests.sims.kit import pause_since
@@ -266,7 +267,12 @@ class Scenario:
 
         # Signs are cleared after the turn, once the rate limit allows; the judge reports leftovers.
         await self._comes(no_sign, 75.0)
+        await self._comes(self._nothing_to_remove, 75.0)
         await self.until(self._quiet, "quiet")
+
+    async def _nothing_to_remove(self) -> bool:
+        """Whether all parts are gone that could only be emptied at first."""
+        return all(post.deleted or post.text != REMOVED for post in await self.world.posts())
 
     async def _quiet(self) -> bool:
         record = await self.world.driver.sim.requests()

@@ -55,6 +55,8 @@ class SharedBots:
             )
             for number in range(count)
         ]
+        for bot in self.bots:  # a start whose connection was cut
+            bot.repeated = ("threadline: PostgreSQL failed", "threadline: PostgreSQL cannot")
         self._connection: psycopg.Connection[Any] | None = None
 
     # ── as one bot ────────────────────────────────────────────────────────────────────────────
