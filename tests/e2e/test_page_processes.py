@@ -1,4 +1,4 @@
-"""One page at two processes: a reply grows wherever it is looked at, and survives its writer."""
+"""One page at two processes: a reply grows on both, and survives its writer."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def until(
 async def test_a_reply_grows_on_the_pages_of_another_process_and_survives_its_writer(
     postgres: SharedServer, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """The page connects late, so the beginning comes at once; a program follows, too."""
+    """The page connects late, so the beginning comes in one piece."""
     with postgres.database() as url:
         async with ModelSim() as model, two_processes(tmp_path, url, model) as (first, second):
             await model.script(Answer(match="", text="".join(WORDS), rate=30, wait_at=200))

@@ -34,7 +34,7 @@ class ReleaseProcess(BotProcess):
         super().__init__(folder, {**environ, "PYTHONPATH": str(tree)})
 
     async def start(self) -> None:
-        """Start it with an interpreter of its own: the fork server has imported this code."""
+        """Start it with a new interpreter: the fork server has imported this code."""
         with self._log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(  # type: ignore[assignment]
                 *(sys.executable, "-m", "bot", "run"),
@@ -130,16 +130,16 @@ async def converse(old: BotProcess, new: BotProcess, model: ModelSim, url: str) 
         await model.release("story")
         async with Person(f"http://127.0.0.1:{new.http_port}") as after:
             for number, person in enumerate((before, after, before), start=2):
-                await done(before, thread, number - 1)
+                await wait_ended(before, thread, number - 1)
                 await person.say(f"and {number}?", thread)
-            await done(after, thread, 4)
+            await wait_ended(after, thread, 4)
             texts = [reply["text"] for reply in await after.replies(thread)]
     assert texts == ["Once upon a time.", *["Here I am."] * 3]
     assert look(PostgresPlace(url), "SELECT max(attempt), max(deaths) FROM turns") == [(1, 0)]
 
 
-async def done(person: Person, thread: str, count: int) -> None:
-    """Wait until the thread has so many replies that have ended."""
+async def wait_ended(person: Person, thread: str, count: int) -> None:
+    """Wait until the thread has this number of replies, and all have ended."""
 
     async def all_ended() -> bool:
         replies = await person.replies(thread)

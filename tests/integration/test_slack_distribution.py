@@ -99,7 +99,7 @@ async def test_only_so_many_installations_begin_in_a_minute(rig: Rig) -> None:
 
 
 async def test_only_so_many_installations_end_in_a_minute(rig: Rig) -> None:
-    """Whoever invents a state makes the database look for it."""
+    """A made-up state makes the database look for it."""
     address = f"{rig.person.origin}/slack/oauth_redirect?code=1&state=made-up"
     pages = [await rig.person.get(address, "made-up") for _ in range(61)]
     assert [page.status for page in pages] == [401] * 60 + [429]

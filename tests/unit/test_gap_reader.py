@@ -71,7 +71,7 @@ async def test_a_gap_of_later_is_read_at_once() -> None:
 
 
 async def test_where_gaps_are_open_one_read_catches_up() -> None:
-    """Whoever takes over reads everything once."""
+    """The next process reads everything once."""
     rig = Rig()
     rig.inbox.open_gaps = [Gap("a", 70.0, False)]
     with rig.running():

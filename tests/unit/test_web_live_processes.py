@@ -215,7 +215,7 @@ async def test_the_text_of_a_dead_writer_ends_with_the_next_attempt() -> None:
         await network.clock.advance(SEND_SECONDS)
         assert reader.shown == "The second"
         reader.follower.missed()
-        dead.write("The first attempt goes on")
+        dead.write("The first attempt continues")
         await network.clock.advance(5)
         assert reader.shown == "The second"
         assert [attempt for attempt, _ in reader.states] == sorted(a for a, _ in reader.states)
@@ -240,6 +240,6 @@ async def test_a_turn_that_this_process_takes_over_shows_its_own_text() -> None:
         heir.open_page()
         await settle()
         heir.write("The second", attempt=2)
-        dead.write("The first attempt goes on")
+        dead.write("The first attempt continues")
         await network.clock.advance(5)
         assert heir.shown == "The second"

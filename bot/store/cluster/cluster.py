@@ -283,7 +283,7 @@ class PostgresCluster:
 
     async def _leave(self) -> None:
         """Free what is left, and tell the others. The turns' leases: see `Store.release`."""
-        # What is on its way to a connection that closes now has one attempt less.
+        # Events on their way to a connection that closes now have one attempt less.
         self.report_gap(0.0)
         with suppress(StoreUnavailable):
             await self._store_gap()
