@@ -98,6 +98,10 @@ class RestartingBot:
         self.restarts.set()
 
     @property
+    def processes(self) -> int:
+        return 1
+
+    @property
     def database(self) -> Path:
         return self.folder / "threadline.db"
 
@@ -172,6 +176,8 @@ class Bot(Protocol):
     later_environ: Mapping[str, str]
     check_after_death: Callable[[], Awaitable[None]]
 
+    @property
+    def processes(self) -> int: ...
     @property
     def deaths(self) -> int: ...
     @property
