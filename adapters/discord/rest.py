@@ -88,7 +88,7 @@ class Timeouts:
     interaction: float = 3.0
     removal: float = 5.0
     again: float = 15.0
-    background: float = 30.0
+    background: float = 2.0
     longest: float = 600.0
     download: float = 60.0
     lookup: float = 5.0

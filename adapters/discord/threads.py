@@ -17,7 +17,7 @@ from adapters.discord.payloads import read_id
 from adapters.discord.rest import RestApi, request_scopes
 from adapters.discord.text import shorten_thread_name
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Gone, PlatformError
+from bot.domain.errors import Gone, PlatformError, Throttled, Unsettled
 from bot.domain.replies import Priority
 from bot.domain.turns import Claim, Question
 
@@ -32,7 +32,8 @@ ARCHIVE_MINUTES: Literal[1440] = 1440  # if the channel has no default
 async def ensure_thread(rest: RestApi, claim: Claim) -> bool:
     """Create the reply's thread if needed; returns False if that fails within a few seconds.
 
-    Raises Gone if the question's channel or message no longer exists.
+    Raises Gone if the question's channel or message no longer exists, and what asking for the
+    thread raises if an earlier attempt may have posted there.
     """
     thread = claim.conversation.key.thread
     if any(page.channel == thread for page in claim.pages):
@@ -146,7 +147,10 @@ async def _exists(rest: RestApi, claim: Claim) -> bool:
             within=rest.timeouts.thread,
             priority=Priority.FIRST,
         )
-    except PlatformError:
+    except PlatformError as error:
+        # In the channel, a reply would stand twice if an earlier attempt posted in the thread.
+        if claim.pages and isinstance(error, Throttled | Unsettled):
+            raise
         return False
     return True
 

@@ -63,7 +63,7 @@ class SlackAdapter:
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
     never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
     `members` returns how many processes share the workspace's limits; within `alone` no other one
-    is inside with the same name. `report_gap` hears for how many seconds events did not arrive.
+    is inside with the same name. `report_gap` hears of how many last seconds an event may be lost.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class SlackAdapter:
                 signing_secret=self._tokens.signing_secret,
                 client=web_client("", self._tokens.api_url, http),
             )
-            Router(workspaces.find).register(app)
+            Router(workspaces.find, self._report_gap).register(app)
             await self._serve(inbox, app, self._connector.app_api(http), workspaces)
 
     def _forget_workspaces(self) -> None:

@@ -111,12 +111,23 @@ class PostThrottles:
         return scopes if len(self._until) >= CHANNELS_THROTTLED else scopes[:1]
 
 
-def limit_for(scope: str) -> Limit:
+CATCHING_UP = "catching up:"
+"""Before a method: the half of its limit that belongs to the one of several processes that reads
+what others missed. A divided one would let it read a few threads a minute."""
+CAUGHT_UP_WITH = frozenset({"conversations.history", "conversations.replies"})
+
+
+def limit_for(scope: str, members: int = 1) -> Limit:
     """The rate limit of a scope, and how to spread interim requests over it.
 
     Any process may answer in any channel, so all limits are divided among the processes.
     """
-    return replace(_limit_for(scope), divided=True)
+    method = scope.removeprefix(CATCHING_UP)
+    limit = _limit_for(method)
+    half = limit.count // 2 if members > 1 and method in CAUGHT_UP_WITH else 0
+    if method != scope:
+        return replace(limit, count=half or limit.count)
+    return replace(limit, count=limit.count - half, divided=True)
 
 
 def _limit_for(scope: str) -> Limit:
@@ -245,10 +256,16 @@ class WebApi:
         )
 
     async def read_paced(
-        self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
+        self,
+        method: str,
+        *,
+        priority: Priority = Priority.CONTROL,
+        scope: str = "",
+        **fields: Any,
     ) -> Response:
-        """`read`, once the rate limit allows it."""
-        return await self._spend_and_send(lambda: self.read(method, **fields), (method,), priority)
+        """`read`, once the rate limit of `scope`, or of the method, allows it."""
+        scopes = (scope or method,)
+        return await self._spend_and_send(lambda: self.read(method, **fields), scopes, priority)
 
     async def respond(self, url: str, **fields: Any) -> None:
         """Answer an interaction at its `response_url`, to the person alone: no rate limit, but
@@ -263,7 +280,7 @@ class WebApi:
         try:
             return await send()
         except Throttled as error:
-            self.rate_limiter.throttled(error.retry_after, *error.scopes)
+            self.rate_limiter.throttled(error.retry_after, *{*error.scopes, *scopes})
             self.rate_limiter.refund(*scopes)
             raise
 

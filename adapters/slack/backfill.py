@@ -11,8 +11,9 @@ of each thread names the thread's last reply.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,7 @@ from typing import Any
 import structlog
 
 from adapters.slack import payloads
+from adapters.slack.api import CATCHING_UP
 from adapters.slack.backfill_plan import (
     PAGE,
     ChannelPlan,
@@ -37,13 +39,14 @@ from adapters.slack.events import PLATFORM, position
 from adapters.slack.pace import ReadPace
 from adapters.slack.recheck import report_changes
 from adapters.slack.responses import Response, latest_reply
+from adapters.slack.status import BACKGROUND_SECONDS
 from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import Backfill
 from bot.catchup.gap_reader import GapReader
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Gone, LostOwnership, Refused
-from bot.domain.inbox import Incoming
+from bot.domain.inbox import Incoming, ThreadRead
 from bot.domain.replies import Priority
 from bot.ports.clock import Clock
 from bot.ports.history import ChannelRef, History, HistoryPage
@@ -90,10 +93,11 @@ class _Pages:
 class SlackBackfill:
     """Decides when to read a workspace, and is the HistoryReader that reads it.
 
-    `on_conversations` receives the latest conversations once, when the first reads begin. Within
+    `on_conversations` receives the latest conversations when the first reads begin, and those of a
+    process's gap whenever that is read. Within
     `alone` no other process reads the workspace or moves its watermarks: Slack gives each event to
     any of them, so what one process misses another has, and the gap after a process's death is read
-    by the next one that is inside.
+    by the next one that is inside. `members` are the processes that are alive.
     """
 
     def __init__(
@@ -105,16 +109,22 @@ class SlackBackfill:
         clock: Clock,
         on_conversations: Callable[[Sequence[Conversation]], None],
         alone: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+        members: Callable[[], int] = lambda: 1,
     ) -> None:
-        self._alone = alone
+        self._alone, self._inbox, self._members = alone, inbox, members
         self._keeping: asyncio.Task[None] | None = None
         self._is_keeper = asyncio.Event()
         self._gaps = GapReader(
-            name=f"{PLATFORM} {workspace.me.team}", inbox=inbox, clock=clock, read=self.read_again
+            name=f"{PLATFORM} {workspace.me.team}",
+            inbox=inbox,
+            clock=clock,
+            read=self.read_again,
+            catch_up=self._catch_up,
         )
         self._slack, self._tracker, self._clock = workspace, saver.tracker, clock
         self._pace = ReadPace(clock)
-        self._on_conversations: Callable[[Sequence[Conversation]], None] | None = on_conversations
+        self._on_conversations = on_conversations
+        self._told_since = 0.0  # Unix seconds: those of before were told
         edits = SlackEditListener(workspace=workspace, inbox=inbox)
         self._backfill = Backfill(
             platform=PLATFORM,
@@ -156,33 +166,39 @@ class SlackBackfill:
         while True:
             try:
                 async with self._alone():
-                    await self._catch_up(await self._gaps.oldest())
-                    self._is_keeper.set()
-                    await self._gaps.run()
+                    await self._gaps.run(self._is_keeper.set)
             except LostOwnership:
                 log.warning("another process may catch up", workspace=self.workspace)
             finally:
                 self._is_keeper.clear()
                 self._tracker.open_gap(self.workspace)
 
-    async def _catch_up(self, since: float | None = None) -> None:
-        await self.catch_up(self._clock.time(), since)
+    async def _catch_up(self) -> None:
+        await self.catch_up(self._clock.time())
 
-    async def catch_up(self, until: float, since: float | None = None) -> None:
-        """Start to read what was missed until `until`, and all after `since`, in Unix seconds. No
-        other process may."""
+    async def catch_up(self, until: float) -> None:
+        """Start to read what was missed until `until`, in Unix seconds. No other process may."""
         self.newest = int(until * 1_000_000)
         await self._backfill.restart()
-        if since is None:
-            self._backfill.start(self)
-        else:
-            self._backfill.start(_Again(self), int(since * 1_000_000))
+        self._backfill.start(self)
 
-    async def read_again(self, since: float) -> bool:
+    async def read_again(self, since: float, everything: bool) -> bool:
         """Read everything after `since`, in Unix seconds, whatever the watermarks say; returns
-        whether that was complete. No other process may."""
+        whether that was complete. No other process may.
+
+        Not `everything`: threads of which the database knows as many messages as Slack are skipped.
+        """
         self.newest = int(self._clock.time() * 1_000_000)
-        return await self._backfill.read_again(_Again(self), int(since * 1_000_000))
+        self._told_since = min(self._told_since, since - BACKGROUND_SECONDS)
+        return await self._backfill.read_again(_Again(self, everything), int(since * 1_000_000))
+
+    async def thread_reads(self) -> Mapping[str, ThreadRead]:
+        """The threads that were read again, by their names in watermarks.
+
+        Raises StoreUnavailable.
+        """
+        found = await self._inbox.thread_reads(PLATFORM, self.workspace)
+        return {read.channel: read for read in found}
 
     @property
     def busy(self) -> bool:
@@ -213,9 +229,10 @@ class SlackBackfill:
     async def plan(self, conversations: Sequence[Conversation]) -> Sequence[ChannelPlan]:
         """All channels that the bot is in; if it may not list them, those with a conversation."""
         conversations = [each for each in conversations if each.key.workspace == self.workspace]
-        if self._on_conversations is not None:
-            self._on_conversations(conversations)
-            self._on_conversations = None
+        self._on_conversations(
+            [each for each in conversations if each.updated_at >= self._told_since]
+        )
+        self._told_since = math.inf
         try:
             channels = await self._list_channels()
         except (Gone, Refused) as error:
@@ -256,6 +273,7 @@ class SlackBackfill:
         answer = await self._slack.api.read_paced(
             "conversations.history",
             priority=Priority.FIRST,
+            scope=self._scope("conversations.history"),
             channel=plan.id,
             oldest=stamp(min((after, *(root - 1 for root in plan.roots)))),
             limit=PAGE,
@@ -268,14 +286,25 @@ class SlackBackfill:
             return HistoryPage(next=partial(self._read_channel, plan, pages, after))
         reached = min(self.newest, _newest_in(read, after))
         unread = [m for m in reversed(read) if position(m["ts"]) > after]
-        return HistoryPage(
-            messages=await self._translate(plan, unread),
-            reached=reached,
-            threads=self._threads(plan, read, after, reached),
-        )
+        messages = await self._translate(plan, unread)
+        complete = await self._complete_threads(plan, read)
+        threads = self._threads(plan, read, after, reached, complete)
+        return HistoryPage(messages=messages, reached=reached, threads=threads)
+
+    async def _complete_threads(self, plan: ChannelPlan, read: Sequence[Message]) -> Set[int]:
+        """The roots of threads of which the database knows each message, by their number."""
+        if not plan.trusts_counts:
+            return frozenset()
+        known = await self._inbox.count_known_replies(self._slack.key(plan.id))
+        return {position(m["ts"]) for m in read if known.get(m["ts"], 0) == m.get("reply_count")}
 
     def _threads(
-        self, plan: ChannelPlan, read: Sequence[Message], after: int, until: int
+        self,
+        plan: ChannelPlan,
+        read: Sequence[Message],
+        after: int,
+        until: int,
+        complete: Set[int],
     ) -> list[History]:
         """The threads with news: least recently read first, then by latest reply.
 
@@ -283,16 +312,37 @@ class SlackBackfill:
         """
         histories, known = [], frozenset(plan.roots)
         for root, latest in unread_threads(read, after, known).items():
+            if root in complete:
+                continue
             ref = self._ref(f"{plan.id}/{stamp(root)}")
-            start = max(after, root, 0 if plan.again else self._tracker.position_of(ref))
+            begin = max(after, root)
+            start = max(begin, self._reached(plan, ref, begin))
             if after < latest <= start:
                 continue  # an earlier process read these replies
             rank: tuple[float, ...] = (0 if root in known else 1, start / 1e6, -latest / 1e6)
-            if plan.again:  # without watermarks, only chance gets a bot that keeps dying to each
-                rank = (0, random.random())  # noqa: S311
+            if plan.reads is not None:
+                rank = (0, start / 1e6 if start > begin else 0.0, random.random())  # noqa: S311
             read_after = partial(self._read_thread, plan, stamp(root), until, None)
-            histories.append(History(ref, rank, read_after, start))
+            read_to = None if plan.reads is None else partial(self._record_read, ref, plan, begin)
+            histories.append(History(ref, rank, read_after, start, read_to))
         return histories
+
+    def _reached(self, plan: ChannelPlan, thread: ChannelRef, begin: int) -> int:
+        """Up to where everything in a thread behind `begin` has been read."""
+        if plan.reads is None:
+            return self._tracker.position_of(thread)
+        known = plan.reads.get(thread.channel)
+        return known.reached if known is not None and known.since <= begin else 0
+
+    async def _record_read(
+        self, thread: ChannelRef, plan: ChannelPlan, begin: int, reached: int
+    ) -> None:
+        """A thread was read again from `begin` on, or from where an earlier read had ended."""
+        known = (plan.reads or {}).get(thread.channel)
+        since = min(begin, known.since) if known is not None and known.reached >= begin else begin
+        if reached >= since:
+            read = ThreadRead(thread.workspace, thread.channel, since, reached)
+            await self._inbox.record_thread_read(PLATFORM, read)
 
     async def _read_thread(
         self, plan: ChannelPlan, root: str, until: int, cursor: str | None, after: int
@@ -301,6 +351,7 @@ class SlackBackfill:
         answer = await self._slack.api.read_paced(
             "conversations.replies",
             priority=Priority.BACKGROUND,
+            scope=self._scope("conversations.replies"),
             channel=plan.id,
             ts=root,
             oldest=stamp(after),
@@ -333,6 +384,10 @@ class SlackBackfill:
                 translated.append(incoming)
         return translated
 
+    def _scope(self, method: str) -> str:
+        """Of several processes, the one that catches up has a part of the limit for itself."""
+        return f"{CATCHING_UP}{method}" if self._members() > 1 else method
+
     def _ref(self, channel: str) -> ChannelRef:
         return ChannelRef(self.workspace, channel)
 
@@ -342,6 +397,7 @@ class _Again:
     """Implements HistoryReader: reads threads again that were read."""
 
     backfill: SlackBackfill
+    everything: bool
 
     @property
     def workspace(self) -> str:
@@ -355,8 +411,9 @@ class _Again:
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
         """See the port."""
-        plans = await self.backfill.plan(conversations)
-        return [self.backfill.history(replace(plan, again=True)) for plan in plans]
+        plans, reads = await self.backfill.plan(conversations), await self.backfill.thread_reads()
+        again = [replace(p, reads=reads, trusts_counts=not self.everything) for p in plans]
+        return [self.backfill.history(plan) for plan in again]
 
 
 def _newest_in(messages: Sequence[Message], after: int) -> int:

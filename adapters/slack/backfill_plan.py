@@ -14,6 +14,7 @@ from adapters.slack.facts import kind_of
 from adapters.slack.responses import latest_reply
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Unsettled
+from bot.domain.inbox import ThreadRead
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,8 +32,9 @@ Message = Mapping[str, Any]
 class ChannelPlan:
     """A channel that the bot is in. `roots` are the positions of its known threads.
 
-    `talked_at` and `created` are in Unix seconds, 0 if unknown. `again`: threads are read whatever
-    their watermarks say.
+    `talked_at` and `created` are in Unix seconds, 0 if unknown. With `reads`, by the threads' names
+    in watermarks, threads are read whatever their watermarks say, but not what was read again.
+    `trusts_counts`: nor where the database knows as many messages as Slack counts.
     """
 
     id: str
@@ -40,7 +42,8 @@ class ChannelPlan:
     roots: tuple[int, ...] = ()
     talked_at: float = 0.0
     created: float = 0.0
-    again: bool = False
+    reads: Mapping[str, ThreadRead] | None = None
+    trusts_counts: bool = False
 
     @property
     def rank(self) -> tuple[float, ...]:

@@ -11,4 +11,4 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 def workspace_limiter(clock: Clock, members: Callable[[], int] = lambda: 1) -> AccountRateLimiter:
     """The budget of one workspace, of which each of the `members` of a cluster has a share."""
-    return AccountRateLimiter(limit_for, clock, members=members)
+    return AccountRateLimiter(lambda scope: limit_for(scope, members()), clock, members=members)

@@ -50,7 +50,9 @@ class CatchUps:
         self._queued: set[str] = set()
         self._has_connected, self._is_keeper = asyncio.Event(), False
         self._lost_at: float | None = None
-        self._gaps = GapReader(name=PLATFORM, inbox=inbox, clock=clock, read=self._read_again)
+        self._gaps = GapReader(
+            name=PLATFORM, inbox=inbox, clock=clock, read=self._read_again, catch_up=self._catch_up
+        )
 
     def add(self, workspace: str) -> None:
         """Catch up with a workspace, if this process does that; `keep` begins with all of them."""
@@ -88,7 +90,6 @@ class CatchUps:
             try:
                 async with self._alone():
                     self._is_keeper = True
-                    self._add_all()
                     await self._gaps.run()
             except LostOwnership:
                 log.warning("another process may catch up")
@@ -96,14 +97,17 @@ class CatchUps:
                 self._is_keeper = False
                 self._saver.tracker.open_gaps()
 
-    async def _read_again(self, since: float) -> bool:
+    async def _catch_up(self) -> None:
+        self._add_all()
+
+    async def _read_again(self, since: float, everything: bool) -> bool:
         """Read all workspaces again; one that Slack does not let in does not keep the others."""
         places = asyncio.Semaphore(CONCURRENT)
 
         async def read(workspace: str) -> bool:
             async with places:
                 try:
-                    return await self._session(workspace).backfill.read_again(since)
+                    return await self._session(workspace).backfill.read_again(since, everything)
                 except PlatformError as error:
                     log.info("cannot read again", workspace=workspace, error=str(error))
                     return True

@@ -59,7 +59,8 @@ MAX_REASON = 60
 
 MAX_QUERY = 4_000
 PAGES_A_MINUTE = 60
-"""Each page that begins an installation writes a state, and anyone can open it."""
+"""Each page that begins an installation writes a state, and the one where it ends looks for it;
+anyone can open them."""
 
 
 class StateStore(AsyncOAuthStateStore):
@@ -103,14 +104,29 @@ class _Flow(AsyncOAuthFlow):
         return {**await super().append_set_cookie_headers(headers, set_cookie_value), **HEADERS}
 
 
+class _Minute:
+    """Allows PAGES_A_MINUTE pages in any minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._opened: TTLCache[int, bool] = TTLCache(PAGES_A_MINUTE, 60.0, clock.monotonic)
+        self._count = 0
+
+    def allows_one(self) -> bool:
+        """Whether another page may be opened, which counts it."""
+        if len(self._opened) >= PAGES_A_MINUTE:
+            return False
+        self._count += 1
+        self._opened[self._count] = True
+        return True
+
+
 class InstallPages:
     """The two pages. They answer 503 except while `serving`."""
 
     def __init__(self, app: OAuthApp, clock: Clock) -> None:
         self._app = app
         self._flow: AsyncOAuthFlow | None = None
-        self._opened: TTLCache[int, bool] = TTLCache(PAGES_A_MINUTE, 60.0, clock.monotonic)
-        self._count = 0
+        self._begun, self._ended = _Minute(clock), _Minute(clock)
 
     @property
     def apps(self) -> Mapping[str, ASGIApp]:
@@ -151,15 +167,15 @@ class InstallPages:
             return _failure(403, install_texts.CLOSED)
         if self._flow is None:
             return _failure(503, install_texts.NOT_READY)
-        if len(self._opened) >= PAGES_A_MINUTE:
+        if not self._begun.allows_one():
             return _failure(429, install_texts.BUSY)
-        self._count += 1
-        self._opened[self._count] = True
         return await self._guard(self._flow.handle_installation(flow_request))
 
     async def _redirect(self, flow_request: AsyncBoltRequest) -> BoltResponse:
         if self._flow is None:
             return _failure(503, install_texts.NOT_READY)
+        if not self._ended.allows_one():
+            return _failure(429, install_texts.BUSY)
         return await self._guard(self._flow.handle_callback(flow_request))
 
     async def _guard(self, handling: Awaitable[BoltResponse]) -> BoltResponse:

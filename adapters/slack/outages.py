@@ -1,4 +1,4 @@
-"""Reports for how long this process got no events."""
+"""Reports since when this process may have lost events, with each new connection."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from bot.ports.clock import Clock
 
 
 class Outages:
-    """An event that was under way when the connection broke may be lost: another process may fail
-    to store it, too. `report` gets the seconds.
+    """An event that was under way when a connection ended may be lost: another process may fail
+    to store it, too. Slack replaces working connections as well. `report` gets the seconds.
     """
 
     def __init__(self, clock: Clock, report: Callable[[float], None]) -> None:
@@ -22,6 +22,6 @@ class Outages:
 
     def end(self) -> None:
         """Events arrive, maybe again."""
-        if self._since is not None:
-            self._report(self._clock.monotonic() - self._since)
+        now = self._clock.monotonic()
+        self._report(now - (now if self._since is None else self._since))
         self._since = None

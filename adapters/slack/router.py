@@ -16,6 +16,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
+from adapters.slack.backfill import REDELIVERY_SECONDS
 from adapters.slack.envelopes import field_types
 from adapters.slack.interaction_listeners import InteractionListeners
 from adapters.slack.listeners import Listeners
@@ -47,11 +48,16 @@ class Served(Protocol):
 
 class Router:
     """The listeners of the app. `find` returns the workspace of a delivery, if the app is installed
-    there. It may raise StoreUnavailable.
+    there. It may raise StoreUnavailable. `failed` hears how many seconds ago Slack may have made
+    the first attempt at a delivery that was not handled.
     """
 
-    def __init__(self, find: Callable[[Payload], Awaitable[Served | None]]) -> None:
-        self._find = find
+    def __init__(
+        self,
+        find: Callable[[Payload], Awaitable[Served | None]],
+        failed: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
+        self._find, self._failed = find, failed
 
     def register(self, app: AsyncApp) -> None:
         """Register a listener for everything that `envelopes.dispatch` passes to Bolt."""
@@ -106,11 +112,11 @@ class Router:
         A redelivery that fails for a reason other than the database or Slack is acknowledged,
         since it would always fail.
         """
-        event_id = text(body, "event_id")
+        event_id, redelivered = text(body, "event_id"), _attempt(request) not in ("", "0")
+        self._failed(REDELIVERY_SECONDS if redelivered else 0.0)
         if isinstance(error, ThreadlineError | TimeoutError | OSError):
             log.error("not acknowledged", event_id=event_id, error=repr(error))
             return None
-        redelivered = _attempt(request) not in ("", "0")
         log.error("a delivery failed", event_id=event_id, types=field_types(body), exc_info=error)
         return BoltResponse(status=200, body="") if redelivered else None
 

@@ -170,6 +170,7 @@ class SessionMaker:
                 clock=self.clock,
                 on_conversations=partial(statuses.sweep, is_busy=self.inbox.is_busy),
                 alone=partial(self.alone, f"slack catch-up {me.team}"),
+                members=self.members,
             ),
             listeners=self._listeners(workspace, removed),
             tokens=tokens,

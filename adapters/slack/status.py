@@ -16,7 +16,7 @@ import structlog
 
 from adapters.slack.api import WebApi
 from bot.common.retry import Backoff
-from bot.domain.conversations import Conversation
+from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.errors import PlatformError, Refused, StoreUnavailable, Throttled, Unsettled
 from bot.domain.replies import Action, Priority, Request, Reservation
 from bot.ports.clock import Clock
@@ -54,6 +54,7 @@ class StatusRegistry:
         self._clearing: dict[Thread, Clearing] = {}
         self._live: dict[Thread, ReplyStatus] = {}
         self._sweeping: asyncio.Task[None] | None = None
+        self._to_sweep: dict[ConversationKey, Conversation] = {}  # the next one first
 
     @property
     def busy(self) -> bool:
@@ -95,25 +96,25 @@ class StatusRegistry:
     def sweep(
         self, conversations: Sequence[Conversation], *, is_busy: Callable[[int], Awaitable[bool]]
     ) -> None:
-        """Clear in the background what earlier processes left; `conversations` newest first.
+        """Clear in the background what dead processes left; `conversations` newest first. A sweep
+        that is under way continues after them.
 
         One with an unfinished turn `is_busy`: that turn's attempt clears the status, whichever
         process runs it.
         """
         oldest = self._clock.time() - SWEPT_AGE
-        recent = [one for one in conversations if one.updated_at >= oldest]
-        self._sweeping = asyncio.create_task(
-            self._sweep(recent, is_busy), name="slack status sweep"
-        )
+        recent = {one.key: one for one in conversations if one.updated_at >= oldest}
+        self._to_sweep = {**recent, **self._to_sweep}
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.create_task(self._sweep(is_busy), name="slack status sweep")
 
-    async def _sweep(
-        self, conversations: Sequence[Conversation], is_busy: Callable[[int], Awaitable[bool]]
-    ) -> None:
+    async def _sweep(self, is_busy: Callable[[int], Awaitable[bool]]) -> None:
         await self._clock.sleep(
             IN_FLIGHT_SECONDS
         )  # a dead process's last request may still be on its way
         refusals = 0
-        for conversation in conversations:
+        while self._to_sweep:
+            conversation = self._to_sweep.pop(next(iter(self._to_sweep)))
             thread = (conversation.key.channel, conversation.key.thread)
             with contextlib.suppress(StoreUnavailable):
                 if self._current(thread) is None and await is_busy(conversation.id):
@@ -126,6 +127,7 @@ class StatusRegistry:
             await asyncio.wait({self.start_clearing(thread, left_over)}, timeout=SWEEP_TIMEOUT)
             refusals = refusals + 1 if left_over.refused else 0
             if refusals >= MAX_REFUSALS:
+                self._to_sweep.clear()
                 return
             await self._clock.sleep(SWEEP_INTERVAL)
 

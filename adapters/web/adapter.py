@@ -15,6 +15,8 @@ from adapters.web.feedback import FeedbackPorts
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
 from adapters.web.limits import StreamLimit, UploadLimits
+from adapters.web.live_follower import LiveFollower
+from adapters.web.live_sender import LiveSender
 from adapters.web.models import Assigned, PlacedModels
 from adapters.web.page_events import PageEvents
 from adapters.web.places import PLATFORM, is_on_page
@@ -109,6 +111,15 @@ class WebAdapter:
         if sessions is not None and access.needs_token:
             browsers = Sessions(store=sessions, access=access, clock=clock)
         self._events = PageEvents(self._chat, placed)
+        self._sender = LiveSender(cluster=self._cluster, hub=self._hub, clock=clock)
+        self._follower = LiveFollower(
+            cluster=self._cluster,
+            hub=self._hub,
+            replies=library,
+            clock=clock,
+            highlight=self._html_pool.highlight,
+            on_text=self._events.push_live_reply,
+        )
         self._directory = OpenDirectory(self._tell, is_admin=access.is_admin)
         workspace = Workspace(
             chat=self._chat,
@@ -164,7 +175,7 @@ class WebAdapter:
             await inbox.connected(PLATFORM)
             if self._sample:
                 await open_sample(self._chat)
-            await asyncio.get_running_loop().create_future()
+            await asyncio.gather(self._sender.run(), self._follower.run())
         finally:
             self._chat.inbox = None
             self._hub.close()
@@ -184,6 +195,7 @@ class WebAdapter:
             thread=key.thread if is_on_page(key) else None,
             begun_at=self._clock.time(),
             highlight=self._html_pool.highlight,
+            attempt=claim.fence.attempt,
         )
         return WebSurface(
             claim,
@@ -191,8 +203,13 @@ class WebAdapter:
             live=live,
             rate_limiter=self._rate_limiter,
             on_state=self._tell_state,
-            on_text=self._events.push_live_reply,
+            on_text=self._show_text,
         )
+
+    def _show_text(self, live: LiveReply) -> None:
+        """A reply has new text: show it on the pages here, and on those at other processes."""
+        self._events.push_live_reply(live)
+        self._sender.changed()
 
     async def _tell_state(self, live: LiveReply) -> None:
         """A reply has begun or ended: tell the pages here, and those at other processes."""
@@ -205,12 +222,14 @@ class WebAdapter:
         self._cluster.send(Signal(SignalKind.LIVE, conversation, reason=workspace))
 
     async def _on_live(self, signal: Signal) -> None:
-        """A user's reply at another process has begun or ended, or another branch is shown; without
-        a user, all of this may have happened."""
+        """A workspace's reply at another process has begun or ended, or another branch is shown;
+        without a workspace, all of this may have happened."""
         if signal.reason:
+            self._follower.changed(signal.turn, signal.reason)
             self._hub.wake(signal.turn)
             self._hub.refresh(signal.reason)
         else:
+            self._follower.missed()
             self._hub.wake_all()
             self._hub.refresh()
 

@@ -38,7 +38,8 @@ LONGEST_REST = 2.0
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class LiveReply:
     """One running reply. `workspace` is a user or EVERYONE; `thread` is its public id on the page,
-    if it has one."""
+    if it has one. With `elsewhere`, another process writes it.
+    """
 
     turn: int
     conversation: int
@@ -50,6 +51,8 @@ class LiveReply:
     queued: bool = False
     version: int = 0
     highlight: Highlight = plain
+    attempt: int = 0
+    elsewhere: bool = False
     _growing: GrowingHtml = field(init=False)
     _view: ReplyView | None = None
     _rest_until: float = 0.0
@@ -180,6 +183,8 @@ class Hub:
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(4)
         self.closing = False
+        # Hears that someone begins to follow a turn, or (0) the first page of a user.
+        self.on_reader: Callable[[int, str], None] = lambda _turn, _user: None
         self._live: dict[int, LiveReply] = {}
         self._writing: dict[int, LiveReply] = {}  # by conversation, which has one turn at a time
         self._listeners: dict[int, set[asyncio.Event]] = {}
@@ -209,6 +214,15 @@ class Hub:
         """The reply of this turn while it runs."""
         return self._live.get(turn)
 
+    def replies(self) -> list[LiveReply]:
+        """All running replies."""
+        return list(self._live.values())
+
+    def is_watched(self, turn: int, workspace: str) -> bool:
+        """Whether anyone here follows the turn, or has a page open that shows the workspace."""
+        feeds = [f for user, f in self._feeds.items() if workspace in (user, EVERYONE)]
+        return any(feed.readers for feed in feeds) or bool(self._listeners.get(turn))
+
     def writing(self, conversation: int) -> LiveReply | None:
         """The running reply of this conversation."""
         return self._writing.get(conversation)
@@ -219,6 +233,7 @@ class Hub:
         woken = asyncio.Event()
         listeners = self._listeners.setdefault(turn, set())
         listeners.add(woken)
+        self.on_reader(turn, "")
         try:
             yield woken
         finally:

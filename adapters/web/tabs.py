@@ -48,9 +48,11 @@ async def tab_events(
         # A new client gets `ready`: it has just read everything.
         name, newer, number = ("ready" if last is None else "refresh"), [], feed.number
         yield format_sse_event(data_str="{}", event=name, id=f"{hub.epoch}-{number}")
-    woken = asyncio.Event()
+    woken, is_first = asyncio.Event(), not feed.readers
     feed.readers.add(woken)
     checked = time.monotonic()
+    if is_first:
+        hub.on_reader(0, user)
     try:
         while not hub.closing:
             woken.clear()

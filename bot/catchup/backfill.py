@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from bot.catchup.recheck import EditRecheck
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.catchup.watermarks import IsMeant
 from bot.domain.conversations import Conversation
+from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Asked
 from bot.ports.clock import Clock
 from bot.ports.history import ChannelRef, History, HistoryReader, PageReader, ReportChanges
@@ -63,7 +65,6 @@ class Backfill:
         self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
         self._queue = BackfillQueue(clock, pauses)
         self._runs: dict[str, asyncio.Task[bool]] = {}  # whether all was read
-        self._since_of: dict[str, int] = {}  # where those begin that pass over watermarks
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
         self._rereads: set[ChannelRef] = set()
 
@@ -82,24 +83,18 @@ class Backfill:
         """
         workspace = reader.workspace
         self._tracker.open_gap(workspace)
-        self._since_of.pop(workspace, None)
-        if since is not None:
-            self._since_of[workspace] = since
         work = self._catch_up(reader, self._tracker.gap(workspace), since)
         self._runs[workspace] = self._start_task(work)
 
     async def read_again(self, reader: HistoryReader, since: int) -> bool:
         """As `start`, from position `since` on; returns whether that was complete.
 
-        A running catch-up that reads from there is enough. Known messages change nothing.
+        It replaces a running catch-up, which may have passed what was written since it began. Known
+        messages change nothing.
         """
-        workspace = reader.workspace
-        run = self._runs.get(workspace)
-        if run is not None and self._since_of.get(workspace, since + 1) > since:
-            await asyncio.wait((run,))
-        if run is None or run.done():
-            self.start(reader, since)
-            run = self._runs[workspace]
+        await self.restart()
+        self.start(reader, since)
+        run = self._runs[reader.workspace]
         await asyncio.wait((run,))  # `restart` may cancel it
         return not run.cancelled() and run.result()
 
@@ -198,10 +193,13 @@ class Backfill:
     async def _read(self, history: History, since: int | None = None) -> bool:
         """Read a history from its watermark, or from `since` if that is lower."""
         after = max(history.after, self._tracker.position_of(history.ref))
-        after = after if since is None else min(after, since)
+        after = after if since is None else max(history.after, min(after, since))
         progress = _Progress(history.ref, partial(history.read_after, after))
         step = partial(self._read_page, progress)
         complete = await self._queue.add(history.ref.channel, history.rank, step)
+        if complete and progress.reached and history.read_to is not None:
+            with suppress(StoreUnavailable):  # costs another read
+                await history.read_to(progress.reached)
         return complete and await self._read_threads(progress, since)
 
     async def _read_page(self, progress: _Progress) -> bool:

@@ -6,7 +6,7 @@ process that reads may die at any moment: the next one reads again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -34,7 +34,9 @@ class GapReader:
     """Reads the gaps of the reader `name` while `run` runs, in one process at a time.
 
     `read` accepts all messages after a time (Unix seconds), whatever the watermarks say, and
-    returns whether that was complete.
+    returns whether that was complete; at its first read of a gap it may trust what the platform
+    counts (False). `catch_up` begins to read behind the watermarks, where there
+    is no gap at first: reading gaps does so, too.
     """
 
     def __init__(
@@ -43,47 +45,48 @@ class GapReader:
         name: str,
         inbox: CatchUpInbox,
         clock: Clock,
-        read: Callable[[float], Awaitable[bool]],
+        read: Callable[[float, bool], Awaitable[bool]],
+        catch_up: Callable[[], Awaitable[None]],
     ) -> None:
-        self._name, self._inbox, self._clock, self._read = name, inbox, clock, read
+        self._name, self._inbox, self._clock = name, inbox, clock
+        self._read, self._catch_up = read, catch_up
         self._seen: frozenset[str] = frozenset()
         self._failures = 0
 
-    async def run(self) -> None:
-        """Look for gaps until cancelled."""
+    async def run(self, begun: Callable[[], None] = lambda: None) -> None:
+        """Catch up, and look for gaps until cancelled; `begun` is called with the first read."""
+        self._seen, is_first = frozenset(), True
         while True:
             try:
-                pause = await self._look()
+                gaps = await self._inbox.gaps(self._name)
             except StoreUnavailable as error:
                 log.debug("cannot look for gaps", error=str(error))
-                pause = LOOK_SECONDS
-            await self._clock.sleep(pause)
+                gaps = ()
+            if is_first:
+                is_first = False
+                if not gaps:
+                    await self._catch_up()
+                begun()
+            await self._clock.sleep(await self._read_due(gaps))
 
-    async def oldest(self) -> float | None:
-        """Since when the usual catch-up should read, so that it covers the gaps; None: from its
-        watermarks."""
-        with suppress(StoreUnavailable):
-            return min((gap.since for gap in await self._inbox.gaps(self._name)), default=None)
-        return None
-
-    async def _look(self) -> float:
+    async def _read_due(self, gaps: Sequence[Gap]) -> float:
         """Read what is new or has settled; returns the seconds to the next look."""
-        gaps = await self._inbox.gaps(self._name)
         due = [gap.since for gap in gaps if gap.is_settled or gap.id not in self._seen]
         if not due:
             return LOOK_SECONDS
         since, began = min(due), self._clock.monotonic()
         log.info("reading again what a process may have lost", reader=self._name, gaps=len(gaps))
-        if not await self._read_since(since):
+        if not await self._read_since(since, any(gap.is_settled for gap in gaps)):
             self._failures += 1
             return READ_AGAIN.after(self._failures)
         self._failures, self._seen = 0, frozenset(gap.id for gap in gaps)
-        await self._finish([gap for gap in gaps if gap.is_settled])
+        with suppress(StoreUnavailable):  # costs another read
+            await self._finish([gap for gap in gaps if gap.is_settled])
         return min(max(SHORTEST_REST, self._clock.monotonic() - began), LONGEST_REST)
 
-    async def _read_since(self, since: float) -> bool:
+    async def _read_since(self, since: float, everything: bool) -> bool:
         try:
-            return await self._read(since)
+            return await self._read(since, everything)
         except (PlatformError, StoreUnavailable) as error:
             log.warning("a gap could not be read", reader=self._name, error=str(error))
         except Exception:

@@ -58,6 +58,12 @@ class LocalCluster:
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signal ever comes."""
 
+    async def tell(self, texts: Sequence[tuple[str, str]]) -> None:
+        """There is no one else."""
+
+    def hear(self, handler: Callable[[str], None]) -> None:
+        """No text ever comes."""
+
     def report_gap(self, seconds: float) -> None:
         """One process's watermarks pass no message that it did not handle."""
 

@@ -26,8 +26,13 @@ class SignalKind(StrEnum):
     SHARE = "share"
     """Names were freed, or a process wants some: balance again. The cluster's own."""
     LIVE = "live"
-    """A reply that a user watches on the page has begun or ended, or another branch is shown there;
-    `reason` is the user."""
+    """A reply that people watch on the page has begun or ended, or another branch is shown there;
+    `reason` is the page's user, or the workspace that all users share."""
+    FOLLOW = "follow"
+    """Process `place` shows the turn, or all turns of `reason`: send it the whole text so far, and
+    what follows."""
+    FOLLOWING = "following"
+    """Process `place` still shows the turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,19 @@ class Gap:
     is_settled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadRead:
+    """Everything in a thread between two positions was read again and stored.
+
+    `channel` is as in `Watermark`.
+    """
+
+    workspace: str
+    channel: str
+    since: int
+    reached: int
+
+
 class Effect(Enum):
     """What an edit, a deletion, a stop, a retry or a continuation did to a turn."""
 

@@ -23,6 +23,7 @@ from bot.domain.inbox import (
     Gap,
     Incoming,
     Receipt,
+    ThreadRead,
     Watermark,
 )
 from bot.inbox import commands
@@ -277,6 +278,18 @@ class DurableInbox:
     async def finish_gaps(self, reader: str, gaps: Sequence[Gap]) -> None:
         """Record that `reader` has read everything since these gaps."""
         await self._store.finish_gaps(reader, [gap.id for gap in gaps])
+
+    async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
+        """What of the workspace's threads was read again."""
+        return await self._store.thread_reads(platform, workspace)
+
+    async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
+        """How many messages each thread of a channel has, as far as the database knows."""
+        return await self._store.count_known_replies(place)
+
+    async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
+        """Record that a thread was read again."""
+        await self._store.record_thread_read(platform, read)
 
     async def is_busy(self, conversation: int) -> bool:
         """Whether the conversation has an unfinished turn."""

@@ -29,6 +29,10 @@ GAP_MARGIN_SECONDS = 120.0
 on their way, waited for the database, or have the time of a clock that differs."""
 
 
+MAX_TEXT_BYTES = 7_900
+"""PostgreSQL's NOTIFY takes payloads of less than 8,000 bytes."""
+
+
 class TurnLease(Protocol):
     """This process's right to show and store one attempt at a turn."""
 
@@ -112,6 +116,17 @@ class Cluster(Protocol):
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """Call `handler` for each signal of another process. After a gap in the connection, the
         handlers of WAKE and POLICY are called once with an empty signal: look at everything."""
+        ...
+
+    async def tell(self, texts: Sequence[tuple[str, str]]) -> None:
+        """Send texts of up to MAX_TEXT_BYTES bytes, each to one process, in this order.
+
+        A process that is not connected at this moment misses them. Raises StoreUnavailable.
+        """
+        ...
+
+    def hear(self, handler: Callable[[str], None]) -> None:
+        """Call `handler` for each text that another process tells this one."""
         ...
 
     def report_gap(self, seconds: float) -> None:

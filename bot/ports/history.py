@@ -34,13 +34,15 @@ class History:
 
     Histories with the lowest `rank` are read first; its first number is between 0 and 2.
     `read_after` requests the first page behind a position. Everything up to `after` has been read,
-    even if the stored watermark is lower.
+    even if the stored watermark is lower. `read_to` hears up to which position all messages are
+    stored.
     """
 
     ref: ChannelRef
     rank: tuple[float, ...]
     read_after: Callable[[int], Awaitable[HistoryPage]]
     after: int = 0
+    read_to: Callable[[int], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

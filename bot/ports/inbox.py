@@ -13,7 +13,7 @@ if it cannot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from bot.domain.conversations import Author, Conversation, ConversationKey
@@ -25,6 +25,7 @@ from bot.domain.inbox import (
     Gap,
     Incoming,
     Receipt,
+    ThreadRead,
     Watermark,
 )
 
@@ -138,6 +139,19 @@ class CatchUpInbox(AccessLookup, Protocol):
 
     async def finish_gaps(self, reader: str, gaps: Sequence[Gap]) -> None:
         """Record that `reader` has read everything since these gaps. Raises StoreUnavailable."""
+        ...
+
+    async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
+        """What of the workspace's threads was read again. Raises StoreUnavailable."""
+        ...
+
+    async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
+        """How many messages each thread of the channel has as far as the database knows, without
+        its root. Raises StoreUnavailable."""
+        ...
+
+    async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
+        """Record that a thread was read again. Raises StoreUnavailable."""
         ...
 
     async def is_busy(self, conversation: int) -> bool:

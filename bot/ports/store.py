@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, Conversation, ConversationKey, Effort, Message
-from bot.domain.inbox import Accepted, Asked, Change, CountedQuestion, Gap, Incoming, Watermark
+from bot.domain.inbox import (
+    Accepted,
+    Asked,
+    Change,
+    CountedQuestion,
+    Gap,
+    Incoming,
+    ThreadRead,
+    Watermark,
+)
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
 
@@ -312,6 +321,20 @@ class Store(Protocol):
 
     async def finish_gaps(self, reader: str, gaps: Sequence[str]) -> None:
         """Record that `reader` has read everything since these gaps, by their ids."""
+        ...
+
+    async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
+        """What of the workspace's threads was read again within the last day."""
+        ...
+
+    async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
+        """How many messages below its root each thread of a channel has, as far as the database
+        knows: of people and of the bot. Those without a change for a day are left out.
+        """
+        ...
+
+    async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
+        """Record that a thread was read again; one that reaches less far changes nothing."""
         ...
 
     async def last_questions(self, platform: str, *, since: float, limit: int) -> Sequence[Asked]:

@@ -8,10 +8,12 @@ it did not handle.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 
-from bot.domain.inbox import Gap
+from bot.domain.conversations import ConversationKey
+from bot.domain.inbox import Gap, ThreadRead
 from bot.ports.cluster import SETTLE_SECONDS
 from bot.store.database import Database
 
@@ -25,6 +27,7 @@ _NOW = "extract(epoch FROM clock_timestamp())::double precision"
 def record(db: Database, since: float) -> None:
     """A process may have lost events from `since` (Unix seconds of the database) until now."""
     db.execute(f"DELETE FROM gaps WHERE settles_at < {_NOW} - ?", (KEPT_SECONDS,))
+    db.execute(f"DELETE FROM thread_reads WHERE read_at < {_NOW} - ?", (KEPT_SECONDS,))
     db.execute(
         f"INSERT INTO gaps (id, since, settles_at) VALUES (?, ?, {_NOW} + ?)",
         (uuid.uuid4().hex, since, SETTLE_SECONDS),
@@ -49,3 +52,37 @@ def finish(db: Database, reader: str, gaps: Sequence[str]) -> None:
             " ON CONFLICT (gap, reader) DO NOTHING",
             (reader, gap),
         )
+
+
+def thread_reads(db: Database, platform: str, workspace: str) -> list[ThreadRead]:
+    """See `Store.thread_reads`."""
+    found = db.execute(
+        "SELECT channel, since, reached FROM thread_reads WHERE platform = ? AND workspace = ?",
+        (platform, workspace),
+    )
+    return [ThreadRead(workspace, *row) for row in found]
+
+
+def record_thread_read(db: Database, platform: str, read: ThreadRead) -> None:
+    """See `Store.record_thread_read`."""
+    db.execute(
+        "INSERT INTO thread_reads (platform, workspace, channel, since, reached, read_at)"
+        f" VALUES (?, ?, ?, ?, ?, {_NOW}) ON CONFLICT (platform, workspace, channel) DO UPDATE"
+        " SET since = excluded.since, reached = excluded.reached, read_at = excluded.read_at"
+        " WHERE thread_reads.reached <= excluded.reached",
+        (platform, read.workspace, read.channel, read.since, read.reached),
+    )
+
+
+def count_known_replies(db: Database, place: ConversationKey) -> dict[str, int]:
+    """See `Store.count_known_replies`."""
+    found = db.execute(
+        "SELECT thread, (SELECT count(*) FROM messages WHERE conversation_id = conversations.id"
+        "  AND message_id <> conversations.thread AND erased_at IS NULL)"
+        " + (SELECT count(*) FROM pages JOIN turns ON turns.id = pages.turn_id"
+        "  WHERE turns.conversation_id = conversations.id AND pages.message_id IS NOT NULL)"
+        " FROM conversations WHERE platform = ? AND workspace = ? AND channel = ?"
+        " AND updated_at > ?",
+        (place.platform, place.workspace, place.channel, time.time() - KEPT_SECONDS),
+    )
+    return {thread: int(count) for thread, count in found}

@@ -232,6 +232,7 @@ class SqlStore(FileOperations):
     move_watermarks = writes(channel_watermarks.move, lock=locks.by_watermarks)
     keep_out = writes_at(edits.keep_out, lock=locks.by_source)
     finish_gaps = writes(process_gaps.finish, lock=locks.nothing)
+    record_thread_read = writes(process_gaps.record_thread_read, lock=locks.nothing)
     withhold = writes(access.withhold, lock=locks.by_fence)
     refusal_due = writes_at(access.refusal_due, lock=locks.nothing)
 
@@ -312,6 +313,8 @@ class SqlStore(FileOperations):
     askers = reads(access.askers)
     watermarks = reads(channel_watermarks.read)
     _gaps = reads(process_gaps.read)
+    thread_reads = reads(process_gaps.thread_reads)
+    count_known_replies = reads(process_gaps.count_known_replies)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)
     has_message_after = reads(channel_watermarks.has_message_after)

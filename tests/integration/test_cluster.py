@@ -414,3 +414,18 @@ async def test_a_server_that_takes_no_writes_any_more_is_left(members: list[Memb
     with pytest.raises(StoreUnavailable):
         await control.run("DELETE FROM members WHERE id = 'none'")
     await control.run("DELETE FROM members WHERE id = 'none'")
+
+
+async def test_a_text_reaches_the_process_that_it_is_for_and_no_other(
+    members: list[Member],
+) -> None:
+    """In order, of almost any content, and beside signals to all."""
+    ann, ben, cid = (member.cluster for member in members)
+    told: dict[str, list[str]] = {each.process: [] for each in (ann, ben, cid)}
+    for each in (ann, ben, cid):
+        each.hear(told[each.process].append)
+    await until(lambda: all(m.cluster._listener.is_connected for m in members))
+    texts = [f"{number} é\n'\\" + "x" * 7_000 for number in range(20)]
+    await ann.tell([(ben.process, text) for text in texts] + [("no one", "lost")])
+    await until(lambda: len(told[ben.process]) == len(texts))
+    assert told == {ann.process: [], ben.process: texts, cid.process: []}

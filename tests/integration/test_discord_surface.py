@@ -25,6 +25,7 @@ from tests.support.discord_kit import (
     show,
     wait_received,
 )
+from tests.support.fake_cluster import FakeClusters
 from tests.support.fake_inbox import FakeInbox
 
 STOP = (Control.STOP,)
@@ -510,4 +511,28 @@ async def test_a_second_attempt_uses_its_thread_if_none_can_be_created(
         await show(again, shown, frame("text", final=True))
         await again.close()
     assert await shows(sim, message) == ["text"]
+    assert await ours(sim, c.CHANNEL) == []
+
+
+async def test_an_attempt_elsewhere_asks_until_it_knows_where_the_first_one_posted(
+    sim: DiscordSim, inbox: FakeInbox
+) -> None:
+    """Another process, without the shard, can neither create the thread nor see whether it exists:
+    a reply chain would show the reply twice."""
+    clusters, idle = FakeClusters(), FakeInbox()
+    async with running(sim, inbox, cluster=clusters.process("a")) as first:
+        message = await sim.mention("question")
+        question = await wait_received(inbox, message)
+        await run_crashing_attempt(sim, first, question, frame("Hal", controls=STOP))
+        async with running(sim, idle, cluster=clusters.process("b")) as second:
+            await sim.throttle(THREADS, 300.0)
+            await sim.call("fault", match=f"GET /api/v10/channels/{message}", status=503, times=1)
+            again = second.surface(claim(question, attempt=2, pages=INTENDED))
+            with pytest.raises(Unsettled):
+                await again.open()
+            await again.open()
+            shown = await again.recover(INTENDED)
+            await show(again, shown, frame("The whole.", final=True))
+            await again.close()
+    assert await shows(sim, message) == ["The whole."]
     assert await ours(sim, c.CHANNEL) == []

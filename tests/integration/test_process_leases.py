@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from bot.common.clock import SystemClock
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
-from bot.domain.inbox import Address, Effect
+from bot.domain.inbox import Address, Effect, ThreadRead
 from bot.domain.spending import NotReserved, Quote, Reserved, Spender
 from bot.ports.cluster import GAP_MARGIN_SECONDS, LEASE_SECONDS
 from bot.store.postgres.server import Server
@@ -306,3 +306,35 @@ async def test_a_death_is_a_gap_until_each_reader_has_read_it(pair: Pair) -> Non
     pair.live("ann", seconds=-5.0)
     await pair.bob.reap()
     assert gap.id not in [each.id for each in await pair.bob.gaps("slack T2")]
+
+
+async def test_what_was_read_again_of_a_thread_is_kept_for_a_day(pair: Pair) -> None:
+    """A later read extends it; one that reaches less far came late, and changes nothing."""
+    first = ThreadRead("T1", "C1/1.0", 100, 200)
+    for read in (first, ThreadRead("T1", "C1/1.0", 150, 180), ThreadRead("T2", "C1/1.0", 1, 2)):
+        await pair.ann.record_thread_read("slack", read)
+    assert await pair.bob.thread_reads("slack", "T1") == [first]
+    longer = replace(first, reached=300)
+    await pair.bob.record_thread_read("slack", longer)
+    assert await pair.ann.thread_reads("slack", "T1") == [longer]
+    assert await pair.ann.thread_reads("discord", "T1") == []
+    change(pair.place, "UPDATE thread_reads SET read_at = read_at - 86500")
+    pair.live("ann", seconds=-5.0)
+    await pair.bob.reap()
+    assert await pair.bob.thread_reads("slack", "T1") == []
+
+
+async def test_known_replies_are_those_of_people_and_of_the_bot(pair: Pair) -> None:
+    """Without the root, and without what was erased."""
+    where = ConversationKey("sim", "w1", "c1", "m1")
+    accepted = await pair.ann.accept(said(1, where=where))
+    assert await pair.ann.count_known_replies(replace(where, thread="")) == {"m1": 0}
+    await answer_next(pair.ann, accepted.conversation)
+    await pair.ann.accept(said(2, where=where))
+    known = await pair.bob.count_known_replies(replace(where, thread=""))
+    pages = look(pair.place, "SELECT count(*) FROM pages")[0][0]
+    assert known == {"m1": 1 + int(pages)}
+    change(pair.place, "UPDATE messages SET erased_at = 1 WHERE message_id = 'm2'")
+    assert await pair.bob.count_known_replies(replace(where, thread="")) == {"m1": int(pages)}
+    change(pair.place, "UPDATE messages SET erased_at = NULL")
+    assert await pair.bob.count_known_replies(replace(where, channel="c2", thread="")) == {}

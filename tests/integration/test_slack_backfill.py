@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from adapters.slack.backfill import REDELIVERY_SECONDS
 from adapters.slack.events import position
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
@@ -417,6 +419,80 @@ async def test_a_gap_is_read_again_behind_the_watermarks(
         await until(lambda: not inbox.open_gaps)
         assert len(inbox.read) > before
     assert len(inbox.received) == 4
+
+
+async def test_the_next_process_reads_the_threads_that_the_last_one_did_not_reach(
+    sim: SlackSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads with news of since then are read from there; others cost nothing more."""
+    for name in ("LOOK_SECONDS", "SHORTEST_REST"):
+        monkeypatch.setattr(f"bot.catchup.gap_reader.{name}", 0.05)
+    inbox, began = FakeInbox(), time.time()
+    async with running(sim, inbox):
+        await until(lambda: inbox.marks)
+    roots = [await sim.say(ids.ALICE, ids.GENERAL, f"root {n}", mention=True) for n in range(3)]
+    for root in roots:
+        await sim.say(ids.BOB, ids.GENERAL, f"in {root}", thread_ts=root)
+    inbox.open_gaps = [Gap("one", began, True)]
+
+    async def read_replies(before: int) -> list[str]:
+        found = await sim.requests("conversations.replies", before)
+        return sorted(entry["query"]["ts"] for entry in found)
+
+    async with running(sim, inbox):
+        await until(lambda: not inbox.open_gaps)
+    assert len(inbox.reads) == 3
+    del inbox.reads[f"{ids.GENERAL}/{roots[1]}"]  # the process died before this one
+    await sim.say(ids.BOB, ids.GENERAL, "news", thread_ts=roots[2])
+    before = await now(sim)
+    inbox.open_gaps = [Gap("two", began, True)]
+    async with running(sim, inbox):
+        await until(lambda: not inbox.open_gaps)
+    assert await read_replies(before) == roots[1:]
+    assert "news" in said(inbox)
+    read = inbox.reads[f"{ids.GENERAL}/{roots[2]}"]
+    assert read.since <= position(roots[2]) < read.reached
+    earlier, before = position(roots[0]) / 1e6 - 60.0, await now(sim)
+    inbox.reads = {name: replace(one, since=one.reached) for name, one in inbox.reads.items()}
+    inbox.open_gaps = [Gap("three", earlier, True)]
+    async with running(sim, inbox):
+        await until(lambda: not inbox.open_gaps)
+    assert await read_replies(before) == roots, "a read from later on does not cover what is older"
+
+
+async def test_a_first_read_skips_threads_of_which_all_messages_are_known(
+    sim: SlackSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one, when the gap has settled, does not: an unknown deletion may hide a loss."""
+    for name in ("LOOK_SECONDS", "SHORTEST_REST"):
+        monkeypatch.setattr(f"bot.catchup.gap_reader.{name}", 0.05)
+    inbox, began = FakeInbox(), time.time()
+    async with running(sim, inbox):
+        await until(lambda: inbox.marks)
+    roots = [await sim.say(ids.ALICE, ids.GENERAL, f"root {n}", mention=True) for n in range(2)]
+    for root in roots:
+        await sim.say(ids.BOB, ids.GENERAL, f"in {root}", thread_ts=root)
+    inbox.known_replies = {roots[0]: 1, roots[1]: 0}
+    inbox.open_gaps = [Gap("one", began, False)]
+    async with running(sim, inbox):
+        await until(lambda: inbox.reads)
+        assert list(inbox.reads) == [f"{ids.GENERAL}/{roots[1]}"]
+        inbox.open_gaps = [Gap("one", began, True)]
+        await until(lambda: not inbox.open_gaps)
+    assert len(inbox.reads) == 2
+
+
+async def test_whatever_may_cost_an_event_is_reported(sim: SlackSim) -> None:
+    """Each connection that replaces another, and a delivery that could not be stored."""
+    inbox, told = FakeInbox(), list[float]()
+    async with running(sim, inbox, report_gap=told.append):
+        await until(lambda: told)
+        await sim.disconnect(grace=0.1)
+        await until(lambda: len(told) == 2)
+        inbox.error = StoreUnavailable("away")
+        await sim.say(ids.ALICE, ids.GENERAL, "lost", mention=True)
+        await until(lambda: REDELIVERY_SECONDS in told)
+    assert told[2] == 0.0
 
 
 class _Lost:

@@ -98,6 +98,13 @@ async def test_only_so_many_installations_begin_in_a_minute(rig: Rig) -> None:
     assert [page.status for page in pages] == [200] * 60 + [429]
 
 
+async def test_only_so_many_installations_end_in_a_minute(rig: Rig) -> None:
+    """A made-up state makes the database look for it."""
+    address = f"{rig.person.origin}/slack/oauth_redirect?code=1&state=made-up"
+    pages = [await rig.person.get(address, "made-up") for _ in range(61)]
+    assert [page.status for page in pages] == [401] * 60 + [429]
+
+
 FAULTS: dict[str, dict[str, Any]] = {
     "5xx": {"status": 503, "body": "<html>", "headers": {"Content-Type": "text/html"}},
     "no answer": {"delay": 60.0},

@@ -11,6 +11,7 @@ import pytest
 from adapters.slack.adapter import SlackAdapter
 from adapters.slack.status import CLEAR_SECONDS, MAX_REFUSALS, SESSIONS
 from bot.domain.conversations import Conversation
+from bot.domain.inbox import Gap
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.fake_inbox import FakeInbox
@@ -132,6 +133,28 @@ async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: 
     later = [conversation_at(f"{now - number:.6f}", now - number) for number in range(100)]
     inbox.active_conversations = [*later, conversation_at(left, now - 6 * 3_600)]
     async with running(sim, inbox, clock=clock):
+
+        async def is_cleared() -> bool:
+            clock.jump(1.0)
+            return not await processing(sim)
+
+        await sim.until(is_cleared, 60.0, pause=0.02)
+
+
+async def test_what_another_process_left_is_cleared_with_the_read_of_its_gap(
+    sim: SlackSim, clock: JumpClock
+) -> None:
+    """The process that sweeps started long before the other one died."""
+    left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
+    inbox = FakeInbox()
+    async with running(sim, inbox, clock=clock):
+        await until(lambda: inbox.marks)
+        async with running(sim, FakeInbox(), clock=clock) as other:
+            await other.surface(claim(CHANNEL, left)).open()
+            await until_processing(sim, left)
+        now = clock.time()
+        inbox.active_conversations = [conversation_at(left, now)]
+        inbox.open_gaps = [Gap("dead", now - 60.0, False)]
 
         async def is_cleared() -> bool:
             clock.jump(1.0)

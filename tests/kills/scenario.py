@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
 
+from bot.domain.texts import REMOVED
 from tests.kills.world import SYSTEM_PROMPT, World
 from tests.sims.discord.client import DiscordSim
 from tests.sims.kit import pause_since
@@ -265,8 +266,14 @@ class Scenario:
             return not await self.world.signs_of_work()
 
         # Signs are cleared after the turn, once the rate limit allows; the judge reports leftovers.
-        await self._comes(no_sign, 75.0)
+        # Several processes divide the rate limit, and the one that catches up clears alone.
+        await self._comes(no_sign, 75.0 * self.world.bot.processes)
+        await self._comes(self._nothing_to_remove, 75.0)
         await self.until(self._quiet, "quiet")
+
+    async def _nothing_to_remove(self) -> bool:
+        """Whether all parts are gone that could only be emptied at first."""
+        return all(post.deleted or post.text != REMOVED for post in await self.world.posts())
 
     async def _quiet(self) -> bool:
         record = await self.world.driver.sim.requests()
@@ -279,12 +286,13 @@ class Scenario:
         if isinstance(sim, DiscordSim):
             return
         assert isinstance(sim, SlackSim)
+        deliveries = await sim.deliveries()  # first: other processes go on storing
         stored = {row[0] for row in self.world.query("SELECT message_id FROM messages")}
         stored |= {
             row[0].rpartition("/")[2] for row in self.world.query("SELECT source FROM commands")
         }
         mine = {each.id for each in self.questions} | set(self.commands)
-        for event in await sim.deliveries():
+        for event in deliveries:
             if event["acked"] and event["ts"] in mine - stored and _said(event):
                 self.violations.append(f"acknowledged: {event['ts']} was, and is not stored")
         self.violations = list(dict.fromkeys(self.violations))

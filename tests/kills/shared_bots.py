@@ -55,9 +55,15 @@ class SharedBots:
             )
             for number in range(count)
         ]
+        for bot in self.bots:  # a start whose connection was cut
+            bot.repeated = ("threadline: PostgreSQL failed", "threadline: PostgreSQL cannot")
         self._connection: psycopg.Connection[Any] | None = None
 
     # ── as one bot ────────────────────────────────────────────────────────────────────────────
+    @property
+    def processes(self) -> int:
+        return len(self.bots)
+
     @property
     def deaths(self) -> int:
         return sum(bot.deaths for bot in self.bots)

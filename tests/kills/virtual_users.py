@@ -27,6 +27,9 @@ CHANNELS = 4
 MOST = 1_000  # conversations
 # An outcome may take long: circuit breakers and Slack's retries add minutes.
 PATIENCE = 150.0
+# In addition, where several processes get Slack's events: what one of them lost is read after its
+# lease, by a process that lives for as long as a read takes, while others are killed all the time.
+READ_AGAIN = 150.0
 # An outcome may wait for this many of the longest Retry-After that the simulated Slack sends.
 THROTTLED_TIMES = 4
 # Slack's retries come after this fraction of 60 and 300 seconds.
@@ -255,6 +258,7 @@ async def run(
             await world.driver.sim.call("delivery", retry_scale=RETRY_SCALE)
             limits = await world.driver.sim.randomize(seed)
             patience += THROTTLED_TIMES * max(limits["retry_after"] or (0,))
+            patience += READ_AGAIN if make_bot is not None else 0.0
         world.bot.later_environ = slow
         users = VirtualUsers(world, rng, seconds, patience)
         await users.first_start()

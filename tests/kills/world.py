@@ -89,11 +89,17 @@ class RestartingBot:
         self.later_environ: Mapping[str, str] = {}  # … and the environment of all after those
         self.deaths = 0
         self.failure = ""
+        # Ends of a start that systemd or Kubernetes would repeat.
+        self.repeated: tuple[str, ...] = ()
         self.pid = 0
         self.check_after_death: Callable[[], Awaitable[None]] = _nothing
         self._keeping: asyncio.Task[None] | None = None
         self.restarts = asyncio.Event()
         self.restarts.set()
+
+    @property
+    def processes(self) -> int:
+        return 1
 
     @property
     def database(self) -> Path:
@@ -128,7 +134,8 @@ class RestartingBot:
     async def _keep(self) -> None:
         while True:
             code = await self._pool.wait(self.pid)
-            if code != -signal.SIGKILL:
+            is_repeated = any(end in self.log_tail(1) for end in self.repeated)
+            if code != -signal.SIGKILL and not is_repeated:
                 self.failure = f"the bot ended with {code}: {self.log_tail()}"
                 return
             self.deaths += 1
@@ -169,6 +176,8 @@ class Bot(Protocol):
     later_environ: Mapping[str, str]
     check_after_death: Callable[[], Awaitable[None]]
 
+    @property
+    def processes(self) -> int: ...
     @property
     def deaths(self) -> int: ...
     @property

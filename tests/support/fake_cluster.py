@@ -94,6 +94,12 @@ class FakeCluster:
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
         """No signals."""
 
+    async def tell(self, texts: Sequence[tuple[str, str]]) -> None:
+        """No texts."""
+
+    def hear(self, handler: Callable[[str], None]) -> None:
+        """No texts."""
+
     def report_gap(self, seconds: float) -> None:
         """No gap is read again."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from bot.domain.inbox import (
     Gap,
     Incoming,
     Receipt,
+    ThreadRead,
     Watermark,
 )
 
@@ -48,6 +49,8 @@ class FakeInbox:
     gone_keys: list[ConversationKey] = field(default_factory=list)
     apologies: list[Incoming] = field(default_factory=list)  # only the first one is due
     open_gaps: list[Gap] = field(default_factory=list)
+    known_replies: dict[str, int] = field(default_factory=dict)  # by thread
+    reads: dict[str, ThreadRead] = field(default_factory=dict)  # by channel
     error: Exception | None = None
     failures: int = 0
     missed_error: Exception | None = None
@@ -120,6 +123,18 @@ class FakeInbox:
     async def finish_gaps(self, reader: str, gaps: Sequence[Gap]) -> None:
         del reader
         self.open_gaps = [gap for gap in self.open_gaps if gap not in gaps]
+
+    async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
+        del platform, workspace
+        return list(self.reads.values())
+
+    async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
+        del place
+        return self.known_replies
+
+    async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
+        del platform
+        self.reads[read.channel] = read
 
     async def active(self, platform: str) -> Sequence[Conversation]:
         return self.active_conversations

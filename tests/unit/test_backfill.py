@@ -62,6 +62,7 @@ class ScriptedReader:
     requests: list[tuple[str, int]] = field(default_factory=list)
     doors: dict[str, asyncio.Event] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
+    told: dict[str, list[int]] = field(default_factory=dict)  # up to where, by thread
     workspace: str = W
     newest: int = 100
 
@@ -70,7 +71,12 @@ class ScriptedReader:
         return [self.history(name) for name in self.pages if name not in inner]
 
     def history(self, name: str) -> History:
-        return History(ChannelRef(W, name), (0,), partial(self.read, name), self.after.get(name, 0))
+        ref, read = ChannelRef(W, name), partial(self.read, name)
+        tell = partial(self.tell, name) if name in self.told else None
+        return History(ref, (0,), read, self.after.get(name, 0), tell)
+
+    async def tell(self, name: str, reached: int) -> None:
+        self.told[name].append(reached)
 
     async def read(self, name: str, after: int) -> HistoryPage:
         self.requests.append((name, after))
@@ -230,6 +236,34 @@ async def test_a_restart_drops_the_reads_and_begins_behind_the_watermark() -> No
     await world.backfill.restart()
     await world.start()
     assert world.reader.requests == [("c", 30)]
+
+
+async def test_reading_again_begins_anew_although_reads_run() -> None:
+    """The running ones passed channel `c` before another process lost a message there."""
+    world = World(pages={"c": [10], "d": [10]})
+    world.reader.doors["d"] = asyncio.Event()
+    await world.start()
+    assert world.inbox.accepted == [10]
+    world.reader.pages["c"] += [20]
+    again = asyncio.create_task(world.backfill.read_again(world.reader, 1))
+    await settle()
+    assert 20 in world.inbox.accepted
+    world.reader.doors["d"].set()
+    assert await again
+
+
+async def test_what_was_read_of_a_thread_is_told_once_it_is_stored() -> None:
+    world = World(pages={"c": [10], "t": [11, 12]}, threads={"c": ["t"]})
+    told: list[int] = []
+    world.reader.told["t"] = told
+    world.inbox.error = StoreUnavailable("away")
+    again = asyncio.create_task(world.backfill.read_again(world.reader, 1))
+    await settle()
+    assert told == []
+    world.inbox.error = None
+    await world.clock.advance(5)
+    assert await again
+    assert told == [12]
 
 
 async def test_one_reread_serves_all_messages_of_a_channel_that_failed(world: World) -> None:

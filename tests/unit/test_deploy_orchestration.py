@@ -118,8 +118,24 @@ def test_an_upgrade_keeps_a_replica_ready_and_lets_answers_end() -> None:
 
 def test_the_writable_folders_are_volumes() -> None:
     mounted = {mount["mountPath"]: mount["name"] for mount in container()["volumeMounts"]}
-    assert mounted.keys() == {"/tmp", "/data"}
+    assert mounted.keys() == {"/tmp", "/data", "/config"}
     assert {volume["name"] for volume in pod()["volumes"]} == set(mounted.values())
+
+
+def test_all_processes_have_the_same_readable_configuration(tmp_path: Path) -> None:
+    """Each file is valid as it is, and mounted where THREADLINE_CONFIG says."""
+    variables = {each["name"]: each["value"] for each in container()["env"] if "value" in each}
+    in_compose = dict(env_lines("bot.env.example"))
+    assert variables["THREADLINE_CONFIG"] == in_compose["THREADLINE_CONFIG"]
+    folder, name = in_compose["THREADLINE_CONFIG"].rsplit("/", 1)
+    [mount] = [each for each in container()["volumeMounts"] if each["mountPath"] == folder]
+    assert mount["readOnly"]
+    [volume] = [each for each in pod()["volumes"] if each["name"] == mount["name"]]
+    assert volume["configMap"]["name"] == one("ConfigMap")["metadata"]["name"]
+    assert COMPOSE["services"]["bot"]["volumes"] == [f"./config:{folder}:ro"]
+    for text in (one("ConfigMap")["data"][name], (ROOT / "deploy/config" / name).read_text()):
+        (tmp_path / name).write_text(text)
+        assert not load({"THREADLINE_CONFIG": str(tmp_path / name)}, None).file.problems
 
 
 def test_every_variable_is_a_setting() -> None:

@@ -14,6 +14,8 @@ from bot.domain.inbox import Gap
 from tests.support.clock import ManualClock, settle
 from tests.support.fake_inbox import FakeInbox
 
+WATERMARKS = 0.0
+
 
 class Rig:
     """A reader whose reads do what the test says."""
@@ -23,15 +25,21 @@ class Rig:
         self.reads: list[float] = []
         self.result: bool | Exception = True
 
-    async def read(self, since: float) -> bool:
+    async def read(self, since: float, everything: bool) -> bool:
         self.reads.append(since)
+        assert everything == any(gap.is_settled for gap in self.inbox.open_gaps)
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
 
+    async def catch_up(self) -> None:
+        self.reads.append(WATERMARKS)
+
     @contextmanager
     def running(self) -> Iterator[None]:
-        reader = GapReader(name="sim", inbox=self.inbox, clock=self.clock, read=self.read)
+        reader = GapReader(
+            name="sim", inbox=self.inbox, clock=self.clock, read=self.read, catch_up=self.catch_up
+        )
         task = asyncio.create_task(reader.run())
         try:
             yield
@@ -56,10 +64,21 @@ async def test_a_gap_of_later_is_read_at_once() -> None:
     rig = Rig()
     with rig.running():
         await rig.clock.advance(LOOK_SECONDS * 3)
-        assert rig.reads == []
+        assert rig.reads == [WATERMARKS]
         rig.inbox.open_gaps = [Gap("a", 70.0, False)]
         await rig.clock.advance(LOOK_SECONDS)
-        assert rig.reads == [70.0]
+        assert rig.reads == [WATERMARKS, 70.0]
+
+
+async def test_where_gaps_are_open_one_read_catches_up() -> None:
+    """The next process reads everything once."""
+    rig = Rig()
+    rig.inbox.open_gaps = [Gap("a", 70.0, False)]
+    with rig.running():
+        await settle()
+    with rig.running():
+        await settle()
+    assert rig.reads == [70.0, 70.0]
 
 
 @pytest.mark.parametrize("result", [False, Unsettled("later"), RuntimeError("a bug")])

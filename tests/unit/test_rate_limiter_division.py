@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.discord.rest import LIMITS as DISCORD
-from adapters.slack.api import limit_for
+from adapters.slack.api import CATCHING_UP, CAUGHT_UP_WITH, limit_for
 from bot.domain.replies import Limit, Pace, Priority
 from bot.replies.ratelimit.division import Division
 from bot.replies.ratelimit.limiter import AccountRateLimiter
@@ -196,3 +196,19 @@ def test_limits_of_the_account_are_divided(whole: Limit, part: int) -> None:
     division.look(0.0)
     divided = division.part(whole, 0.0)
     assert divided is not None and (divided.count, divided.seconds) == (part, whole.seconds)
+
+
+@pytest.mark.parametrize("method", sorted(CAUGHT_UP_WITH))
+def test_the_process_that_catches_up_has_half_of_the_reads(method: str) -> None:
+    """With what the others have, that is the limit; alone, it reads within the usual one."""
+    whole = limit_for(method).count
+    clock = ManualClock()
+    division = Division(lambda: 4)
+    division.look(clock.monotonic())
+    part = division.part(limit_for(method, 4), clock.monotonic())
+    reads = division.part(limit_for(f"{CATCHING_UP}{method}", 4), clock.monotonic())
+    assert part is not None
+    assert reads is not None
+    assert (reads.count, part.count) == (whole // 2, (whole - whole // 2) // 4)
+    assert 4 * part.count + reads.count <= whole
+    assert limit_for("chat.update", 4).count == limit_for("chat.update").count

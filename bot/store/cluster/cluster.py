@@ -29,7 +29,7 @@ from bot.ports.cluster import (
 from bot.store.cluster import statements
 from bot.store.cluster.connection import ControlConnection
 from bot.store.cluster.shares import SOON, Changed, Names, Share
-from bot.store.cluster.signals import Listener, Outbox
+from bot.store.cluster.signals import Listener, Outbox, own_channel
 from bot.store.cluster.turns import HeldTurn, HeldTurns
 
 log = structlog.stdlib.get_logger(__name__)
@@ -73,9 +73,14 @@ class PostgresCluster:
         self._names = Names(self._control, self.process, now)
         self._outbox = Outbox(self._control, self.process)
         self._listener = Listener(
-            listen_url or url, self.process, received=self._receive, connected=self._look_again
+            listen_url or url,
+            self.process,
+            received=self._receive,
+            told=self._hear,
+            connected=self._look_again,
         )
         self._handlers: defaultdict[SignalKind, list[Handler]] = defaultdict(list)
+        self._hearers: list[Callable[[str], None]] = []
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._beat_at, self._steady_since = now(), now()
         self._gap_since: float | None = None  # not stored yet
@@ -130,6 +135,19 @@ class PostgresCluster:
     def listen(self, kind: SignalKind, handler: Handler) -> None:
         """See the port."""
         self._handlers[kind].append(handler)
+
+    async def tell(self, texts: Sequence[tuple[str, str]]) -> None:
+        """See the port. The names of the channels are secrets of those who may read `members`."""
+        channels = [own_channel(process) for process, _ in texts]
+        await self._control.run(statements.TELL, (channels, [text for _, text in texts]))
+
+    def hear(self, handler: Callable[[str], None]) -> None:
+        """See the port."""
+        self._hearers.append(handler)
+
+    def _hear(self, text: str) -> None:
+        for handler in self._hearers:
+            handler(text)
 
     async def _receive(self, signal: Signal) -> None:
         if signal.kind is SignalKind.SHARE:
@@ -265,7 +283,10 @@ class PostgresCluster:
 
     async def _leave(self) -> None:
         """Free what is left, and tell the others. The turns' leases: see `Store.release`."""
+        # Events on their way to a connection that closes now have one attempt less.
+        self.report_gap(0.0)
         with suppress(StoreUnavailable):
+            await self._store_gap()
             for statement in statements.LEAVE:
                 await self._control.run(statement, (self.process,))
             self._outbox.put(Signal(SignalKind.SHARE))

@@ -116,11 +116,16 @@ def channel_of(rows: list[tuple[object, ...]]) -> str:
     return f"threadline_{rows[0][0]}"
 
 
+def own_channel(process: str) -> str:
+    """The channel of the texts for one process, whose id no one can guess."""
+    return f"threadline_{process}"
+
+
 class Listener:
     """Receives the signals of other processes on a connection that does nothing else.
 
-    `received` gets each one. `connected` is called after each new connection, and every
-    LOOK_SECONDS; it must not raise.
+    `received` gets each one, `told` each text for this process. `connected` is called after each
+    new connection, and every LOOK_SECONDS; it must not raise.
     """
 
     def __init__(
@@ -129,10 +134,11 @@ class Listener:
         process: str,
         *,
         received: Callable[[Signal], Awaitable[None]],
+        told: Callable[[str], None],
         connected: Callable[[], Awaitable[None]],
     ) -> None:
         self._url, self._process = url, process
-        self._received, self._connected = received, connected
+        self._received, self._told, self._connected = received, told, connected
         self.is_connected = False
 
     async def run(self) -> None:
@@ -160,8 +166,9 @@ class Listener:
         async with asyncio.timeout(ANSWER_SECONDS):
             rows = await (await connection.execute(statements.SCHEMA)).fetchall()
             await connection.execute(f'LISTEN "{channel_of(rows)}"')
-        heard: deque[str] = deque()
-        connection.add_notify_handler(lambda notify: heard.append(notify.payload))
+            await connection.execute(f'LISTEN "{own_channel(self._process)}"')
+        heard: deque[tuple[str, str]] = deque()
+        connection.add_notify_handler(lambda n: heard.append((n.channel, n.payload)))
         look_at = 0.0
         self.is_connected = True
         while True:
@@ -169,23 +176,23 @@ class Listener:
                 await self._connected()
                 look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
             while heard:
-                await self._hear(heard.popleft())
+                await self._hear(*heard.popleft())
             if not await _has_input(connection, SILENCE_SECONDS):
                 async with asyncio.timeout(ANSWER_SECONDS):  # also reads signals
                     await connection.execute("SELECT 1")
             connection.pgconn.consume_input()
             while (notify := connection.pgconn.notifies()) is not None:
-                heard.append(notify.extra.decode())
+                heard.append((notify.relname.decode(), notify.extra.decode()))
 
-    async def _hear(self, payload: str) -> None:
-        found = decode(payload)
-        if found is None or found[0] == self._process:
-            return
+    async def _hear(self, channel: str, payload: str) -> None:
         try:
-            await self._received(found[1])
+            if channel == own_channel(self._process):
+                self._told(payload)
+            elif (found := decode(payload)) is not None and found[0] != self._process:
+                await self._received(found[1])
         except Exception:
             # The boundary of one signal: what it asks is found in the database later.
-            log.exception("a signal failed", kind=found[1].kind.value)
+            log.exception("a signal failed", channel=channel[:80])
 
 
 async def _has_input(connection: Connection, seconds: float) -> bool:

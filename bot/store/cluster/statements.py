@@ -77,4 +77,7 @@ LEAVE = (
 )
 
 NOTIFY = "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS signals (payload)"
+TELL = (
+    "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS t (channel, payload)"
+)
 SCHEMA = "SELECT current_schema()"

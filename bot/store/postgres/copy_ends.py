@@ -32,7 +32,8 @@ BATCH = 64
 """Rows in memory at the same time: up to 16 MB, because a chunk of a file has 256 KB."""
 
 NOT_COPIED = frozenset(
-    {"migrations", "members", "leases", "gaps", "gap_reads", "search_documents", "search_queue"}
+    {"migrations", "members", "leases", "gaps", "gap_reads", "thread_reads"}
+    | {"search_documents", "search_queue"}
 )
 """Each database has a ledger; what a process holds ends with the process; the index of the search
 is made again."""

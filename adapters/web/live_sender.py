@@ -1,0 +1,123 @@
+"""Sends the growing text of this process's replies to processes that show it on their pages.
+
+Invariant: where no other process asks, nothing is sent. The text of all replies goes out twice a
+second at most, in one statement of bounded size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from adapters.web.hub import Hub, LiveReply
+from adapters.web.live_text import Differences, LiveState, encode
+from adapters.web.places import EVERYONE
+from bot.domain.cluster import Signal, SignalKind
+from bot.domain.errors import StoreUnavailable
+from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster
+
+log = structlog.stdlib.get_logger(__name__)
+
+SEND_SECONDS = 0.5
+"""Between two statements. Half a second is as smooth as other chats' streams are."""
+
+MOST_PIECES = 64
+"""In one statement: less than half a megabyte."""
+
+INTEREST_SECONDS = 30.0
+"""How long a process is sent text after it has asked: it asks again every ten seconds."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Another process that shows a reply."""
+
+    live: LiveReply
+    differences: Differences
+    until: float  # monotonic seconds
+
+
+class LiveSender:
+    """The text of the replies in `hub` that are written here."""
+
+    def __init__(self, *, cluster: Cluster, hub: Hub, clock: Clock) -> None:
+        self._cluster, self._hub, self._clock = cluster, hub, clock
+        self._readers: dict[tuple[int, str], _Reader] = {}  # by turn and process
+        self._changed = asyncio.Event()
+        cluster.listen(SignalKind.FOLLOW, self._on_follow)
+        cluster.listen(SignalKind.FOLLOWING, self._on_following)
+
+    def changed(self) -> None:
+        """Some reply has new text."""
+        if self._readers:
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Send until cancelled; what a failing database loses is sent again as a whole."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._send()
+            await self._clock.sleep(SEND_SECONDS)
+
+    async def _on_follow(self, signal: Signal) -> None:
+        """A process asks for the whole text of a turn, or of all that the user `reason` sees."""
+        for live in self._hub.replies():
+            of_user = bool(signal.reason) and live.workspace in (signal.reason, EVERYONE)
+            is_wanted = live.turn == signal.turn or of_user
+            if is_wanted and not live.elsewhere:
+                until = self._clock.monotonic() + INTEREST_SECONDS
+                reader = _Reader(live, _begin(live), until)
+                self._readers[live.turn, signal.place] = reader
+                self._changed.set()
+
+    async def _on_following(self, signal: Signal) -> None:
+        """A process still shows the turn."""
+        reader = self._readers.get((signal.turn, signal.place))
+        if reader is not None:
+            reader.until = self._clock.monotonic() + INTEREST_SECONDS
+
+    async def _send(self) -> None:
+        texts: list[tuple[str, str]] = []
+        for key, reader in self._current():
+            state, room = _state(reader.live), MOST_PIECES - len(texts)
+            pieces = reader.differences.pieces(state, room)
+            texts += [(key[1], encode(piece)) for piece in pieces]
+            if not reader.differences.is_sent(state):
+                self._changed.set()
+        if not texts:
+            return
+        try:
+            await self._cluster.tell(texts)
+        except StoreUnavailable as error:
+            log.debug("live text was not sent", error=str(error))
+            for _, reader in self._current():
+                reader.differences = _begin(reader.live)
+            self._changed.set()
+
+    def _current(self) -> Iterator[tuple[tuple[int, str], _Reader]]:
+        """The readers of running replies; the others are forgotten."""
+        now = self._clock.monotonic()
+        for key, reader in list(self._readers.items()):
+            if reader.until < now or self._hub.live(reader.live.turn) is not reader.live:
+                del self._readers[key]
+            else:
+                yield key, reader
+
+
+def _state(live: LiveReply) -> LiveState:
+    return LiveState(live.source, live.note, live.queued)
+
+
+def _begin(live: LiveReply) -> Differences:
+    about = {
+        "conversation": live.conversation,
+        "workspace": live.workspace,
+        "thread": live.thread,
+        "begun_at": live.begun_at,
+    }
+    return Differences(live.turn, live.attempt, about)
