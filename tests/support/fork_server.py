@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bot.llm.model_facts import known_facts
+
 ROOT = Path(__file__).parents[2]
 SWITCH = "THREADLINE_FORKS"
 START_SECONDS = 60.0
@@ -330,12 +332,20 @@ _MODULES = (
     "adapters.web.adapter",
     "adapters.web.server",
     "bot.app",
+    "bot.cli.completion",
     "bot.cli.config_check",
+    "bot.cli.conversations",
     "bot.cli.database",
+    "bot.cli.privacy_arguments",
+    "bot.cli.setup",
+    "bot.cli.slack",
+    "bot.cli.status",
     "bot.cli.usage",
+    "bot.common.logs",
     "bot.evaluation.arguments",
     "bot.wiring.terminal",
     "bot.llm.openai",
+    "encodings.idna",
     "genai_prices.data",
     "genai_prices.data_snapshot",
     "httpcore2",
@@ -356,6 +366,7 @@ def _main(channel: socket.socket) -> Any:
     for module in _MODULES:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
+    known_facts("sim", "")  # compiles the table's patterns
     assert threading.active_count() == 1, "a thread does not survive a fork"
     gc.collect()
     gc.freeze()
