@@ -1,7 +1,7 @@
 """Run all benches, or those named on the command line: `python -m tests.bench history`.
 
-With `--quick` the long ones are short. Only their tables are printed: the bot's log is formatted, as
-in a deployment, and dropped.
+With `--quick` the long ones are short. Only their tables are printed: the bot's log is formatted
+as in a deployment, and dropped.
 """
 
 from __future__ import annotations
