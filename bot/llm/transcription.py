@@ -45,6 +45,8 @@ class OpenAISpeechEndpoint:
 
     def __init__(self, client: openai.AsyncOpenAI, provider: ProviderConfig, model: str) -> None:
         self._client, self._model = client, model
+        # The import of this part of the client must not hold up the first recording's request.
+        self._transcriptions = client.audio.transcriptions.with_raw_response
         self.key_setting = provider.key_setting
         self._format: Literal["json", "verbose_json"] = (
             "verbose_json" if "whisper" in model.lower() else "json"
@@ -64,7 +66,7 @@ class OpenAISpeechEndpoint:
         headers: dict[str, Any] = {}
         if self._client.api_key == NO_KEY:
             headers["Authorization"] = openai.Omit()
-        response = await self._client.audio.transcriptions.with_raw_response.create(
+        response = await self._transcriptions.create(
             file=(name, data, media_type),
             model=self._model,
             response_format=self._format,

@@ -30,9 +30,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bot.llm.model_facts import known_facts
+
 ROOT = Path(__file__).parents[2]
 SWITCH = "THREADLINE_FORKS"
-START_SECONDS = 60.0
+START_SECONDS = 100.0
 """The first fork waits for the imports, on a machine that may be busy."""
 _NUMBER = struct.Struct("q")  # a process id, then an exit code
 
@@ -268,7 +270,8 @@ class _Server:
         for descriptor in descriptors[1:]:
             os.close(descriptor)
         self._links[pid] = link
-        link.send(_NUMBER.pack(pid))
+        with contextlib.suppress(OSError):  # its test has given up: the selector ends the child
+            link.send(_NUMBER.pack(pid))
         self._selector.register(link, selectors.EVENT_READ, pid)
         return None
 
@@ -330,12 +333,20 @@ _MODULES = (
     "adapters.web.adapter",
     "adapters.web.server",
     "bot.app",
+    "bot.cli.completion",
     "bot.cli.config_check",
+    "bot.cli.conversations",
     "bot.cli.database",
+    "bot.cli.privacy_arguments",
+    "bot.cli.setup",
+    "bot.cli.slack",
+    "bot.cli.status",
     "bot.cli.usage",
+    "bot.common.logs",
     "bot.evaluation.arguments",
     "bot.wiring.terminal",
     "bot.llm.openai",
+    "encodings.idna",
     "genai_prices.data",
     "genai_prices.data_snapshot",
     "httpcore2",
@@ -356,6 +367,7 @@ def _main(channel: socket.socket) -> Any:
     for module in _MODULES:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
+    known_facts("sim", "")  # compiles the table's patterns
     assert threading.active_count() == 1, "a thread does not survive a fork"
     gc.collect()
     gc.freeze()

@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 PART = 8
 """How many times longer the whole text is."""
@@ -103,7 +104,20 @@ def _in_a_child(tasks: Sequence[Callable[[], Any]], seconds: float) -> list[bool
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reading)
+        _finish(tasks, seconds, writing)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            return [bool(byte) for byte in pipe.read()]
+    finally:  # also when the test's time is over
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _finish(tasks: Sequence[Callable[[], Any]], seconds: float, writing: int) -> NoReturn:
+    """In the child: write each result, and exit. It must not return, whatever happens: it would go
+    on as a second copy of the test process, with the same connection to the run."""
+    try:
         gc.freeze()  # a full collection of the parent's objects would count
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         for task in tasks:
@@ -111,9 +125,7 @@ def _in_a_child(tasks: Sequence[Callable[[], Any]], seconds: float) -> list[bool
             result = bool(task())
             signal.setitimer(signal.ITIMER_PROF, 0)
             os.write(writing, bytes([result]))
+    except BaseException:  # noqa: BLE001 - pytest would take it for this test's outcome
+        traceback.print_exc()
+    finally:
         os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        results = [bool(byte) for byte in pipe.read()]
-    os.waitpid(child, 0)
-    return results

@@ -15,6 +15,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.turns import Fence, Outcome
 from bot.ports.cluster import LeaseWatcher
+from bot.turns import reaper
 from bot.turns.reaper import AT_ONCE, Reaper
 from bot.turns.scheduler import Interrupt
 from bot.turns.shared_scheduler import SharedScheduler
@@ -280,15 +281,16 @@ async def test_nothing_is_reaped_directly_after_an_outage(
 
 
 async def test_a_signal_leads_to_a_look_at_once_and_much_to_another_one(
-    processes: tuple[Process, Process],
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reaper, "LOOK_SECONDS", (3_600.0, 3_600.0))
     ann, bob = processes
     leases = Leases()
     running = asyncio.create_task(reaper_of(ann, leases).run())
     await until(lambda: leases.looks == 1)
     leases.free = list(range(100, 100 + AT_ONCE + 1))
     bob.cluster.send(Signal(SignalKind.WAKE))
-    async with asyncio.timeout(1):  # far less than the usual pause
+    async with asyncio.timeout(60):  # far less than the pause
         await until(lambda: not leases.free)
     running.cancel()
 
