@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from urllib.parse import urljoin
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from adapters.web.assets import PAGE
 from adapters.web.page_files import PageFiles
@@ -133,3 +136,26 @@ async def test_every_kind_of_import_is_found(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     found = PageFiles(tmp_path).modules
     assert found == ["one.js", "deep/two.js", "three.js", "deep/four.js"]
+
+
+async def test_the_manifest_names_icons_that_exist(site: Site) -> None:
+    """With their sizes, one that the system may cut, and small; all without signing in."""
+    async with site.person() as person:
+        index = await (await person.http.get("/")).text()
+        address = re.search(r'rel="manifest" href="([^"]+)"', index)
+        assert address is not None
+        async with person.http.get(address[1]) as response:
+            assert response.content_type == "application/manifest+json"
+            manifest = json.loads(await response.text())
+        assert (manifest["id"], manifest["start_url"], manifest["scope"]) == ("/", "/", "/")
+        assert manifest["shortcuts"][0]["url"].startswith("/#")
+        assert "maskable" in {icon.get("purpose") for icon in manifest["icons"]}
+        apple = re.findall(r'rel="apple-touch-icon" href="([^"]+)"', index)
+        for path, size in [(each["src"], each["sizes"]) for each in manifest["icons"]] + [
+            (apple[0], "180x180")
+        ]:
+            data = await (await person.http.get(path)).read()
+            assert len(data) < 8_000
+            if path.endswith(".png"):
+                width, height = Image.open(io.BytesIO(data)).size
+                assert f"{width}x{height}" == size
