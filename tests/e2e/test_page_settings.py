@@ -47,8 +47,8 @@ async def choose(tab: Tab, name: str) -> None:
 async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House, scheme: str) -> None:
     """By keyboard; for this thread, and for new ones. `/model` still works beside it."""
     tab = await (await visit(house, color_scheme=scheme)).tab()
-    await tab.mention("a menu of models")
-    await tab.wait_reply("a menu of models")
+    await tab.mention("which one writes here")
+    await tab.wait_reply("which one writes here")
     chip, page = tab.thread.locator("#model"), tab.page
     await chip.focus()
     await page.keyboard.press("Enter")
