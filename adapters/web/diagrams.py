@@ -40,7 +40,7 @@ class _Document:
 
 @cache
 def _diagram_document() -> _Document:
-    """The document with its scripts inside: an origin of its own could not load them from here.
+    """The document with its scripts inside: without an origin it could not load them from here.
 
     Compressed once, because it has 2.5 MB.
     """

@@ -74,7 +74,7 @@ class _Html(RendererHTML):
         return "</div>\n"
 
     def task_box(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        """The box of a task; nobody can tick it, because the text is the model's."""
+        """The box of a task, which cannot be ticked: the text is the model's."""
         done = tokens[idx].content.lower() == "x"
         ticked = 'checked="" aria-label="Done"' if done else 'aria-label="To do"'
         return f'<input type="checkbox" disabled="" {ticked} /> '
