@@ -72,10 +72,10 @@ class ThreadReader:
             **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "votes": await self._votes(user, conversation.key),
-            **await self._shown(conversation.id),
+            **await self._branch(conversation.id),
         }
 
-    async def _shown(self, conversation: int) -> dict[str, Any]:
+    async def _branch(self, conversation: int) -> dict[str, Any]:
         messages = await self._messages(conversation)
         places = await self._library.versions(conversation)
         return {"messages": messages, "versions": versions_of(messages, places)}
