@@ -1,4 +1,4 @@
-"""Versions of questions and answers: the page's endpoints, and what its tabs are told.
+"""Versions of questions and answers: the page's endpoints, and the events for its tabs.
 
 Invariant: which branch is shown is stored before any tab hears of it, so all tabs agree.
 """
@@ -38,7 +38,7 @@ class EditedQuestion(BaseModel):
 
 
 class AnotherAnswer(BaseModel):
-    """Asks for another answer in place of that of `turn`. `model` null is the thread's."""
+    """Asks for another answer than the reply of `turn`. `model` null is the thread's."""
 
     turn: int = Field(ge=1, le=2**53)
     model: str | None = Field(default=None, max_length=MODEL_CHARACTERS)

@@ -87,11 +87,11 @@ class ThreadReader:
             **serializers.page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "votes": await self._votes(user, conversation.key),
-            **await self._shown(conversation.id, until),
+            **await self._branch(conversation.id, until),
             "later": await self._has_later(conversation.id, until),
         }
 
-    async def _shown(self, conversation: int, until: int | None) -> dict[str, Any]:
+    async def _branch(self, conversation: int, until: int | None) -> dict[str, Any]:
         messages = await self._messages(conversation, until)
         places = await self._library.versions(conversation)
         return {"messages": messages, "versions": versions_of(messages, places)}

@@ -135,8 +135,8 @@ class VersionRoutes:
 def _check(message: MessageRecord, new: schemas.NewVersion) -> None:
     """Raises RequestValidationError for what such a message does not have."""
     if message.is_reply and new.content is not None:
-        raise field_error(("body", "content"), http_texts.ANSWER_HAS_NO_CONTENT, "content")
+        raise field_error(("body", "content"), http_texts.ANSWER_HAS_NO_CONTENT, "not_a_question")
     if not message.is_reply and not (new.content or "").strip():
         raise field_error(("body", "content"), http_texts.NOTHING_SAID, "nothing_said")
     if not message.is_reply and new.model is not None:
-        raise field_error(("body", "model"), http_texts.QUESTION_HAS_NO_MODEL, "model")
+        raise field_error(("body", "model"), http_texts.QUESTION_HAS_NO_MODEL, "not_an_answer")

@@ -66,7 +66,7 @@ def _insert(
 
 
 def copy(db: Database, now: float, message: int, source: str) -> None:
-    """Give the message with this source the files of another one. Links are in its own text."""
+    """Give the message with this source the files of another one. Links come with its text."""
     (new,) = db.execute("SELECT id FROM messages WHERE source = ?", (source,)).fetchone()
     (number,) = db.execute(
         "SELECT coalesce(max(number) + 1, 0) FROM attachments WHERE message_id = ?", (new,)

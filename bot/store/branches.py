@@ -309,7 +309,7 @@ def _answers(db: Database, asked: int) -> list[Row]:
 def _settle(db: Database, now: float, conversation: int) -> None:
     """End a turn whose answer is stored, and bind what no turn has bound.
 
-    What is left of such a turn is to show its end, and what is read from now on shows it.
+    Only its last edit is missing on the page, where every tab reads the thread again.
     """
     db.execute(
         "UPDATE turns SET state = 'done', attempt = attempt + 1, held = 0,"

@@ -31,7 +31,7 @@ async def arrow(article: Locator, name: str) -> Locator:
     return button
 
 
-async def sent_to(house: House, match: str) -> list[str]:
+async def request_with(house: House, match: str) -> list[str]:
     """The newest request whose messages contain `match`, without the system message."""
     record = await house.model.last(match)
     return [each["content"] for each in record.messages[1:]]
@@ -80,7 +80,7 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     for each in (tab, other):
         await expect_shown(each, "capital of Italy?", "Rome.")
         await expect(switch(each.questions.first, "Version 2 of 2")).to_be_visible()
-    assert await sent_to(house, "Italy") == ["capital of Italy?"]
+    assert await request_with(house, "Italy") == ["capital of Italy?"]
 
     # By keyboard, with the focus on the same arrow's group; the other tab follows.
     await (await arrow(tab.questions.first, "Earlier version")).press("Enter")
@@ -95,10 +95,10 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     await tab.page.keyboard.press("ArrowLeft")
     await expect_shown(tab, *before)
 
-    # The next question goes on from what is shown.
+    # The next question continues the branch that is shown.
     await tab.say("an older name?")
     await tab.wait_reply("Parisii.")
-    assert await sent_to(house, "older name") == [*before, "an older name?"]
+    assert await request_with(house, "older name") == [*before, "an older name?"]
 
     # Another model answers once; the first answer is kept, and the thread's model stays.
     more = tab.replies.last.get_by_role("button", name="Try again with…")

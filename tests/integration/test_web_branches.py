@@ -43,7 +43,7 @@ class Node:
     chosen: int = 0
 
     def path(self) -> list[Node]:
-        """What is shown below this node."""
+        """The messages that are shown below this node."""
         return [self.next[self.chosen], *self.next[self.chosen].path()] if self.next else []
 
     def add(self, *texts: str) -> None:
@@ -147,7 +147,7 @@ async def test_a_program_hears_what_it_cannot_do(tmp_path: Path, model: ModelSim
             (question, {}, "content"),
             (question, {"content": "x", "model": "openai:sim"}, "model"),
             (answer, {"content": "x"}, "content"),
-            (answer, {"model": "nobody:knows"}, "model"),
+            (answer, {"model": "other:model"}, "model"),
         ):
             status, said = await api.ask("POST", f"{place}/{one['id']}/versions", body)
             assert (status, said["error"].partition(":")[0]) == (422, field_name)

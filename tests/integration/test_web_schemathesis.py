@@ -35,6 +35,8 @@ RULES = {
     "not_a_file",
     "form_invalid",
     "zone",
+    "not_a_question",
+    "not_an_answer",
 }
 
 

@@ -53,7 +53,7 @@ class Node:
     chosen: int = 0
 
     def path(self) -> Iterator[Node]:
-        """What is shown below this node."""
+        """The messages that are shown below this node."""
         if self.next:
             yield self.next[self.chosen]
             yield from self.next[self.chosen].path()
@@ -64,7 +64,7 @@ class Node:
         self.chosen = len(self.next) - 1
 
     def everything(self) -> Iterator[Node]:
-        """What is below this node in any branch."""
+        """The messages below this node in any branch."""
         for each in self.next:
             yield each
             yield from each.everything()
