@@ -158,7 +158,8 @@ class SharedBots:
 
     def freeze(self, bot: RestartingBot) -> None:
         """SIGSTOP, as a machine that hangs."""
-        os.kill(bot.pid, signal.SIGSTOP)
+        with contextlib.suppress(ProcessLookupError):  # it died, and starts again
+            os.kill(bot.pid, signal.SIGSTOP)
 
     def thaw(self, bot: RestartingBot) -> None:
         """SIGCONT."""

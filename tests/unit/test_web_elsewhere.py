@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from adapters.web import chat
 from adapters.web.adapter import WebAdapter
 from adapters.web.chat import ChatService
+from adapters.web.highlighter import plain
 from adapters.web.hub import Hub
+from adapters.web.live_follower import LiveFollower
+from bot.common.local_cluster import LocalCluster
 from bot.domain.cluster import Signal, SignalKind
 from tests.support.clock import ManualClock
 
@@ -47,7 +50,11 @@ async def test_the_signal_of_its_end_completes_the_answer(monkeypatch: pytest.Mo
     await asyncio.sleep(0)
     library.reply_.outcome = "answered"
     adapter = WebAdapter.__new__(WebAdapter)
-    adapter._hub = hub
+    adapter._hub, clock = hub, ManualClock()
+    parts: dict[str, Any] = {"cluster": LocalCluster(), "hub": hub, "clock": clock}
+    adapter._follower = LiveFollower(
+        **parts, replies=cast(Any, library), highlight=plain, on_text=lambda _live: None
+    )
     await adapter._on_live(Signal(SignalKind.LIVE, 1, 7, reason="ann"))
     async with asyncio.timeout(60):  # less than the look without a signal
         assert (await waiting).content == "Hello."
