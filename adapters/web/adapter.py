@@ -105,6 +105,7 @@ class WebAdapter:
             html_pool=self._html_pool,
             currency=lambda: USD if usage is None else usage.currency,
             shared=shared,
+            tell_others=self._tell_others,
         )
         streams, uploads = StreamLimit(most_streams), uploads or UploadLimits()
         browsers = None
@@ -132,7 +133,6 @@ class WebAdapter:
             feedback=feedback,
             may_connect=lambda user: connector is not None and may_connect(access, user),
             choices=choices,
-            tell_others=self._tell_others,
         )
         self.site: ASGIApp = build_site(
             chat=self._chat,
@@ -218,12 +218,12 @@ class WebAdapter:
         self._cluster.send(signal)
 
     def _tell_others(self, workspace: str, conversation: int) -> None:
-        """Another branch is shown: tell the pages at other processes."""
+        """What the page shows of a conversation has changed: tell the pages at other processes."""
         self._cluster.send(Signal(SignalKind.LIVE, conversation, reason=workspace))
 
     async def _on_live(self, signal: Signal) -> None:
-        """A workspace's reply at another process has begun or ended, or another branch is shown;
-        without a workspace, all of this may have happened."""
+        """At another process, a workspace's reply has begun or ended, or what its page shows has
+        changed; without a workspace, all of this may have happened."""
         if signal.reason:
             self._follower.changed(signal.turn, signal.reason)
             self._hub.wake(signal.turn)

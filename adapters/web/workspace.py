@@ -85,7 +85,7 @@ class NewCommand(BaseModel):
 
 class Workspace:
     """The page's part of the adapter. `opening` starts each thread; `may_connect` says of a user
-    whether the panel that connects a model is for them. `tell_others`: see `BranchRoutes`."""
+    whether the panel that connects a model is for them."""
 
     def __init__(
         self,
@@ -100,7 +100,6 @@ class Workspace:
         feedback: FeedbackPorts | None = None,
         may_connect: Callable[[str], bool] = lambda _user: False,
         choices: ChoicePorts | None = None,
-        tell_others: Callable[[str, int], None] = lambda _user, _conversation: None,
     ) -> None:
         self._choices = choices
         self._may_connect = may_connect
@@ -114,7 +113,7 @@ class Workspace:
         self._opening, self._uploads = opening, uploads
         self._events = events
         self._branches = BranchRoutes(
-            chat=chat, events=events, threads=self._threads, models=models, tell_others=tell_others
+            chat=chat, events=events, threads=self._threads, models=models
         )
 
     def router(self) -> APIRouter:
