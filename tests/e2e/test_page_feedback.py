@@ -44,7 +44,7 @@ def thumbs(tab: Tab) -> tuple[Locator, Locator]:
 
 
 async def test_a_reply_is_rated_by_mouse_and_by_keyboard(visit: Visit, house: House) -> None:
-    """A vote is changed, commented, kept over a reload, taken back, and left to its answer by a retry."""
+    """A vote is changed, commented, kept over a reload, taken back, and stays after a retry."""
     await house.model.say("It is 42.", match="rate this")
     visitor = await visit(house)
     tab = await visitor.tab()
