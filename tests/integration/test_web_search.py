@@ -27,7 +27,7 @@ async def search_for(
 async def ask(person: Person, messages: list[str]) -> str:
     said = [{"role": "user", "content": text} for text in messages]
     body = {"name": messages[0], "messages": said}
-    return str((await person.post("/conversation", body, 201))["conversation_id"])
+    return str((await person.post("/conversation", body))["id"])
 
 
 async def test_people_find_their_own_conversations(tmp_path: Path) -> None:
