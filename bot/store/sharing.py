@@ -32,11 +32,15 @@ _SHOWN = (
     " ON messages.id = share_messages.message_id"
     f" WHERE share_id = shares.id AND {_UNCHANGED}"
 )
+# The thread shows a message that the link does not show, or the link one of another branch.
 _NEWER = (
-    "EXISTS (SELECT 1 FROM messages WHERE messages.conversation_id = shares.conversation_id"
-    " AND idx IS NOT NULL AND erased_at IS NULL AND withheld = 0 AND NOT EXISTS"
+    "(EXISTS (SELECT 1 FROM messages WHERE messages.conversation_id = shares.conversation_id"
+    " AND idx IS NOT NULL AND erased_at IS NULL AND parked IS NULL AND withheld = 0 AND NOT EXISTS"
     " (SELECT 1 FROM share_messages AS known WHERE known.share_id = shares.id"
     " AND known.message_id = messages.id))"
+    " OR EXISTS (SELECT 1 FROM share_messages AS known"
+    " JOIN messages ON messages.id = known.message_id"
+    " WHERE known.share_id = shares.id AND messages.parked IS NOT NULL))"
 )
 _SHARE = (
     "SELECT shares.*, conversations.uid AS conversation, name, platform, workspace, channel,"  # noqa: S608
