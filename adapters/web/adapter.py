@@ -52,6 +52,7 @@ class WebAdapter:
             html_pool=self._html_pool,
             currency=lambda: ports.usage.currency,
             shared=options.shared,
+            tell_others=self._tell_others,
         )
         models = PlacedModels(ports.models, ports.assigned)
         self._events = PageEvents(self._chat, models)
@@ -76,7 +77,6 @@ class WebAdapter:
             models=models,
             streams=StreamLimit(options.most_streams),
             sessions=sessions,
-            tell_others=self._tell_others,
         )
         self.site: ASGIApp = build_site(parts)
 
@@ -149,12 +149,12 @@ class WebAdapter:
         self._cluster.send(signal)
 
     def _tell_others(self, workspace: str, conversation: int) -> None:
-        """Another branch is shown: tell the pages at other processes."""
+        """What the page shows of a conversation has changed: tell the pages at other processes."""
         self._cluster.send(Signal(SignalKind.LIVE, conversation, reason=workspace))
 
     async def _on_live(self, signal: Signal) -> None:
-        """A workspace's reply at another process has begun or ended, or another branch is shown;
-        without a workspace, all of this may have happened."""
+        """At another process, a workspace's reply has begun or ended, or what its page shows has
+        changed; without a workspace, all of this may have happened."""
         if signal.reason:
             self._follower.changed(signal.turn, signal.reason)
             self._hub.wake(signal.turn)

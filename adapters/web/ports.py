@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapters.web.auth import Access
@@ -75,8 +75,7 @@ class WebPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebParts:
-    """What the routes share. Without tokens there are no `sessions`. `tell_others` reports a
-    change of a workspace's conversation to the processes that serve other tabs."""
+    """What the routes share. Without tokens there are no `sessions`."""
 
     ports: WebPorts
     options: WebOptions
@@ -85,4 +84,3 @@ class WebParts:
     models: PlacedModels
     streams: StreamLimit
     sessions: Sessions | None
-    tell_others: Callable[[str, int], None]

@@ -54,6 +54,10 @@ class SearchRoutes:
         tags = APIRouter(tags=["conversations"])
         add_route(tags, "GET", "/conversation/search", self.all, gives=schemas.SearchResults)
         router.include_router(tags)
+        # Without this, "search" would be taken for a conversation's id.
+        others = ["POST", "PUT", "PATCH", "DELETE"]
+        path = "/conversation/search"
+        router.add_api_route(path, _only_get, methods=others, include_in_schema=False)
         router.add_api_route("/app/search", self.page, methods=["GET"], include_in_schema=False)
         return router
 
@@ -110,6 +114,10 @@ class SearchRoutes:
             self._running[user] -= 1
             if not self._running[user]:
                 del self._running[user]
+
+
+async def _only_get() -> None:
+    raise HTTPException(405, headers={"Allow": "GET"})
 
 
 def _results(found: SearchPage) -> dict[str, Any]:

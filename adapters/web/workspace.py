@@ -95,7 +95,6 @@ class Workspace:
             events=parts.events,
             threads=self._threads,
             models=parts.models,
-            tell_others=parts.tell_others,
         )
 
     def router(self) -> APIRouter:

@@ -163,7 +163,8 @@ class Snippet:
 class SearchHit:
     """A title or a message that matches. `created_at` is in Unix seconds.
 
-    `message`, `index` and `role` are None for a title; `turn` is that of a question or an answer.
+    `message`, `index` and `role` are None for a title; `turn` is the turn of a question or its
+    answer.
     """
 
     conversation: str

@@ -34,7 +34,7 @@ from bot.store.search_documents import (
 from bot.store.search_index import Index, Match, OutOfTime
 
 SECONDS = 0.25
-"""For one search; most take a few milliseconds. What is found by then is shown."""
+"""For one search; most take a few milliseconds. Then it returns what it has found so far."""
 
 TITLES = 4
 """Titles before the messages: by default a conversation is named after its first question."""
@@ -122,7 +122,7 @@ class _Search:
         self._match = _match(scope, query)
 
     def titles(self, after: str, limit: int) -> SearchPage:
-        """The titles after that of the conversation with this public id."""
+        """The titles after the one of the conversation with this public id."""
         row = self._row("SELECT id FROM conversations WHERE uid = ?", after)
         low = -TITLE_LIMIT if row is None else -int(row["id"])
         return self._page("t", _Range(low, 0, newest_first=False), self._titles, limit)

@@ -31,8 +31,8 @@ _REST = 2.0
 """Times the length of a step between two, while many wait: a third of a core at most."""
 
 _OVERWRITE_REST, _OVERWRITE_PAUSE = 300.0, 10.0
-"""The next time that deleted words are overwritten: so many times the length of the last one
-later, at least this many seconds. So it costs a third of a percent, and a small index is clean
+"""The pause before deleted words are overwritten again: times the length of the last time, and in
+seconds at least. So it costs a third of a percent, and a small index is clean
 soon."""
 
 

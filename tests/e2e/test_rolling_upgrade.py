@@ -94,7 +94,7 @@ async def test_processes_are_replaced_one_by_one(
     old_tree, new_tree = releases(tmp_path)  # type: ignore[operator]
     with postgres.database() as url:
         change(PostgresPlace(url), "DROP SCHEMA public CASCADE")
-        change(PostgresPlace(url), "CREATE SCHEMA public")  # the old release creates its own tables
+        change(PostgresPlace(url), "CREATE SCHEMA public")  # the old release creates the tables
         async with ModelSim() as model:
             await model.script(
                 Answer(match="story", text="Once upon a time.", rate=0, wait_at=2),
