@@ -95,17 +95,22 @@ class WebAdapter:
         self._events.push_notice(author.id, None, text, None)
 
     async def run(self, inbox: Inbox) -> None:
-        """Accept requests until cancelled; then end every stream."""
+        """Accept requests until cancelled; then end every stream. After a failure it can run
+        again, so that only refuses requests meanwhile."""
         self._chat.inbox = inbox
         try:
             await inbox.connected(PLATFORM)
             if self._sample:
                 await open_sample(self._chat)
-            await asyncio.gather(self._sender.run(), self._follower.run())
-        finally:
-            self._chat.inbox = None
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._sender.run(), name="live sender")
+                tasks.create_task(self._follower.run(), name="live follower")
+        except asyncio.CancelledError:
             self._hub.close()
             self._html_pool.close()
+            raise
+        finally:
+            self._chat.inbox = None
 
     def models_changed(self) -> None:
         """Other models are offered: every open page reads its threads and choices again."""

@@ -91,6 +91,27 @@ async def test_what_changes_after_it_was_shared_is_in_no_link(place: Place) -> N
             assert look(place, f"SELECT * FROM {table}") == []
 
 
+async def test_a_link_has_news_while_it_shows_another_branch_than_the_thread(place: Place) -> None:
+    async with opened(place) as store:
+        await talk(store)
+        shares = store.shares()
+        link = await shares.share(key(), ANN.id)
+        await store.answer_again(key(), None)
+        claim = await claim_next(store, 1)
+        await store.conclude(claim.fence, ANSWER)
+        await store.finish(claim.fence)
+        for version in (None, 1):
+            if version is not None:
+                await store.show_version(key(), version)
+            known = await shares.of_conversation(key())
+            assert known is not None
+            assert known.has_news, version
+            updated = await shares.share(key(), ANN.id)
+            assert updated is not None
+            assert link is not None
+            assert (updated.uid, updated.messages, updated.has_news) == (link.uid, 2, False)
+
+
 async def test_an_attachment_is_read_through_the_link_that_shows_its_message(place: Place) -> None:
     async with opened(place) as store:
         file = IncomingAttachment(identity="f", name="f.txt", data=b"bytes", size=5)
