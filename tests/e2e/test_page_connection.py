@@ -75,7 +75,7 @@ async def test_page_shows_why_a_person_may_not_ask(visit: Visit, own_house: Hous
         await expect(tab.notices.last).to_contain_text(f"Nothing was changed: {sentence}")
         await house.model.release("hold this")
         await tab.wait_reply(STORY.strip())
-        await tab.thread.get_by_role("button", name="Try again").click()
+        await tab.thread.get_by_role("button", name="Try again", exact=True).click()
         await expect(tab.notices).to_have_count(2)
         await expect(tab.replies).to_have_count(1)
         assert len(await house.model.streams()) == 1

@@ -132,15 +132,15 @@ async def test_start_over_can_be_undone_and_stopped_reply_retried(
     await expect(tab.replies.locator(".text")).to_contain_text("Once")
     await tab.stop.click()
     await expect(tab.replies).to_have_attribute("data-state", "stopped")
-    await tab.thread.get_by_role("button", name="Try again").click()
+    await tab.thread.get_by_role("button", name="Try again", exact=True).click()
     await tab.wait_reply("At the second try.")
     await expect(tab.replies).to_have_count(1)
     await tab.say("/reset")
-    await expect(tab.thread.get_by_role("button", name="Try again")).to_have_count(0)
+    await expect(tab.thread.get_by_role("button", name="Try again", exact=True)).to_have_count(0)
     await tab.thread.get_by_role("button", name="Undo").click()
     await expect(tab.notices.last).to_contain_text("Undone")
     await expect(tab.thread.locator("article.from-divider")).to_have_count(0)
-    await expect(tab.thread.get_by_role("button", name="Try again")).to_have_count(1)
+    await expect(tab.thread.get_by_role("button", name="Try again", exact=True)).to_have_count(1)
 
 
 async def test_model_is_chosen_from_the_list_and_shown_below_the_next_reply(

@@ -72,6 +72,6 @@ async def test_a_reply_is_rated_by_mouse_and_by_keyboard(visit: Visit, house: Ho
     async with tab.page.expect_response(lambda response: response.request.method == "PUT"):
         await up.click()
     await have(house, visitor, [("up", "")])
-    await tab.replies.last.get_by_role("button", name="Try again").click()
+    await tab.replies.last.get_by_role("button", name="Try again", exact=True).click()
     await have(house, visitor, [])
     await expect(up).to_have_attribute("aria-pressed", "false")
