@@ -30,7 +30,7 @@ class Sidebar:
     def __init__(self, tab: Tab) -> None:
         self.page = tab.page
         self.node = tab.page.get_by_role("navigation", name="Conversations")
-        self.rows = tab.page.locator("#thread-list .row")
+        self.rows = tab.page.locator("#thread-list .thread-row")
         self.groups = self.node.get_by_role("heading", level=3)
         self.toast = tab.page.get_by_role("region", name="Notices")
 

@@ -509,7 +509,7 @@ class Page {
   #drawTitle(name) {
     if (this.shared?.isOpen) return;
     const { openId, composing } = this.state;
-    const title = openId ? name : composing ? "New conversation" : (this.state.channel ?? "general");
+    const title = openId ? name : composing ? "New conversation" : this.channels.label;
     setText($("#thread-title"), openId || composing ? title : "Thread");
     this.notify.title = `${title.slice(0, 60)} · Threadline`;
     this.#drawChoices();

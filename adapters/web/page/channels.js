@@ -23,6 +23,15 @@ export class Channels {
     return this.page.state.session?.channels ?? [];
   }
 
+  get #own() {
+    return this.#names.length ? "Only you" : "general";
+  }
+
+  /** The name of the channel that is shown. */
+  get label() {
+    return this.page.state.channel ?? this.#own;
+  }
+
   /** The address of the channel that is shown. */
   get address() {
     const { channel } = this.page.state;
@@ -66,12 +75,13 @@ export class Channels {
     this.#drawn = shown;
     if (state.session && state.channel !== null && !names.includes(state.channel)) return this.page.leaveChannel();
     this.root.replaceChildren(...names.map((name) => this.#place(name)));
-    const own = names.length ? "Only you" : "general";
+    const own = this.#own;
     setText($("#to-channel .name"), own);
-    const label = state.channel ?? own;
+    const { label } = this;
     setText($("#channel-title .name"), label);
     $("#channel-title .hash").hidden = label === "Only you";
     $("#to-channel .hash").hidden = own === "Only you";
+    $("#to-channel .icon").hidden = own !== "Only you";
     $("#channel .feed").setAttribute("aria-label", `Messages in ${label}`);
     $("#message").setAttribute("aria-label", `Message to ${label}`);
     const whose = state.channel === null ? "" : ". Everyone here sees it";

@@ -1,6 +1,6 @@
 // Small DOM helpers. None of them accepts HTML as a string.
 
-/** An element with attributes (`on…` are listeners; null, undefined and false are skipped). */
+/** An element with attributes (`on…` are listeners) and children; null, undefined and false are skipped. */
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -8,7 +8,7 @@ export function el(tag, props = {}, ...children) {
     if (typeof value === "function") node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 

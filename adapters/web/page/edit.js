@@ -81,7 +81,7 @@ function close({ id, form, article, drafts }, then) {
   drafts.delete(id);
   form.remove();
   article.classList.remove("editing");
-  (then && !then.hidden ? then : article).focus();
+  (then?.checkVisibility() ? then : article).focus();
 }
 
 async function send(page, draft) {

@@ -47,7 +47,8 @@ export class MessageView {
       actions: el("span", { class: "actions" }),
     };
     const { who, when, day, state, costs: cost, copy, actions } = this.#names;
-    this.foot = el("footer", { class: "foot" }, this.#versions.node, state, cost, actions, this.#votes.node, copy);
+    const tools = el("span", { class: "tools" }, actions, this.#votes.node, copy);
+    this.foot = el("footer", { class: "foot" }, this.#versions.node, state, cost, tools);
     this.node = el(
       "article",
       { class: `message from-${item.role}`, tabindex: "-1", "aria-labelledby": `${who.id} ${when.id}` },

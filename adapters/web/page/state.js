@@ -136,10 +136,11 @@ export class State {
     const versions = this.open?.versions[item.id] ?? null;
     const own = item.role === "user" && Number.isInteger(item.turn) && item.epoch === this.open?.epoch;
     const still = !this.isBusy;
-    const editable = own && still && item.state === "done";
+    const editable = own && item.state === "done"; // while an answer is written, the style hides it
     if (!versions && !editable) return item;
     const known = this.#branched.get(item);
-    if (known?.versions === versions && known.editable === editable && known.still === still) return known;
+    const same = known?.versions === versions && known.editable === editable;
+    if (same && (!versions || known.still === still)) return known;
     const branched = { ...item, versions, editable, still };
     this.#branched.set(item, branched);
     return branched;

@@ -262,7 +262,7 @@ class RowView {
       this.mark,
     );
     const more = el("button", { type: "button", class: "row-more", tabindex: "-1", "aria-label": "Actions", title: "Actions" }, icon("dots"));
-    this.node = el("div", { class: "row", role: "listitem", "data-id": id }, this.link, more);
+    this.node = el("div", { class: "thread-row", role: "listitem", "data-id": id }, this.link, more);
   }
 
   update({ entry }, { open, now, position, k }) {
