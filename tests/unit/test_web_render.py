@@ -153,7 +153,7 @@ MARKED = re.compile(r'<span class="math">(.*?)</span>', re.DOTALL)
 PROSE = st.lists(
     st.sampled_from(
         ["costs ", "$5 ", "$6. ", "US$7 ", "$1,000 ", "$20k ", "and ", "$HOME ", "$PATH:$HOME ",
-         "`$x_1$` ", "$ ", "a$ ", "5$ ", "price: $", "5\n", "(", ") ", "\\$x_1\\$ ", "$3–$4 ",
+         "`$x_1$` ", "$ ", "a$ ", "5$ ", "price: $\n", "5\n", "(", ") ", "\\$x_1\\$ ", "$3–$4 ",
          "``` $a_1$ ``` ", "\n\n"]
     ),
     max_size=14,
