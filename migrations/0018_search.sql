@@ -26,7 +26,7 @@ CREATE TABLE search_queue (
 -- (detail=none) it is a third of the size, and no text can be put together again from it.
 CREATE VIRTUAL TABLE search_index USING fts5 (
     tokens, content = 'search_documents', content_rowid = 'document',
-    tokenize = 'ascii', detail = none, columnsize = 0, prefix = '3 4 5'
+    tokenize = 'ascii', detail = none, columnsize = 0, prefix = '3 4 5 6 7 8'
 );
 
 CREATE TRIGGER search_documents_add AFTER INSERT ON search_documents

@@ -6,7 +6,6 @@ Invariant: which branch is shown is stored before any tab hears of it, so all ta
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -51,8 +50,7 @@ class ShownVersion(BaseModel):
 
 
 class BranchRoutes:
-    """The page's routes about versions. `tell_others` reports a change of a workspace's
-    conversation to the processes that serve other tabs."""
+    """The page's routes about versions."""
 
     def __init__(
         self,
@@ -61,10 +59,9 @@ class BranchRoutes:
         events: PageEvents,
         threads: ThreadReader,
         models: PlacedModels,
-        tell_others: Callable[[str, int], None],
     ) -> None:
         self._chat, self._library, self._events = chat, chat.library, events
-        self._threads, self._models, self._tell_others = threads, models, tell_others
+        self._threads, self._models = threads, models
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes to the page's."""
@@ -109,6 +106,8 @@ class BranchRoutes:
         record = await self._threads.record(user, thread)
         await self._run(_command(record, user, commands.SHOW, wanted.version))
         self.changed(record, since=None)
+        # Its title and its newest text may be others now, also in tabs that show another thread.
+        self._events.push_thread(await self._chat.places.thread(record.conversation.key))
         return {}
 
     async def _run(self, command: Command) -> None:
@@ -122,7 +121,7 @@ class BranchRoutes:
         shown any more, None if that is for the tabs to find out."""
         workspace = record.conversation.key.workspace
         self._events.push_branch(workspace, record.uid, since)
-        self._tell_others(workspace, record.conversation.id)
+        self._chat.tell_others(workspace, record.conversation.id)
 
 
 def _command(record: ConversationRecord, user: str, name: str, number: int) -> Command:

@@ -60,8 +60,10 @@ class ChatService:
         html_pool: HtmlPool,
         currency: Callable[[], Currency] = lambda: USD,
         shared: tuple[str, ...] = (),
+        tell_others: Callable[[str, int], None] = lambda _workspace, _conversation: None,
     ) -> None:
         self.library, self.hub, self.clock = library, hub, clock
+        self.tell_others = tell_others
         self.places = Places(library, shared)
         self.html_pool, self.currency = html_pool, currency
         self.inbox: Inbox | None = None
@@ -175,8 +177,10 @@ class ChatService:
 
     def push_refresh(self, record: ConversationRecord) -> None:
         """Refresh the page after a program changed one of its conversations."""
+        workspace = record.conversation.key.workspace
         if is_on_page(record.conversation.key):
-            self.hub.push(record.conversation.key.workspace, "refresh", dict)
+            self.hub.push(workspace, "refresh", dict)
+            self.tell_others(workspace, record.conversation.id)
 
     def push_message(
         self, workspace: str, thread: str, message: Mapping[str, Any], client_id: str | None

@@ -58,7 +58,7 @@ def _diagram_document() -> _Document:
 
 
 async def send_document(request: Request) -> Response:
-    """The document, which has its own Content-Security-Policy."""
+    """The document, with a Content-Security-Policy for it alone."""
     document = await run_in_threadpool(_diagram_document)
     headers = REVALIDATE | {
         "Content-Security-Policy": document.policy,

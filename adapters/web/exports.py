@@ -17,13 +17,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, HTTPException, Query
-from starlette.responses import StreamingResponse
 
 from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import ChatService
 from adapters.web.export_markdown import MarkdownWriter
 from adapters.web.feedback import Readable
+from adapters.web.held_stream import HeldStream
 from adapters.web.limits import StreamLimit
 from adapters.web.models import PlacedModels
 from adapters.web.openapi import add_route, field_error
@@ -76,22 +76,20 @@ class ExportRoutes:
         conversation_id: UUID,
         format: Format = "markdown",
         zone: Zone = "UTC",
-    ) -> StreamingResponse:
+    ) -> HeldStream:
         """Return the whole conversation as a file: Markdown for people, JSON for programs."""
         place = find_zone(zone)
         with ExitStack() as held:
             held.enter_context(self._streams.hold(user))
             record = await self._readable(user, conversation_id)
             write = self._markdown if format == "markdown" else self._json
-            body = _until_end(write(record, place), held.pop_all())
-        now = datetime.fromtimestamp(self._chat.clock.time(), place)
-        ending = "md" if format == "markdown" else "json"
-        name = export_name(record.conversation.name, now, ending)
-        kind = "text/markdown; charset=utf-8" if format == "markdown" else "application/json"
-        disposition = f"attachment; filename*=UTF-8''{quote(name, '')}"
-        return StreamingResponse(
-            body, media_type=kind, headers={"Content-Disposition": disposition}
-        )
+            now = datetime.fromtimestamp(self._chat.clock.time(), place)
+            ending = "md" if format == "markdown" else "json"
+            name = export_name(record.conversation.name, now, ending)
+            kind = "text/markdown; charset=utf-8" if format == "markdown" else "application/json"
+            headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, '')}"}
+            parts = write(record, place)
+            return HeldStream(parts, held.pop_all(), media_type=kind, headers=headers)
 
     async def messages(
         self,
@@ -134,7 +132,7 @@ class ExportRoutes:
         answering = self._models.answering(conversation).name
         yield writer.head(record.uid, conversation, answering, exported_at=now)
         async for page in self._pages(record):
-            yield "".join(map(writer.message, page))
+            yield await self._html_pool.run(_joined, writer.message, page)
 
     async def _json(self, record: ConversationRecord, zone: tzinfo) -> AsyncIterator[str]:
         at: Callable[[float], str] = lambda seconds: iso(seconds, zone)  # noqa: E731
@@ -156,25 +154,26 @@ class ExportRoutes:
             },
         }
         yield json.dumps(head, ensure_ascii=False)[:-1] + ', "messages": ['
-        between = "\n"
+
+        def write(message: MessageRecord) -> str:
+            shape = {
+                **serializers.api_record(message, record.uid, currency),
+                "author": message.author.name if message.author else None,
+                "epoch": message.epoch,
+                "created_at": at(message.created_at),
+            }
+            return ",\n" + json.dumps(shape, ensure_ascii=False)
+
+        before = len(",")  # the first message has none before it
         async for page in self._pages(record):
-            for message in page:
-                shape = {
-                    **serializers.api_record(message, record.uid, currency),
-                    "author": message.author.name if message.author else None,
-                    "epoch": message.epoch,
-                    "created_at": at(message.created_at),
-                }
-                yield between + json.dumps(shape, ensure_ascii=False)
-                between = ",\n"
+            yield (await self._html_pool.run(_joined, write, page))[before:]
+            before = 0
         yield "\n]}\n"
 
 
-async def _until_end(pieces: AsyncIterator[str], held: ExitStack) -> AsyncIterator[str]:
-    """The pieces; whatever is held is released when they end or no one reads on."""
-    with held:
-        async for piece in pieces:
-            yield piece
+def _joined(write: Callable[[MessageRecord], str], page: list[MessageRecord]) -> str:
+    """The messages of a page as text: long ones would hold up the event loop."""
+    return "".join(map(write, page))
 
 
 def find_zone(name: str) -> tzinfo:

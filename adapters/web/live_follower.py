@@ -78,10 +78,18 @@ class LiveFollower:
             await self._clock.sleep(FOLLOW_SECONDS)
             self._asked.clear()
             for turn, followed in list(self._followed.items()):
-                if await self._is_shown(followed.live):
-                    self._signal(SignalKind.FOLLOWING, turn=turn)
-                elif self._followed.get(turn) is followed:
+                try:
+                    await self._look(turn, followed)
+                except Exception:
+                    # The boundary of one reply: the page and all others do not depend on it.
+                    log.exception("a reply of another process is not followed", turn=turn)
                     self._forget(turn)
+
+    async def _look(self, turn: int, followed: _Followed) -> None:
+        if await self._is_shown(followed.live):
+            self._signal(SignalKind.FOLLOWING, turn=turn)
+        elif self._followed.get(turn) is followed:
+            self._forget(turn)
 
     async def _is_shown(self, live: LiveReply) -> bool:
         """Whether a reply is under way, and someone looks at it."""

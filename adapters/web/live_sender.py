@@ -57,11 +57,19 @@ class LiveSender:
             self._changed.set()
 
     async def run(self) -> None:
-        """Send until cancelled; what a failing database loses is sent again as a whole."""
+        """Send until cancelled; what a failure loses is sent again as a whole."""
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self._send()
+            try:
+                await self._send()
+            except StoreUnavailable as error:
+                log.debug("live text was not sent", error=str(error))
+                self._begin_again()
+            except Exception:
+                # The boundary of one statement: the page and all other texts do not depend on it.
+                log.exception("live text could not be sent")
+                self._begin_again()
             await self._clock.sleep(SEND_SECONDS)
 
     async def _on_follow(self, signal: Signal) -> None:
@@ -89,15 +97,13 @@ class LiveSender:
             texts += [(key[1], encode(piece)) for piece in pieces]
             if not reader.differences.is_sent(state):
                 self._changed.set()
-        if not texts:
-            return
-        try:
+        if texts:
             await self._cluster.tell(texts)
-        except StoreUnavailable as error:
-            log.debug("live text was not sent", error=str(error))
-            for _, reader in self._current():
-                reader.differences = _begin(reader.live)
-            self._changed.set()
+
+    def _begin_again(self) -> None:
+        for _, reader in self._current():
+            reader.differences = _begin(reader.live)
+        self._changed.set()
 
     def _current(self) -> Iterator[tuple[tuple[int, str], _Reader]]:
         """The readers of running replies; the others are forgotten."""

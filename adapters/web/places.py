@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastapi import HTTPException
 
 from bot.domain import http_texts
-from bot.domain.conversations import ConversationKey, Visibility
+from bot.domain.conversations import TEAM, ConversationKey, Visibility
 from bot.domain.records import AttachmentContent, ConversationRecord, RecordScope, ThreadRecord
 from bot.ports.library import Library
 
@@ -22,7 +22,7 @@ CHANNEL = "general"
 API_CHANNEL = "api"
 """The channel of conversations created through the API."""
 
-EVERYONE = "@team"
+EVERYONE = TEAM
 """The workspace of what all users see; no user has this name."""
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta, timezone
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
+from starlette.responses import JSONResponse, Response
 
 from adapters.web import schemas
 from adapters.web.auth import User
@@ -54,6 +55,9 @@ class SearchRoutes:
         tags = APIRouter(tags=["conversations"])
         add_route(tags, "GET", "/conversation/search", self.all, gives=schemas.SearchResults)
         router.include_router(tags)
+        # Without this, "search" would be taken for a conversation's id.
+        path = "/conversation/search"
+        router.add_api_route(path, _only_get, methods=_OTHER_METHODS, include_in_schema=False)
         router.add_api_route("/app/search", self.page, methods=["GET"], include_in_schema=False)
         return router
 
@@ -110,6 +114,13 @@ class SearchRoutes:
             self._running[user] -= 1
             if not self._running[user]:
                 del self._running[user]
+
+
+_OTHER_METHODS = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+
+async def _only_get() -> Response:
+    return JSONResponse({"error": "Method Not Allowed"}, 405, {"Allow": "GET"})
 
 
 def _results(found: SearchPage) -> dict[str, Any]:

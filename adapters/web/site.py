@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,35 +13,17 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from adapters.web import openapi, schemas
-from adapters.web.admin import AdminRoutes
 from adapters.web.assets import docs_routes, page_routes
-from adapters.web.attachments import AttachmentRoutes
-from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck
-from adapters.web.chat import ChatService
-from adapters.web.choices import ChoicePorts, ChoiceRoutes
-from adapters.web.connect import ConnectRoutes
-from adapters.web.conversations import ConversationRoutes, RecordRoutes
-from adapters.web.exports import ExportRoutes
-from adapters.web.feedback import FeedbackPorts, FeedbackRoutes
-from adapters.web.limits import BodyLimit, StreamLimit, UploadLimits
-from adapters.web.models import ModelRoutes, PlacedModels
-from adapters.web.privacy import PrivacyRoutes
-from adapters.web.search import SearchRoutes
-from adapters.web.sessions import SessionRoutes, Sessions
-from adapters.web.sharing import ShareRoutes
-from adapters.web.single_request import SingleRequestRoutes
+from adapters.web.auth import NO_SUCH_PAGE, OriginCheck
+from adapters.web.limits import BodyLimit, UploadLimits
+from adapters.web.ports import WebParts
+from adapters.web.routes import routers
 from adapters.web.token_check import TokenCheck
 from adapters.web.uploads import UploadBudget
-from adapters.web.usage import UsageRoutes
-from adapters.web.versions import VersionRoutes
-from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
 from bot.domain import http_texts, texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
-from bot.ports.connecting import ModelConnector
-from bot.ports.context import ContextReporter
-from bot.ports.spending import UsageReporter
 
 DESCRIBED_APART = (
     schemas.Question,
@@ -57,27 +38,28 @@ COMPRESSION = 5
 DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
 
 
-def build_site(
-    *,
-    chat: ChatService,
-    workspace: Workspace,
-    streams: StreamLimit,
-    access: Access,
-    models: PlacedModels,
-    reporter: ContextReporter,
-    hosts: Sequence[str],
-    any_address: bool,
-    throttle: WrongTokenThrottle,
-    uploads: UploadLimits,
-    usage: UsageReporter | None = None,
-    privacy: PrivacyRoutes | None = None,
-    feedback: FeedbackPorts | None = None,
-    connector: ModelConnector | None = None,
-    sessions: Sessions | None = None,
-    choices: ChoicePorts | None = None,
-    search: SearchRoutes | None = None,
-) -> ASGIApp:
-    """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
+def build_site(parts: WebParts) -> ASGIApp:
+    """The ASGI app of the page and the API."""
+    options, uploads = parts.options, parts.options.uploads
+    app = _bare_app()
+    app.state.access = options.access
+    app.state.upload_limits, app.state.upload_budget = uploads, UploadBudget()
+    _complete_description(app, uploads)
+    for router in routers(parts):
+        app.include_router(router)
+    app.router.routes.extend([*page_routes(), *docs_routes()])
+    door = TokenCheck(
+        BodyLimit(app, uploads),
+        access=options.access,
+        throttle=WrongTokenThrottle(parts.ports.clock),
+        sessions=parts.sessions,
+    )
+    local = not options.access.needs_token
+    return OriginCheck(door, hosts=options.hosts, any_address=options.any_address, local=local)
+
+
+def _bare_app() -> FastAPI:
+    """An app without routes: compression, and one format of errors."""
     app = FastAPI(
         title="Threadline",
         version=__version__,
@@ -88,9 +70,6 @@ def build_site(
         # Our log has what we need, and no request data leaves this machine.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.access = access
-    app.state.upload_limits, app.state.upload_budget = uploads, UploadBudget()
-    _complete_description(app, uploads)
     # Event streams compress themselves. Nothing secret is in a body: see docs/decisions/
     # 2026-11-30-streams-of-changes.md.
     app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION)
@@ -99,43 +78,7 @@ def build_site(
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.add_exception_handler(RecordHeld, _conflict)
     app.add_exception_handler(Exception, _report_failure)
-    conversations = ConversationRoutes(
-        chat=chat, streams=streams, models=models, reporter=reporter, choices=choices
-    )
-    if search is not None:
-        app.include_router(search.router())
-    app.include_router(conversations.router())
-    app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
-    versions = VersionRoutes(conversations=conversations, chat=chat, streams=streams, models=models)
-    app.include_router(versions.router())
-    app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
-    app.include_router(AttachmentRoutes(chat.places).router())
-    app.include_router(ModelRoutes(models).router())
-    audit = None if privacy is None else privacy.audit_log
-    app.include_router(AdminRoutes(library=chat.library, models=models, audit=audit).router())
-    if usage is not None:
-        app.include_router(UsageRoutes(usage, audit=audit).router())
-    if privacy is not None:
-        app.include_router(privacy.router())
-    if feedback is not None:
-        rates = FeedbackRoutes(ports=feedback, places=chat.places, readable=conversations.readable)
-        app.include_router(rates.router())
-    if connector is not None:
-        app.include_router(ConnectRoutes(connector).router())
-    if sessions is not None:
-        app.include_router(SessionRoutes(sessions).router())
-    readable = conversations.readable
-    exports = ExportRoutes(chat=chat, readable=readable, models=models, streams=streams)
-    app.include_router(exports.router())
-    if choices is not None:
-        app.include_router(ChoiceRoutes(ports=choices, chat=chat, models=models).router())
-    if choices is not None and access.needs_token:  # without tokens there is no one to share with
-        app.include_router(ShareRoutes(ports=choices, chat=chat).router())
-    app.include_router(workspace.router())
-    app.router.routes.extend([*page_routes(), *docs_routes()])
-    limited = BodyLimit(app, uploads)
-    door = TokenCheck(limited, access=access, throttle=throttle, sessions=sessions)
-    return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
+    return app
 
 
 def _complete_description(app: FastAPI, uploads: UploadLimits) -> None:
@@ -165,7 +108,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
             NO_SUCH_PAGE, 404, headers
         )  # a browser: programs accept JSON or anything
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_allowed(request)))
+        headers.setdefault("Allow", ", ".join(sorted(_allowed(request))))
     return JSONResponse({"error": error.detail}, error.status_code, headers)
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from fastapi.sse import format_sse_event
 from starlette.datastructures import Headers
-from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+from adapters.web.held_stream import HeldStream
 
 WINDOW_BITS, MEMORY_LEVEL = 12, 5
 """zlib's window (4 KiB, enough for the frame that all events share) and hash table: 32 KiB of
@@ -25,8 +26,8 @@ GZIP = 16
 """Added to the window bits, it selects gzip's format."""
 
 
-class EventStream(StreamingResponse):
-    """Server-sent events. Holds `place` until the response ends, for whatever reason."""
+class EventStream(HeldStream):
+    """Server-sent events."""
 
     media_type = "text/event-stream"
 
@@ -34,9 +35,8 @@ class EventStream(StreamingResponse):
         self, events: AsyncIterator[bytes], place: contextlib.AbstractContextManager[object]
     ) -> None:
         # X-Accel-Buffering: otherwise nginx buffers events before it forwards them.
-        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._place = contextlib.ExitStack()
-        self._place.enter_context(place)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, place, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until they end or the client disconnects."""
@@ -44,8 +44,7 @@ class EventStream(StreamingResponse):
         if "gzip" in Headers(scope=scope).get("Accept-Encoding", ""):
             self.headers["Content-Encoding"] = "gzip"
             self.body_iterator = _compress(self.body_iterator)
-        with self._place:
-            await super().__call__(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
 
 async def _compress(parts: AsyncIterable[Any]) -> AsyncIterator[bytes]:

@@ -110,6 +110,7 @@ class ThreadListRoutes:
             self._events.push_entry(user, changed.entry)
         else:
             self._events.push_thread(changed)
+        self._tell_others(user, changed.record)
         return serializers.page_entry(changed.entry)
 
     async def mark_read(self, user: User, thread: uuid.UUID, mark: ReadMark) -> dict[str, Any]:
@@ -117,6 +118,7 @@ class ThreadListRoutes:
         news = await self._library.mark_read(str(thread), _scope(user), mark.until)
         if news and (found := await self._find(user, thread)) is not None:
             self._events.push_entry(user, found.entry)
+            self._tell_others(user, found.record)
         return {}
 
     async def delete(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
@@ -125,6 +127,7 @@ class ThreadListRoutes:
         if record is None or not await self._library.hide(record.uid, _scope(user)):
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)
         self._events.push_gone(user, record.uid)
+        self._tell_others(user, record)
         await self._stop(user, record)
         return {"undo_seconds": UNDO_SECONDS}
 
@@ -135,7 +138,12 @@ class ThreadListRoutes:
         if found is None:
             raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
         self._events.push_thread(found)
+        self._tell_others(user, found.record)
         return serializers.page_entry(found.entry)
+
+    def _tell_others(self, user: str, record: ConversationRecord) -> None:
+        """Tabs at other processes read the list again."""
+        self._chat.tell_others(user, record.conversation.id)
 
     async def _find(self, user: str, thread: uuid.UUID) -> ThreadRecord | None:
         return await self._library.thread(str(thread), _scope(user))

@@ -76,7 +76,7 @@ class UsageRoutes:
 
     def _of(self, user: str, days: int) -> UsageQuery:
         first = self._reports.first_day(days)
-        return UsageQuery(first, platform=PLATFORM, workspace=user, person=user)
+        return UsageQuery(first, platform=PLATFORM, person=user)  # also in shared channels
 
     # ── administrators ────────────────────────────────────────────────────────────────────────
     async def all(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
@@ -19,14 +18,11 @@ from pydantic import BaseModel, Field, model_validator
 from adapters.web import serializers
 from adapters.web.auth import StillAllowed, User, require_still_allowed
 from adapters.web.branches import BranchRoutes
-from adapters.web.chat import ChatService
-from adapters.web.choices import ChoicePorts
-from adapters.web.feedback import FeedbackPorts
-from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS, StreamLimit, UploadLimits
-from adapters.web.models import PlacedModels
+from adapters.web.connect import may_connect
+from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS
 from adapters.web.openapi import field_error
-from adapters.web.page_events import PageEvents
 from adapters.web.places import CHANNEL, shared_channel, visibility_of
+from adapters.web.ports import WebParts
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
 from adapters.web.thread_list import ThreadListRoutes
@@ -35,7 +31,7 @@ from adapters.web.uploads import Received, reads
 from bot import __version__
 from bot.domain import http_texts, texts
 from bot.domain.attachments import IncomingAttachment
-from bot.domain.conversations import Author, Conversation, ConversationKey, Role
+from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.records import (
     ConversationRecord,
@@ -84,37 +80,21 @@ class NewCommand(BaseModel):
 
 
 class Workspace:
-    """The page's part of the adapter. `opening` starts each thread; `may_connect` says of a user
-    whether the panel that connects a model is for them. `tell_others`: see `BranchRoutes`."""
+    """The page's channels, threads and events."""
 
-    def __init__(
-        self,
-        *,
-        chat: ChatService,
-        events: PageEvents,
-        streams: StreamLimit,
-        models: PlacedModels,
-        needs_token: bool,
-        opening: tuple[tuple[Role, str], ...] = (),
-        uploads: UploadLimits,
-        feedback: FeedbackPorts | None = None,
-        may_connect: Callable[[str], bool] = lambda _user: False,
-        choices: ChoicePorts | None = None,
-        tell_others: Callable[[str, int], None] = lambda _user, _conversation: None,
-    ) -> None:
-        self._choices = choices
-        self._may_connect = may_connect
+    def __init__(self, parts: WebParts) -> None:
+        chat, self._options, self._ports = parts.chat, parts.options, parts.ports
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
-        self._streams, self._needs_token = streams, needs_token
-        self._models = models
-        self._places = chat.places
-        self._threads = ThreadReader(chat, models, feedback)
-        self._list = ThreadListRoutes(chat, events)
-        self._opening, self._uploads = opening, uploads
-        self._events = events
+        self._streams, self._models, self._places = parts.streams, parts.models, chat.places
+        self._events = parts.events
+        self._threads = ThreadReader(chat, parts.models, parts.ports.feedback)
+        self._list = ThreadListRoutes(chat, parts.events)
         self._branches = BranchRoutes(
-            chat=chat, events=events, threads=self._threads, models=models, tell_others=tell_others
+            chat=chat,
+            events=parts.events,
+            threads=self._threads,
+            models=parts.models,
         )
 
     def router(self) -> APIRouter:
@@ -133,10 +113,11 @@ class Workspace:
     # ── reading ───────────────────────────────────────────────────────────────────────────────
     async def session(self, user: User) -> dict[str, Any]:
         """The user and the available choices."""
+        access, uploads = self._options.access, self._options.uploads
         return {
             "user": user,
-            "needs_token": self._needs_token,
-            "may_connect": self._may_connect(user),
+            "needs_token": access.needs_token,
+            "may_connect": self._ports.connector is not None and may_connect(access, user),
             "channels": list(self._places.shared),
             "models": list(self._models.names),
             "default_model": self._models.usual(self._places.key(user, None)),
@@ -144,11 +125,11 @@ class Workspace:
                 {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
             "version": __version__,
-            "sharing": self._needs_token and self._choices is not None,
+            "sharing": access.needs_token,
             "files": {
-                "most": self._uploads.files,
-                "bytes": self._uploads.file_bytes,
-                "total": self._uploads.total_bytes,
+                "most": uploads.files,
+                "bytes": uploads.file_bytes,
+                "total": uploads.total_bytes,
             },
         }
 
@@ -210,15 +191,15 @@ class Workspace:
                 began_by=incoming.author,
                 visibility=incoming.visibility,
                 model=await self._default_model(incoming),
-                opening=self._opening,
+                opening=self._options.opening,
             )
         )
 
     async def _default_model(self, incoming: Incoming) -> str | None:
         """The user's own default model in their own channel, if it is offered now."""
-        if self._choices is None or shared_channel(incoming.key) is not None:
+        if shared_channel(incoming.key) is not None:
             return None
-        return await self._choices.default_model(incoming.author.id, self._models.names)
+        return await self._ports.choices.default_model(incoming.author.id, self._models.names)
 
     async def _tell(
         self, user: str, incoming: Incoming, receipt: Receipt, answer: CommandReply | None

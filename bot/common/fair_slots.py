@@ -46,7 +46,8 @@ class WaitReason(Enum):
 @dataclass(frozen=True, slots=True)
 class SlotOwner:
     """For whom something runs, and how many slots may be held: `most` by the person,
-    `channel_most` by all people in `channel`. None: no limit but the number of slots.
+    `channel_most` by all people in `channel`, which is of one workspace, or of all people who have
+    workspaces of their own. None: no limit but the number of slots.
     """
 
     workspace: Hashable
@@ -61,7 +62,7 @@ class SlotOwner:
         return (
             ("workspace", self.workspace),
             ("person", self.workspace, self.person),
-            ("channel", self.workspace, self.channel),
+            ("channel", self.channel),
         )
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+TEAM = "@team"
+"""The workspace of channels that all people share where each has a workspace of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConversationKey:
@@ -18,6 +21,11 @@ class ConversationKey:
 
     def __str__(self) -> str:
         return f"{self.platform}/{self.workspace}/{self.channel}/{self.thread}"
+
+    def counting_workspace(self, person: str) -> str:
+        """The workspace in which the person's spending and questions count together: in a channel
+        of TEAM, their own one."""
+        return person if self.workspace == TEAM else self.workspace
 
     def within(self, place: ConversationKey) -> bool:
         """Whether the conversation is in `place`: a thread, a channel (thread "") or a

@@ -8,9 +8,10 @@ wrong query.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from itertools import takewhile
 
 from bot.domain.conversations import Role
 from bot.domain.search_text import Term, clean, fold, offsets
@@ -25,6 +26,8 @@ MOST_TERMS = 24
 
 BEFORE_MATCH, SNIPPET = 60, 220
 """Characters of a snippet: before its first match, and in all."""
+
+_MARKED = 18 * SNIPPET  # folded characters of a snippet: one character becomes 18 at most
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„«»", '"'))
 _PART = re.compile(r'(-?)(?:(in|before|after|model):([^\s"]++)(?=\s|$)|"([^"]*)"?|([^\s"]+))', re.I)
@@ -51,11 +54,12 @@ class SearchQuery:
         limits = self.before, self.after
         return not (self.terms or self.models or any(each is not None for each in limits))
 
-    def matches(self, text: str) -> bool:
-        """Whether a text has all terms and none of the excluded ones."""
+    def matches(self, text: str, is_late: Callable[[], bool] = lambda: False) -> bool:
+        """Whether a text has all terms and none of the excluded ones. False if it `is_late` before
+        that is known."""
         folded = fold(clean(text))
-        return all(term.is_in(folded) for term in self.terms) and not any(
-            term.is_in(folded) for term in self.excluded
+        return all(not is_late() and term.is_in(folded) for term in self.terms) and not any(
+            is_late() or term.is_in(folded) for term in self.excluded
         )
 
     def is_in_time(self, at: float) -> bool:
@@ -159,7 +163,8 @@ class Snippet:
 class SearchHit:
     """A title or a message that matches. `created_at` is in Unix seconds.
 
-    `message`, `index` and `role` are None for a title; `turn` is that of a question or an answer.
+    `message`, `index` and `role` are None for a title; `turn` is the turn of a question or its
+    answer.
     """
 
     conversation: str
@@ -208,10 +213,16 @@ def snippet_of(text: str, terms: Sequence[Term]) -> Snippet:
 
 
 def _spans(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
-    """The matches in `clean` text, in order; those that touch each other are one."""
-    folded, places = fold(text), offsets(text)
+    """The matches in `clean` text as far as a snippet has them, in order; those that touch each
+    other are one."""
+    folded = fold(text)
+    starts = [span[0] for term in terms if (span := next(term.find(folded), None)) is not None]
+    last = min(starts, default=-1) + _MARKED
+    places = offsets(text) if starts else []
     found = sorted(
-        (places[start], places[end - 1] + 1) for term in terms for start, end in term.find(folded)
+        (places[start], places[end - 1] + 1)
+        for term in terms
+        for start, end in takewhile(lambda span: span[0] <= last, term.find(folded))
     )
     merged: list[tuple[int, int]] = []
     for start, end in found:

@@ -40,6 +40,9 @@ _MARKS = re.compile(
 )
 _MOST_FOLDS = 20_000
 
+_FREQUENT = 500
+"""Places where a text has a term's first word, from which on the pattern alone is faster."""
+
 
 def clean(text: str) -> str:
     """The text in the form in which offsets count: composed characters."""
@@ -149,11 +152,16 @@ class Term:
     def find(self, folded: str) -> Iterator[tuple[int, int]]:
         """Where the folded text has it."""
         at = folded.find(self.pieces[0])  # a hundred times as fast as the pattern alone
-        while at >= 0:
+        for _ in range(_FREQUENT):
+            if at < 0:
+                return
             match = self._pattern.match(folded, at)
             if match is not None:
                 yield match.span()
             at = folded.find(self.pieces[0], at + 1 if match is None else match.end())
+        if at >= 0:
+            for match in self._pattern.finditer(folded, at):
+                yield match.span()
 
     def is_in(self, folded: str) -> bool:
         """Whether the folded text has it."""

@@ -76,14 +76,15 @@ def account_of(scope: BudgetScope, key: ConversationKey, author: Author | None) 
     """Whose spending a budget counts together; None if it does not count this request.
 
     A digest: the sum must survive a person's erasure, or `/forget me` would fill their budget
-    again. The page names a workspace after its person, so places are digests, too.
+    again. The page names a workspace after its person, so places are digests, too. What the person
+    uses in its shared channels counts with the rest.
     """
     parts = [key.platform, key.workspace]
     match scope:
         case BudgetScope.PERSON:
             if author is None:
                 return None
-            parts.append(author.id)
+            parts = [key.platform, key.counting_workspace(author.id), author.id]
         case BudgetScope.CHANNEL:
             parts.append(key.channel)
         case BudgetScope.WORKSPACE:

@@ -138,5 +138,7 @@ class QuestionRates:
 
 
 def _accounts(key: ConversationKey, person: str) -> tuple[Hashable, Hashable]:
-    workspace = (key.platform, key.workspace)
-    return (*workspace, "person", person), (*workspace, "channel", key.channel)
+    return (
+        (key.platform, key.counting_workspace(person), "person", person),
+        (key.platform, key.workspace, "channel", key.channel),
+    )

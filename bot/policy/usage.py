@@ -50,7 +50,9 @@ class UsageReports:
 
     async def of_person(self, key: ConversationKey, author: Author) -> UsageSummary:
         """See the port."""
-        query = UsageQuery(platform=key.platform, workspace=key.workspace, person=author.id)
+        is_own = key.counting_workspace(author.id) == author.id  # and in what all people share
+        workspace = None if is_own else key.workspace
+        query = UsageQuery(platform=key.platform, workspace=workspace, person=author.id)
         summary = await self._summary(query)
         budgets = await self._budgets.budgets(key, author)
         now = self._clock.time()

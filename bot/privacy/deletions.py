@@ -45,11 +45,21 @@ class DeletionKeeper:
                 await self._clock.sleep(ROUND_SECONDS)
 
     async def erase_due(self) -> int:
-        """Erase what is due now; returns how many conversations were found. Raises
+        """Erase what is due now; returns how many conversations were erased. Raises
         StoreUnavailable."""
         before = self._clock.time() - GRACE_SECONDS
         found = await self._library.hidden(before=before, limit=MOST)
-        for uid in found:
-            if await self._library.erase_hidden(uid, before=before):
-                log.info("a deleted conversation was erased", conversation=uid)
-        return len(found)
+        return sum([await self._erase(uid, before) for uid in found])
+
+    async def _erase(self, uid: str, before: float) -> bool:
+        try:
+            erased = await self._library.erase_hidden(uid, before=before)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            # The boundary of one conversation: it stays hidden, and all others are erased.
+            log.exception("a deleted conversation could not be erased", conversation=uid)
+            return False
+        if erased:
+            log.info("a deleted conversation was erased", conversation=uid)
+        return erased

@@ -123,7 +123,8 @@ def _erase_among_others(
     for other in _others(db, row["id"]):
         _erase_quotes(db, other, said)
     _rename(db, row, person, said)
-    sharing.forget(db, row["id"])
+    if row["began_by_id"] in (None, person.id) or said.is_in(row["instructions"]):
+        sharing.forget(db, row["id"])  # both are only for the one who began the conversation
     return ErasedHere(Erased(0, len(messages), files, replies), changes)
 
 

@@ -27,8 +27,8 @@ def export_person(db: Database, person: Person) -> list[Record]:
                 "channel": row["channel"], "details": json.loads(row["details"]),
             })  # fmt: skip
     records += _usage(db, person)
-    records += _choices(db, person)
-    records += _arranged(db, person)
+    records += _default_model(db, person)
+    records += _conversations(db, person)
     for row in db.execute(
         "SELECT feedback.*, messages.uid, workspace FROM feedback"
         " JOIN turns ON turns.id = feedback.turn_id"
@@ -59,30 +59,43 @@ def _sessions(db: Database, person: Person) -> list[Record]:
     ]
 
 
-def _choices(db: Database, person: Person) -> list[Record]:
-    """The person's default model, and the settings and links of their conversations."""
-    records: list[Record] = [
-        {"type": "default_model", "model": row["model"], "at": row["set_at"]}
-        for row in db.execute(
-            "SELECT * FROM personal_defaults WHERE platform = ? AND person = ?",
-            (person.platform, person.id),
-        )
-    ]
-    for row in db.execute(
+def _default_model(db: Database, person: Person) -> list[Record]:
+    """The model of the person's new conversations."""
+    found = db.execute(
+        "SELECT * FROM personal_defaults WHERE platform = ? AND person = ?",
+        (person.platform, person.id),
+    )
+    return [{"type": "default_model", "model": row["model"], "at": row["set_at"]} for row in found]
+
+
+def _conversations(db: Database, person: Person) -> list[Record]:
+    """The conversations that the person began: one record each, with what was chosen there."""
+    found = db.execute(
         "SELECT conversations.*, shares.uid AS link, shared_at FROM conversations"
         " LEFT JOIN shares ON shares.conversation_id = conversations.id"
-        " WHERE platform = ? AND began_by_id = ?"
-        " AND (instructions <> '' OR temperature IS NOT NULL OR shares.uid IS NOT NULL)"
-        " ORDER BY conversations.id",
+        " AND shared_by = began_by_id"
+        " WHERE platform = ? AND began_by_id = ? ORDER BY conversations.id",
         (person.platform, person.id),
-    ).fetchall():
-        if person.covers(row["workspace"]):
-            records.append({
-                "type": "conversation", "id": row["uid"], "instructions": row["instructions"],
-                "temperature": row["temperature"], "shared_as": row["link"],
-                "shared_at": row["shared_at"],
-            })  # fmt: skip
-    return records
+    )
+    return [_conversation(row) for row in found if person.covers(row["workspace"])]
+
+
+def _conversation(row: Row) -> Record:
+    return {
+        "type": "conversation",
+        "id": row["uid"],
+        "at": row["created_at"],
+        "name": row["name"],
+        "model": row["model"],
+        "effort": row["effort"],
+        "instructions": row["instructions"],
+        "temperature": row["temperature"],
+        "pinned": bool(row["on_top"]),
+        "archived": bool(row["archived"]),
+        "read_until": row["read_at"] or None,
+        "shared_as": row["link"],
+        "shared_at": row["shared_at"],
+    }
 
 
 def _usage(db: Database, person: Person) -> list[Record]:
@@ -93,26 +106,6 @@ def _usage(db: Database, person: Person) -> list[Record]:
     )
     return [
         {"type": "usage", **{name: row[name] for name in row.keys() if name not in _OWN}}  # noqa: SIM118 - rows are no mappings
-        for row in found
-        if person.covers(row["workspace"])
-    ]
-
-
-def _arranged(db: Database, person: Person) -> list[Record]:
-    """The conversations that the person pinned or archived."""
-    found = db.execute(
-        "SELECT uid, workspace, name, on_top, archived FROM conversations"
-        " WHERE platform = ? AND began_by_id = ? AND on_top + archived > 0 ORDER BY id",
-        (person.platform, person.id),
-    )
-    return [
-        {
-            "type": "conversation",
-            "id": row["uid"],
-            "name": row["name"],
-            "pinned": bool(row["on_top"]),
-            "archived": bool(row["archived"]),
-        }
         for row in found
         if person.covers(row["workspace"])
     ]

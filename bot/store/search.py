@@ -34,7 +34,7 @@ from bot.store.search_documents import (
 from bot.store.search_index import Index, Match, OutOfTime
 
 SECONDS = 0.25
-"""For one search; most take a few milliseconds. What is found by then is shown."""
+"""For one search; most take a few milliseconds. Then it returns what it has found so far."""
 
 TITLES = 4
 """Titles before the messages: by default a conversation is named after its first question."""
@@ -122,7 +122,7 @@ class _Search:
         self._match = _match(scope, query)
 
     def titles(self, after: str, limit: int) -> SearchPage:
-        """The titles after that of the conversation with this public id."""
+        """The titles after the one of the conversation with this public id."""
         row = self._row("SELECT id FROM conversations WHERE uid = ?", after)
         low = -TITLE_LIMIT if row is None else -int(row["id"])
         return self._page("t", _Range(low, 0, newest_first=False), self._titles, limit)
@@ -169,6 +169,8 @@ class _Search:
         try:
             for batch in self._candidates(numbers, waiting):
                 for uid, hit in read(batch):
+                    if hit is None and found.last is not None:
+                        self._require_time()  # it may match: the next page compares it again
                     is_full = found.take(hit, uid)
                     if is_full:
                         break
@@ -224,6 +226,9 @@ class _Search:
             raise OutOfTime
         return left
 
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._until
+
     # ── texts ─────────────────────────────────────────────────────────────────────────────────
     def _titles(self, documents: Sequence[int]) -> Iterator[tuple[str, SearchHit | None]]:
         ids = [-each for each in documents]
@@ -261,7 +266,7 @@ class _Search:
         model = row["model"] if is_reply else None
         if not (query.is_in_time(row["created_at"]) and query.is_of_model(model)):
             return None
-        if not query.matches(text):
+        if not query.matches(text, self._is_late):
             return None
         return SearchHit(
             conversation=row["conversation"],

@@ -23,7 +23,7 @@ TITLE_LIMIT = 2**62
 """Above the number of every text."""
 
 OVERWRITE = 0
-"""The queue's entry that is no text: deleted words are to be overwritten."""
+"""The queue's entry that is no text: deleted words wait to be overwritten."""
 
 # Private characters, which no text's token has: see `search_text`.
 _OWNER, _CHANNEL, _MODEL = "\ue000", "\ue001", "\ue002"
@@ -156,7 +156,7 @@ def put(db: Database, index: Index, documents: Mapping[tuple[int, int], str | No
 
 
 def overwrite_due(db: Database) -> int | None:
-    """The version of the queue's entry OVERWRITE; None if nothing is to be overwritten."""
+    """The version of the queue's entry OVERWRITE; None if nothing waits to be overwritten."""
     row = db.execute("SELECT version FROM search_queue WHERE document = ?", (OVERWRITE,)).fetchone()
     return None if row is None else int(row["version"])
 

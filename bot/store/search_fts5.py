@@ -2,8 +2,8 @@
 
 FTS5 marks deleted words instead of removing them, until it merges the parts of the index. So each
 deletion is followed by a merge of all parts, in steps, which `secure_delete` makes overwrite them.
-(FTS5 has a `secure-delete` of its own since SQLite 3.42; an index that used it cannot be opened by
-the 3.40 of Debian 12 and of our image any more.)
+(FTS5 itself has an option `secure-delete` since SQLite 3.42; an index that used it cannot be opened
+by the 3.40 of Debian 12 and of our image any more.)
 """
 
 from __future__ import annotations

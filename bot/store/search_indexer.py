@@ -6,7 +6,7 @@ Invariant: what is left to do is in the database, so a kill loses nothing; a sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -31,8 +31,8 @@ _REST = 2.0
 """Times the length of a step between two, while many wait: a third of a core at most."""
 
 _OVERWRITE_REST, _OVERWRITE_PAUSE = 300.0, 10.0
-"""The next time that deleted words are overwritten: so many times the length of the last one
-later, at least this many seconds. So it costs a third of a percent, and a small index is clean
+"""The pause before deleted words are overwritten again: times the length of the last time, and in
+seconds at least. So it costs a third of a percent, and a small index is clean
 soon."""
 
 
@@ -101,10 +101,30 @@ class SearchIndexer:
         if not found:
             return False
         documents = await asyncio.to_thread(_documents, found)
+        try:
+            await self._put(documents)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("texts are put into the search index one by one")
+            for key, tokens in documents.items():
+                await self._put_alone(key, tokens)
+        return True
+
+    async def _put(self, documents: Mapping[tuple[int, int], str | None]) -> None:
         await self._write(
             lambda db: search_documents.put(db, self.index, documents), lock=locks.nothing
         )
-        return True
+
+    async def _put_alone(self, key: tuple[int, int], tokens: str | None) -> None:
+        """Put one text in; one that the index refuses is not found, and holds up no other."""
+        try:
+            await self._put({key: tokens})
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("a text cannot be searched", document=key[0])
+            await self._put({key: None})
 
     async def overwrite(self) -> None:
         """Overwrite the words that were deleted from the index. Raises StoreUnavailable."""

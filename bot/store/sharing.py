@@ -32,9 +32,11 @@ _SHOWN = (
     " ON messages.id = share_messages.message_id"
     f" WHERE share_id = shares.id AND {_UNCHANGED}"
 )
+# People see messages that the link has not, or it has those of a branch that they do not see now.
 _NEWER = (
     "EXISTS (SELECT 1 FROM messages WHERE messages.conversation_id = shares.conversation_id"
-    " AND idx IS NOT NULL AND erased_at IS NULL AND withheld = 0 AND NOT EXISTS"
+    " AND idx IS NOT NULL AND erased_at IS NULL AND withheld = 0"
+    " AND (parked IS NULL) <> EXISTS"
     " (SELECT 1 FROM share_messages AS known WHERE known.share_id = shares.id"
     " AND known.message_id = messages.id))"
 )
@@ -119,7 +121,8 @@ def of_conversation(db: Database, key: ConversationKey) -> Share | None:
 def of_person(db: Database, platform: str, person: str, *, limit: int) -> list[Share]:
     """See `ShareStore.of_person`."""
     found = db.execute(
-        f"{_SHARE} WHERE shared_by = ? AND platform = ? ORDER BY shares.id DESC LIMIT ?",
+        f"{_SHARE} WHERE shared_by = ? AND platform = ? AND deleted_at IS NULL"
+        " ORDER BY shares.id DESC LIMIT ?",
         (person, platform, limit),
     )
     return [_share(row) for row in found.fetchall()]

@@ -24,11 +24,12 @@ def reply_owner(claim: Claim) -> ReplyOwner:
 
 def slot_owner(claim: Claim, limits: Limits) -> SlotOwner:
     """The person and the channel whose share of the slots the turn takes."""
-    owner = reply_owner(claim)
+    key, author = claim.conversation.key, _author(claim)
+    person = author.id if author is not None else ""
     return SlotOwner(
-        workspace=owner.workspace,
-        person=owner.person,
-        channel=claim.conversation.key.channel,
+        workspace=f"{key.platform}/{key.counting_workspace(person)}",
+        person=person,
+        channel=(key.platform, key.workspace, key.channel),
         most=limits.concurrent,
         channel_most=limits.channel_concurrent,
     )

@@ -52,37 +52,40 @@ def build_web(
     from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
     from adapters.web.feedback import FeedbackPorts
+    from adapters.web.ports import WebOptions, WebPorts
     from adapters.web.privacy import PrivacyRoutes
 
     if not settings.serves_site:
         log.info("the page and the API are closed: HTTP_TOKENS opens them")
-    return WebAdapter(
-        library=resources.store.library(),
-        clock=clock,
+    options = WebOptions(
         access=Access(settings.web_tokens, settings.web_admins),
-        models=models or resources.models,
-        reporter=reporter or build_reporter(resources),
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,
         opening=_read_opening(settings.web_opening),
         uploads=_upload_limits(settings),
+        shared=settings.web_channels,
+        sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
+    )
+    store = resources.store
+    ports = WebPorts(
+        library=store.library(),
+        clock=clock,
+        cluster=resources.cluster,
+        models=models or resources.models,
         assigned=resources.policy.assigned,
+        reporter=reporter or build_reporter(resources),
         usage=build_usage_reports(settings, resources, clock),
         privacy=PrivacyRoutes(
-            forgetter=resources.forgetter,
-            exports=resources.exports,
-            audit=resources.store.audit(),
+            forgetter=resources.forgetter, exports=resources.exports, audit=store.audit()
         ),
-        feedback=FeedbackPorts(resources.store.feedback(), resources.policy),
-        sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
-        connector=connector,
-        sessions=resources.store.sessions(),
-        search=resources.store.search(),
-        cluster=resources.cluster,
-        shared=settings.web_channels,
+        feedback=FeedbackPorts(store.feedback(), resources.policy),
         choices=_build_choices(resources, clock),
+        search=store.search(),
+        sessions=store.sessions(),
+        connector=connector,
     )
+    return WebAdapter(ports, options)
 
 
 def _build_choices(resources: Resources, clock: Clock) -> ChoicePorts:

@@ -37,7 +37,7 @@ async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: P
             await box.fill("@threadline why is the disk slow?")
             await box.press("Enter")
             await expect(one.replies.last).to_contain_text("It is full.")
-            # The other user sees that there is news, and goes on with the thread.
+            # The other user sees that there is news, and continues the thread.
             await two.page.get_by_role("button", name="ops, new messages").click()
             root = two.page.get_by_role("region", name="ops").locator("article.root")
             await expect(root).to_contain_text("alice")

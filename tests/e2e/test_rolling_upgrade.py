@@ -19,7 +19,7 @@ from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.harness import ROOT, BotProcess
 from tests.support.postgres_server import SharedServer
-from tests.support.store_kit import PostgresPlace, check, look
+from tests.support.store_kit import PostgresPlace, change, check, look
 from tests.support.web_kit import Person, until
 
 PARTS = ("bot", "adapters", "migrations", "pyproject.toml")
@@ -93,6 +93,8 @@ async def test_processes_are_replaced_one_by_one(
     cannot start any more."""
     old_tree, new_tree = releases(tmp_path)  # type: ignore[operator]
     with postgres.database() as url:
+        change(PostgresPlace(url), "DROP SCHEMA public CASCADE")
+        change(PostgresPlace(url), "CREATE SCHEMA public")  # the old release creates the tables
         async with ModelSim() as model:
             await model.script(
                 Answer(match="story", text="Once upon a time.", rate=0, wait_at=2),

@@ -161,6 +161,32 @@ async def test_only_ones_own_shown_question_is_edited_and_only_so_often(
         await store.accept(edited(3, "q3", said(2)))
 
 
+async def test_a_link_shows_the_branch_of_its_moment_and_knows_that_another_is_shown(
+    place: Place,
+) -> None:
+    async with opened(place) as store:
+        shares = store.shares()
+        await store.accept(said(1, "q"))
+        await answer(store, "a1")
+        await store.answer_again(key(), None)
+        await answer(store, "a2")
+        link = await shares.share(key(), ANN.id)
+        assert link is not None
+        for version, has_news in ((1, True), (2, False)):
+            await store.show_version(key(), version)
+            known = await shares.of_conversation(key())
+            assert known is not None
+            assert known.has_news is has_news
+            read = await shares.messages(link.uid, after=-1, limit=9)
+            assert [each.content for each in read] == ["q", "a2"]
+        await store.show_version(key(), 1)
+        updated = await shares.share(key(), ANN.id)
+        assert updated is not None
+        assert updated.has_news is False
+        read = await shares.messages(link.uid, after=-1, limit=9)
+        assert [each.content for each in read] == ["q", "a1"]
+
+
 async def test_erasure_and_export_know_every_version(place: Place) -> None:
     """Among others' messages: a conversation of one person is deleted whole."""
     person, where = Person("sim", "w1", EVE.id), key()

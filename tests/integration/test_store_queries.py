@@ -288,7 +288,9 @@ def test_every_statement_uses_an_index(tmp_path: Path) -> None:
         db.set_trace_callback(statements.append)
         use_everything(db)
         db.set_trace_callback(None)
-        plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith("--")}
+        # FTS5 reads tables behind it, of which this one has a few rows in any database.
+        others = ("--", "SELECT k, v FROM 'main'.'search_index_config'")
+        plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith(others)}
     assert len(plans) > 25
     for sql, plan in plans.items():
         # A complete scan is of an index of unfinished turns, attachments, deletions or requests,

@@ -448,6 +448,23 @@ async def test_what_is_erased_leaves_the_index_in_the_same_transaction(
     assert look(place, "SELECT count(*) FROM search_queue") == [(0,)]
 
 
+async def test_a_text_that_the_index_refuses_costs_no_other(place: Place) -> None:
+    async with open_unhurried(place, clock=ManualClock()) as store:
+        await ask(store, 1, "walrus", where("t1"))
+        await ask(store, 2, "walrus two", where("t2"))
+        if isinstance(place, PostgresPlace):
+            change(place, "ALTER TABLE search_documents ADD CHECK (document <> 1)")
+        else:
+            change(
+                place,
+                "CREATE TRIGGER refuse BEFORE INSERT ON search_documents WHEN NEW.document = 1"
+                " BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            )
+        await store.search_indexer.finish()
+        assert walruses(place) == 3, "the other message, and both titles"
+        assert look(place, "SELECT count(*) FROM search_queue WHERE document <> 0") == [(0,)]
+
+
 async def test_a_text_that_changes_while_it_is_indexed_is_not_put_in_as_it_was(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

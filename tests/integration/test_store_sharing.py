@@ -91,6 +91,27 @@ async def test_what_changes_after_it_was_shared_is_in_no_link(place: Place) -> N
             assert look(place, f"SELECT * FROM {table}") == []
 
 
+async def test_a_link_has_news_while_it_shows_another_branch_than_the_thread(place: Place) -> None:
+    async with opened(place) as store:
+        await talk(store)
+        shares = store.shares()
+        link = await shares.share(key(), ANN.id)
+        await store.answer_again(key(), None)
+        claim = await claim_next(store, 1)
+        await store.conclude(claim.fence, ANSWER)
+        await store.finish(claim.fence)
+        for version in (None, 1):
+            if version is not None:
+                await store.show_version(key(), version)
+            known = await shares.of_conversation(key())
+            assert known is not None
+            assert known.has_news, version
+            updated = await shares.share(key(), ANN.id)
+            assert updated is not None
+            assert link is not None
+            assert (updated.uid, updated.messages, updated.has_news) == (link.uid, 2, False)
+
+
 async def test_an_attachment_is_read_through_the_link_that_shows_its_message(place: Place) -> None:
     async with opened(place) as store:
         file = IncomingAttachment(identity="f", name="f.txt", data=b"bytes", size=5)
@@ -148,10 +169,14 @@ async def test_an_erased_person_leaves_no_link_and_no_setting(place: Place) -> N
     async with opened(place) as store:
         await choose_all(store)
         person = Person("sim", EVERYWHERE, ANN.id)
-        records = {each["type"]: each for each in await store.privacy().export_person(person)}
-        assert records["default_model"]["model"] == "echo"
-        assert records["conversation"]["instructions"].startswith("Answer in verse.")
-        assert records["conversation"]["shared_as"]
+        await store.library().update(await uid_of(store), SCOPE, pinned=True, name="My title")
+        exported = await store.privacy().export_person(person)
+        [default] = [each for each in exported if each["type"] == "default_model"]
+        assert default["model"] == "echo"
+        [record] = [each for each in exported if each["type"] == "conversation"]
+        assert record["instructions"].startswith("Answer in verse.")
+        assert (record["name"], record["pinned"], record["archived"]) == ("My title", True, False)
+        assert (record["temperature"], len(record["shared_as"])) == (0.5, 43)
         await store.accept(replace(said(9), author=replace(ANN, id="other", name="Other")))
         forgetter = Forgetter(store=store.privacy(), audit=store.audit())
         await forgetter.forget(person, by="admin", key=ConversationKey("sim", "w1", "c1", ""))
@@ -160,6 +185,40 @@ async def test_an_erased_person_leaves_no_link_and_no_setting(place: Place) -> N
         assert look(place, "SELECT instructions, instructions_at FROM conversations") == [
             ("", None)
         ]
+
+
+async def test_another_person_who_is_erased_takes_no_setting_of_the_one_who_began(
+    place: Place,
+) -> None:
+    """As in a shared channel; unless the instructions repeat them."""
+    async with opened(place) as store:
+        await choose_all(store)
+        forgetter = Forgetter(store=store.privacy(), audit=store.audit())
+        for number, name, instructions, left in (
+            (9, "Bob", "Answer in verse.", "Answer in verse."),
+            (10, "Eve", "Call me a friend of Eve.", ""),
+        ):
+            await store.library().update(await uid_of(store), SCOPE, instructions=instructions)
+            await store.accept(replace(said(number), author=replace(ANN, id=name, name=name)))
+            where = ConversationKey("sim", "w1", "c1", "")
+            await forgetter.forget(Person("sim", EVERYWHERE, name), by="admin", key=where)
+            found = await store.find(key())
+            assert found is not None
+            assert found.instructions == left
+
+
+async def test_a_link_of_a_deleted_conversation_is_not_listed(place: Place) -> None:
+    """It can be restored for a few seconds, and its link with it."""
+    async with opened(place) as store:
+        await talk(store)
+        link = await store.shares().share(key(), ANN.id)
+        assert link is not None
+        uid = await uid_of(store)
+        await store.library().hide(uid, SCOPE)
+        assert await store.shares().of_person("sim", ANN.id, limit=9) == []
+        assert await store.shares().find(link.uid) is None
+        await store.library().unhide(uid, SCOPE)
+        assert await store.shares().of_person("sim", ANN.id, limit=9) == [link]
 
 
 @pytest.mark.parametrize("goes_on", [False, True])

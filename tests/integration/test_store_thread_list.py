@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 
@@ -218,6 +219,28 @@ async def test_a_deleted_thread_is_erased_when_it_is_too_late_to_undo(world: Wor
         )
         assert left == 0
     assert await world.names() == ["another"]
+
+
+async def test_a_thread_that_cannot_be_erased_holds_up_no_other() -> None:
+    class OneBad:
+        """A library with three deleted threads; the first one fails in an unforeseen way."""
+
+        def __init__(self) -> None:
+            self.left = ["bad", "b", "c"]
+
+        async def hidden(self, *, before: float, limit: int) -> list[str]:
+            return list(self.left)
+
+        async def erase_hidden(self, uid: str, *, before: float) -> bool:
+            if uid == "bad":
+                raise ValueError("unforeseen")
+            self.left.remove(uid)
+            return True
+
+    library: Any = OneBad()
+    keeper = DeletionKeeper(library=library, clock=ManualClock())
+    assert await keeper.erase_due() == 2
+    assert library.left == ["bad"]
 
 
 async def test_an_undo_in_the_last_moment_wins_or_loses_as_a_whole(world: World) -> None:

@@ -157,7 +157,7 @@ async def test_details_name_and_model_change(api: Person, model: ModelSim) -> No
     details = await api.get(f"/conversation/{conversation}")
     assert set(details) == {
         "id", "messages", "created_at", "name", "model", "user_id", "updated_at",
-        "answering_model", "effort", "instructions", "temperature",
+        "answering_model", "effort", "instructions", "temperature", "pinned", "archived",
     }  # fmt: skip
     assert (details["name"], details["model"], details["user_id"]) == ("", None, "local")
     change = {"name": "Days", "model": "openai:sim-2"}

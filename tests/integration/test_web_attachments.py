@@ -341,7 +341,7 @@ async def test_a_picture_is_shown_in_place_and_everything_else_downloaded(api: P
         assert "sandbox" in headers["Content-Security-Policy"]
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert headers["Cache-Control"].startswith("private")
-        assert headers["Vary"] == "Authorization"
+        assert headers["Vary"] == "Authorization, Cookie"
 
 
 async def test_a_preview_exists_only_of_pictures(api: Person) -> None:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import unquote
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
+from fastapi import HTTPException
+from starlette.requests import ClientDisconnect
 
 from adapters.web.export_markdown import MarkdownWriter, closed
-from adapters.web.exports import export_name
+from adapters.web.exports import ExportRoutes, export_name
+from adapters.web.limits import StreamLimit
 from adapters.web.schemas import ConversationExport
 from bot.domain.attachments import AttachmentState
 from bot.domain.conversations import Author, Conversation, ConversationKey, Role
-from bot.domain.records import AttachmentRecord, MessageRecord
+from bot.domain.records import AttachmentRecord, ConversationRecord, MessageRecord
 from tests.sims.model.client import ModelSim
+from tests.support.clock import ManualClock
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, serving, until
 
 LONG = 10_000
+UID = UUID("5d6a1f6e-6f0b-4d0e-9c53-2f1f7d8a3b10")
 
 
 async def export(person: Person, path: str) -> tuple[aiohttp.ClientResponse, str]:
@@ -168,3 +177,30 @@ def test_markdown_shows_where_a_conversation_started_over() -> None:
     text = writer.message(second)
     assert text.startswith("\n---\n\n*Started over: the model gets nothing from above.*\n")
     assert text.endswith("\n- Link: `https://e.org/'x'`\n")
+
+
+async def test_an_export_that_no_one_reads_releases_its_place() -> None:
+    """The client may be gone before the first byte."""
+    limit, clock = StreamLimit(1), ManualClock()
+    key = ConversationKey("web", "ann", "general", "t")
+    known = ConversationRecord(str(UID), Conversation(1, key, "A name", None, 1, 0.0, 0.0))
+
+    async def readable(_user: str, _uid: UUID) -> ConversationRecord:
+        return known
+
+    parts: Any = SimpleNamespace(library=None, html_pool=None, clock=clock)
+    routes = ExportRoutes(chat=parts, readable=readable, models=parts, streams=limit)
+    response = await routes.export("ann", UID)
+    with pytest.raises(HTTPException):
+        limit.require_free("ann")
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: object) -> None:
+        raise OSError
+
+    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "headers": []}
+    with suppress(ClientDisconnect):
+        await response(scope, receive, send)
+    limit.require_free("ann")

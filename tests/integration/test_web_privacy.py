@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,58 @@ async def test_the_page_forgets_whoever_writes_it_and_confirms(tmp_path: Path) -
             return traces(path, [b"alicemark", b"alice"]) == {}
 
         await until(is_gone)
+
+
+async def test_everything_of_the_page_is_exported_and_forgotten(tmp_path: Path) -> None:
+    """Versions, settings, links and their readers, shared channels, and the search's words."""
+    path = tmp_path / "threadline.db"
+    async with (
+        serving(tmp_path, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="ops", MODELS="echo") as site,
+        site.person(TOKENS["alice"]) as alice,
+        site.person(TOKENS["bob"]) as bob,
+    ):
+        own = (await say(alice, "alicemark1 first"))["thread"]
+        edit = {"text": "alicemark2 edited", "client_id": str(uuid.uuid4())}
+        [question, _] = (await alice.get(f"/app/threads/{own}"))["messages"]
+        await alice.post(f"/app/threads/{own}/edits", {**edit, "message": question["id"]})
+        await until(lambda: _is_answered(alice, own, "alicemark2"))
+        settings = {"name": "alicemark3", "instructions": "alicemark4", "pinned": True}
+        await alice.ask("PATCH", f"/conversation/{own}", settings)
+        link = (await alice.ask("PUT", f"/app/threads/{own}/share"))[1]["share"]["uid"]
+        shown = [each["text"] for each in (await bob.get(f"/app/shared/{link}"))["messages"]]
+        assert len(shown) == 2
+        assert not any("alicemark1" in text for text in shown)
+        await alice.ask("PUT", "/app/default-model", {"model": "echo"})
+        shared = {"text": "@threadline alicemark5", "channel": "ops"}
+        team = await alice.post("/app/messages", {**shared, "client_id": str(uuid.uuid4())})
+        await until(lambda: _is_answered(alice, team["thread"], "alicemark5"))
+        await say(bob, "bobmark", team["thread"])
+        assert [hit["title"]["text"] for hit in await _hits(alice, "alicemark3")] == ["alicemark3"]
+        assert (await alice.get("/usage"))["today"]["requests"] == 3
+
+        async with alice.http.get("/me/export") as response:
+            lines = [json.loads(line) for line in (await response.text()).splitlines()]
+        said = {line["text"] for line in lines if line["type"] == "message"}
+        assert said == {"alicemark1 first", "alicemark2 edited", "alicemark5"}
+        records = {line["id"]: line for line in lines if line["type"] == "conversation"}
+        assert set(records) == {own, team["thread"]}
+        assert len([line for line in lines if line["type"] == "conversation"]) == 2
+        mine = records[own]
+        assert (mine["name"], mine["instructions"]) == ("alicemark3", "alicemark4")
+        assert (mine["pinned"], mine["shared_as"]) == (True, link)
+
+        await alice.post("/me/forget", {"confirm": True})
+        assert traces(path, [b"alicemark", b"alice"]) == {}
+        assert (await bob.ask("GET", f"/app/shared/{link}"))[0] == 404
+        assert "bobmark" in str(await bob.get(f"/app/threads/{team['thread']}"))
+
+
+async def _is_answered(person: Person, thread: str, word: str) -> bool:
+    return any(
+        reply["state"] == "done" and word in reply["text"] for reply in await person.replies(thread)
+    )
+
+
+async def _hits(person: Person, words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await person.get(f"/app/search?q={words}"))["hits"]
+    return found

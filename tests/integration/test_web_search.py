@@ -27,7 +27,7 @@ async def search_for(
 async def ask(person: Person, messages: list[str]) -> str:
     said = [{"role": "user", "content": text} for text in messages]
     body = {"name": messages[0], "messages": said}
-    return str((await person.post("/conversation", body, 201))["conversation_id"])
+    return str((await person.post("/conversation", body))["id"])
 
 
 async def test_people_find_their_own_conversations(tmp_path: Path) -> None:
@@ -60,6 +60,9 @@ async def test_a_wrong_request_is_refused(tmp_path: Path) -> None:
             wrong: list[dict[str, str]] = [{}, {"q": "a" * 501}, {"q": "a", "after": "m1"}]
             for params in wrong:
                 assert (await alice.ask("GET", path, params=params))[0] == 422
+            for method in ("POST", "PUT", "PATCH", "DELETE", "TRACE"):
+                async with alice.http.request(method, path) as response:
+                    assert (response.status, response.headers["Allow"]) == (405, "GET")
 
 
 async def test_a_long_thread_is_read_up_to_a_message(tmp_path: Path) -> None:

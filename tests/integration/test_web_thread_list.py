@@ -110,6 +110,47 @@ async def test_what_one_tab_changes_every_tab_hears(
     assert "at least one word" in answer["error"]
 
 
+async def test_tabs_at_other_processes_hear_of_every_change(
+    alice: Person, site: Site, model: ModelSim
+) -> None:
+    await model.say("Here.")
+    thread = await begin(alice, "a question")
+    until_ = (await row(alice, thread))["answered_at"]
+    told: list[str] = []
+    chat = site.adapter._chat  # type: ignore[attr-defined]
+    chat.tell_others = lambda workspace, _conversation: told.append(workspace)
+    path = f"/app/threads/{thread}"
+    for method, where, body in (
+        ("POST", f"{path}/read", {"until": until_}),
+        ("PATCH", path, {"archived": True}),
+        ("DELETE", path, None),
+        ("POST", f"{path}/restore", {}),
+        ("PATCH", f"/conversation/{thread}", {"name": "by a program"}),
+    ):
+        told.clear()
+        assert (await alice.ask(method, where, body))[0] == 200
+        assert told == ["alice"], where
+
+
+async def test_another_version_changes_the_row(alice: Person, site: Site, model: ModelSim) -> None:
+    await model.say("First.", times=1)
+    thread = await begin(alice, "a question")
+    path = f"/app/threads/{thread}"
+    await model.say("Second.", times=1)
+    [reply] = await alice.replies(thread)
+    await alice.post(f"{path}/again", {"turn": int(reply["id"].removeprefix("turn-"))})
+
+    async def is_answered() -> bool:
+        return (await row(alice, thread))["preview"] == "Second."
+
+    await until(is_answered)
+    feed = site.adapter._hub.feed("alice")  # type: ignore[attr-defined]
+    heard = feed.number
+    assert (await alice.ask("PUT", f"{path}/shown", {"version": reply["index"]}))[0] == 200
+    heard_of = [event.data() for event in feed.since(heard) if event.name == "thread"]
+    assert [each["entry"]["preview"] for each in heard_of] == ["First."]
+
+
 async def test_a_deleted_thread_is_gone_and_comes_back_until_it_is_too_late(
     alice: Person, site: Site, model: ModelSim
 ) -> None:

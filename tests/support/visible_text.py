@@ -89,6 +89,11 @@ class _Words(HTMLParser):
         self.feed(html)
         self.close()
 
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "input" and found.get("type") == "checkbox":
+            self.words.append("☑" if "checked" in found else "☐")
+
     def handle_data(self, data: str) -> None:
         self.words.append(data)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -102,6 +104,32 @@ def test_a_snippet_of_a_long_text_is_around_the_first_match() -> None:
     assert len(snippet.text) <= SNIPPET + 2
     assert [snippet.text[start:end] for start, end in snippet.marks] == ["needle"]
     assert snippet_of("no match", parse_query("needle").terms) == Snippet("no match")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_frequent_words_are_found_as_rare_ones(seed: int) -> None:
+    """A text with many beginnings of a term is read in another way from some point on."""
+    chance = random.Random(seed)
+    words = chance.choices(["a", "aa", "ab", "京", "a-a"], k=2_000)
+    text = chance.choice([" ", ""]).join([*words, "b"])
+    for quoted in ('"a b"', '"a"', '"aa ab"', '"京"', '"京a"'):
+        (term,) = parse_query(quoted).terms
+        assert list(term.find(text)) == [each.span() for each in term._pattern.finditer(text)]
+
+
+def test_a_hostile_text_takes_no_more_than_the_time_of_a_search() -> None:
+    """Before it is known whether a text matches, the time may be over."""
+    query = parse_query(" ".join(f'-"a {letter}"' for letter in "cdefgh") + " a")
+    asked = count()
+    assert query.matches("a " * 9)
+    assert not query.matches("a " * 9, lambda: next(asked) >= 3)
+    assert next(asked) == 4, "the other terms were not looked for"
+
+
+def test_a_snippet_does_not_mark_the_whole_of_a_long_text() -> None:
+    (term,) = parse_query('"a"').terms
+    snippet = snippet_of("a " * 500_000, [term])
+    assert len(snippet.marks) == SNIPPET // 2
 
 
 def test_a_huge_text_has_bounded_tokens() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bot.domain.conversations import Author, ConversationKey
+from bot.domain.conversations import TEAM, Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import CountedQuestion
 from bot.domain.policy import Limits, PolicyConfig, PolicyValues
@@ -47,6 +47,15 @@ async def test_questions_at_other_processes_count() -> None:
     ]
     await clock.advance(ASK_SECONDS)
     assert await rates.count(KEY, ANN, clock.time()) is not None
+
+
+async def test_a_shared_channel_of_the_page_is_no_second_rate() -> None:
+    clock, elsewhere = ManualClock(), Elsewhere()
+    rates = rates_of(elsewhere, clock, questions_per_minute=1)
+    own, shared = (ConversationKey("web", name, "general", "t") for name in (ANN.id, TEAM))
+    assert await rates.count(own, ANN, clock.time()) is None
+    assert await rates.count(shared, ANN, clock.time()) is not None
+    assert await rates.count(shared, Author("U2", "Ben"), clock.time()) is None
 
 
 async def test_the_store_is_asked_once_a_second_and_only_where_a_limit_applies() -> None:

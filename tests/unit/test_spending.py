@@ -14,7 +14,7 @@ import pytest
 
 from bot.__main__ import main
 from bot.domain import spending_texts
-from bot.domain.conversations import Author, ConversationKey
+from bot.domain.conversations import TEAM, Author, ConversationKey
 from bot.domain.errors import BudgetSpent
 from bot.domain.model import Usage
 from bot.domain.money import NANO, USD
@@ -92,6 +92,16 @@ def test_threads_share_their_channels_account_and_people_have_one_in_a_workspace
     assert person != account_of(BudgetScope.PERSON, here, BEN)
     assert ANN.id not in str(person)  # it outlives the person's erasure
     assert lines_of([budget()], here, None, now=0.0, zone=None) == []
+
+
+def test_a_shared_channel_of_the_page_counts_for_the_person_and_for_itself() -> None:
+    own = ConversationKey("web", ANN.id, "general", "t")
+    shared = ConversationKey("web", TEAM, "general", "t")
+    for scope, same in ((BudgetScope.PERSON, True), (BudgetScope.CHANNEL, False)):
+        assert (account_of(scope, own, ANN) == account_of(scope, shared, ANN)) is same
+    assert account_of(BudgetScope.PERSON, shared, ANN) != account_of(
+        BudgetScope.PERSON, shared, BEN
+    )
 
 
 async def test_a_budget_of_certain_people_counts_them_and_those_who_may_be_them() -> None:

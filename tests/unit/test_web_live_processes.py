@@ -35,6 +35,7 @@ class Network:
     signals: list[SignalKind] = field(default_factory=list)
     loses: Callable[[str], bool] = lambda _text: False
     error: Exception | None = None
+    fails: bool = False  # the database of replies, in an unforeseen way
     reply: Reply | None = field(default_factory=Reply)
     clock: ManualClock = field(default_factory=ManualClock)
 
@@ -91,6 +92,8 @@ class Process:
 
     async def reply(self, turn: int) -> Reply | None:
         assert turn == TURN
+        if self._network.fails:
+            raise ValueError("unforeseen")
         return self._network.reply
 
     def write(self, text: str, attempt: int = 1) -> LiveReply:
@@ -198,6 +201,23 @@ async def test_a_failing_database_delays_the_text() -> None:
         writer.write("Once upon")
         await network.clock.advance(3)
         network.error = None
+        await network.clock.advance(SEND_SECONDS)
+        assert reader.shown == "Once upon"
+
+
+async def test_an_unforeseen_failure_delays_the_text_and_ends_nothing() -> None:
+    async with processes("a", "b") as (network, (writer, reader)):
+        writer.write("Once")
+        reader.open_page()
+        await settle()
+        network.error = ValueError("unforeseen")
+        writer.write("Once upon")
+        await network.clock.advance(3)
+        network.error, network.fails = None, True
+        await network.clock.advance(FOLLOW_SECONDS)
+        assert reader.shown is None
+        network.fails = False
+        reader.follower.changed(TURN, "ann")
         await network.clock.advance(SEND_SECONDS)
         assert reader.shown == "Once upon"
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from adapters.web.assets import VENDOR, _diagram_document
+from adapters.web.assets import VENDOR
+from adapters.web.diagrams import _diagram_document
 
 ROOT = Path(__file__).parents[2]
 LOCK: dict[str, dict[str, Any]] = json.loads((VENDOR / "packages.json").read_text("utf-8"))

@@ -270,6 +270,13 @@ class Page {
     this.context.changed();
   }
 
+  /** Show a sentence of the server below the open thread's messages. */
+  noticed(text) {
+    this.state.takeNotice({ thread: this.state.openId, text, client_id: uuid() });
+    this.say(text);
+    this.draw();
+  }
+
   async #older() {
     if (await this.sync.loadOlder()) this.channel.feed.keepPlace(() => this.draw());
   }

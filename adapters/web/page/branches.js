@@ -123,7 +123,9 @@ async function sent(page, ask) {
     await ask();
     return true;
   } catch (error) {
-    page.thread.box.fail(asApiError(error).message);
+    const { status, message } = asApiError(error);
+    if (status !== 403 && status !== 409) page.thread.box.fail(message);
+    else page.noticed(message);
     return false;
   }
 }

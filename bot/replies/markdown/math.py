@@ -113,9 +113,16 @@ def _paired(text: str, at: int, last: int, opener: str) -> int | None:
     content = text[at + 2 : end].strip()
     if opener == "\\[" and _SIGNS.isdisjoint(content):  # `\[1\]` is an escaped bracket
         return None
-    if opener != "$$" and not _looks_like_formula(content):
+    displayed = opener == "$$" and _begins_line(text, at)
+    if not displayed and not _looks_like_formula(content):  # `$$5 or $$10` are prices
         return None
     return end + 2
+
+
+def _begins_line(text: str, at: int) -> bool:
+    """Whether only a few blanks are before `at` in its line."""
+    before = text[max(0, at - 4) : at]
+    return not before.rpartition("\n")[2].strip(" \t")
 
 
 def _between_dollars(text: str, at: int, last: int) -> int | None:

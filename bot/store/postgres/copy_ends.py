@@ -39,7 +39,7 @@ NOT_COPIED = frozenset(
 is made again."""
 
 INDEX = "search_index"
-"""SQLite's virtual table, and the beginning of the names of its own tables."""
+"""SQLite's virtual table, and the beginning of the names of the tables behind it."""
 
 SINGLE_ROWS = frozenset({"process"})  # the schema creates their one row
 

@@ -1,18 +1,16 @@
 """Connections to PostgreSQL, each used by one thread at a time.
 
-Invariants: a transaction is one function in one call on one connection; its caller waits a limited
-time; a transaction that conflicted, or lost its connection before the commit, runs again.
+Invariant: a call waits a limited time, also for a server that is frozen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,11 +23,10 @@ from psycopg.rows import tuple_row
 
 from bot.domain.errors import StoreUnavailable
 from bot.store.database import Database
-from bot.store.locks import Locks, everything
 from bot.store.postgres.dialect import named_rows, register
 from bot.store.postgres.errors import UNREACHABLE, translate_errors
 from bot.store.postgres.server import Server
-from bot.store.postgres.session import ALONE, SHARED, KnownPlaces, LockPlan, Session
+from bot.store.postgres.session import Session
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
@@ -37,7 +34,6 @@ Connection = psycopg.Connection[Any]
 MOST_WAITING = 2_000
 """Calls that may wait for a connection; a healthy server needs seconds for that many."""
 
-_ATTEMPTS = 5  # of one transaction, when it conflicts or loses its connection
 _SETTLE_SECONDS = 5.0  # how long to ask for the outcome of a commit whose answer did not arrive
 
 
@@ -72,10 +68,6 @@ DEFAULT_LIMITS = Limits()
 
 _IDLE = TransactionStatus.IDLE
 
-# The first row has the transaction's number, by which its outcome can be found.
-_NUMBER = "pg_current_xact_id()::text"
-_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
 
 class _Call(Generic[T]):
     """One function in the queue of the threads."""
@@ -98,7 +90,7 @@ class _Call(Generic[T]):
         """The function is about to wait for this connection."""
         with self._guard:
             if self._abandoned:
-                raise _Abandoned("the caller no longer waits")
+                raise Abandoned("the caller no longer waits")
             self._connection = connection
 
     def abandon(self) -> None:
@@ -113,7 +105,7 @@ class _Call(Generic[T]):
                         cut.shutdown(socket.SHUT_RDWR)
 
 
-class _Abandoned(psycopg.OperationalError):
+class Abandoned(psycopg.OperationalError):
     """The caller no longer waits for the result."""
 
 
@@ -241,7 +233,7 @@ class Connections:
         while time.monotonic() < until:
             try:
                 status = self._status(number, use)
-            except _Abandoned:
+            except Abandoned:
                 return None
             except psycopg.Error:
                 time.sleep(0.1)
@@ -260,143 +252,6 @@ class Connections:
         finally:
             self.give_back(connection)
         return str(status)
-
-
-class Writer:
-    """Runs transactions that write, several at a time. Implements `Runner`."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections, self._known = connections, KnownPlaces()
-        limits = connections.limits
-        self._shared = limits.begin("BEGIN", f"SELECT {_NUMBER}, {SHARED}")
-        self._alone = limits.begin("BEGIN", f"SELECT {_NUMBER}, {ALONE}")
-
-    async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
-        """Run a transaction; returns its result after the commit has reached the disk.
-
-        If it raises, it changes nothing; it may be called again. Raises StoreUnavailable if the
-        database fails; if the answer to a commit did not arrive and its outcome cannot be found,
-        the transaction may have been committed.
-        """
-        plan = LockPlan(lock, self._known, self._connections.losses)
-        return await self._connections.call(partial(self._repeat, transaction, plan))
-
-    def _repeat(
-        self,
-        transaction: Callable[[Database], T],
-        plan: LockPlan,
-        use: Callable[[Connection], None],
-    ) -> T:
-        for attempt in range(1, _ATTEMPTS):
-            try:
-                return self._attempt(transaction, plan, use)
-            except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
-                time.sleep(random.uniform(0.0, 0.02 * attempt))  # noqa: S311 - spreads conflicts
-            except (_Cut, _Unlocked, _Outdated):
-                continue
-        return self._attempt(transaction, plan, use)
-
-    def _attempt(
-        self,
-        transaction: Callable[[Database], T],
-        plan: LockPlan,
-        use: Callable[[Connection], None],
-    ) -> T:
-        if plan.losses != self._connections.losses:
-            self._known.clear()
-            plan.renew(self._connections.losses)
-        begin = self._alone if plan.alone else f"{self._shared}; {plan.sql}"
-        connection, rows = self._connections.begin(begin, use)
-        try:
-            with _explained(self._connections, connection):
-                if plan.losses != self._connections.losses:
-                    raise _Unlocked  # the places may be those of a server that failed
-                if not plan.is_complete(rows):
-                    raise _Unlocked
-                session = Session(connection)
-                result = transaction(session)
-            self._commit(connection, _number(rows), use)
-            self._known.update(session.places)
-            return result
-        finally:
-            self._connections.give_back(connection)
-
-    def _commit(
-        self, connection: Connection, number: str, use: Callable[[Connection], None]
-    ) -> None:
-        try:
-            connection.commit()
-        except psycopg.Error as exc:
-            if not connection.closed:
-                raise
-            committed = self._connections.is_committed(number, use)
-            if committed is False:
-                raise _Cut(exc) from exc
-            if committed is None:
-                raise
-
-
-class _Unlocked(Exception):
-    """The transition must run alone."""
-
-
-class _Outdated(psycopg.OperationalError):
-    """A newer release has changed the tables since a statement was prepared: repeat it."""
-
-
-class _Cut(psycopg.OperationalError):
-    """The connection was lost before the commit: nothing has changed."""
-
-    def __init__(self, error: psycopg.Error) -> None:
-        super().__init__(str(error))
-        self.sqlstate = error.sqlstate
-
-
-@contextmanager
-def _explained(connections: Connections, connection: Connection) -> Iterator[None]:
-    """Raise _Cut or _Outdated for errors after which the transaction can run again."""
-    try:
-        yield
-    except psycopg.errors.FeatureNotSupported as exc:
-        connections.replace(connection)
-        raise _Outdated(str(exc)) from exc
-    except psycopg.Error as exc:
-        if connection.closed:
-            raise _Cut(exc) from exc
-        raise
-
-
-class Readers:
-    """Runs queries, each on a snapshot of the database. Implements `Runner`."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-        self._begin = connections.limits.begin(_READ)
-
-    async def run(self, read: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
-        """Run `read`; it may be called again. Raises StoreUnavailable. `lock` has no effect."""
-        return await self._connections.call(partial(self._repeat, read))
-
-    def _repeat(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
-        try:
-            return self._attempt(read, use)
-        except (_Cut, _Outdated, psycopg.errors.SerializationFailure):
-            return self._attempt(read, use)
-
-    def _attempt(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
-        connection, _ = self._connections.begin(self._begin, use)
-        try:
-            with _explained(self._connections, connection):
-                result = read(Session(connection))
-                connection.commit()
-            return result
-        finally:
-            self._connections.give_back(connection)
-
-
-def _number(rows: Sequence[tuple[Any, ...] | None]) -> str:
-    """The transaction's number, from the rows of its beginning."""
-    return str(rows[0][0]) if rows and rows[0] else ""
 
 
 def _begun(connection: Connection, statements: str) -> list[tuple[Any, ...] | None]:

@@ -17,10 +17,11 @@ from bot.store.health import HealthMonitor, MonitoredRunner
 from bot.store.operations import reads, writes, writes_at
 from bot.store.postgres import erasures
 from bot.store.postgres.migrations import migrate
-from bot.store.postgres.pool import DEFAULT_LIMITS, Limits, Readers, Writer, open_connections
+from bot.store.postgres.pool import DEFAULT_LIMITS, Limits, open_connections
 from bot.store.postgres.privacy import PostgresPrivacy
 from bot.store.postgres.search import Gin
 from bot.store.postgres.server import Server
+from bot.store.postgres.transactions import Readers, Writer
 from bot.store.purge import Purger
 from bot.store.search_indexer import SearchIndexer, WakingRunner
 from bot.store.store import SqlStore

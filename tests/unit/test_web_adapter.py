@@ -1,0 +1,67 @@
+"""The web adapter as a component that is started again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adapters.web.adapter import WebAdapter
+from adapters.web.auth import Access
+from tests.support.clock import ManualClock, settle
+
+
+class Inbox:
+    """An inbox that fails once, in an unforeseen way."""
+
+    fails = True
+
+    async def connected(self, _platform: str) -> None:
+        if self.fails:
+            raise ValueError("unforeseen")
+
+
+def event_stream(adapter: WebAdapter, sent: list[Any]) -> asyncio.Task[None]:
+    """A page that follows the events."""
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET",
+        "scheme": "http", "path": "/app/events", "raw_path": b"/app/events", "query_string": b"",
+        "root_path": "", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    requests = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Any:
+        return requests.pop() if requests else await asyncio.get_running_loop().create_future()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def follow() -> None:
+        await adapter.site(scope, receive, send)
+
+    return asyncio.create_task(follow())
+
+
+async def test_after_a_failure_pages_follow_the_events_again() -> None:
+    parts: Any = SimpleNamespace(names=())
+    adapter = WebAdapter(
+        library=parts, clock=ManualClock(), access=Access({}), models=parts, reporter=parts
+    )
+    inbox: Any = Inbox()
+    with pytest.raises(ValueError, match="unforeseen"):
+        await adapter.run(inbox)
+    assert not adapter.health().ok
+    inbox.fails = False
+    running = asyncio.create_task(adapter.run(inbox))
+    await settle()
+    assert adapter.health().ok
+    sent: list[Any] = []
+    page = event_stream(adapter, sent)
+    await settle()
+    assert sent[0]["status"] == 200
+    assert not page.done(), "the stream is open"
+    running.cancel()
+    await asyncio.wait({running, page}, timeout=30)
+    assert page.done(), "it ends with the process"
