@@ -95,8 +95,8 @@ class WebAdapter:
         self._events.push_notice(author.id, None, text, None)
 
     async def run(self, inbox: Inbox) -> None:
-        """Accept requests until cancelled; then end every stream. After a failure it can run
-        again, so that only refuses requests meanwhile."""
+        """Accept requests until cancelled; then end every stream. A failure ends no stream,
+        because the adapter runs again a moment later."""
         self._chat.inbox = inbox
         try:
             await inbox.connected(PLATFORM)

@@ -10,6 +10,9 @@ import pytest
 
 from adapters.web.adapter import WebAdapter
 from adapters.web.auth import Access
+from adapters.web.ports import WebOptions, WebPorts
+from adapters.web.privacy import PrivacyRoutes
+from bot.common.local_cluster import LocalCluster
 from tests.support.clock import ManualClock, settle
 
 
@@ -45,10 +48,22 @@ def event_stream(adapter: WebAdapter, sent: list[Any]) -> asyncio.Task[None]:
 
 
 async def test_after_a_failure_pages_follow_the_events_again() -> None:
-    parts: Any = SimpleNamespace(names=())
-    adapter = WebAdapter(
-        library=parts, clock=ManualClock(), access=Access({}), models=parts, reporter=parts
+    unused: Any = SimpleNamespace()
+    ports = WebPorts(
+        library=unused,
+        clock=ManualClock(),
+        cluster=LocalCluster(),
+        models=unused,
+        assigned=lambda _place: None,
+        reporter=unused,
+        usage=unused,
+        privacy=PrivacyRoutes(forgetter=unused, exports=unused, audit=unused),
+        feedback=unused,
+        choices=unused,
+        search=unused,
+        sessions=unused,
     )
+    adapter = WebAdapter(ports, WebOptions(access=Access({})))
     inbox: Any = Inbox()
     with pytest.raises(ValueError, match="unforeseen"):
         await adapter.run(inbox)

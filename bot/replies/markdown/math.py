@@ -137,6 +137,8 @@ def _between_dollars(text: str, at: int, last: int) -> int | None:
     before = text[at - 1] if at else " "
     if following == "{" or _is_ascii_word(following) or _is_ascii_word(before) or before in "\\$":
         return None
+    if "\\$" in content and "\\text" not in content:  # dollars that are written as text: more prices
+        return None
     if following == "$" or _PRICE.match(text, at, end) or not _looks_like_formula(content):
         return None
     return end + 1
