@@ -44,7 +44,7 @@ def thumbs(tab: Tab) -> tuple[Locator, Locator]:
 
 
 async def test_a_reply_is_rated_by_mouse_and_by_keyboard(visit: Visit, house: House) -> None:
-    """A vote is changed, commented, kept over a reload, taken back, and stays after a retry."""
+    """A vote is changed, commented, kept over a reload, taken back; a retry's answer has none."""
     await house.model.say("It is 42.", match="rate this")
     visitor = await visit(house)
     tab = await visitor.tab()
@@ -73,5 +73,6 @@ async def test_a_reply_is_rated_by_mouse_and_by_keyboard(visit: Visit, house: Ho
         await up.click()
     await have(house, visitor, [("up", "")])
     await tab.replies.last.get_by_role("button", name="Try again", exact=True).click()
-    await have(house, visitor, [("up", "")])  # of the earlier answer, which is kept
+    await expect(tab.replies.last).to_contain_text("2 / 2")
     await expect(up).to_have_attribute("aria-pressed", "false")
+    await have(house, visitor, [("up", "")])  # of the earlier version, which is kept

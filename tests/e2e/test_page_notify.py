@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import re
+import shutil
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from playwright.async_api import expect
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright, expect
 
-from tests.support.browser import House, Tab, Visitor, needs_browser, until
+from tests.support.browser import FLAGS, House, Tab, Visitor, needs_browser, until
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 
 Visit = Callable[..., Awaitable[Visitor]]
+
+CHROMIUM = shutil.which("chromium")  # its headless shell shows no notifications
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """A browser with notifications, in place of the shared one."""
+    if CHROMIUM is None:
+        pytest.skip("notifications were not tried: no chromium here (apt-get install chromium)")
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        yield launched
+        await launched.close()
+
 
 # The browser's own notifications, which the test can also see.
 _RECORD = """

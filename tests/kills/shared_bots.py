@@ -188,7 +188,8 @@ class SharedBots:
             db.execute("PRAGMA foreign_keys = OFF")
             tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             for (table,) in tables:
-                if table not in _OWN:
+                # The search's tables are made of the others, and differ between the databases.
+                if table not in _OWN and not table.startswith("search_"):
                     _copy(source, db, table)
         return copy
 

@@ -511,8 +511,13 @@ class Page {
     const { openId, composing } = this.state;
     const title = openId ? name : composing ? "New conversation" : this.channels.label;
     setText($("#thread-title"), openId || composing ? title : "Thread");
-    this.notify.title = `${title.slice(0, 60)} · Threadline`;
+    this.nameWindow(title);
     this.#drawChoices();
+  }
+
+  /** The window's title, to which the notifier adds what happens in the background. */
+  nameWindow(name) {
+    this.notify.title = `${name.slice(0, 60)} · Threadline`;
   }
 
   /** The open thread's model and effort. */

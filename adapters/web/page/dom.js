@@ -51,15 +51,24 @@ export function saveFile(blob, name) {
 /** Whether touch is the main pointing device. */
 export const byTouch = () => matchMedia("(pointer: coarse)").matches;
 
-/** Copy a text to the clipboard, also in insecure contexts. */
+/** Copy a text to the clipboard, also in insecure contexts and where a browser refuses the newer way. */
 export async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch {
+    copySelected(text);
+  }
+}
+
+function copySelected(text) {
+  const before = document.activeElement;
   const box = el("textarea", { class: "sr", "aria-hidden": "true" });
   box.value = text;
-  document.body.append(box);
+  (document.querySelector("dialog:modal") ?? document.body).append(box); // what is behind one is inert
   box.select();
   document.execCommand("copy");
   box.remove();
+  if (before instanceof HTMLElement) before.focus({ preventScroll: true });
 }
 
 /** A tab's storage; if the browser forbids storage, it lasts until the tab closes. */

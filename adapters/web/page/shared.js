@@ -19,11 +19,12 @@ export class SharedView {
   /** @type {Pictures | null} */
   #pictures = null;
 
-  constructor({ api, root, viewer, say }) {
+  constructor({ api, root, viewer, say, onTitle }) {
     this.api = api;
     this.root = root;
     this.viewer = viewer;
     this.say = say;
+    this.onTitle = onTitle;
     const part = (selector) => root.querySelector(selector);
     this.title = part("h2");
     this.about = part(".title p");
@@ -94,7 +95,7 @@ export class SharedView {
     setText(this.about, `${by} · ${fullTime(moment(page.shared_at))} · read-only`);
     setText(this.missing, page.missing > 0 ? "Some messages were changed or deleted since, and are not shown." : "");
     this.later.hidden = page.next === null;
-    document.title = `${(page.name || "Shared thread").slice(0, 60)} · Threadline`;
+    this.onTitle(page.name || "Shared thread");
     this.feed.keepPlace(() => this.feed.show(this.#items));
     if (first) this.feed.scroller.scrollTop = 0;
     if (first) this.title.focus();
@@ -124,6 +125,7 @@ export function installShared(page) {
     root: document.querySelector("#shared"),
     viewer: page.viewer,
     say: (words) => page.say(words),
+    onTitle: (name) => page.nameWindow(name),
   });
   page.shared = shared;
   shared.root.querySelector(".close").addEventListener("click", () => {
