@@ -96,7 +96,7 @@ class WebAdapter:
 
     async def run(self, inbox: Inbox) -> None:
         """Accept requests until cancelled; then end every stream. After a failure it can run
-        again, so that only refuses requests meanwhile."""
+        again, so that only refuses requests in between."""
         self._chat.inbox = inbox
         try:
             await inbox.connected(PLATFORM)
