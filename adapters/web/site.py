@@ -108,7 +108,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
             NO_SUCH_PAGE, 404, headers
         )  # a browser: programs accept JSON or anything
     if error.status_code == 405:
-        headers.setdefault("Allow", ", ".join(sorted(_allowed(request))))
+        headers["Allow"] = ", ".join(sorted(_allowed(request)))
     return JSONResponse({"error": error.detail}, error.status_code, headers)
 
 
