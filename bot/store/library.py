@@ -6,6 +6,7 @@ Invariant: every change is a single transaction of the store's writer.
 from __future__ import annotations
 
 from bot.domain.conversations import Author, Effort, Role
+from bot.domain.errors import StoreUnavailable
 from bot.domain.records import (
     UNCHANGED,
     ConversationRecord,
@@ -17,6 +18,9 @@ from bot.domain.records import (
 from bot.store import attachment_contents, branches, locks, record_edits, thread_list, views
 from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
+
+TRIES = 3
+"""Of a creation that is undone at once, as by someone who has everything of a person deleted."""
 
 
 class SqlLibrary(FileOperations):
@@ -41,9 +45,13 @@ class SqlLibrary(FileOperations):
     replies = reads(views.replies)
     reply = reads(views.reply)
 
-    # Changes that return the new record: the result is read after the commit.
+    # Changes that return the new record: the result is read after the commit, when another process
+    # may have deleted it again.
     async def create(self, new: NewConversation) -> ConversationRecord:
-        return await self._by_key(await self._create(new))
+        for _ in range(TRIES):
+            if (created := await self._by_key(await self._create(new))) is not None:
+                return created
+        raise StoreUnavailable("The conversation was deleted while it was created.")
 
     async def update(
         self,

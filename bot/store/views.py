@@ -69,13 +69,13 @@ def find(db: Database, uid: str, scope: RecordScope) -> ConversationRecord | Non
     return None if row is None else _record(row)
 
 
-def by_key(db: Database, key: ConversationKey) -> ConversationRecord:
-    """The conversation with this key, which must exist."""
+def by_key(db: Database, key: ConversationKey) -> ConversationRecord | None:
+    """The conversation with this key."""
     row = db.execute(
         f"{_CONVERSATION} WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ?",
         (key.platform, key.workspace, key.channel, key.thread),
     ).fetchone()
-    return _record(row)
+    return None if row is None else _record(row)
 
 
 def public(db: Database, uid: str) -> ConversationRecord | None:
@@ -260,10 +260,10 @@ def versions_of(db: Database, conversation: int, uid: str) -> list[MessageRecord
     return _messages(db, found)
 
 
-def message(db: Database, number: int) -> MessageRecord:
-    """The message with this row id, which must exist."""
+def message(db: Database, number: int) -> MessageRecord | None:
+    """The message with this row id; None if it was deleted in the meantime."""
     row = db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone()
-    return _messages(db, [row])[0]
+    return None if row is None else _messages(db, [row])[0]
 
 
 def replies(
