@@ -20,7 +20,7 @@ from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
 TRIES = 3
-"""Of a creation that is undone at once, as by someone who has everything of a person deleted."""
+"""Attempts at a creation that is undone immediately, as by a person's erasure."""
 
 
 class SqlLibrary(FileOperations):
