@@ -20,7 +20,7 @@ from tests.support.fake_inbox import FakeInbox
 REQUESTS = 50  # of each process
 
 MARGIN = 1.0
-"""Seconds by which requests may be late on their way: a busy machine sends some of them together."""
+"""Seconds by which requests may be late: a busy machine sends some of them together."""
 
 
 @pytest.fixture
