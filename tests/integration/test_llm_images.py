@@ -23,6 +23,7 @@ from bot.ports.model import ChatModel
 from tests.sims.model import ModelSim
 from tests.sims.model.images import BLIND, SentImage
 from tests.support.model_kit import huggingface_model, openai_model
+from tests.support.tcp import tcp_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -234,11 +235,8 @@ async def test_a_proxy_may_reject_the_body_before_it_has_come(make: Make) -> Non
         writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         while await reader.read(1 << 16):
             pass
-        writer.close()
 
-    server = await asyncio.start_server(reject, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with tcp_server(reject) as port:
         model = make(url=f"http://127.0.0.1:{port}/v1")
         assert type(await fail(model, question(image(5_000_000)))) is ImageRefused
         await model.aclose()

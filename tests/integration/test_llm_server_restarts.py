@@ -22,6 +22,7 @@ from bot.ports.model import ChatModel
 from tests.support.model_kit import openai_model, registry
 from tests.support.ports import free_port
 from tests.support.provider_corpus import CHAT_ANSWER, Replay, Shape, replaying, shapes
+from tests.support.tcp import tcp_server
 
 HELLO = ChatRequest((Message(Role.USER, "Hello!"),))
 SHAPES = {shape.name: shape for shape in shapes()}
@@ -50,11 +51,8 @@ async def test_the_first_question_after_the_server_starts_is_answered() -> None:
         sentence = texts.model_failure(error)
         assert f"cannot be reached at `127.0.0.1:{port}`: is it running?" in sentence
     replay.arrange(Shape("", "HTTP/1.1 200 OK", EVENTS, CHAT_ANSWER), lambda body: [body])
-    server = await asyncio.start_server(replay.serve, "127.0.0.1", port)
-    try:
+    async with tcp_server(replay.serve, port):
         assert await text(model) == "Hello there."
-    finally:
-        server.close()
         await model.aclose()
 
 
@@ -89,17 +87,13 @@ async def slow_server(
             await writer.drain()
         except ConnectionError:
             pass  # the client has left
-        finally:
-            writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    model = openai_model("m", url, key=None, timeouts=timeouts)
-    try:
-        yield model
-    finally:
-        await model.aclose()
-        server.close()
+    async with tcp_server(serve) as port:
+        model = openai_model("m", f"http://127.0.0.1:{port}/v1", key=None, timeouts=timeouts)
+        try:
+            yield model
+        finally:
+            await model.aclose()
 
 
 async def test_signs_of_life_extend_the_wait_for_the_first_token() -> None:

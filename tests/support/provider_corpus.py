@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.tcp import tcp_server
+
 CORPUS = Path(__file__).parents[1] / "fixtures" / "providers"
 Split = Callable[[bytes], Iterable[bytes]]
 
@@ -169,10 +171,6 @@ def _is_answer(shape: Shape) -> bool:
 async def replaying() -> AsyncIterator[Replay]:
     """A server on a free port."""
     replay = Replay()
-    server = await asyncio.start_server(replay.serve, "127.0.0.1", 0)
-    replay.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    try:
+    async with tcp_server(replay.serve) as port:
+        replay.url = f"http://127.0.0.1:{port}/v1"
         yield replay
-    finally:
-        server.close()
-        await server.wait_closed()
