@@ -1,7 +1,7 @@
 """Removing a page's message: now if possible, otherwise emptied now and deleted later.
 
-The end of a turn never waits for a removal. What is deleted later is recorded before: if the
-process dies, `bot.catchup.leftovers` goes on.
+The end of a turn never waits for a removal. A message that is deleted later is recorded first: if
+the process dies, `bot.catchup.leftovers` deletes it.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class RestApi:
 
     @property
     def leftovers(self) -> Leftovers:
-        """What is to be removed later. Raises Unsettled while the adapter is not running."""
+        """The leftovers of this account. Raises Unsettled while the adapter is not running."""
         if self._leftovers is None:
             raise Unsettled("the adapter is not running")
         return self._leftovers

@@ -111,7 +111,7 @@ class DiscordSurface:
         ]
         lost = {page.number for page in pages if page.message_id is None}
         if lost:
-            # What is to be deleted may look like a page that was posted.
+            # A leftover may look like a page that was posted.
             left = await self._rest.leftovers.messages_of(self._claim.conversation.id)
             found += await self._find(lost, {page.message_id for page in found} | left)
         return Shown(tuple(sorted(found, key=lambda page: page.number)))

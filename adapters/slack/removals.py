@@ -37,7 +37,7 @@ class SlackRemovals:
         await self._try(LeftoverKind.FILE, file_id)
 
     async def left_messages(self) -> frozenset[str]:
-        """The messages that are to be removed. Raises StoreUnavailable."""
+        """The messages that are leftovers. Raises StoreUnavailable."""
         return await self._leftovers.messages_of(self._conversation.id)
 
     async def _try(self, kind: LeftoverKind, name: str) -> bool:

@@ -5,7 +5,7 @@ is set only when the rate limit leaves room to clear it as well. If a turn canno
 within two seconds, a background task does, or the thread's next turn takes the status over.
 
 Invariant: while Slack may show a session's status, its turn is unfinished or a leftover is
-recorded. So if the process dies, the turn's next attempt clears it, or whoever removes leftovers.
+recorded. So if the process dies, the turn's next attempt or `bot.catchup.leftovers` clears it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Clearing = tuple["ReplyStatus", "asyncio.Task[None]"]
 class StatusRegistry:
     """The statuses of one workspace that are shown or being cleared, by thread.
 
-    `is_busy`: whether a conversation has an unfinished turn, which clears its own status.
+    `is_busy`: whether a conversation has an unfinished turn, which clears the status.
     """
 
     def __init__(
@@ -240,7 +240,7 @@ class ReplyStatus:
         await asyncio.wait({task}, timeout=landing + CLEAR_SECONDS)
         if not self.may_be_set:
             return
-        self._recorded = True  # first: a later turn may take the status over meanwhile
+        self._recorded = True  # before the commit: a later turn may take the status over
         await self._registry.leftovers.record(self._leftover)
         if task.done():
             await self._settle()
@@ -256,7 +256,7 @@ class ReplyStatus:
             await self._registry.leftovers.settle(self._leftover)
 
     def release(self) -> None:
-        """What is recorded as left is no longer cleared here."""
+        """This process clears the recorded leftover no longer."""
         self._registry.leftovers.release(self._leftover)
 
     async def finish(self) -> None:

@@ -1,10 +1,10 @@
 """Removes from one platform what could not be removed when a reply ended.
 
-In: what an adapter could not remove at once. Out: the adapter's requests, repeated until the
+In: what an adapter could not remove immediately. Out: the adapter's requests, repeated until the
 platform has carried them out or refuses them for good.
 
-Invariant: something is recorded before the turn that left it ends, and until it is removed. So
-whichever process dies, another one or the next start goes on.
+Invariant: a leftover is recorded before its turn ends, and until it is removed. So if a process
+dies, another one or the next start continues.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ KEPT_SECONDS = 86_400.0
 
 
 class Leftovers:
-    """What is to be removed from `platform`.
+    """The leftovers on `platform`.
 
     `remove` sends one request and raises a PlatformError; Gone and Refused mean that there is no
     use in another one. Within `alone` no other process is inside.
@@ -70,7 +70,7 @@ class Leftovers:
 
     # ── for the parts of this process ─────────────────────────────────────────────────────────
     async def record(self, leftover: Leftover) -> None:
-        """Record what the caller goes on to remove, until `settle` or `release`.
+        """Record a leftover that the caller keeps trying to remove, until `settle` or `release`.
 
         Returns once that is stored, however long the database fails.
         """
@@ -78,7 +78,7 @@ class Leftovers:
         await retry_while_unavailable(lambda: self._inbox.add_leftover(leftover), self._clock.sleep)
 
     async def leave(self, leftover: Leftover) -> None:
-        """Record what the caller does not try to remove any more."""
+        """Record a leftover that the caller does not try to remove any more."""
         await self.record(leftover)
         self.release(leftover)
 
@@ -96,7 +96,7 @@ class Leftovers:
             self.release(leftover)
 
     async def messages_of(self, conversation: int) -> frozenset[str]:
-        """The ids of the conversation's messages that are to be removed: none is a page any more.
+        """The ids of the conversation's messages that are leftovers: none is a page any more.
 
         Raises StoreUnavailable.
         """

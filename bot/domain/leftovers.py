@@ -1,4 +1,4 @@
-"""What the bot has yet to remove from a platform, after the platform refused or did not answer."""
+"""Leftovers: things on a platform that the bot could not remove immediately, and removes later."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class LeftoverKind(Enum):
-    """What is left."""
+    """The kinds of leftovers."""
 
     MESSAGE = "message"  # a page that the reply no longer has, or a message in the wrong place
     FILE = "file"  # the file of a removed message

@@ -293,15 +293,15 @@ class DurableInbox:
         await self._store.record_thread_read(platform, read)
 
     async def add_leftover(self, leftover: Leftover) -> None:
-        """Record what is yet to be removed from a platform."""
+        """Record a leftover."""
         await self._store.add_leftover(leftover)
 
     async def leftovers(self, platform: str) -> Sequence[Leftover]:
-        """What is yet to be removed from a platform."""
+        """The leftovers on a platform."""
         return await self._store.leftovers(platform)
 
     async def leftovers_of(self, conversation: int) -> Sequence[Leftover]:
-        """What of one conversation is yet to be removed."""
+        """The leftovers of one conversation."""
         return await self._store.leftovers_of(conversation)
 
     async def remove_leftover(self, leftover: Leftover) -> None:

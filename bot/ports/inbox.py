@@ -6,7 +6,7 @@ Inbox
 ├── MessageInbox    events: messages, edits, deletions
 ├── CatchUpInbox    missed messages, and the watermarks that reveal them
 ├── CommandInbox    commands, and the conversations they are about
-└── LeftoverInbox   what is yet to be removed from the platform
+└── LeftoverInbox   leftovers, which the bot has yet to remove from the platform
 
 Every method returns after the database has committed the report, and raises StoreUnavailable
 if it cannot.
@@ -182,18 +182,18 @@ class CommandInbox(ConversationLookup, Protocol):
 
 
 class LeftoverInbox(ConversationLookup, Protocol):
-    """What is yet to be removed from the platform. All methods raise StoreUnavailable."""
+    """Leftovers. All methods raise StoreUnavailable."""
 
     async def add_leftover(self, leftover: Leftover) -> None:
-        """Record what is to be removed."""
+        """Record a leftover."""
         ...
 
     async def leftovers(self, platform: str) -> Sequence[Leftover]:
-        """What is to be removed from the platform, oldest first."""
+        """The leftovers on the platform, oldest first."""
         ...
 
     async def leftovers_of(self, conversation: int) -> Sequence[Leftover]:
-        """What is to be removed of one conversation."""
+        """The leftovers of one conversation."""
         ...
 
     async def remove_leftover(self, leftover: Leftover) -> None:

@@ -147,17 +147,17 @@ class Store(Protocol):
         """The unfinished turns that are suspects: see `bot.turns.quarantine`."""
         ...
 
-    # ── what is yet to be removed from the platforms ──────────────────────────────────────────
+    # ── leftovers on the platforms ────────────────────────────────────────────────────────────
     async def add_leftover(self, leftover: Leftover) -> None:
-        """Record what is to be removed; nothing if its conversation does not exist any more."""
+        """Record a leftover; nothing if its conversation does not exist any more."""
         ...
 
     async def leftovers(self, platform: str) -> Sequence[Leftover]:
-        """What is to be removed from the platform, oldest first; a thousand at most."""
+        """The leftovers on the platform, oldest first; a thousand at most."""
         ...
 
     async def leftovers_of(self, conversation: int) -> Sequence[Leftover]:
-        """What is to be removed of the conversation with this row id."""
+        """The leftovers of the conversation with this row id."""
         ...
 
     async def remove_leftover(self, leftover: Leftover) -> None:

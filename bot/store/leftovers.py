@@ -1,4 +1,4 @@
-"""What is yet to be removed from the platforms: see `bot.catchup.leftovers`."""
+"""Leftovers on the platforms: see `bot.catchup.leftovers`."""
 
 from __future__ import annotations
 

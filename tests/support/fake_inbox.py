@@ -149,7 +149,8 @@ class FakeInbox:
     async def add_leftover(self, leftover: Leftover) -> None:
         self._raise_if_failing()
         if leftover not in self.left:
-            self.left.append(replace(leftover, created_at=time.time()))
+            at = leftover.created_at or time.time()
+            self.left.append(replace(leftover, created_at=at))
 
     async def leftovers(self, platform: str) -> Sequence[Leftover]:
         del platform
@@ -159,7 +160,7 @@ class FakeInbox:
         return [each for each in self.left if each.conversation == conversation]
 
     async def remove_leftover(self, leftover: Leftover) -> None:
-        self.left = [each for each in self.left if each != leftover]
+        self.left[:] = [each for each in self.left if each != leftover]
 
     async def last_questions(self, platform: str) -> Sequence[Asked]:
         return self.latest_questions
