@@ -146,8 +146,8 @@ class StatusRegistry:
 async def _hand_over(earlier: Clearing, later: ReplyStatus) -> None:
     status, task = earlier
     task.cancel()
+    later.inherit(status)  # before any wait: the later turn may end during it
     await asyncio.gather(task, return_exceptions=True)
-    later.inherit(status)
 
 
 class ReplyStatus:
