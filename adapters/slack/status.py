@@ -101,8 +101,9 @@ class StatusRegistry:
 
     async def hand_over(self, thread: Thread, status: ReplyStatus) -> None:
         """Stop clearing for an earlier turn in `thread`: `status` will clear that one too."""
-        earlier = self._clearing.pop(thread, None)
-        if earlier is not None:
+        earlier = self._clearing.get(thread)
+        if earlier is not None and earlier[0] is not status:  # its turn may have ended already
+            del self._clearing[thread]
             await _hand_over(earlier, status)
 
     async def remove(self, leftover: Leftover) -> None:
