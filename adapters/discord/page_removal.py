@@ -11,7 +11,7 @@ import structlog
 from adapters.discord.errors import ARCHIVED, UNKNOWN_MESSAGE, attempt
 from adapters.discord.rest import RestApi, deletion_scopes, request_scopes
 from bot.domain import texts
-from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.errors import Gone, PlatformError, Refused, Throttled
 from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.replies import Priority
 
@@ -68,20 +68,26 @@ def _delete_later(rest: RestApi, leftover: Leftover) -> None:
 
 async def delete_left(rest: RestApi, leftover: Leftover) -> None:
     """Delete a page's message. Raises a PlatformError, unless it is gone already."""
-    channel, message = int(leftover.channel), int(leftover.name)
-    rest.own_deletions[leftover.name] = True
     try:
-        await rest.request(
-            deletion_scopes(leftover.channel),
-            lambda client: client.http.delete_message(channel, message),
-            priority=Priority.BACKGROUND,
-        )
-    except Gone as error:
-        if error.code == ARCHIVED:
+        try:
+            await _send_left(rest, leftover)
+        except Gone as error:
+            if error.code != ARCHIVED:
+                raise
             await unarchive(rest, leftover.channel, Priority.BACKGROUND)
-            raise Unsettled("the thread was archived") from error
+            await _send_left(rest, leftover)
+    except Gone as error:
         if error.code != UNKNOWN_MESSAGE:
             raise
+
+
+async def _send_left(rest: RestApi, leftover: Leftover) -> None:
+    rest.own_deletions[leftover.name] = True
+    await rest.request(
+        deletion_scopes(leftover.channel),
+        lambda client: client.http.delete_message(int(leftover.channel), int(leftover.name)),
+        priority=Priority.BACKGROUND,
+    )
 
 
 async def unarchive(rest: RestApi, thread: str, priority: Priority) -> None:

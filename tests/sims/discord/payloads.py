@@ -110,7 +110,8 @@ class Payloads:
 
     def thread(self, thread: Channel) -> JSON:
         """A thread, with `member` if the bot has joined it."""
-        count = len([m for m in thread.messages if m != thread.id])
+        # https://docs.discord.com/developers/resources/channel: without the initial message.
+        sent = [m for m in thread.messages.values() if m.type != c.THREAD_STARTER]
         payload = {
             "id": str(thread.id),
             "type": thread.kind,
@@ -119,8 +120,8 @@ class Payloads:
             "owner_id": str(thread.owner),
             "name": thread.name,
             "last_message_id": _maybe(thread.last_message),
-            "message_count": count,
-            "total_message_sent": count,
+            "message_count": sum(m.deleted is None for m in sent),
+            "total_message_sent": len(sent),
             "member_count": len(thread.joined),
             "rate_limit_per_user": 0,
             "flags": 0,

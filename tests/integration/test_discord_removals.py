@@ -1,0 +1,131 @@
+"""What could not be deleted on Discord when a reply ended is deleted by the next process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from adapters.discord.adapter import DiscordAdapter
+from adapters.discord.rest import Timeouts
+from bot.domain import texts
+from bot.domain.leftovers import LeftoverKind
+from bot.domain.replies import Shown
+from bot.domain.turns import PageRecord
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import claim, frame, running, show, wait_received
+from tests.support.fake_inbox import FakeInbox
+
+DELETE = "DELETE /api/v10/channels/"
+SLOW = Timeouts(background=600.0)  # the process that failed dies before it tries again
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[DiscordSim]:
+    async with DiscordSim() as sim:
+        await sim.set_limits(on=False)
+        yield sim
+
+
+async def shows(sim: DiscordSim, place: int) -> list[str]:
+    return [message["content"] for message in await sim.messages(place, author=c.BOT)]
+
+
+async def until_nothing_is_left(sim: DiscordSim, inbox: FakeInbox) -> None:
+    async def is_empty() -> bool:
+        return not inbox.left
+
+    await sim.until(is_empty, 60.0)
+
+
+async def leave_a_page(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, status: int = 500
+) -> Any:
+    """A reply whose second page Discord does not delete; returns the question."""
+    question = await wait_received(inbox, await sim.mention("question"))
+    surface = adapter.surface(claim(question))
+    await surface.open()
+    shown = await show(surface, Shown(), frame("One.", "Two."))
+    await sim.call("fault", match=DELETE, status=status, times=50)
+    await show(surface, shown, frame("One.", final=True))
+    await surface.close()
+    return question
+
+
+@pytest.mark.parametrize("status", [500, 429])
+async def test_the_next_start_deletes_a_page_that_was_only_emptied(
+    status: int, sim: DiscordSim, inbox: FakeInbox
+) -> None:
+    """The process dies right after the reply."""
+    async with running(sim, inbox, timeouts=SLOW) as adapter:
+        question = await leave_a_page(sim, inbox, adapter, status)
+        place = int(question.message_id)
+        assert await shows(sim, place) == ["One.", texts.REMOVED]
+        assert [each.kind for each in inbox.left] == [LeftoverKind.MESSAGE]
+    await sim.call("clear")
+    async with running(sim, inbox):
+        await until_nothing_is_left(sim, inbox)
+    assert await shows(sim, place) == ["One."]
+
+
+async def test_a_later_attempt_does_not_take_an_emptied_page_for_its_own(
+    sim: DiscordSim, inbox: FakeInbox
+) -> None:
+    """The process died before the ledger forgot the page, which has no buttons any more."""
+    async with running(sim, inbox, timeouts=SLOW) as adapter:
+        question = await leave_a_page(sim, inbox, adapter)
+        [first, _] = await sim.messages(int(question.message_id), author=c.BOT)
+    pages = (PageRecord(0, str(first["id"]), question.message_id), PageRecord(1, None))
+    async with running(sim, inbox, timeouts=SLOW) as adapter:
+        again = adapter.surface(claim(question, attempt=2, pages=pages))
+        await again.open()
+        shown = await again.recover(pages)
+        assert [page.number for page in shown.pages] == [0]
+        await show(again, shown, frame("One.", "Two again.", final=True))
+        await again.close()
+    await sim.call("clear")
+    async with running(sim, inbox):
+        await until_nothing_is_left(sim, inbox)
+    assert await shows(sim, int(question.message_id)) == ["One.", "Two again."]
+
+
+async def test_a_page_in_an_archived_thread_is_deleted(sim: DiscordSim, inbox: FakeInbox) -> None:
+    """The thread is unarchived for it."""
+    async with running(sim, inbox, timeouts=SLOW) as adapter:
+        question = await leave_a_page(sim, inbox, adapter)
+    await sim.call("clear")
+    await sim.archive(int(question.message_id))
+    async with running(sim, inbox):
+        await until_nothing_is_left(sim, inbox)
+    assert await shows(sim, int(question.message_id)) == ["One."]
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+async def test_the_next_start_deletes_a_thread_that_came_too_late(
+    is_empty: bool, sim: DiscordSim, inbox: FakeInbox
+) -> None:
+    """Unless someone wrote in it."""
+    await sim.set_permissions(c.CHANNEL, allow=("manage_threads",))
+    async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
+        await sim.call("fault", match="/threads", delay=1.0)
+        question = await wait_received(inbox, await sim.mention("question"))
+        surface = adapter.surface(claim(question))
+        await surface.open()
+        await show(surface, Shown(), frame("In the channel.", final=True))
+        await surface.close()
+        assert [each.kind for each in inbox.left] == [LeftoverKind.THREAD]
+    place = int(question.message_id)
+
+    async def has_thread() -> bool:
+        threads = (await sim.state())["threads"]
+        return any(thread["id"] == place and not thread["deleted"] for thread in threads)
+
+    await sim.until(has_thread)
+    if not is_empty:
+        await sim.say(channel=place, content="I write here.")
+    async with running(sim, inbox):
+        await until_nothing_is_left(sim, inbox)
+    assert await has_thread() is not is_empty
+    assert await shows(sim, c.CHANNEL) == ["In the channel."]
