@@ -7,8 +7,6 @@ runs here; `make soak` has the rest.
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +18,6 @@ from bot.ports.cluster import LEASE_SECONDS
 from tests.kills.process_pool import ProcessPool
 from tests.kills.scenario import Scenario
 from tests.kills.shared_bots import SharedBots
-from tests.kills.virtual_users import run
 from tests.kills.world import RestartingBot, World, new_world
 from tests.sims.slack.client import SlackSim
 from tests.support.postgres_server import SharedServer
@@ -30,7 +27,6 @@ from tests.support.transcript import Question
 FROZEN = LEASE_SECONDS + 4.0
 WORDS = 400
 SKEW = 90.0  # seconds between the clocks of two processes: leases do not depend on them
-ROUND = 240.0  # seconds of one seed in a soak
 
 
 @pytest.fixture
@@ -196,32 +192,3 @@ async def stop(scenario: Scenario, question: Question) -> None:
         )
 
     await scenario.until(has_stopped, "the stop", 5.0)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("count", [2, 4])
-async def test_fault_injection_soak_with_several_processes(
-    platform: str,
-    count: int,
-    pool: ProcessPool,
-    tmp_path: Path,
-    postgres: SharedServer,
-    figures: Callable[[object], None],
-) -> None:
-    """As `test_faults`, while processes are killed, hang, and lose their connections."""
-    seconds = float(os.environ.get("SOAK_SECONDS") or 900)
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
-        with postgres.database() as url:
-            folder = tmp_path / str(seed)
-            result = await run(
-                platform,
-                seed,
-                pool,
-                folder,
-                seconds=min(left, ROUND),
-                make_bot=lambda e: SharedBots(pool, folder, e, url=url, count=count),  # noqa: B023
-            )
-        figures(result)
-        assert not result.verdict.violations, f"{result}\n{result.verdict}"

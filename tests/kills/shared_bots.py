@@ -24,7 +24,7 @@ from bot.store.postgres.dialect import translate
 from tests.kills.process_pool import ProcessPool
 from tests.kills.world import BotRun, Fault, RestartingBot
 
-_JOINED = re.compile(r'"process": "([0-9a-f]{32})"')
+JOINED = re.compile(r'"process": "([0-9a-f]{32})"')
 FROZEN = 14.0  # seconds: longer than a lease
 _OWN = ("migrations", "sqlite_sequence", "process")  # not copied
 
@@ -142,7 +142,7 @@ class SharedBots:
     def bot_of(self, process: str) -> RestartingBot | None:
         """The bot whose newest run has this process id in its log."""
         for bot in self.bots:
-            found = _JOINED.findall((bot.folder / "bot.log").read_text(errors="replace"))
+            found = JOINED.findall((bot.folder / "bot.log").read_text(errors="replace"))
             if found and found[-1] == process:
                 return bot
         return None
