@@ -61,10 +61,6 @@ class SharedBots:
 
     # ── as one bot ────────────────────────────────────────────────────────────────────────────
     @property
-    def processes(self) -> int:
-        return len(self.bots)
-
-    @property
     def deaths(self) -> int:
         return sum(bot.deaths for bot in self.bots)
 

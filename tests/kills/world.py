@@ -98,10 +98,6 @@ class RestartingBot:
         self.restarts.set()
 
     @property
-    def processes(self) -> int:
-        return 1
-
-    @property
     def database(self) -> Path:
         return self.folder / "threadline.db"
 
@@ -176,8 +172,6 @@ class Bot(Protocol):
     later_environ: Mapping[str, str]
     check_after_death: Callable[[], Awaitable[None]]
 
-    @property
-    def processes(self) -> int: ...
     @property
     def deaths(self) -> int: ...
     @property
