@@ -171,12 +171,19 @@ class VirtualUsers(UserActions):
         return await self._go_on(thread, user, question)
 
     async def _otherwise(self, thread: ThreadRef, user: str, question: Question) -> Question:
-        """Edit the question; edit again if the event got lost and the bot did not notice."""
+        """Edit the question; edit again if the event got lost and the bot did not notice.
+
+        Each event may fall into a time without connection, after which only the most recent
+        conversations are checked for edits, as documented.
+        """
         for number in range(EDITS):
             with suppress(NotWithin):
                 await self.edit(question, f"or rather {number}", within=EDITED_WITHIN)
                 break
             self.notes.append("an edit was made again")
+        else:
+            self.change(question, edited="")
+            self.notes.append("an edit was not learned of")
         return await self._go_on(thread, user, question)
 
     async def _forget(self, thread: ThreadRef, user: str, _: Question) -> Question:
