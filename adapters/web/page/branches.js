@@ -142,7 +142,7 @@ export function pickModel(page, button, choose) {
     button.after(list);
     button.setAttribute("aria-haspopup", "menu");
     menu = new Menu({ button, list });
-    for (const [order, label] of page.models.names.entries()) {
+    for (const [order, label] of page.commands.models.names.entries()) {
       menu.add({ label, icon: "retry", order, run: () => choose(label) });
     }
     menus.set(button, menu);
@@ -151,4 +151,4 @@ export function pickModel(page, button, choose) {
 }
 
 /** Whether a menu of models would have a choice. */
-export const hasModels = (page) => page.models.names.length > 1;
+export const hasModels = (page) => page.commands.models.names.length > 1;

@@ -73,7 +73,7 @@ export class Channels {
     const shown = JSON.stringify([names, state.channel, state.paneIsOpen, [...this.#news]]);
     if (shown === this.#drawn) return;
     this.#drawn = shown;
-    if (state.session && state.channel !== null && !names.includes(state.channel)) return this.page.leaveChannel();
+    if (state.session && state.channel !== null && !names.includes(state.channel)) return this.page.router.leaveChannel();
     this.root.replaceChildren(...names.map((name) => this.#place(name)));
     const own = this.#own;
     setText($("#to-channel .name"), own);
@@ -92,7 +92,7 @@ export class Channels {
     const { page } = this;
     page.sidebar.switchDrawerOff();
     if (location.hash !== `#/c/${channel}`) history.pushState(null, "", `#/c/${channel}`);
-    page.route();
+    page.router.route();
     page.channel.box.box.focus();
   }
 

@@ -282,7 +282,7 @@ export function installSearch(page) {
 
 /** Open a thread, and show the message in it, also in one that is longer than what is loaded. */
 async function reveal(page, { conversation_id: thread, anchor = null, index = null }) {
-  page.show(thread);
+  page.router.show(thread);
   if (anchor === null) return;
   await page.sync.reading;
   const isThere = () => page.state.openId === thread && page.state.open?.messages.some(({ id }) => id === anchor);

@@ -116,7 +116,7 @@ export function installSharing(page) {
   const share = new ShareDialog({ api: page.api, dialog, say: (words) => page.say(words) });
   const shown = () => Boolean(page.state.session?.sharing);
   const isOwn = () => shown() && !page.state.open?.channel; // in a shared channel everyone reads it
-  page.threadMenu.add({ label: "Share with the team", icon: "share", order: 51, shown: isOwn, run: () => share.open(page.state.openId) });
+  page.header.menu.add({ label: "Share with the team", icon: "share", order: 51, shown: isOwn, run: () => share.open(page.state.openId) });
   page.settings.more.push(() => {
     const open = () => {
       page.settings.dialog.close();

@@ -124,5 +124,5 @@ export function installThreadSettings(page) {
     say: (words) => page.say(words),
     onSaved: (thread) => thread === page.state.openId && page.context.changed(),
   });
-  page.threadMenu.add({ label: "Instructions, temperature", icon: "tune", order: 40, run: () => settings.open(page.state.openId) });
+  page.header.menu.add({ label: "Instructions, temperature", icon: "tune", order: 40, run: () => settings.open(page.state.openId) });
 }
