@@ -26,10 +26,11 @@ from bot.cli.status import add_status_command
 from bot.cli.usage import add_usage_command
 from bot.common import proxies
 from bot.config.consistency import require_consistent
+from bot.config.loader import load, unknown_names
 from bot.config.models import resolve
 from bot.config.policy_rules import resolve_policy
 from bot.config.problems import require_all
-from bot.config.settings import Settings, load, unknown_names
+from bot.config.settings import Settings
 from bot.domain.errors import SettingsError, ThreadlineError
 from bot.domain.health import Verdict
 from bot.domain.model import DEMO

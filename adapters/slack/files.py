@@ -17,7 +17,8 @@ from typing import Any
 
 import structlog
 
-from adapters.slack.api import COMPLETIONS, FILE_DELETIONS, UPLOADS, WebApi
+from adapters.slack.api import WebApi
+from adapters.slack.rate_limits import COMPLETIONS, FILE_DELETIONS, UPLOADS
 from adapters.slack.render import defuse_mentions
 from adapters.slack.reply_thread import ReplyThread
 from bot.common.retry import Backoff

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from adapters.slack.api import COMPLETIONS, OPENINGS, UPLOADS, WebApi
+from adapters.slack.api import WebApi
 from adapters.slack.files import MAX_BYTES
+from adapters.slack.rate_limits import COMPLETIONS, OPENINGS, UPLOADS
 from bot.domain.errors import PlatformError, Unsettled
 from bot.domain.inbox import CommandReply
 from bot.inbox.private_files import deliver

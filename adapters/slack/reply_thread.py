@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 
-from adapters.slack.api import DELETIONS, STOPS, WebApi
+from adapters.slack.api import WebApi
 from adapters.slack.blocks import identity
+from adapters.slack.rate_limits import DELETIONS, STOPS
 from adapters.slack.responses import Response
 from bot.domain.errors import Gone, PlatformError, Refused
 

@@ -10,11 +10,12 @@ from adapters.web.admin import AdminRoutes
 from adapters.web.attachments import AttachmentRoutes
 from adapters.web.choices import ChoiceRoutes
 from adapters.web.connect import ConnectRoutes
-from adapters.web.conversations import ConversationRoutes, RecordRoutes
+from adapters.web.conversations import ConversationRoutes
 from adapters.web.exports import ExportRoutes
 from adapters.web.feedback import FeedbackRoutes
 from adapters.web.models import ModelRoutes
 from adapters.web.ports import WebParts
+from adapters.web.records import RecordRoutes
 from adapters.web.search import SearchRoutes
 from adapters.web.sessions import SessionRoutes
 from adapters.web.sharing import ShareRoutes

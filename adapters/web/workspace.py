@@ -15,12 +15,12 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
 
-from adapters.web import serializers
 from adapters.web.auth import StillAllowed, User, require_still_allowed
 from adapters.web.branches import BranchRoutes
 from adapters.web.connect import may_connect
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS
 from adapters.web.openapi import field_error
+from adapters.web.page_serializers import page_message
 from adapters.web.places import CHANNEL, shared_channel, visibility_of
 from adapters.web.ports import WebParts
 from adapters.web.sse import EventStream
@@ -211,7 +211,7 @@ class Workspace:
             asked = await self._library.find_message(incoming.source)
         message = None
         if asked is not None:
-            message = await self._html_pool.run(serializers.page_message, asked, self._highlight)
+            message = await self._html_pool.run(page_message, asked, self._highlight)
         if receipt is Receipt.QUESTION and message is not None:
             key = incoming.key
             self._chat.push_message(key.workspace, key.thread, message, incoming.message_id)

@@ -57,7 +57,7 @@ def web_server() -> Iterator[int]:
 def test_a_wrong_token_is_known_by_its_form_and_not_repeated(
     name: str, value: str, sentence: str
 ) -> None:
-    from bot.config.settings import load
+    from bot.config.loader import load
     from bot.domain.errors import SettingsError
 
     with pytest.raises(SettingsError) as caught:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.web.serializers import PREVIEW_CHARACTERS, preview_of
+from adapters.web.page_serializers import PREVIEW_CHARACTERS, preview_of
 from tests.sims.model.client import ModelSim
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
 

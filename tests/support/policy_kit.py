@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bot.config.loader import load
 from bot.config.policy_rules import resolve_policy
-from bot.config.settings import load
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.policy import PersonFacts, PersonRef, PlaceFacts, PlaceRef, PolicyConfig, Standing

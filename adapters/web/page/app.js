@@ -88,6 +88,10 @@ class Page {
       viewer: this.viewer,
       onProblem: (words) => (this.state.openId ? this.thread : this.channel).box.fail(words),
     });
+    this.announcer = new Announcer($("#news"));
+    this.router = new Router(this);
+    this.sender = new Sender(this);
+    this.commands = new Commands(this);
     this.channel = createPane(this, { root: $("#channel"), View: RootView, thread: () => null });
     this.thread = createPane(this, {
       root: $("#thread"),
@@ -95,10 +99,6 @@ class Page {
       thread: () => this.state.openId,
       begins: () => this.state.composing,
     });
-    this.announcer = new Announcer($("#news"));
-    this.router = new Router(this);
-    this.sender = new Sender(this);
-    this.commands = new Commands(this);
     this.context = new ContextPanel({
       api: this.api,
       button: $("#context"),
