@@ -222,18 +222,14 @@ def build_parser() -> argparse.ArgumentParser:
         return command
 
     add("run", _run, "serve every platform whose token is set, or the web page if none is")
-    chat = add(
-        "chat",
-        _chat,
-        "chat in the terminal, or ask once: `cat log | threadline chat QUESTION` asks about a file",
+    _add_chat_arguments(
+        add(
+            "chat",
+            _chat,
+            "chat in the terminal, or ask once: "
+            "`cat log | threadline chat QUESTION` asks about a file",
+        )
     )
-    chat.add_argument(
-        "word",
-        nargs="?",
-        metavar="NAME|QUESTION",
-        help="at a keyboard a conversation's name (main); in a pipe a question about the input",
-    )
-    chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
     add_setup_commands(commands)
     add_database_commands(add)
     add_usage_command(add)
@@ -250,6 +246,16 @@ def build_parser() -> argparse.ArgumentParser:
     add_key_commands(commands)
     add("version", _version, "print the version")
     return parser
+
+
+def _add_chat_arguments(chat: argparse.ArgumentParser) -> None:
+    chat.add_argument(
+        "word",
+        nargs="?",
+        metavar="NAME|QUESTION",
+        help="at a keyboard a conversation's name (main); in a pipe a question about the input",
+    )
+    chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
 
 
 if __name__ == "__main__":

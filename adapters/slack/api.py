@@ -101,7 +101,7 @@ class WebApi:
         self._post_throttles = PostThrottles(clock)
 
     def close(self, reason: str) -> None:
-        """Send nothing any more: all requests raise Gone with the code `reason`."""
+        """Stop sending: all requests raise Gone with the code `reason`."""
         self._closed = reason
 
     async def bearer(self) -> str:

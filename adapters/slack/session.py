@@ -107,7 +107,7 @@ class Session:
         return made
 
     def end(self, reason: str) -> None:
-        """Send nothing any more with its token."""
+        """Stop sending with its token."""
         self.api.close(reason)
         self.files = None
 

@@ -43,7 +43,7 @@ class TurnLease(Protocol):
 
     @property
     def forbids_sending(self) -> bool:
-        """Whether a request that was begun may not reach the platform any more: the lease was lost,
+        """Whether a request that was begun may no longer reach the platform: the lease was lost,
         or ends too soon. False once it was released.
         """
         ...
@@ -173,5 +173,5 @@ class LeaseStore(Protocol):
         ...
 
     async def release(self) -> None:
-        """Free what this process holds, because it ends. None of its turns may run any more."""
+        """Release what this process holds, because it ends. Its turns must have stopped."""
         ...

@@ -176,7 +176,7 @@ class Library(Protocol):
         ...
 
     async def unhide(self, uid: str, scope: RecordScope) -> bool:
-        """Undo `hide`. Returns False if there is nothing to undo, or not any more."""
+        """Undo `hide`. Returns False if there is nothing, or no longer anything, to undo."""
         ...
 
     async def hidden(self, *, before: float, limit: int) -> Sequence[str]:

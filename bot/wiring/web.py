@@ -88,6 +88,15 @@ def build_web(
     return WebAdapter(ports, options)
 
 
+def build_served_web(
+    settings: Settings, resources: Resources, clock: Clock, connector: ModelConnector | None
+) -> WebAdapter | None:
+    """As `build_web`, for `threadline run`; None if the HTTP port is closed."""
+    if not settings.serves_web:
+        return None
+    return build_web(settings, resources, clock, sample=True, connector=connector)
+
+
 def _build_choices(resources: Resources, clock: Clock) -> ChoicePorts:
     from adapters.web.choices import ChoicePorts
 

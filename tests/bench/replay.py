@@ -266,9 +266,6 @@ SHAPES = (
 )
 
 
-FIGURES = ("age", "p95", "bound", "ratio", "first", "last", "requests", "429s", "incomplete")
-
-
 async def run() -> None:
     """All shapes without a round trip and with one of 120 ms; some minutes."""
     await report([(platform, count, rtt) for platform, count in SHAPES for rtt in (0.0, 0.12)])

@@ -270,9 +270,6 @@ async def all_messages(
         after = page.next
 
 
-QUERIES = ("shared", "sec", "in:title shared", "after:1970", "model:echo", "-zzz shared")
-
-
 async def test_no_one_finds_what_is_anothers(place: Place) -> None:
     """Random users and channels, each text with its owner's mark, and every kind of query."""
     chance = random.Random(3)

@@ -135,7 +135,7 @@ const isRtl = () => getComputedStyle(document.documentElement).direction === "rt
 const menus = new WeakMap();
 
 /** Let a person choose one of the offered models from a menu below `button`. */
-export function pickModel(page, button, choose) {
+function pickModel(page, button, choose) {
   let menu = menus.get(button);
   if (!menu) {
     const list = el("div", { class: "menu models", role: "menu", "aria-label": "Try again with", popover: "auto" });

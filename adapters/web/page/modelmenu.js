@@ -18,7 +18,7 @@ let made = 0;
  * @property {() => void} [onNothing] there is nothing to choose
  */
 
-export class ModelMenu {
+class ModelMenu {
   /** @type {Choosing | null} */
   #asked = null;
   /** @type {any} */

@@ -14,7 +14,7 @@ const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short"
 const oldDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const isMac = /Mac|iP(hone|ad)/.test(navigator.platform);
 
-export class SearchPalette {
+class SearchPalette {
   #shown = EMPTY;
   #at = -1; // the selected hit
   #timer = 0;

@@ -11,7 +11,7 @@ import { printMessages } from "./printing.js";
 const LINK = /^#\/s\/([\w-]{43})$/;
 const PAGE = 100;
 
-export class SharedView {
+class SharedView {
   #uid = "";
   #items = [];
   #next = null;

@@ -5,7 +5,7 @@ import { counted, fullTime, moment } from "./format.js";
 
 const addressOf = (uid) => `${location.origin}/#/s/${uid}`;
 
-export class ShareDialog {
+class ShareDialog {
   #thread = null;
 
   constructor({ api, dialog, say }) {

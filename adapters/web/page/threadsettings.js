@@ -6,7 +6,7 @@ import { counted } from "./format.js";
 
 const USUAL = 0.7; // where the slider stands before anything was chosen
 
-export class ThreadSettings {
+class ThreadSettings {
   #thread = null;
   /** @type {any} */
   text;
