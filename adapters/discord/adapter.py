@@ -69,7 +69,7 @@ AUTHENTICATION_FAILED, INVALID_SHARD = 4004, 4010  # documented close codes
 
 
 class DiscordAdapter:
-    """`bot.ports.Adapter` for one Discord account.
+    """`bot.ports.platform.Adapter` for one Discord account.
 
     `models` are offered by /model. `rate_limiter` is the account's, by default a new one
     with Discord's limits. `api_url` and `gateway_url` name a compatible server. Code that would

@@ -117,8 +117,8 @@ class BranchRoutes:
             raise HTTPException(403 if answer.refused else 409, answer.whole)
 
     def changed(self, record: ConversationRecord, *, since: int | None) -> None:
-        """Tell every tab that another branch is shown; `since` is the first index that is not
-        shown any more, None if that is for the tabs to find out."""
+        """Tell every tab that another branch is shown; `since` is the first index that is no
+        longer shown, None if the tabs have to find it out."""
         workspace = record.conversation.key.workspace
         self._events.push_branch(workspace, record.uid, since)
         self._chat.tell_others(workspace, record.conversation.id)

@@ -1,6 +1,6 @@
 """Notes in the reply about attachments that the model received only in part, or not at all.
 
-Invariant: they concern the questions of this turn only: the turns of older messages have told theirs.
+Invariant: they concern the questions of this turn only; earlier turns have reported theirs.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class LeaseWatcher(Protocol):
 class Cluster(Protocol):
     """The processes that share one database: who lives, who holds what, and signals between them.
 
-    A process that could not renew its leases for LEASE_SECONDS, by its monotonic clock, holds
-    nothing any more, and acts so before others may take over.
+    A process that could not renew its leases for LEASE_SECONDS, by its monotonic clock, no longer
+    holds anything, and acts accordingly before others may take over.
     """
 
     @property

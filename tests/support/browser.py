@@ -52,7 +52,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
-class Trouble:
+class BrowserErrors:
     """Recorded events that must never happen."""
 
     found: list[str] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Visitor:
 
     def __init__(self, context: BrowserContext, origin: str, token: str | None) -> None:
         self.context, self.origin, self.token = context, origin, token
-        self.trouble = Trouble()
+        self.trouble = BrowserErrors()
 
     @classmethod
     async def arrive(
