@@ -122,7 +122,7 @@ async def _drain(core: Core, monitoring: Monitoring, seconds: float) -> None:
 
 
 def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Component]:
-    """Every adapter, and what erases old messages, as supervised components."""
+    """The adapters and the background tasks of the core, as supervised components."""
     for name, adapter in adapters.items():
         yield Component(
             name,

@@ -213,8 +213,7 @@ def snippet_of(text: str, terms: Sequence[Term]) -> Snippet:
 
 
 def _spans(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
-    """The matches in `clean` text as far as a snippet has them, in order; those that touch each
-    other are one."""
+    """The matches of the `clean` text within a snippet, in order; adjacent ones are merged."""
     folded = fold(text)
     starts = [span[0] for term in terms if (span := next(term.find(folded), None)) is not None]
     last = min(starts, default=-1) + _MARKED

@@ -110,7 +110,7 @@ class Cluster(Protocol):
         ...
 
     def send(self, signal: Signal) -> None:
-        """Tell the other processes, soon. A lasting failure of the database costs the signal."""
+        """Send soon to the other processes. The signal is lost if the database fails for long."""
         ...
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
