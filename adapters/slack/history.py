@@ -77,7 +77,7 @@ class SlackHistory:
         self.newest = 0  # microseconds; nothing newer is read. 0 before the first reads
 
     def read_until(self, now: float, *, since: float = math.inf) -> None:
-        """Reads begin `now`; conversations from `since` on, in Unix seconds, are told again."""
+        """Reads begin `now`; conversations from `since` on (Unix seconds) are reported again."""
         self.newest = int(now * 1_000_000)
         self._told_since = min(self._told_since, since - BACKGROUND_SECONDS)
 
