@@ -175,6 +175,11 @@ class Library(Protocol):
         """
         ...
 
+    async def hold(self, uid: str, scope: RecordScope) -> bool:
+        """Let a hidden conversation be erased as much later as if it were hidden now. Returns False
+        if it is not hidden."""
+        ...
+
     async def unhide(self, uid: str, scope: RecordScope) -> bool:
         """Undo `hide`. Returns False if there is nothing to undo, or not any more."""
         ...

@@ -83,6 +83,7 @@ class SqlLibrary(FileOperations):
 
     mark_read = writes(thread_list.mark_read, lock=locks.by_uid)
     hide = writes_at(thread_list.hide, lock=locks.by_uid)
+    hold = writes_at(thread_list.hold, lock=locks.by_uid)
     unhide = writes(thread_list.unhide, lock=locks.by_uid)
 
     # Deletions, after which the bytes of files are overwritten.

@@ -143,6 +143,23 @@ async def test_buttons_work_for_everyone_in_a_shared_thread(
     await until(is_stopped)
 
 
+async def test_a_search_finds_shared_channels_with_their_names(alice: Person, bob: Person) -> None:
+    """While a channel is shared, and by whoever may read it: not what is someone's own."""
+    begun = await post(alice, "@threadline the quokka smiles", "ops")
+    await post(alice, "@threadline a secret quokka", None)
+    await wait_replies(alice, begun["thread"], 1)
+
+    async def find(path: str = "/app/search") -> list[dict[str, Any]]:
+        results = await bob.get(path, params={"q": "quokka"})
+        return [] if results["partial"] else list(results["hits"])
+
+    hits = await until(find)
+    assert {(hit["conversation_id"], hit["channel"]) for hit in hits} == {(begun["thread"], "ops")}
+    [question] = [hit for hit in hits if hit["role"] == "user"]
+    assert question["author"] == "alice"
+    assert len(await until(lambda: find("/conversation/search"))) == len(hits)
+
+
 async def test_rules_of_a_shared_channel_hold(alice: Person, bob: Person) -> None:
     message = {"text": "@threadline hello", "channel": "quiet", "client_id": str(uuid.uuid4())}
     assert (await alice.ask("POST", "/app/messages", message))[0] == 403
