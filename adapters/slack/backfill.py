@@ -11,7 +11,6 @@ of each thread names the thread's last reply.
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
@@ -39,7 +38,6 @@ from adapters.slack.events import PLATFORM, position
 from adapters.slack.pace import ReadPace
 from adapters.slack.recheck import report_changes
 from adapters.slack.responses import Response, latest_reply
-from adapters.slack.status import BACKGROUND_SECONDS
 from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import Backfill
 from bot.catchup.gap_reader import GapReader
@@ -93,11 +91,9 @@ class _Pages:
 class SlackBackfill:
     """Decides when to read a workspace, and is the HistoryReader that reads it.
 
-    `on_conversations` receives the latest conversations when the first reads begin, and those of a
-    process's gap whenever that is read. Within
-    `alone` no other process reads the workspace or moves its watermarks: Slack gives each event to
-    any of them, so what one process misses another has, and the gap after a process's death is read
-    by the next one that is inside. `members` are the processes that are alive.
+    Within `alone` no other process reads the workspace or moves its watermarks: Slack gives each
+    event to any of them, so what one process misses another has, and the gap after a process's
+    death is read by the next one that is inside. `members` are the processes that are alive.
     """
 
     def __init__(
@@ -107,7 +103,6 @@ class SlackBackfill:
         inbox: Inbox,
         saver: WatermarkSaver,
         clock: Clock,
-        on_conversations: Callable[[Sequence[Conversation]], None],
         alone: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
         members: Callable[[], int] = lambda: 1,
     ) -> None:
@@ -123,8 +118,6 @@ class SlackBackfill:
         )
         self._slack, self._tracker, self._clock = workspace, saver.tracker, clock
         self._pace = ReadPace(clock)
-        self._on_conversations = on_conversations
-        self._told_since = 0.0  # Unix seconds: those of before were told
         edits = SlackEditListener(workspace=workspace, inbox=inbox)
         self._backfill = Backfill(
             platform=PLATFORM,
@@ -189,7 +182,6 @@ class SlackBackfill:
         Not `everything`: threads of which the database knows as many messages as Slack are skipped.
         """
         self.newest = int(self._clock.time() * 1_000_000)
-        self._told_since = min(self._told_since, since - BACKGROUND_SECONDS)
         return await self._backfill.read_again(_Again(self, everything), int(since * 1_000_000))
 
     async def thread_reads(self) -> Mapping[str, ThreadRead]:
@@ -229,10 +221,6 @@ class SlackBackfill:
     async def plan(self, conversations: Sequence[Conversation]) -> Sequence[ChannelPlan]:
         """All channels that the bot is in; if it may not list them, those with a conversation."""
         conversations = [each for each in conversations if each.key.workspace == self.workspace]
-        self._on_conversations(
-            [each for each in conversations if each.updated_at >= self._told_since]
-        )
-        self._told_since = math.inf
         try:
             channels = await self._list_channels()
         except (Gone, Refused) as error:
