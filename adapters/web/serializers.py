@@ -335,4 +335,6 @@ def page_thread(
         "epoch": conversation.epoch,
         "busy": thread.record.busy,
         "entry": page_entry(thread.entry) if shared is None else None,
+        "active_at": thread.entry.active_at,
+        "people": thread.people,
     }

@@ -280,7 +280,7 @@ class _Line:
             self._kept.append(" ")
 
     def snippet(self, marks: Sequence[tuple[int, int]], *, is_cut: bool) -> Snippet:
-        """What was taken; `marks` count all characters. `is_cut`: the text continues."""
+        """The snippet; `marks` count all characters. `is_cut`: the text continues."""
         text = "".join(self._kept).rstrip()
         places = [min(each, len(text)) for each in [*self._places, len(self._kept)]]
         moved = [(places[start], places[end]) for start, end in marks]

@@ -9,6 +9,7 @@ from bot.domain.conversations import Author, Effort, Role
 from bot.domain.records import (
     UNCHANGED,
     AttachmentContent,
+    ChannelRead,
     ConversationRecord,
     EntryPosition,
     MessageRecord,
@@ -160,6 +161,17 @@ class Library(Protocol):
 
         Its turn's claim becomes stale; the caller ends the running turn with `Inbox.gone`.
         """
+        ...
+
+    async def channel_reads(
+        self, person: str, channels: Sequence[RecordScope]
+    ) -> list[ChannelRead]:
+        """Until when a person has seen each of these channels."""
+        ...
+
+    async def mark_channel_read(self, person: str, channel: RecordScope, until: float) -> bool:
+        """A person has seen what was said in a channel up to that time, in Unix seconds. Returns
+        whether that is news."""
         ...
 
     async def mark_read(self, uid: str, scope: RecordScope, until: float) -> bool:

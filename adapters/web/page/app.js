@@ -87,6 +87,7 @@ class Page {
     this.notify = new Notify({
       onWatch: (connected) => this.sync.pause(!connected),
       show: (thread) => this.show(thread),
+      concerns: (thread) => this.state.concerns(thread),
       choice: $("#notify"),
     });
     this.outbox = new Outbox({
@@ -227,6 +228,7 @@ class Page {
     else if (name === "thread") this.#changed(data, id);
     else if (name === "entry") this.sidebar.take(data);
     else if (name === "gone") this.#gone(data.id);
+    else if (name === "channel") this.channels.seen(data.name);
     else if (name === "notice") this.#noticed(data);
     else if (name === "branch") branchChanged(this, data);
   }
