@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 
 _FENCE = re.compile(r"^ {0,3}(?:`{3,}|~{3,}).*$", re.MULTILINE)
 _MARKS = re.compile(
-    r"""
+    r"""(?=[`~\[\]!\\|*_\#>+:\ -])(?:  # most characters begin no mark
       (?P<fence> ^\ {0,3}(?:`{3,}|~{3,}).*$ )
-    | (?P<block> ^\ {0,3}(?:\#{1,6}\ |(?:>\ ?)+|[-*+]\ (?:\[[ xX]\]\ )?|\|?\ *:?-{3,}.*$) )
-    | (?P<code> (?P<ticks>`+)(?P<literal>[^`\n]+)(?P=ticks) )
+    | (?P<block> ^\ {0,3}(?:\#{1,6}\ |(?:>\ ?)++|[-*+]\ (?:\[[ xX]\]\ )?|\|?\ *:?-{3,}.*$) )
+    | (?P<code> (?P<ticks>`++)(?P<literal>[^`\n]++)(?P=ticks) )
     | (?P<target> \]\([^)\n]*\)? )
-    | (?P<opening> !?\[(?=[^\]\n]*\]\() )
+    | (?P<opening> !?\[(?=[^\[\]\n]*+\]\() )
     | (?P<escape> \\[\\`*_{}\[\]()\#+.!|>~-] )
     | (?P<sign> ~~ | ` | \|
         | (?<!\w)_{1,3}(?=\S) | (?<=\S)_{1,3}(?!\w)
         | (?<![A-Za-z0-9])\*{1,3}(?=\S) | (?<=\S)\*{1,3}(?![A-Za-z0-9]) )
-    """,
+    )""",
     re.MULTILINE | re.VERBOSE,
 )
 

@@ -178,7 +178,7 @@ async def test_news_of_a_channel_are_read_on_every_device(alice: Person, bob: Pe
 
 
 async def test_a_search_finds_shared_channels_with_their_names(alice: Person, bob: Person) -> None:
-    """While a channel is shared, and by whoever may read it: not what is someone's own."""
+    """While a channel is shared, and nothing of what is someone's own."""
     begun = await post(alice, "@threadline the quokka smiles", "ops")
     await post(alice, "@threadline a secret quokka", None)
     await wait_replies(alice, begun["thread"], 1)
