@@ -201,7 +201,7 @@ class SearchPage:
     is_indexing: bool = False
 
 
-_Marks = Callable[[str, int, int, Sequence[tuple[int, int]]], Iterable[tuple[int, int]]]
+_Marks = Callable[..., Iterable[tuple[int, int]]]  # as `marks_of`
 
 
 def snippet_of(text: str, terms: Sequence[Term]) -> Snippet:
@@ -220,7 +220,9 @@ def _snippet(text: str, terms: Sequence[Term], marks: _Marks) -> Snippet:
     start = _word_start(text, spans[0][0] if spans else 0)
     stop = min(len(text), start + _WINDOW)
     inside = [(begin, min(end, stop)) for begin, end in spans if start <= begin < stop]
-    hidden = {at for span in marks(text, start, stop, inside) for at in range(*span)}
+    hidden = {at for span in marks(text, start, stop) for at in range(*span)}
+    if all(at in hidden for span in inside for at in range(*span)):  # no match would be visible
+        hidden = {at for span in marks(text, start, stop, inside) for at in range(*span)}
     line = _Line("…" if start else "")
     for at in range(start, stop):
         line.take("" if at in hidden else text[at])

@@ -136,7 +136,7 @@ def test_a_hostile_text_takes_no_more_than_the_time_of_a_search() -> None:
     ("text", "words", "shown"),
     [
         ("# Title\n\nA **bold** word", "bold word", "Title A [bold] [word]"),
-        ("see [the docs](https://example.org/needles)", "docs", "see the [docs]"),
+        ("see [the docs](https://example.org/docs)", "docs", "see the [docs]"),
         (
             "see [the docs](https://needle.org) now",
             "needle",

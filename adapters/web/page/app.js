@@ -57,6 +57,8 @@ class Page {
   /** @type {any} */
   shared;
   onDrawn = () => {};
+  /** @type {(thread: string | null) => void} */
+  onEdited = () => {};
 
   constructor() {
     this.state = new State();

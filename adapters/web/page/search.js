@@ -251,9 +251,9 @@ function group(name, options) {
 
 function option({ title, snippet, role, author = null, channel = null, created_at }, number) {
   const at = moment(created_at);
-  const name = el("span", { class: "name" }, el("bdi", {}, ...marked(title)));
+  const name = el("span", { class: "name", dir: "auto" }, el("bdi", {}, ...marked(title)));
   const time = el("time", { datetime: at.toISOString(), title: fullTime(at) }, when(at));
-  const place = channel && el("span", { class: "where" }, `#${channel}`);
+  const place = channel && el("bdi", { class: "where", dir: "ltr" }, `#${channel}`);
   const who = role === "assistant" ? "Threadline" : role === "user" ? (author ?? "You") : "Note";
   const found = snippet && el("div", { class: "found" }, el("span", { class: "who" }, el("bdi", {}, who), ": "), el("bdi", {}, ...marked(snippet)));
   const attributes = { class: "hit", id: `search-hit-${number}`, role: "option", "aria-selected": "false", "data-number": String(number) };

@@ -24,6 +24,7 @@ const LONGEST_MS = 600_000; // a forgotten pointer holds a notice no longer
 class Toast {
   #timer = 0;
   #isHeld = false;
+  #byKeyboard = false;
   #end = 0; // when it disappears, by performance.now()
   #longest = performance.now() + LONGEST_MS;
 
@@ -36,16 +37,28 @@ class Toast {
     const close = el("button", { type: "button", class: "tool", "aria-label": "Dismiss", onclick: onDrop }, icon("close"));
     this.node = el("div", { class: "toast" }, this.words, this.button, close);
     this.back = /** @type {HTMLElement | null} */ (document.activeElement);
-    for (const name of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
-      this.node.addEventListener(name, () => queueMicrotask(() => this.#look()));
-    }
+    for (const name of ["pointerenter", "pointerleave", "focusin"]) this.node.addEventListener(name, () => this.#look());
+    this.node.addEventListener("focusout", ({ relatedTarget }) => {
+      if (this.node.contains(/** @type {Node | null} */ (relatedTarget))) return;
+      this.#byKeyboard = false;
+      queueMicrotask(() => this.#look()); // the focus has left by then
+    });
+    this.node.addEventListener("keydown", () => this.holdForKeys());
     this.#end = performance.now() + notice.seconds * 1000;
     this.#wait();
   }
 
+  /** The reader has come to it with the keyboard: also if a script had set the focus before. */
+  holdForKeys() {
+    this.#byKeyboard = true;
+    this.#look();
+  }
+
   /** A tap leaves the pointer nowhere; a focus that only a script has set is not the reader's. */
   #look() {
-    const held = this.node.matches(":has(:focus-visible)") || (matchMedia("(hover: hover)").matches && this.node.matches(":hover"));
+    const focused = this.#byKeyboard || this.node.matches(":has(:focus-visible)");
+    const pointed = matchMedia("(hover: hover)").matches && this.node.matches(":hover");
+    const held = (focused && this.node.contains(document.activeElement)) || pointed;
     if (held === this.#isHeld) return;
     this.#isHeld = held;
     this.#hold();
@@ -128,8 +141,10 @@ export class Toasts {
     if (!newest || event.defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
     const inToast = newest.node.contains(event.target);
     const undo = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey;
-    if (event.key === "F8") newest.button.focus();
-    else if (undo && !event.target.closest("input, textarea")) newest.button.click();
+    if (event.key === "F8") {
+      newest.button.focus();
+      newest.holdForKeys();
+    } else if (undo && !event.target.closest("input, textarea")) newest.button.click();
     else if (event.key === "Escape" && inToast) this.#drop(newest);
     else return;
     event.preventDefault();
