@@ -70,6 +70,12 @@ export class Feed {
     this.#draw(Number.POSITIVE_INFINITY);
   }
 
+  /** Once all messages are drawn, also those that follow in the next frames. */
+  async whole() {
+    do await new Promise(requestAnimationFrame);
+    while (this.#isPartial);
+  }
+
   /** Let `change` insert messages above without moving the reader's position. */
   keepPlace(change) {
     const first = this.list.firstElementChild;
