@@ -14,7 +14,7 @@ import structlog
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from adapters.discord import permalinks
+from adapters.discord import page_removal, permalinks, threads
 from adapters.discord.access import AllowedGuilds
 from adapters.discord.backfill import LAG
 from adapters.discord.backlog import read_backlog
@@ -36,6 +36,7 @@ from adapters.discord.session_starts import SessionStarts
 from adapters.discord.shards import TOO_MANY_GUILDS
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.token import TokenWatch
+from bot.catchup.leftovers import Leftovers
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.common.local_cluster import LocalCluster
@@ -47,6 +48,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
+from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.operation import RateReport
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
@@ -136,16 +138,33 @@ class DiscordAdapter:
     async def run(self, inbox: Inbox) -> None:
         """Serve until cancelled. Raises CannotStart with advice."""
         watermarks = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
+        leftovers = Leftovers(
+            platform=PLATFORM,
+            inbox=inbox,
+            clock=self._clock,
+            remove=self._remove,
+            alone=lambda: self._cluster.exclusively(f"{PLATFORM} leftovers"),
+        )
+        self._rest.use_leftovers(leftovers)
         try:
             with server_urls(self._api_url, self._gateway_url):
-                for pause in LOGIN_BACKOFF:
-                    await self._serve(inbox, watermarks)
-                    log.warning("Discord cannot be reached, retrying", seconds=pause)
-                    await self._clock.sleep(pause)
+                async with leftovers.running():
+                    for pause in LOGIN_BACKOFF:
+                        await self._serve(inbox, watermarks)
+                        log.warning("Discord cannot be reached, retrying", seconds=pause)
+                        await self._clock.sleep(pause)
         finally:
             await self._rest.background.aclose()
+            self._rest.use_leftovers(None)
             await self._directory.aclose()
             await watermarks.aclose()
+
+    async def _remove(self, leftover: Leftover) -> None:
+        """See `bot.catchup.leftovers`."""
+        if leftover.kind is LeftoverKind.THREAD:
+            await threads.delete_left(self._rest, leftover)
+        else:
+            await page_removal.delete_left(self._rest, leftover)
 
     async def _serve(self, inbox: Inbox, watermarks: WatermarkSaver) -> None:
         """Serve with one client until cancelled; returns if Discord cannot be reached."""

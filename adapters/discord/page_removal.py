@@ -1,25 +1,25 @@
 """Removing a page's message: now if possible, otherwise emptied now and deleted later.
 
-The end of a turn never waits for a removal.
+The end of a turn never waits for a removal. A message that is deleted later is recorded first: if
+the process dies, `bot.catchup.leftovers` deletes it.
 """
 
 from __future__ import annotations
 
-import contextlib
-
 import structlog
 
 from adapters.discord.errors import ARCHIVED, UNKNOWN_MESSAGE, attempt
-from adapters.discord.rest import RestApi, deletion_scopes
+from adapters.discord.rest import RestApi, deletion_scopes, request_scopes
 from bot.domain import texts
-from bot.domain.errors import Gone, PlatformError, Throttled
+from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.replies import Priority
 
 log = structlog.stdlib.get_logger(__name__)
 
 
-async def remove_message(rest: RestApi, channel: str, message: str) -> None:
-    """Remove a message, whose scopes the caller has acquired.
+async def remove_message(rest: RestApi, conversation: int, channel: str, message: str) -> None:
+    """Remove a message of a conversation, whose scopes the caller has acquired.
 
     Raises a PlatformError only if the thread is archived.
     """
@@ -31,8 +31,10 @@ async def remove_message(rest: RestApi, channel: str, message: str) -> None:
             raise
         if error.code != UNKNOWN_MESSAGE:  # otherwise a person deleted it
             log.warning("a page will be removed later", message=message, error=str(error))
+            leftover = Leftover(conversation, LeftoverKind.MESSAGE, channel, message)
+            await rest.leftovers.record(leftover)
             await _empty(rest, channel, message)
-            _delete_later(rest, channel, message)
+            _delete_later(rest, leftover)
 
 
 async def _delete(rest: RestApi, channel: str, message: str) -> None:
@@ -53,13 +55,39 @@ async def _empty(rest: RestApi, channel: str, message: str) -> None:
         log.info("a page to be removed is still visible", error=str(error))
 
 
-def _delete_later(rest: RestApi, channel: str, message: str) -> None:
+def _delete_later(rest: RestApi, leftover: Leftover) -> None:
     async def delete() -> None:
-        with contextlib.suppress(Gone):  # a person deleted it
-            await rest.request(
-                deletion_scopes(channel),
-                lambda client: client.http.delete_message(int(channel), int(message)),
-                priority=Priority.BACKGROUND,
-            )
+        try:
+            await delete_left(rest, leftover)
+        except (Gone, Refused) as error:
+            log.warning("a page stays", message=leftover.name, error=str(error))
+        await rest.leftovers.settle(leftover)
 
-    rest.background.add(f"removing the message {message}", delete)
+    rest.background.add(f"removing the message {leftover.name}", delete)
+
+
+async def delete_left(rest: RestApi, leftover: Leftover) -> None:
+    """Delete a page's message. Raises a PlatformError, unless it is gone already."""
+    channel, message = int(leftover.channel), int(leftover.name)
+    rest.own_deletions[leftover.name] = True
+    try:
+        await rest.request(
+            deletion_scopes(leftover.channel),
+            lambda client: client.http.delete_message(channel, message),
+            priority=Priority.BACKGROUND,
+        )
+    except Gone as error:
+        if error.code == ARCHIVED:
+            await unarchive(rest, leftover.channel, Priority.BACKGROUND)
+            raise Unsettled("the thread was archived") from error
+        if error.code != UNKNOWN_MESSAGE:
+            raise
+
+
+async def unarchive(rest: RestApi, thread: str, priority: Priority) -> None:
+    """Unarchive a thread. Raises a PlatformError; Gone if it is locked."""
+    await rest.request(
+        request_scopes("edit-channel", thread),
+        lambda client: client.http.edit_channel(int(thread), archived=False),
+        priority=priority,
+    )

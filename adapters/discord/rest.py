@@ -21,6 +21,7 @@ from adapters.discord.errors import attempt
 from adapters.discord.http import GLOBAL
 from adapters.discord.payloads import read_id
 from bot.catchup.backfill_queue import USUAL_PAUSES, ReadPauses
+from bot.catchup.leftovers import Leftovers
 from bot.common.retry import Backoff
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import (
@@ -145,6 +146,7 @@ class RestApi:
         self.shards_lost: dict[int, float] = {}
         self.shard_count = 1
         self.shards_held: set[int] = set()
+        self._leftovers: Leftovers | None = None
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 
@@ -158,6 +160,17 @@ class RestApi:
         """Forget the closed client; requests wait for the next one."""
         self._client, self.inbox = None, None
         self._logged_in.clear()
+
+    def use_leftovers(self, leftovers: Leftovers | None) -> None:
+        """Leave there what cannot be removed; None while the adapter does not run."""
+        self._leftovers = leftovers
+
+    @property
+    def leftovers(self) -> Leftovers:
+        """The leftovers of this account. Raises Unsettled while the adapter is not running."""
+        if self._leftovers is None:
+            raise Unsettled("the adapter is not running")
+        return self._leftovers
 
     async def client(self) -> discord.Client:
         """The client, once it has logged in; callers limit the wait."""

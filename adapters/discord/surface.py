@@ -17,9 +17,9 @@ from adapters.discord import files, threads
 from adapters.discord.buttons import PageId, control_view, to_base36
 from adapters.discord.errors import ARCHIVED, CANNOT_REFER, NO_PERMISSION
 from adapters.discord.events import ReplyMode
-from adapters.discord.page_removal import remove_message
+from adapters.discord.page_removal import remove_message, unarchive
 from adapters.discord.page_search import PageSearch
-from adapters.discord.rest import RestApi, deletion_scopes, message_scopes, request_scopes
+from adapters.discord.rest import RestApi, deletion_scopes, message_scopes
 from adapters.discord.typing_indicator import TypingIndicator
 from bot.domain.errors import FilesRefused, Gone, Refused, Throttled
 from bot.domain.replies import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
@@ -111,7 +111,9 @@ class DiscordSurface:
         ]
         lost = {page.number for page in pages if page.message_id is None}
         if lost:
-            found += await self._find(lost, {page.message_id for page in found})
+            # A leftover may look like a page that was posted.
+            left = await self._rest.leftovers.messages_of(self._claim.conversation.id)
+            found += await self._find(lost, {page.message_id for page in found} | left)
         return Shown(tuple(sorted(found, key=lambda page: page.number)))
 
     async def _find(self, lost: set[int], known: set[str]) -> list[ShownPage]:
@@ -122,7 +124,7 @@ class DiscordSurface:
             found = await self._search(self._key.channel, True, known).find(lost)
             if found:
                 self._mode = ReplyMode.CHAIN
-                await threads.abandon_thread(self._rest, self._key)
+                await threads.abandon_thread(self._rest, self._claim.conversation)
         return [
             ShownPage(number, str(message.id), str(message.channel.id), text=None)
             for number, message in found.items()
@@ -200,7 +202,7 @@ class DiscordSurface:
         if await threads.is_cached(self._rest, self._key.thread):
             self._mode = ReplyMode.THREAD
         else:
-            await threads.abandon_thread(self._rest, self._key)
+            await threads.abandon_thread(self._rest, self._claim.conversation)
 
     async def _send(self, request: Request) -> str:
         return await self._rest.send(
@@ -225,20 +227,16 @@ class DiscordSurface:
         return apply_request(shown, request)
 
     async def _remove(self, request: Request, shown: Shown) -> Shown:
-        await remove_message(self._rest, self._channel, request.message_id or "0")
+        conversation, message = self._claim.conversation.id, request.message_id or "0"
+        await remove_message(self._rest, conversation, self._channel, message)
         self._posted.discard(request.page)
         self._removals += 1
         return apply_request(shown, request)
 
     async def _unarchive(self, request: Request) -> None:
         """Unarchive the thread; a locked one raises Gone."""
-        thread = int(self._channel)
         try:
-            await self._rest.request(
-                request_scopes("edit-channel", thread),
-                lambda client: client.http.edit_channel(thread, archived=False),
-                priority=Priority.FINAL,
-            )
+            await unarchive(self._rest, self._channel, Priority.FINAL)
         except Throttled as error:  # blocks the reply's own scope, since nothing else can be shown
             raise Throttled(error.retry_after, request.scopes[:1]) from error
 

@@ -7,6 +7,7 @@ used if its reply has not begun, and deleted otherwise.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import discord
@@ -16,8 +17,9 @@ from adapters.discord.errors import NO_PLACE, THREAD_EXISTS
 from adapters.discord.payloads import read_id
 from adapters.discord.rest import RestApi, request_scopes
 from adapters.discord.text import shorten_thread_name
-from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Gone, PlatformError, Throttled, Unsettled
+from bot.domain.conversations import Conversation
+from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.replies import Priority
 from bot.domain.turns import Claim, Question
 
@@ -58,16 +60,19 @@ async def is_cached(rest: RestApi, thread: str) -> bool:
     return isinstance((await rest.client()).get_channel(int(thread)), discord.Thread)
 
 
-async def abandon_thread(rest: RestApi, key: ConversationKey) -> None:
+async def abandon_thread(rest: RestApi, conversation: Conversation) -> None:
     """Keep the reply in the channel: delete its thread if it exists or appears later."""
-    thread = key.thread
+    key, thread = conversation.key, conversation.key.thread
     rest.abandoned_threads[thread] = True
-    if not rest.holds(key.workspace):  # another process gets the event of a late thread
-        rest.background.add(f"looking for the late thread {thread}", lambda: _look(rest, thread))
-        return
-    cached = (await rest.client()).get_channel(int(thread))
-    if isinstance(cached, discord.Thread):
-        remove_late_thread(rest, cached)
+    leftover = Leftover(conversation.id, LeftoverKind.THREAD, key.channel, thread)
+    await rest.leftovers.record(leftover)
+    if rest.holds(key.workspace):
+        cached = (await rest.client()).get_channel(int(thread))
+        if isinstance(cached, discord.Thread):
+            remove_late_thread(rest, cached)
+    rest.background.add(
+        f"looking for the late thread {thread}", partial(_look, rest, leftover, key.workspace)
+    )
 
 
 def remove_late_thread(rest: RestApi, thread: discord.Thread) -> None:
@@ -95,9 +100,24 @@ def _delete(rest: RestApi, thread: str) -> None:
     )
 
 
-async def _look(rest: RestApi, thread: str) -> None:
+async def _look(rest: RestApi, leftover: Leftover, guild: str) -> None:
     """Delete an abandoned thread of the bot's if it has appeared after a while."""
     await rest.clock.sleep(LATE_SECONDS)
+    # Otherwise another process got the event of a late thread.
+    if not rest.holds(guild) or await is_cached(rest, leftover.name):
+        try:
+            await delete_left(rest, leftover)
+        except (Gone, Refused) as error:
+            log.info("a thread that came too late stays", thread=leftover.name, error=str(error))
+    await rest.leftovers.settle(leftover)
+
+
+async def delete_left(rest: RestApi, leftover: Leftover) -> None:
+    """Delete an abandoned thread if there is one, the bot began it and no one wrote in it.
+
+    Raises a PlatformError.
+    """
+    thread = leftover.name
     try:
         raw: object = await rest.request(
             request_scopes("get-channel", thread),
@@ -107,8 +127,15 @@ async def _look(rest: RestApi, thread: str) -> None:
     except Gone:
         return
     me = (await rest.client()).user
-    if me is not None and read_id(raw, "owner_id") == me.id:
-        _delete(rest, thread)
+    is_empty = isinstance(raw, dict) and raw.get("message_count") == 0
+    if me is None or read_id(raw, "owner_id") != me.id or not is_empty:
+        return
+    rest.own_deletions[thread] = True
+    await rest.request(
+        request_scopes("delete-channel", thread),
+        lambda client: client.http.delete_channel(int(thread)),
+        priority=Priority.BACKGROUND,
+    )
 
 
 async def _create(rest: RestApi, claim: Claim) -> None:

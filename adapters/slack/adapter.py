@@ -37,6 +37,7 @@ from adapters.slack.socket import SocketMode
 from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
 from adapters.slack.workspaces import OneWorkspace, Workspaces, choose, open_workspace
+from bot.catchup.leftovers import Leftovers
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.domain import privacy_texts
@@ -45,6 +46,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import AttachmentError, CannotStart, Down, PlatformError
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
+from bot.domain.leftovers import Leftover
 from bot.domain.operation import RateReport
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
@@ -128,6 +130,7 @@ class SlackAdapter:
             downloads = await closing.enter_async_context(new_download_session())
             saver = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
             closing.push_async_callback(saver.aclose)
+            leftovers = self._make_leftovers(inbox)
             make = SessionMaker(
                 http=http,
                 downloads=downloads,
@@ -141,17 +144,31 @@ class SlackAdapter:
                 download_seconds=self._download_seconds,
                 members=self._members,
                 alone=self._alone,
+                leftovers=leftovers,
             )
             workspaces = self._make_workspaces(make)
             await closing.enter_async_context(workspaces.running())
             self._workspaces = workspaces
             closing.callback(self._forget_workspaces)
+            await closing.enter_async_context(leftovers.running())
             app = create_app(
                 signing_secret=self._tokens.signing_secret,
                 client=web_client("", self._tokens.api_url, http),
             )
             Router(workspaces.find, self._report_gap).register(app)
             await self._serve(inbox, app, self._connector.app_api(http), workspaces)
+
+    def _make_leftovers(self, inbox: Inbox) -> Leftovers:
+        async def remove(leftover: Leftover) -> None:
+            await self._session(leftover.workspace).remove(leftover)
+
+        return Leftovers(
+            platform=PLATFORM,
+            inbox=inbox,
+            clock=self._clock,
+            remove=remove,
+            alone=lambda: self._alone(f"{PLATFORM} leftovers"),
+        )
 
     def _forget_workspaces(self) -> None:
         """Begin nothing with what is about to be closed."""

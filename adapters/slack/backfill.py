@@ -8,7 +8,7 @@ redeliveries have arrived.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 
@@ -22,7 +22,6 @@ from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import Backfill
 from bot.catchup.gap_reader import GapReader
 from bot.catchup.watermark_saver import WatermarkSaver
-from bot.domain.conversations import Conversation
 from bot.domain.errors import LostOwnership
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
@@ -45,8 +44,7 @@ KEEPER_SECONDS = 0.5
 class SlackBackfill:
     """Decides when to read a workspace.
 
-    `on_conversations` receives the latest conversations when the first reads begin, and those of a
-    process's gap whenever that is read. Within `alone` no other process reads the workspace or
+    Within `alone` no other process reads the workspace or
     moves its watermarks: Slack gives each event to any of them, so what one process misses another
     has, and the gap after a process's death is read by the next one that is inside. `members` are
     the processes that are alive.
@@ -59,7 +57,6 @@ class SlackBackfill:
         inbox: Inbox,
         saver: WatermarkSaver,
         clock: Clock,
-        on_conversations: Callable[[Sequence[Conversation]], None],
         alone: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
         members: Callable[[], int] = lambda: 1,
     ) -> None:
@@ -79,7 +76,6 @@ class SlackBackfill:
             inbox=inbox,
             tracker=saver.tracker,
             clock=clock,
-            on_conversations=on_conversations,
             members=members,
         )
         edits = SlackEditListener(workspace=workspace, inbox=inbox)
@@ -144,7 +140,7 @@ class SlackBackfill:
 
         Not `everything`: threads of which the database knows as many messages as Slack are skipped.
         """
-        self._history.read_until(self._clock.time(), since=since)
+        self._history.read_until(self._clock.time())
         again = RepeatedReads(self._history, everything)
         return await self._backfill.read_again(again, int(since * 1_000_000))
 

@@ -18,11 +18,12 @@ from typing import Any
 import structlog
 
 from adapters.slack.api import WebApi
-from adapters.slack.rate_limits import COMPLETIONS, FILE_DELETIONS, UPLOADS
+from adapters.slack.rate_limits import COMPLETIONS, UPLOADS
+from adapters.slack.removals import SlackRemovals
 from adapters.slack.render import defuse_mentions
 from adapters.slack.reply_thread import ReplyThread
 from bot.common.retry import Backoff
-from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.errors import FilesRefused, Gone, Refused, Throttled, Unsettled
 from bot.domain.replies import File, Frame, Request, Shown, ShownPage
 from bot.ports.clock import Clock
 
@@ -109,11 +110,13 @@ class ReplyFiles:
         api: WebApi,
         clock: Clock,
         thread: ReplyThread,
+        removals: SlackRemovals,
         turn: int,
         channels_without_files: MutableMapping[str, bool],
         seconds: float = SHARE_SECONDS,
     ) -> None:
         self._api, self._clock, self._thread, self._turn = api, clock, thread, turn
+        self._removals = removals
         self._channels_without_files, self._seconds = channels_without_files, seconds
         self._ids: dict[str, str] = {}  # by the message's ts
         self._maybe_shared: set[int] = set()  # pages whose file may still appear
@@ -176,7 +179,8 @@ class ReplyFiles:
         try:
             ts = await self._find(name, request.page, self._seconds)
         except Gone:
-            await self._delete(file_id)  # Slack may have shared it outside the deleted thread
+            # Slack may have shared it outside the deleted thread.
+            await self._removals.remove_file(file_id)
             raise
         if ts is None:
             raise Unsettled("a shared file has not appeared in its thread")
@@ -187,7 +191,7 @@ class ReplyFiles:
         """Delete the file of a removed message, which would stay in the workspace."""
         file_id = self._ids.pop(ts, None)
         if file_id is not None:
-            await self._delete(file_id)
+            await self._removals.remove_file(file_id)
 
     # ── the steps ─────────────────────────────────────────────────────────────────────────────
     async def _upload(self, name: str, data: bytes) -> str:
@@ -238,15 +242,10 @@ class ReplyFiles:
             file, ts = self.register(message), str(message["ts"])
             if file is not None and file.name == name and found is None:
                 found = ts
-            elif read_identity(message) == (self._turn, page) and await self._thread.delete(ts):
+            elif read_identity(message) == (self._turn, page):
+                await self._removals.remove_message(ts)
                 await self.delete(ts)
         return found
-
-    async def _delete(self, file_id: str) -> None:
-        try:
-            await self._api.write_paced(FILE_DELETIONS, file=file_id)
-        except PlatformError as error:
-            log.warning("could not delete a file", file=file_id, error=repr(error))
 
 
 def _as_files_refused(error: Gone | Refused) -> Gone | Refused:

@@ -6,7 +6,6 @@ of each thread names the thread's last reply.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -32,7 +31,6 @@ from adapters.slack.backfill_plan import (
 from adapters.slack.events import PLATFORM, position
 from adapters.slack.pace import ReadPace
 from adapters.slack.rate_limits import CATCHING_UP
-from adapters.slack.status import BACKGROUND_SECONDS
 from adapters.slack.workspace import Workspace
 from bot.catchup.watermarks import WatermarkTracker
 from bot.domain.conversations import Conversation
@@ -52,11 +50,7 @@ NAMES_SECONDS = 5.0
 
 
 class SlackHistory:
-    """Implements HistoryReader for a workspace.
-
-    `on_conversations` receives the latest conversations when the first reads begin, and those of a
-    process's gap whenever that is read. `members` are the processes that are alive.
-    """
+    """Implements HistoryReader for a workspace. `members` are the processes that are alive."""
 
     def __init__(
         self,
@@ -65,21 +59,17 @@ class SlackHistory:
         inbox: CatchUpInbox,
         tracker: WatermarkTracker,
         clock: Clock,
-        on_conversations: Callable[[Sequence[Conversation]], None],
         members: Callable[[], int],
     ) -> None:
         self._slack, self._inbox, self._tracker = workspace, inbox, tracker
         self._clock, self._members = clock, members
         self._pace = ReadPace(clock)
-        self._on_conversations = on_conversations
-        self._told_since = 0.0  # Unix seconds: those of before were told
         self.workspace = workspace.me.team
         self.newest = 0  # microseconds; nothing newer is read. 0 before the first reads
 
-    def read_until(self, now: float, *, since: float = math.inf) -> None:
-        """Reads begin `now`; conversations from `since` on (Unix seconds) are reported again."""
+    def read_until(self, now: float) -> None:
+        """Reads begin `now` (Unix seconds): nothing newer is read."""
         self.newest = int(now * 1_000_000)
-        self._told_since = min(self._told_since, since - BACKGROUND_SECONDS)
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
         """See the port."""
@@ -93,10 +83,6 @@ class SlackHistory:
     async def plan(self, conversations: Sequence[Conversation]) -> Sequence[ChannelPlan]:
         """All channels that the bot is in; if it may not list them, those with a conversation."""
         conversations = [each for each in conversations if each.key.workspace == self.workspace]
-        self._on_conversations(
-            [each for each in conversations if each.updated_at >= self._told_since]
-        )
-        self._told_since = math.inf
         try:
             channels = await self._list_channels()
         except (Gone, Refused) as error:

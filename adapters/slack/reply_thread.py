@@ -1,4 +1,4 @@
-"""The Slack thread of one reply: reads the bot's messages there, and deletes or closes them."""
+"""The Slack thread of one reply: reads the bot's messages there, and closes its streams."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
-
 from adapters.slack.api import WebApi
 from adapters.slack.blocks import identity
-from adapters.slack.rate_limits import DELETIONS, STOPS
+from adapters.slack.rate_limits import STOPS
 from adapters.slack.responses import Response
 from bot.domain.errors import Gone, PlatformError, Refused
-
-log = structlog.stdlib.get_logger(__name__)
 
 PAGE_SIZE = 1_000  # the most messages that one request returns
 # How long checking a post's thread may take, including the wait for the rate limit, in seconds.
 CHECK_SECONDS = 5.0
-DELETE_SECONDS = 10.0  # how long deleting a misplaced message may take, in seconds
 
 
 class ReplyThread:
@@ -75,16 +70,6 @@ class ReplyThread:
             return True
         except (PlatformError, TimeoutError):
             return bool(message)
-
-    async def delete(self, ts: str) -> bool:
-        """Delete a misplaced or duplicate message; False if that failed."""
-        try:
-            async with asyncio.timeout(DELETE_SECONDS):
-                await self._api.write_paced(DELETIONS, channel=self.channel, ts=ts)
-        except (PlatformError, TimeoutError) as error:
-            log.warning("could not delete a misplaced message", ts=ts, error=repr(error))
-            return False
-        return True
 
     async def stop_stream(self, ts: str, turn: int, page: int) -> None:
         """Close a stream that an earlier attempt left open, and give it its identity."""

@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 
 import aiohttp
 from cachetools import TTLCache
@@ -21,11 +20,14 @@ from adapters.slack.events import Identity
 from adapters.slack.interactions import SlackInteractionHandler
 from adapters.slack.listeners import Listeners
 from adapters.slack.payloads import Payload
+from adapters.slack.removals import SlackRemovals, send_removal
 from adapters.slack.status import StatusRegistry
 from adapters.slack.surface import SlackSurface
 from adapters.slack.token import TokenSource
 from adapters.slack.workspace import Workspace
+from bot.catchup.leftovers import Leftovers
 from bot.catchup.watermark_saver import WatermarkSaver
+from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
@@ -97,14 +99,25 @@ class Session:
             api=self.api,
             builder=builder,
             status=self.statuses.status(
-                (key.channel, key.thread), left_over=claim.fence.attempt > 1
+                (key.channel, key.thread),
+                claim.conversation.id,
+                left_over=claim.fence.attempt > 1,
             ),
+            removals=SlackRemovals(self.api, self.statuses.leftovers, claim.conversation),
             clock=self.clock,
             rules=rules,
             channels_without_files=self.channels_without_files,
         )
         self._surfaces.add(made)
         return made
+
+    async def remove(self, leftover: Leftover) -> None:
+        """See `bot.catchup.leftovers`."""
+        with self.handling():
+            if leftover.kind is LeftoverKind.STATUS:
+                await self.statuses.remove(leftover)
+            else:
+                await send_removal(self.api, leftover)
 
     def end(self, reason: str) -> None:
         """Stop sending with its token."""
@@ -126,7 +139,7 @@ class SessionMaker:
     """Makes sessions on shared connections; the app's commands begin with `prefix`.
 
     `download_seconds` is the timeout of a download, and `members` are the processes that share the
-    budgets.
+    budgets. `leftovers` is where sessions leave what they could not remove.
     """
 
     http: aiohttp.ClientSession
@@ -139,6 +152,7 @@ class SessionMaker:
     clock: Clock
     prefix: str
     download_seconds: float
+    leftovers: Leftovers
     members: Callable[[], int] = lambda: 1
     alone: Alone = lambda _name: nullcontext()
 
@@ -159,7 +173,9 @@ class SessionMaker:
         limiter = workspace_limiter(self.clock, self.members)
         api = self.api(tokens, limiter)
         workspace = Workspace(me=me, api=api, clock=self.clock, listens=self.inbox.listens)
-        statuses = StatusRegistry(api=api, clock=self.clock)
+        statuses = StatusRegistry(
+            api=api, clock=self.clock, leftovers=self.leftovers, is_busy=self.inbox.is_busy
+        )
         return Session(
             workspace=workspace,
             statuses=statuses,
@@ -168,8 +184,7 @@ class SessionMaker:
                 inbox=self.inbox,
                 saver=self.saver,
                 clock=self.clock,
-                on_conversations=partial(statuses.sweep, is_busy=self.inbox.is_busy),
-                alone=partial(self.alone, f"slack catch-up {me.team}"),
+                alone=lambda: self.alone(f"slack catch-up {me.team}"),
                 members=self.members,
             ),
             listeners=self._listeners(workspace, removed),

@@ -2,22 +2,26 @@
 
 A status is a courtesy: no reply and no question waits for it, and its failures are only logged. It
 is set only when the rate limit leaves room to clear it as well. If a turn cannot clear its status
-within two seconds, a background task does, or the thread's next turn takes the status over. A
-status that a dead process left is cleared by the next process.
+within two seconds, a background task does, or the thread's next turn takes the status over.
+
+Invariant: while Slack may show a session's status, its turn is unfinished or a leftover is
+recorded. So if the process dies, the turn's next attempt or `bot.catchup.leftovers` clears it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
 
 from adapters.slack.api import WebApi
+from bot.catchup.leftovers import Leftovers
+from bot.common.lease_guard import create_task_under_same
 from bot.common.retry import Backoff
-from bot.domain.conversations import Conversation, ConversationKey
-from bot.domain.errors import PlatformError, Refused, StoreUnavailable, Throttled, Unsettled
+from bot.domain.errors import PlatformError, Throttled, Unsettled
+from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.replies import Action, Priority, Request, Reservation
 from bot.ports.clock import Clock
 from bot.replies.delivery import IN_FLIGHT_SECONDS
@@ -36,36 +40,44 @@ CLEAR_SECONDS, BACKGROUND_SECONDS = 2.0, 900.0
 RETRIES = Backoff(first=1.0, longest=30.0)
 # How long a shutdown waits for all statuses that are being cleared, in seconds.
 SHUTDOWN_SECONDS = 2.0
-# A dead process may have left a status in any thread of the last day, since processes may die one
-# after another before they cleared it. One thread is swept every 1.5 s: about 40 of the 49 requests
-# a minute, so that new turns can still show a status. A thread that takes a minute waits no longer.
-SWEPT_AGE, SWEEP_INTERVAL, SWEEP_TIMEOUT = 86_400.0, 1.5, 60.0
-MAX_REFUSALS = 20  # in a row end the sweep: the app is probably no agent
 
 Thread = tuple[str, str]  # a channel, and a root's ts
 Clearing = tuple["ReplyStatus", "asyncio.Task[None]"]
 
 
 class StatusRegistry:
-    """The statuses of one workspace that are shown or being cleared, by thread."""
+    """The statuses of one workspace that are shown or being cleared, by thread.
 
-    def __init__(self, *, api: WebApi, clock: Clock) -> None:
+    `is_busy`: whether a conversation has an unfinished turn, which clears the status.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: WebApi,
+        clock: Clock,
+        leftovers: Leftovers,
+        is_busy: Callable[[int], Awaitable[bool]],
+    ) -> None:
         self._api, self._clock = api, clock
+        self._is_busy, self.leftovers = is_busy, leftovers
         self._clearing: dict[Thread, Clearing] = {}
         self._live: dict[Thread, ReplyStatus] = {}
-        self._sweeping: asyncio.Task[None] | None = None
-        self._to_sweep: dict[ConversationKey, Conversation] = {}  # the next one first
 
     @property
     def busy(self) -> bool:
         """Whether a status is shown or being cleared."""
-        sweeping = self._sweeping is not None and not self._sweeping.done()
-        return sweeping or bool(self._live or self._clearing)
+        return bool(self._live or self._clearing)
 
-    def status(self, thread: Thread, *, left_over: bool) -> ReplyStatus:
+    def status(self, thread: Thread, conversation: int, *, left_over: bool) -> ReplyStatus:
         """A turn's status; `left_over` if a process that died may have set one."""
         return ReplyStatus(
-            registry=self, api=self._api, thread=thread, left_over=left_over, clock=self._clock
+            registry=self,
+            api=self._api,
+            thread=thread,
+            conversation=conversation,
+            left_over=left_over,
+            clock=self._clock,
         )
 
     def register(self, thread: Thread, status: ReplyStatus) -> None:
@@ -89,63 +101,38 @@ class StatusRegistry:
 
     async def hand_over(self, thread: Thread, status: ReplyStatus) -> None:
         """Stop clearing for an earlier turn in `thread`: `status` will clear that one too."""
-        earlier = self._clearing.pop(thread, None)
-        if earlier is not None:
+        earlier = self._clearing.get(thread)
+        if earlier is not None and earlier[0] is not status:  # its turn may have ended already
+            del self._clearing[thread]
             await _hand_over(earlier, status)
 
-    def sweep(
-        self, conversations: Sequence[Conversation], *, is_busy: Callable[[int], Awaitable[bool]]
-    ) -> None:
-        """Clear in the background what dead processes left; `conversations` newest first. A sweep
-        that is under way continues after them.
+    async def remove(self, leftover: Leftover) -> None:
+        """Clear a session's status that another process, or another session, left.
 
-        One with an unfinished turn `is_busy`: that turn's attempt clears the status, whichever
-        process runs it.
+        Raises Unsettled if a turn shows a status in the thread, or clears one, at the moment.
         """
-        oldest = self._clock.time() - SWEPT_AGE
-        recent = {one.key: one for one in conversations if one.updated_at >= oldest}
-        self._to_sweep = {**recent, **self._to_sweep}
-        if self._sweeping is None or self._sweeping.done():
-            self._sweeping = asyncio.create_task(self._sweep(is_busy), name="slack status sweep")
+        thread = (leftover.channel, leftover.name)
+        if await self._is_busy(leftover.conversation) or self._is_used(thread):
+            raise Unsettled("a turn is at work in the thread")
+        left = self.status(thread, leftover.conversation, left_over=False).assume_session()
+        await asyncio.wait({self.start_clearing(thread, left)})
+        if left.may_be_set:
+            raise Unsettled("Slack has not cleared the status")
 
-    async def _sweep(self, is_busy: Callable[[int], Awaitable[bool]]) -> None:
-        await self._clock.sleep(
-            IN_FLIGHT_SECONDS
-        )  # a dead process's last request may still be on its way
-        refusals = 0
-        while self._to_sweep:
-            conversation = self._to_sweep.pop(next(iter(self._to_sweep)))
-            thread = (conversation.key.channel, conversation.key.thread)
-            with contextlib.suppress(StoreUnavailable):
-                if self._current(thread) is None and await is_busy(conversation.id):
-                    continue
-            left_over = self.status(thread, left_over=False).assume_session()
-            current = self._current(thread)
-            if current is not None:
-                current.inherit(left_over)
-                continue
-            await asyncio.wait({self.start_clearing(thread, left_over)}, timeout=SWEEP_TIMEOUT)
-            refusals = refusals + 1 if left_over.refused else 0
-            if refusals >= MAX_REFUSALS:
-                self._to_sweep.clear()
-                return
-            await self._clock.sleep(SWEEP_INTERVAL)
-
-    def _current(self, thread: Thread) -> ReplyStatus | None:
-        clearing = self._clearing.get(thread)
-        return self._live.get(thread) or (clearing[0] if clearing else None)
+    def _is_used(self, thread: Thread) -> bool:
+        return thread in self._live or thread in self._clearing
 
     async def aclose(self) -> None:
-        """Stop clearing after a short wait; the next process clears the rest."""
-        sweeping = [] if self._sweeping is None else [self._sweeping]
-        for task in sweeping:
-            task.cancel()
-        tasks = [task for _, task in self._clearing.values()]
+        """Stop clearing after a short wait; what is left is recorded, or its turn is unfinished."""
+        clearing = list(self._clearing.values())
+        tasks = [task for _, task in clearing]
         if tasks:
             await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*sweeping, *tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for status, _ in clearing:
+            status.release()
 
     async def _clear(self, status: ReplyStatus, earlier: Clearing | None) -> None:
         if earlier is not None:
@@ -160,8 +147,8 @@ class StatusRegistry:
 async def _hand_over(earlier: Clearing, later: ReplyStatus) -> None:
     status, task = earlier
     task.cancel()
+    later.inherit(status)  # before any wait: the later turn may end during it
     await asyncio.gather(task, return_exceptions=True)
-    later.inherit(status)
 
 
 class ReplyStatus:
@@ -175,42 +162,48 @@ class ReplyStatus:
         registry: StatusRegistry,
         api: WebApi,
         thread: Thread,
+        conversation: int,
         left_over: bool,
         clock: Clock,
     ) -> None:
         self._registry, self._api, self._thread, self._clock = registry, api, thread, clock
+        self._leftover = Leftover(conversation, LeftoverKind.STATUS, *thread)
+        self._recorded = False  # the leftover is, or is about to be
         self._landed_at = clock.monotonic() + IN_FLIGHT_SECONDS if left_over else 0.0
         self._reservation = Reservation(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
-        self._clear_priority = Priority.FINAL
         # The methods whose status may be set at the moment.
         self._maybe_set: set[str] = {SESSIONS, THREADS} if left_over else set()
         self._confirmed = False  # Slack acknowledged the status
-        self.refused = False  # Slack refused to clear the status, not because the thread is gone
 
     @property
     def stoppable(self) -> bool:
         """Whether Slack shows a stop button in this thread."""
         return self._confirmed and SESSIONS in self._maybe_set
 
-    def assume_session(self) -> ReplyStatus:
-        """Assume a session status of an earlier process, to clear at background priority.
+    @property
+    def may_be_set(self) -> bool:
+        """Whether Slack may show the session's status; it removes words under a thread on its
+        own."""
+        return SESSIONS in self._maybe_set
 
-        Slack removes words under a thread on its own.
-        """
-        self._maybe_set, self._clear_priority = {SESSIONS}, Priority.BACKGROUND
+    def assume_session(self) -> ReplyStatus:
+        """Assume a session status that another process recorded as left."""
+        self._maybe_set, self._recorded = {SESSIONS}, True
         return self
 
     def inherit(self, earlier: ReplyStatus) -> None:
         """Take over what `earlier` has not cleared."""
         self._maybe_set |= earlier._maybe_set
         self._landed_at = max(self._landed_at, earlier._landed_at)
+        self._recorded |= earlier._recorded
+        earlier._maybe_set, earlier._recorded = set(), False
 
     def show(self) -> None:
-        """Set the status, in the background."""
+        """Set the status, in the background; under the caller's lease, as if it were the caller."""
         if self._showing is None:
             self._registry.register(self._thread, self)
-            self._showing = asyncio.create_task(self._show(), name="slack status")
+            self._showing = create_task_under_same(self._show())
 
     @contextlib.contextmanager
     def cleared_by_post(self) -> Iterator[None]:
@@ -241,11 +234,31 @@ class ReplyStatus:
         self._api.rate_limiter.release(self._reservation)
 
     async def clear(self) -> None:
-        """Clear every status that may be set; after two seconds, clearing continues in the
-        background."""
+        """Clear every status that may be set; after two seconds it is recorded as left, and
+        clearing continues in the background."""
         task = self._registry.start_clearing(self._thread, self)
         landing = max(self._landed_at - self._clock.monotonic(), 0.0) if self._maybe_set else 0.0
         await asyncio.wait({task}, timeout=landing + CLEAR_SECONDS)
+        if not self.may_be_set:
+            return
+        self._recorded = True  # before the commit: a later turn may take the status over
+        await self._registry.leftovers.record(self._leftover)
+        if task.done():
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """The clearing has ended: forget the leftover if there is none, else leave it to others."""
+        if not self._recorded:
+            return
+        if self.may_be_set:
+            self.release()
+        else:
+            self._recorded = False
+            await self._registry.leftovers.settle(self._leftover)
+
+    def release(self) -> None:
+        """This process clears the recorded leftover no longer."""
+        self._registry.leftovers.release(self._leftover)
 
     async def finish(self) -> None:
         """Clear the status once every request that may set it has arrived, and retry failures."""
@@ -262,6 +275,7 @@ class ReplyStatus:
             log.warning("could not clear a status", thread=self._thread)
         finally:
             self._api.rate_limiter.release(self._reservation)
+        await self._settle()
 
     async def _stop_showing(self) -> None:
         if self._showing is None:
@@ -270,6 +284,8 @@ class ReplyStatus:
             if self._maybe_set:
                 await asyncio.wait((self._showing,), timeout=SHOW_SECONDS)
         finally:
+            if not self._showing.done() and self._maybe_set:
+                self._may_land_late()
             self._showing.cancel()
             await asyncio.gather(self._showing, return_exceptions=True)
 
@@ -292,9 +308,15 @@ class ReplyStatus:
         except (PlatformError, TimeoutError) as error:
             log.debug("could not set a status", method=method, error=repr(error))
             unknown = isinstance(error, Unsettled | TimeoutError)
+            if unknown and method in self._maybe_set:
+                self._may_land_late()
             if not unknown and not (before and isinstance(error, Throttled)):
                 self._maybe_set.discard(method)
         return method in self._maybe_set
+
+    def _may_land_late(self) -> None:
+        """A request whose outcome is unknown may be carried out after one that clears: wait."""
+        self._landed_at = max(self._landed_at, self._clock.monotonic() + IN_FLIGHT_SECONDS)
 
     async def _try_clear(self, method: str) -> bool:
         """Send the clearing request; returns False if the caller must pause before the next
@@ -308,7 +330,6 @@ class ReplyStatus:
             return False
         except PlatformError as error:
             log.debug("Slack refused to clear a status", method=method, error=repr(error))
-            self.refused = isinstance(error, Refused)
         self._maybe_set.discard(method)
         return True
 
@@ -325,7 +346,7 @@ class ReplyStatus:
         """Wait for the rate limit; setting a status also reserves a request for clearing it."""
         keeps = () if clears else (method,)
         request = Request(Action.EDIT, 0, (method,), keeps=keeps)
-        priority = self._clear_priority if clears else Priority.FIRST
+        priority = Priority.FINAL if clears else Priority.FIRST
         await self._api.rate_limiter.acquire(
             lambda: request, lambda: (priority, 0.0), self._reservation
         )

@@ -17,6 +17,7 @@ from adapters.slack.blocks import MessageBuilder, identity, read_identity
 from adapters.slack.errors import CONTENT
 from adapters.slack.events import Identity
 from adapters.slack.rate_limits import APPENDS, DELETIONS, EDITS, POSTS, STARTS, STOPS, post_scopes
+from adapters.slack.removals import SlackRemovals
 from adapters.slack.render import SlackRenderer
 from adapters.slack.reply_thread import ReplyThread
 from adapters.slack.status import ReplyStatus
@@ -50,6 +51,7 @@ class SlackSurface:
         api: WebApi,
         builder: MessageBuilder,
         status: ReplyStatus,
+        removals: SlackRemovals,
         clock: Clock,
         rules: FileRules | None,
         channels_without_files: MutableMapping[str, bool],
@@ -65,6 +67,7 @@ class SlackSurface:
             user=me.user,
         )
         self._status, self._shows_status = status, claim.result is None
+        self._removals = removals
         self._renderer = SlackRenderer()
         self._render = cache_rendering(self._renderer.render)
         self._streams = Streams(claim=claim, api=api, builder=builder, status=status, clock=clock)
@@ -74,6 +77,7 @@ class SlackSurface:
             api=api,
             clock=clock,
             thread=self._thread,
+            removals=removals,
             turn=claim.fence.turn,
             channels_without_files=channels_without_files,
         )
@@ -233,7 +237,7 @@ class SlackSurface:
             )
             ts = response.ts()
         if await self._thread.is_misplaced(ts, response):
-            await self._thread.delete(ts)
+            await self._removals.remove_message(ts)
             raise Gone("the thread's root message was deleted")
         return ts
 
@@ -258,7 +262,7 @@ class SlackSurface:
 
     # ── recovery ──────────────────────────────────────────────────────────────────────────────
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """Find the messages that earlier attempts left. Raises like `perform`.
+        """Find the messages that earlier attempts left. Raises like `perform`, or StoreUnavailable.
 
         Any page but the first may be a file, which only the thread shows.
         """
@@ -266,7 +270,8 @@ class SlackSurface:
         intended = sorted(page.number for page in pages if not page.message_id)
         shared = {}
         if intended or len(posted) > 1:
-            messages = await self._thread.own_messages()
+            left = await self._removals.left_messages()
+            messages = [m for m in await self._thread.own_messages() if m["ts"] not in left]
             shared = {str(message["ts"]): self._files.register(message) for message in messages}
             await self._find(messages, posted, intended)
         for number in set(intended) - posted.keys():
@@ -296,5 +301,6 @@ class SlackSurface:
                 await self._thread.stop_stream(ts, self._turn, known[1])
             if known is None or known[0] != self._turn or ts in posted.values():
                 continue
-            if posted.setdefault(known[1], ts) != ts and await self._thread.delete(ts):
+            if posted.setdefault(known[1], ts) != ts:
+                await self._removals.remove_message(ts)
                 await self._files.delete(ts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from adapters.web.serializers import (
 from bot.domain.attachments import AttachmentKind
 from bot.domain.conversations import Conversation, Role
 from bot.domain.money import Currency
+from bot.domain.plain_text import plain
 from bot.domain.records import (
     AttachmentRecord,
     MessageRecord,
@@ -39,12 +39,6 @@ BOT_NAME = "Threadline"
 PREVIEW_CHARACTERS = 160
 """Of the newest text in a row of the list: more than its one line shows."""
 
-# What a preview leaves out: a text that is cut off has marks without an end, too.
-_BLOCK_MARKS = re.compile(
-    r"^ {0,3}(?:#{1,6} |>+ ?|[-*+] |(?:`{3}|~{3}).*$|\|? *:?-{3,}.*$)", re.MULTILINE
-)
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)?")
-_MARKS = re.compile(r"~~|`|\||(?<!\w)[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?!\w)")
 _STATES = {
     Outcome.ANSWERED: "done",
     Outcome.CUT_OFF: "cut_off",
@@ -171,8 +165,7 @@ def page_choices(conversation: Conversation, models: PlacedModels) -> dict[str, 
 
 def preview_of(text: str) -> str:
     """The beginning of a Markdown text on one line, without its marks."""
-    plain = _LINK.sub(r"\1", _BLOCK_MARKS.sub("", text))
-    return " ".join(_MARKS.sub("", plain).split())[:PREVIEW_CHARACTERS]
+    return " ".join(plain(text).split())[:PREVIEW_CHARACTERS]
 
 
 def page_entry(entry: ThreadEntry) -> dict[str, Any]:
@@ -216,4 +209,6 @@ def page_thread(
         "epoch": conversation.epoch,
         "busy": thread.record.busy,
         "entry": page_entry(thread.entry) if shared is None else None,
+        "active_at": thread.entry.active_at,
+        "people": thread.people,
     }

@@ -43,7 +43,7 @@ def _conversations(parts: WebParts) -> Iterator[APIRouter]:
         choices=ports.choices,
     )
     readable = conversations.readable
-    yield SearchRoutes(ports.search).router()  # before /conversation/{id}
+    yield SearchRoutes(ports.search, chat.places).router()  # before /conversation/{id}
     yield conversations.router()
     yield RecordRoutes(conversations=conversations, chat=chat).router()
     yield VersionRoutes(

@@ -69,6 +69,7 @@ class ThreadListRoutes:
         router.add_api_route("/list", self.entries, methods=["GET"])
         router.add_api_route(one, self.change, methods=["PATCH"])
         router.add_api_route(one, self.delete, methods=["DELETE"])
+        router.add_api_route(f"{one}/hold", self.hold, methods=["POST"])
         router.add_api_route(f"{one}/restore", self.restore, methods=["POST"])
         router.add_api_route(f"{one}/read", self.mark_read, methods=["POST"])
         return router
@@ -129,6 +130,13 @@ class ThreadListRoutes:
         self._events.push_gone(user, record.uid)
         self._tell_others(user, record)
         await self._stop(user, record)
+        return {"undo_seconds": UNDO_SECONDS}
+
+    async def hold(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
+        """The user still looks at "Undo": the time for it begins again. Raises HTTPException 404 if
+        it is too late."""
+        if not await self._library.hold(str(thread), _scope(user)):
+            raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
         return {"undo_seconds": UNDO_SECONDS}
 
     async def restore(self, user: User, thread: uuid.UUID) -> dict[str, Any]:

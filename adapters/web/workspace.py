@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from adapters.web.auth import StillAllowed, User, require_still_allowed
 from adapters.web.branches import BranchRoutes
+from adapters.web.channel_news import ChannelNews
 from adapters.web.connect import may_connect
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS
 from adapters.web.openapi import field_error
@@ -90,6 +91,7 @@ class Workspace:
         self._events = parts.events
         self._threads = ThreadReader(chat, parts.models, parts.ports.feedback)
         self._list = ThreadListRoutes(chat, parts.events)
+        self._news = ChannelNews(chat)
         self._branches = BranchRoutes(
             chat=chat,
             events=parts.events,
@@ -107,6 +109,7 @@ class Workspace:
         router.add_api_route("/commands", self.command, methods=["POST"])
         router.add_api_route("/events", self.events, methods=["GET"], response_model=None)
         router.include_router(self._list.router())
+        router.include_router(self._news.router())
         self._branches.add_to(router)
         return router
 
@@ -119,6 +122,7 @@ class Workspace:
             "needs_token": access.needs_token,
             "may_connect": self._ports.connector is not None and may_connect(access, user),
             "channels": list(self._places.shared),
+            "news": await self._news.of(user),
             "models": list(self._models.names),
             "default_model": self._models.usual(self._places.key(user, None)),
             "commands": [

@@ -31,12 +31,21 @@ _GUARD: ContextVar[_Guard | None] = ContextVar("lease guard", default=None)
 def create_task_under(lease: TurnLease, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """A task that sends requests under this lease only.
 
-    Tasks that it starts are not meant: they may live on for other turns.
+    Tasks that it starts are not meant: they may live on for other turns. One that belongs to the
+    turn alone is started with `create_task_under_same`.
     """
     guard, context = _Guard(lease), copy_context()
     context.run(_GUARD.set, guard)
     guard.task = task = asyncio.create_task(work, context=context)
     return task
+
+
+def create_task_under_same(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that sends requests under the current task's lease only, if that has one."""
+    guard = _GUARD.get()
+    if guard is None or guard.task is not asyncio.current_task():
+        return asyncio.create_task(work)
+    return create_task_under(guard.lease, work)
 
 
 def check_lease() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.inbox import Asked, Gap, ThreadRead, Watermark
+from bot.domain.leftovers import Leftover
 from bot.ports.clock import Clock
 from bot.ports.store import Store
 
@@ -51,6 +52,22 @@ class CatchUpRecords:
     async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
         """Record that a thread was read again."""
         await self._store.record_thread_read(platform, read)
+
+    async def add_leftover(self, leftover: Leftover) -> None:
+        """Record a leftover."""
+        await self._store.add_leftover(leftover)
+
+    async def leftovers(self, platform: str) -> Sequence[Leftover]:
+        """The leftovers on a platform."""
+        return await self._store.leftovers(platform)
+
+    async def leftovers_of(self, conversation: int) -> Sequence[Leftover]:
+        """The leftovers of one conversation."""
+        return await self._store.leftovers_of(conversation)
+
+    async def remove_leftover(self, leftover: Leftover) -> None:
+        """It was removed, or never can be."""
+        await self._store.remove_leftover(leftover)
 
     async def is_busy(self, conversation: int) -> bool:
         """Whether the conversation has an unfinished turn."""

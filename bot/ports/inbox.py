@@ -5,7 +5,8 @@ An adapter gets the whole `Inbox`; a class that needs only a part of it asks for
 Inbox
 ├── MessageInbox    events: messages, edits, deletions
 ├── CatchUpInbox    missed messages, and the watermarks that reveal them
-└── CommandInbox    commands, and the conversations they are about
+├── CommandInbox    commands, and the conversations they are about
+└── LeftoverInbox   leftovers, which the bot has yet to remove from the platform
 
 Every method returns after the database has committed the report, and raises StoreUnavailable
 if it cannot.
@@ -28,6 +29,7 @@ from bot.domain.inbox import (
     ThreadRead,
     Watermark,
 )
+from bot.domain.leftovers import Leftover
 
 
 class ConversationLookup(Protocol):
@@ -179,5 +181,25 @@ class CommandInbox(ConversationLookup, Protocol):
         ...
 
 
-class Inbox(MessageInbox, CatchUpInbox, CommandInbox, Protocol):
+class LeftoverInbox(ConversationLookup, Protocol):
+    """Leftovers. All methods raise StoreUnavailable."""
+
+    async def add_leftover(self, leftover: Leftover) -> None:
+        """Record a leftover."""
+        ...
+
+    async def leftovers(self, platform: str) -> Sequence[Leftover]:
+        """The leftovers on the platform, oldest first."""
+        ...
+
+    async def leftovers_of(self, conversation: int) -> Sequence[Leftover]:
+        """The leftovers of one conversation."""
+        ...
+
+    async def remove_leftover(self, leftover: Leftover) -> None:
+        """It was removed, or never can be."""
+        ...
+
+
+class Inbox(MessageInbox, CatchUpInbox, CommandInbox, LeftoverInbox, Protocol):
     """Everything that an adapter reports to the core."""

@@ -17,6 +17,7 @@ from bot.domain.inbox import (
     ThreadRead,
     Watermark,
 )
+from bot.domain.leftovers import Leftover
 from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
 
@@ -144,6 +145,23 @@ class Store(Protocol):
 
     async def suspects(self) -> Sequence[Suspect]:
         """The unfinished turns that are suspects: see `bot.turns.quarantine`."""
+        ...
+
+    # ── leftovers on the platforms ────────────────────────────────────────────────────────────
+    async def add_leftover(self, leftover: Leftover) -> None:
+        """Record a leftover; nothing if its conversation does not exist any more."""
+        ...
+
+    async def leftovers(self, platform: str) -> Sequence[Leftover]:
+        """The leftovers on the platform, oldest first; a thousand at most."""
+        ...
+
+    async def leftovers_of(self, conversation: int) -> Sequence[Leftover]:
+        """The leftovers of the conversation with this row id."""
+        ...
+
+    async def remove_leftover(self, leftover: Leftover) -> None:
+        """It was removed, or never can be."""
         ...
 
     # ── people who may not ask ────────────────────────────────────────────────────────────────

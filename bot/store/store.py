@@ -39,6 +39,7 @@ from bot.store import (
     workload,
 )
 from bot.store import gaps as process_gaps
+from bot.store import leftovers as platform_leftovers
 from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqlAttachments
 from bot.store.audit import SqlAudit
@@ -233,6 +234,8 @@ class SqlStore(FileOperations):
     keep_out = writes_at(edits.keep_out, lock=locks.by_source)
     finish_gaps = writes(process_gaps.finish, lock=locks.nothing)
     record_thread_read = writes(process_gaps.record_thread_read, lock=locks.nothing)
+    add_leftover = writes_at(platform_leftovers.add, lock=locks.nothing)
+    remove_leftover = writes(platform_leftovers.remove, lock=locks.nothing)
     withhold = writes(access.withhold, lock=locks.by_fence)
     refusal_due = writes_at(access.refusal_due, lock=locks.nothing)
 
@@ -315,6 +318,8 @@ class SqlStore(FileOperations):
     _gaps = reads(process_gaps.read)
     thread_reads = reads(process_gaps.thread_reads)
     count_known_replies = reads(process_gaps.count_known_replies)
+    leftovers = reads(platform_leftovers.read)
+    leftovers_of = reads(platform_leftovers.of_conversation)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)
     has_message_after = reads(channel_watermarks.has_message_after)

@@ -16,6 +16,16 @@ from tests.support.web_kit import HTTP_TOKENS, TOKENS
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 
 
+# Of which threads of the channel the reader would be notified.
+CONCERNS = """async () => {
+  const { State } = await import("/static/state.js");
+  const state = new State();
+  state.session = await (await fetch("/app/session")).json();
+  const { threads } = await (await fetch("/app/threads?channel=ops")).json();
+  return Object.fromEntries(threads.map((thread) => [thread.name, state.concerns(thread)]));
+}"""
+
+
 async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: Path) -> None:
     async with ModelSim() as model:
         await model.pace(rate=2_000, first_delay=0.0)
@@ -47,6 +57,27 @@ async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: P
             await two.say("which one?")
             await expect(one.questions.last).to_contain_text("which one?")
             await expect(one.replies.last).to_contain_text("It is sda.")
+            # Who does not take part hears nothing of an answer but the channel's mark.
+            await two.page.keyboard.press("Escape")
+            await two.page.get_by_role("button", name="Only you").click()
+            await expect(two.page.get_by_role("button", name="ops", exact=True)).to_be_visible()
+            await box.fill("@threadline is her disk fine?")
+            await box.press("Enter")
+            await expect(one.replies.last).to_contain_text("It is full.")
+            marked = two.page.get_by_role("button", name="ops, new messages")
+            await expect(marked).to_be_visible()
+            await two.page.reload()
+            await expect(marked).to_be_visible()
+            waits = await two.page.evaluate(CONCERNS)
+            assert waits == {"why is the disk slow?": True, "is her disk fine?": False}
+            # The search finds it, with its channel and author; Enter opens it.
+            await two.page.keyboard.press("Control+k")
+            await two.page.get_by_role("combobox").fill("her disk")
+            hit = two.page.get_by_role("option").last
+            await expect(hit).to_contain_text("#ops")
+            await expect(hit).to_contain_text("alice: is her disk fine?")
+            await hit.click()
+            await expect(two.questions.last).to_contain_text("is her disk fine?")
             # A thread's address brings its channel with it; the own channel has none of this.
             await two.page.reload()
             await expect(two.page.get_by_role("region", name="ops")).to_be_visible()

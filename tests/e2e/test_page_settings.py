@@ -198,8 +198,16 @@ async def test_a_thread_is_shared_read_and_printed(
     exported = json.loads(await asyncio.to_thread(Path(await file.path()).read_text))
     assert exported["messages"][0]["content"] == "to be shared"
 
-    await choose(tab, "Share with the team")
-    await expect(dialog).to_contain_text("The thread has changed since.")
+    # The link still has what was edited: the page says so at the edit, and where one updates it.
+    question = tab.questions.last
+    await question.get_by_role("button", name="Edit").click()
+    await question.get_by_label("Your question").fill("said otherwise")
+    await tab.page.keyboard.press("Control+Enter")
+    await tab.wait_reply("said otherwise")
+    notice = tab.page.get_by_role("region", name="Notices")
+    await expect(notice).to_contain_text("still shows the question as it was")
+    await notice.get_by_role("button", name="The link").click()
+    await expect(dialog).to_contain_text("it still shows what was edited")
     await dialog.get_by_role("button", name="Update the link").click()
     await expect(dialog).to_contain_text("It shows 4 messages")
     await reader.page.reload()

@@ -112,6 +112,7 @@ async def test_a_deleted_conversation_can_be_brought_back_and_an_archived_one_fo
     await tab.wait_reply("Here it is.")
     menu = tab.thread.get_by_role("button", name="More about this thread")
     await menu.click()
+    await tab.page.clock.install()
     await tab.page.get_by_role("menuitem", name="Delete").click()
     undo = here.toast.get_by_role("button", name="Undo")
     await expect(undo).to_be_focused()
@@ -119,6 +120,11 @@ async def test_a_deleted_conversation_can_be_brought_back_and_an_archived_one_fo
     assert await violations(tab.page) == []
     await expect(tab.thread).to_be_hidden()
     await expect(there.rows).to_have_count(0)
+    await tab.page.keyboard.press("F8")
+    for _ in range(4):  # it stays while the focus is on it, and so does what it promises
+        async with tab.page.expect_response("**/hold") as held:
+            await tab.page.clock.run_for(3_100)
+        assert (await held.value).status == 200
     await tab.page.keyboard.press("Enter")
     await tab.wait_reply("Here it is.")
     await expect(there.row("first of mine")).to_be_visible()
@@ -138,6 +144,11 @@ async def test_a_deleted_conversation_can_be_brought_back_and_an_archived_one_fo
     await tab.page.keyboard.press("Shift+F6")
     await tab.page.keyboard.press("Delete")
     await expect(other.thread).to_be_hidden()
+    too_late = {"status": 404, "json": {"error": "too late"}}
+    await tab.page.route("**/hold", lambda route: route.fulfill(**too_late))
+    await tab.page.keyboard.press("F8")
+    await expect(here.toast).to_contain_text("It is too late to undo that.")
+    await expect(undo).to_have_count(0)
     await tab.page.close()
 
     async def is_erased() -> bool:

@@ -238,6 +238,19 @@ async def test_the_stop_button_ends_streams_but_not_the_status(
     assert await stream.call("chat.update", text="Stopped.") == ""
 
 
+async def test_the_assistant_status_ends_and_a_session_does_not(sim: LocalSlack) -> None:
+    """Slack removes words under a thread after two minutes without a message."""
+    question = await sim.say(ALICE, GENERAL, "question")
+    await sim.api(
+        "assistant.threads.setStatus", status="thinks", channel_id=GENERAL, thread_ts=question
+    )
+    await set_status(sim, question, "processing")
+    await sim.status_seconds(0.0)
+    state = await sim.state()
+    assert state["statuses"] == []
+    assert state["sessions"][0]["status"] == "processing"
+
+
 async def test_a_reply_clears_the_assistant_status(sim: LocalSlack) -> None:
     """An empty status clears it as well."""
     question = await sim.say(ALICE, GENERAL, "question")

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from adapters.slack.adapter import SlackAdapter
-from adapters.slack.status import CLEAR_SECONDS, MAX_REFUSALS, SESSIONS
-from bot.domain.conversations import Conversation
-from bot.domain.inbox import Gap
+from adapters.slack.status import CLEAR_SECONDS, SESSIONS, SHOW_SECONDS
+from bot.domain.leftovers import LeftoverKind
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.fake_inbox import FakeInbox
 from tests.support.slack_isolation import JumpClock
-from tests.support.slack_kit import claim, key, running, until
+from tests.support.slack_kit import claim, running
 
 CHANNEL = ids.GENERAL
 
@@ -49,11 +48,6 @@ async def until_processing(sim: SlackSim, *threads: str) -> None:
         return await processing(sim) == list(threads)
 
     await sim.until(matches)
-
-
-def conversation_at(thread: str, at: float) -> Conversation:
-    """A conversation in which people talked last at `at`, in Unix seconds."""
-    return Conversation(1, key(CHANNEL, thread), "q", None, 1, at, at)
 
 
 async def test_a_turn_ends_though_its_status_cannot_be_cleared(
@@ -106,81 +100,106 @@ async def test_a_status_whose_response_was_lost_is_cleared(
     await until_processing(sim)
 
 
-async def test_a_start_clears_the_status_of_a_finished_turn(
-    sim: SlackSim, clock: JumpClock
-) -> None:
-    """The process died after the turn and before its status was cleared."""
-    left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
-    inbox = FakeInbox()
+async def leave_a_status(sim: SlackSim, inbox: FakeInbox, clock: JumpClock) -> str:
+    """A process whose turn ends while Slack refuses to clear its status, and which then ends, too.
+
+    Returns the thread.
+    """
+    ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     async with running(sim, inbox, clock=clock) as slack:
-        surface = slack.surface(claim(CHANNEL, left))
+        surface = slack.surface(claim(CHANNEL, ts))
         await surface.open()
-        await until_processing(sim, left)
-    inbox.active_conversations = [conversation_at(left, clock.time())]
-    async with running(sim, inbox, clock=clock):
-        await until_processing(sim)
+        await until_processing(sim, ts)
+        await sim.throttle(SESSIONS, 300.0)
+        await surface.close()
+        assert [each.kind for each in inbox.left] == [LeftoverKind.STATUS]  # before the turn ends
+    await sim.throttle(SESSIONS, 0.0)
+    return ts
 
 
-async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: JumpClock) -> None:
-    """A left-over status is found behind a hundred later threads and after several hours."""
-    await sim.limits(enabled=False)
-    left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
-    inbox = FakeInbox()
-    async with running(sim, inbox, clock=clock) as slack:
-        await slack.surface(claim(CHANNEL, left)).open()
-        await until_processing(sim, left)
-    now = clock.time()
-    later = [conversation_at(f"{now - number:.6f}", now - number) for number in range(100)]
-    inbox.active_conversations = [*later, conversation_at(left, now - 6 * 3_600)]
-    async with running(sim, inbox, clock=clock):
+async def until_settled(sim: SlackSim, inbox: FakeInbox, clock: JumpClock) -> None:
+    """Wait until no status and no leftover is there."""
 
-        async def is_cleared() -> bool:
-            clock.jump(1.0)
-            return not await processing(sim)
+    async def is_settled() -> bool:
+        clock.jump(1.0)
+        return not await processing(sim) and not inbox.left
 
-        await sim.until(is_cleared, 60.0, pause=0.02)
+    await sim.until(is_settled, 60.0, pause=0.02)
 
 
-async def test_what_another_process_left_is_cleared_with_the_read_of_its_gap(
+async def test_the_next_start_clears_a_status_that_a_finished_turn_left(
     sim: SlackSim, clock: JumpClock
 ) -> None:
-    """The process that sweeps started long before the other one died."""
-    left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
+    """One request is enough, however many other conversations there are."""
+    inbox = FakeInbox()
+    await leave_a_status(sim, inbox, clock)
+    before = len(await sim.requests(SESSIONS))
+    async with running(sim, inbox, clock=clock):
+        await until_settled(sim, inbox, clock)
+    assert len(await sim.requests(SESSIONS)) == before + 1
+
+
+async def test_another_process_clears_it_once_no_turn_is_at_work_there(
+    sim: SlackSim, clock: JumpClock
+) -> None:
+    """The other process has run all the time; the thread's next turn knows of no status."""
     inbox = FakeInbox()
     async with running(sim, inbox, clock=clock):
-        await until(lambda: inbox.marks)
-        async with running(sim, FakeInbox(), clock=clock) as other:
-            await other.surface(claim(CHANNEL, left)).open()
-            await until_processing(sim, left)
-        now = clock.time()
-        inbox.active_conversations = [conversation_at(left, now)]
-        inbox.open_gaps = [Gap("dead", now - 60.0, False)]
-
-        async def is_cleared() -> bool:
+        ts = await leave_a_status(sim, FakeInbox(left=inbox.left), clock)
+        inbox.busy = {inbox.left[0].conversation}
+        for _ in range(60):
             clock.jump(1.0)
-            return not await processing(sim)
+            await asyncio.sleep(0.005)
+        assert await processing(sim) == [ts]
+        inbox.busy = set()
+        await until_settled(sim, inbox, clock)
 
-        await sim.until(is_cleared, 60.0, pause=0.02)
+
+async def test_a_status_that_is_cleared_in_time_costs_no_commit(
+    sim: SlackSim, slack: SlackAdapter, inbox: FakeInbox
+) -> None:
+    ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
+    surface = slack.surface(claim(CHANNEL, ts))
+    await surface.open()
+    await until_processing(sim, ts)
+    await surface.close()
+    await until_processing(sim)
+    assert inbox.left == []
 
 
-async def test_the_sweep_ends_if_the_app_is_no_agent(sim: SlackSim, clock: JumpClock) -> None:
-    """Slack then refuses every request."""
-    await sim.limits(enabled=False)
-    await sim.agent(False)
-    inbox, now = FakeInbox(), clock.time()
-    async with running(sim, inbox, clock=clock):
-        await until(lambda: inbox.marks)  # the first start has nothing to sweep
-    inbox.active_conversations = [
-        conversation_at(f"{now - number:.6f}", now - number) for number in range(2 * MAX_REFUSALS)
-    ]
-    async with running(sim, inbox, clock=clock):
+async def test_a_later_turn_that_takes_the_status_over_settles_it(
+    sim: SlackSim, slack: SlackAdapter, inbox: FakeInbox, clock: JumpClock
+) -> None:
+    ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
+    first, second = (slack.surface(claim(CHANNEL, ts, turn=turn)) for turn in (7, 8))
+    await first.open()
+    await until_processing(sim, ts)
+    await sim.throttle(SESSIONS, 300.0)
+    await first.close()
+    assert len(inbox.left) == 1
+    await sim.throttle(SESSIONS, 0.0)
+    clock.jump(301.0)
+    await second.open()
+    await second.close()
+    await until_settled(sim, inbox, clock)
 
-        async def enough() -> bool:
-            clock.jump(1.0)
-            return len(await sim.requests(SESSIONS)) >= MAX_REFUSALS
 
-        await sim.until(enough, 60.0, pause=0.02)
-        for _ in range(20):
-            clock.jump(1.0)
-            await asyncio.sleep(0.01)
-        assert len(await sim.requests(SESSIONS)) == MAX_REFUSALS
+async def test_a_status_that_is_set_late_is_cleared_after_it(
+    sim: SlackSim, slack: SlackAdapter, inbox: FakeInbox
+) -> None:
+    """Slack sets the status after the request timed out and the reply has ended."""
+    ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
+    await sim.call("fault", match=SESSIONS, delay=SHOW_SECONDS + 1.0)
+    surface = slack.surface(claim(CHANNEL, ts))
+    await surface.open()
+    await sim.until(lambda: sim.requests(SESSIONS))
+    await surface.close()
+    assert len(inbox.left) == 1
+
+    async def is_settled() -> bool:
+        return not inbox.left
+
+    await sim.until(is_settled, 60.0)
+    statuses = [one["body"]["status"] for one in await sim.requests(SESSIONS)]
+    assert statuses == ["processing", "active"]
+    assert await processing(sim) == []

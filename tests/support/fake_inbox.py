@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,7 @@ from bot.domain.inbox import (
     ThreadRead,
     Watermark,
 )
+from bot.domain.leftovers import Leftover
 
 
 @dataclass
@@ -51,6 +53,8 @@ class FakeInbox:
     open_gaps: list[Gap] = field(default_factory=list)
     known_replies: dict[str, int] = field(default_factory=dict)  # by thread
     reads: dict[str, ThreadRead] = field(default_factory=dict)  # by channel
+    left: list[Leftover] = field(default_factory=list)
+    busy: set[int] = field(default_factory=set)  # conversations
     error: Exception | None = None
     failures: int = 0
     missed_error: Exception | None = None
@@ -140,8 +144,23 @@ class FakeInbox:
         return self.active_conversations
 
     async def is_busy(self, conversation: int) -> bool:
-        del conversation
-        return False
+        return conversation in self.busy
+
+    async def add_leftover(self, leftover: Leftover) -> None:
+        self._raise_if_failing()
+        if leftover not in self.left:
+            at = leftover.created_at or time.time()
+            self.left.append(replace(leftover, created_at=at))
+
+    async def leftovers(self, platform: str) -> Sequence[Leftover]:
+        del platform
+        return list(self.left)
+
+    async def leftovers_of(self, conversation: int) -> Sequence[Leftover]:
+        return [each for each in self.left if each.conversation == conversation]
+
+    async def remove_leftover(self, leftover: Leftover) -> None:
+        self.left[:] = [each for each in self.left if each != leftover]
 
     async def last_questions(self, platform: str) -> Sequence[Asked]:
         return self.latest_questions

@@ -50,6 +50,8 @@ class Page {
   /** @type {any} */
   shared;
   onDrawn = () => {};
+  /** @type {(thread: string | null) => void} */
+  onEdited = () => {};
 
   constructor() {
     this.state = new State();
@@ -80,6 +82,7 @@ class Page {
     this.notify = new Notify({
       onWatch: (connected) => this.sync.pause(!connected),
       show: (thread) => this.router.show(thread),
+      concerns: (thread) => this.state.concerns(thread),
       choice: $("#notify"),
     });
     this.viewer = new Viewer($("#viewer"));
@@ -185,6 +188,7 @@ class Page {
     else if (name === "thread") this.#changed(data, id);
     else if (name === "entry") this.sidebar.take(data);
     else if (name === "gone") this.#gone(data.id);
+    else if (name === "channel") this.channels.seen(data.name);
     else if (name === "notice") this.takeNotice(data);
     else if (name === "branch") branchChanged(this, data);
   }

@@ -86,7 +86,8 @@ async function switchTo(page, button) {
   const held = button.closest("article").contains(document.activeElement);
   if (!(await sent(page, () => page.api.put(`/app/threads/${thread}/shown`, { version })))) return;
   await page.sync.readThread(thread);
-  page.thread.feed.draw(); // now, so that there is something to focus
+  await page.thread.feed.whole(); // there is something to focus then
+  if (thread !== page.state.openId) return;
   const place = placeOf(page, version);
   if (!place) return;
   page.say(`${place.dataset.words} is shown.`);

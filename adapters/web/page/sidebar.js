@@ -273,6 +273,8 @@ export class Sidebar {
       seconds: undo_seconds,
       run: () => this.#restore(entry, wasOpen),
       focus: !inList,
+      hold: () => this.page.api.post(`/app/threads/${entry.id}/hold`, {}),
+      over: `${isolated(entry.name)} is deleted. It is too late to undo that.`,
     });
   }
 

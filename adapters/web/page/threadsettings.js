@@ -59,7 +59,7 @@ class ThreadSettings {
       this.slider.node,
       ...note(found),
       this.problem,
-      el("div", { class: "row" }, save),
+      el("div", { class: "row bottom" }, save),
     );
     this.text.focus();
   }

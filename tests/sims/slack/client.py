@@ -335,6 +335,10 @@ class SlackSim(SimProcess):
         """Set when Slack ends a native stream (default 300 s, 11,500 characters)."""
         await self.call("streams", seconds=seconds, characters=characters)
 
+    async def status_seconds(self, seconds: float) -> None:
+        """Set after how long Slack removes the words under a thread (default: two minutes)."""
+        await self.call("status_seconds", seconds=seconds)
+
     async def blocks(self, *, unknown: list[str]) -> None:
         """Refuse messages with blocks of these types."""
         await self.call("blocks", unknown=unknown)

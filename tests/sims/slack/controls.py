@@ -19,6 +19,7 @@ from tests.sims.slack.limits import LimitProfile, Throttle, random_profile
 from tests.sims.slack.manifests import find_manifest_errors
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import pings, previews, shown
+from tests.sims.slack.streams import shown_statuses
 from tests.sims.slack.values import ApiError, Json, Message
 
 
@@ -123,6 +124,10 @@ class Controls:
 
     def forget_refusals(self) -> None:
         self.slack.limits.rejections.clear()
+
+    def status_seconds(self, seconds: float) -> None:
+        """How long the words under a thread stay; a session's status never ends."""
+        self.slack.status_seconds = seconds
 
     def streams(self, seconds: float | None = None, characters: int | None = None) -> None:
         slack = self.slack
@@ -244,7 +249,7 @@ class Controls:
             "events_sent": len(slack.events.sent),
             "events_dropped": slack.events.dropped,
             "ratelimited": dict(slack.limits.rejections),
-            "statuses": _keyed(workspace.statuses),
+            "statuses": _keyed(shown_statuses(slack)),
             "sessions": _keyed(workspace.sessions),
             "streaming": [m.ts for m in every if m.streaming],
             "deleted": [self._describe(m) for m in every if m.deleted],

@@ -16,6 +16,7 @@ from tests.sims.slack.values import Channel, Json
 from tests.sims.slack.workspace import Workspace
 
 STREAM_SECONDS = 300.0  # a stream's lifetime (reported: 300 to 306)
+STATUS_SECONDS = 120.0  # of the words under a thread (documented)
 STREAM_CHARACTERS = 11_500  # of a stream's text (reported: between 11,000 and 12,000)
 TRIGGER_SECONDS = 3.0
 RESPONSE_URL_SECONDS = 1800.0
@@ -69,6 +70,7 @@ class Platform:
         self.revoked = ""  # the error code once the bot token is revoked
         self.stream_seconds = STREAM_SECONDS
         self.stream_characters = STREAM_CHARACTERS
+        self.status_seconds = STATUS_SECONDS
         self.triggers: dict[str, Trigger] = {}
         self.hooks: dict[str, Hook] = {}
         self.views: dict[str, Json] = {}

@@ -34,9 +34,9 @@ _PEOPLE = (
 _INTERACTIONS = "slash shortcut click view_submit responses"
 _CONTROLS = (
     "subscribe scopes manifest commands set_http set_socket delivery limits randomize throttle "
-    "forget_refusals streams uploads workspace mentions agent blocks disconnect drop offline "
-    "online frame links deliver_again inject inject_frames channel thread ephemeral deliveries "
-    "state"
+    "forget_refusals status_seconds streams uploads workspace mentions agent blocks disconnect "
+    "drop offline online frame links deliver_again inject inject_frames channel thread ephemeral "
+    "deliveries state"
 )
 
 

@@ -130,15 +130,28 @@ def clear_status(slack: Platform, channel: Channel, thread: str) -> None:
     slack.workspace.statuses.pop((channel.id, thread), None)
 
 
+def shown_statuses(slack: Platform) -> dict[tuple[str, str], Json]:
+    """The statuses that Slack has not removed after its two minutes."""
+    since = time.monotonic() - slack.status_seconds
+    return {key: one for key, one in slack.workspace.statuses.items() if one["at"] >= since}
+
+
 def set_status(slack: Platform, args: Args) -> Json:
-    """assistant.threads.setStatus; an empty status clears it."""
+    """assistant.threads.setStatus; an empty status clears it.
+
+    Slack removes a status after two minutes without a message.
+    """
     channel, thread = _thread(slack, args)
     loading = args.json("loading_messages") or []
     if len(loading) > 10:
         raise invalid("no more than 10 loading_messages")
     clear_status(slack, channel, thread)
     if status := args.text("status"):
-        slack.workspace.statuses[channel.id, thread] = {"status": status, "loading": loading}
+        slack.workspace.statuses[channel.id, thread] = {
+            "status": status,
+            "loading": loading,
+            "at": time.monotonic(),
+        }
     return {}
 
 

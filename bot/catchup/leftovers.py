@@ -1,0 +1,184 @@
+"""Removes from one platform what could not be removed when a reply ended.
+
+In: what an adapter could not remove immediately. Out: the adapter's requests, repeated until the
+platform has carried them out or refuses them for good.
+
+Invariant: a leftover is recorded before its turn ends, and until it is removed. So if a process
+dies, another one or the next start continues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+
+import structlog
+
+from bot.common.retry import Backoff, retry_while_unavailable
+from bot.domain.errors import (
+    Gone,
+    LostOwnership,
+    PlatformError,
+    Refused,
+    StoreUnavailable,
+    Throttled,
+)
+from bot.domain.leftovers import Leftover, LeftoverKind
+from bot.ports.clock import Clock
+from bot.ports.inbox import LeftoverInbox
+
+log = structlog.stdlib.get_logger(__name__)
+
+LOOK_SECONDS = 10.0
+"""Between two looks. What appeared since the last one has a process that still tries, probably: it
+is left for one more look."""
+
+REMOVAL_SECONDS = 60.0
+"""The timeout of one removal, so that none keeps the others from theirs."""
+
+PAUSES = Backoff(first=10.0, longest=300.0)
+"""Pauses after failures of one removal; one that is throttled waits for as long as the platform
+says, within the longest."""
+
+KEPT_SECONDS = 86_400.0
+"""A leftover is given up after a day."""
+
+
+class Leftovers:
+    """The leftovers on `platform`.
+
+    `remove` sends one request and raises a PlatformError; Gone and Refused mean that there is no
+    use in another one. Within `alone` no other process is inside.
+    """
+
+    def __init__(
+        self,
+        *,
+        platform: str,
+        inbox: LeftoverInbox,
+        clock: Clock,
+        remove: Callable[[Leftover], Awaitable[None]],
+        alone: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+    ) -> None:
+        self._platform, self._inbox, self._clock = platform, inbox, clock
+        self._remove, self._alone = remove, alone
+        self._own: set[Leftover] = set()  # that parts of this process still remove
+        self._seen: frozenset[Leftover] | None = None  # at the last look; None before the first
+        # The number of failures, and the monotonic time before which there is no further request.
+        self._failed: dict[Leftover, tuple[int, float]] = {}
+
+    # ── for the parts of this process ─────────────────────────────────────────────────────────
+    async def record(self, leftover: Leftover) -> None:
+        """Record a leftover that the caller keeps trying to remove, until `settle` or `release`.
+
+        Returns once that is stored, however long the database fails.
+        """
+        self._own.add(leftover)
+        await retry_while_unavailable(lambda: self._inbox.add_leftover(leftover), self._clock.sleep)
+
+    async def leave(self, leftover: Leftover) -> None:
+        """Record a leftover that the caller does not try to remove any more."""
+        await self.record(leftover)
+        self.release(leftover)
+
+    def release(self, leftover: Leftover) -> None:
+        """The caller tries no longer: the next look does."""
+        self._own.discard(leftover)
+
+    async def settle(self, leftover: Leftover) -> None:
+        """It was removed, or never can be."""
+        try:
+            await retry_while_unavailable(
+                lambda: self._inbox.remove_leftover(leftover), self._clock.sleep
+            )
+        finally:
+            self.release(leftover)
+
+    async def messages_of(self, conversation: int) -> frozenset[str]:
+        """The ids of the conversation's messages that are leftovers: none is a page any more.
+
+        Raises StoreUnavailable.
+        """
+        found = await self._inbox.leftovers_of(conversation)
+        return frozenset(each.name for each in found if each.kind is LeftoverKind.MESSAGE)
+
+    # ── what others left ──────────────────────────────────────────────────────────────────────
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Remove what processes that ended left, while inside and no other process does."""
+        task = asyncio.create_task(self._run(), name=f"{self._platform} leftovers")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            self._seen = None
+            with suppress(LostOwnership):
+                async with self._alone():
+                    while True:
+                        await self._look()
+                        await self._clock.sleep(LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        """Remove what is due."""
+        try:
+            found = await self._inbox.leftovers(self._platform)
+        except StoreUnavailable as error:
+            log.debug("cannot look for leftovers", error=str(error))
+            return
+        known = frozenset(found)
+        due = [each for each in found if self._seen is None or each in self._seen]
+        self._seen = known
+        self._failed = {each: state for each, state in self._failed.items() if each in known}
+        for leftover in due:
+            if leftover not in self._own and self._is_time_for(leftover):
+                await self._remove_one(leftover)
+
+    def _is_time_for(self, leftover: Leftover) -> bool:
+        _, not_before = self._failed.get(leftover, (0, 0.0))
+        return self._clock.monotonic() >= not_before
+
+    async def _remove_one(self, leftover: Leftover) -> None:
+        wait = await self._try_removing(leftover)
+        if wait is None:
+            with suppress(StoreUnavailable):  # costs another request
+                await self._inbox.remove_leftover(leftover)
+            return
+        failures = self._failed.get(leftover, (0, 0.0))[0] + 1
+        pause = min(max(PAUSES.after(failures), wait), PAUSES.longest)
+        self._failed[leftover] = (failures, self._clock.monotonic() + pause)
+
+    async def _try_removing(self, leftover: Leftover) -> float | None:
+        """None if there is nothing left to do; otherwise the seconds that the platform wants no
+        such request."""
+        kind, is_over = leftover.kind.value, self._is_over(leftover)
+        try:
+            async with asyncio.timeout(REMOVAL_SECONDS):
+                if not is_over and not await self._is_in_use(leftover):
+                    await self._remove(leftover)
+        except (Gone, Refused) as error:
+            log.warning("a leftover stays", kind=kind, error=str(error))
+        except Throttled as error:
+            return error.retry_after
+        except (PlatformError, StoreUnavailable, TimeoutError) as error:
+            log.info("a leftover is removed later", kind=kind, error=repr(error))
+            return 0.0
+        except Exception:
+            # The boundary of one leftover: the others must be removed.
+            log.exception("removing a leftover failed", kind=kind)
+            return 0.0
+        return None
+
+    def _is_over(self, leftover: Leftover) -> bool:
+        return self._clock.time() - leftover.created_at > KEPT_SECONDS
+
+    async def _is_in_use(self, leftover: Leftover) -> bool:
+        """Whether a later attempt took the message for a page of its reply after all."""
+        if leftover.kind is not LeftoverKind.MESSAGE:
+            return False
+        source = f"{self._platform}/{leftover.workspace}/{leftover.channel}/{leftover.name}"
+        return await self._inbox.conversation_of(source) is not None
