@@ -290,6 +290,10 @@ class Page {
       add.addEventListener("click", () => this.channel.box.write(`${MENTION} ${text}`));
       return false;
     }
+    if (thread === null && !begins && !files.length && text.trim().toLowerCase() === MENTION) {
+      this.channel.box.fail(`Write your question after ${MENTION}.`);
+      return false;
+    }
     const channel = thread === null && !begins ? this.state.channel : null;
     const { client_id } = this.outbox.add(thread, text, files, begins, channel);
     this.#sentFrom.set(client_id, this.#place);
@@ -492,7 +496,7 @@ class Page {
     state.severalModels = hasModels(this);
     this.channel.feed.show(state.channelItems(outbox.items));
     this.thread.feed.show(state.threadItems(outbox.items));
-    $(".empty").hidden = !this.sync.loaded || !state.isEmpty || outbox.items.length > 0;
+    $(".empty").hidden = !this.sync.loaded || !state.isUnused || outbox.items.length > 0;
     $(".older").hidden = state.older === null;
     const busy = state.isBusy;
     this.#announce(state.underWay);
