@@ -61,6 +61,7 @@ PREFERENCES: dict[str, bool | int | str] = {
     "network.connectivity-service.enabled": False,
     "remote.active-protocols": 1,
     "services.settings.server": "data:,#remote-settings-dummy/v1",
+    "ui.prefersReducedMotion": 1,  # what moves cannot be clicked on
     "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
 
@@ -153,13 +154,14 @@ class Firefox:
 
     # ── a person's actions ────────────────────────────────────────────────────────────────────
     async def click(self, selector: str, *, right: bool = False) -> None:
-        """Click on the middle of an element, which is scrolled to.
+        """Wait for an element, scroll to it and click on its middle.
 
         Without a screen, its window is never the active one, and keys press no buttons.
         """
         node = f"document.querySelector({json.dumps(selector)})"
+        await self.until(f"{node}?.checkVisibility()")
         await self.evaluate(
-            f"void {node}?.scrollIntoView({{ behavior: 'instant', block: 'center' }})"
+            f"void {node}.scrollIntoView({{ behavior: 'instant', block: 'center' }})"
         )
         origin = {"type": "element", "element": await self._element(selector)}
         actions = [
