@@ -113,7 +113,7 @@ def _connect_hint(settings: Settings) -> str:
     model = "LLM, and " if chain == (DEMO,) else ""
     return (
         f"No platform is connected, and {','.join(chain)} answers. Set {model}"
-        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env: `threadline setup` tries "
+        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env: `make connect` tries "
         "them and does so; `make chat` opens a chat in the terminal, also while the bot runs."
     )
 
@@ -121,7 +121,7 @@ def _connect_hint(settings: Settings) -> str:
 def _chat(settings: Settings, options: argparse.Namespace) -> None:
     from bot.wiring import terminal
 
-    _configure_logs(_quiet(settings))
+    _configure_logs(_silent(settings))
     search = _search_local_servers(settings, options)
     if search is not None and (offer := search.offer()):
         print(offer, file=sys.stderr)  # the answers alone go to stdout
@@ -143,9 +143,18 @@ def _search_local_servers(
 
 def _quiet(settings: Settings) -> Settings:
     """Settings that log only warnings and errors, unless LOG_LEVEL is set."""
+    return _with_level(settings, "WARNING")
+
+
+def _silent(settings: Settings) -> Settings:
+    """Settings that log only errors, for commands that tell each failure in a sentence."""
+    return _with_level(settings, "ERROR")
+
+
+def _with_level(settings: Settings, level: str) -> Settings:
     if "log_level" in settings.model_fields_set:
         return settings
-    return settings.model_copy(update={"log_level": "WARNING"})
+    return settings.model_copy(update={"log_level": level})
 
 
 def _configure_logs(settings: Settings) -> Redactor:
@@ -174,7 +183,7 @@ def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
 def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     from bot import app
 
-    _configure_logs(settings)
+    _configure_logs(_silent(settings))
 
     async def print_findings() -> int:
         failed = False

@@ -199,7 +199,7 @@ class DiscordAdapter:
                 return  # with as many as Discord recommends now
             raise _cannot_reconnect(error) from error
         except (OSError, aiohttp.ClientError, discord.GatewayNotFound, PlatformError) as e:
-            log.warning("Discord failed", error=repr(e))
+            log.warning("Discord failed", error=str(e) or repr(e))
         finally:
             await token.aclose()
             await listener.backfills.aclose()

@@ -305,15 +305,18 @@ async def test_nothing_blinks_with_reduced_motion(visit: Visit, house: House) ->
 
 
 async def test_first_visit_shows_how_to_start(visit: Visit, own_house: House) -> None:
-    """Without any settings there is an answered thread, and the page says how to get a real
-    model."""
+    """Without any settings there is an answered thread, the page invites to a question of one's own
+    and says how to get a real model."""
     own_house.bot.set(LLM="", MODELS="", HTTP_TOKENS="")
     async with own_house.bot:
         tab: Tab = await (await visit(own_house)).tab()
         await expect(tab.channel).to_contain_text("the answers are scripted")
         await expect(tab.channel.get_by_role("button", name="Connect a model")).to_be_visible()
         await expect(tab.channel).to_contain_text("What can you do?")
-        await tab.mention("explain a race condition, in Python")
+        race = tab.channel.get_by_role("button", name="explain a race condition, in Python")
+        await race.click()
+        await tab.channel_box.press("Enter")
         await expect(await tab.wait_reply("import threading")).to_contain_text("lock")
+        await expect(race).to_be_hidden()
         await expect(tab.questions).to_contain_text("You")
         assert await violations(tab.page) == []

@@ -243,7 +243,7 @@ class Page {
     state.severalModels = hasModels(this);
     this.channel.feed.show(state.channelItems(items));
     this.thread.feed.show(state.threadItems(items));
-    $(".empty").hidden = !this.sync.loaded || !state.isEmpty || items.length > 0;
+    $(".empty").hidden = !this.sync.loaded || !state.isUnused || items.length > 0;
     $(".older").hidden = state.older === null;
     this.announcer.started(state.underWay);
     $("#stop").hidden = !state.isBusy;

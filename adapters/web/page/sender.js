@@ -24,6 +24,10 @@ export class Sender {
       this.#askForMention(text);
       return false;
     }
+    if (toChannel && !files.length && text.trim().toLowerCase() === MENTION) {
+      page.channel.box.fail(`Write your question after ${MENTION}.`);
+      return false;
+    }
     const { client_id } = this.outbox.add(thread, text, files, begins, toChannel ? page.state.channel : null);
     this.#sentFrom.set(client_id, page.router.place);
     (toChannel ? page.channel : page.thread).feed.toEnd();

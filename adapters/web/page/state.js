@@ -34,8 +34,10 @@ export class State {
     return this.openId === null ? null : (this.#details.get(this.openId) ?? null);
   }
 
-  get isEmpty() {
-    return this.#threads.size === 0;
+  /** Whether the channel has no question of the user; the demo model's sample thread is none. */
+  get isUnused() {
+    const sample = this.channel === null && this.session?.default_model === "demo" ? 1 : 0;
+    return this.#threads.size <= sample;
   }
 
   /** The threads in which an answer is being written. */
