@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
 from tests.sims.model.client import ModelSim
+from tests.support.axe import violations
 from tests.support.browser import Visitor, needs_browser
 from tests.support.harness import BotProcess
 from tests.support.web_kit import HTTP_TOKENS, TOKENS
@@ -51,8 +51,7 @@ async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: P
             await two.page.get_by_role("button", name="ops, new messages").click()
             root = two.page.get_by_role("region", name="ops").locator("article.root")
             await expect(root).to_contain_text("alice")
-            found = await Axe().run(two.page)
-            assert found.violations_count == 0, found.generate_report()
+            assert await violations(two.page) == []
             await root.get_by_role("button", name="open the thread").click()
             await two.say("which one?")
             await expect(one.questions.last).to_contain_text("which one?")

@@ -91,7 +91,8 @@ async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, hou
     # Only by choice with the text; the click opens the thread.
     await house.model.say("Some *secret* words.", wait_at=1, times=1, match=f"more of {word}")
     await tabs[1].say(f"more of {word}")
-    await expect(tabs[1].stop).to_be_visible()
+    await expect(tabs[1].replies).to_have_count(2)
+    await expect(tabs[1].replies.last).to_have_attribute("data-state", "writing")
     await tabs[1].look(away=True)
     await house.model.release(word)
     assert len(await until(lambda: _several(tabs))) == 2

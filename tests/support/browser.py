@@ -41,6 +41,8 @@ needs_browser = pytest.mark.skipif(
 # Generous, because two browsers may share one busy core; normally a second is enough.
 PATIENCE_MS = 15_000
 DESKTOP = {"width": 1280, "height": 800}
+# Without motion: what fades in would have a color of its own at each look at it.
+USUAL = {"viewport": DESKTOP, "reduced_motion": "reduce"}
 PHONE = {"width": 390, "height": 844}
 
 _WATCH = """
@@ -111,7 +113,7 @@ class Visitor:
         cls, browser: Browser, origin: str, token: str | None = None, **options: Any
     ) -> Visitor:
         """`options` are Playwright's context options: viewport, color_scheme, has_touch …"""
-        context = await browser.new_context(**{"viewport": DESKTOP, **options})
+        context = await browser.new_context(**USUAL | options)
         context.set_default_timeout(PATIENCE_MS)
         visitor = cls(context, origin, token)
         await context.add_init_script(_WATCH)
