@@ -60,7 +60,7 @@ _ICON = """() => {
 
 
 async def check(tab: Tab, name: str) -> None:
-    """The thread and the help violate no rule of axe, and nothing is to be scrolled sideways."""
+    """The thread and the help violate no rule of axe, and nothing scrolls sideways."""
     await expect(tab.box).to_be_in_viewport(ratio=1)
     await expect(tab.thread.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
     await _check_width(tab, name)

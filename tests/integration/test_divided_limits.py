@@ -24,7 +24,7 @@ WINDOW = 600.0
 stall puts two windows' requests into one."""
 
 LOGIN_REQUESTS = 5
-"""At most so many of a process's requests belong to its login."""
+"""At most this many of a process's requests belong to its login."""
 
 
 @pytest.fixture

@@ -159,11 +159,11 @@ async def test_some_of_the_shards_can_run(sim: LocalDiscord) -> None:
         task = asyncio.create_task(client.start(SIM_TOKEN))
         assert (await heard(client, "guild_available")).id == GUILD
 
-        async def identified() -> bool:
+        async def has_identified() -> bool:
             shards = sorted(x["shard"] for x in (await sim.state())["sessions"])
             return shards == sorted([[mine, 4], [(mine + 2) % 4, 4]])
 
-        await sim.until(identified)
+        await sim.until(has_identified)
         assert client.get_guild(extra["guild"]) is None
         await client.close()
         await task

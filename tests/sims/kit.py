@@ -494,7 +494,7 @@ class SimProcess:
 
 async def _use_here(server: Sim, name: str, body: dict[str, Any]) -> Any:
     """Use a control in this process, with the values that a request would carry."""
-    await asyncio.sleep(0)  # as with a request, others take a step meanwhile
+    await asyncio.sleep(0)  # as with a request, others take a step in between
     try:
         return json.loads(json.dumps(await server.use(name, json.loads(json.dumps(body)))))
     except web.HTTPException as error:

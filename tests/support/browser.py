@@ -41,7 +41,7 @@ needs_browser = pytest.mark.skipif(
 # Generous, because two browsers may share one busy core; normally a second is enough.
 PATIENCE_MS = 15_000
 DESKTOP = {"width": 1280, "height": 800}
-# Without motion: what fades in would have a color of its own at each look at it.
+# Without motion: what fades in has another color each time it is read.
 USUAL = {"viewport": DESKTOP, "reduced_motion": "reduce"}
 PHONE = {"width": 390, "height": 844}
 
