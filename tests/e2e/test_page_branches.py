@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Route, expect
+from playwright.async_api import Locator, Page, Response, Route, expect
 
 from tests.support.axe import COLORS, violations
 from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser, until
@@ -39,18 +39,28 @@ async def request_with(house: House, match: str) -> list[str]:
 
 
 class Held:
-    """Requests of the page that go on only while `free` is set."""
+    """The page's requests to one address, which go on only while `free` is set."""
 
     def __init__(self) -> None:
-        self.free, self._over = asyncio.Event(), 0
+        self.free, self._over = asyncio.Event(), list[int]()
 
-    async def hold(self, route: Route) -> None:
-        await self.free.wait()
-        await route.fulfill(response=await route.fetch())
-        self._over += 1
+    async def watch(self, page: Page, path: str) -> None:
+        """Begin to hold requests to addresses that end with `path`."""
+        page.on("response", lambda response: self._answered(response, path))
+        await page.route(f"**{path}", self._hold)
 
     async def are_over(self, count: int) -> bool:
-        return self._over == count
+        """Whether so many were answered."""
+        assert all(status == 200 for status in self._over), self._over
+        return len(self._over) == count
+
+    async def _hold(self, route: Route) -> None:
+        await self.free.wait()
+        await route.continue_()
+
+    def _answered(self, response: Response, path: str) -> None:
+        if response.url.endswith(path):
+            self._over.append(response.status)
 
 
 async def picture(tab: Tab, name: str) -> None:
@@ -113,7 +123,8 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
 
     # While a switch is on its way, the next press and the next question count from where it goes.
     switches = Held()
-    await tab.page.route("**/shown", switches.hold)
+    await switches.watch(tab.page, "/shown")
+    await expect(tab.questions.first.get_by_role("button", name="Earlier version")).to_be_focused()
     await tab.page.keyboard.press("ArrowLeft")
     await tab.page.keyboard.press("ArrowRight")
     switches.free.set()

@@ -99,7 +99,10 @@ async def reload_with(tab: Tab, change: Change) -> None:
     """Load the open thread again, as `change` makes it."""
     await tab.page.unroute("**/app/threads/*")
     await tab.page.route("**/app/threads/*", changing(change))
-    await tab.page.reload()
+    await tab.page.evaluate("location.hash = ''")
+    await expect(tab.thread).to_be_hidden()
+    async with tab.page.expect_response(re.compile("/app/threads/[0-9a-f-]+$")):
+        await tab.page.evaluate("history.back()")
     await expect(tab.replies).to_have_count(1)
 
 

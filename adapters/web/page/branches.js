@@ -151,10 +151,11 @@ export function branchChanged(page, { thread, since }) {
   page.context.changed();
 }
 
-/** The same arrow, or the other one at the end. */
+/** The same arrow, or the other one at the end; while no arrow works, the message, where the keys do the same. */
 function focusIn(place, step) {
   const usable = "[data-step]:not([aria-disabled])";
-  (place.querySelector(`${usable}[data-step="${step}"]`) ?? place.querySelector(usable))?.focus();
+  const arrow = place.querySelector(`${usable}[data-step="${step}"]`) ?? place.querySelector(usable);
+  (arrow ?? place.closest("article")).focus();
 }
 
 async function again(page, button, model) {
