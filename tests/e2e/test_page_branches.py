@@ -50,7 +50,7 @@ class Held:
         await page.route(f"**{path}", self._hold)
 
     async def are_over(self, count: int) -> bool:
-        """Whether so many were answered."""
+        """Whether this many were answered."""
         assert all(status == 200 for status in self._over), self._over
         return len(self._over) == count
 
