@@ -22,7 +22,8 @@ def add(db: Database, now: float, leftover: Leftover) -> None:
 def read(db: Database, platform: str) -> list[Leftover]:
     """See `Store.leftovers`."""
     found = db.execute(
-        "SELECT conversation_id, kind, leftovers.channel, name, workspace, leftovers.created_at"
+        "SELECT conversation_id, kind, leftovers.channel, leftovers.name, workspace,"
+        " leftovers.created_at"
         " FROM leftovers JOIN conversations ON conversations.id = conversation_id"
         " WHERE platform = ? ORDER BY leftovers.created_at LIMIT ?",
         (platform, MAX_READ),
