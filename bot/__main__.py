@@ -26,10 +26,11 @@ from bot.cli.status import add_status_command
 from bot.cli.usage import add_usage_command
 from bot.common import proxies
 from bot.config.consistency import require_consistent
+from bot.config.loader import load, unknown_names
 from bot.config.models import resolve
 from bot.config.policy_rules import resolve_policy
 from bot.config.problems import require_all
-from bot.config.settings import Settings, load, unknown_names
+from bot.config.settings import Settings
 from bot.domain.errors import SettingsError, ThreadlineError
 from bot.domain.health import Verdict
 from bot.domain.model import DEMO
@@ -112,7 +113,7 @@ def _connect_hint(settings: Settings) -> str:
     model = "LLM, and " if chain == (DEMO,) else ""
     return (
         f"No platform is connected, and {','.join(chain)} answers. Set {model}"
-        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env: `threadline setup` tries "
+        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env: `make connect` tries "
         "them and does so; `make chat` opens a chat in the terminal, also while the bot runs."
     )
 
@@ -120,7 +121,7 @@ def _connect_hint(settings: Settings) -> str:
 def _chat(settings: Settings, options: argparse.Namespace) -> None:
     from bot.wiring import terminal
 
-    _configure_logs(_quiet(settings))
+    _configure_logs(_silent(settings))
     search = _search_local_servers(settings, options)
     if search is not None and (offer := search.offer()):
         print(offer, file=sys.stderr)  # the answers alone go to stdout
@@ -142,9 +143,18 @@ def _search_local_servers(
 
 def _quiet(settings: Settings) -> Settings:
     """Settings that log only warnings and errors, unless LOG_LEVEL is set."""
+    return _with_level(settings, "WARNING")
+
+
+def _silent(settings: Settings) -> Settings:
+    """Settings that log only errors, for commands that tell each failure in a sentence."""
+    return _with_level(settings, "ERROR")
+
+
+def _with_level(settings: Settings, level: str) -> Settings:
     if "log_level" in settings.model_fields_set:
         return settings
-    return settings.model_copy(update={"log_level": "WARNING"})
+    return settings.model_copy(update={"log_level": level})
 
 
 def _configure_logs(settings: Settings) -> Redactor:
@@ -173,7 +183,7 @@ def _evaluate(settings: Settings, options: argparse.Namespace) -> int:
 def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     from bot import app
 
-    _configure_logs(settings)
+    _configure_logs(_silent(settings))
 
     async def print_findings() -> int:
         failed = False
@@ -221,18 +231,14 @@ def build_parser() -> argparse.ArgumentParser:
         return command
 
     add("run", _run, "serve every platform whose token is set, or the web page if none is")
-    chat = add(
-        "chat",
-        _chat,
-        "chat in the terminal, or ask once: `cat log | threadline chat QUESTION` asks about a file",
+    _add_chat_arguments(
+        add(
+            "chat",
+            _chat,
+            "chat in the terminal, or ask once: "
+            "`cat log | threadline chat QUESTION` asks about a file",
+        )
     )
-    chat.add_argument(
-        "word",
-        nargs="?",
-        metavar="NAME|QUESTION",
-        help="at a keyboard a conversation's name (main); in a pipe a question about the input",
-    )
-    chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
     add_setup_commands(commands)
     add_database_commands(add)
     add_usage_command(add)
@@ -249,6 +255,16 @@ def build_parser() -> argparse.ArgumentParser:
     add_key_commands(commands)
     add("version", _version, "print the version")
     return parser
+
+
+def _add_chat_arguments(chat: argparse.ArgumentParser) -> None:
+    chat.add_argument(
+        "word",
+        nargs="?",
+        metavar="NAME|QUESTION",
+        help="at a keyboard a conversation's name (main); in a pipe a question about the input",
+    )
+    chat.add_argument("--name", metavar="NAME", help="the name of the conversation, also in a pipe")
 
 
 if __name__ == "__main__":

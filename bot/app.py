@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 
 import structlog
@@ -34,7 +34,7 @@ from bot.resources import Resources, build_models, open_resources
 from bot.store.open_store import installations_beside
 from bot.tracing.setup import open_tracer
 from bot.wiring.platforms import build_platforms
-from bot.wiring.web import build_http_component, build_metrics_component, build_web
+from bot.wiring.web import build_http_component, build_metrics_component, build_served_web
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,21 +60,8 @@ async def run(
         open_tracer(os.environ) as tracer,
         open_resources(settings, clock, monitoring.observer) as resources,
     ):
-        installations = resources.store.installations()
-        platforms = build_platforms(
-            settings,
-            resources.models,
-            clock,
-            resources.cluster,
-            reader=installations,
-            store=installations,
-        )
-        connector = _connector(settings, clock, source)
-        web = (
-            build_web(settings, resources, clock, sample=True, connector=connector)
-            if settings.serves_web
-            else None
-        )
+        platforms = _platforms(settings, resources, clock)
+        web = build_served_web(settings, resources, clock, _connector(settings, clock, source))
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
         monitoring.connect(core, resources, adapters, supervisor, resources.cluster.load)
@@ -90,16 +77,33 @@ async def run(
         if settings.metrics_port is not None:
             supervisor.add(build_metrics_component(settings, monitoring, clock))
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
+        drain = partial(_drain, core, monitoring, settings.drain_seconds)
         async with (
             gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock),
             core.meter.loading_prices(resources.models.default.split(",")),
         ):
-            with (
-                monitoring.problems.listening(),
-                stop_signals(signal.SIGTERM, signal.SIGINT) as stop,
-            ):
-                drain = partial(_drain, core, monitoring, settings.drain_seconds)
-                await run_until(stop, supervisor.run(), drain=drain)
+            await _serve(supervisor, monitoring, drain)
+
+
+def _platforms(settings: Settings, resources: Resources, clock: Clock) -> dict[str, Adapter]:
+    """The chat platforms' adapters on the open database."""
+    installations = resources.store.installations()
+    return build_platforms(
+        settings,
+        resources.models,
+        clock,
+        resources.cluster,
+        reader=installations,
+        store=installations,
+    )
+
+
+async def _serve(
+    supervisor: Supervisor, monitoring: Monitoring, drain: Callable[[], Awaitable[None]]
+) -> None:
+    """Run the components until SIGTERM or SIGINT, then drain."""
+    with monitoring.problems.listening(), stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
+        await run_until(stop, supervisor.run(), drain=drain)
 
 
 def _connector(
@@ -118,7 +122,7 @@ async def _drain(core: Core, monitoring: Monitoring, seconds: float) -> None:
 
 
 def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Component]:
-    """Every adapter, and what erases old messages, as supervised components."""
+    """The adapters and the background tasks of the core, as supervised components."""
     for name, adapter in adapters.items():
         yield Component(
             name,

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bot.config import env_writer
 from bot.config.env_file import unquote
+from bot.config.loader import load
 from bot.config.models import resolve
 from bot.config.presets import KEY_VARIABLES, OTHER_NAMES, PRESETS
-from bot.config.settings import DEFAULT_HTTP_PORT, Settings, load
+from bot.config.settings import DEFAULT_HTTP_PORT, Settings
 from bot.doctor import check_model, model_options
 from bot.domain import connecting_texts as texts
 from bot.domain.connecting import Connected, ModelChoice, Offers, ProviderOffer

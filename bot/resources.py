@@ -91,28 +91,10 @@ async def open_resources(
         contextlib.aclosing(build_readers(settings, clock)) as readers,
         open_store(settings, clock, observer=observer) as (store, cluster, leases),
     ):
-        policy = PolicyRules(
-            resolve_policy(settings),
-            calm=CALM_PLATFORMS,
-            changed=lambda: cluster.send(Signal(SignalKind.POLICY)),
-        )
-
-        async def read_overrides(_: Signal) -> None:
-            policy.set_overrides(await _read_overrides(store, clock))
-
-        cluster.listen(SignalKind.POLICY, read_overrides)
-        policy.set_overrides(await _read_overrides(store, clock))
+        policy = await _open_policy(settings, store, cluster, clock)
         context = build_context(settings, store, clock, policy)
         suspects = await _read_suspects(store)
-        is_shared = False
-
-        async def read_recent() -> Sequence[CountedQuestion]:
-            return await store.recent_questions(clock.time() - MINUTE)
-
-        rates = QuestionRates(policy, clock, read_recent if leases is not None else None)
-        with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
-            rates.restore(await read_recent())
-            is_shared = await store.has_several_workspaces()
+        rates, is_shared = await _open_rates(policy, store, clock, is_alone=leases is None)
         yield Resources(
             store=store,
             models=models,
@@ -132,6 +114,42 @@ async def open_resources(
             leases=leases,
             observer=observer,
         )
+
+
+async def _open_policy(
+    settings: Settings, store: SqlStore, cluster: Cluster, clock: Clock
+) -> PolicyRules:
+    """The rules with the overrides in the database, which follow those of other processes."""
+    policy = PolicyRules(
+        resolve_policy(settings),
+        calm=CALM_PLATFORMS,
+        changed=lambda: cluster.send(Signal(SignalKind.POLICY)),
+    )
+
+    async def read_overrides(_: Signal) -> None:
+        policy.set_overrides(await _read_overrides(store, clock))
+
+    cluster.listen(SignalKind.POLICY, read_overrides)
+    policy.set_overrides(await _read_overrides(store, clock))
+    return policy
+
+
+async def _open_rates(
+    policy: PolicyRules, store: SqlStore, clock: Clock, *, is_alone: bool
+) -> tuple[QuestionRates, bool]:
+    """The rates with the questions of the last minute, and whether there are several workspaces.
+
+    `is_alone`: no other process accepts questions.
+    """
+
+    async def read_recent() -> Sequence[CountedQuestion]:
+        return await store.recent_questions(clock.time() - MINUTE)
+
+    rates = QuestionRates(policy, clock, None if is_alone else read_recent)
+    with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
+        rates.restore(await read_recent())
+        return rates, await store.has_several_workspaces()
+    return rates, False
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:

@@ -15,12 +15,14 @@ import structlog
 from hypothesis import settings
 
 from bot.store.store import SqlStore
+from tests.sims.kit import HERE
 from tests.support.fork_server import SWITCH
 from tests.support.postgres_server import MISSING, SharedServer, binaries, join
 from tests.support.store_kit import Place, PostgresPlace, check, opened
 
 # Before collection, in the controlling process and in every worker.
 os.environ.setdefault(SWITCH, "1")
+os.environ.setdefault(HERE, "1")
 
 # Databases in memory: every commit flushes to disk, and tests end processes, never the machine.
 MEMORY = Path("/dev/shm")

@@ -116,7 +116,7 @@ def _wrap(line: str, style: tuple[str, str]) -> str:
 
 # ── code ──────────────────────────────────────────────────────────────────────────────────────
 def _code(segment: Segment, lines: list[str]) -> list[str]:
-    """The lines of a code block with its fences, as many as before."""
+    """A code block's lines in color, including its fences; their number stays the same."""
     info = _INFO.match(lines[0])
     if info is None or segment.nested:
         return lines

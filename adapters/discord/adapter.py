@@ -71,7 +71,7 @@ AUTHENTICATION_FAILED, INVALID_SHARD = 4004, 4010  # documented close codes
 
 
 class DiscordAdapter:
-    """`bot.ports.Adapter` for one Discord account.
+    """`bot.ports.platform.Adapter` for one Discord account.
 
     `models` are offered by /model. `rate_limiter` is the account's, by default a new one
     with Discord's limits. `api_url` and `gateway_url` name a compatible server. Code that would
@@ -199,7 +199,7 @@ class DiscordAdapter:
                 return  # with as many as Discord recommends now
             raise _cannot_reconnect(error) from error
         except (OSError, aiohttp.ClientError, discord.GatewayNotFound, PlatformError) as e:
-            log.warning("Discord failed", error=repr(e))
+            log.warning("Discord failed", error=str(e) or repr(e))
         finally:
             await token.aclose()
             await listener.backfills.aclose()

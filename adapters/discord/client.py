@@ -188,7 +188,7 @@ class ThreadlineClient(discord.Client):
         self.members.updated(data)
 
     async def on_member_removed(self, data: Any) -> None:
-        """Handle the event of someone who is no member any more."""
+        """Handle the event of a member who has left or was removed."""
         self.members.removed(data)
 
     async def on_role_deleted(self, guild: int) -> None:

@@ -114,7 +114,7 @@ class Members:
             self._known.pop((guild, user), None)
 
     def removed(self, data: Any) -> None:
-        """Learn from GUILD_MEMBER_REMOVE that someone is no member any more."""
+        """Learn from GUILD_MEMBER_REMOVE that someone has left the guild."""
         guild, user = read_id(data, "guild_id"), read_id(get_object(data, "user"), "id")
         if guild is None or user is None:
             self._known.clear()

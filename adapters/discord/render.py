@@ -36,7 +36,7 @@ _CLOSE_BELOW = ("heading", "hr", *_BLOCKS_OF_CODE)
 
 
 class DiscordRenderer:
-    """`bot.ports.Renderer` for Discord. The measure is UTF-16 units."""
+    """`bot.ports.platform.Renderer` for Discord. The measure is UTF-16 units."""
 
     def __init__(self) -> None:
         self._parser = make_parser(spoilers=True)

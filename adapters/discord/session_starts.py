@@ -161,7 +161,7 @@ class SessionStarts:
         return True
 
     async def _wait_for_sessions(self, shard: int) -> None:
-        """Pause before Discord is asked again, at the latest until the limit is reset."""
+        """Pause before asking Discord again; never beyond the reset of the limit."""
         clock = self._rest.clock
         left = max(1.0, self.info.reset_after - (clock.monotonic() - self.info.at))
         if self.waits_until is None:

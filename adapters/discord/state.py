@@ -139,7 +139,7 @@ class SafeState(AutoShardedConnectionState[Any]):
             self.user = self.user or user
 
     def forget_shard(self, shard: int) -> None:
-        """Remove what the events of a shard have told from the cache."""
+        """Drop from the cache everything that a shard's events reported."""
         for guild in [guild for guild in self.guilds if guild.shard_id == shard]:
             self._remove_guild(guild)
         if shard == 0:  # direct messages
@@ -205,7 +205,7 @@ class SafeState(AutoShardedConnectionState[Any]):
         super().parse_guild_role_delete(data)
 
     def parse_guild_member_remove(self, data: Any) -> None:
-        """Dispatch that someone is no member any more."""
+        """Dispatch that someone has left the guild."""
         self.dispatch("member_removed", data)
         super().parse_guild_member_remove(data)
 

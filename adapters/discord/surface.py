@@ -29,7 +29,7 @@ from bot.replies.plan import apply_request, cache_rendering, forget_text, plan_b
 
 
 class DiscordSurface:
-    """`bot.ports.Surface` for Discord."""
+    """`bot.ports.platform.Surface` for Discord."""
 
     def __init__(
         self, *, claim: Claim, rest: RestApi, renderer: Renderer, rules: FileRules | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,12 +20,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, status_of, translate_error
+from adapters.slack.rate_limits import DELETIONS, POSTS, UPLOADS, PostThrottles, post_scopes
 from adapters.slack.responses import Response
 from adapters.slack.token import TokenSource, TokenVerifier
 from bot.common.lease_guard import check_lease
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
-from bot.domain.replies import Limit, Pace, Priority
+from bot.domain.replies import Priority
 from bot.ports import tracing
 from bot.ports.clock import Clock
 from bot.ports.platform import RateLimiter
@@ -42,103 +42,7 @@ MAX_DELETIONS = 10_000
 # The timeout of a request, in seconds; Slack usually answers within one.
 REQUEST_SECONDS = 10.0
 
-# ── rate limits ───────────────────────────────────────────────────────────────────────────────
-# docs.slack.dev/apis/web-api/rate-limits: calls a minute for each method in a workspace, given as
-# "20+", "50+", "100+". One or two fewer, because our clock and Slack's differ.
-_MINUTE = 60.0
-TIER_2, TIER_3, TIER_4 = 19, 49, 98
-_COUNTS = {
-    "chat.delete": TIER_3,
-    "conversations.replies": TIER_3,
-    "conversations.info": TIER_3,
-    "conversations.members": TIER_4,
-    "conversations.history": TIER_3,
-    "users.conversations": TIER_3,
-    "users.info": TIER_4,
-    "usergroups.list": TIER_2,
-    "conversations.list": TIER_2,
-    "chat.postEphemeral": TIER_4,
-    "assistant.threads.setStatus": TIER_3,
-    "assistant.threads.setSuggestedPrompts": TIER_3,
-    "agents.sessions.setStatus": TIER_3,
-    "files.getUploadURLExternal": TIER_4,
-    "files.completeUploadExternal": TIER_4,
-    "conversations.open": TIER_3,
-    "files.delete": TIER_3,
-    "files.info": TIER_4,
-    "views.open": TIER_4,
-}
-POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
-STARTS, APPENDS, STOPS = "chat.startStream", "chat.appendStream", "chat.stopStream"
-UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExternal"
-VIEWS = "views.open"
-OPENINGS = "conversations.open"
-FILE_DELETIONS, FILE_DETAILS = "files.delete", "files.info"
-# 429s in this many channels at the same time are taken for the workspace's limit. A guess.
-CHANNELS_THROTTLED = 3
-_LIMITS = {
-    # "several hundred messages per minute" in a workspace, for each channel "1 per second".
-    POSTS: Limit(count=280, seconds=_MINUTE, pace=Pace.NONE),
-    EDITS: Limit(count=TIER_3, seconds=_MINUTE, pace=Pace.FORECAST),
-    STARTS: Limit(count=TIER_2, seconds=_MINUTE, pace=Pace.NONE),
-    APPENDS: Limit(count=TIER_4, seconds=_MINUTE, pace=Pace.FORECAST, then=EDITS),
-    STOPS: Limit(count=TIER_2, seconds=_MINUTE, pace=Pace.NONE),
-}
 
-
-def post_scopes(channel: str) -> tuple[str, ...]:
-    """The scopes of a post: the channel's rate limit and the workspace's."""
-    return (f"{POSTS}:{channel}", POSTS)
-
-
-class PostThrottles:
-    """Decides which rate limit a 429 for a post belongs to, since Slack does not say.
-
-    It is the channel's, the tighter one, unless posts in several channels are refused at the same
-    time: then it must be the workspace's.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._until: dict[str, float] = {}
-
-    def record(self, channel: str, seconds: float) -> tuple[str, ...]:
-        """Record a 429 in `channel` for `seconds`; returns the scopes that are exhausted."""
-        now = self._clock.monotonic()
-        self._until = {known: until for known, until in self._until.items() if until > now}
-        self._until[channel] = now + seconds
-        scopes = post_scopes(channel)
-        return scopes if len(self._until) >= CHANNELS_THROTTLED else scopes[:1]
-
-
-CATCHING_UP = "catching up:"
-"""Before a method: the half of its limit that belongs to the one of several processes that reads
-what others missed. A divided one would let it read a few threads a minute."""
-CAUGHT_UP_WITH = frozenset({"conversations.history", "conversations.replies"})
-
-
-def limit_for(scope: str, members: int = 1) -> Limit:
-    """The rate limit of a scope, and how to spread interim requests over it.
-
-    Any process may answer in any channel, so all limits are divided among the processes.
-    """
-    method = scope.removeprefix(CATCHING_UP)
-    limit = _limit_for(method)
-    half = limit.count // 2 if members > 1 and method in CAUGHT_UP_WITH else 0
-    if method != scope:
-        return replace(limit, count=half or limit.count)
-    return replace(limit, count=limit.count - half, divided=True)
-
-
-def _limit_for(scope: str) -> Limit:
-    if scope in _LIMITS:
-        return _LIMITS[scope]
-    if scope.startswith(f"{POSTS}:"):
-        return Limit(count=3, seconds=3.15, pace=Pace.NONE)  # Slack allows short bursts
-    return Limit(count=_COUNTS.get(scope, TIER_2), seconds=_MINUTE)
-
-
-# ── the client ────────────────────────────────────────────────────────────────────────────────
 def web_client(token: str, api_url: str | None, session: aiohttp.ClientSession) -> AsyncWebClient:
     """slack_sdk's client on our session, without automatic retries."""
     base = api_url or SLACK_API
@@ -197,7 +101,7 @@ class WebApi:
         self._post_throttles = PostThrottles(clock)
 
     def close(self, reason: str) -> None:
-        """Send nothing any more: all requests raise Gone with the code `reason`."""
+        """Stop sending: all requests raise Gone with the code `reason`."""
         self._closed = reason
 
     async def bearer(self) -> str:

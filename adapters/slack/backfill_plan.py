@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -11,7 +11,7 @@ import structlog
 
 from adapters.slack.events import DIRECT, position
 from adapters.slack.facts import kind_of
-from adapters.slack.responses import latest_reply
+from adapters.slack.responses import Response, latest_reply
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Unsettled
 from bot.domain.inbox import ThreadRead
@@ -142,3 +142,35 @@ def newest_of(page: Sequence[Message], after: int) -> int:
 def stamp(position: int) -> str:
     """A position as Slack's ts."""
     return f"{position // 1_000_000}.{position % 1_000_000:06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPages:
+    """The pages of a channel so far, newest message first.
+
+    The next page begins at `cursor` or, without one, at `before`, the oldest ts so far.
+    """
+
+    messages: tuple[Message, ...] = ()
+    cursor: str | None = None
+    before: str | None = None
+
+    def add(self, answer: Response) -> ChannelPages:
+        """Add a response. Raises Unsettled if Slack has more messages but does not say where."""
+        page, cursor = answer.messages(), next_cursor(answer, self.cursor)
+        lost = answer.has_more and cursor is None
+        before = oldest_of(page, self.before) if lost else self.before
+        return replace(self, messages=(*self.messages, *page), cursor=cursor, before=before)
+
+
+def newest_in(messages: Sequence[Message], after: int) -> int:
+    """The position of the newest message or reply, at least `after`."""
+    newest = [position(latest_reply(m) or m["ts"]) for m in messages]
+    newest += [position(m["ts"]) for m in messages]
+    return max(newest, default=after)
+
+
+def next_cursor(answer: Response, cursor: str | None) -> str | None:
+    """The next page's cursor; None at the end, or if Slack repeats `cursor`."""
+    following = answer.next_cursor
+    return following if following != cursor else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adapters.slack.api import limit_for
+from adapters.slack.rate_limits import limit_for
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 

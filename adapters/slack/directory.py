@@ -12,11 +12,11 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 
-from adapters.slack.api import POSTS
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.events import PLATFORM
 from adapters.slack.fact_cache import MISSING_SCOPE
 from adapters.slack.facts import ABSENT, ALL_GROUPS, NO_CHANNEL
+from adapters.slack.rate_limits import POSTS
 from adapters.slack.user_groups import UserGroups
 from adapters.slack.workspace import Workspace
 from bot.config.policy_references import fold

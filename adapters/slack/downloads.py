@@ -17,9 +17,10 @@ import aiohttp
 import structlog
 
 from adapters.slack import attachments as fields
-from adapters.slack.api import FILE_DETAILS, SLACK_API, WebApi
+from adapters.slack.api import SLACK_API, WebApi
 from adapters.slack.errors import parse_retry_after
 from adapters.slack.payloads import Payload, ident, text
+from adapters.slack.rate_limits import FILE_DETAILS
 from bot.common.proxies import http_proxy_for
 from bot.domain.attachments import Download, Omission
 from bot.domain.errors import AttachmentError, PlatformError, Throttled, Unsettled

@@ -17,7 +17,8 @@ from typing import Any
 
 import structlog
 
-from adapters.slack.api import COMPLETIONS, UPLOADS, WebApi
+from adapters.slack.api import WebApi
+from adapters.slack.rate_limits import COMPLETIONS, UPLOADS
 from adapters.slack.removals import SlackRemovals
 from adapters.slack.render import defuse_mentions
 from adapters.slack.reply_thread import ReplyThread

@@ -12,7 +12,6 @@ import structlog
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
-from adapters.slack.api import VIEWS
 from adapters.slack.background import BackgroundTasks
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.feedback import COMMENT_BLOCK, comment_view
@@ -24,6 +23,7 @@ from adapters.slack.interactions import (
     parse_slash_command,
 )
 from adapters.slack.payloads import Payload
+from adapters.slack.rate_limits import VIEWS
 from adapters.slack.workspace import Workspace
 from bot.domain import feedback_texts, texts
 from bot.domain.errors import PlatformError

@@ -37,7 +37,7 @@ log = structlog.stdlib.get_logger(__name__)
 class Listeners:
     """The listeners of one workspace, where the app has the command `prefix`.
 
-    `removed` is awaited with an event after which the app is not installed there any more.
+    `removed` is awaited with an event after which the app is no longer installed there.
     """
 
     def __init__(

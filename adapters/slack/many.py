@@ -183,7 +183,7 @@ class ManyWorkspaces:
                 self._start(_close(self._sessions.pop(workspace)))
 
     async def _forget(self, workspace: str, reason: str = UNINSTALLED) -> None:
-        """The app is not installed there any more: end the turns, and send nothing."""
+        """The app is no longer installed there: end the turns, and send nothing."""
         session = self._sessions.pop(workspace, None)
         if session is not None:
             session.end(reason)

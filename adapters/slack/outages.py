@@ -8,8 +8,10 @@ from bot.ports.clock import Clock
 
 
 class Outages:
-    """An event that was under way when a connection ended may be lost: another process may fail
-    to store it, too. Slack replaces working connections as well. `report` gets the seconds.
+    """Measures how long the connection is lost; `report` receives the seconds.
+
+    An event that was under way when a connection ended may be lost: another process may fail to
+    store it, too. Slack also replaces working connections.
     """
 
     def __init__(self, clock: Clock, report: Callable[[float], None]) -> None:
@@ -17,11 +19,11 @@ class Outages:
         self._since: float | None = None
 
     def begin(self) -> None:
-        """The connection is lost."""
+        """Record that the connection was lost."""
         self._since = self._clock.monotonic() if self._since is None else self._since
 
     def end(self) -> None:
-        """Events arrive, maybe again."""
+        """Record that events arrive, for the first time or again."""
         now = self._clock.monotonic()
         self._report(now - (now if self._since is None else self._since))
         self._since = None

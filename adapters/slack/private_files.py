@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from adapters.slack.api import COMPLETIONS, OPENINGS, UPLOADS, WebApi
+from adapters.slack.api import WebApi
 from adapters.slack.files import MAX_BYTES
+from adapters.slack.rate_limits import COMPLETIONS, OPENINGS, UPLOADS
 from bot.domain.errors import PlatformError, Unsettled
 from bot.domain.inbox import CommandReply
 from bot.inbox.private_files import deliver
@@ -42,10 +43,10 @@ async def _send(api: WebApi, channel: str, user: str, comment: str, name: str, d
 
 
 async def _find_place(api: WebApi, channel: str, user: str) -> str:
-    """The channel of direct messages with a person.
+    """The channel of the bot's direct messages with a person.
 
-    A command may come from those of two people, where the bot is not: only Slack tells them apart.
-    Without its answer, those of the command are tried.
+    A command's own channel may be the direct messages of two people, which the bot is not in, and
+    its id does not show that. So Slack is asked; the command's channel is used if Slack fails.
     """
     try:
         return await _open(api, user)

@@ -10,7 +10,8 @@ import asyncio
 
 import structlog
 
-from adapters.slack.api import DELETIONS, FILE_DELETIONS, WebApi
+from adapters.slack.api import WebApi
+from adapters.slack.rate_limits import DELETIONS, FILE_DELETIONS
 from bot.catchup.leftovers import Leftovers
 from bot.domain.conversations import Conversation
 from bot.domain.errors import PlatformError

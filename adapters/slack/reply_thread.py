@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.slack.api import STOPS, WebApi
+from adapters.slack.api import WebApi
 from adapters.slack.blocks import identity
+from adapters.slack.rate_limits import STOPS
 from adapters.slack.responses import Response
 from bot.domain.errors import Gone, PlatformError, Refused
 

@@ -120,7 +120,7 @@ class Session:
                 await send_removal(self.api, leftover)
 
     def end(self, reason: str) -> None:
-        """Send nothing any more with its token."""
+        """Stop sending with its token."""
         self.api.close(reason)
         self.files = None
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import structlog
 
-from adapters.slack.api import APPENDS, STARTS, STOPS, WebApi
+from adapters.slack.api import WebApi
 from adapters.slack.blocks import MessageBuilder, identity
 from adapters.slack.events import DIRECT
+from adapters.slack.rate_limits import APPENDS, STARTS, STOPS
 from adapters.slack.status import ReplyStatus
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Action, Request, Shown

@@ -12,19 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.slack import files
-from adapters.slack.api import (
-    APPENDS,
-    DELETIONS,
-    EDITS,
-    POSTS,
-    STARTS,
-    STOPS,
-    WebApi,
-    post_scopes,
-)
+from adapters.slack.api import WebApi
 from adapters.slack.blocks import MessageBuilder, identity, read_identity
 from adapters.slack.errors import CONTENT
 from adapters.slack.events import Identity
+from adapters.slack.rate_limits import APPENDS, DELETIONS, EDITS, POSTS, STARTS, STOPS, post_scopes
 from adapters.slack.removals import SlackRemovals
 from adapters.slack.render import SlackRenderer
 from adapters.slack.reply_thread import ReplyThread

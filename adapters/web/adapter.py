@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from starlette.types import ASGIApp
-
 from adapters.web.chat import ChatService
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
@@ -19,7 +17,7 @@ from adapters.web.places import PLATFORM, is_on_page
 from adapters.web.ports import WebOptions, WebParts, WebPorts
 from adapters.web.sample import open_sample
 from adapters.web.sessions import Sessions
-from adapters.web.site import build_site
+from adapters.web.site import SiteOnDemand
 from adapters.web.surface import WebSurface, limits
 from bot.domain.attachments import Download, Omission
 from bot.domain.cluster import Signal, SignalKind
@@ -78,7 +76,7 @@ class WebAdapter:
             streams=StreamLimit(options.most_streams),
             sessions=sessions,
         )
-        self.site: ASGIApp = build_site(parts)
+        self.site = SiteOnDemand(parts)
 
     @property
     def name(self) -> str:

@@ -47,7 +47,8 @@ FORWARDED = re.compile(
 OPEN_PATHS = ("/", "/docs", "/openapi.json")
 NO_SUCH_PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Not found · Threadline</title>'
-    '<meta name="viewport" content="width=device-width"><h1>There is no such page</h1>'
+    '<meta name="viewport" content="width=device-width">'
+    '<link rel="icon" type="image/svg+xml" href="/static/logo.svg"><h1>There is no such page</h1>'
     '<p><a href="/">Open Threadline</a></p></html>'
 )
 OPEN_FOLDERS = ("/static/", "/docs/")

@@ -12,13 +12,13 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 
-from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import ChatService
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS
 from adapters.web.models import PlacedModels, require_offered
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents
+from adapters.web.page_serializers import page_message
 from adapters.web.threads import ThreadReader
 from bot.domain import http_texts
 from bot.domain.conversations import Author
@@ -82,7 +82,7 @@ class BranchRoutes:
         if known.is_shown:  # else this is a second delivery
             self.changed(record, since=known.index)
         message = await self._chat.html_pool.run(
-            serializers.page_message, asked, self._chat.html_pool.highlight
+            page_message, asked, self._chat.html_pool.highlight
         )
         key = record.conversation.key
         self._chat.push_message(key.workspace, record.uid, message, str(edited.client_id))
@@ -117,8 +117,8 @@ class BranchRoutes:
             raise HTTPException(403 if answer.refused else 409, answer.whole)
 
     def changed(self, record: ConversationRecord, *, since: int | None) -> None:
-        """Tell every tab that another branch is shown; `since` is the first index that is not
-        shown any more, None if that is for the tabs to find out."""
+        """Tell every tab that another branch is shown; `since` is the first index that is no
+        longer shown, None if the tabs have to find it out."""
         workspace = record.conversation.key.workspace
         self._events.push_branch(workspace, record.uid, since)
         self._chat.tell_others(workspace, record.conversation.id)

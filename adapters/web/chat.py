@@ -18,8 +18,8 @@ from fastapi import HTTPException
 
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
+from adapters.web.page_serializers import page_message
 from adapters.web.places import API_CHANNEL, PLATFORM, Places, is_on_page
-from adapters.web.serializers import page_message
 from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort

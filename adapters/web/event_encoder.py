@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 from fastapi.sse import format_sse_event
 
-from adapters.web import serializers
 from adapters.web.hub import Event, LiveReply
+from adapters.web.page_serializers import page_growing, page_live
 from adapters.web.reply_changes import ReplyView, changes
 
 FOLLOWS_CHANGES = 2
@@ -54,9 +54,9 @@ class EventEncoder:
         if before is view:
             return b""
         if not self._follows:
-            shape = serializers.page_live(live, view)
+            shape = page_live(live, view)
         elif before is None or (change := changes(live.id, before, view)) is None:
-            shape = serializers.page_growing(live, view)
+            shape = page_growing(live, view)
         else:
             return self._format("change", change, number)
         return self._format("reply", {"thread": live.thread, **shape}, number)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
-from adapters.web.serializers import BOT_NAME
+from adapters.web.page_serializers import BOT_NAME
 from bot.domain.conversations import Conversation, Role
 from bot.domain.names import one_line
 from bot.domain.records import AttachmentRecord, MessageRecord

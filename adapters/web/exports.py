@@ -27,6 +27,7 @@ from adapters.web.held_stream import HeldStream
 from adapters.web.limits import StreamLimit
 from adapters.web.models import PlacedModels
 from adapters.web.openapi import add_route, field_error
+from adapters.web.page_serializers import page_message
 from adapters.web.places import CHANNEL
 from adapters.web.size_limit import message_size, take_first
 from bot.domain import http_texts
@@ -110,9 +111,7 @@ class ExportRoutes:
 
     def _entries(self, messages: list[MessageRecord]) -> list[dict[str, Any]]:
         highlight = self._html_pool.highlight
-        return [
-            {**serializers.page_message(each, highlight), "model": each.model} for each in messages
-        ]
+        return [{**page_message(each, highlight), "model": each.model} for each in messages]
 
     # ── files ─────────────────────────────────────────────────────────────────────────────────
     async def _pages(self, record: ConversationRecord) -> AsyncIterator[list[MessageRecord]]:

@@ -62,7 +62,7 @@ class GrowingHtml:
         self._env = {"highlight": self._highlight}
 
     def _continue(self) -> list[str] | None:
-        """The blocks that are not complete; None if the cut does not hold any more."""
+        """The blocks that are not complete; None if the cut is no longer valid."""
         cut = self._cut
         head, at = (cut.head, cut.at) if cut else ("", self._done)
         tail = head + self._source[at:]

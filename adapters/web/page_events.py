@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from adapters.web import serializers
 from adapters.web.chat import ChatService
 from adapters.web.hub import LiveReply
 from adapters.web.models import PlacedModels
+from adapters.web.page_serializers import (
+    page_choices,
+    page_entry,
+    page_message,
+    page_reply,
+    page_thread,
+)
 from adapters.web.places import PLATFORM
 from adapters.web.size_limit import message_size
 from bot.domain.records import RecordScope, ReplyRecord, ThreadEntry, ThreadRecord
@@ -39,7 +45,7 @@ class PageEvents:
                 "reply",
                 lambda: {
                     "thread": live.thread,
-                    **serializers.page_reply(reply, None, self._highlight, self._chat.currency()),
+                    **page_reply(reply, None, self._highlight, self._chat.currency()),
                 },
                 key=f"reply-{live.turn}",
                 size=reply_size(reply),
@@ -52,9 +58,7 @@ class PageEvents:
         asked = [each for each in newest if each.turn == live.turn and each.attachments]
         for message in asked:
             if not message.is_reply and live.thread is not None:
-                shape = await self._html_pool.run(
-                    serializers.page_message, message, self._highlight
-                )
+                shape = await self._html_pool.run(page_message, message, self._highlight)
                 self._chat.push_message(live.workspace, live.thread, shape, None)
 
     def push_live_reply(self, live: LiveReply) -> None:
@@ -66,11 +70,11 @@ class PageEvents:
         """The thread's line in the channel has changed."""
         if thread is not None:
             conversation = thread.record.conversation
-            choices = serializers.page_choices(conversation, self._models)
+            choices = page_choices(conversation, self._models)
             self._hub.push(
                 conversation.key.workspace,
                 "thread",
-                lambda: serializers.page_thread(thread, choices, self._highlight),
+                lambda: page_thread(thread, choices, self._highlight),
                 key=f"thread-{thread.record.uid}",
                 size=thread_size(thread),
             )
@@ -79,7 +83,10 @@ class PageEvents:
         """The thread's row in its owner's list has changed, and nothing else of it."""
         uid = entry.record.uid
         self._hub.feed(user).push(
-            "entry", lambda: serializers.page_entry(entry), key=f"entry-{uid}", size=len(entry.last)
+            "entry",
+            lambda: page_entry(entry),
+            key=f"entry-{uid}",
+            size=len(entry.last),
         )
 
     def push_gone(self, user: str, thread: str) -> None:

@@ -56,11 +56,14 @@ class Places:
         is_open = found is not None and found.conversation.key.channel in self.shared
         return found if is_open else None
 
+    @property
+    def shared_scopes(self) -> list[RecordScope]:
+        """The channels that are shared now: their conversations are read by every user."""
+        return [RecordScope(PLATFORM, EVERYONE, channel) for channel in self.shared]
+
     async def attachment(self, uid: str, user: str) -> AttachmentContent | None:
         """A file of a conversation that the user may read."""
-        scopes = [user_scope(user)]
-        scopes += [RecordScope(PLATFORM, EVERYONE, channel) for channel in self.shared]
-        for scope in scopes:
+        for scope in [user_scope(user), *self.shared_scopes]:
             if (found := await self.library.attachment(uid, scope)) is not None:
                 return found
         return None
@@ -88,6 +91,11 @@ def visibility_of(key: ConversationKey) -> Visibility:
 def shared_channel(key: ConversationKey) -> str | None:
     """The name of the shared channel; None in a user's own one."""
     return key.channel if key.workspace == EVERYONE else None
+
+
+def shared_name(place: RecordScope) -> str | None:
+    """The same of a channel's scope."""
+    return place.channel if place.workspace == EVERYONE else None
 
 
 def is_shared(record: ConversationRecord) -> bool:

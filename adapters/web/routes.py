@@ -10,11 +10,12 @@ from adapters.web.admin import AdminRoutes
 from adapters.web.attachments import AttachmentRoutes
 from adapters.web.choices import ChoiceRoutes
 from adapters.web.connect import ConnectRoutes
-from adapters.web.conversations import ConversationRoutes, RecordRoutes
+from adapters.web.conversations import ConversationRoutes
 from adapters.web.exports import ExportRoutes
 from adapters.web.feedback import FeedbackRoutes
 from adapters.web.models import ModelRoutes
 from adapters.web.ports import WebParts
+from adapters.web.records import RecordRoutes
 from adapters.web.search import SearchRoutes
 from adapters.web.sessions import SessionRoutes
 from adapters.web.sharing import ShareRoutes
@@ -42,7 +43,7 @@ def _conversations(parts: WebParts) -> Iterator[APIRouter]:
         choices=ports.choices,
     )
     readable = conversations.readable
-    yield SearchRoutes(ports.search).router()  # before /conversation/{id}
+    yield SearchRoutes(ports.search, chat.places).router()  # before /conversation/{id}
     yield conversations.router()
     yield RecordRoutes(conversations=conversations, chat=chat).router()
     yield VersionRoutes(

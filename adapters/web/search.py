@@ -1,4 +1,4 @@
-"""The search in a user's own conversations, for the page and for programs."""
+"""The search in the conversations that a user may read, for the page and for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from adapters.web import schemas
 from adapters.web.auth import User
 from adapters.web.openapi import add_route
-from adapters.web.places import CHANNEL, user_scope
+from adapters.web.places import CHANNEL, Places, shared_name, user_scope
 from adapters.web.serializers import timestamp
 from bot.domain import http_texts
 from bot.domain.records import RecordScope
@@ -45,8 +45,8 @@ _Offset = Annotated[
 class SearchRoutes:
     """`GET /conversation/search` and `GET /app/search`."""
 
-    def __init__(self, search: Search) -> None:
-        self._search = search
+    def __init__(self, search: Search, places: Places) -> None:
+        self._search, self._places = search, places
         self._running: Counter[str] = Counter()
 
     def router(self) -> APIRouter:
@@ -69,7 +69,7 @@ class SearchRoutes:
         limit: _Limit = 20,
         utc_offset: _Offset = 0,
     ) -> dict[str, Any]:
-        """Search your conversations: titles and messages."""
+        """Search your conversations and those of shared channels: titles and messages."""
         found = await self._find(user, user_scope(user), q, after, limit, utc_offset)
         return _results(found)
 
@@ -81,26 +81,31 @@ class SearchRoutes:
         limit: _Limit = 20,
         utc_offset: _Offset = 0,
     ) -> dict[str, Any]:
-        """Search the channel's threads. `anchor` is the message's id on the page."""
+        """Search the page's threads.
+
+        `anchor` is the message's id on the page, `author` who wrote it if that is another user.
+        """
         found = await self._find(user, user_scope(user, CHANNEL), q, after, limit, utc_offset)
         results = _results(found)
         for shape, hit in zip(results["hits"], found.hits, strict=True):
             shape["anchor"] = f"turn-{hit.turn}" if hit.is_reply else hit.message
+            shape["author"] = None if hit.author == user else hit.author
         return results
 
     async def _find(
         self,
         user: str,
-        scope: RecordScope,
+        own: RecordScope,
         text: str,
         after: str | None,
         limit: int,
         utc_offset: int,
     ) -> SearchPage:
         zone = timezone(timedelta(minutes=max(-1_439, min(utc_offset, 1_439))))
+        scopes = [own, *self._places.shared_scopes]
         with self._counted(user):
             return await self._search.search(
-                scope, parse_query(text, zone), after=after, limit=limit
+                scopes, parse_query(text, zone), after=after, limit=limit
             )
 
     @contextlib.contextmanager
@@ -128,6 +133,7 @@ def _results(found: SearchPage) -> dict[str, Any]:
         "hits": [_hit(hit) for hit in found.hits],
         "next": found.next,
         "partial": found.is_partial,
+        "reached": None if found.reached is None else timestamp(found.reached),
         "indexing": found.is_indexing,
     }
 
@@ -135,6 +141,7 @@ def _results(found: SearchPage) -> dict[str, Any]:
 def _hit(hit: SearchHit) -> dict[str, Any]:
     return {
         "conversation_id": hit.conversation,
+        "channel": shared_name(hit.place),
         "title": _text(hit.title),
         "message_id": hit.message,
         "role": None if hit.role is None else hit.role.value,

@@ -19,6 +19,7 @@ from adapters.web.auth import User
 from adapters.web.chat import ChatService
 from adapters.web.choices import ChoicePorts
 from adapters.web.minute_limit import MinuteLimit
+from adapters.web.page_serializers import page_message
 from adapters.web.places import CHANNEL, PLATFORM, user_scope
 from adapters.web.size_limit import message_size, take_first
 from bot.domain import http_texts
@@ -165,7 +166,7 @@ class ShareRoutes:
     def _entries(self, messages: list[MessageRecord]) -> list[dict[str, Any]]:
         highlight = self._html_pool.highlight
         return [
-            {**serializers.page_message(each, highlight), "turn": None, "model": each.model}
+            {**page_message(each, highlight), "turn": None, "model": each.model}
             for each in messages
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.web import openapi, schemas
 from adapters.web.assets import docs_routes, page_routes
@@ -36,6 +37,30 @@ COMPRESSION = 5
 """zlib's level: half the time of its best one for 3 % more bytes."""
 
 DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
+
+
+class SiteOnDemand:
+    """The ASGI app of the page and the API, built for its first request.
+
+    FastAPI needs a tenth of a second for the routes. A bot that only serves chat platforms never
+    spends it, and no start waits for it. A thread builds, so that replies keep streaming.
+    """
+
+    def __init__(self, parts: WebParts) -> None:
+        self._parts, self._building = parts, asyncio.Lock()
+        self._site: ASGIApp | None = None
+
+    async def built(self) -> ASGIApp:
+        """The app; the first caller builds it."""
+        async with self._building:
+            if self._site is None:
+                self._site = await asyncio.to_thread(build_site, self._parts)
+            return self._site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        site = self._site or await self.built()
+        await site(scope, receive, send)
 
 
 def build_site(parts: WebParts) -> ASGIApp:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 
 from fastapi.sse import format_sse_event
 
@@ -48,18 +49,12 @@ async def tab_events(
         # A new client gets `ready`: it has just read everything.
         name, newer, number = ("ready" if last is None else "refresh"), [], feed.number
         yield format_sse_event(data_str="{}", event=name, id=f"{hub.epoch}-{number}")
-    woken, is_first = asyncio.Event(), not feed.readers
-    feed.readers.add(woken)
-    checked = time.monotonic()
-    if is_first:
-        hub.on_reader(0, user)
-    try:
+    allowed = _Recheck(still_allowed)
+    with _listening(hub, user) as woken:
         while not hub.closing:
             woken.clear()
-            if time.monotonic() - checked >= KEEP_ALIVE_SECONDS:
-                checked = time.monotonic()
-                if not await still_allowed():
-                    return
+            if not await allowed():
+                return
             newer = feed.since(number or 0)
             if newer is None:  # the reader was too slow; the feed dropped events
                 number = feed.number
@@ -71,8 +66,34 @@ async def tab_events(
                 await asyncio.sleep(max(UPDATE_SECONDS, pause))
             else:
                 yield await _quiet(woken)
+
+
+@contextmanager
+def _listening(hub: Hub, user: str) -> Iterator[asyncio.Event]:
+    """The event that is set whenever `user` has news. The hub hears of a user's first reader."""
+    feed, woken = hub.feed(user), asyncio.Event()
+    is_first = not feed.readers
+    feed.readers.add(woken)
+    if is_first:
+        hub.on_reader(0, user)
+    try:
+        yield woken
     finally:
         feed.readers.discard(woken)
+
+
+class _Recheck:
+    """Asks from time to time whether the reader is still allowed to read."""
+
+    def __init__(self, still_allowed: StillAllowed) -> None:
+        self._still_allowed, self._checked = still_allowed, time.monotonic()
+
+    async def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self._checked < KEEP_ALIVE_SECONDS:
+            return True
+        self._checked = now
+        return await self._still_allowed()
 
 
 def _encode(encoder: EventEncoder, events: Sequence[Event], since: int) -> tuple[bytes, int, float]:

@@ -13,11 +13,11 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
 
-from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import ChatService
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents
+from adapters.web.page_serializers import page_entry, page_position
 from adapters.web.places import CHANNEL, user_scope
 from adapters.web.schemas.fields import Name
 from bot.domain import http_texts
@@ -69,6 +69,7 @@ class ThreadListRoutes:
         router.add_api_route("/list", self.entries, methods=["GET"])
         router.add_api_route(one, self.change, methods=["PATCH"])
         router.add_api_route(one, self.delete, methods=["DELETE"])
+        router.add_api_route(f"{one}/hold", self.hold, methods=["POST"])
         router.add_api_route(f"{one}/restore", self.restore, methods=["POST"])
         router.add_api_route(f"{one}/read", self.mark_read, methods=["POST"])
         return router
@@ -88,8 +89,8 @@ class ThreadListRoutes:
             _scope(user), archived=archived, after=position, limit=limit
         )
         return {
-            "entries": [serializers.page_entry(entry) for entry in found],
-            "next": serializers.page_position(found[-1]) if len(found) == limit else None,
+            "entries": [page_entry(entry) for entry in found],
+            "next": page_position(found[-1]) if len(found) == limit else None,
             "event": newest,
         }
 
@@ -111,7 +112,7 @@ class ThreadListRoutes:
         else:
             self._events.push_thread(changed)
         self._tell_others(user, changed.record)
-        return serializers.page_entry(changed.entry)
+        return page_entry(changed.entry)
 
     async def mark_read(self, user: User, thread: uuid.UUID, mark: ReadMark) -> dict[str, Any]:
         """The user saw the answers of a thread; their other tabs and devices show it as read."""
@@ -131,6 +132,13 @@ class ThreadListRoutes:
         await self._stop(user, record)
         return {"undo_seconds": UNDO_SECONDS}
 
+    async def hold(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
+        """The user still looks at "Undo": the time for it begins again. Raises HTTPException 404 if
+        it is too late."""
+        if not await self._library.hold(str(thread), _scope(user)):
+            raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
+        return {"undo_seconds": UNDO_SECONDS}
+
     async def restore(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
         """Undo a deletion; returns the entry. Raises HTTPException 404 if it is too late."""
         await self._library.unhide(str(thread), _scope(user))
@@ -139,7 +147,7 @@ class ThreadListRoutes:
             raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
         self._events.push_thread(found)
         self._tell_others(user, found.record)
-        return serializers.page_entry(found.entry)
+        return page_entry(found.entry)
 
     def _tell_others(self, user: str, record: ConversationRecord) -> None:
         """Tabs at other processes read the list again."""
@@ -168,7 +176,7 @@ def _scope(user: str) -> RecordScope:
 
 
 def _position(cursor: str) -> EntryPosition:
-    """The place that `serializers.page_position` wrote. Raises RequestValidationError."""
+    """The place that `page_position` wrote. Raises RequestValidationError."""
     pinned, _, rest = cursor.partition("~")
     active_at, _, uid = rest.partition("~")
     try:

@@ -8,12 +8,18 @@ from typing import Annotated, Any
 
 from fastapi import HTTPException, Query
 
-from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import ChatService
 from adapters.web.feedback import FeedbackPorts
 from adapters.web.models import PlacedModels
 from adapters.web.page_events import reply_size, thread_size
+from adapters.web.page_serializers import (
+    page_choices,
+    page_entry,
+    page_message,
+    page_reply,
+    page_thread,
+)
 from adapters.web.places import CHANNEL, scope_of, shared_channel
 from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
 from bot.domain import http_texts
@@ -47,12 +53,11 @@ class ThreadReader:
         found = await self._library.threads(place, before=before, limit=limit)
         shown = take_first(found, thread_size)
         chosen = [
-            (thread, serializers.page_choices(thread.record.conversation, self._models))
-            for thread in shown
+            (thread, page_choices(thread.record.conversation, self._models)) for thread in shown
         ]
         lines = await self._html_pool.run(
             lambda: [
-                serializers.page_thread(thread, choices, self._highlight)
+                page_thread(thread, choices, self._highlight)
                 for thread, choices in reversed(chosen)
             ]
         )
@@ -83,8 +88,8 @@ class ThreadReader:
             "id": record.uid,
             "channel": shared,
             "name": conversation.name,
-            "entry": None if listed is None else serializers.page_entry(listed.entry),
-            **serializers.page_choices(conversation, self._models),
+            "entry": None if listed is None else page_entry(listed.entry),
+            **page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "votes": await self._votes(user, conversation.key),
             **await self._branch(conversation.id, until),
@@ -125,15 +130,11 @@ class ThreadReader:
         """Messages by index, rendered off the event loop."""
         currency = self._currency()
         entries = [
-            *(
-                (m.index, serializers.page_message(m, self._highlight))
-                for m in messages
-                if not m.is_reply
-            ),
+            *((m.index, page_message(m, self._highlight)) for m in messages if not m.is_reply),
             *(
                 (
                     r.index,
-                    serializers.page_reply(r, self._hub.live(r.turn), self._highlight, currency),
+                    page_reply(r, self._hub.live(r.turn), self._highlight, currency),
                 )
                 for r in replies
             ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from adapters.web import schemas
@@ -37,6 +37,20 @@ _Day = Annotated[
 ]
 _Id = Annotated[str | None, Query(max_length=200)]
 _By = Annotated[list[UsageField] | None, Query(max_length=len(UsageField))]
+
+
+def _query(
+    first_day: _Day = None,
+    last_day: _Day = None,
+    platform: _Id = None,
+    workspace: _Id = None,
+    channel: _Id = None,
+    person: _Id = None,
+) -> UsageQuery:
+    return UsageQuery(first_day or "", last_day or "9999", platform, workspace, channel, person)
+
+
+_Query = Annotated[UsageQuery, Depends(_query)]
 
 
 class UsageRoutes:
@@ -83,19 +97,13 @@ class UsageRoutes:
         self,
         request: Request,
         user: User,
+        query: _Query,
         by: _By = None,
-        first_day: _Day = None,
-        last_day: _Day = None,
-        platform: _Id = None,
-        workspace: _Id = None,
-        channel: _Id = None,
-        person: _Id = None,
     ) -> list[dict[str, Any]]:
         """Return what all people used, by day, person, channel and model unless `by` says else.
 
         `person` "" are the requests of no person: summaries and transcripts.
         """
-        query = _query(first_day, last_day, platform, workspace, channel, person)
         rows, fields = await self._read(request, user, query, by)
         currency = self._reports.currency
         return [
@@ -107,16 +115,10 @@ class UsageRoutes:
         self,
         request: Request,
         user: User,
+        query: _Query,
         by: _By = None,
-        first_day: _Day = None,
-        last_day: _Day = None,
-        platform: _Id = None,
-        workspace: _Id = None,
-        channel: _Id = None,
-        person: _Id = None,
     ) -> Response:
         """Return the same as CSV."""
-        query = _query(first_day, last_day, platform, workspace, channel, person)
         rows, fields = await self._read(request, user, query, by)
         return self._csv(rows, fields)
 
@@ -143,24 +145,6 @@ class UsageRoutes:
         )
         details = {"by": [field.value for field in fields]}
         await self._audit.record(AuditEntry(USAGE_READ, place, user, query.person or "", details))
-
-
-def _query(
-    first: str | None,
-    last: str | None,
-    platform: str | None,
-    workspace: str | None,
-    channel: str | None,
-    person: str | None,
-) -> UsageQuery:
-    return UsageQuery(
-        first or "",
-        last or "9999",
-        platform,
-        workspace,
-        channel,
-        person,
-    )
 
 
 def _amounts(row: UsageRow, currency: Currency) -> dict[str, Any]:

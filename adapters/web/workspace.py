@@ -15,12 +15,13 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
 
-from adapters.web import serializers
 from adapters.web.auth import StillAllowed, User, require_still_allowed
 from adapters.web.branches import BranchRoutes
+from adapters.web.channel_news import ChannelNews
 from adapters.web.connect import may_connect
 from adapters.web.limits import MESSAGE_CHARACTERS, MODEL_CHARACTERS
 from adapters.web.openapi import field_error
+from adapters.web.page_serializers import page_message
 from adapters.web.places import CHANNEL, shared_channel, visibility_of
 from adapters.web.ports import WebParts
 from adapters.web.sse import EventStream
@@ -90,6 +91,7 @@ class Workspace:
         self._events = parts.events
         self._threads = ThreadReader(chat, parts.models, parts.ports.feedback)
         self._list = ThreadListRoutes(chat, parts.events)
+        self._news = ChannelNews(chat)
         self._branches = BranchRoutes(
             chat=chat,
             events=parts.events,
@@ -107,6 +109,7 @@ class Workspace:
         router.add_api_route("/commands", self.command, methods=["POST"])
         router.add_api_route("/events", self.events, methods=["GET"], response_model=None)
         router.include_router(self._list.router())
+        router.include_router(self._news.router())
         self._branches.add_to(router)
         return router
 
@@ -119,6 +122,7 @@ class Workspace:
             "needs_token": access.needs_token,
             "may_connect": self._ports.connector is not None and may_connect(access, user),
             "channels": list(self._places.shared),
+            "news": await self._news.of(user),
             "models": list(self._models.names),
             "default_model": self._models.usual(self._places.key(user, None)),
             "commands": [
@@ -211,7 +215,7 @@ class Workspace:
             asked = await self._library.find_message(incoming.source)
         message = None
         if asked is not None:
-            message = await self._html_pool.run(serializers.page_message, asked, self._highlight)
+            message = await self._html_pool.run(page_message, asked, self._highlight)
         if receipt is Receipt.QUESTION and message is not None:
             key = incoming.key
             self._chat.push_message(key.workspace, key.thread, message, incoming.message_id)

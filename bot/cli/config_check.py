@@ -28,7 +28,7 @@ def add_config_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _print_config(settings: Settings, options: argparse.Namespace) -> None:
-    """The settings first, so that they are there even if some contradict each other."""
+    """Print the settings, then check them: they are printed even if some contradict each other."""
     from bot.config.listing import list_settings
 
     print(*list_settings(settings), "", sep="\n", flush=True)

@@ -143,7 +143,7 @@ def prune_command(settings: Settings, _options: argparse.Namespace) -> None:
 
 
 def pin_command(settings: Settings, options: argparse.Namespace) -> None:
-    """Keep a conversation, or not any more."""
+    """Protect a conversation from retention, or stop protecting it."""
     parts = options.conversation.split("/")
     if len(parts) != 4:
         raise SettingsError(options.conversation, privacy_texts.NOT_A_CONVERSATION)

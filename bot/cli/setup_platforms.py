@@ -10,7 +10,8 @@ from bot.cli.questions import NoAnswer, ask, ask_hidden, say
 from bot.cli.setup import is_running
 from bot.config import env_writer
 from bot.config.env_file import unquote
-from bot.config.settings import Settings, load
+from bot.config.loader import load
+from bot.config.settings import Settings
 from bot.domain import connecting_texts as texts
 from bot.domain.errors import SettingsError
 from bot.domain.health import Finding, Verdict

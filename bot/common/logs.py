@@ -48,23 +48,26 @@ def configure(
     target = stream or sys.stderr
     handler = logging.StreamHandler(target)
     handler.addFilter(shorten_lost_connection)
+    last = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        redact,
+        *_renderers(form, target),
+    ]
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                redact,
-                *_renderers(form, target),
-            ],
-        )
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
     )
+    _set_levels(handler, level)
+    return redact
+
+
+def _set_levels(handler: logging.Handler, level: str) -> None:
+    """Only `handler` logs: the bot's records from `level` on, warnings and errors of libraries."""
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)  # from libraries, only warnings and errors
+    root.setLevel(logging.WARNING)
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(level)
-    return redact
 
 
 def shorten_lost_connection(record: logging.LogRecord) -> bool:

@@ -187,7 +187,7 @@ class _CodeEnds:
         self._unclosed_spans: set[int] = set()
 
     def end_of_ticks(self, opening: re.Match[str]) -> int:
-        """Where the code that `opening` begins ends; the run's own end if it begins none."""
+        """The end of the code that the backticks `opening` start; their own end if none starts."""
         length = len(opening[0])
         if length < 3:
             return self._end_of_span(opening.end(), length)

@@ -65,7 +65,7 @@ def media_type_of(headers: Mapping[str, str]) -> str:
 
 
 def name_of(url: URL, headers: Mapping[str, str]) -> str:
-    """The file's name for its ending: Content-Disposition's, else the end of the address."""
+    """The file's name, for its extension: from Content-Disposition, else from the URL's path."""
     message = Message()
     message["Content-Disposition"] = headers.get("content-disposition", "")[:1_000]
     try:

@@ -1,6 +1,6 @@
-"""What the reply says about attachments of the questions that the model got in part, or not at all.
+"""Notes in the reply about attachments that the model received only in part, or not at all.
 
-Invariant: it is about the questions only; older messages' files were spoken of in their own turn.
+Invariant: they concern the questions of this turn only; earlier turns have reported theirs.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from bot.domain.excerpts import quote
 from bot.domain.names import one_line
 
 READING = "Reading your file …"
-READING_MORE = "Reading your files …"
 CANNOT_SEE = "This model cannot see images, so I left them out."
 IMAGE_REFUSED = "The model's server refused an image, so I left it out."
 NOT_IN_TIME = "it took too long to arrive"

@@ -1,4 +1,4 @@
-"""What people choose to connect a model, and what they may choose from."""
+"""The choices for connecting a model: the providers on offer, and what a person has chosen."""
 
 from __future__ import annotations
 

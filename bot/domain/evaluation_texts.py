@@ -6,7 +6,6 @@ from bot.domain.money import Currency
 
 TITLE = "Old and new answers"
 NO_CASES = "There is no reply to replay."
-NOTHING_RATED = "No one has voted in this time."
 ASK = "Continue? [y/N] "
 NOT_CONFIRMED = "Nothing was sent. Use --yes to continue without being asked."
 OVERWRITES_SOURCE = "it would overwrite FILE: name another report"

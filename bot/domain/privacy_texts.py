@@ -71,11 +71,6 @@ NOT_PINNED = "kept as long as its place says"
 NOT_A_TIME = "write a day, such as 2026-11-30"
 
 
-def no_database(path: str) -> str:
-    """The audit of a database that does not exist."""
-    return f"There is no database {path}: DATABASE_URL names it."
-
-
 def sure(person: str) -> str:
     """A question to the operator."""
     return f"Erase everything of {person}, for good? Write yes: "

@@ -171,16 +171,35 @@ class EntryPosition:
 @dataclass(frozen=True, slots=True)
 class ThreadRecord:
     """A thread in the channel: the first question, the number of later messages, and its entry in
-    the list."""
+    the list. `people` are the ids of those who asked in it, in a channel that is shared."""
 
     entry: ThreadEntry
     root: MessageRecord
     replies: int
+    people: tuple[str, ...] = ()
 
     @property
     def record(self) -> ConversationRecord:
         """The conversation."""
         return self.entry.record
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRead:
+    """A channel, the time of its newest message or answer, and until when a person has seen it.
+
+    Times are Unix seconds; None: there is no message; the person has not been there yet.
+    """
+
+    channel: str
+    active_at: float | None
+    read_at: float | None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something was said since the person was there."""
+        read = self.read_at
+        return read is not None and self.active_at is not None and self.active_at > read
 
 
 _THREAD_IDS = uuid.UUID("6d9a1c53-55c6-4d43-8f0b-6e0a8a0f7d11")

@@ -19,10 +19,6 @@ class File:
         return self.text.encode("utf-8", errors="replace")
 
 
-UNKNOWN_FILE = File("", "")
-"""The file of a recovered page, whose name and content are not known."""
-
-
 @dataclass(frozen=True, slots=True)
 class FileRules:
     """When a code block is uploaded as a file: if it fills at least `from_pages` pages.

@@ -8,12 +8,14 @@ wrong query.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from itertools import takewhile
 
 from bot.domain.conversations import Role
+from bot.domain.plain_text import marks_of
+from bot.domain.records import RecordScope
 from bot.domain.search_text import Term, clean, fold, offsets
 
 MOST_CHARACTERS = 500
@@ -27,7 +29,8 @@ MOST_TERMS = 24
 BEFORE_MATCH, SNIPPET = 60, 220
 """Characters of a snippet: before its first match, and in all."""
 
-_MARKED = 18 * SNIPPET  # folded characters of a snippet: one character becomes 18 at most
+_WINDOW = 3 * SNIPPET  # characters of the text that a snippet is made of: marks are left out
+_MARKED = 18 * _WINDOW  # folded characters of it: one character becomes 18 at most
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„«»", '"'))
 _PART = re.compile(r'(-?)(?:(in|before|after|model):([^\s"]++)(?=\s|$)|"([^"]*)"?|([^\s"]+))', re.I)
@@ -163,16 +166,19 @@ class Snippet:
 class SearchHit:
     """A title or a message that matches. `created_at` is in Unix seconds.
 
-    `message`, `index` and `role` are None for a title; `turn` is the turn of a question or its
+    `place` is its conversation's. `message`, `index`, `role` and `author` are None for a title;
+    `author` is the id of the person who wrote a message; `turn` is the turn of a question or its
     answer.
     """
 
     conversation: str
+    place: RecordScope
     title: Snippet
     created_at: float
     message: str | None = None
     index: int | None = None
     role: Role | None = None
+    author: str | None = None
     turn: int | None = None
     is_reply: bool = False
     model: str | None = None
@@ -183,38 +189,50 @@ class SearchHit:
 class SearchPage:
     """Hits, the best first. `next` gives the following ones; None after the last.
 
-    `is_partial`: there may be more, which did not fit into the time. `is_indexing`: older texts are
-    not in the index yet.
+    `is_partial`: there may be more, which did not fit into the time; then `reached` is the time of
+    the last message that was compared, in Unix seconds, and `next` continues behind it.
+    `is_indexing`: older texts are not in the index yet.
     """
 
     hits: Sequence[SearchHit] = ()
     next: str | None = None
     is_partial: bool = False
+    reached: float | None = None
     is_indexing: bool = False
+
+
+_Marks = Callable[..., Iterable[tuple[int, int]]]  # as `marks_of`
 
 
 def snippet_of(text: str, terms: Sequence[Term]) -> Snippet:
     """The part of `text` around the first match, with all matches in it."""
+    return _snippet(text, terms, lambda *_: ())
+
+
+def snippet_of_markdown(text: str, terms: Sequence[Term]) -> Snippet:
+    """The same of a Markdown text, without its marks."""
+    return _snippet(text, terms, marks_of)
+
+
+def _snippet(text: str, terms: Sequence[Term], marks: _Marks) -> Snippet:
     text = clean(text)
     spans = _spans(text, terms)
-    first = spans[0][0] if spans else 0
-    start = _word_start(text, first)
-    shown = text[start : start + SNIPPET]
-    before = "…" if start else ""
-    after = "…" if start + SNIPPET < len(text) else ""
-    line = "".join(" " if char.isspace() else char for char in shown)  # the offsets stay
-    shift = len(before) - start
-    inside = [
-        (begin + shift, min(end, start + SNIPPET) + shift)
-        for begin, end in spans
-        if start <= begin < start + SNIPPET
-    ]
-    return _squeezed(f"{before}{line}{after}", inside)
+    start = _word_start(text, spans[0][0] if spans else 0)
+    stop = min(len(text), start + _WINDOW)
+    inside = [(begin, min(end, stop)) for begin, end in spans if start <= begin < stop]
+    hidden = {at for span in marks(text, start, stop) for at in range(*span)}
+    if all(at in hidden for span in inside for at in range(*span)):  # no match would be visible
+        hidden = {at for span in marks(text, start, stop, inside) for at in range(*span)}
+    line = _Line("…" if start else "")
+    for at in range(start, stop):
+        line.take("" if at in hidden else text[at])
+    return line.snippet(
+        [(begin - start, end - start) for begin, end in inside], is_cut=stop < len(text)
+    )
 
 
 def _spans(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
-    """The matches in `clean` text as far as a snippet has them, in order; those that touch each
-    other are one."""
+    """The matches of the `clean` text within a snippet, in order; adjacent ones are merged."""
     folded = fold(text)
     starts = [span[0] for term in terms if (span := next(term.find(folded), None)) is not None]
     last = min(starts, default=-1) + _MARKED
@@ -242,14 +260,30 @@ def _word_start(text: str, match: int) -> int:
     return start if blank < 0 else blank + 1
 
 
-def _squeezed(line: str, marks: Sequence[tuple[int, int]]) -> Snippet:
-    """The line without repeated blanks; the marks move with their text."""
-    kept: list[str] = []
-    places: list[int] = []
-    for char in line:
-        places.append(len(kept))
-        if char != " " or (kept and kept[-1] != " "):
-            kept.append(char)
-    places.append(len(kept))
-    moved = tuple((places[start], places[end]) for start, end in marks)
-    return Snippet("".join(kept).rstrip(), moved)
+class _Line:
+    """Collects the characters of a snippet; repeated blanks are one."""
+
+    def __init__(self, before: str) -> None:
+        self._kept = list(before)
+        self._places: list[int] = []  # of each character that was taken, in the line
+        self._most = len(before) + SNIPPET
+        self._is_cut = False
+
+    def take(self, char: str) -> None:
+        """Add a character; "" is one that is not shown."""
+        self._places.append(len(self._kept))
+        is_blank = not char or char.isspace()
+        if len(self._kept) >= self._most:
+            self._is_cut = self._is_cut or not is_blank
+        elif not is_blank:
+            self._kept.append(char)
+        elif char and self._kept and self._kept[-1] != " ":
+            self._kept.append(" ")
+
+    def snippet(self, marks: Sequence[tuple[int, int]], *, is_cut: bool) -> Snippet:
+        """The snippet; `marks` count all characters. `is_cut`: the text continues."""
+        text = "".join(self._kept).rstrip()
+        places = [min(each, len(text)) for each in [*self._places, len(self._kept)]]
+        moved = [(places[start], places[end]) for start, end in marks]
+        after = "…" if is_cut or self._is_cut else ""
+        return Snippet(text + after, tuple(mark for mark in moved if mark[0] < mark[1]))

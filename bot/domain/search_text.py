@@ -45,7 +45,7 @@ _FREQUENT = 500
 
 
 def clean(text: str) -> str:
-    """The text in the form in which offsets count: composed characters."""
+    """The text with composed characters (NFC); offsets of matches count in this form."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

@@ -29,11 +29,6 @@ def attached(files: Sequence[tuple[str, int]]) -> str:
     return f"With your next message: {names}"
 
 
-def detached(name: str) -> str:
-    """One file was removed."""
-    return f"Removed: {name}"
-
-
 def not_attached(name: str) -> str:
     """No attached file has this name."""
     return f"“{name}” is not attached."
@@ -50,7 +45,7 @@ def not_a_file(path: str) -> str:
 
 
 def not_readable(path: str) -> str:
-    """The file may not be opened, or broke off."""
+    """The file cannot be opened, or reading it failed."""
     return f"“{path}” cannot be read."
 
 

@@ -83,12 +83,6 @@ def note(sentence: str) -> str:
     return f"_{sentence}_"
 
 
-def last_sentence(display: str) -> str:
-    """The note at the end of a reply, without its italics; "" if there is none."""
-    last = display.rstrip().rpartition("\n\n")[2]
-    return last[1:-1] if len(last) > 2 and last[0] == last[-1] == "_" else ""
-
-
 def code_goes_on(lines: int) -> str:
     """The note below the beginning of a long code block that is still growing."""
     return f"This is getting long: {_lines(lines)} so far. All of it will be in a file below."

@@ -32,7 +32,7 @@ class Side:
     total: tuple[float | None, float | None]
 
     def json(self) -> Json:
-        """The figures for the file."""
+        """The figures as they are written to the report's JSON file."""
         return {
             "models": self.models,
             "answers": self.answers,

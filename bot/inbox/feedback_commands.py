@@ -20,7 +20,7 @@ _COMMENT = re.compile(r"(\d{1,18}) ?(.*)", re.DOTALL)
 
 
 class FeedbackCommands:
-    """Executes both. Adapters send them only for people who can see the reply."""
+    """Executes votes and comments. Adapters send them only for people who can see the reply."""
 
     def __init__(self, *, store: FeedbackStore, policy: Policy) -> None:
         self._store, self._policy = store, policy

@@ -12,10 +12,10 @@ from bot.llm.built_in import SECONDS_PER_PIECE, stream_text
 
 
 class DemoModel:
-    """Answers the questions that the page suggests, and says of itself what it is.
+    """Answers the questions that the page suggests, and says that it is only a demo.
 
-    The long answer ends with `length` in its middle, as a model's does at its limit; `continue`
-    continues where the text before ends, also after a stop.
+    The long answer ends halfway with the finish reason `length`, like a model's at its limit.
+    `continue` continues where the previous text ends, also after a stop.
     """
 
     name = DEMO

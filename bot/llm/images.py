@@ -76,7 +76,7 @@ class ImageUploads:
 
     @contextmanager
     def uploading(self) -> Iterator[None]:
-        """Within the block, an `ImageClient` client fills in the images."""
+        """Within the block, `ImageClient` replaces the placeholders in request bodies by images."""
         token = _UPLOADS.set(self)
         try:
             yield

@@ -135,9 +135,9 @@ def _facts(entry: Mapping[str, Any]) -> ModelFacts:
 
 
 def _window(entry: Mapping[str, Any]) -> int | None:
-    """The window that requests have.
+    """The context window that the server gives to requests.
 
-    LM Studio's `max_context_length` and llama.cpp's `n_ctx_train` are what the model could have.
+    Not the model's own maximum: LM Studio's `max_context_length`, llama.cpp's `n_ctx_train`.
     """
     if "loaded_context_length" in entry or "state" in entry:  # LM Studio
         return _count(entry.get("loaded_context_length"))

@@ -65,7 +65,7 @@ def _platforms(readings: Readings) -> Iterator[Sample]:
 
 
 def _budgets(platform: str, reports: tuple[RateReport, ...]) -> Iterator[Sample]:
-    """Of several accounts, the one with the least left."""
+    """Samples of each rate limit: of several accounts, the one closest to its limit."""
     for scope in {scope: None for report in reports for scope in report.budgets}:
         found = [report.budgets[scope] for report in reports if scope in report.budgets]
         least = min(found, key=lambda budget: budget.left)

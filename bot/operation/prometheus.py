@@ -172,7 +172,7 @@ class _Reader(Collector):
         self._load = await self._readings.load()
 
     def describe(self) -> list[Metric]:
-        """None: registering would collect, before the parts run."""
+        """Describe nothing: otherwise registering would collect metrics before the parts run."""
         return []
 
     def collect(self) -> Iterator[Metric]:

@@ -26,7 +26,7 @@ class Readiness:
         self._readings, self._activity = readings, activity
 
     async def report(self) -> ReadyReport:
-        """The state now; takes two seconds at the most."""
+        """The current state; takes at most two seconds."""
         load = await self._readings.load()
         health = self._readings.sources.health()
         return ReadyReport(tuple(self._reasons(health, load)), self._details(health, load))

@@ -62,7 +62,7 @@ class StatusReporter:
     zone: tzinfo | None = None
 
     async def report(self) -> Mapping[str, Any]:
-        """The state now, as JSON's types. Takes a few seconds at the most, and raises nothing."""
+        """The current state, in JSON's types. Takes at most a few seconds and never raises."""
         status = self._running()
         try:
             async with asyncio.timeout(READ_SECONDS):

@@ -53,14 +53,6 @@ def lines_of(
     ]
 
 
-class NoBudgets:
-    """Implements `bot.ports.spending.BudgetSource`: there are none."""
-
-    async def budgets(self, key: ConversationKey, author: Author | None) -> Sequence[Budget]:
-        """None."""
-        return ()
-
-
 class PolicyBudgets:
     """Implements `bot.ports.spending.BudgetSource` with the budgets of the policy.
 

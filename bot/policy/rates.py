@@ -1,9 +1,9 @@
 """How many questions people and channels may ask in a minute.
 
-Invariant: no minute before a counted question has more of them than the rules allow at its place,
-also after a restart, and except for what other processes accepted in the last second. A person's
-questions count together in all channels of a workspace. They are counted by the time at which they
-were sent, so that questions that were missed for an hour and arrive together are no burst.
+Invariant: in the minute before each question, no more questions were counted than the rules allow
+at its place, also across restarts. Only the last second of other processes may be missing. A
+person's questions in all channels of a workspace count together. A question counts at the time at
+which it was sent, so that an hour of missed questions is no burst when it arrives.
 """
 
 from __future__ import annotations

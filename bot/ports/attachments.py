@@ -21,7 +21,7 @@ class AttachmentStore(Protocol):
         ...
 
     async def claim(self, attachment: int) -> bool | None:
-        """Whether this process may read the attachment; None if it is not PENDING any more.
+        """Whether this process may read the attachment; None if it is no longer PENDING.
 
         False while another living process does. A process that dies claims no more.
         """

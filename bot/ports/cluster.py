@@ -43,7 +43,7 @@ class TurnLease(Protocol):
 
     @property
     def forbids_sending(self) -> bool:
-        """Whether a request that was begun may not reach the platform any more: the lease was lost,
+        """Whether a request that was begun may no longer reach the platform: the lease was lost,
         or ends too soon. False once it was released.
         """
         ...
@@ -73,8 +73,8 @@ class LeaseWatcher(Protocol):
 class Cluster(Protocol):
     """The processes that share one database: who lives, who holds what, and signals between them.
 
-    A process that could not renew its leases for LEASE_SECONDS, by its monotonic clock, holds
-    nothing any more, and acts so before others may take over.
+    A process that could not renew its leases for LEASE_SECONDS, by its monotonic clock, no longer
+    holds anything, and acts accordingly before others may take over.
     """
 
     @property
@@ -110,7 +110,7 @@ class Cluster(Protocol):
         ...
 
     def send(self, signal: Signal) -> None:
-        """Tell the other processes, soon. A lasting failure of the database costs the signal."""
+        """Send soon to the other processes. The signal is lost if the database fails for long."""
         ...
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
@@ -173,5 +173,5 @@ class LeaseStore(Protocol):
         ...
 
     async def release(self) -> None:
-        """Free what this process holds, because it ends. None of its turns may run any more."""
+        """Release what this process holds, because it ends. Its turns must have stopped."""
         ...

@@ -9,6 +9,7 @@ from bot.domain.conversations import Author, Effort, Role
 from bot.domain.records import (
     UNCHANGED,
     AttachmentContent,
+    ChannelRead,
     ConversationRecord,
     EntryPosition,
     MessageRecord,
@@ -162,6 +163,17 @@ class Library(Protocol):
         """
         ...
 
+    async def channel_reads(
+        self, person: str, channels: Sequence[RecordScope]
+    ) -> list[ChannelRead]:
+        """Until when a person has seen each of these channels."""
+        ...
+
+    async def mark_channel_read(self, person: str, channel: RecordScope, until: float) -> bool:
+        """A person has seen what was said in a channel up to that time, in Unix seconds. Returns
+        whether that is news."""
+        ...
+
     async def mark_read(self, uid: str, scope: RecordScope, until: float) -> bool:
         """The owner has seen the answers up to that time, in Unix seconds. Returns whether that is
         news."""
@@ -175,8 +187,13 @@ class Library(Protocol):
         """
         ...
 
+    async def hold(self, uid: str, scope: RecordScope) -> bool:
+        """Let a hidden conversation be erased as much later as if it were hidden now. Returns False
+        if it is not hidden."""
+        ...
+
     async def unhide(self, uid: str, scope: RecordScope) -> bool:
-        """Undo `hide`. Returns False if there is nothing to undo, or not any more."""
+        """Undo `hide`. Returns False if there is nothing, or no longer anything, to undo."""
         ...
 
     async def hidden(self, *, before: float, limit: int) -> Sequence[str]:

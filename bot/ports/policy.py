@@ -22,7 +22,7 @@ class Directory(Protocol):
     """What one platform knows about people and places. Every adapter has one.
 
     Answers may be up to a minute old. Methods raise a PlatformError if the platform does not
-    answer; no one is allowed anything because of that.
+    answer, which never allows anyone anything.
     """
 
     @property

@@ -42,7 +42,7 @@ class OldConversation(Protocol):
 
     @property
     def key(self) -> ConversationKey:
-        """Its place."""
+        """The key of the conversation."""
         ...
 
 

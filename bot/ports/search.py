@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.records import RecordScope
@@ -9,10 +10,15 @@ from bot.domain.search import SearchPage, SearchQuery
 
 
 class Search(Protocol):
-    """Finds titles and messages of the conversations in a scope, and of no others."""
+    """Finds titles and messages of the conversations in some scopes, and of no others."""
 
     async def search(
-        self, scope: RecordScope, query: SearchQuery, *, after: str | None = None, limit: int = 20
+        self,
+        scopes: Sequence[RecordScope],
+        query: SearchQuery,
+        *,
+        after: str | None = None,
+        limit: int = 20,
     ) -> SearchPage:
         """Titles of the newest conversations first, then messages, the newest first.
 

@@ -87,7 +87,7 @@ class Store(Protocol):
         ...
 
     async def withhold(self, fence: Fence, questions: Collection[int]) -> None:
-        """Of the turn's questions, no request contains those with these row ids, from now on."""
+        """Exclude these questions of the turn, given by row id, from all further requests."""
         ...
 
     async def record_intent(self, fence: Fence, page: int) -> None:

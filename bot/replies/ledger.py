@@ -86,7 +86,7 @@ class LedgerWriter:
     async def record_shown(self) -> None:
         """Record the pages on the screen, but keep entries of pages that were not found.
 
-        Returns after COMMIT_WAIT at the latest; the rest is written in the background.
+        Returns after at most COMMIT_WAIT; the rest is written in the background.
         """
         if self._writing is not None:
             if not self._writing.done():

@@ -198,7 +198,7 @@ def delete(db: Database, message: int) -> None:
 
 
 def lock_files(db: Database, conversation: int) -> None:
-    """Take the locks of all files of a conversation, before several of its messages go."""
+    """Lock all files of a conversation, before several of its messages are erased."""
     if isinstance(db, Locking):
         place = "message_id IN (SELECT id FROM messages WHERE conversation_id = ?)"
         _lock_files(db, place, conversation)

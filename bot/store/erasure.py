@@ -213,7 +213,7 @@ def _erase_quotes(db: Database, message: Row | Mapping[str, Any], said: Repetiti
 
 
 def _rename(db: Database, row: Row, person: Person | None, said: Repetition) -> None:
-    """Remove the person from what the conversation itself says, and its summary."""
+    """Remove the person from the conversation's own fields, and delete its summary."""
     db.execute("DELETE FROM summaries WHERE conversation_id = ?", (row["id"],))
     if person is not None and row["began_by_id"] == person.id:
         db.execute(

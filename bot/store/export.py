@@ -28,6 +28,7 @@ def export_person(db: Database, person: Person) -> list[Record]:
             })  # fmt: skip
     records += _usage(db, person)
     records += _default_model(db, person)
+    records += _channel_reads(db, person)
     records += _conversations(db, person)
     for row in db.execute(
         "SELECT feedback.*, messages.uid, workspace FROM feedback"
@@ -66,6 +67,19 @@ def _default_model(db: Database, person: Person) -> list[Record]:
         (person.platform, person.id),
     )
     return [{"type": "default_model", "model": row["model"], "at": row["set_at"]} for row in found]
+
+
+def _channel_reads(db: Database, person: Person) -> list[Record]:
+    """Until when the person has seen shared channels of the page."""
+    found = db.execute(
+        "SELECT * FROM channel_reads WHERE platform = ? AND person = ? ORDER BY channel",
+        (person.platform, person.id),
+    )
+    return [
+        {"type": "channel_read", "channel": row["channel"], "until": row["read_at"]}
+        for row in found
+        if person.covers(row["workspace"])
+    ]
 
 
 def _conversations(db: Database, person: Person) -> list[Record]:

@@ -15,7 +15,15 @@ from bot.domain.records import (
     RecordScope,
     Unchanged,
 )
-from bot.store import attachment_contents, branches, locks, record_edits, thread_list, views
+from bot.store import (
+    attachment_contents,
+    branches,
+    channel_reads,
+    locks,
+    record_edits,
+    thread_list,
+    views,
+)
 from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
@@ -81,8 +89,11 @@ class SqlLibrary(FileOperations):
     ) -> MessageRecord | None:
         return await self._message(await self._change(conversation, uid, role, content))
 
+    mark_channel_read = writes(channel_reads.mark_channel_read, lock=locks.nothing)
+    channel_reads = reads(channel_reads.channel_reads)
     mark_read = writes(thread_list.mark_read, lock=locks.by_uid)
     hide = writes_at(thread_list.hide, lock=locks.by_uid)
+    hold = writes_at(thread_list.hold, lock=locks.by_uid)
     unhide = writes(thread_list.unhide, lock=locks.by_uid)
 
     # Deletions, after which the bytes of files are overwritten.

@@ -145,7 +145,9 @@ def open_to_append(settings: Settings) -> Iterator[Database]:
 @contextmanager
 def _open_file(path: Path, mode: str) -> Iterator[Database]:
     if not path.is_file():
-        raise StoreUnavailable(f"There is no database {path}: DATABASE_URL names it.")
+        raise StoreUnavailable(
+            f"There is no database {path}: `threadline run` makes it, DATABASE_URL names it."
+        )
     uri = f"{path.as_uri()}?mode={mode}"
     with (
         translate_errors(path),

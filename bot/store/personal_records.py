@@ -41,7 +41,14 @@ def erase_rest(db: Database, now: float, person: Person, erasure: Erasure) -> No
 
 def _covered(db: Database, person: Person) -> list[str]:
     """The workspaces in which a table may name the person."""
-    tables = ("conversations", "audit", "refusals_told", "policy_overrides", "usage_by_day")
+    tables = (
+        "conversations",
+        "audit",
+        "channel_reads",
+        "refusals_told",
+        "policy_overrides",
+        "usage_by_day",
+    )
     found = {
         row["workspace"]
         for table in tables
@@ -74,6 +81,7 @@ def _erase_records(db: Database, at: dict[str, str]) -> None:
             )
     if at["workspace"] == at["id"]:
         db.execute("DELETE FROM personal_defaults WHERE platform = :platform AND person = :id", at)
+    db.execute(f"DELETE FROM channel_reads {place} AND person = :id", at)  # noqa: S608 - ours
     db.execute(f"DELETE FROM refusals_told {place} AND person = :id", at)  # noqa: S608 - ours
     db.execute(
         f"UPDATE policy_overrides SET set_by = '{ERASED}', set_by_name = ''"  # noqa: S608 - ours
@@ -102,6 +110,7 @@ def people(db: Database) -> Iterator[tuple[str, str]]:
         " UNION SELECT platform, person FROM sessions"
         " UNION SELECT platform, person FROM model_requests WHERE person <> ''"
         " UNION SELECT platform, person FROM personal_defaults"
+        " UNION SELECT platform, person FROM channel_reads"
         " UNION SELECT platform, shared_by FROM shares"
         "  JOIN conversations ON conversations.id = conversation_id"
         " UNION SELECT platform, person FROM feedback JOIN turns ON turns.id = turn_id"

@@ -24,7 +24,7 @@ class Purger:
         self._closing = False
 
     def wake(self) -> None:
-        """Files may have been deleted."""
+        """Look for deleted files soon."""
         self._waking.set()
 
     async def finish(self) -> None:

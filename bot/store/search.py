@@ -1,4 +1,4 @@
-"""Searches the conversations of one scope: titles first, then messages, the newest first.
+"""Searches the conversations of some scopes: titles first, then messages, the newest first.
 
 The index names texts that may match; each is read and compared before it is shown. So a hit is what
 is stored at this moment, within the scope, and both kinds of database find the same.
@@ -21,17 +21,17 @@ from bot.domain.search import (
     SearchQuery,
     Snippet,
     snippet_of,
+    snippet_of_markdown,
 )
 from bot.store.database import Database, Row
 from bot.store.health import Runner
 from bot.store.search_documents import (
     TITLE_LIMIT,
-    channel_token,
     file_names,
     model_token,
-    owner_token,
 )
 from bot.store.search_index import Index, Match, OutOfTime
+from bot.store.search_scopes import in_scopes, place_of, tokens_of
 
 SECONDS = 0.25
 """For one search; most take a few milliseconds. Then it returns what it has found so far."""
@@ -46,17 +46,11 @@ _BATCH, _LARGEST_BATCH = 40, 640
 _CLOCK_SECONDS = 3_600.0
 """Ids follow the time; by so much the machine's clock may have been set back."""
 
-_IN_SCOPE = (
-    " AND platform = :platform AND workspace = :workspace"
-    " AND (CAST(:channel AS TEXT) IS NULL OR conversations.channel = :channel)"
-    " AND deleted_at IS NULL"
-)
-
 
 def find(
     db: Database,
     index: Index,
-    scope: RecordScope,
+    scopes: Sequence[RecordScope],
     query: SearchQuery,
     after: str | None,
     limit: int,
@@ -64,9 +58,9 @@ def find(
     seconds: float,
 ) -> SearchPage:
     """See `Search.search`."""
-    if query.is_empty:
+    if query.is_empty or not scopes:
         return SearchPage()
-    search = _Search(db, index, scope, query, time.monotonic() + seconds)
+    search = _Search(db, index, scopes, query, time.monotonic() + seconds)
     kind, uid = (after[0], after[1:]) if after and re.fullmatch(CURSOR, after) else ("", "")
     if query.in_title:
         return search.titles(uid if kind == "t" else "", limit)
@@ -84,21 +78,30 @@ def find(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text that was read: its public id, its time in Unix seconds, and the hit if it is one."""
+
+    uid: str
+    at: float
+    hit: SearchHit | None
+
+
 @dataclass(slots=True)
 class _Found:
     """The hits of a page while they are collected, and the last text that was read."""
 
     limit: int
     hits: list[SearchHit] = field(default_factory=list)
-    last: str | None = None
+    last: _Text | None = None
 
-    def take(self, hit: SearchHit | None, uid: str) -> bool:
-        """Add a hit. Returns whether the page is full, and there is one more."""
-        if hit is not None and len(self.hits) == self.limit:
+    def take(self, text: _Text) -> bool:
+        """Add a text. Returns whether the page is full, and there is one more hit."""
+        if text.hit is not None and len(self.hits) == self.limit:
             return True
-        self.last = uid
-        if hit is not None:
-            self.hits.append(hit)
+        self.last = text
+        if text.hit is not None:
+            self.hits.append(text.hit)
         return False
 
 
@@ -115,11 +118,16 @@ class _Search:
     """One search. `until` is in monotonic seconds."""
 
     def __init__(
-        self, db: Database, index: Index, scope: RecordScope, query: SearchQuery, until: float
+        self,
+        db: Database,
+        index: Index,
+        scopes: Sequence[RecordScope],
+        query: SearchQuery,
+        until: float,
     ) -> None:
-        self._db, self._index, self._scope, self._query = db, index, scope, query
+        self._db, self._index, self._scopes, self._query = db, index, scopes, query
         self._until = until
-        self._match = _match(scope, query)
+        self._match = _match(scopes, query)
 
     def titles(self, after: str, limit: int) -> SearchPage:
         """The titles after the one of the conversation with this public id."""
@@ -160,7 +168,7 @@ class _Search:
         self,
         kind: str,
         numbers: _Range,
-        read: Callable[[Sequence[int]], Iterator[tuple[str, SearchHit | None]]],
+        read: Callable[[Sequence[int]], Iterator[_Text]],
         limit: int,
     ) -> SearchPage:
         found = _Found(limit)
@@ -168,10 +176,10 @@ class _Search:
         is_full = is_late = False
         try:
             for batch in self._candidates(numbers, waiting):
-                for uid, hit in read(batch):
-                    if hit is None and found.last is not None:
+                for text in read(batch):
+                    if text.hit is None and found.last is not None:
                         self._require_time()  # it may match: the next page compares it again
-                    is_full = found.take(hit, uid)
+                    is_full = found.take(text)
                     if is_full:
                         break
                     self._require_time()
@@ -179,8 +187,14 @@ class _Search:
                     break
         except OutOfTime:
             is_late = True
-        following = f"{kind}{found.last}" if found.last and (is_full or is_late) else None
-        return SearchPage(found.hits, following, is_partial=is_late, is_indexing=is_indexing)
+        last = found.last if is_full or is_late else None
+        return SearchPage(
+            found.hits,
+            next=None if last is None else f"{kind}{last.uid}",
+            is_partial=is_late,
+            reached=last.at if last and is_late and kind == "m" else None,
+            is_indexing=is_indexing,
+        )
 
     def _candidates(self, numbers: _Range, waiting: list[int]) -> Iterator[list[int]]:
         """The numbers of texts that may match, in order, in batches that grow."""
@@ -230,24 +244,30 @@ class _Search:
         return time.monotonic() >= self._until
 
     # ── texts ─────────────────────────────────────────────────────────────────────────────────
-    def _titles(self, documents: Sequence[int]) -> Iterator[tuple[str, SearchHit | None]]:
+    def _titles(self, documents: Sequence[int]) -> Iterator[_Text]:
         ids = [-each for each in documents]
-        rows = self._read("SELECT id, uid, name, updated_at FROM conversations WHERE id", ids)
+        rows = self._read(
+            "SELECT id, uid, name, updated_at, platform, workspace, channel FROM conversations"
+            " WHERE id",
+            ids,
+        )
         for number in ids:
             row = rows.get(number)
             if row is not None:
-                yield row["uid"], self._title_hit(row)
+                yield _Text(row["uid"], row["updated_at"], self._title_hit(row))
 
     def _title_hit(self, row: Row) -> SearchHit | None:
         query, name = self._query, row["name"]
         if query.models or not query.is_in_time(row["updated_at"]) or not query.matches(name):
             return None
-        return SearchHit(row["uid"], snippet_of(name, query.terms), row["updated_at"])
+        title = snippet_of(name, query.terms)
+        return SearchHit(row["uid"], place_of(row), title, row["updated_at"])
 
-    def _messages(self, documents: Sequence[int]) -> Iterator[tuple[str, SearchHit | None]]:
+    def _messages(self, documents: Sequence[int]) -> Iterator[_Text]:
         rows = self._read(
             "SELECT messages.id, messages.uid, idx, role, kind, messages.content,"
-            " messages.created_at, turn_id, turns.model, conversations.uid AS conversation, name"
+            " messages.created_at, author_id, turn_id, turns.model,"
+            " conversations.uid AS conversation, name, platform, workspace, conversations.channel"
             " FROM messages"
             " JOIN conversations ON conversations.id = messages.conversation_id"
             " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL"
@@ -258,7 +278,8 @@ class _Search:
         for number in documents:
             row = rows.get(number)
             if row is not None:
-                yield row["uid"], self._message_hit(row, names.get(number, ()))
+                hit = self._message_hit(row, names.get(number, ()))
+                yield _Text(row["uid"], row["created_at"], hit)
 
     def _message_hit(self, row: Row, names: Sequence[str]) -> SearchHit | None:
         query, is_reply = self._query, row["kind"] == "reply"
@@ -268,44 +289,43 @@ class _Search:
             return None
         if not query.matches(text, self._is_late):
             return None
+        role = Role(row["role"])
+        # The page shows what people wrote verbatim.
+        snippet = snippet_of_markdown if role is Role.ASSISTANT else snippet_of
         return SearchHit(
             conversation=row["conversation"],
+            place=place_of(row),
             title=Snippet(row["name"]),
             created_at=row["created_at"],
             message=row["uid"],
             index=row["idx"],
-            role=Role(row["role"]),
+            role=role,
+            author=row["author_id"],
             turn=row["turn_id"],
             is_reply=is_reply,
             model=model,
-            snippet=snippet_of(text, query.terms),
+            snippet=snippet(text, query.terms),
         )
 
     def _read(self, sql: str, ids: Sequence[int]) -> dict[int, Row]:
-        """The rows with these ids in the scope, by id."""
+        """The rows with these ids in the scopes, by id."""
         if not ids:
             return {}
-        scope = self._scope
+        condition, values = in_scopes(self._scopes)
         named = {f"id{at}": number for at, number in enumerate(ids)}
         rows = self._db.execute(
-            f"{sql} IN ({', '.join(f':{name}' for name in named)}){_IN_SCOPE}",
-            {
-                **named,
-                "platform": scope.platform,
-                "workspace": scope.workspace,
-                "channel": scope.channel,
-            },
+            f"{sql} IN ({', '.join(f':{name}' for name in named)}) AND {condition}",
+            {**named, **values},
         )
         return {row["id"]: row for row in rows}
 
 
-def _match(scope: RecordScope, query: SearchQuery) -> Match:
+def _match(scopes: Sequence[RecordScope], query: SearchQuery) -> Match:
     """What the index is asked for: every hit has it, and most texts that have it are hits."""
-    place = owner_token(scope) if scope.channel is None else channel_token(scope, scope.channel)
     required = [token for term in query.terms for token in term.tokens()]
     models = [model_token(token) for term in query.models for token in term.tokens()]
     excluded = [token for term in query.excluded if term.is_exact for token in term.tokens()]
-    return Match(place, (*required, *models), tuple(excluded))
+    return Match(tokens_of(scopes), (*required, *models), tuple(excluded))
 
 
 class SqlSearch:
@@ -317,10 +337,15 @@ class SqlSearch:
         self._turn = asyncio.Semaphore(1)
 
     async def search(
-        self, scope: RecordScope, query: SearchQuery, *, after: str | None = None, limit: int = 20
+        self,
+        scopes: Sequence[RecordScope],
+        query: SearchQuery,
+        *,
+        after: str | None = None,
+        limit: int = 20,
     ) -> SearchPage:
         """See the port."""
         async with self._turn:
             return await self._read(
-                lambda db: find(db, self._index, scope, query, after, limit, seconds=self.seconds)
+                lambda db: find(db, self._index, scopes, query, after, limit, seconds=self.seconds)
             )

@@ -97,7 +97,8 @@ def _limited(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
 
 def _expression(match: Match) -> str:
     """The query in FTS5's language: https://sqlite.org/fts5.html#full_text_query_syntax."""
-    found = " AND ".join(map(_quoted, (match.place, *match.required)))
+    places = " OR ".join(map(_quoted, match.places))
+    found = " AND ".join([f"({places})", *map(_quoted, match.required)])
     if not match.excluded:
         return found
     return f"({found}) NOT ({' OR '.join(map(_quoted, match.excluded))})"

@@ -16,9 +16,9 @@ class OutOfTime(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A text that is of `place`, has all of `required`, and none of `excluded`."""
+    """A text that is of one of `places`, has all of `required`, and none of `excluded`."""
 
-    place: Token
+    places: tuple[Token, ...]
     required: tuple[Token, ...] = ()
     excluded: tuple[Token, ...] = ()
 

@@ -91,7 +91,7 @@ class SearchIndexer:
 
     # ── steps ─────────────────────────────────────────────────────────────────────────────────
     async def finish(self) -> None:
-        """Put all that waits into the index now. Raises StoreUnavailable."""
+        """Index everything that is waiting, now. Raises StoreUnavailable."""
         while await self.step():
             pass
 

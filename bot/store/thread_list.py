@@ -90,6 +90,15 @@ def unhide(db: Database, uid: str, scope: RecordScope) -> bool:
     return found.rowcount > 0
 
 
+def hold(db: Database, now: float, uid: str, scope: RecordScope) -> bool:
+    """See `Library.hold`."""
+    found = db.execute(
+        f"UPDATE conversations SET deleted_at = ?{_OWN} AND deleted_at IS NOT NULL",  # noqa: S608
+        (now, uid, scope.platform, scope.workspace),
+    )
+    return found.rowcount > 0
+
+
 def erase_hidden(db: Database, uid: str, *, before: float) -> bool:
     """See `Library.erase_hidden`."""
     found = db.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.conversations import ConversationKey, Role
+from bot.domain.conversations import TEAM, ConversationKey, Role
 from bot.domain.records import (
     AttachmentRecord,
     ConversationRecord,
@@ -31,6 +31,9 @@ _LAST = (
     " AND idx IS"
 )
 # A question that waits for its turn is newer than everything that has an index.
+MOST_PEOPLE = 100
+"""People of a thread in a shared channel that its line names: more do not talk in one."""
+
 ENTRY = (
     f"SELECT conversations.*, {_BUSY}, coalesce("  # noqa: S608 - our words
     f"({_LAST} NULL ORDER BY position DESC, id DESC LIMIT 1),"
@@ -158,9 +161,21 @@ def _with_roots(db: Database, found: Sequence[tuple[Row, Row]]) -> list[ThreadRe
     """The threads of conversations and their first questions."""
     roots = _messages(db, [root for _, root in found])
     return [
-        ThreadRecord(entry_from(row), root, _later(db, row["id"]))
+        ThreadRecord(entry_from(row), root, _later(db, row["id"]), _people(db, row))
         for (row, _), root in zip(found, roots, strict=True)
     ]
+
+
+def _people(db: Database, conversation: Row) -> tuple[str, ...]:
+    """Who asked in a conversation of a channel that is shared."""
+    if conversation["workspace"] != TEAM:
+        return ()
+    found = db.execute(
+        "SELECT DISTINCT author_id FROM messages WHERE conversation_id = ? AND kind = 'question'"
+        " AND parked IS NULL AND author_id IS NOT NULL ORDER BY author_id LIMIT ?",
+        (conversation["id"], MOST_PEOPLE),
+    )
+    return tuple(row["author_id"] for row in found.fetchall())
 
 
 def _later(db: Database, conversation: int) -> int:

@@ -56,8 +56,8 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
 async def open_tracer(environ: Mapping[str, str]) -> AsyncIterator[Tracer]:
     """The tracer that the variables ask for; on exit it sends its last spans.
 
-    Nothing is imported if they ask for none. Variables that cannot be used cost the traces, and one
-    line in the log: they may be set for every program of the machine.
+    OpenTelemetry is not imported if they ask for none. With invalid variables there are no traces,
+    only a warning: the variables may have been set for all programs of the machine.
     """
     problem = _problem(environ) if is_wanted(environ) else ""
     if problem:

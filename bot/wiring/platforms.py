@@ -5,6 +5,8 @@ Only configured platforms are imported, because imports take most of the startup
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import SecretStr
 
 from bot.common.local_cluster import LocalCluster
@@ -15,6 +17,9 @@ from bot.ports.installations import InstallationReader, InstallationStore
 from bot.ports.model import ModelCatalog
 from bot.ports.platform import Adapter
 from bot.wiring.slack import build_distribution
+
+if TYPE_CHECKING:
+    from adapters.slack.distribution import Distribution
 
 
 def build_platforms(
@@ -34,38 +39,57 @@ def build_platforms(
     adapters: dict[str, Adapter] = {}
     cluster = cluster or LocalCluster()
     if settings.discord_token is not None:
-        from adapters.discord.adapter import DiscordAdapter
-
-        adapters["discord"] = DiscordAdapter(
-            token=settings.discord_token.get_secret_value(),
-            api_url=settings.discord_api_url,
-            gateway_url=settings.discord_gateway_url,
-            models=models,
-            clock=clock,
-            file_from_messages=settings.file_from_messages,
-            guilds=settings.discord_servers,
-            cluster=cluster,
-            shards=_shards(settings),
+        adapters["discord"] = _build_discord(
+            settings, settings.discord_token, models, clock, cluster
         )
     if settings.has_slack:
-        from adapters.slack.adapter import SlackAdapter
-
-        socket = settings.slack_mode is SlackMode.SOCKET
-        adapters["slack"] = SlackAdapter(
-            bot_token=_secret(settings.slack_bot_token) or "",
-            distribution=build_distribution(settings, reader, store, cluster),
-            app_token=_secret(settings.slack_app_token) if socket else None,
-            signing_secret=None if socket else _secret(settings.slack_signing_secret),
-            api_url=settings.slack_api_url,
-            command_prefix=settings.slack_command_prefix,
-            models=models,
-            clock=clock,
-            file_from_messages=settings.file_from_messages,
-            members=lambda: cluster.members,
-            alone=cluster.exclusively,
-            report_gap=cluster.report_gap,
-        )
+        distribution = build_distribution(settings, reader, store, cluster)
+        adapters["slack"] = _build_slack(settings, distribution, models, clock, cluster)
     return adapters
+
+
+def _build_discord(
+    settings: Settings, token: SecretStr, models: ModelCatalog, clock: Clock, cluster: Cluster
+) -> Adapter:
+    from adapters.discord.adapter import DiscordAdapter
+
+    return DiscordAdapter(
+        token=token.get_secret_value(),
+        api_url=settings.discord_api_url,
+        gateway_url=settings.discord_gateway_url,
+        models=models,
+        clock=clock,
+        file_from_messages=settings.file_from_messages,
+        guilds=settings.discord_servers,
+        cluster=cluster,
+        shards=_shards(settings),
+    )
+
+
+def _build_slack(
+    settings: Settings,
+    distribution: Distribution | None,
+    models: ModelCatalog,
+    clock: Clock,
+    cluster: Cluster,
+) -> Adapter:
+    from adapters.slack.adapter import SlackAdapter
+
+    socket = settings.slack_mode is SlackMode.SOCKET
+    return SlackAdapter(
+        bot_token=_secret(settings.slack_bot_token) or "",
+        distribution=distribution,
+        app_token=_secret(settings.slack_app_token) if socket else None,
+        signing_secret=None if socket else _secret(settings.slack_signing_secret),
+        api_url=settings.slack_api_url,
+        command_prefix=settings.slack_command_prefix,
+        models=models,
+        clock=clock,
+        file_from_messages=settings.file_from_messages,
+        members=lambda: cluster.members,
+        alone=cluster.exclusively,
+        report_gap=cluster.report_gap,
+    )
 
 
 def slack_app_link(settings: Settings) -> str:

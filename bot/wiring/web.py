@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from adapters.web.adapter import WebAdapter
     from adapters.web.choices import ChoicePorts
     from adapters.web.limits import UploadLimits
+    from adapters.web.ports import WebOptions
     from adapters.web.server import HttpServer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -50,23 +51,12 @@ def build_web(
     """The adapter behind the page and the API. `sample`: the demo model, on a new installation,
     has a thread to show. `connector` is for the page's owner."""
     from adapters.web.adapter import WebAdapter
-    from adapters.web.auth import Access, is_wildcard
     from adapters.web.feedback import FeedbackPorts
-    from adapters.web.ports import WebOptions, WebPorts
+    from adapters.web.ports import WebPorts
     from adapters.web.privacy import PrivacyRoutes
 
     if not settings.serves_site:
         log.info("the page and the API are closed: HTTP_TOKENS opens them")
-    options = WebOptions(
-        access=Access(settings.web_tokens, settings.web_admins),
-        hosts=settings.web_hosts,
-        any_address=is_wildcard(settings.http_host),
-        most_streams=settings.http_max_streams,
-        opening=_read_opening(settings.web_opening),
-        uploads=_upload_limits(settings),
-        shared=settings.web_channels,
-        sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
-    )
     store = resources.store
     ports = WebPorts(
         library=store.library(),
@@ -85,7 +75,32 @@ def build_web(
         sessions=store.sessions(),
         connector=connector,
     )
-    return WebAdapter(ports, options)
+    return WebAdapter(ports, _web_options(settings, sample=sample))
+
+
+def _web_options(settings: Settings, *, sample: bool) -> WebOptions:
+    from adapters.web.auth import Access, is_wildcard
+    from adapters.web.ports import WebOptions
+
+    return WebOptions(
+        access=Access(settings.web_tokens, settings.web_admins),
+        hosts=settings.web_hosts,
+        any_address=is_wildcard(settings.http_host),
+        most_streams=settings.http_max_streams,
+        opening=_read_opening(settings.web_opening),
+        uploads=_upload_limits(settings),
+        shared=settings.web_channels,
+        sample=sample and settings.serves_site and settings.llm_chain == (DEMO,),
+    )
+
+
+def build_served_web(
+    settings: Settings, resources: Resources, clock: Clock, connector: ModelConnector | None
+) -> WebAdapter | None:
+    """As `build_web`, for `threadline run`; None if the HTTP port is closed."""
+    if not settings.serves_web:
+        return None
+    return build_web(settings, resources, clock, sample=True, connector=connector)
 
 
 def _build_choices(resources: Resources, clock: Clock) -> ChoicePorts:

@@ -109,19 +109,19 @@ def _messages(size: int) -> Iterator[tuple[object, ...]]:
 # ── writing ───────────────────────────────────────────────────────────────────────────────────
 async def _accepts(path: Path) -> None:
     async with SqliteStore.open(path, clock=SystemClock()) as store:
-        await _crowd(store, 0, 10)  # warm-up: the first ones extend the file
+        await _batch(store, 0, 10)  # warm-up: the first ones extend the file
         rows = []
-        for crowd in BATCHES:
+        for batch in BATCHES:
             waits = [
                 wait
                 for n in range(ROUNDS)
-                for wait in await _crowd(store, (crowd + 1) * 100_000 + n * crowd, crowd)
+                for wait in await _batch(store, (batch + 1) * 100_000 + n * batch, batch)
             ]
-            rows.append([str(crowd), *(f"{value / 1e3:.2f}" for value in _quantiles(waits))])
+            rows.append([str(batch), *(f"{value / 1e3:.2f}" for value in _quantiles(waits))])
     show("Messages accepted concurrently, durable (ms)", ("messages", "p50", "p99"), rows)
 
 
-async def _crowd(store: SqliteStore, start: int, count: int) -> list[float]:
+async def _batch(store: SqliteStore, start: int, count: int) -> list[float]:
     """How long each of `count` concurrent first messages waits, in µs."""
 
     async def accept(number: int) -> float:

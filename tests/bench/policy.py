@@ -19,7 +19,7 @@ from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.domain.conversations import Effort
 from bot.domain.inbox import Receipt
 from bot.domain.policy import (

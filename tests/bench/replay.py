@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from adapters.discord import rest
-from adapters.slack import api
+from adapters.slack import rate_limits
 from adapters.slack.streams import MAX_CHARACTERS
 from adapters.slack.surface import SCOPES
 from bot.domain.errors import Throttled
@@ -138,19 +138,19 @@ def discord() -> Platform:
 def slack(channels: int, *, streams: bool = True) -> Platform:
     """Posts are held to their workspace's window only: a channel's tokens are no window."""
     kinds = {
-        api.EDITS: (bound.SLACK_UPDATES, bound.SLACK_SECONDS),
-        api.POSTS: (300, 60.0),
-        api.STARTS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
-        api.APPENDS: (bound.SLACK_APPENDS, bound.SLACK_SECONDS),
-        api.STOPS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
+        rate_limits.EDITS: (bound.SLACK_UPDATES, bound.SLACK_SECONDS),
+        rate_limits.POSTS: (300, 60.0),
+        rate_limits.STARTS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
+        rate_limits.APPENDS: (bound.SLACK_APPENDS, bound.SLACK_SECONDS),
+        rate_limits.STOPS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
     }
 
     def scopes(reply: int, action: Action) -> tuple[str, ...]:
         posts = action is Action.POST
-        return api.post_scopes(f"C{reply % channels}") if posts else SCOPES[action]
+        return rate_limits.post_scopes(f"C{reply % channels}") if posts else SCOPES[action]
 
     name = "slack" if streams else "slack by edits"
-    return Platform(name, api.limit_for, kinds.get, scopes, 12_000, streams)
+    return Platform(name, rate_limits.limit_for, kinds.get, scopes, 12_000, streams)
 
 
 @dataclass(frozen=True)
@@ -264,9 +264,6 @@ SHAPES = (
     (slack(10, streams=False), 10),
     (slack(10, streams=False), 100),
 )
-
-
-FIGURES = ("age", "p95", "bound", "ratio", "first", "last", "requests", "429s", "incomplete")
 
 
 async def run() -> None:

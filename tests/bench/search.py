@@ -156,7 +156,7 @@ async def _times(store: SqlStore, name: str, text: str, scope: RecordScope) -> l
     times, page, cost = [], None, time.process_time()
     for _ in range(REPEATS):
         began = time.perf_counter()
-        page = await store.search().search(scope, parse_query(text))
+        page = await store.search().search([scope], parse_query(text))
         times.append((time.perf_counter() - began) * 1e3)
     assert page is not None
     *_, p99 = statistics.quantiles(times, n=100)

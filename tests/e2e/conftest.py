@@ -13,7 +13,7 @@ from playwright.async_api import Browser, async_playwright
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.support.browser import CHROMIUM, FLAGS, House, Visitor
+from tests.support.browser import CHROMIUM, FLAGS, House, Profiles, Visitor, is_special
 from tests.support.harness import BotProcess
 from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver
 
@@ -99,17 +99,24 @@ async def own_house(tmp_path: Path) -> AsyncIterator[House]:
         yield House(model, tmp_path, users=0)
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def profiles(browser: Browser) -> Profiles:
+    """The profiles of the shared browser."""
+    return Profiles(browser)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def visit(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
+async def visit(profiles: Profiles) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
     """Send visitors to a house; fails if an error occurred in a visitor's browser."""
-    visitors: list[Visitor] = []
+    visits: list[tuple[Visitor, bool]] = []
 
     async def arrive(house: House, **options: Any) -> Visitor:
         token = options.pop("token", None) or house.new_token()
-        visitors.append(await Visitor.arrive(browser, house.origin, token, **options))
-        return visitors[-1]
+        visitor = await profiles.arrive(house.origin, token, **options)
+        visits.append((visitor, is_special(options)))
+        return visitor
 
     yield arrive
-    for visitor in visitors:
-        await visitor.context.close()
-    assert [trouble for visitor in visitors for trouble in visitor.trouble.found] == []
+    for visitor, special in visits:
+        await profiles.leave(visitor, is_special=special)
+    assert [trouble for visitor, _ in visits for trouble in visitor.trouble.found] == []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Page, Response, Route, expect
 
-from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
+from tests.support.axe import COLORS, violations
+from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser, until
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
@@ -35,6 +36,31 @@ async def request_with(house: House, match: str) -> list[str]:
     """The newest request whose messages contain `match`, without the system message."""
     record = await house.model.last(match)
     return [each["content"] for each in record.messages[1:]]
+
+
+class Held:
+    """The page's requests to one address, which go on only while `free` is set."""
+
+    def __init__(self) -> None:
+        self.free, self._over = asyncio.Event(), list[int]()
+
+    async def watch(self, page: Page, path: str) -> None:
+        """Begin to hold requests to addresses that end with `path`."""
+        page.on("response", lambda response: self._answered(response, path))
+        await page.route(f"**{path}", self._hold)
+
+    async def are_over(self, count: int) -> bool:
+        """Whether this many were answered."""
+        assert all(status == 200 for status in self._over), self._over
+        return len(self._over) == count
+
+    async def _hold(self, route: Route) -> None:
+        await self.free.wait()
+        await route.continue_()
+
+    def _answered(self, response: Response, path: str) -> None:
+        if response.url.endswith(path):
+            self._over.append(response.status)
 
 
 async def picture(tab: Tab, name: str) -> None:
@@ -90,13 +116,26 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     await expect(tab.questions.first.get_by_role("button", name="Later version")).to_be_focused()
     await tab.questions.first.focus()
     await tab.page.keyboard.press("ArrowRight")
-    await expect_shown(other, "capital of Italy?", "Rome.")
+    italy = ["capital of Italy?", "Rome."]
+    for each in (tab, other):
+        await expect_shown(each, *italy)
     await expect(tab.page.locator("#news")).to_have_text("Version 2 of 2 is shown.")
-    await tab.page.keyboard.press("ArrowLeft")
-    await expect_shown(tab, *before)
 
-    # The next question continues the branch that is shown.
+    # While a switch is on its way, the next press and the next question count from where it goes.
+    switches = Held()
+    await switches.watch(tab.page, "/shown")
+    await expect(tab.questions.first.get_by_role("button", name="Earlier version")).to_be_focused()
+    await tab.page.keyboard.press("ArrowLeft")
+    await tab.page.keyboard.press("ArrowRight")
+    switches.free.set()
+    await until(lambda: switches.are_over(2))
+    for each in (tab, other):
+        await expect_shown(each, *italy)
+    switches.free.clear()
+    await tab.page.keyboard.press("ArrowLeft")
     await tab.say("an older name?")
+    await expect(tab.questions.last).to_have_attribute("data-state", "sending")
+    switches.free.set()
     await tab.wait_reply("Parisii.")
     assert await request_with(house, "older name") == [*before, "an older name?"]
 
@@ -119,16 +158,15 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     await expect(switch(tab.replies.last, "Version 1 of 2")).to_be_visible()
 
     await tab.questions.first.hover()
-    for scheme in ("light", "dark"):
-        await tab.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        found = await Axe().run(tab.page)
-        assert found.response["violations"] == [], found.generate_report()
-        await picture(tab, f"versions-{scheme}")
+    assert await violations(tab.page) == []
+    await picture(tab, "versions-light")
+    await tab.page.emulate_media(color_scheme="dark")
+    assert await violations(tab.page, COLORS) == []
+    await picture(tab, "versions-dark")
     await tab.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     await tab.questions.first.get_by_role("button", name="Edit").click()
     no_bar = {"rules": {"page-has-heading-one": {"enabled": False}}}  # a thread fills a phone
-    found = await Axe().run(tab.page, options=no_bar)
-    assert found.response["violations"] == [], found.generate_report()
+    assert await violations(tab.page, no_bar) == []
     await picture(tab, "phone")
     await tab.page.keyboard.press("Escape")
     assert not await tab.page.evaluate("document.documentElement.scrollWidth > innerWidth")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
 from tests.sims.model.client import ModelSim
+from tests.support.axe import violations
 from tests.support.browser import Visitor, needs_browser
 from tests.support.harness import BotProcess
 
@@ -42,8 +42,7 @@ async def test_a_newcomer_goes_from_the_demo_to_a_real_model(
         await panel.get_by_role("button", name="Try it and use it").click()
         await expect(panel.get_by_role("alert")).to_contain_text("Check OPENAI_API_KEY")
         await expect(panel.get_by_label("Key")).to_have_value("")
-        found = await Axe().run(tab.page)
-        assert found.violations_count == 0, found.generate_report()
+        assert await violations(tab.page) == []
 
         await model.say("Ready.")
         await panel.get_by_label("Key").fill(KEY)

@@ -186,16 +186,16 @@ async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> N
 
 
 async def test_hidden_tab_holds_no_connection_and_catches_up(visit: Visit, house: House) -> None:
-    """Browsers open six connections per server: eight tabs of the page must all work."""
+    """Browsers open six connections per server: seven tabs of the page must all work."""
     visitor = await visit(house)
     others = []
-    for _ in range(7):
+    for _ in range(6):
         others.append(await visitor.tab())
         await expect(others[-1].channel.locator(".empty")).to_be_visible()
         await others[-1].look(away=True)
     tab = await visitor.tab()
-    await tab.mention("from the eighth tab")
-    await tab.wait_reply("from the eighth tab")
+    await tab.mention("from the seventh tab")
+    await tab.wait_reply("from the seventh tab")
     await expect(others[0].roots).to_have_count(0)
     asked: list[Request] = []
 

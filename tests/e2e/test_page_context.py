@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import Locator, Route, expect
 
+from tests.support.axe import violations_in_both
 from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser, until
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
@@ -83,11 +83,6 @@ def button(tab: Tab) -> Locator:
 
 def panel(tab: Tab) -> Locator:
     return tab.page.get_by_role("region", name="Context")
-
-
-async def violations(page: Page) -> list[str]:
-    found = (await Axe().run(page)).response["violations"]
-    return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
 
 
 async def rows(tab: Tab) -> list[list[str]]:
@@ -238,57 +233,59 @@ async def test_another_thread_never_shows_the_first_ones_context(
 
 
 # ── answers that are missing, late or strange ─────────────────────────────────────────────────
-@pytest.mark.parametrize(
-    ("report", "label", "said"),
-    [
-        ({}, "Context", "The next question sends about 0 tokens to the model."),
-        (
-            {
-                "model": "m",
-                "parts": [{"kind": "prompt"}, {"tokens": 50}, None, {"kind": "tool", "tokens": 50}],
-            },
-            "Context",
-            "The next question sends about 100 tokens to m.",
-        ),
-        ({**REPORT, "budget": 0, "window": None}, "Context", "about 9,920 tokens to"),
-        ({**REPORT, "budget": 5_000}, "Context 198%", "about 9,920 of at most 5,000 tokens"),
-        (
-            {**REPORT, "parts": "none", "cached_tokens": "many", "summary": 5},
-            "Context 0%",
-            "about 0 of",
-        ),
-    ],
-)
+STRANGE: list[tuple[dict[str, Any], str, str]] = [
+    ({"parts": []}, "Context", "The next question sends about 0 tokens to the model."),
+    (
+        {
+            "model": "m",
+            "parts": [{"kind": "prompt"}, {"tokens": 50}, None, {"kind": "tool", "tokens": 50}],
+        },
+        "Context",
+        "The next question sends about 100 tokens to m.",
+    ),
+    ({**REPORT, "budget": 0, "window": None}, "Context", "about 9,920 tokens to"),
+    ({**REPORT, "budget": 5_000}, "Context 198%", "about 9,920 of at most 5,000 tokens"),
+    (
+        {**REPORT, "parts": "none", "cached_tokens": "many", "summary": 5},
+        "Context 0%",
+        "about 0 of",
+    ),
+]
+FAILURES = [
+    (404, {"error": "Not Found"}, "This server does not describe the context of a thread."),
+    (503, {"error": "My database cannot be reached."}, "My database cannot be reached."),
+    (500, "<html>Bad gateway</html>", "The server could not do this."),
+]
+
+
 async def test_missing_and_strange_fields_are_tolerated(
-    visit: Visit, house: House, report: dict[str, Any], label: str, said: str
+    visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    tab = await open_thread(await visit(house), Contexts(report or {"parts": []}))
-    await button(tab).click()
-    await expect(panel(tab)).to_contain_text(said)
-    await expect(button(tab)).to_have_text(label)
-    assert "NaN" not in (await panel(tab).text_content() or "")
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "said"),
-    [
-        (404, {"error": "Not Found"}, "This server does not describe the context of a thread."),
-        (503, {"error": "My database cannot be reached."}, "My database cannot be reached."),
-        (500, "<html>Bad gateway</html>", "The server could not do this."),
-    ],
-)
-async def test_an_error_is_one_sentence(
-    visit: Visit, house: House, status: int, body: Any, said: str
-) -> None:
-    contexts = Contexts(body, status)
     tab = await open_thread(await visit(house), contexts)
-    await button(tab).click()
-    await expect(panel(tab).get_by_role("alert")).to_have_text(said)
-    contexts.report, contexts.status = REPORT, 200
-    await button(tab).click()
-    await button(tab).click()
-    await expect(button(tab)).to_have_text("Context 62%")
-    await expect(panel(tab).get_by_role("alert")).to_have_count(0)
+    for report, label, said in STRANGE:
+        contexts.report = report
+        await button(tab).click()
+        await expect(panel(tab)).to_contain_text(said)
+        await expect(button(tab)).to_have_text(label)
+        assert "NaN" not in (await panel(tab).text_content() or "")
+        await button(tab).click()
+        await expect(panel(tab)).to_be_hidden()
+
+
+async def test_an_error_is_one_sentence(visit: Visit, house: House, contexts: Contexts) -> None:
+    """Until the panel is opened again, and the server answers."""
+    tab = await open_thread(await visit(house), contexts)
+    for status, body, said in FAILURES:
+        contexts.report, contexts.status = body, status
+        await button(tab).click()
+        await expect(panel(tab).get_by_role("alert")).to_have_text(said)
+        contexts.report, contexts.status = REPORT, 200
+        await button(tab).click()
+        await button(tab).click()
+        await expect(button(tab)).to_have_text("Context 62%")
+        await expect(panel(tab).get_by_role("alert")).to_have_count(0)
+        await button(tab).click()
+        await expect(panel(tab)).to_be_hidden()
 
 
 async def test_without_a_connection_the_panel_says_so(
@@ -350,25 +347,27 @@ async def test_panel_by_keyboard(visit: Visit, house: House, contexts: Contexts)
     await expect(tab.thread).to_be_hidden()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_no_violations_in_the_panel(
-    visit: Visit, house: House, contexts: Contexts, scheme: str
+    visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    tab = await open_thread(await visit(house, color_scheme=scheme), contexts)
+    tab = await open_thread(await visit(house), contexts)
     await button(tab).click()
     await panel(tab).get_by_text("Text of the summary").click()
-    assert await violations(tab.page) == []
+    assert await violations_in_both(tab.page) == []
 
 
-@pytest.mark.parametrize("size", [NARROW, PHONE])
-async def test_panel_fits_a_narrow_screen(
-    visit: Visit, house: House, contexts: Contexts, size: Any
-) -> None:
+async def test_panel_fits_a_narrow_screen(visit: Visit, house: House, contexts: Contexts) -> None:
     """The whole panel can be scrolled to, and its buttons are large enough to tap."""
-    visitor = await visit(house, viewport=size, has_touch=True, is_mobile=True)
+    visitor = await visit(house, viewport=PHONE, has_touch=True, is_mobile=True)
     tab = await open_thread(visitor, contexts)
     await button(tab).tap()
     await expect(panel(tab).locator("table")).to_be_visible()
+    for size in (PHONE, NARROW):
+        await tab.page.set_viewport_size(size)  # type: ignore[arg-type]
+        await check_fit(tab, size)
+
+
+async def check_fit(tab: Tab, size: dict[str, int]) -> None:
     assert not await tab.page.evaluate(WIDE)
     place = await panel(tab).bounding_box()
     assert place is not None

@@ -180,7 +180,7 @@ async def test_help_answers_in_the_channel(visit: Visit, house: House) -> None:
 async def test_message_without_a_mention_stays_in_the_box_with_a_hint(
     visit: Visit, house: House
 ) -> None:
-    """One press inserts the mention; then the hint disappears."""
+    """One press inserts the mention; then the hint disappears. A mention alone is no question."""
     tab = await (await visit(house)).tab()
     await tab.channel_box.fill("is anybody there")
     await tab.channel_box.press("Enter")
@@ -190,6 +190,10 @@ async def test_message_without_a_mention_stays_in_the_box_with_a_hint(
     await expect(tab.channel_box).to_have_value("@threadline is anybody there")
     await tab.channel_box.press("Enter")
     await tab.wait_reply("is anybody there")
+    await tab.channel_box.fill("@threadline ")
+    await tab.channel_box.press("Enter")
+    await expect(tab.channel.get_by_role("alert")).to_contain_text("Write your question after")
+    await expect(tab.roots).to_have_count(1)
 
 
 async def test_question_during_a_reply_is_shown_as_queued_and_answered_next(

@@ -40,5 +40,6 @@ async def test_the_menu_of_a_thread_is_used_by_keyboard_and_by_mouse(
     await expect(menu).to_be_hidden()
     await expect(tab.page.locator("#news")).to_have_text("The link is copied.")
     await button.click()
+    await expect(menu).to_be_visible()
     await button.click()
     await expect(menu).to_be_hidden()

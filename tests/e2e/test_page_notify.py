@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import async_playwright, expect
 
-from tests.support.browser import FLAGS, House, Tab, Visitor, needs_browser, until
+from tests.support.browser import FLAGS, House, Profiles, Tab, Visitor, needs_browser, until
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -21,13 +21,13 @@ CHROMIUM = shutil.which("chromium")  # its headless shell shows no notifications
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """A browser with notifications, in place of the shared one."""
+async def profiles() -> AsyncIterator[Profiles]:
+    """Of a browser with notifications, in place of the shared one."""
     if CHROMIUM is None:
         pytest.skip("notifications were not tried: no chromium here (apt-get install chromium)")
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
-        yield launched
+        yield Profiles(launched)
         await launched.close()
 
 
@@ -91,7 +91,8 @@ async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, hou
     # Only by choice with the text; the click opens the thread.
     await house.model.say("Some *secret* words.", wait_at=1, times=1, match=f"more of {word}")
     await tabs[1].say(f"more of {word}")
-    await expect(tabs[1].stop).to_be_visible()
+    await expect(tabs[1].replies).to_have_count(2)
+    await expect(tabs[1].replies.last).to_have_attribute("data-state", "writing")
     await tabs[1].look(away=True)
     await house.model.release(word)
     assert len(await until(lambda: _several(tabs))) == 2

@@ -24,6 +24,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 
 DOCS = Path(__file__).parents[2] / "docs"
 KEEP = os.environ.get("THREADLINE_SCREENSHOTS") == "1"
+SCALE = 1.5 if KEEP else 1.0
 MOST_BYTES = 250_000  # the size that a README may make its readers download
 MODEL = "openai:gpt-5-mini"
 
@@ -107,6 +108,8 @@ async def take(tab: Tab, name: str, folder: Path) -> None:
     await tab.page.evaluate("document.fonts.ready")
     path = folder / f"page-{name}.png"
     await tab.page.screenshot(path=path, animations="disabled", caret="hide")
+    if not KEEP:
+        return
     with Image.open(path) as shot:  # 256 colors, chosen in several rounds so that rare ones stay
         few = shot.convert("RGB").quantize(256, kmeans=8, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
@@ -124,7 +127,7 @@ async def test_pictures_of_the_page(visit: Visit, own_house: House, tmp_path: Pa
         Answer(match="lock", text=LOCK, rate=400, wait_at=62),
     )
     async with house.bot:
-        tab = await (await visit(house, color_scheme="light", device_scale_factor=1.5)).tab()
+        tab = await (await visit(house, color_scheme="light", device_scale_factor=SCALE)).tab()
         for question, answer in TALK:
             await tab.mention(question)
             await tab.wait_reply(answer.split()[-1])
@@ -137,7 +140,7 @@ async def test_pictures_of_the_page(visit: Visit, own_house: House, tmp_path: Pa
         await tab.thread.locator(".scroll").evaluate("node => node.scrollTop = 0")
         await take(tab, "dark", folder)
         phone = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
-        small = await (await visit(house, device_scale_factor=1.5, **phone)).tab()
+        small = await (await visit(house, device_scale_factor=SCALE, **phone)).tab()
         await small.roots.last.get_by_role("button").tap()
         await small.wait_reply("while it is held")
         await take(small, "phone", folder)
@@ -155,7 +158,7 @@ async def test_picture_of_a_question_with_a_screenshot(
         Answer(match="why did this fail", text=DIAGNOSIS, rate=400),
     )
     async with house.bot:
-        tab = await (await visit(house, color_scheme="light", device_scale_factor=1.5)).tab()
+        tab = await (await visit(house, color_scheme="light", device_scale_factor=SCALE)).tab()
         terminal = await tab.page.context.new_page()
         await terminal.set_viewport_size({"width": 520, "height": 252})
         await terminal.set_content(TERMINAL)
@@ -235,7 +238,7 @@ async def test_pictures_of_usage(visit: Visit, own_house: House, tmp_path: Path)
         size = {"width": 1100, "height": 620}
         light: dict[str, object] = {
             "color_scheme": "light",
-            "device_scale_factor": 1.5,
+            "device_scale_factor": SCALE,
             "viewport": size,
         }
         light["timezone_id"] = "Europe/Berlin"

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Route, expect
 
 from tests.sims.model.answers import Answer
+from tests.support.axe import violations, violations_in_both
 from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
@@ -57,33 +57,26 @@ SELECT_FIRST = """() => {
 }"""
 
 
-async def violations(page: Page) -> list[str]:
-    """The violations that axe-core finds with all its rules, one line each."""
-    found = (await Axe().run(page)).response["violations"]
-    return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_no_violations(visit: Visit, house: House, scheme: str) -> None:
+async def test_axe_finds_no_violations(visit: Visit, house: House) -> None:
     """In an empty channel, next to a formatted reply, in the completion list and in both
-    dialogs."""
+    dialogs; light and dark."""
     await house.model.say(RICH, match="be rich")
-    visitor = await visit(house, color_scheme=scheme)
+    visitor = await visit(house)
     tab = await visitor.tab()
     await expect(tab.channel.get_by_role("heading", name="Ask in the channel")).to_be_visible()
-    assert await violations(tab.page) == []
+    assert await violations_in_both(tab.page) == []
     await tab.mention("be rich")
     await tab.wait_reply("second")
     await tab.say("/help")
     await expect(tab.notices).to_have_count(1)
     await tab.box.fill("/")
     await expect(tab.page.get_by_role("listbox")).to_be_visible()
-    assert await violations(tab.page) == []
+    assert await violations_in_both(tab.page) == []
     await tab.page.get_by_role("button", name="Help and shortcuts").click()
-    assert await violations(tab.page) == []
-    stranger = await (await visit(house, token="wrong", color_scheme=scheme)).tab()
+    assert await violations_in_both(tab.page) == []
+    stranger = await (await visit(house, token="wrong")).tab()
     await expect(stranger.page.get_by_role("dialog", name="Sign in")).to_be_visible()
-    assert await violations(stranger.page) == []
+    assert await violations_in_both(stranger.page) == []
 
 
 async def test_everything_can_be_done_by_keyboard(visit: Visit, house: House) -> None:
@@ -243,14 +236,14 @@ async def test_page_follows_a_growing_reply_at_the_end(visit: Visit, house: Hous
 async def test_in_a_long_thread_only_the_growing_message_is_rendered(
     visit: Visit, house: House, figures: Callable[[object], None]
 ) -> None:
-    """With 500 earlier messages, rendering another frame of a reply leaves their nodes alone."""
+    """With 200 earlier messages, rendering another frame of a reply leaves their nodes alone."""
     await house.model.script(Answer(match="one more", text=STORY, rate=60))
     tab = await (await visit(house)).tab()
     await tab.mention("the first of many")
     await tab.wait_reply("the first of many")
     await tab.page.route("**/app/threads/*", _with_many)
     await tab.page.reload()
-    await expect(tab.thread.locator("article")).to_have_count(502)
+    await expect(tab.thread.locator("article")).to_have_count(202)
     await tab.page.evaluate(WATCH_TASKS)
     await tab.page.evaluate("""() => {
       window.touched = new Set();
@@ -272,7 +265,7 @@ async def _with_many(route: Route) -> None:
     thread: dict[str, Any] = await response.json()
     old = thread["messages"][0]
     html = "<p>Something that was said long ago, in a sentence or two.</p>" * 3
-    many = [{**old, "id": f"old-{n}", "html": html} for n in range(500)]
+    many = [{**old, "id": f"old-{n}", "html": html} for n in range(200)]
     thread["messages"] = [*many, *thread["messages"]]
     await route.fulfill(response=response, body=json.dumps(thread))
 
@@ -305,15 +298,18 @@ async def test_nothing_blinks_with_reduced_motion(visit: Visit, house: House) ->
 
 
 async def test_first_visit_shows_how_to_start(visit: Visit, own_house: House) -> None:
-    """Without any settings there is an answered thread, and the page says how to get a real
-    model."""
+    """Without any settings there is an answered thread, the page invites to a question of one's own
+    and says how to get a real model."""
     own_house.bot.set(LLM="", MODELS="", HTTP_TOKENS="")
     async with own_house.bot:
         tab: Tab = await (await visit(own_house)).tab()
         await expect(tab.channel).to_contain_text("the answers are scripted")
         await expect(tab.channel.get_by_role("button", name="Connect a model")).to_be_visible()
         await expect(tab.channel).to_contain_text("What can you do?")
-        await tab.mention("explain a race condition, in Python")
+        race = tab.channel.get_by_role("button", name="explain a race condition, in Python")
+        await race.click()
+        await tab.channel_box.press("Enter")
         await expect(await tab.wait_reply("import threading")).to_contain_text("lock")
+        await expect(race).to_be_hidden()
         await expect(tab.questions).to_contain_text("You")
         assert await violations(tab.page) == []

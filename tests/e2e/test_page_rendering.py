@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, expect
 
+from tests.support.axe import violations
 from tests.support.browser import House, Visitor, needs_browser, until
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
@@ -88,7 +88,7 @@ async def test_an_answer_with_formulas_tasks_footnotes_and_code(visit: Visit, ho
     await expect(text).to_contain_text("unknown [^2]")
     await _follow_footnote(text)
     await _use_code(reply)
-    assert (await Axe().run(tab.page)).response["violations"] == []
+    assert await violations(tab.page) == []
     await tab.page.reload()
     reply = await tab.wait_reply("The end.")
     await expect(reply.locator(".math .katex")).to_have_count(5)

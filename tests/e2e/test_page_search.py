@@ -6,18 +6,13 @@ import re
 from collections.abc import Awaitable, Callable
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Route, expect
 
-from tests.support.browser import House, Tab, Visitor, needs_browser
+from tests.support.axe import violations
+from tests.support.browser import House, Visitor, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
-
-
-async def axe(tab: Tab) -> None:
-    found = (await Axe().run(tab.page)).response["violations"]
-    assert [(each["id"], node["html"]) for each in found for node in each["nodes"]] == []
 
 
 async def test_a_message_is_found_and_shown(visit: Visit, house: House) -> None:
@@ -50,7 +45,7 @@ async def test_a_message_is_found_and_shown(visit: Visit, house: House) -> None:
     await expect(found.last.locator("mark")).to_have_text("walr")
     await expect(found.last).to_contain_text("You: where do 🦭 walruses sleep, and <b>why</b>?")
     await expect(options.first).to_have_attribute("aria-selected", "true")
-    await axe(tab)
+    assert await violations(page) == []
     await page.keyboard.press("ArrowUp")  # around to the last: the question
     chosen = await box.get_attribute("aria-activedescendant")
     assert chosen == await found.last.get_attribute("id")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, expect
 
+from tests.support.axe import violations, violations_in_both
 from tests.support.browser import House, Tab, Visitor, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
@@ -29,8 +29,7 @@ def a_long_line(first_argument, second_argument, third_argument, fourth_one, fif
 
 
 async def accessible(tab: Tab) -> None:
-    found = (await Axe().run(tab.page)).response["violations"]
-    assert [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]] == []
+    assert await violations(tab.page) == []
 
 
 def menu(tab: Tab, name: str) -> Locator:
@@ -43,10 +42,9 @@ async def choose(tab: Tab, name: str) -> None:
     await menu(tab, name).click()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House, scheme: str) -> None:
+async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House) -> None:
     """By keyboard; for this thread, and for new ones. `/model` still works beside it."""
-    tab = await (await visit(house, color_scheme=scheme)).tab()
+    tab = await (await visit(house)).tab()
     await tab.mention("which one writes here")
     await tab.wait_reply("which one writes here")
     chip, page = tab.thread.locator("#model"), tab.page
@@ -57,7 +55,7 @@ async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House, schem
     options = page.locator(".models").get_by_role("option")
     await expect(options).to_have_count(3)
     await expect(options.first).to_contain_text("Chosen: Default: openai:sim")
-    await accessible(tab)
+    assert await violations_in_both(page) == []
     await page.keyboard.type("sim-2")
     await expect(options).to_have_count(1)
     await page.keyboard.press("Tab")
@@ -82,7 +80,7 @@ async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House, schem
     await expect(options.nth(2)).to_contain_text("For new threads")
     await options.first.click()
     await expect(mine).to_have_text("Default: openai:sim")
-    await accessible(tab)
+    assert await violations_in_both(page) == []
 
 
 async def test_a_thread_gets_instructions_and_a_temperature(visit: Visit, house: House) -> None:
@@ -161,7 +159,9 @@ async def test_a_thread_is_shared_read_and_printed(
     dialog = tab.page.get_by_role("dialog", name="Share with the team")
     await accessible(tab)
     await dialog.get_by_role("button", name="Make a link").click()
-    link = await dialog.get_by_label("Link", exact=True).input_value()
+    field = dialog.get_by_label("Link", exact=True)
+    await expect(field).to_have_value(re.compile("^http"))
+    link = await field.input_value()
     await accessible(tab)
     await tab.page.keyboard.press("Escape")
     await tab.say("said later")
@@ -198,8 +198,16 @@ async def test_a_thread_is_shared_read_and_printed(
     exported = json.loads(await asyncio.to_thread(Path(await file.path()).read_text))
     assert exported["messages"][0]["content"] == "to be shared"
 
-    await choose(tab, "Share with the team")
-    await expect(dialog).to_contain_text("The thread has changed since.")
+    # The link still has what was edited: the page says so at the edit, and where one updates it.
+    question = tab.questions.last
+    await question.get_by_role("button", name="Edit").click()
+    await question.get_by_label("Your question").fill("said otherwise")
+    await tab.page.keyboard.press("Control+Enter")
+    await tab.wait_reply("said otherwise")
+    notice = tab.page.get_by_role("region", name="Notices")
+    await expect(notice).to_contain_text("still shows the question as it was")
+    await notice.get_by_role("button", name="The link").click()
+    await expect(dialog).to_contain_text("it still shows what was edited")
     await dialog.get_by_role("button", name="Update the link").click()
     await expect(dialog).to_contain_text("It shows 4 messages")
     await reader.page.reload()

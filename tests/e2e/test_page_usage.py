@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Route, expect
 
+from tests.support.axe import violations_in_both
 from tests.support.browser import House, Tab, Visitor, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
@@ -66,8 +66,7 @@ async def test_usage_is_shown_with_a_chart_and_what_is_left(visit: Visit, house:
     )
     assert len(heights) == 30
     assert (heights[2], heights[29], sum(map(bool, heights))) == (120, 20, 2)
-    found = (await Axe().run(tab.page)).response["violations"]
-    assert [(each["id"], node["html"]) for each in found for node in each["nodes"]] == []
+    assert await violations_in_both(tab.page) == []
     await tab.page.keyboard.press("Escape")
     await expect(shown).to_be_hidden()
 

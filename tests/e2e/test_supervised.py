@@ -66,8 +66,8 @@ async def test_a_failed_platform_restarts_while_the_other_keeps_answering(
         "HTTP_PORT": str(port),
         "PLANTED": "discord_breaks",
     }
-    async with ProcessPool() as nursery:
-        bot = RestartingBot(nursery, tmp_path, settings)
+    async with ProcessPool() as pool:
+        bot = RestartingBot(pool, tmp_path, settings)
         await bot.start()
 
         async def says(key: str, text: str) -> bool:

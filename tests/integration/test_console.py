@@ -12,7 +12,7 @@ import pytest
 from adapters.console.adapter import ConsoleAdapter
 from adapters.console.lines import make_private
 from bot.common.clock import SystemClock
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.core import build_core
 from bot.domain import texts
 from bot.domain.errors import AnswerFailed

@@ -31,7 +31,6 @@ from tests.support.policy_kit import FixedDirectory, policy_of
 from tests.support.store_kit import ANN, BEN, answer_next, key, look, said
 
 CID = Author("U3", "Cid")
-BOSS = Author("U9", "Bo")
 RULES = "allow = ['@team', 'user:U1']\nadmins = ['@leads']"
 SECRET = "xyzzy"
 TABLES = ("conversations", "turns", "messages", "attachments", "commands")

@@ -14,13 +14,12 @@ from bot.domain.model import ChatRequest, Usage
 from bot.domain.policy import Limits, PolicyConfig, PolicyValues
 from bot.domain.spending import Quote
 from bot.inbox.commands import CONTINUE, RETRY
-from bot.policy.budgets import NoBudgets
 from bot.policy.meter import BudgetMeter
 from bot.policy.rates import MINUTE
 from bot.policy.rules import PolicyRules
 from bot.ports.model import ChatModel
 from tests.support.core_kit import CLOCK, World, until, world_at, world_of
-from tests.support.policy_kit import FixedDirectory
+from tests.support.policy_kit import FixedDirectory, NoBudgets
 from tests.support.store_kit import ANN, BEN, key, look, opened, said
 
 

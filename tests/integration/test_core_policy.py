@@ -224,7 +224,7 @@ async def test_a_start_reads_what_administrators_set(tmp_path: Path) -> None:
         assert resources.policy.assigned(key()) == "other"
 
 
-async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
+async def test_a_refused_command_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "threadline.db"
     async with world_at(path, policy=rules_with(PolicyValues())) as world:
         for author, argument, reply in (

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bot.common.clock import SystemClock
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.domain.attachments import Omission
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import AttachmentError, BudgetSpent, LostOwnership

@@ -138,7 +138,7 @@ async def test_replies_threads_and_direct_messages_are_unchanged(
     assert described(await adapter.backlog(in_thread)) == [("weather-bot", "Disk full.")]
 
 
-async def test_a_persons_proxied_message_and_the_bots_own_are_no_posts(
+async def test_proxied_messages_and_the_bots_own_are_not_posts(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.say(c.BOT, content="An answer.")

@@ -8,47 +8,50 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.discord.adapter import DiscordAdapter
-from adapters.discord.rest import limits, request_scopes
+from adapters.discord.rest import EVERYTHING, limits, request_scopes
 from bot.common.clock import SystemClock
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
-from tests.support.discord_kit import running
+from tests.support.discord_kit import running, until
 from tests.support.fake_cluster import FakeCluster, FakeClusters
 from tests.support.fake_inbox import FakeInbox
 
-REQUESTS = 50  # of each process
+REQUESTS = 50  # of each process, more than the account may send in a window
 
-MARGIN = 1.0
-"""Seconds by which requests may be late: a busy machine sends some of them together."""
+WINDOW = 600.0
+"""Seconds: longer than a test, so that each process sends only what one window allows, and no
+stall puts two windows' requests into one."""
+
+LOGIN_REQUESTS = 5
+"""At most this many of a process's requests belong to its login."""
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[LocalDiscord]:
     """Only the account's global limit matters."""
     async with LocalDiscord() as sim:
-        await sim.set_limits(buckets={"place": [1_000, 1.0]})
+        await sim.set_limits(buckets={"place": [1_000, 1.0]}, everywhere=[1_000, 1.0])
         yield sim
 
 
 def limiter(cluster: FakeCluster, divided: bool) -> AccountRateLimiter:
     members = (lambda: cluster.members) if divided else (lambda: 1)
-    return AccountRateLimiter(limits, SystemClock(), margin=MARGIN, members=members)
+    return AccountRateLimiter(limits, SystemClock(), margin=WINDOW, members=members)
 
 
-async def flood(adapter: DiscordAdapter) -> None:
+def flood(adapter: DiscordAdapter) -> list[asyncio.Task[object]]:
     rest = adapter._rest
-    await asyncio.gather(
-        *(
+    return [
+        asyncio.create_task(
             rest.request(
                 request_scopes("get-channel", c.CHANNEL),
                 lambda client: client.http.get_channel(c.CHANNEL),
                 within=60.0,
             )
-            for _ in range(REQUESTS)
-        ),
-        return_exceptions=True,
-    )
+        )
+        for _ in range(REQUESTS)
+    ]
 
 
 @pytest.mark.parametrize("divided", [True, False])
@@ -56,9 +59,24 @@ async def test_two_processes_share_discords_global_limit(sim: LocalDiscord, divi
     """Divided, it gives no 429; otherwise it does, which shows that this test would notice."""
     clusters, inbox = FakeClusters(), FakeInbox()
     one, other = clusters.process("a"), clusters.process("b")
+    limiters = limiter(one, divided), limiter(other, divided)
     async with (
-        running(sim, inbox, cluster=one, rate_limiter=limiter(one, divided)) as first,
-        running(sim, inbox, cluster=other, rate_limiter=limiter(other, divided)) as second,
+        running(sim, inbox, cluster=one, rate_limiter=limiters[0]) as first,
+        running(sim, inbox, cluster=other, rate_limiter=limiters[1]) as second,
     ):
-        await asyncio.gather(flood(first), flood(second))
-    assert bool((await sim.state())["limited"]) is not divided
+        await sim.set_limits(everywhere=[50, WINDOW])
+        requests = flood(first) + flood(second)
+
+        def settled() -> bool:
+            """Each request was answered, or waits for the next window."""
+            answered = sum(request.done() for request in requests)
+            return answered + sum(each.waiting for each in limiters) == len(requests)
+
+        await until(settled)
+        answered = [request for request in requests if request.done()]
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
+        limited = (await sim.state())["limited"]
+    assert len(answered) >= EVERYTHING.count - 2 * LOGIN_REQUESTS
+    assert bool(limited) is not divided

@@ -251,21 +251,34 @@ async def test_an_answer_to_another_person_that_is_not_done_begins_again_without
         assert traces(path) == {}
 
 
-async def test_a_person_who_is_only_signed_in_is_not_brought_back(tmp_path: Path) -> None:
+ROWS = {
+    "sessions": ("'d', 'web', ?, 'p', 1.0, 4e9", {"type": "session", "from": 1.0, "until": 4e9}),
+    "channel_reads": (
+        "'web', '@team', 'ops', ?, 2.0",
+        {"type": "channel_read", "channel": "ops", "until": 2.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("table", ROWS)
+async def test_a_person_who_is_only_signed_in_or_a_reader_is_not_brought_back(
+    tmp_path: Path, table: str
+) -> None:
     path, saved = tmp_path / "threadline.db", tmp_path / "saved.db"
-    row = ("INSERT INTO sessions VALUES ('d', 'web', ?, 'p', 1.0, 4e9)", (EVE.id,))
+    values, exported = ROWS[table]
+    row = (f"INSERT INTO {table} VALUES ({values})", (EVE.id,))
     async with opened(path) as store:
         await Filler(store).ask(key("c1", "t1"), BOB)
         await store._write(lambda db: db.execute(*row))
         person = Person("web", EVERYWHERE, EVE.id)
         exporter = Exporter(store=store.privacy(), audit=store.audit())
         lines = [json.loads(line) async for line in exporter.lines(person, by="admin", key=PLACE)]
-        assert {"type": "session", "from": 1.0, "until": 4e9} in lines
+        assert exported in lines
         backup(path, saved)
         await forget(store, person)
-        assert look(path, "SELECT count(*) FROM sessions") == [(0,)]
+        assert look(path, f"SELECT count(*) FROM {table}") == [(0,)]
     restore(path, saved)
-    assert look(path, "SELECT count(*) FROM sessions") == [(0,)]
+    assert look(path, f"SELECT count(*) FROM {table}") == [(0,)]
 
 
 async def test_a_person_who_only_voted_is_not_brought_back(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ Make = Callable[..., ChatModel]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[ModelSim]:
-    async with ModelSim() as running:
+    async with ModelSim(apart=True) as running:  # the steps of this loop are measured
         yield running
 
 

@@ -17,7 +17,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from bot.common.clock import SystemClock
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.domain.conversations import Message, Role
 from bot.domain.errors import CutOff, KeyRefused, ModelFailed, Overloaded, RateLimited
 from bot.domain.model import ChatRequest, Delta

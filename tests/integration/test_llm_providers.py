@@ -33,12 +33,12 @@ from bot.ports.model import ChatModel
 from tests.sims.model import Answer, ModelSim, count_tokens
 from tests.sims.model.answers import plain_text
 from tests.support.anthropic_kit import anthropic_model, anthropic_provider
+from tests.support.deltas import HELLO, fail, reasoning, text
 from tests.support.model_kit import huggingface_model, openai_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Make = Callable[..., ChatModel]
-HELLO = ChatRequest(messages=(Message(role=Role.USER, content="hello"),))
 WIDE = StreamTimeouts(first_token=20.0, between_tokens=20.0)
 TOKENS = ["The ", "answer ", "is ", "42."]
 
@@ -81,31 +81,6 @@ async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[M
 
 async def answer(model: ChatModel, request: ChatRequest = HELLO) -> list[Delta]:
     return [delta async for delta in model.stream(request)]
-
-
-def text(deltas: list[Delta]) -> str:
-    return "".join(delta.text for delta in deltas)
-
-
-def reasoning(deltas: list[Delta]) -> str:
-    return "".join(delta.reasoning for delta in deltas)
-
-
-async def fail(
-    model: ChatModel, sim: ModelSim | None = None, released_at: str = ""
-) -> tuple[list[Delta], ModelError]:
-    """The deltas before the failure, and the failure.
-
-    `sim` releases the held answer once the text is `released_at`: the reset of a connection may
-    overtake text that the client has not read.
-    """
-    deltas: list[Delta] = []
-    with pytest.raises(ModelError) as caught:
-        async for delta in model.stream(HELLO):
-            deltas.append(delta)
-            if sim is not None and delta.text and text(deltas) == released_at:
-                await sim.release()
-    return deltas, caught.value
 
 
 # ── an answer ─────────────────────────────────────────────────────────────────────────────────
@@ -357,7 +332,7 @@ async def test_a_stream_that_breaks_after_some_text_is_cut_off(
 ) -> None:
     """The text so far stays, and the provider's error never becomes text."""
     await sim.say(TOKENS, breaks=how, at=2, wait_at=2, rate=0)
-    deltas, error = await fail(make(), sim, released_at="The answer ")
+    deltas, error = await fail(make(), sim=sim, released_at="The answer ")
     assert (type(error), text(deltas)) == (CutOff, "The answer ")
     assert "internal-detail-42" not in f"{error} {texts.model_failure(error)}"
 
@@ -380,7 +355,7 @@ async def test_a_text_without_a_finish_reason_is_cut_off(
     """All tokens arrived, but nothing says that the answer is complete."""
     await sim.say(TOKENS, breaks=how, at=4, wait_at=4, rate=0)
     timeouts = StreamTimeouts(20.0, 1.0 if how == "stall" else 20.0)
-    deltas, error = await fail(make(timeouts=timeouts), sim, released_at="".join(TOKENS))
+    deltas, error = await fail(make(timeouts=timeouts), sim=sim, released_at="".join(TOKENS))
     assert text(deltas) == "".join(TOKENS)
     assert isinstance(error, TimedOut if how == "stall" else CutOff)
 

@@ -37,6 +37,7 @@ from bot.domain.model import ChatRequest, Delta, ModelFacts, Usage
 from bot.llm.openai_responses import OpenAIResponsesModel, make_client
 from bot.llm.stream_timeout import StreamTimeouts
 from tests.sims.model import Answer, ModelSim, count_tokens
+from tests.support.deltas import fail, reasoning, text
 from tests.support.small_files import png
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -100,35 +101,6 @@ async def make(sim: ModelSim) -> AsyncIterator[Make]:
 
 async def answer(model: OpenAIResponsesModel, request: ChatRequest = HELLO) -> list[Delta]:
     return [delta async for delta in model.stream(request)]
-
-
-def text(deltas: list[Delta]) -> str:
-    return "".join(delta.text for delta in deltas)
-
-
-def reasoning(deltas: list[Delta]) -> str:
-    return "".join(delta.reasoning for delta in deltas)
-
-
-async def fail(
-    model: OpenAIResponsesModel,
-    request: ChatRequest = HELLO,
-    *,
-    sim: ModelSim | None = None,
-    released_at: str = "",
-) -> tuple[list[Delta], ModelError]:
-    """The deltas before the failure, and the failure.
-
-    `sim` releases the held answer once the text is `released_at`: the reset of a connection may
-    overtake text that the client has not read.
-    """
-    deltas: list[Delta] = []
-    with pytest.raises(ModelError) as caught:
-        async for delta in model.stream(request):
-            deltas.append(delta)
-            if sim is not None and delta.text and text(deltas) == released_at:
-                await sim.release()
-    return deltas, caught.value
 
 
 # ── an answer ─────────────────────────────────────────────────────────────────────────────────

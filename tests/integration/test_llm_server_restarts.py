@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.doctor import probe_request
 from bot.domain import texts
 from bot.domain.conversations import Message, Role

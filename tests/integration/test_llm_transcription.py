@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bot.config.loader import load
 from bot.config.models import resolve
 from bot.config.providers import ProviderConfig
-from bot.config.settings import load
 from bot.domain.attachments import Omission
 from bot.domain.errors import AttachmentError, SettingsError
 from bot.domain.health import Verdict

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.doctor import check_models
 from bot.domain.health import Finding, Verdict
 from bot.llm.local_servers import LOCAL_SERVERS, LocalServer, LocalServerSearch

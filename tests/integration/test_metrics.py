@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bot.common.clock import SystemClock
 from bot.common.supervisor import Supervisor
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.domain.errors import CannotStart
 from bot.domain.operation import StoreLoad
 from bot.operation.definitions import LIBRARY_METRICS, METRICS

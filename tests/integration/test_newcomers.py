@@ -57,7 +57,7 @@ def web_server() -> Iterator[int]:
 def test_a_wrong_token_is_known_by_its_form_and_not_repeated(
     name: str, value: str, sentence: str
 ) -> None:
-    from bot.config.settings import load
+    from bot.config.loader import load
     from bot.domain.errors import SettingsError
 
     with pytest.raises(SettingsError) as caught:
@@ -96,8 +96,12 @@ async def test_ollama_does_not_run(tmp_path: Path) -> None:
     (tmp_path / "threadline.toml").write_text(
         f'[providers.ollama]\nbase_url = "http://{address}/v1"\n'
     )
-    code, said = await run_bot(tmp_path, "doctor", LLM="ollama/llama3.1", LOG_LEVEL="ERROR")
+    code, said = await run_bot(tmp_path, "doctor", LLM="ollama/llama3.1")
     assert code == 1 and f"Nothing answers at {address}: is the server running?" in said
+    assert "[warning" not in said
+    code, said = await run_bot(tmp_path, "chat", "hello?", LLM="ollama/llama3.1")
+    [line] = said.splitlines()  # a sentence, and no lines of the log around it
+    assert code == 1 and f"The model cannot be reached at `{address}`" in line
 
 
 async def test_a_wrong_base_address(tmp_path: Path, web_server: int) -> None:
@@ -107,9 +111,7 @@ async def test_a_wrong_base_address(tmp_path: Path, web_server: int) -> None:
     async with list_server(lists.OLLAMA) as server:
         for port in (server.port, web_server):
             url = f"http://127.0.0.1:{port}"
-            code, said = await run_bot(
-                tmp_path, "doctor", LLM="openai/x", OPENAI_BASE_URL=url, LOG_LEVEL="ERROR"
-            )
+            code, said = await run_bot(tmp_path, "doctor", LLM="openai/x", OPENAI_BASE_URL=url)
             assert code == 1, said
             assert "check OPENAI_BASE_URL, which usually ends in /v1" in said
 
@@ -137,7 +139,7 @@ async def test_a_model_that_the_server_does_not_have(tmp_path: Path) -> None:
     async with list_server(lists.OLLAMA) as server:
         server.chat_status = 404
         code, said = await run_bot(
-            tmp_path, "doctor", LLM="openai/llama", OPENAI_BASE_URL=server.url, LOG_LEVEL="ERROR"
+            tmp_path, "doctor", LLM="openai/llama", OPENAI_BASE_URL=server.url
         )
     assert code == 1 and "Check the model's name in LLM" in said
 
@@ -161,6 +163,6 @@ async def test_no_network_is_not_blamed_on_the_tokens(
 ) -> None:
     port = free_port()
     environ = {name: value.format(port=port) for name, value in tokens.items()}
-    code, said = await run_bot(tmp_path, "doctor", LLM="echo", LOG_LEVEL="ERROR", **environ)
+    code, said = await run_bot(tmp_path, "doctor", LLM="echo", **environ)
     assert code == 1 and advice in said
     assert "Reset Token" not in said and "copy the Bot User" not in said

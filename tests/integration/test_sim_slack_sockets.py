@@ -78,7 +78,11 @@ async def test_events_are_spread_over_connections(sim: LocalSlack) -> None:
         for socket in (one, two):
             for _ in range(2):
                 await socket.ack(await socket.next())
-        assert [link["acks"] for link in (await sim.state())["connections"]] == [2, 2]
+
+        async def has_acknowledgement() -> bool:
+            return [link["acks"] for link in (await sim.state())["connections"]] == [2, 2]
+
+        await sim.until(has_acknowledgement)
 
 
 async def test_an_eleventh_connection_is_closed(sim: LocalSlack) -> None:

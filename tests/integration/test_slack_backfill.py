@@ -120,7 +120,7 @@ async def test_long_histories_are_read_page_by_page_and_accepted_in_order(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch, without: list[str]
 ) -> None:
     """A channel's newest page comes first, a thread's oldest; also if Slack sends no cursor."""
-    monkeypatch.setattr("adapters.slack.backfill.PAGE", 20)
+    monkeypatch.setattr("adapters.slack.history.PAGE", 20)
     questions = [f"q{n}" for n in range(50)]
     for text in questions:
         root = await sim.say(ids.ALICE, ids.GENERAL, text, mention=True)

@@ -122,7 +122,7 @@ async def test_who_may_not_press_a_button_learns_it_alone(sim: SlackSim, inbox: 
     async with running(sim, inbox) as slack:
         root = await sim.say(ids.ALICE, ids.GENERAL, "question", mention=True)
         await until(lambda: inbox.received)
-        status = slack._session(ids.TEAM).statuses.status((ids.GENERAL, root), left_over=False)
+        status = slack._session(ids.TEAM).statuses.status((ids.GENERAL, root), 1, left_over=False)
         status.show()
 
         async def is_processing() -> bool:

@@ -12,7 +12,7 @@ import pytest
 from adapters.slack import manifest_path, new_app_link
 from adapters.slack.adapter import SlackAdapter
 from bot.common.clock import SystemClock
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.doctor import check_names
 from bot.domain.health import Finding, Verdict
 from tests.sims.slack import ids

@@ -199,7 +199,7 @@ async def test_unknown_payloads_are_acknowledged(
     assert inbox.commands == []
 
 
-async def test_a_command_with_the_word_payload_is_answered(
+async def test_a_command_whose_text_contains_payload_is_answered(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
     """Slack sends buttons as a form with a field of that name, but this is a command."""

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.slack.api import WebApi, limit_for, new_session, web_client
+from adapters.slack.api import WebApi, new_session, web_client
 from adapters.slack.attachments import attachments
 from adapters.slack.feedback import VOTE
+from adapters.slack.rate_limits import limit_for
 from adapters.slack.responses import Response
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import PlatformError

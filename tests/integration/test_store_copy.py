@@ -131,7 +131,7 @@ async def test_what_people_can_search_is_indexed_again(
             [(words,)] = look(target, "SELECT tokens FROM search_documents WHERE document = 1")
             assert "walrus" in words.split()
             store.search().seconds = 60.0
-            page = await store.search().search(scope, parse_query("walrus"))
+            page = await store.search().search([scope], parse_query("walrus"))
             assert [hit.message is None for hit in page.hits] == [True, False]
 
 

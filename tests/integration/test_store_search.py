@@ -18,8 +18,9 @@ from bot.domain.conversations import Author, ConversationKey, Role
 from bot.domain.privacy import Person
 from bot.domain.records import RecordScope
 from bot.domain.search import SearchHit, SearchPage, parse_query
-from bot.store import search_indexer
+from bot.store import search, search_indexer
 from bot.store.backup import backup, restore
+from bot.store.search_index import OutOfTime
 from bot.store.store import SqlStore
 from tests.support import store_kit
 from tests.support.clock import ManualClock
@@ -76,7 +77,7 @@ async def ask(
 async def find(
     store: SqlStore, text: str, scope: RecordScope = ANN, limit: int = 50
 ) -> list[SearchHit]:
-    page = await store.search().search(scope, parse_query(text), limit=limit)
+    page = await store.search().search([scope], parse_query(text), limit=limit)
     assert not page.is_partial
     return list(page.hits)
 
@@ -262,15 +263,12 @@ async def all_messages(
     after: str | None = None
     while True:
         page = await store.search().search(
-            scope, parse_query(text), after=after, limit=chance.randint(5, 9)
+            [scope], parse_query(text), after=after, limit=chance.randint(5, 9)
         )
         hits += [hit for hit in page.hits if hit.message]
         if page.next is None:
             return hits
         after = page.next
-
-
-QUERIES = ("shared", "sec", "in:title shared", "after:1970", "model:echo", "-zzz shared")
 
 
 async def test_no_one_finds_what_is_anothers(place: Place) -> None:
@@ -302,8 +300,20 @@ async def test_no_one_finds_what_is_anothers(place: Place) -> None:
                     assert f"{user}mark" in hit.title.text
                 narrow = await find(store, query, replace(scope, channel="general"))
                 assert all("generalmark" in hit.title.text for hit in narrow)
+                await find_in_two(store, query, replace(scope, channel="general"), users)
         assert await find(store, "shared", RecordScope("sim", "user1")) == []
         assert await find(store, "shared", RecordScope("web", "stranger")) == []
+
+
+async def find_in_two(store: SqlStore, query: str, own: RecordScope, users: Sequence[str]) -> None:
+    """A search of two places finds what two searches find, and says where."""
+    other = RecordScope("web", next(user for user in users if user != own.workspace), "api")
+    page = await store.search().search([own, other], parse_query(query), limit=100)
+    apart = [*await find(store, query, own, 100), *await find(store, query, other, 100)]
+    assert {hit.message for hit in page.hits} == {hit.message for hit in apart}
+    assert {hit.place for hit in page.hits} == {own, other}
+    for hit in page.hits:
+        assert f"{hit.place.workspace}mark {hit.place.channel}mark" in hit.title.text
 
 
 # ── what is found ─────────────────────────────────────────────────────────────────────────────
@@ -347,8 +357,39 @@ async def test_a_search_that_runs_out_of_time_says_so(place: Place) -> None:
     async with open_unhurried(place) as store:
         store.search().seconds = 0.0
         await ask(store, 1, "deploy", where("t1"))
-        page = await store.search().search(ANN, parse_query("deploy"))
+        page = await store.search().search([ANN], parse_query("deploy"))
         assert page == SearchPage([], None, is_partial=True, is_indexing=False)
+
+
+async def test_a_phrase_of_common_words_is_looked_for_in_parts(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part says how far back it reached, and the next continues there."""
+    async with open_unhurried(place, clock=ManualClock()) as store:
+        for number in range(1, 21):
+            await ask(store, number, f"words in this order {number}", where("t1"))
+        await store.search_indexer.finish()
+        looks = 0  # at the clock, in one part
+
+        def require_time(_: object) -> float:
+            nonlocal looks
+            looks += 1
+            if looks > 12:
+                raise OutOfTime
+            return 60.0
+
+        monkeypatch.setattr(search._Search, "_require_time", require_time)
+        pages: list[SearchPage] = []
+        while len(pages) < 20 and (not pages or pages[-1].is_partial):
+            looks, after = 0, pages[-1].next if pages else None
+            query = parse_query('"order words"')
+            pages.append(await store.search().search([ANN], query, after=after))
+        assert [page.hits for page in pages] == [[]] * len(pages)
+        times = [page.reached for page in pages[:-1]]
+        assert 1 < len(times) < 19
+        assert None not in times
+        assert times == sorted(times, reverse=True)
+        assert pages[-1] == SearchPage([])
 
 
 # ── changes ───────────────────────────────────────────────────────────────────────────────────
@@ -510,11 +551,11 @@ async def test_many_waiting_texts_are_announced(place: Place) -> None:
     async with open_unhurried(place, clock=ManualClock()) as store:
         for number in range(1, 203):
             await ask(store, number, f"walrus {number}", where("t1"))
-        page = await store.search().search(ANN, parse_query("walrus"))
+        page = await store.search().search([ANN], parse_query("walrus"))
         assert page.is_indexing
         assert page.hits[1].snippet.text == "walrus 202"
         await store.search_indexer.finish()
-        page = await store.search().search(ANN, parse_query("walrus"))
+        page = await store.search().search([ANN], parse_query("walrus"))
         assert not page.is_indexing
 
 

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from adapters.slack import api as slack_api
+from adapters.slack.rate_limits import limit_for
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Overloaded, Refused, Throttled
 from bot.domain.inbox import Address
@@ -312,7 +313,7 @@ def in_attempt(traced: Traced) -> AbstractContextManager[None]:
 
 
 async def test_a_refused_request_to_slack_has_its_status(traced: Traced) -> None:
-    limiter = AccountRateLimiter(slack_api.limit_for, CLOCK)
+    limiter = AccountRateLimiter(limit_for, CLOCK)
     async with SlackSim() as sim, slack_api.new_session() as session:
         api = slack_api.WebApi(
             client=slack_api.web_client(ids.BOT_TOKEN, sim.api_url, session),

@@ -143,6 +143,57 @@ async def test_buttons_work_for_everyone_in_a_shared_thread(
     await until(is_stopped)
 
 
+async def test_news_of_a_channel_are_read_on_every_device(alice: Person, bob: Person) -> None:
+    """From the first visit on: what was said before is no news."""
+
+    async def news(person: Person) -> list[str]:
+        return list((await person.get("/app/session"))["news"])
+
+    await news(alice)
+    begun = await post(alice, "@threadline before bob came", "ops")
+    await wait_replies(alice, begun["thread"], 1)
+    path = "/app/channels/ops/read"
+    await news(bob)
+    await bob.post(path, {"until": 9e9})  # whatever other tests have said
+    assert await news(bob) == []
+    async with bob.stream("GET", "/app/events") as tab:
+        await next_event(tab, "ready")
+        found = (await alice.get("/app/threads", params={"channel": "ops"}))["threads"][-1]
+        assert found["people"] == ["alice"]
+        await post(bob, "and I", None, thread=begun["thread"])
+        await wait_replies(alice, begun["thread"], 2)
+        line = await next_event(tab, "thread", id=begun["thread"], busy=False)
+        assert line.data["people"] == ["alice", "bob"]
+        assert line.data["active_at"] > found["active_at"]
+        assert "ops" in await news(alice)
+        async with alice.stream("GET", "/app/events") as other:
+            await next_event(other, "ready")
+            await alice.post(path, {"until": line.data["active_at"]})
+            assert (await next_event(other, "channel")).data == {"name": "ops"}
+    assert "ops" not in await news(alice)
+    await alice.post(path, {"until": found["active_at"]})  # an older mark changes nothing
+    assert "ops" not in await news(alice)
+    assert (await alice.ask("POST", "/app/channels/none/read", {"until": 1}))[0] == 404
+    assert (await alice.ask("POST", path, {"until": "inf"}))[0] == 422
+
+
+async def test_a_search_finds_shared_channels_with_their_names(alice: Person, bob: Person) -> None:
+    """While a channel is shared, and nothing of what is someone's own."""
+    begun = await post(alice, "@threadline the quokka smiles", "ops")
+    await post(alice, "@threadline a secret quokka", None)
+    await wait_replies(alice, begun["thread"], 1)
+
+    async def find(path: str = "/app/search") -> list[dict[str, Any]]:
+        results = await bob.get(path, params={"q": "quokka"})
+        return [] if results["partial"] else list(results["hits"])
+
+    hits = await until(find)
+    assert {(hit["conversation_id"], hit["channel"]) for hit in hits} == {(begun["thread"], "ops")}
+    [question] = [hit for hit in hits if hit["role"] == "user"]
+    assert question["author"] == "alice"
+    assert len(await until(lambda: find("/conversation/search"))) == len(hits)
+
+
 async def test_rules_of_a_shared_channel_hold(alice: Person, bob: Person) -> None:
     message = {"text": "@threadline hello", "channel": "quiet", "client_id": str(uuid.uuid4())}
     assert (await alice.ask("POST", "/app/messages", message))[0] == 403

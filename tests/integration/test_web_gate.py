@@ -16,6 +16,7 @@ from adapters.web.connections import RESERVED_DESCRIPTORS, ConnectionLimits
 from adapters.web.limits import BODY_BYTES, FREE_BYTES, BodyLimit, SharedBodyBudget
 from adapters.web.server import HttpServer, listen
 from bot.domain.health import Health
+from tests.support.tcp import tcp_server
 
 HOST = b"Host: 127.0.0.1\r\n"
 HEALTHZ = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -277,11 +278,8 @@ async def test_the_first_words_do_not_wait_for_a_tcp_acknowledgement() -> None:
     async def handle_client(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         end = writer.get_extra_info("socket")
         delayed.append(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-        writer.close()
 
-    server = await asyncio.start_server(handle_client, sock=listen("127.0.0.1", 0, 1))
-    async with server:
-        _, port = server.sockets[0].getsockname()
+    async with tcp_server(handle_client, listener=listen("127.0.0.1", 0, 1)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await rest(reader)
         writer.close()

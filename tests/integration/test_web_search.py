@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from adapters.web.places import Places
 from adapters.web.search import MOST_AT_ONCE, SearchRoutes
 from bot.domain.records import RecordScope
 from bot.domain.search import SearchPage
+from bot.ports.library import Library
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, serving, until
 
 
@@ -97,7 +100,7 @@ class SlowSearch:
         self.waiting = 0
         self.done = asyncio.Event()
 
-    async def search(self, _scope: RecordScope, *_: object, **__: object) -> SearchPage:
+    async def search(self, _scopes: Sequence[RecordScope], *_: object, **__: object) -> SearchPage:
         self.waiting += 1
         await self.done.wait()
         return SearchPage()
@@ -105,7 +108,7 @@ class SlowSearch:
 
 async def test_a_person_has_a_few_searches_at_once() -> None:
     slow = SlowSearch()
-    routes = SearchRoutes(slow)
+    routes = SearchRoutes(slow, Places(cast(Library, None)))
     asked = [asyncio.create_task(routes.all("ann", "a")) for _ in range(MOST_AT_ONCE)]
     while slow.waiting < MOST_AT_ONCE:
         await asyncio.sleep(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -132,9 +132,9 @@ async def test_a_tab_of_another_person_does_nothing_in_the_name_of_this_one(site
         assert (status, "Another person" in refusal["error"]) == (401, True)
 
 
-def changing_routes(site: Site) -> Iterator[tuple[str, str]]:
+async def changing_routes(site: Site) -> AsyncIterator[tuple[str, str]]:
     """Every route that may change something, with values for its parameters."""
-    app: Any = site.adapter.site  # type: ignore[attr-defined]
+    app: Any = await site.adapter.site.built()  # type: ignore[attr-defined]
     while not hasattr(app, "routes"):
         app = app._app
     for included in app.routes:
@@ -149,7 +149,7 @@ def changing_routes(site: Site) -> Iterator[tuple[str, str]]:
 async def test_no_other_page_changes_anything_with_a_cookie(site: Site) -> None:
     """On every route: from another site, from another port of this host, and without a sign of
     where a request comes from. The page's own request is not refused."""
-    routes = list(changing_routes(site))
+    routes = [each async for each in changing_routes(site)]
     assert len(routes) > 12
     assert {"/app/messages", "/app/commands", "/app/session"} <= {path for _, path in routes}
     async with site.person() as person:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.web.serializers import PREVIEW_CHARACTERS, preview_of
+from adapters.web.page_serializers import PREVIEW_CHARACTERS, preview_of
 from tests.sims.model.client import ModelSim
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
 
@@ -161,12 +162,16 @@ async def test_a_deleted_thread_is_gone_and_comes_back_until_it_is_too_late(
     assert await list_ids(alice) == []
     for method, where in (("GET", path), ("DELETE", path), ("GET", f"/conversation/{thread}")):
         assert (await alice.ask(method, where))[0] == 404
+    library = site.adapter._chat.library  # type: ignore[attr-defined]
+    until_ = time.time()
+    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 200  # "Undo" is looked at
+    assert not await library.erase_hidden(thread, before=until_)
     assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200
     assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200  # a repeated request
+    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 404
     assert await list_ids(alice) == [thread]
     assert len((await alice.get(path))["messages"]) == 2
     await alice.ask("DELETE", path)
-    library = site.adapter._chat.library  # type: ignore[attr-defined]
     assert await library.erase_hidden(thread, before=2e10)
     status, answer = await alice.ask("POST", f"{path}/restore", {})
     assert (status, answer["error"]) == (

@@ -46,7 +46,7 @@ async def serve(client: SimT, server: Sim) -> AsyncIterator[SimT]:
     """Serve `server` in this loop; yields `client`, which controls it."""
     runner = await server.start()
     async with aiohttp.ClientSession() as session:
-        client.port, client._session = server.port, session
+        client.port, client._session, client.server = server.port, session, server
         try:
             yield client
         finally:

@@ -30,7 +30,7 @@ Write a line: it mentions the bot in the channel, and the next ones go on in its
 REDRAW_SECONDS = 0.1
 
 
-class Desk:
+class SimSession:
     """One person's view of both platforms."""
 
     def __init__(self, drivers: dict[str, PlatformDriver], bot: BotProcess | None) -> None:
@@ -99,7 +99,7 @@ async def main() -> None:
         print("\n".join(f"{name}={value}" for name, value in environ.items()), end="\n\n")
         async with _bot(environ, wanted=not options.no_bot) as bot:
             print(HELP)
-            await _chat(Desk(drivers, bot))
+            await _chat(SimSession(drivers, bot))
 
 
 @contextlib.asynccontextmanager
@@ -112,13 +112,13 @@ async def _bot(environ: dict[str, str], *, wanted: bool) -> AsyncIterator[BotPro
             yield bot
 
 
-async def _chat(desk: Desk) -> None:
-    watching = asyncio.create_task(desk.watch())
+async def _chat(session: SimSession) -> None:
+    watching = asyncio.create_task(session.watch())
     try:
         while True:
-            print(desk.prompt, end="", flush=True)
+            print(session.prompt, end="", flush=True)
             line = await asyncio.to_thread(sys.stdin.readline)
-            if not line or not await desk.take(line.rstrip("\n")):
+            if not line or not await session.take(line.rstrip("\n")):
                 return
     finally:
         watching.cancel()

@@ -30,6 +30,10 @@ from aiohttp import web
 
 from tests.support.fork_server import spawn
 
+HERE = "THREADLINE_SIMS_HERE"
+"""The environment variable that is "1" where simulators run in the event loop of their tests: over
+the same real sockets, but a start and each look at one cost a tenth. Benchmarks run them apart."""
+
 STAGES = ("received", "applied", "answered")
 
 
@@ -212,6 +216,7 @@ class Sim:
         self.record: list[Entry] = []
         self.faults: list[Fault] = []
         self.kills: list[Kill] = []
+        self._controls: dict[str, Any] = {}
         self.app = web.Application(middlewares=[self._through], client_max_size=64 * 2**20)
         self.app.router.add_get("/_sim/record", self._get_record)
         for name, does in (
@@ -231,12 +236,19 @@ class Sim:
 
         async def handle(request: web.Request) -> web.Response:
             body = await request.json() if request.can_read_body else {}
-            result = does(**body)
-            if asyncio.iscoroutine(result):
-                result = await result
-            return web.json_response({"result": result})
+            return web.json_response({"result": await self.use(name, body)})
 
+        self._controls[name] = does
         self.app.router.add_post(f"/_sim/{name}", handle)
+
+    async def use(self, name: str, body: dict[str, Any]) -> Any:
+        """Use a control; raises web.HTTPException if it is misused."""
+        result = self._controls[name](**body)
+        return await result if asyncio.iscoroutine(result) else result
+
+    def recorded(self, match: str = "", since: int = 0) -> list[Entry]:
+        """The recorded requests whose "METHOD path" contains `match`, oldest first."""
+        return [entry for entry in self.record[since:] if match in f"{entry.method} {entry.path}"]
 
     # ── every request ─────────────────────────────────────────────────────────────────────────
     @web.middleware
@@ -337,8 +349,9 @@ class Sim:
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
     async def _get_record(self, request: web.Request) -> web.Response:
-        since = int(request.query.get("since", "0"))
-        return web.json_response({"result": [asdict(entry) for entry in self.record[since:]]})
+        query = request.query
+        found = self.recorded(query.get("match", ""), int(query.get("since", "0")))
+        return web.json_response({"result": [asdict(entry) for entry in found]})
 
     def _set_rtt(self, seconds: float) -> None:
         self.rtt = seconds
@@ -388,14 +401,24 @@ async def _serve(sim: Sim, port: int) -> None:
 
 
 class SimProcess:
-    """A simulator in a separate process, as an async context manager.
+    """A simulator as an async context manager: a separate process, or here (see `HERE`).
 
-    `python -m` runs `module`, such as `tests.sims.discord`.
+    `python -m` runs `module`, such as `tests.sims.discord`. `apart` is for tests that block this
+    process's event loop while the simulator has to answer.
     """
 
-    def __init__(self, module: str, *, port: int = 0, rtt: float = 0.0) -> None:
+    def __init__(
+        self, module: str, *, port: int = 0, rtt: float = 0.0, apart: bool = False
+    ) -> None:
         self._command = (module, "--port", str(port), "--rtt", str(rtt))
+        self._wanted_port, self.rtt, self._apart = port, rtt, apart
         self.port = 0
+        self.server: Any = None
+        """The `Sim`, where it runs in this process: its controls are called, not requested."""
+
+    def new_server(self) -> Sim:
+        """The simulator to run in this process."""
+        raise NotImplementedError
 
     @property
     def url(self) -> str:
@@ -403,6 +426,16 @@ class SimProcess:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
+        if self._apart or os.environ.get(HERE) != "1":
+            await self._start_process()
+        else:
+            self.server = self.new_server()
+            self._runner = await self.server.start(self._wanted_port)
+            self.port = self.server.port
+        self._session = aiohttp.ClientSession()
+        return self
+
+    async def _start_process(self) -> None:
         # Carries the port; closing it ends the simulator.
         self._lifeline, theirs = socket.socketpair()
         with theirs:
@@ -418,11 +451,12 @@ class SimProcess:
         self._lifeline.setblocking(False)
         port_line = asyncio.get_running_loop().sock_recv(self._lifeline, 1_024)
         self.port = json.loads(await asyncio.wait_for(port_line, 60))["port"]
-        self._session = aiohttp.ClientSession()
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+        if self.server is not None:
+            await self._runner.cleanup()
+            return
         self._lifeline.close()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()  # it has nothing to clean up
@@ -430,15 +464,20 @@ class SimProcess:
 
     async def call(self, name: str, /, **body: Any) -> Any:
         """Send `POST /_sim/{name}`. Raises AssertionError with the response if it failed."""
+        if self.server is not None:
+            return await _use_here(self.server, name, body)
         async with self._session.post(f"{self.url}/_sim/{name}", json=body) as response:
             assert response.status == 200, f"{name}: {response.status} {await response.text()}"
             return (await response.json())["result"]
 
     async def requests(self, match: str = "", since: int = 0) -> list[dict[str, Any]]:
         """The recorded requests whose "METHOD path" contains `match`, oldest first."""
-        async with self._session.get(f"{self.url}/_sim/record?since={since}") as response:
-            entries = (await response.json())["result"]
-        return [entry for entry in entries if match in f"{entry['method']} {entry['path']}"]
+        if self.server is not None:
+            found = self.server.recorded(match, since)
+            return [json.loads(json.dumps(asdict(entry))) for entry in found]
+        query = {"match": match, "since": str(since)}
+        async with self._session.get(f"{self.url}/_sim/record", params=query) as response:
+            return list((await response.json())["result"])
 
     async def until(self, check: Any, seconds: float = 60.0, *, pause: float | None = None) -> Any:
         """Await `check()` until its result is true; returns the result. Raises AssertionError.
@@ -451,6 +490,15 @@ class SimProcess:
             assert time.monotonic() < began + seconds, f"not within {seconds} s: {check}"
             await asyncio.sleep(pause_since(began) if pause is None else pause)
         return result
+
+
+async def _use_here(server: Sim, name: str, body: dict[str, Any]) -> Any:
+    """Use a control in this process, with the values that a request would carry."""
+    await asyncio.sleep(0)  # as with a request, others take a step in between
+    try:
+        return json.loads(json.dumps(await server.use(name, json.loads(json.dumps(body)))))
+    except web.HTTPException as error:
+        raise AssertionError(f"{name}: {error.status} {error.text}") from error
 
 
 def pause_since(began: float) -> float:

@@ -10,13 +10,14 @@ import asyncio
 import shutil
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
+from playwright.async_api import Error as PlaywrightError
 
 from tests.sims.kit import pause_since
 from tests.sims.model.client import ModelSim
@@ -33,6 +34,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A request to another server fails, and the console says so: `BrowserErrors`.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None,
@@ -41,6 +44,14 @@ needs_browser = pytest.mark.skipif(
 # Generous, because two browsers may share one busy core; normally a second is enough.
 PATIENCE_MS = 15_000
 DESKTOP = {"width": 1280, "height": 800}
+# Without motion: what fades in has another color each time it is read.
+USUAL: dict[str, Any] = {
+    "viewport": DESKTOP,
+    "color_scheme": "light",
+    "reduced_motion": "reduce",
+    "forced_colors": "none",
+}
+KEPT_TABS = 2  # of a profile; few visitors have more
 PHONE = {"width": 390, "height": 844}
 
 _WATCH = """
@@ -52,16 +63,18 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
-class Trouble:
+class BrowserErrors:
     """Recorded events that must never happen."""
 
     found: list[str] = field(default_factory=list)
     provoked: tuple[str, ...] = ()  # words of expected errors
 
     def heard(self, message: ConsoleMessage) -> None:
-        # The console also reports connections that a test cuts.
+        # The console also reports connections that a test cuts, but no test cuts names.
         forgiven = ("Failed to load resource", *self.provoked)
-        if message.type == "error" and not any(words in message.text for words in forgiven):
+        is_foreign = "ERR_NAME_NOT_RESOLVED" in message.text
+        is_forgiven = not is_foreign and any(words in message.text for words in forgiven)
+        if message.type == "error" and not is_forgiven:
             self.found.append(message.text)
 
 
@@ -99,39 +112,126 @@ class House:
         return self._tokens.pop() if self._needs_token else None
 
 
+class Profile:
+    """A browser's profile, which visitors of one house may use one after the other.
+
+    A new process for a tab costs as much CPU time as the rest of a short visit. Tabs therefore
+    stay, on a picture of the house; what the last visitor stored and changed is gone.
+    """
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self._spare: list[Page] = []
+
+    @classmethod
+    async def create(cls, browser: Browser, **options: Any) -> Profile:
+        """`options` are Playwright's context options: viewport, color_scheme, has_touch …"""
+        context = await browser.new_context(**USUAL | options)
+        context.set_default_timeout(PATIENCE_MS)
+        await context.add_init_script(_WATCH)
+        return cls(context)
+
+    async def tab(self, **looks: Any) -> Page:
+        """A tab in which nothing is stored. `looks` are some of USUAL."""
+        is_new = not self._spare
+        page = await self.context.new_page() if is_new else self._spare.pop(0)
+        if looks or not is_new:
+            media = USUAL | looks
+            await page.set_viewport_size(media.pop("viewport"))
+            await page.emulate_media(media="null", **media)
+        return page
+
+    async def clear(self, origin: str) -> None:
+        """Make it ready for another visitor. Raises PlaywrightError if the house is closed."""
+        await self.context.unroute_all(behavior="ignoreErrors")
+        await self.context.clear_permissions()
+        await self.context.set_offline(False)
+        pages = self.context.pages
+        for page in pages[KEPT_TABS:]:
+            await page.close()
+        for page in pages[:KEPT_TABS]:
+            await page.unroute_all(behavior="ignoreErrors")
+            await page.mouse.move(-1, -1)
+            # about:blank would get another process, and an answer by a route empties the caches.
+            await page.goto(f"{origin}/static/logo.svg")
+            await page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        await self.context.clear_cookies()
+        self._spare = self.context.pages
+
+
+class Profiles:
+    """A worker's profiles. Options beside USUAL need a new one, which is closed afterwards."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: dict[str, list[Profile]] = {}
+
+    async def arrive(self, origin: str, token: str | None, **options: Any) -> Visitor:
+        """A visitor whose profile has nothing of another visitor in it."""
+        free = self._free.get(origin, [])
+        if is_special(options):
+            visitor = Visitor(await Profile.create(self._browser, **options), origin, token)
+        else:
+            profile = free.pop() if free else await Profile.create(self._browser)
+            visitor = Visitor(profile, origin, token, **options)
+        await visitor.enter()
+        return visitor
+
+    async def leave(self, visitor: Visitor, *, is_special: bool) -> None:
+        """Keep the visitor's profile for the next one, or close it."""
+        visitor.leave()
+        if not is_special:
+            with suppress(PlaywrightError):
+                await visitor.profile.clear(visitor.origin)
+                self._free.setdefault(visitor.origin, []).append(visitor.profile)
+                return
+        await visitor.context.close()
+
+
+def is_special(options: dict[str, Any]) -> bool:
+    """Whether an open tab cannot get all of these options."""
+    return bool(options.keys() - USUAL.keys())
+
+
 class Visitor:
     """One person's browser at the page; its `Tab`s share storage."""
 
-    def __init__(self, context: BrowserContext, origin: str, token: str | None) -> None:
-        self.context, self.origin, self.token = context, origin, token
-        self.trouble = Trouble()
+    def __init__(self, profile: Profile, origin: str, token: str | None, **looks: Any) -> None:
+        self.profile, self.context = profile, profile.context
+        self.origin, self.token, self._looks = origin, token, looks
+        self.trouble = BrowserErrors()
+        self._heard: list[tuple[Page, str, Callable[[Any], None]]] = []
 
     @classmethod
     async def arrive(
         cls, browser: Browser, origin: str, token: str | None = None, **options: Any
     ) -> Visitor:
-        """`options` are Playwright's context options: viewport, color_scheme, has_touch …"""
-        context = await browser.new_context(**{"viewport": DESKTOP, **options})
-        context.set_default_timeout(PATIENCE_MS)
-        visitor = cls(context, origin, token)
-        await context.add_init_script(_WATCH)
-        if token is not None:
-            await sign_in(context, origin, token)
-        context.on("request", lambda request: visitor._requested(request.url))
+        """In a new profile. `options` are Playwright's context options."""
+        visitor = cls(await Profile.create(browser, **options), origin, token)
+        await visitor.enter()
         return visitor
+
+    async def enter(self) -> None:
+        """Sign in, if the visitor has a token."""
+        if self.token is not None:
+            await sign_in(self.context, self.origin, self.token)
 
     async def tab(self, path: str = "/") -> Tab:
         """Open the page in a new tab."""
-        page = await self.context.new_page()
-        page.on("pageerror", lambda error: self.trouble.found.append(str(error)))
-        page.on("console", self.trouble.heard)
+        page = await self.profile.tab(**self._looks)
+        self._hear(page, "pageerror", lambda error: self.trouble.found.append(str(error)))
+        self._hear(page, "console", self.trouble.heard)
         await page.goto(self.origin + path)
         return Tab(page)
 
-    def _requested(self, url: str) -> None:
-        parts = urlsplit(url)
-        if f"{parts.scheme}://{parts.netloc}" != self.origin and parts.scheme != "blob":
-            self.trouble.found.append(f"a request to {url}")
+    def leave(self) -> None:
+        """Record nothing more."""
+        for page, event, hear in self._heard:
+            page.remove_listener(event, hear)  # type: ignore[arg-type]
+
+    def _hear(self, page: Page, event: str, hear: Callable[[Any], None]) -> None:
+        page.on(event, hear)  # type: ignore[call-overload]
+        self._heard.append((page, event, hear))
 
 
 async def sign_in(context: BrowserContext, origin: str, token: str) -> None:

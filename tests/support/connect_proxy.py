@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from tests.support.tcp import tcp_server
 
 
 @dataclass
@@ -21,7 +23,6 @@ class Proxy:
     port: int = 0
     asked: list[str] = field(default_factory=list)
     credentials: list[str] = field(default_factory=list)
-    open: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -30,7 +31,6 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
-        self.open.append(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *headers = head.split("\r\n")
@@ -40,18 +40,25 @@ class Proxy:
             host = urlsplit(target if "://" in target else f"//{target}").hostname or ""
             if host not in self.aliases:
                 writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
-                writer.close()
                 return
             there, away = await asyncio.open_connection("127.0.0.1", self.aliases[host])
-            self.open.append(away)
-            if method == "CONNECT":
-                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            else:
-                parts = urlsplit(target)
-                path = parts.path + (f"?{parts.query}" if parts.query else "")
-                rest = "\r\n".join(headers)
-                away.write(f"{method} {path} {version}\r\n{rest}".encode("latin-1"))
-            await asyncio.gather(_pump(reader, away), _pump(there, writer))
+            try:
+                if method == "CONNECT":
+                    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                else:
+                    away.write(_forwarded(method, target, version, headers))
+                await asyncio.gather(_pump(reader, away), _pump(there, writer))
+            finally:
+                away.close()
+                await away.wait_closed()
+
+
+def _forwarded(method: str, target: str, version: str, headers: Sequence[str]) -> bytes:
+    """A request with a whole address as its server wants it."""
+    parts = urlsplit(target)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    rest = "\r\n".join(headers)
+    return f"{method} {path} {version}\r\n{rest}".encode("latin-1")
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,13 +73,5 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def connect_proxy(aliases: Mapping[str, int]) -> AsyncIterator[Proxy]:
     """A running proxy."""
     proxy = Proxy(aliases)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with tcp_server(proxy.serve) as proxy.port:
         yield proxy
-    finally:
-        server.close()
-        for writer in proxy.open:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()

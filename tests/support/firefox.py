@@ -7,6 +7,7 @@ BiDi is the standard, and of it a test of one page needs ten commands.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
@@ -31,13 +32,18 @@ KEYS = {
     "ArrowUp": "\ue013",
     "ArrowDown": "\ue015",
     "Control": "\ue009",
+    "Delete": "\ue017",
+    "F2": "\ue032",
     "F6": "\ue036",
+    "Shift": "\ue008",
 }  # WebDriver's code points
 
 # Nothing that is downloaded, reported or prepared in the background: neither bytes nor CPU time.
 PREFERENCES: dict[str, bool | int | str] = {
     "app.normandy.enabled": False,
     "app.update.disabledForTesting": True,
+    "browser.download.always_ask_before_handling_new_types": False,
+    "browser.download.folderList": 2,  # into the folder `browser.download.dir`
     "browser.newtabpage.enabled": False,
     "browser.safebrowsing.malware.enabled": False,
     "browser.safebrowsing.phishing.enabled": False,
@@ -55,6 +61,7 @@ PREFERENCES: dict[str, bool | int | str] = {
     "network.connectivity-service.enabled": False,
     "remote.active-protocols": 1,
     "services.settings.server": "data:,#remote-settings-dummy/v1",
+    "ui.prefersReducedMotion": 1,  # what moves cannot be clicked on
     "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
 
@@ -116,11 +123,12 @@ class Firefox:
         await self.call("browsingContext.reload", context=self._context, wait="complete")
 
     async def evaluate(self, expression: str) -> Any:
-        """A string, number, boolean or null of the page; a promise is awaited."""
-        target = {"context": self._context}
-        result = await self.call(
-            "script.evaluate", expression=expression, target=target, awaitPromise=True
-        )
+        """A string, number, boolean or null of the page; a promise is awaited.
+
+        The script may do what needs a person's click, such as writing to the clipboard.
+        """
+        how = {"target": {"context": self._context}, "awaitPromise": True, "userActivation": True}
+        result = await self.call("script.evaluate", expression=expression, **how)
         assert result["type"] == "success", result.get("exceptionDetails", {}).get("text")
         return result["result"].get("value")
 
@@ -131,14 +139,35 @@ class Firefox:
         except TimeoutError:
             raise AssertionError(f"never true in Firefox: {condition}") from None
 
+    async def cookies(self) -> list[dict[str, Any]]:
+        """The page's cookies, also those that its scripts cannot see."""
+        partition = {"type": "context", "context": self._context}
+        found = await self.call("storage.getCookies", partition=partition)
+        cookies: list[dict[str, Any]] = found["cookies"]
+        return cookies
+
+    async def pdf(self) -> bytes:
+        """The page on paper."""
+        return base64.b64decode(
+            (await self.call("browsingContext.print", context=self._context))["data"]
+        )
+
     # ── a person's actions ────────────────────────────────────────────────────────────────────
-    async def click(self, selector: str) -> None:
-        """Click on the middle of an element."""
+    async def click(self, selector: str, *, right: bool = False) -> None:
+        """Wait for an element, scroll to it and click on its middle.
+
+        Without a screen, its window is never the active one, and keys press no buttons.
+        """
+        node = f"document.querySelector({json.dumps(selector)})"
+        await self.until(f"{node}?.checkVisibility()")
+        await self.evaluate(
+            f"void {node}.scrollIntoView({{ behavior: 'instant', block: 'center' }})"
+        )
         origin = {"type": "element", "element": await self._element(selector)}
         actions = [
             {"type": "pointerMove", "x": 0, "y": 0, "origin": origin},
-            {"type": "pointerDown", "button": 0},
-            {"type": "pointerUp", "button": 0},
+            {"type": "pointerDown", "button": 2 * right},
+            {"type": "pointerUp", "button": 2 * right},
         ]
         await self._perform({"type": "pointer", "id": "mouse", "actions": actions})
 
@@ -149,6 +178,11 @@ class Firefox:
     async def press(self, *together: str) -> None:
         """Press keys together, by name or character."""
         await self._keys([KEYS.get(key, key) for key in together])
+
+    async def write(self, text: str) -> None:
+        """Put a text into the field that has the focus, as pasting does; typing costs more."""
+        script = f"document.execCommand('insertText', false, {json.dumps(text)})"
+        assert await self.evaluate(script) is True, f"no field has the focus for {text!r}"
 
     async def attach(self, selector: str, *files: Path) -> None:
         """Choose files in a file input."""
@@ -181,9 +215,10 @@ class Firefox:
 
 
 @contextlib.asynccontextmanager
-async def firefox(profile: Path) -> AsyncIterator[Firefox]:
-    """A Firefox with a new profile in this folder."""
-    lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});\n" for k, v in PREFERENCES.items()]
+async def firefox(profile: Path, downloads: Path) -> AsyncIterator[Firefox]:
+    """A Firefox with a new profile in a folder, and files that it saves in another."""
+    preferences = {**PREFERENCES, "browser.download.dir": str(downloads)}
+    lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});\n" for k, v in preferences.items()]
     (profile / "user.js").write_text("".join(lines))
     process = await asyncio.create_subprocess_exec(
         FIREFOX or "", "--headless", "--no-remote", "--profile", str(profile),

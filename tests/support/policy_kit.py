@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bot.config.loader import load
 from bot.config.policy_rules import resolve_policy
-from bot.config.settings import load
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.policy import PersonFacts, PersonRef, PlaceFacts, PlaceRef, PolicyConfig, Standing
+from bot.domain.spending import Budget
 from bot.policy.rules import PolicyRules
 
 
@@ -101,3 +102,11 @@ def rules_of(
     rules = PolicyRules(policy_of(folder, toml, environ))
     rules.connect(lambda _platform: directory)
     return rules
+
+
+class NoBudgets:
+    """Implements `bot.ports.spending.BudgetSource`: there are none."""
+
+    async def budgets(self, key: ConversationKey, author: Author | None) -> Sequence[Budget]:
+        """None."""
+        return ()

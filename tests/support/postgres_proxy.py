@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.tcp import tcp_server
+
 
 class PostgresProxy:
     """Passes everything on, until a test cuts."""
@@ -39,6 +41,9 @@ class PostgresProxy:
             for each in (writer, requests):
                 self._writers.discard(each)
                 each.transport.abort()
+            await asyncio.wait({back})
+            with suppress(OSError):
+                await requests.wait_closed()
 
     async def _pass_requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.Task[None]
@@ -68,8 +73,6 @@ class PostgresProxy:
 async def running_proxy(port: int) -> AsyncIterator[PostgresProxy]:
     """A proxy of the PostgreSQL server at `port` of this machine."""
     proxy = PostgresProxy(port)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    async with server:
-        proxy.port = server.sockets[0].getsockname()[1]
+    async with tcp_server(proxy.serve) as proxy.port:
         yield proxy
         proxy.cut_all()

@@ -35,7 +35,6 @@ from bot.store.postgres.server import Server
 
 TEMPLATE = "threadline_template"
 START_SECONDS = 60
-_UNIX_PATH = 100  # the longest path of a Unix socket is 107 bytes
 _GRACE_SECONDS = 2.0  # between two processes of a run there may be none
 _FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 _ALWAYS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -10,8 +11,13 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def tcp_server(serve: Serve, port: int = 0) -> AsyncIterator[int]:
-    """Serve each connection with `serve`; yields the port. On exit all connections are closed."""
+async def tcp_server(
+    serve: Serve, port: int = 0, *, listener: socket.socket | None = None
+) -> AsyncIterator[int]:
+    """Serve each connection with `serve`, on `port` or on the socket `listener`; yields the port.
+
+    On exit all connections are closed.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -25,7 +31,10 @@ async def tcp_server(serve: Serve, port: int = 0) -> AsyncIterator[int]:
             with suppress(OSError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", port)
+    if listener is None:
+        server = await asyncio.start_server(connected, "127.0.0.1", port)
+    else:
+        server = await asyncio.start_server(connected, sock=listener)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -23,7 +23,7 @@ import aiohttp
 from bot.common.clock import SystemClock
 from bot.common.supervisor import Component, Supervisor
 from bot.config.consistency import require_consistent
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.core import Core, build_core
 from bot.operation.monitoring import Monitoring
 from bot.ports.context import ContextReporter

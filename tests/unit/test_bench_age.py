@@ -8,7 +8,7 @@ from tests.bench import age
 from tests.bench.age import Sight, Version
 
 
-def test_words_are_found_again_whatever_stands_between_them() -> None:
+def test_words_are_matched_across_any_text_between_them() -> None:
     """Every chunk's number can be read from any rendering that keeps words."""
     text = "".join(age.chunks(800))
     assert age.words(text) == set(range(800))

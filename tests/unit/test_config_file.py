@@ -17,8 +17,9 @@ from pydantic import BaseModel
 from bot.config import file as config_file
 from bot.config.file_problems import keys_at
 from bot.config.file_schema import Contents
+from bot.config.loader import load
 from bot.config.models import resolve
-from bot.config.settings import Settings, load
+from bot.config.settings import Settings
 from bot.domain.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]

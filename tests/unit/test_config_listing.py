@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 
 from bot.config.listing import list_settings
-from bot.config.settings import Settings, load
+from bot.config.loader import load
+from bot.config.settings import Settings
 from tests.support.harness import command
 
 SECRETS = {

@@ -10,11 +10,11 @@ import pytest
 
 from bot.config import report
 from bot.config.consistency import require_consistent
+from bot.config.loader import load, unknown_names
 from bot.config.model_names import other_spelling, split_name
 from bot.config.models import address, examine, resolve
 from bot.config.presets import KEY_VARIABLES, OTHER_NAMES, PRESETS, Preset
 from bot.config.providers import ModelsConfig, ProviderConfig, ProviderKind
-from bot.config.settings import load, unknown_names
 from bot.domain.errors import SettingsError
 from bot.domain.model import ModelFacts, Prices
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bot.config.loader import load
 from bot.config.models import examine
 from bot.config.policy_references import parse_person, parse_place
 from bot.config.policy_report import describe_policy
 from bot.config.policy_rules import resolve_policy
-from bot.config.settings import load
 from bot.doctor import references
 from bot.domain.errors import SettingsError
 from bot.domain.policy import PersonKind, PlaceLevel

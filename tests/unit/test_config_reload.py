@@ -14,9 +14,10 @@ import structlog
 import structlog.testing
 from structlog.typing import EventDict
 
+from bot.config.loader import load
 from bot.config.providers import ModelsConfig
 from bot.config.reload import LOOK_SECONDS, ConfigSource, ConfigWatcher
-from bot.config.settings import Settings, load
+from bot.config.settings import Settings
 from bot.domain.errors import SettingsError
 from bot.domain.policy import PolicyConfig
 from tests.support.clock import ManualClock

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from bot.config.consistency import require_consistent
+from bot.config.loader import load
 from bot.config.presets import KEY_VARIABLES
-from bot.config.settings import Settings, load
+from bot.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))

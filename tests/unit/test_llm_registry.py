@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.domain.conversations import ImagePart, Message, Role
 from bot.domain.errors import SettingsError
 from bot.domain.health import Verdict
@@ -22,7 +22,7 @@ CHECK = """
 import sys
 from bot.common.clock import SystemClock
 from bot.config.models import resolve
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.llm.model_server import ModelOptions
 from bot.llm.registry import ModelRegistry
 models = ModelRegistry(resolve(load({environ!r}, None)), ModelOptions(SystemClock()))

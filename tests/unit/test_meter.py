@@ -22,10 +22,10 @@ from bot.domain.spending import (
     Reserved,
     Spender,
 )
-from bot.policy.budgets import NoBudgets
 from bot.policy.meter import BudgetMeter
 from bot.ports.metrics import NO_OBSERVER, NullObserver, Observer
 from tests.support.core_kit import ScriptedModel
+from tests.support.policy_kit import NoBudgets
 from tests.support.store_kit import ANN, key, until
 
 SPENDER = Spender(key(), ANN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.config.consistency import require_consistent
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.domain.errors import SettingsError
 
 TOKEN = "metrics-token-of-24-chars"

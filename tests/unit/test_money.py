@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.config.loader import load
 from bot.config.policy_amounts import parse_amount
 from bot.config.policy_report import describe_policy
-from bot.config.settings import load
 from bot.domain import evaluation_texts, spending_texts
 from bot.domain.conversations import Role
 from bot.domain.evaluation import Answer, Case, Speech

@@ -38,7 +38,6 @@ LOCALS = {
 }
 # Patterns whose texts are bounded, with the bound in characters.
 SIZES = {
-    "adapters/web/serializers.py:_": 300,  # what a row of the list has of a message
     "bot/content/readers/task.py:_": 8_192,  # the head of a file
     "bot/llm/error_report.py:_TAGS": 4_000,
     "bot/llm/error_rules.py": 4_000,

@@ -8,7 +8,7 @@ import genai_prices
 import pytest
 
 from bot.common.clock import SystemClock
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.domain.model import ChatRequest, Prices, Usage
 from bot.domain.money import NANO
 from bot.llm.prices import DEFAULT_MAX_OUTPUT, ModelPrices, cost_of, listed_prices, load_snapshot

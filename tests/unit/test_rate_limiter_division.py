@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.discord.rest import LIMITS as DISCORD
-from adapters.slack.api import CATCHING_UP, CAUGHT_UP_WITH, limit_for
+from adapters.slack.rate_limits import CATCHING_UP, CAUGHT_UP_WITH, limit_for
 from bot.domain.replies import Limit, Pace, Priority
 from bot.replies.ratelimit.division import Division
 from bot.replies.ratelimit.limiter import AccountRateLimiter

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from bot.config.settings import Settings, load
+from bot.config.loader import load
+from bot.config.settings import Settings
 from bot.inbox import commands
 from tests.support.reference import EXAMPLES, FOLDER, PAGES, commands_page, groups, settings_page
 

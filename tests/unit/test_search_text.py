@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.search import SNIPPET, Snippet, parse_query, snippet_of
+from bot.domain.search import (
+    SNIPPET,
+    Snippet,
+    parse_query,
+    snippet_of,
+    snippet_of_markdown,
+)
 from bot.domain.search_text import MOST_BYTES, Term, clean, fold, offsets, tokens_of
 
 
@@ -124,6 +130,59 @@ def test_a_hostile_text_takes_no_more_than_the_time_of_a_search() -> None:
     assert query.matches("a " * 9)
     assert not query.matches("a " * 9, lambda: next(asked) >= 3)
     assert next(asked) == 4, "the other terms were not looked for"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "shown"),
+    [
+        ("# Title\n\nA **bold** word", "bold word", "Title A [bold] [word]"),
+        ("see [the docs](https://example.org/docs)", "docs", "see the [docs]"),
+        (
+            "see [the docs](https://needle.org) now",
+            "needle",
+            "see the docs](https://[needle].org) now",
+        ),
+        ("- [x] done\n- [ ] open", "open", "done [open]"),
+        ("a **needle** in `a * b`", '"needle in"', "a [needle in] a * b"),
+        (
+            "```python\ndef __init__(self): ...\n```\n\n__so__",
+            "init so",
+            "def __[init]__(self): ... [so]",
+        ),
+        ("| a | needle |\n|---|---|\n| 1 | 2 |", "needle", "a [needle] 1 2"),
+        ("2 * 3 = snake_case", "snake", "2 * 3 = [snake]_case"),
+        ("**京都**の*天気*", "京都 天気", "[京都]の[天気]"),
+        (
+            "```\n" + "x = 1 * 2\n" * 30 + "needle = *a*\n```",
+            "needle",
+            "…= 1 * 2 x = 1 * 2 x = 1 * 2 x = 1 * 2 x = 1 * 2 x = 1 * 2 [needle] = *a*",
+        ),
+        ("\\*not bold\\*", "bold", "*not [bold]*"),
+        ("****", "x", ""),
+    ],
+)
+def test_a_snippet_of_an_answer_has_no_markdown_and_its_marks_at_the_words(
+    text: str, words: str, shown: str
+) -> None:
+    snippet = snippet_of_markdown(text, parse_query(words).terms)
+    marked, at = "", 0
+    for start, end in snippet.marks:
+        marked += f"{snippet.text[at:start]}[{snippet.text[start:end]}]"
+        at = end
+    assert marked + snippet.text[at:] == shown
+
+
+@given(st.text(alphabet="ab* _`[]()#>-|\n京\u00df~\\", max_size=900))
+def test_marks_of_a_snippet_have_what_was_searched(text: str) -> None:
+    """Whatever is left out; marks are in order, and none is empty."""
+    snippet = snippet_of_markdown(text, parse_query("ab 京").terms)
+    assert len(snippet.text) <= SNIPPET + 2
+    ends = [end for mark in snippet.marks for end in mark]
+    assert ends == sorted(ends)
+    for start, end in snippet.marks:
+        letters = [char for char in snippet.text[start:end] if char.isalpha()]
+        assert set(letters) <= set("abAB京"), snippet
+        assert letters
 
 
 def test_a_snippet_does_not_mark_the_whole_of_a_long_text() -> None:

@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.config.consistency import require_consistent
-from bot.config.settings import (
-    Settings,
-    SlackMode,
-    load,
-    unknown_names,
-)
+from bot.config.loader import load, unknown_names
+from bot.config.settings import Settings, SlackMode
 from bot.context.budgets import MAX_UNASKED_TOKENS, UNKNOWN_WINDOW_TOKENS
 from bot.domain.errors import SettingsError
 from bot.domain.model import ReasoningDisplay

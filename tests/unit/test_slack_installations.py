@@ -29,7 +29,8 @@ from bot.__main__ import main
 from bot.common.clock import SystemClock
 from bot.common.encryption import SecretBox, WrongKey, new_key
 from bot.config.consistency import require_consistent
-from bot.config.settings import Settings, SlackMode, load
+from bot.config.loader import load
+from bot.config.settings import Settings, SlackMode
 from bot.domain import install_texts
 from bot.domain.errors import CannotStart, SettingsError
 from bot.domain.installations import Installation

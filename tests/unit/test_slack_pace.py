@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from adapters.slack.api import CHANNELS_THROTTLED, POSTS, PostThrottles
 from adapters.slack.pace import AT_START, START_STEP, UNKNOWN_SECONDS, ReadPace
+from adapters.slack.rate_limits import CHANNELS_THROTTLED, POSTS, PostThrottles
 from tests.support.clock import ManualClock
 
 

@@ -15,7 +15,6 @@ from slack_sdk.errors import SlackApiError
 
 import adapters.slack
 from adapters.slack import manifest, manifest_path, new_app_link
-from adapters.slack.api import limit_for, post_scopes
 from adapters.slack.blocks import MessageBuilder, parse_button_value
 from adapters.slack.errors import DEFAULT_RETRY_AFTER, GONE, MAX_RETRY_AFTER, translate_error
 from adapters.slack.handshake import is_socket_url
@@ -31,6 +30,7 @@ from adapters.slack.listeners import Listeners
 from adapters.slack.lookup_cache import MAX_VALUES, LookupCache
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.oauth import REDIRECT_PATH
+from adapters.slack.rate_limits import limit_for, post_scopes
 from adapters.slack.scopes import EVENTS, SCOPES
 from bot.common.clock import SystemClock
 from bot.domain import texts

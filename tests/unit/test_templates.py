@@ -61,13 +61,11 @@ MESSAGES = (
 def test_both_notations_parse_to_the_same_conversation() -> None:
     assert parse(HANDLEBARS) == parse(TAGS)
     assert parse(HANDLEBARS).messages("Can you explain why ?") == MESSAGES
-    assert parse(HANDLEBARS).takes_input
 
 
 def test_a_filled_template_is_written_with_its_input() -> None:
     filled = parse(HANDLEBARS).render("Can you explain why ?")
     assert write_tags(filled) == TAGS.replace("{user}", "Can you explain why ?")
-    assert not filled.takes_input
     assert write_tags(template_of(MESSAGES)) == write_tags(filled)
 
 

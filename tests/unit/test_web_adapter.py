@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.web.adapter import WebAdapter
 from adapters.web.auth import Access
-from adapters.web.ports import WebOptions, WebPorts
+from adapters.web.ports import WebOptions, WebParts, WebPorts
 from adapters.web.privacy import PrivacyRoutes
+from adapters.web.site import SiteOnDemand
 from bot.common.local_cluster import LocalCluster
 from tests.support.clock import ManualClock, settle
 
@@ -73,6 +75,7 @@ async def test_after_a_failure_pages_follow_the_events_again() -> None:
     await settle()
     assert adapter.health().ok
     sent: list[Any] = []
+    await adapter.site.built()
     page = event_stream(adapter, sent)
     await settle()
     assert sent[0]["status"] == 200
@@ -80,3 +83,31 @@ async def test_after_a_failure_pages_follow_the_events_again() -> None:
     running.cancel()
     await asyncio.wait({running, page}, timeout=30)
     assert page.done(), "it ends with the process"
+
+
+async def test_the_site_is_built_once_for_the_first_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Many pages may reconnect to a restarted bot together; each gets an answer."""
+    built: list[WebParts] = []
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    def build(parts: WebParts) -> ASGIApp:
+        built.append(parts)
+        return app
+
+    monkeypatch.setattr("adapters.web.site.build_site", build)
+    parts: Any = SimpleNamespace()
+    site, sent = SiteOnDemand(parts), list[Any]()
+
+    async def receive() -> Any:
+        raise AssertionError("no body is read")
+
+    async def send(message: Any) -> None:
+        sent.append(message["status"])
+
+    assert built == [], "a start builds nothing"
+    await asyncio.gather(*(site({"type": "http"}, receive, send) for _ in range(3)))
+    assert (built, sent) == ([parts], [204, 204, 204])

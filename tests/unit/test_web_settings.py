@@ -6,7 +6,7 @@ import pytest
 
 from adapters.web.auth import LOCAL_USER, Access, is_loopback, is_wildcard
 from bot.config.consistency import require_consistent
-from bot.config.settings import load
+from bot.config.loader import load
 from bot.domain.errors import SettingsError
 
 

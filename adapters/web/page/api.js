@@ -251,7 +251,7 @@ export class EventStream {
 /** Splits text/event-stream into events; keeps an incomplete event until the rest arrives. */
 /** @typedef {{id: string | null, name: string, data: string[]}} RawEvent */
 
-export class EventParser {
+class EventParser {
   #rest = "";
   /** @type {RawEvent} */
   #event = { id: null, name: "message", data: [] };

@@ -3,6 +3,8 @@ import { asApiError } from "./api.js";
 import { el, icon } from "./dom.js";
 import { Menu } from "./menu.js";
 
+const SETTLE_MS = 5_000; // a question does not wait longer for a switch
+
 /**
  * @typedef {object} Place
  * @property {number[]} versions the indexes of all versions, oldest first
@@ -33,27 +35,97 @@ export class VersionSwitch {
 function switchOf({ versions, shown }, still) {
   const words = `Version ${shown + 1} of ${versions.length}`;
   const step = (by, label, sign) => {
-    const version = versions[shown + by];
-    const off = version === undefined || !still;
-    const data = { "data-version": off ? null : String(version), "data-step": String(by), "aria-disabled": off ? "true" : null };
+    const off = versions[shown + by] === undefined || !still;
+    const data = { "data-step": String(by), "aria-disabled": off ? "true" : null };
     return el("button", { type: "button", class: "quiet", title: label, "aria-label": label, ...data }, icon(sign));
   };
   const count = el("span", { class: "number", "aria-hidden": "true" }, `${shown + 1} / ${versions.length}`);
   return el(
     "span",
-    { role: "group", "aria-label": words, "data-words": words },
+    { role: "group", "aria-label": words, "data-words": words, "data-first": String(versions[0]) },
     step(-1, "Earlier version", "before"),
     count,
     step(1, "Later version", "after"),
   );
 }
 
+/**
+ * The versions that a person wants to see. While one is on its way, more presses change only where the
+ * switch ends: they count from the version that was chosen, not from the one that is still drawn.
+ */
+class Switching {
+  /** @type {Map<number, {thread: string, at: number, step: number}>} by a place's first version */
+  #wanted = new Map();
+  /** @type {Promise<void> | null} */
+  #running = null;
+
+  constructor(page) {
+    this.page = page;
+  }
+
+  /** One version on or back. @param {number} first @param {number} step */
+  press(first, step) {
+    const { openId: thread, isBusy } = this.page.state;
+    const place = this.#place(first);
+    if (!place || isBusy) return;
+    const wanted = this.#wanted.get(first);
+    const at = (wanted && wanted.thread === thread ? wanted.at : place.shown) + step;
+    if (place.versions[at] === undefined) return;
+    this.#wanted.set(first, { thread, at, step });
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves once the server knows what a person has chosen, or after a few seconds. */
+  async settled() {
+    if (this.#running) await Promise.race([this.#running, new Promise((resolve) => setTimeout(resolve, SETTLE_MS))]);
+  }
+
+  async #run() {
+    while (this.#wanted.size) {
+      const [[first, wanted]] = this.#wanted;
+      if (!(await this.#show(first, wanted))) this.#wanted.clear();
+      else if (this.#wanted.get(first) === wanted) this.#wanted.delete(first);
+    }
+    this.#running = null;
+  }
+
+  /** Show a version in all tabs. Returns false if the server refused. */
+  async #show(first, { thread, at, step }) {
+    const { page } = this;
+    const place = this.#place(first);
+    if (thread !== page.state.openId || !place || place.shown === at) return true;
+    const held = nodeOf(page, first)?.closest("article").contains(document.activeElement);
+    const version = place.versions[at];
+    if (!(await sent(page, () => page.api.put(`/app/threads/${thread}/shown`, { version })))) return false;
+    await page.sync.readThread(thread);
+    await page.thread.feed.whole(); // there is something to focus then
+    if (thread !== page.state.openId) return true;
+    const node = nodeOf(page, first);
+    if (!node) return true;
+    page.say(`${node.dataset.words} is shown.`);
+    if (held) focusIn(node, step);
+    return true;
+  }
+
+  /** @returns {Place | undefined} */
+  #place(first) {
+    const all = Object.values(this.page.state.open?.versions ?? {}).flat();
+    return all.find(({ versions }) => versions[0] === first);
+  }
+}
+
+/** The switch of a place in the open thread. */
+const nodeOf = (page, first) => page.thread.root.querySelector(`.versions > [data-first="${first}"]`);
+
 /** Listen for the switches and for "Try again" in the open thread. */
 export function installBranches(page) {
   const { root } = page.thread;
+  const switching = new Switching(page);
+  const press = (button) => switching.press(Number(button.parentElement.dataset.first), Number(button.dataset.step));
+  page.sender.outbox.before = () => switching.settled();
   root.addEventListener("click", (event) => {
-    const chosen = event.target.closest("[data-version]");
-    if (chosen) return switchTo(page, chosen);
+    const chosen = event.target.closest("[data-step]");
+    if (chosen) return press(chosen);
     const button = event.target.closest("[data-action^=retry]");
     if (!button) return;
     event.stopPropagation(); // it is no command
@@ -64,10 +136,10 @@ export function installBranches(page) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea, input, pre")) return;
     const place = event.target.closest(".versions > *") ?? event.target.querySelector(":scope > .foot > .versions > *");
-    const button = place?.querySelector(`[data-step="${isRtl() ? -step : step}"][data-version]`);
+    const button = place?.querySelector(`[data-step="${isRtl() ? -step : step}"]`);
     if (!button) return;
     event.preventDefault();
-    switchTo(page, button);
+    press(button);
   });
 }
 
@@ -79,35 +151,11 @@ export function branchChanged(page, { thread, since }) {
   page.context.changed();
 }
 
-async function switchTo(page, button) {
-  const thread = page.state.openId;
-  const version = Number(button.dataset.version);
-  const { step } = button.dataset;
-  const held = button.closest("article").contains(document.activeElement);
-  if (!(await sent(page, () => page.api.put(`/app/threads/${thread}/shown`, { version })))) return;
-  await page.sync.readThread(thread);
-  page.thread.feed.draw(); // now, so that there is something to focus
-  const place = placeOf(page, version);
-  if (!place) return;
-  page.say(`${place.dataset.words} is shown.`);
-  if (held) focusIn(place, step);
-}
-
-/** The switch of the place whose version is shown now. */
-function placeOf(page, version) {
-  const hosts = Object.entries(page.state.open?.versions ?? {});
-  for (const [id, places] of hosts) {
-    const at = places.findIndex(({ versions, shown }) => versions[shown] === version);
-    if (at < 0) continue;
-    const article = page.thread.root.querySelector(`article[data-id="${CSS.escape(id)}"]`);
-    return article?.querySelectorAll(".versions > *")[at] ?? null;
-  }
-  return null;
-}
-
-/** The same arrow, or the other one at the end. */
+/** The same arrow, or the other one at the end; while no arrow works, the message, where the keys do the same. */
 function focusIn(place, step) {
-  (place.querySelector(`[data-step="${step}"][data-version]`) ?? place.querySelector("[data-version]"))?.focus();
+  const usable = "[data-step]:not([aria-disabled])";
+  const arrow = place.querySelector(`${usable}[data-step="${step}"]`) ?? place.querySelector(usable);
+  (arrow ?? place.closest("article")).focus();
 }
 
 async function again(page, button, model) {
@@ -135,14 +183,14 @@ const isRtl = () => getComputedStyle(document.documentElement).direction === "rt
 const menus = new WeakMap();
 
 /** Let a person choose one of the offered models from a menu below `button`. */
-export function pickModel(page, button, choose) {
+function pickModel(page, button, choose) {
   let menu = menus.get(button);
   if (!menu) {
     const list = el("div", { class: "menu models", role: "menu", "aria-label": "Try again with", popover: "auto" });
     button.after(list);
     button.setAttribute("aria-haspopup", "menu");
     menu = new Menu({ button, list });
-    for (const [order, label] of page.models.names.entries()) {
+    for (const [order, label] of page.commands.models.names.entries()) {
       menu.add({ label, icon: "retry", order, run: () => choose(label) });
     }
     menus.set(button, menu);
@@ -151,4 +199,4 @@ export function pickModel(page, button, choose) {
 }
 
 /** Whether a menu of models would have a choice. */
-export const hasModels = (page) => page.models.names.length > 1;
+export const hasModels = (page) => page.commands.models.names.length > 1;

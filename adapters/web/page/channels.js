@@ -5,7 +5,8 @@ const CHANNEL = /^#\/c\/([a-z0-9_-]{1,50})$/;
 const $ = (selector) => document.querySelector(selector);
 
 export class Channels {
-  #news = new Set(); // shared channels in which something was said since they were last open
+  #news = new Set(); // shared channels in which something was said that the user has not seen
+  #told = 0; // the time up to which the server knows that the user has seen the channel that is shown
   #drawn = "";
 
   constructor(page) {
@@ -13,6 +14,10 @@ export class Channels {
     this.root = $("#shared-channels");
     page.state.channel = tab.get("channel");
     this.#keepDraft();
+    page.onSession.push(({ news = [] }) => {
+      this.#news = new Set(news.filter((name) => name !== page.state.channel));
+    });
+    document.addEventListener("visibilitychange", () => this.#see());
     this.root.addEventListener("click", ({ target }) => {
       const place = target.closest("[data-channel]");
       if (place) this.#open(place.dataset.channel);
@@ -51,6 +56,7 @@ export class Channels {
     state.enterChannel(channel);
     tab.set("channel", channel);
     this.#news.delete(channel);
+    this.#told = 0;
     this.page.channel.feed.clear();
     this.#keepDraft();
     if (sync.loaded) sync.readChannel();
@@ -66,14 +72,33 @@ export class Channels {
     if (channel !== null && channel !== this.page.state.channel) this.#news.add(channel);
   }
 
+  /** Another tab or device has shown `channel`. */
+  seen(channel) {
+    this.#news.delete(channel);
+  }
+
+  /** Tell the server that the user sees what is new in the channel. */
+  #see() {
+    const { state, api } = this.page;
+    const { channel, activeAt } = state;
+    if (channel === null || document.hidden || activeAt <= this.#told) return;
+    const before = this.#told;
+    this.#told = activeAt;
+    const told = api.post(`/app/channels/${channel}/read`, { until: activeAt });
+    told.catch(() => {
+      if (this.#told === activeAt) this.#told = before; // with the next change
+    });
+  }
+
   draw() {
     const { state } = this.page;
+    this.#see();
     const names = this.#names;
     if (state.open && state.open.channel !== state.channel) this.enter(state.open.channel); // beside its channel
     const shown = JSON.stringify([names, state.channel, state.paneIsOpen, [...this.#news]]);
     if (shown === this.#drawn) return;
     this.#drawn = shown;
-    if (state.session && state.channel !== null && !names.includes(state.channel)) return this.page.leaveChannel();
+    if (state.session && state.channel !== null && !names.includes(state.channel)) return this.page.router.leaveChannel();
     this.root.replaceChildren(...names.map((name) => this.#place(name)));
     const own = this.#own;
     setText($("#to-channel .name"), own);
@@ -92,7 +117,7 @@ export class Channels {
     const { page } = this;
     page.sidebar.switchDrawerOff();
     if (location.hash !== `#/c/${channel}`) history.pushState(null, "", `#/c/${channel}`);
-    page.route();
+    page.router.route();
     page.channel.box.box.focus();
   }
 

@@ -72,7 +72,7 @@ function copySelected(text) {
 }
 
 /** A tab's storage; if the browser forbids storage, it lasts until the tab closes. */
-export class Memory {
+class Memory {
   #fallback = new Map();
 
   constructor(storage) {

@@ -96,6 +96,7 @@ async function send(page, draft) {
     close(draft, null);
     if (held) page.thread.box.box.focus();
     page.say("Your edited question is running.");
+    page.onEdited(thread);
   } catch (error) {
     problem.textContent = asApiError(error).message;
     problem.hidden = false;

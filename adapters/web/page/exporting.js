@@ -16,6 +16,6 @@ export function installExport(page) {
       page.thread.box.fail(asApiError(error).message);
     }
   };
-  page.threadMenu.add({ label: "Save as Markdown", icon: "down", order: 60, run: () => save("markdown") });
-  page.threadMenu.add({ label: "Save as JSON", icon: "down", order: 61, run: () => save("json") });
+  page.header.menu.add({ label: "Save as Markdown", icon: "down", order: 60, run: () => save("markdown") });
+  page.header.menu.add({ label: "Save as JSON", icon: "down", order: 61, run: () => save("json") });
 }

@@ -3,6 +3,7 @@
 const NEAR_END = 48; // pixels that count as the end
 const REST = 6; // after a growing reply was drawn, as a multiple of the time it took: a seventh of a core
 const LONGEST_REST = 1_000; // milliseconds
+const SLICE_MS = 30; // for new messages in one frame: a thread of 500 takes a second in all
 const FLASH_MS = 2_000;
 
 export class Feed {
@@ -12,6 +13,7 @@ export class Feed {
   #resting = 0; // a timer
   #restUntil = 0;
   #stuck = true;
+  #isPartial = false; // whether the older messages follow in the next frame
   #top = 0;
   #height = 0;
   /** @type {HTMLElement | null} */
@@ -65,7 +67,13 @@ export class Feed {
   /** Draw now instead of in the next frame. */
   draw() {
     cancelAnimationFrame(this.#due);
-    this.#draw();
+    this.#draw(Number.POSITIVE_INFINITY);
+  }
+
+  /** Once all messages are drawn, also those that follow in the next frames. */
+  async whole() {
+    do await new Promise(requestAnimationFrame);
+    while (this.#isPartial);
   }
 
   /** Let `change` insert messages above without moving the reader's position. */
@@ -109,22 +117,38 @@ export class Feed {
     return this.#current?.isConnected ? this.#views.get(this.#current.dataset.id)?.item : undefined;
   }
 
-  #draw() {
+  /** Draw until `until`, by performance.now(): what is not made by then follows in the next frames. */
+  #draw(until = performance.now() + SLICE_MS) {
     this.#due = 0;
     const began = performance.now();
     const wanted = new Set(this.#items.map(({ id }) => id));
     for (const [id, view] of this.#views) if (!wanted.has(id)) this.#drop(id, view);
-    let place = this.list.firstElementChild;
-    this.#items.forEach((item, k) => {
-      const { node } = this.#updated(item, this.#items[k - 1]);
-      if (node === place) place = place.nextElementSibling;
-      else this.list.insertBefore(node, place);
-    });
+    const first = this.#isPartial && !this.#stuck ? this.list.firstElementChild : null;
+    const before = first?.getBoundingClientRect().top ?? 0;
+    this.#place(until);
+    if (first) this.scroller.scrollTop += first.getBoundingClientRect().top - before;
     this.list.hidden = this.#items.length === 0; // role=feed needs articles
     this.#keepTabStop();
     this.#follow(); // lays the column out
     const now = performance.now();
     this.#restUntil = now + Math.min(REST * (now - began), LONGEST_REST);
+    if (this.#isPartial) this.#due = requestAnimationFrame(() => this.#draw());
+  }
+
+  /** Put the messages in their places, the newest first; new ones while there is time. */
+  #place(until) {
+    this.#isPartial = false;
+    /** @type {HTMLElement | null} */
+    let next = null;
+    for (let k = this.#items.length - 1; k >= 0; k--) {
+      const item = this.#items[k];
+      const isLate = next !== null && !this.#views.has(item.id) && performance.now() > until;
+      if (isLate) this.#isPartial = true;
+      if (isLate) continue;
+      const { node } = this.#updated(item, this.#items[k - 1]);
+      if (node.parentNode !== this.list || node.nextElementSibling !== next) this.list.insertBefore(node, next);
+      next = node;
+    }
   }
 
   #updated(item, before) {

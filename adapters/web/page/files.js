@@ -1,6 +1,6 @@
 // Files before they are sent: what the server accepts, and what a paste or a drop contains.
 const LONG_PASTE = 5_000; // characters; a longer paste is easier to handle as a file
-export const PASTED_NAME = "Pasted text.txt";
+const PASTED_NAME = "Pasted text.txt";
 
 /** Formats that browsers show. */
 const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);

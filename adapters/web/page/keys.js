@@ -25,9 +25,9 @@ const typing = ({ target }) => target.closest("input, textarea, [contenteditable
 const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey;
 
 function always(page, event) {
-  if (event.key === "." && (event.ctrlKey || event.metaKey)) page.stop();
+  if (event.key === "." && (event.ctrlKey || event.metaKey)) page.commands.stop();
   else if (event.key === "Escape" && page.context.isOpen) page.context.close();
-  else if (event.key === "Escape" && page.state.paneIsOpen) page.close();
+  else if (event.key === "Escape" && page.state.paneIsOpen) page.router.close();
   else if (event.key === "F6" && page.state.paneIsOpen) otherPane(page).box.box.focus();
   else if (event.key === "ArrowUp" && event.target.matches("textarea") && !event.target.value) {
     return paneOf(page, event.target).feed.focus();
@@ -47,7 +47,7 @@ function once(page, event, help) {
 function onMessage(page, event) {
   const { target } = event;
   if (event.key !== "Enter" || !plain(event) || !target.matches("article")) return false;
-  if (target.matches(".root")) page.show(target.dataset.id);
+  if (target.matches(".root")) page.router.show(target.dataset.id);
   else paneOf(page, target).box.box.focus();
   return true;
 }

@@ -155,7 +155,7 @@ export class RootView extends MessageView {
     this.node.classList.toggle("current", Boolean(thread.open));
     this.#open.setAttribute("aria-current", thread.open ? "true" : "false");
     const replies = counted(thread.replies, "reply", "replies");
-    setText(this.#count, thread.replies || thread.busy ? replies : "Open thread");
+    setText(this.#count, thread.replies ? replies : thread.busy ? "" : "Open thread");
     setText(this.#last, thread.busy ? "writing…" : clockTime(moment(thread.updated_at)));
   }
 }

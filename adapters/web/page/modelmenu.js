@@ -18,7 +18,7 @@ let made = 0;
  * @property {() => void} [onNothing] there is nothing to choose
  */
 
-export class ModelMenu {
+class ModelMenu {
   /** @type {Choosing | null} */
   #asked = null;
   /** @type {any} */
@@ -222,7 +222,7 @@ export function installModelMenu(page) {
       thread,
       label: "Model of this thread",
       onChoose: (model) => chooseFor(page, thread, model),
-      onNothing: () => page.modelsEmpty(),
+      onNothing: () => page.commands.modelsEmpty(),
     });
   });
   page.settings.more.push(() => newThreads(page, menu));

@@ -19,9 +19,13 @@ export class Notify {
   #hidden = document.hidden;
   #leave = () => {};
 
-  /** `onWatch(connected)` opens or closes the stream of events; `show(thread)` opens a thread. */
-  constructor({ onWatch, show, choice }) {
+  /**
+   * `onWatch(connected)` opens or closes the stream of events; `show(thread)` opens a thread;
+   * `concerns(thread)` says whether the reader takes part in it: of other people's there is no word.
+   */
+  constructor({ onWatch, show, concerns, choice }) {
     this.onWatch = onWatch;
+    this.concerns = concerns;
     this.show = show;
     installChoice(choice);
     this.#tabs.addEventListener("message", ({ data }) => this.#told(data));
@@ -37,8 +41,10 @@ export class Notify {
   }
 
   /** A thread's newest state. */
-  sawThread({ id, name, busy }) {
-    if (busy) this.#writing.set(id, name);
+  sawThread(thread) {
+    const { id, name, busy } = thread;
+    if (busy && this.concerns(thread)) this.#writing.set(id, name);
+    else if (busy) this.#writing.delete(id);
     else if (this.#writing.delete(id) && this.#hidden) this.#ended(id, name);
     this.#settle();
   }

@@ -15,6 +15,9 @@ export class Outbox {
   /** @type {Map<string, import("./attach.js").Attached[]>} */
   #files = new Map(); // by client id
 
+  /** What has to be over before a message is sent. @type {() => Promise<void>} */
+  before = async () => {};
+
   /**
    * `onChange()`; `onSent(item, answer)`; `onRefused(item, error, files)` if a retry cannot help.
    */
@@ -58,6 +61,7 @@ export class Outbox {
   }
 
   async #first(item) {
+    await this.before();
     const { client_id } = item;
     const files = this.#files.get(client_id) ?? [];
     try {

@@ -82,7 +82,7 @@ export function installPrinting(page) {
       say: (words) => page.say(words),
     });
   };
-  page.threadMenu.add({ label: "Print", icon: "print", order: 65, run: printThread });
+  page.header.menu.add({ label: "Print", icon: "print", order: 65, run: printThread });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "p" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
     if (!page.state.openId && !page.shared?.isOpen) return;

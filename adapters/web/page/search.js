@@ -9,28 +9,32 @@ const AGAIN_MS = 700; // after too many searches
 const RECENT = 8;
 const NEAR_END = 120; // pixels before the end at which the next results are loaded
 const AFTER = 60; // messages below the one that was found, in a thread that is not loaded up to it
-const EMPTY = { hits: [], next: null, partial: false, indexing: false };
+const MOST_PARTS = 8; // of a search that finds nothing in the time that the server gives each
+const EMPTY = { hits: [], next: null, partial: false, reached: null, indexing: false };
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const oldDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const isMac = /Mac|iP(hone|ad)/.test(navigator.platform);
 
-export class SearchPalette {
+class SearchPalette {
   #shown = EMPTY;
   #at = -1; // the selected hit
   #timer = 0;
   /** @type {AbortController | null} */
   #asking = null;
 
-  /** `onOpen(hit)` is called with the chosen thread or message; `button` opens the palette. */
-  constructor({ api, button, dialog, onOpen }) {
+  /** `onOpen(hit)` is called with the chosen thread or message; `buttons` open the palette. */
+  constructor({ api, buttons, dialog, onOpen }) {
     this.api = api;
     this.dialog = dialog;
     this.onOpen = onOpen;
     this.box = dialog.querySelector("input");
     this.list = dialog.querySelector(".hits");
     this.said = dialog.querySelector(".said");
-    button.title = `Search (${isMac ? "⌘" : "Ctrl+"}K)`;
-    button.addEventListener("click", () => this.open());
+    this.further = dialog.querySelector(".further");
+    for (const button of buttons) {
+      button.title = `Search (${isMac ? "⌘" : "Ctrl+"}K)`;
+      button.addEventListener("click", () => this.open());
+    }
     this.#listen();
   }
 
@@ -42,6 +46,10 @@ export class SearchPalette {
     this.dialog.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#choose(this.#at);
+    });
+    this.further.addEventListener("click", () => {
+      this.box.focus();
+      this.#more();
     });
     this.dialog.querySelector(".tool").addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.dialog.close());
@@ -80,7 +88,11 @@ export class SearchPalette {
   /** Search for what is written now; any older search is given up. */
   async #search() {
     const text = this.box.value.trim();
-    const found = await this.#ask(() => (text ? this.#find(text) : this.#recent()));
+    let found = await this.#ask(() => (text ? this.#find(text) : this.#recent()));
+    for (let parts = 1; parts < MOST_PARTS && found && isLate(found) && !found.hits.length; parts++) {
+      setText(this.said, `Nothing since ${when(moment(found.reached))}; looking further back…`);
+      found = await this.#ask(() => this.#find(text, found.next));
+    }
     if (found) this.#show(found, text);
   }
 
@@ -140,6 +152,7 @@ export class SearchPalette {
     }
     this.#shown = EMPTY;
     this.list.replaceChildren();
+    this.further.hidden = true;
     this.#select(-1);
     setText(this.said, error.status === 0 ? "The search did not arrive: try again." : error.message);
   }
@@ -153,6 +166,7 @@ export class SearchPalette {
     this.list.replaceChildren(...groups.filter((each) => each !== null));
     if (!selected) this.list.scrollTop = 0;
     this.#select(found.hits.length ? Math.min(Math.max(selected, 0), found.hits.length - 1) : -1);
+    this.further.hidden = !isLate(found);
     setText(this.said, words(found, text));
   }
 
@@ -211,12 +225,17 @@ function numberOf(target) {
   return node ? Number(node.dataset.number) : null;
 }
 
+/** Whether the server's time was over before it had looked at everything, and it can continue. */
+const isLate = ({ partial, next, reached = null }) => partial && next !== null && reached !== null;
+
 /** What screen readers hear and people read about the results. */
-function words({ hits, next, partial, indexing }, text) {
+function words(found, text) {
+  const { hits, next, partial, indexing } = found;
   if (!text) return hits.length ? "" : "There are no conversations yet.";
   const count = hits.length ? counted(hits.length, "result", "results") : "Nothing matches";
-  const parts = [next && hits.length ? `The first ${count}.` : `${count}.`];
-  if (partial) parts.push("The search took too long, so there may be more: add a word.");
+  const since = isLate(found) ? ` since ${when(moment(found.reached))}` : "";
+  const parts = [next && !partial && hits.length ? `The first ${count}.` : `${count}${since}.`];
+  if (partial && !since) parts.push("The search took too long, so there may be more: add a word.");
   if (indexing) parts.push("Older messages are still being prepared.");
   return parts.join(" ");
 }
@@ -230,14 +249,15 @@ function group(name, options) {
   return el("div", { role: "group", "aria-labelledby": id }, el("div", { class: "head", id, role: "presentation" }, name), ...options);
 }
 
-function option({ title, snippet, role, created_at }, number) {
+function option({ title, snippet, role, author = null, channel = null, created_at }, number) {
   const at = moment(created_at);
-  const name = el("span", { class: "name" }, el("bdi", {}, ...marked(title)));
+  const name = el("span", { class: "name", dir: "auto" }, el("bdi", {}, ...marked(title)));
   const time = el("time", { datetime: at.toISOString(), title: fullTime(at) }, when(at));
-  const who = role === "assistant" ? "Threadline" : role === "user" ? "You" : "Note";
-  const found = snippet && el("div", { class: "found" }, el("span", { class: "who" }, `${who}: `), el("bdi", {}, ...marked(snippet)));
+  const place = channel && el("bdi", { class: "where", dir: "ltr" }, `#${channel}`);
+  const who = role === "assistant" ? "Threadline" : role === "user" ? (author ?? "You") : "Note";
+  const found = snippet && el("div", { class: "found" }, el("span", { class: "who" }, el("bdi", {}, who), ": "), el("bdi", {}, ...marked(snippet)));
   const attributes = { class: "hit", id: `search-hit-${number}`, role: "option", "aria-selected": "false", "data-number": String(number) };
-  return el("div", attributes, el("div", { class: "line" }, name, time), found);
+  return el("div", attributes, el("div", { class: "line" }, name, place, time), found);
 }
 
 /** A text with its matches marked. The places count characters, not the units of JavaScript. */
@@ -265,6 +285,7 @@ function when(at) {
 export function installSearch(page) {
   const button = /** @type {HTMLButtonElement} */ (document.querySelector("#search"));
   document.querySelector("#sidebar-tools")?.append(button);
+  const buttons = /** @type {HTMLButtonElement[]} */ ([button, ...document.querySelectorAll(".find")]);
   const later = el("button", { type: "button", class: "later", hidden: true }, "Show the newest messages");
   page.thread.feed.list.after(later);
   later.addEventListener("click", async () => {
@@ -274,7 +295,7 @@ export function installSearch(page) {
   page.onDrawn = () => (later.hidden = !page.state.open?.later);
   return new SearchPalette({
     api: page.api,
-    button,
+    buttons,
     dialog: document.querySelector("#search-dialog"),
     onOpen: (hit) => reveal(page, hit),
   });
@@ -282,7 +303,7 @@ export function installSearch(page) {
 
 /** Open a thread, and show the message in it, also in one that is longer than what is loaded. */
 async function reveal(page, { conversation_id: thread, anchor = null, index = null }) {
-  page.show(thread);
+  page.router.show(thread);
   if (anchor === null) return;
   await page.sync.reading;
   const isThere = () => page.state.openId === thread && page.state.open?.messages.some(({ id }) => id === anchor);

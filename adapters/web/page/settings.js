@@ -10,7 +10,7 @@ const NAMES = {
   enter: ["Enter key", { send: "Sends", line: "New line; Ctrl Enter sends" }],
 };
 
-export class SettingsDialog {
+class SettingsDialog {
   /** `button` opens `dialog`; `more` are rows of other modules, made anew each time. */
   constructor({ button, dialog }) {
     this.dialog = dialog;

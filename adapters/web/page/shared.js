@@ -11,7 +11,7 @@ import { printMessages } from "./printing.js";
 const LINK = /^#\/s\/([\w-]{43})$/;
 const PAGE = 100;
 
-export class SharedView {
+class SharedView {
   #uid = "";
   #items = [];
   #next = null;
@@ -125,13 +125,13 @@ export function installShared(page) {
     root: document.querySelector("#shared"),
     viewer: page.viewer,
     say: (words) => page.say(words),
-    onTitle: (name) => page.nameWindow(name),
+    onTitle: (name) => page.header.nameWindow(name),
   });
   page.shared = shared;
   shared.root.querySelector(".close").addEventListener("click", () => {
     history.pushState(null, "", location.pathname);
     shared.route();
-    page.route({ focus: true });
+    page.router.route({ focus: true });
   });
   // Read once the person is signed in: the session comes first.
   page.onSession.push(() => shared.route());

@@ -3,9 +3,10 @@ import { asApiError } from "./api.js";
 import { copyText, el, icon, setText } from "./dom.js";
 import { counted, fullTime, moment } from "./format.js";
 
+const REMINDER_SECONDS = 12;
 const addressOf = (uid) => `${location.origin}/#/s/${uid}`;
 
-export class ShareDialog {
+class ShareDialog {
   #thread = null;
 
   constructor({ api, dialog, say }) {
@@ -108,7 +109,20 @@ export class ShareDialog {
 
 function about({ messages, shared_at, has_news }) {
   const shown = `It shows ${counted(messages, "message", "messages")} of ${fullTime(moment(shared_at))}.`;
-  return has_news ? `${shown} The thread has changed since.` : shown;
+  if (!has_news) return shown;
+  return `${shown} The thread has changed since: until you update the link, it still shows what was edited or answered again as it was.`;
+}
+
+/** Its owner may have edited a question to take something back, which the link still shows. */
+async function remind({ page, share, thread }) {
+  const { share: link = null } = await page.api.get(`/app/threads/${thread}/share`).catch(() => ({}));
+  if (link === null) return;
+  page.sidebar.toasts.show({
+    words: "The link to this thread still shows the question as it was.",
+    label: "The link",
+    seconds: REMINDER_SECONDS,
+    run: () => share.open(thread),
+  });
 }
 
 export function installSharing(page) {
@@ -116,7 +130,8 @@ export function installSharing(page) {
   const share = new ShareDialog({ api: page.api, dialog, say: (words) => page.say(words) });
   const shown = () => Boolean(page.state.session?.sharing);
   const isOwn = () => shown() && !page.state.open?.channel; // in a shared channel everyone reads it
-  page.threadMenu.add({ label: "Share with the team", icon: "share", order: 51, shown: isOwn, run: () => share.open(page.state.openId) });
+  page.header.menu.add({ label: "Share with the team", icon: "share", order: 51, shown: isOwn, run: () => share.open(page.state.openId) });
+  page.onEdited = (thread) => isOwn() && remind({ page, share, thread });
   page.settings.more.push(() => {
     const open = () => {
       page.settings.dialog.close();

@@ -38,7 +38,7 @@ export class Sidebar {
     this.toasts = new Toasts({ root: $("#toasts"), say: (words) => page.say(words), onLeft: () => this.#focusPane() });
     this.menu = new Menu({ button: el("button"), list: $("#row-actions") });
     this.#fill(this.menu, () => this.#menuOf, (id) => this.rows.title(id), true);
-    this.#fill(page.threadMenu, () => page.state.openId, () => $("#thread-title"), false);
+    this.#fill(page.header.menu, () => page.state.openId, () => $("#thread-title"), false);
     this.#listen();
     this.#showState();
   }
@@ -73,7 +73,7 @@ export class Sidebar {
   /** A thread was deleted, perhaps in another tab. */
   gone(id) {
     this.list.remove(id);
-    if (id === this.page.state.openId) this.page.close();
+    if (id === this.page.state.openId) this.page.router.close();
   }
 
   /** The open thread or something else on the page may have changed: at each word of an answer. */
@@ -145,20 +145,20 @@ export class Sidebar {
 
   #open(id) {
     this.switchDrawerOff();
-    this.page.show(id);
+    this.page.router.show(id);
   }
 
   #toChannel() {
     this.switchDrawerOff();
     if (location.hash) history.pushState(null, "", location.pathname);
-    this.page.route();
+    this.page.router.route();
     this.page.channel.box.box.focus();
   }
 
   /** Begin a conversation without naming anyone. */
   begin() {
     this.switchDrawerOff();
-    this.page.compose();
+    this.page.router.compose();
   }
 
   switchDrawerOff() {
@@ -265,7 +265,7 @@ export class Sidebar {
     }
     this.list.remove(entry.id);
     this.page.state.forget(entry.id);
-    if (wasOpen) this.page.close();
+    if (wasOpen) this.page.router.close();
     if (inList) this.rows.focus(next);
     this.toasts.show({
       words: `${isolated(entry.name)} is deleted.`,
@@ -273,6 +273,8 @@ export class Sidebar {
       seconds: undo_seconds,
       run: () => this.#restore(entry, wasOpen),
       focus: !inList,
+      hold: () => this.page.api.post(`/app/threads/${entry.id}/hold`, {}),
+      over: `${isolated(entry.name)} is deleted. It is too late to undo that.`,
     });
   }
 
@@ -283,7 +285,7 @@ export class Sidebar {
       return this.#fail(error);
     }
     this.page.say(`${isolated(entry.name)} is back.`);
-    if (wasOpen) this.page.show(entry.id);
+    if (wasOpen) this.page.router.show(entry.id);
     else this.rows.focus(entry.id);
   }
 

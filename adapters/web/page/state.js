@@ -11,6 +11,7 @@ export class State {
   openId = null;
   /** @type {string | null} */
   channel = null; // the shared channel that is shown; null is the user's own one
+  activeAt = 0; // the time of the newest message or answer of a shared channel, as the server has it
   composing = false; // whether the thread's pane is open for a new conversation
   older = null; // cursor of the channel's next older page
   #threads = new Map();
@@ -33,8 +34,10 @@ export class State {
     return this.openId === null ? null : (this.#details.get(this.openId) ?? null);
   }
 
-  get isEmpty() {
-    return this.#threads.size === 0;
+  /** Whether the channel has no question of the user; the demo model's sample thread is none. */
+  get isUnused() {
+    const sample = this.channel === null && this.session?.default_model === "demo" ? 1 : 0;
+    return this.#threads.size <= sample;
   }
 
   /** The threads in which an answer is being written. */
@@ -197,6 +200,7 @@ export class State {
   /** Show another channel, whose threads are not known yet. */
   enterChannel(channel) {
     this.channel = channel;
+    this.activeAt = 0;
     this.older = null;
     this.#threads.clear();
     this.#roots.clear();
@@ -211,8 +215,18 @@ export class State {
     if (fresh && next === null) this.#threads.clear();
     else if (fresh) for (const [id, t] of this.#threads) if (t.created_at >= first) this.#threads.delete(id);
     const above = [...this.#threads.values()].some((thread) => thread.created_at < first);
-    for (const thread of threads) this.#threads.set(thread.id, thread);
+    for (const thread of threads) this.#take(thread);
     if (!fresh || !above) this.older = next;
+  }
+
+  #take(thread) {
+    this.#threads.set(thread.id, thread);
+    if (thread.channel) this.activeAt = Math.max(this.activeAt, thread.active_at ?? 0);
+  }
+
+  /** Whether the user waits for a thread's answer: in a shared channel, who has asked in it or reads it. */
+  concerns({ id, channel = null, people = [] }) {
+    return channel === null || id === this.openId || people.includes(this.session?.user);
   }
 
   /** Take a thread that was asked for at `asked`: a vote of since then is newer. */
@@ -284,7 +298,7 @@ export class State {
 
   takeSummary(thread, event) {
     if (isIn(event, this.#read.channel)) return;
-    if ((thread.channel ?? null) === this.channel) this.#threads.set(thread.id, thread);
+    if ((thread.channel ?? null) === this.channel) this.#take(thread);
     const detail = this.#details.get(thread.id);
     if (detail) Object.assign(detail, { epoch: thread.epoch, ...choices(thread) });
   }

@@ -11,6 +11,8 @@ export class Sync {
   reading = Promise.resolve(); // of a thread
   #held = []; // events received while a snapshot was loading
   #reading = 0;
+  #asked = 0; // numbers the readings of threads
+  #taken = 0;
   /** @type {EventStream | null} */
   #stream = null;
   #lost = 0;
@@ -164,8 +166,13 @@ export class Sync {
     const found = await this.persist(() =>
       this.#read(async () => {
         const asked = performance.now();
+        const number = ++this.#asked;
         const thread = await this.api.get(`/app/threads/${id}${until === null ? "" : `?until=${until}`}`);
-        if (id === this.state.openId) this.state.takeThread(thread, asked);
+        const isLate = until === null && number < this.#taken; // a later reading came first, and is newer
+        if (id === this.state.openId && !isLate) {
+          this.#taken = number;
+          this.state.takeThread(thread, asked);
+        }
         return thread;
       }),
     );

@@ -227,7 +227,10 @@ export class ThreadRows {
     const id = event.target.closest("[data-id]")?.dataset.id;
     if (!id || event.target.closest("input")) return;
     event.preventDefault();
-    this.onMenu(id);
+    // Some systems ask when the button is pressed, and Firefox takes its release for a click beside the menu.
+    const isHeld = event.buttons !== 0 && event.pointerType !== "touch";
+    if (isHeld) addEventListener("mouseup", () => this.onMenu(id), { once: true });
+    else this.onMenu(id);
   }
 }
 

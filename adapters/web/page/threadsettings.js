@@ -6,7 +6,7 @@ import { counted } from "./format.js";
 
 const USUAL = 0.7; // where the slider stands before anything was chosen
 
-export class ThreadSettings {
+class ThreadSettings {
   #thread = null;
   /** @type {any} */
   text;
@@ -59,7 +59,7 @@ export class ThreadSettings {
       this.slider.node,
       ...note(found),
       this.problem,
-      el("div", { class: "row" }, save),
+      el("div", { class: "row bottom" }, save),
     );
     this.text.focus();
   }
@@ -124,5 +124,5 @@ export function installThreadSettings(page) {
     say: (words) => page.say(words),
     onSaved: (thread) => thread === page.state.openId && page.context.changed(),
   });
-  page.threadMenu.add({ label: "Instructions, temperature", icon: "tune", order: 40, run: () => settings.open(page.state.openId) });
+  page.header.menu.add({ label: "Instructions, temperature", icon: "tune", order: 40, run: () => settings.open(page.state.openId) });
 }

@@ -42,7 +42,7 @@ class ConversationDetails(Conversation):
     """A conversation with all its fields. `model`, `effort` and `temperature` are null for the
     default.
 
-    `answering_model` answers the next question: the default if `model` is not offered any more.
+    `answering_model` answers the next question: the default if `model` is no longer offered.
     `pinned` and `archived` are its place in the page's list.
     """
 

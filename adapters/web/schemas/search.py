@@ -20,9 +20,11 @@ class SearchText(BaseModel):
 
 class SearchHit(BaseModel):
     """A title or a message. `message_id`, `role`, `index` and `snippet` are null for a title,
-    `model` for all that is not an answer."""
+    `model` for all that is not an answer. `channel` names the shared channel of a conversation
+    that is in one."""
 
     conversation_id: str
+    channel: str | None
     title: SearchText
     message_id: str | None
     role: Literal["system", "user", "assistant", "tool"] | None
@@ -35,11 +37,13 @@ class SearchHit(BaseModel):
 class SearchResults(BaseModel):
     """Titles first, then messages, the newest first.
 
-    `next` gives the following ones. `partial`: the time was up before everything was looked at.
+    `next` gives the following ones. `partial`: the time was up before everything was looked at;
+    `reached` is the time of the last message that was, and `next` continues from there.
     `indexing`: older messages are still being prepared and are not found yet.
     """
 
     hits: list[SearchHit]
     next: str | None
     partial: bool
+    reached: str | None
     indexing: bool

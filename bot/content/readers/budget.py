@@ -1,7 +1,7 @@
-"""Limits of what is read of one file, and what counts the CPU time that is left.
+"""Limits on reading one file, and a counter of the remaining CPU time.
 
-The kernel's limits (`bot.content.extraction.LIMITS`) lose the whole result; these end earlier, with
-what was read so far.
+They end a reader early and keep what it has read so far. The kernel's limits
+(`bot.content.extraction.LIMITS`) would lose the whole result.
 """
 
 from __future__ import annotations

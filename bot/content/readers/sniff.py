@@ -13,7 +13,7 @@ import anydoc
 from bot.domain.attachments import Omission
 from bot.domain.errors import AttachmentError
 
-ZIP, OLE, RTF, HTML_TYPE = "application/zip", "application/x-ole", "application/rtf", "text/html"
+ZIP, RTF, HTML_TYPE = "application/zip", "application/rtf", "text/html"
 MAIL, PDF, PLAIN, SVG = "message/rfc822", "application/pdf", "text/plain", "image/svg+xml"
 TAR, GZIP, BZIP, XZ = (
     "application/x-tar",

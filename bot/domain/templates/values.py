@@ -43,11 +43,6 @@ class Template:
 
     blocks: tuple[Block, ...]
 
-    @property
-    def takes_input(self) -> bool:
-        """Whether a message has a placeholder."""
-        return any(Slot.INPUT in block.parts for block in self.blocks)
-
     def render(self, given: str) -> Template:
         """The same conversation with the input filled in. Raises TemplateError if that is too
         long."""

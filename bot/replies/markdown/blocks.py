@@ -236,7 +236,7 @@ def in_sibling_items(one: Leaf, other: Leaf) -> bool:
 
 
 def between_top_blocks(before: Leaf, leaf: Leaf) -> bool:
-    """Whether a break before `leaf` separates top-level blocks, and no heading from its text."""
+    """Whether a break before `leaf` is between top-level blocks, and not just below a heading."""
     return (
         before.kind != "heading"
         and not shared_containers(before, leaf)

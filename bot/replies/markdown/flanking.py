@@ -50,7 +50,7 @@ def flanks(text: str, start: int, end: int, limit: int | None = None) -> Flanks:
 
 
 def may_continue_address(text: str, start: int, end: int) -> bool:
-    """Whether only the next character decides if underscores belong to a web address."""
+    """Whether the next character will decide if the underscores are part of a web address."""
     return end + 1 == len(text) and text[end] in ".?&#=+%:,;~-" and _follows_address(text, start)
 
 

@@ -46,8 +46,8 @@ class Waiter:
 
     `planned` is its last plan, so that a blocked waiter need not plan again; `granted` is the
     request that was granted at `granted_at`, when the reservation held `kept_before`. `key` is what
-    it waits for, and `ticket` its valid heap entry. `place` orders waiters: their urgency, and what
-    their owners have already.
+    it waits for, and `ticket` its valid heap entry. `place` orders waiters, by urgency and by what
+    their owners hold already.
     """
 
     plan: Plan

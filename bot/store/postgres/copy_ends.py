@@ -79,7 +79,7 @@ class Target(Source, Protocol):
         ...
 
     def suspend_triggers(self, tables: Sequence[str]) -> None:
-        """Insert what follows as it is."""
+        """Insert the following rows without running triggers."""
         ...
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:

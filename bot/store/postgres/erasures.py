@@ -35,8 +35,8 @@ def digest(db: Database, platform: str, user: str) -> str:
 def add(db: Database, now: float, person: Person) -> Erasure:
     """Add an erasure.
 
-    Its time is taken here, where no one else writes: a message that was stored while the call
-    waited for that is older than the erasure.
+    Its time is read here, while no other process can write: a message that was stored while this
+    call waited for the lock is older than the erasure.
     """
     [row] = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8 AS now").fetchall()
     entry = Erasure(

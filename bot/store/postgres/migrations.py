@@ -60,7 +60,7 @@ def status(server: Server) -> MigrationStatus:
 
 
 def _connect(server: Server) -> Connection:
-    """Prepares nothing: a pooler would give the statements to others."""
+    """Connect without prepared statements: behind a pooler, other clients would get them."""
     return psycopg.connect(server.conninfo, prepare_threshold=None)
 
 

@@ -71,7 +71,8 @@ class Gin:
 
 def _expression(match: Match) -> str:
     """The query as a tsquery: of our own tokens, which have no character that needs more."""
-    wanted = [*map(_quoted, (match.place, *match.required))]
+    places = " | ".join(map(_quoted, match.places))
+    wanted = [f"({places})", *map(_quoted, match.required)]
     return " & ".join([*wanted, *(f"!{_quoted(token)}" for token in match.excluded)])
 
 

@@ -37,7 +37,7 @@ from tests.sims.discord.permissions import may, permissions
 from tests.sims.discord.state import Channel, Message
 
 JSON = dict[str, Any]
-USER_OPTION, CHANNEL_OPTION, ROLE_OPTION = 6, 7, 8
+USER_OPTION = 6
 
 
 class Clicks:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.sims.discord import constants as c
 from tests.sims.discord.members_client import MembersClient
+from tests.sims.kit import Sim
 
 JSON = dict[str, Any]
 
@@ -16,8 +17,14 @@ JSON = dict[str, Any]
 class DiscordSim(MembersClient):
     """A running Discord simulator: `async with DiscordSim() as sim`."""
 
-    def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
-        super().__init__("tests.sims.discord", port=port, rtt=rtt)
+    def __init__(self, *, port: int = 0, rtt: float = 0.0, apart: bool = False) -> None:
+        super().__init__("tests.sims.discord", port=port, rtt=rtt, apart=apart)
+
+    def new_server(self) -> Sim:
+        """See `SimProcess.new_server`."""
+        from tests.sims.discord.sim import DiscordServer  # a client alone needs no server
+
+        return DiscordServer(rtt=self.rtt)
 
     @property
     def api_url(self) -> str:

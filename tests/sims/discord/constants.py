@@ -37,7 +37,7 @@ KINDS: Final = {
     "stage": STAGE_CHANNEL,
     "forum": FORUM_CHANNEL,
 }
-DEFAULT_MESSAGE, PIN_NOTICE, THREAD_CREATED, REPLY = 0, 6, 18, 19
+DEFAULT_MESSAGE, PIN_NOTICE, REPLY = 0, 6, 19
 COMMAND_REPLY, THREAD_STARTER, MENU_REPLY = 20, 21, 23
 FORWARD = 1  # the type of a message reference; a reply's is 0
 

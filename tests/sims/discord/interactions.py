@@ -24,7 +24,7 @@ from tests.sims.discord.rest_messages import revised
 from tests.sims.discord.state import Message
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
-PONG, MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 1, 4, 5, 6, 7, 8, 9
+MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 # The valid first responses to each kind of interaction.
 ANSWERS = {
     COMMAND: (MESSAGE, DEFER, MODAL),

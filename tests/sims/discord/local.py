@@ -14,18 +14,13 @@ from tests.sims.discord.sim import DiscordServer
 
 
 class LocalDiscord(DiscordSim):
-    """A `DiscordSim` in this process; `server` is the running simulator."""
+    """A `DiscordSim` that always runs in this process; `server` is the running simulator."""
 
-    def __init__(self, *, rtt: float = 0.0) -> None:
-        super().__init__(rtt=rtt)
-        self.server = DiscordServer(rtt=rtt)
+    server: DiscordServer
 
     async def __aenter__(self) -> Self:
+        self.server = DiscordServer(rtt=self.rtt)
         self._runner = await self.server.start()
         self.port = self.server.port
         self._session = aiohttp.ClientSession()
         return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
-        await self._runner.cleanup()

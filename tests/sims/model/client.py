@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.sims.kit import SimProcess
+from tests.sims.kit import Sim, SimProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.encoder import Dialect
 from tests.sims.model.player import Record
@@ -20,8 +20,14 @@ class ModelSim(SimProcess):
     the messages. By default the models are `sim`, `sim-2` and `org/sim`, and no key is required.
     """
 
-    def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
-        super().__init__("tests.sims.model", port=port, rtt=rtt)
+    def __init__(self, *, port: int = 0, rtt: float = 0.0, apart: bool = False) -> None:
+        super().__init__("tests.sims.model", port=port, rtt=rtt, apart=apart)
+
+    def new_server(self) -> Sim:
+        """See `SimProcess.new_server`."""
+        from tests.sims.model.server import ModelServer  # a client alone needs no server
+
+        return ModelServer(rtt=self.rtt)
 
     @property
     def base_url(self) -> str:

@@ -68,11 +68,13 @@ async def read_form(request: web.Request) -> Recording:
     if not isinstance(file, web.FileField):
         raise invalid_request("1 validation error for Request: body.file: field required")
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    with file.file:
+        data = base64.b64encode(file.file.read()).decode()
     return Recording(
         model=fields.get("model", ""),
         name=file.filename,
         media_type=file.content_type,
-        data=base64.b64encode(file.file.read()).decode(),
+        data=data,
         response_format=fields.get("response_format", "json"),
         authorization=request.headers.get("Authorization"),
         fields=fields,

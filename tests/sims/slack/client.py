@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Self, cast
 
 from adapters.slack import manifest_path
-from tests.sims.kit import SimProcess
+from tests.sims.kit import Sim, SimProcess
 from tests.sims.slack import ids
 from tests.sims.slack.values import Json
 
@@ -23,8 +23,8 @@ class SlackSim(SimProcess):
     are those of `tests.sims.slack`, and a ts is a string as in Slack.
     """
 
-    def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
-        super().__init__("tests.sims.slack", port=port, rtt=rtt)
+    def __init__(self, *, port: int = 0, rtt: float = 0.0, apart: bool = False) -> None:
+        super().__init__("tests.sims.slack", port=port, rtt=rtt, apart=apart)
         self.number = 1
 
     def within(self, number: int) -> Self:
@@ -43,6 +43,12 @@ class SlackSim(SimProcess):
         await super().__aenter__()
         await self.manifest(json.loads(manifest_path("socket").read_text()))
         return self
+
+    def new_server(self) -> Sim:
+        """See `SimProcess.new_server`."""
+        from tests.sims.slack.sim import SlackServer  # a client alone needs no server
+
+        return SlackServer(rtt=self.rtt)
 
     @property
     def api_url(self) -> str:

@@ -291,6 +291,7 @@ async def _read_upload(request: web.Request) -> bytes:
         return await request.read()
     for value in (await request.post()).values():
         if isinstance(value, web.FileField):
-            return value.file.read()
+            with value.file:
+                return value.file.read()
         return value.encode() if isinstance(value, str) else bytes(value)
     return b""

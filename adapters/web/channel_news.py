@@ -1,0 +1,45 @@
+"""Which shared channels have something that a user has not seen yet, on every device.
+
+Invariant: for who comes for the first time a channel has no news: what was said before is none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from adapters.web.auth import User
+from adapters.web.chat import ChatService
+from adapters.web.places import scope_of
+from adapters.web.thread_list import ReadMark
+
+
+class ChannelNews:
+    """The read marks of shared channels."""
+
+    def __init__(self, chat: ChatService) -> None:
+        self._library, self._hub, self._places = chat.library, chat.hub, chat.places
+        self._clock = chat.clock
+
+    def router(self) -> APIRouter:
+        """The route, which belongs to the page and not to the API description."""
+        router = APIRouter(include_in_schema=False)
+        router.add_api_route("/channels/{channel}/read", self.mark_read, methods=["POST"])
+        return router
+
+    async def of(self, user: str) -> list[str]:
+        """The names of the channels with news."""
+        places = self._places.shared_scopes
+        found = await self._library.channel_reads(user, places)
+        for place, read in zip(places, found, strict=True):
+            if read.read_at is None:
+                await self._library.mark_channel_read(user, place, self._clock.time())
+        return [read.channel for read in found if read.has_news]
+
+    async def mark_read(self, user: User, channel: str, mark: ReadMark) -> dict[str, Any]:
+        """The user has seen a channel; their other tabs and devices show it as read."""
+        place = scope_of(self._places.key(user, channel))
+        if await self._library.mark_channel_read(user, place, mark.until):
+            self._hub.feed(user).push("channel", lambda: {"name": channel}, key=f"read-{channel}")
+        return {}

@@ -1,0 +1,65 @@
+"""Markdown as plain text, for the one line of a preview or of a search's result.
+
+It reads a part of a text, which may begin and end anywhere, and takes away what readers do not see.
+It is no parser: where it is not sure, it leaves a character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+_FENCE = re.compile(r"^ {0,3}(?:`{3,}|~{3,}).*$", re.MULTILINE)
+_MARKS = re.compile(
+    r"""(?=[`~\[\]!\\|*_\#>+:\ -])(?:  # most characters begin no mark
+      (?P<fence> ^\ {0,3}(?:`{3,}|~{3,}).*$ )
+    | (?P<block> ^\ {0,3}(?:\#{1,6}\ |(?:>\ ?)++|[-*+]\ (?:\[[ xX]\]\ )?|\|?\ *:?-{3,}.*$) )
+    | (?P<code> (?P<ticks>`++)(?P<literal>[^`\n]++)(?P=ticks) )
+    | (?P<target> \]\([^)\n]*\)? )
+    | (?P<opening> !?\[(?=[^\[\]\n]*+\]\() )
+    | (?P<escape> \\[\\`*_{}\[\]()\#+.!|>~-] )
+    | (?P<sign> ~~ | ` | \|
+        | (?<!\w)_{1,3}(?=\S) | (?<=\S)_{1,3}(?!\w)
+        | (?<![A-Za-z0-9])\*{1,3}(?=\S) | (?<=\S)\*{1,3}(?![A-Za-z0-9]) )
+    )""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def marks_of(
+    text: str, start: int, stop: int, kept: Sequence[tuple[int, int]] = ()
+) -> Iterator[tuple[int, int]]:
+    """The places in `text[start:stop]` of what a reader of the Markdown does not see, in order.
+
+    A line of a fence or the address of a link stays if it has one of the ranges `kept`.
+    """
+    for begin, end, has_words in _marks(text, start, stop):
+        if not has_words or not any(begin < last and first < end for first, last in kept):
+            yield begin, end
+
+
+def _marks(text: str, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+    """Starts and ends of marks, and whether they have words."""
+    in_code = sum(1 for _ in _FENCE.finditer(text, 0, start)) % 2 == 1
+    for mark in _MARKS.finditer(text, start, stop):
+        if mark["fence"] is not None:
+            in_code = not in_code
+            yield *mark.span(), True
+        elif in_code:
+            continue
+        elif mark["code"] is not None:
+            yield mark.start(), mark.start("literal"), False
+            yield mark.end("literal"), mark.end(), False
+        elif mark["escape"] is not None:
+            yield mark.start(), mark.start() + 1, False
+        else:
+            yield *mark.span(), mark["target"] is not None
+
+
+def plain(text: str) -> str:
+    """The text without its marks."""
+    kept, at = [], 0
+    for start, end in marks_of(text, 0, len(text)):
+        kept.append(text[at:start])
+        at = end
+    return "".join([*kept, text[at:]])

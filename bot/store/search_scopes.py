@@ -1,0 +1,40 @@
+"""Whose texts a search reads.
+
+Invariant: what the index names is read within the scopes again, so that a hit is never of another
+place, whatever the index says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.domain.records import RecordScope
+from bot.domain.search_text import Token
+from bot.store.database import Row
+from bot.store.search_documents import channel_token, owner_token
+
+
+def tokens_of(scopes: Sequence[RecordScope]) -> tuple[Token, ...]:
+    """The tokens in the index of which a text of the scopes has at least one."""
+    return tuple(
+        owner_token(each) if each.channel is None else channel_token(each, each.channel)
+        for each in scopes
+    )
+
+
+def in_scopes(scopes: Sequence[RecordScope]) -> tuple[str, dict[str, object]]:
+    """A condition on a conversation in one of the scopes that is not deleted, and its values."""
+    parts, values = [], dict[str, object]()
+    for at, scope in enumerate(scopes):
+        part = f"platform = :platform{at} AND workspace = :workspace{at}"
+        values |= {f"platform{at}": scope.platform, f"workspace{at}": scope.workspace}
+        if scope.channel is not None:
+            part += f" AND conversations.channel = :channel{at}"
+            values[f"channel{at}"] = scope.channel
+        parts.append(f"({part})")
+    return f"({' OR '.join(parts)}) AND deleted_at IS NULL", values
+
+
+def place_of(row: Row) -> RecordScope:
+    """The place of a conversation's row."""
+    return RecordScope(row["platform"], row["workspace"], row["channel"])
