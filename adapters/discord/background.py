@@ -26,14 +26,18 @@ class BackgroundTasks:
         self._clock, self._backoff = clock, backoff
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Start `work` now and retry it while it fails; `what` names it in the log."""
+    def add(self, what: str, work: Callable[[], Awaitable[object]]) -> bool:
+        """Start `work` now and retry it while it fails; `what` names it in the log.
+
+        Returns False if it was dropped, because too much is under way.
+        """
         if len(self._tasks) >= MAX_TASKS:
             log.error("dropped background work: too many tasks", what=what)
-            return
+            return False
         task = asyncio.create_task(self._retry(what, work), name=f"background: {what}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def aclose(self) -> None:
         """Cancel unfinished work."""

@@ -32,9 +32,12 @@ async def remove_message(rest: RestApi, conversation: int, channel: str, message
         if error.code != UNKNOWN_MESSAGE:  # otherwise a person deleted it
             log.warning("a page will be removed later", message=message, error=str(error))
             leftover = Leftover(conversation, LeftoverKind.MESSAGE, channel, message)
-            await rest.leftovers.record(leftover)
-            await _empty(rest, channel, message)
-            _delete_later(rest, leftover)
+            leftovers = rest.leftovers
+            try:
+                await leftovers.record(leftover)
+                await _empty(rest, channel, message)
+            finally:  # also if the reply waits no longer
+                _delete_later(rest, leftover)
 
 
 async def _delete(rest: RestApi, channel: str, message: str) -> None:
@@ -63,7 +66,8 @@ def _delete_later(rest: RestApi, leftover: Leftover) -> None:
             log.warning("a page stays", message=leftover.name, error=str(error))
         await rest.leftovers.settle(leftover)
 
-    rest.background.add(f"removing the message {leftover.name}", delete)
+    if not rest.background.add(f"removing the message {leftover.name}", delete):
+        rest.leftovers.release(leftover)
 
 
 async def delete_left(rest: RestApi, leftover: Leftover) -> None:

@@ -18,7 +18,7 @@ from adapters.discord.payloads import read_id
 from adapters.discord.rest import RestApi, request_scopes
 from adapters.discord.text import shorten_thread_name
 from bot.domain.conversations import Conversation
-from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.errors import Gone, PlatformError, Throttled, Unsettled
 from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.replies import Priority
 from bot.domain.turns import Claim, Question
@@ -38,6 +38,7 @@ async def ensure_thread(rest: RestApi, claim: Claim) -> bool:
     thread raises if an earlier attempt may have posted there.
     """
     thread = claim.conversation.key.thread
+    rest.abandoned_threads.pop(thread, None)  # by an earlier attempt, which posted nothing
     if any(page.channel == thread for page in claim.pages):
         return True  # an earlier attempt posted there
     try:
@@ -70,9 +71,10 @@ async def abandon_thread(rest: RestApi, conversation: Conversation) -> None:
         cached = (await rest.client()).get_channel(int(thread))
         if isinstance(cached, discord.Thread):
             remove_late_thread(rest, cached)
-    rest.background.add(
+    if not rest.background.add(
         f"looking for the late thread {thread}", partial(_look, rest, leftover, key.workspace)
-    )
+    ):
+        rest.leftovers.release(leftover)
 
 
 def remove_late_thread(rest: RestApi, thread: discord.Thread) -> None:
@@ -101,15 +103,13 @@ def _delete(rest: RestApi, thread: str) -> None:
 
 
 async def _look(rest: RestApi, leftover: Leftover, guild: str) -> None:
-    """Delete an abandoned thread of the bot's if it has appeared after a while."""
+    """Forget an abandoned thread if it has not appeared for a while, or leave it to `leftovers`."""
     await rest.clock.sleep(LATE_SECONDS)
-    # Otherwise another process got the event of a late thread.
-    if not rest.holds(guild) or await is_cached(rest, leftover.name):
-        try:
-            await delete_left(rest, leftover)
-        except (Gone, Refused) as error:
-            log.info("a thread that came too late stays", thread=leftover.name, error=str(error))
-    await rest.leftovers.settle(leftover)
+    # Without the guild's shard, another process got the event of a late thread.
+    if rest.holds(guild) and not await is_cached(rest, leftover.name):
+        await rest.leftovers.settle(leftover)
+    else:
+        rest.leftovers.release(leftover)
 
 
 async def delete_left(rest: RestApi, leftover: Leftover) -> None:

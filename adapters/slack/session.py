@@ -173,9 +173,7 @@ class SessionMaker:
         limiter = workspace_limiter(self.clock, self.members)
         api = self.api(tokens, limiter)
         workspace = Workspace(me=me, api=api, clock=self.clock, listens=self.inbox.listens)
-        statuses = StatusRegistry(
-            api=api, clock=self.clock, leftovers=self.leftovers, is_busy=self.inbox.is_busy
-        )
+        statuses = StatusRegistry(api=api, clock=self.clock, leftovers=self.leftovers)
         return Session(
             workspace=workspace,
             statuses=statuses,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 import structlog
 
@@ -46,21 +46,10 @@ Clearing = tuple["ReplyStatus", "asyncio.Task[None]"]
 
 
 class StatusRegistry:
-    """The statuses of one workspace that are shown or being cleared, by thread.
+    """The statuses of one workspace that are shown or being cleared, by thread."""
 
-    `is_busy`: whether a conversation has an unfinished turn, which clears the status.
-    """
-
-    def __init__(
-        self,
-        *,
-        api: WebApi,
-        clock: Clock,
-        leftovers: Leftovers,
-        is_busy: Callable[[int], Awaitable[bool]],
-    ) -> None:
-        self._api, self._clock = api, clock
-        self._is_busy, self.leftovers = is_busy, leftovers
+    def __init__(self, *, api: WebApi, clock: Clock, leftovers: Leftovers) -> None:
+        self._api, self._clock, self.leftovers = api, clock, leftovers
         self._clearing: dict[Thread, Clearing] = {}
         self._live: dict[Thread, ReplyStatus] = {}
 
@@ -112,15 +101,12 @@ class StatusRegistry:
         Raises Unsettled if a turn shows a status in the thread, or clears one, at the moment.
         """
         thread = (leftover.channel, leftover.name)
-        if await self._is_busy(leftover.conversation) or self._is_used(thread):
+        if thread in self._live or thread in self._clearing:
             raise Unsettled("a turn is at work in the thread")
         left = self.status(thread, leftover.conversation, left_over=False).assume_session()
         await asyncio.wait({self.start_clearing(thread, left)})
         if left.may_be_set:
             raise Unsettled("Slack has not cleared the status")
-
-    def _is_used(self, thread: Thread) -> bool:
-        return thread in self._live or thread in self._clearing
 
     async def aclose(self) -> None:
         """Stop clearing after a short wait; what is left is recorded, or its turn is unfinished."""
@@ -232,6 +218,8 @@ class ReplyStatus:
         if self._showing is not None:
             self._showing.cancel()
         self._api.rate_limiter.release(self._reservation)
+        if self._recorded:
+            self.release()
 
     async def clear(self) -> None:
         """Clear every status that may be set; after two seconds it is recorded as left, and

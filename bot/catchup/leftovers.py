@@ -23,6 +23,7 @@ from bot.domain.errors import (
     Refused,
     StoreUnavailable,
     Throttled,
+    Unsettled,
 )
 from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.ports.clock import Clock
@@ -34,8 +35,9 @@ LOOK_SECONDS = 10.0
 """Between two looks. What appeared since the last one has a process that still tries, probably: it
 is left for one more look."""
 
-REMOVAL_SECONDS = 60.0
-"""The timeout of one removal, so that none keeps the others from theirs."""
+REMOVAL_SECONDS, MAX_CONCURRENT = 60.0, 10
+"""The timeout of one removal, and how many are tried at the same time: one that hangs does not keep
+the others from theirs."""
 
 PAUSES = Backoff(first=10.0, longest=300.0)
 """Pauses after failures of one removal; one that is throttled waits for as long as the platform
@@ -43,6 +45,10 @@ says, within the longest."""
 
 KEPT_SECONDS = 86_400.0
 """A leftover is given up after a day."""
+
+USED_BY_TURNS = frozenset({LeftoverKind.STATUS, LeftoverKind.THREAD, LeftoverKind.FILE})
+"""Kinds that an unfinished turn of the conversation may need: they are removed after its end. Of a
+message, the ledger says whether it is needed."""
 
 
 class Leftovers:
@@ -79,8 +85,10 @@ class Leftovers:
 
     async def leave(self, leftover: Leftover) -> None:
         """Record a leftover that the caller does not try to remove any more."""
-        await self.record(leftover)
-        self.release(leftover)
+        try:
+            await self.record(leftover)
+        finally:
+            self.release(leftover)
 
     def release(self, leftover: Leftover) -> None:
         """The caller tries no longer: the next look does."""
@@ -134,16 +142,19 @@ class Leftovers:
         due = [each for each in found if self._seen is None or each in self._seen]
         self._seen = known
         self._failed = {each: state for each, state in self._failed.items() if each in known}
-        for leftover in due:
-            if leftover not in self._own and self._is_time_for(leftover):
-                await self._remove_one(leftover)
+        places = asyncio.Semaphore(MAX_CONCURRENT)
+        async with asyncio.TaskGroup() as removals:
+            for leftover in due:
+                if leftover not in self._own and self._is_time_for(leftover):
+                    removals.create_task(self._remove_one(leftover, places))
 
     def _is_time_for(self, leftover: Leftover) -> bool:
         _, not_before = self._failed.get(leftover, (0, 0.0))
         return self._clock.monotonic() >= not_before
 
-    async def _remove_one(self, leftover: Leftover) -> None:
-        wait = await self._try_removing(leftover)
+    async def _remove_one(self, leftover: Leftover, places: asyncio.Semaphore) -> None:
+        async with places:
+            wait = await self._try_removing(leftover)
         if wait is None:
             with suppress(StoreUnavailable):  # costs another request
                 await self._inbox.remove_leftover(leftover)
@@ -155,10 +166,14 @@ class Leftovers:
     async def _try_removing(self, leftover: Leftover) -> float | None:
         """None if there is nothing left to do; otherwise the seconds that the platform wants no
         such request."""
-        kind, is_over = leftover.kind.value, self._is_over(leftover)
+        kind = leftover.kind.value
+        if self._clock.time() - leftover.created_at > KEPT_SECONDS:
+            log.warning("a leftover is given up", kind=kind, name=leftover.name)
+            return None
         try:
             async with asyncio.timeout(REMOVAL_SECONDS):
-                if not is_over and not await self._is_in_use(leftover):
+                if not await self._is_page(leftover):
+                    await self._check_turns(leftover)
                     await self._remove(leftover)
         except (Gone, Refused) as error:
             log.warning("a leftover stays", kind=kind, error=str(error))
@@ -173,12 +188,14 @@ class Leftovers:
             return 0.0
         return None
 
-    def _is_over(self, leftover: Leftover) -> bool:
-        return self._clock.time() - leftover.created_at > KEPT_SECONDS
-
-    async def _is_in_use(self, leftover: Leftover) -> bool:
+    async def _is_page(self, leftover: Leftover) -> bool:
         """Whether a later attempt took the message for a page of its reply after all."""
         if leftover.kind is not LeftoverKind.MESSAGE:
             return False
         source = f"{self._platform}/{leftover.workspace}/{leftover.channel}/{leftover.name}"
         return await self._inbox.conversation_of(source) is not None
+
+    async def _check_turns(self, leftover: Leftover) -> None:
+        """Raises Unsettled while an unfinished turn of the conversation may need it."""
+        if leftover.kind in USED_BY_TURNS and await self._inbox.is_busy(leftover.conversation):
+            raise Unsettled("a turn is at work in the conversation")

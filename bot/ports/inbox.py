@@ -156,10 +156,6 @@ class CatchUpInbox(AccessLookup, Protocol):
         """Record that a thread was read again. Raises StoreUnavailable."""
         ...
 
-    async def is_busy(self, conversation: int) -> bool:
-        """Whether the conversation has an unfinished turn. Raises StoreUnavailable."""
-        ...
-
     async def active(self, platform: str) -> Sequence[Conversation]:
         """The most recently active conversations of `platform`, newest first."""
         ...
@@ -198,6 +194,10 @@ class LeftoverInbox(ConversationLookup, Protocol):
 
     async def remove_leftover(self, leftover: Leftover) -> None:
         """It was removed, or never can be."""
+        ...
+
+    async def is_busy(self, conversation: int) -> bool:
+        """Whether the conversation has an unfinished turn."""
         ...
 
 

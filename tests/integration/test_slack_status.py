@@ -184,6 +184,24 @@ async def test_a_later_turn_that_takes_the_status_over_settles_it(
     await until_settled(sim, inbox, clock)
 
 
+async def test_a_turn_that_another_process_continues_leaves_the_status_to_be_cleared(
+    sim: SlackSim, slack: SlackAdapter, inbox: FakeInbox, clock: JumpClock
+) -> None:
+    """The later turn had taken over what the earlier one recorded, and lost its lease then."""
+    ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
+    first, second = (slack.surface(claim(CHANNEL, ts, turn=turn)) for turn in (7, 8))
+    await first.open()
+    await until_processing(sim, ts)
+    await sim.throttle(SESSIONS, 300.0)
+    await first.close()
+    assert len(inbox.left) == 1
+    await second.open()
+    await asyncio.sleep(0)  # the status task takes over before its first request
+    await second.abandon()
+    await sim.throttle(SESSIONS, 0.0)
+    await until_settled(sim, inbox, clock)
+
+
 async def test_a_status_that_is_set_late_is_cleared_after_it(
     sim: SlackSim, slack: SlackAdapter, inbox: FakeInbox
 ) -> None:

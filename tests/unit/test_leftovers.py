@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.catchup.leftovers import KEPT_SECONDS, LOOK_SECONDS, PAUSES, Leftovers
 from bot.domain.conversations import ConversationKey
@@ -131,9 +132,60 @@ async def test_a_leftover_is_given_up_after_a_day() -> None:
     rig = Rig()
     rig.raises["m"] = Unsettled("?")
     await rig.inbox.add_leftover(replace(PAGE, created_at=rig.clock.time()))
-    async with rig.running():
-        await rig.clock.advance(KEPT_SECONDS + PAUSES.longest + LOOK_SECONDS)
+    with capture_logs() as lines:
+        async with rig.running():
+            await rig.clock.advance(KEPT_SECONDS + PAUSES.longest + LOOK_SECONDS)
     assert rig.inbox.left == []
+    warned = [line["event"] for line in lines if line["log_level"] == "warning"]
+    assert warned == ["a leftover is given up"]
+
+
+async def test_removals_that_hang_do_not_hold_up_another() -> None:
+    rig = Rig()
+
+    async def hang_or_remove(leftover: Leftover) -> None:
+        if leftover.name.startswith("hangs"):
+            await asyncio.Event().wait()
+        await rig.remove(leftover)
+
+    rig.leftovers = Leftovers(
+        platform="sim", inbox=rig.inbox, clock=rig.clock, remove=hang_or_remove
+    )
+    for number in range(5):
+        await rig.inbox.add_leftover(replace(PAGE, name=f"hangs {number}"))
+    await rig.inbox.add_leftover(PAGE)
+    async with rig.running():
+        assert rig.sent == ["m"]
+    assert len(rig.inbox.left) == 5
+
+
+@pytest.mark.parametrize("kind", [LeftoverKind.STATUS, LeftoverKind.THREAD, LeftoverKind.FILE])
+async def test_what_an_unfinished_turn_may_need_waits_for_its_end(kind: LeftoverKind) -> None:
+    """For example a thread that an earlier attempt abandoned before it posted anything."""
+    rig = Rig()
+    rig.inbox.busy = {PAGE.conversation}
+    await rig.inbox.add_leftover(replace(PAGE, kind=kind))
+    async with rig.running():
+        await rig.clock.advance(5 * LOOK_SECONDS)
+        assert rig.sent == []
+        rig.inbox.busy = set()
+        await rig.clock.advance(PAUSES.longest + LOOK_SECONDS)
+    assert rig.sent == ["m"]
+
+
+async def test_what_was_left_by_a_task_that_was_cancelled_is_removed() -> None:
+    """It may be in the database, or not: the database did not say."""
+    rig = Rig()
+    async with rig.running():
+        rig.inbox.error = StoreUnavailable("slow")
+        leaving = asyncio.create_task(rig.leftovers.leave(PAGE))
+        await settle()
+        leaving.cancel()
+        rig.inbox.error = None
+        await settle()
+        await rig.inbox.add_leftover(PAGE)
+        await rig.clock.advance(2 * LOOK_SECONDS)
+    assert rig.sent == ["m"]
 
 
 async def test_recording_waits_for_the_database() -> None:
