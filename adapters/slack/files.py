@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -186,6 +187,17 @@ class ReplyFiles:
             raise Unsettled("a shared file has not appeared in its thread")
         self._maybe_shared.discard(request.page)
         return ts
+
+    @asynccontextmanager
+    async def delete_after(self, ts: str) -> AsyncIterator[None]:
+        """Enclose the deletion of a message; then delete its file, as `delete` does."""
+        file_id = self._ids.get(ts)
+        if file_id is None:
+            yield
+            return
+        async with self._removals.remove_file_after(file_id):
+            yield
+            self._ids.pop(ts, None)
 
     async def delete(self, ts: str) -> None:
         """Delete the file of a removed message, which would stay in the workspace."""

@@ -7,6 +7,8 @@ and `bot.catchup.leftovers` repeats it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -29,26 +31,54 @@ class SlackRemovals:
     def __init__(self, api: WebApi, leftovers: Leftovers, conversation: Conversation) -> None:
         self._api, self._leftovers, self._conversation = api, leftovers, conversation
 
-    async def remove_message(self, ts: str) -> bool:
-        """Delete a misplaced or duplicate message; returns whether it is gone already."""
-        return await self._try(LeftoverKind.MESSAGE, ts)
+    async def remove_message(self, ts: str) -> None:
+        """Delete a misplaced or duplicate message."""
+        await self._try(LeftoverKind.MESSAGE, ts)
 
     async def remove_file(self, file_id: str) -> None:
         """Delete the file of a removed message."""
         await self._try(LeftoverKind.FILE, file_id)
 
+    @asynccontextmanager
+    async def remove_file_after(self, file_id: str) -> AsyncIterator[None]:
+        """Enclose the deletion of a file's message; then delete the file.
+
+        The file is recorded before, because nothing names it once its message is gone.
+        """
+        leftover, is_over = self._leftover(LeftoverKind.FILE, file_id), False
+        await self._leftovers.record(leftover)
+        try:
+            try:
+                yield
+            except PlatformError:  # the message may be kept after all
+                is_over = True
+                raise
+            is_over = await self._send(leftover)
+        finally:
+            if is_over:
+                await self._leftovers.settle(leftover)
+            else:
+                self._leftovers.release(leftover)
+
     async def left_messages(self) -> frozenset[str]:
         """The messages that are leftovers. Raises StoreUnavailable."""
         return await self._leftovers.messages_of(self._conversation.id)
 
-    async def _try(self, kind: LeftoverKind, name: str) -> bool:
-        leftover = Leftover(self._conversation.id, kind, self._conversation.key.channel, name)
+    def _leftover(self, kind: LeftoverKind, name: str) -> Leftover:
+        return Leftover(self._conversation.id, kind, self._conversation.key.channel, name)
+
+    async def _try(self, kind: LeftoverKind, name: str) -> None:
+        leftover = self._leftover(kind, name)
+        if not await self._send(leftover):
+            await self._leftovers.leave(leftover)
+
+    async def _send(self, leftover: Leftover) -> bool:
         try:
             async with asyncio.timeout(REMOVAL_SECONDS):
                 await send_removal(self._api, leftover)
         except (PlatformError, TimeoutError) as error:
-            log.warning("could not remove", kind=kind.value, name=name, error=repr(error))
-            await self._leftovers.leave(leftover)
+            kind, name = leftover.kind.value, leftover.name
+            log.warning("could not remove", kind=kind, name=name, error=repr(error))
             return False
         return True
 

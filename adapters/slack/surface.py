@@ -251,14 +251,13 @@ class SlackSurface:
             await self._delete(request)
 
     async def _delete(self, request: Request) -> None:
-        try:
-            await self._api.write(
-                DELETIONS, request.scopes, channel=self._channel, ts=request.message_id
-            )
-        except Gone as error:
-            if error.code != "message_not_found":
-                raise
-        await self._files.delete(str(request.message_id))
+        ts = str(request.message_id)
+        async with self._files.delete_after(ts):
+            try:
+                await self._api.write(DELETIONS, request.scopes, channel=self._channel, ts=ts)
+            except Gone as error:
+                if error.code != "message_not_found":
+                    raise
 
     # ── recovery ──────────────────────────────────────────────────────────────────────────────
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
