@@ -44,10 +44,9 @@ KEEPER_SECONDS = 0.5
 class SlackBackfill:
     """Decides when to read a workspace.
 
-    Within `alone` no other process reads the workspace or
-    moves its watermarks: Slack gives each event to any of them, so what one process misses another
-    has, and the gap after a process's death is read by the next one that is inside. `members` are
-    the processes that are alive.
+    Within `alone` no other process reads the workspace or moves its watermarks: Slack gives each
+    event to any of them, so what one process misses another has, and the gap after a process's
+    death is read by the next one that is inside. `members` are the processes that are alive.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """A soak of several processes on one PostgreSQL, on each platform, with its figures.
 
     CLUSTER_SOAK_MINUTES=30 .venv/bin/python -m pytest -m soak -o timeout=0 -s \\
-        tests/e2e/test_processes_soak.py -k "slack and 2"
+        tests/e2e/test_processes_soak.py -k slack-2
 
 People talk while processes are killed, hang, lose connections and events (`test_faults` has the
 other faults). Every round has a new database and a new seed, which is printed; `FAULT_SEED` replays
