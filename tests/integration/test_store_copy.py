@@ -12,6 +12,7 @@ from bot.common.clock import SystemClock
 from bot.domain.attachments import Download, IncomingAttachment
 from bot.domain.errors import InUse, StoreError
 from bot.domain.inbox import Address, Receipt
+from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.privacy import Person
 from bot.domain.records import RecordScope
 from bot.domain.search import parse_query
@@ -34,7 +35,10 @@ from tests.support.store_kit import (
     said,
 )
 
-COUNTS = ("conversations", "messages", "turns", "pages", "attachments", "chunks", "commands")
+COUNTS = (
+    *("conversations", "messages", "turns", "pages", "attachments", "chunks", "commands"),
+    "leftovers",
+)
 
 
 @pytest.fixture
@@ -55,7 +59,10 @@ async def _fill(path: Path) -> None:
     await chat(path)
     async with SqliteStore.open(path, clock=SystemClock()) as store:
         photo = IncomingAttachment(name="a.png", locator={"url": "https://files.example/a"})
-        await store.accept(said(20, "look", where=key("t9"), attachments=[photo], author=BEN))
+        asked = said(20, "look", where=key("t9"), attachments=[photo], author=BEN)
+        conversation = (await store.accept(asked)).conversation
+        assert conversation is not None
+        await store.add_leftover(Leftover(conversation, LeftoverKind.STATUS, "c1", "t9"))
         [(attachment,)] = look(path, "SELECT max(id) FROM attachments")
         await store.attachments().save_bytes(attachment, Download(b"\0\xff" * 400_000))
         await store.accept(said(30, "gone", where=key("t10")))

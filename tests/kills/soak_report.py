@@ -31,6 +31,7 @@ class SoakReport:
 
     def __str__(self) -> str:
         outcomes = sum((result.verdict.outcomes for result in self.results), Counter[str]())
+        notes = Counter(note for result in self.results for note in result.notes)
         kinds = {kind: self.kinds[kind] for kind in SERIOUS} | dict(self.kinds)
         return "\n".join(
             (
@@ -39,6 +40,7 @@ class SoakReport:
                 f" {sum(result.faults.total() for result in self.results)} faults",
                 f"  outcomes: {outcomes.total()} {dict(outcomes)}",
                 f"  violations: {kinds}; statuses left: {self.statuses_left}",
+                f"  notes: {dict(notes)}",
                 f"  take-overs: {self._describe_take_overs()}",
             )
         )
