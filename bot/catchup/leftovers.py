@@ -78,17 +78,22 @@ class Leftovers:
     async def record(self, leftover: Leftover) -> None:
         """Record a leftover that the caller keeps trying to remove, until `settle` or `release`.
 
-        Returns once that is stored, however long the database fails.
+        Returns once that is stored, however long the database fails. If it is cancelled, the
+        leftover may be stored, and is no longer the caller's.
         """
         self._own.add(leftover)
-        await retry_while_unavailable(lambda: self._inbox.add_leftover(leftover), self._clock.sleep)
+        try:
+            await retry_while_unavailable(
+                lambda: self._inbox.add_leftover(leftover), self._clock.sleep
+            )
+        except BaseException:
+            self.release(leftover)
+            raise
 
     async def leave(self, leftover: Leftover) -> None:
         """Record a leftover that the caller does not try to remove any more."""
-        try:
-            await self.record(leftover)
-        finally:
-            self.release(leftover)
+        await self.record(leftover)
+        self.release(leftover)
 
     def release(self, leftover: Leftover) -> None:
         """The caller tries no longer: the next look does."""

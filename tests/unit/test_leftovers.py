@@ -173,14 +173,15 @@ async def test_what_an_unfinished_turn_may_need_waits_for_its_end(kind: Leftover
     assert rig.sent == ["m"]
 
 
-async def test_what_was_left_by_a_task_that_was_cancelled_is_removed() -> None:
+@pytest.mark.parametrize("method", ["leave", "record"])
+async def test_what_a_cancelled_task_was_about_to_record_is_removed(method: str) -> None:
     """It may be in the database, or not: the database did not say."""
     rig = Rig()
     async with rig.running():
         rig.inbox.error = StoreUnavailable("slow")
-        leaving = asyncio.create_task(rig.leftovers.leave(PAGE))
+        recording = asyncio.create_task(getattr(rig.leftovers, method)(PAGE))
         await settle()
-        leaving.cancel()
+        recording.cancel()
         rig.inbox.error = None
         await settle()
         await rig.inbox.add_leftover(PAGE)
