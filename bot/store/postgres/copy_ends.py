@@ -7,6 +7,7 @@ the rows are already what they made of them.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,6 +31,10 @@ from bot.store.postgres.session import Session
 
 BATCH = 64
 """Rows in memory at the same time: up to 16 MB, because a chunk of a file has 256 KB."""
+
+LINGER_SECONDS, LOOK_SECONDS = 3.0, 0.1
+"""For how long PostgreSQL may list connections of processes that have ended, and between two looks;
+usually they are gone within milliseconds."""
 
 NOT_COPIED = frozenset(
     {"migrations", "members", "leases", "gaps", "gap_reads", "thread_reads"}
@@ -326,20 +331,27 @@ def open_postgres(server: Server) -> Iterator[PostgresEnd]:
         psycopg.connect(server.conninfo, row_factory=named_rows, prepare_threshold=None) as db,
     ):
         register(db)
-        db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        _refuse_running(db, server)
+        _begin_alone(db, server)
         yield PostgresEnd(db, server)
 
 
-def _refuse_running(db: psycopg.Connection[Any], server: Server) -> None:
-    (others,) = db.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name = 'threadline' AND pid <> pg_backend_pid()"
-    ).fetchall()[0]
-    if others:
-        raise StoreError(
-            f"The bot uses the database {server.name}: stop all of its processes first."
-        )
+def _begin_alone(db: psycopg.Connection[Any], server: Server) -> None:
+    """Begin the transaction at a moment in which no process of the bot is connected."""
+    until = time.monotonic() + LINGER_SECONDS
+    while True:
+        db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        (others,) = db.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'threadline' AND pid <> pg_backend_pid()"
+        ).fetchall()[0]
+        if not others:
+            return
+        db.rollback()  # the next transaction sees what they have written until then
+        if time.monotonic() > until:
+            raise StoreError(
+                f"The bot uses the database {server.name}: stop all of its processes first."
+            )
+        time.sleep(LOOK_SECONDS)
 
 
 # ── shared ────────────────────────────────────────────────────────────────────────────────────
