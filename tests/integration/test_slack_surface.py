@@ -317,6 +317,9 @@ async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -
     await surface.open()
     (status,) = await thinking(sim)
     assert status["status"] == "is thinking…"
+    showing = surface._status._showing
+    assert showing is not None
+    await showing  # Slack's answer has arrived: a post clears only a status that was set before it
     if posts:
         await show(surface, Shown(), frame("hello"))
     await surface.close()
