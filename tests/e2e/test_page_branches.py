@@ -63,6 +63,14 @@ class Held:
             self._over.append(response.status)
 
 
+# A question that waits for a switch goes out after five seconds even if the switch hangs. Without this
+# limit, one that should not wait would never go out.
+_NO_TIME_LIMIT = """() => {
+  const begin = globalThis.setTimeout;
+  globalThis.setTimeout = (run, wait, ...values) => (wait === 5_000 ? 0 : begin(run, wait, ...values));
+}"""
+
+
 async def picture(tab: Tab, name: str) -> None:
     """Keep a screenshot, where someone wants to look at them."""
     if folder := os.environ.get("SCREENSHOTS"):
@@ -131,12 +139,28 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     await until(lambda: switches.are_over(2))
     for each in (tab, other):
         await expect_shown(each, *italy)
+    await tab.page.evaluate(_NO_TIME_LIMIT)
+    switches.free.clear()
+    await tab.page.keyboard.press("ArrowLeft")
+    await tab.page.keyboard.press("Control+Shift+O")
+    await tab.say("another matter")  # in another conversation: it does not wait
+    await tab.wait_reply("another matter")
+    switches.free.set()
+    await tab.page.go_back()
+    for each in (tab, other):
+        await expect_shown(each, *before)
+    await tab.questions.first.focus()
+    await tab.page.keyboard.press("ArrowRight")
+    for each in (tab, other):
+        await expect_shown(each, *italy)
+    await expect(tab.questions.first.get_by_role("button", name="Earlier version")).to_be_focused()
     switches.free.clear()
     await tab.page.keyboard.press("ArrowLeft")
     await tab.say("an older name?")
     await expect(tab.questions.last).to_have_attribute("data-state", "sending")
     switches.free.set()
     await tab.wait_reply("Parisii.")
+    await expect(tab.box).to_be_focused()
     assert await request_with(house, "older name") == [*before, "an older name?"]
 
     # Another model answers once; the first answer is kept, and the thread's model stays.
