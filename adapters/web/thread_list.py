@@ -140,14 +140,17 @@ class ThreadListRoutes:
         return {"undo_seconds": UNDO_SECONDS}
 
     async def restore(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """Undo a deletion; returns the entry. Raises HTTPException 404 if it is too late."""
+        """Undo a deletion; returns the entry, and the newest event from before: that the thread is
+        gone may be among the events that the tab has not read yet. Raises HTTPException 404 if it
+        is too late."""
+        newest = self._hub.newest(user)
         await self._library.unhide(str(thread), _scope(user))
         found = await self._find(user, thread)  # also if a lost response made the tab ask again
         if found is None:
             raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
         self._events.push_thread(found)
         self._tell_others(user, found.record)
-        return page_entry(found.entry)
+        return {"entry": page_entry(found.entry), "event": newest}
 
     def _tell_others(self, user: str, record: ConversationRecord) -> None:
         """Tabs at other processes read the list again."""

@@ -104,8 +104,10 @@ async def test_what_one_tab_changes_every_tab_hears(
     await alice.ask("DELETE", path)
     assert newest("gone") == {"id": thread}
     heard = feed.number
-    await alice.post(f"{path}/restore", {})
-    assert newest("thread")["entry"]["pinned"] is True
+    restored = await alice.post(f"{path}/restore", {})
+    assert newest("thread")["entry"] == restored["entry"]
+    assert restored["entry"]["pinned"] is True
+    assert restored["event"] == f"{site.adapter._hub.epoch}-{heard}"  # type: ignore[attr-defined]
     status, answer = await alice.ask("PATCH", path, {"name": "   "})
     assert status == 422
     assert "at least one word" in answer["error"]

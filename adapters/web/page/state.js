@@ -24,6 +24,7 @@ export class State {
   #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
   #read = { channel: null, thread: null }; // the newest event in each snapshot
+  #restored = new Map(); // by thread: the newest event before its deletion was undone
   #votes = new Map(); // by reply: the user's newest vote, and until when no snapshot could have it
   #taken = new WeakMap();
   #branched = new WeakMap();
@@ -248,6 +249,18 @@ export class State {
   cut(id, since) {
     const detail = this.#details.get(id);
     if (detail) detail.messages = detail.messages.filter(({ index }) => !(index >= since));
+  }
+
+  /** The deletion of a thread was undone; the server's newest event before that was `event`. */
+  restore(id, event) {
+    this.#restored.set(id, event);
+  }
+
+  /** A thread was deleted. Returns false if that was undone since: the event comes late. */
+  takeGone(id, event) {
+    if (isIn(event, this.#restored.get(id))) return false;
+    this.forget(id);
+    return true;
   }
 
   forget(id) {
