@@ -90,7 +90,7 @@ class SearchPalette {
     const text = this.box.value.trim();
     let found = await this.#ask(() => (text ? this.#find(text) : this.#recent()));
     for (let parts = 1; parts < MOST_PARTS && found && isLate(found) && !found.hits.length; parts++) {
-      setText(this.said, `Nothing since ${when(moment(found.reached))}; looking further back…`);
+      this.#clear(`Nothing since ${when(moment(found.reached))}; looking further back…`);
       found = await this.#ask(() => this.#find(text, found.next));
     }
     if (found) this.#show(found, text);
@@ -150,14 +150,19 @@ class SearchPalette {
       this.#timer = setTimeout(() => this.#search(), AGAIN_MS);
       return;
     }
+    this.#clear(error.status === 0 ? "The search did not arrive: try again." : error.message);
+  }
+
+  // ── showing ─────────────────────────────────────────────────────────────────────────────────
+  /** Show `words` and no hits: those of an earlier search could be opened by mistake. */
+  #clear(words) {
     this.#shown = EMPTY;
     this.list.replaceChildren();
     this.further.hidden = true;
     this.#select(-1);
-    setText(this.said, error.status === 0 ? "The search did not arrive: try again." : error.message);
+    setText(this.said, words);
   }
 
-  // ── showing ─────────────────────────────────────────────────────────────────────────────────
   #show(found, text, selected = 0) {
     this.#shown = found;
     const options = found.hits.map((hit, number) => option(hit, number));
