@@ -44,9 +44,9 @@ class Held:
     def __init__(self) -> None:
         self.free, self._over = asyncio.Event(), list[int]()
 
-    async def watch(self, page: Page, path: str) -> None:
-        """Begin to hold requests to addresses that end with `path`."""
-        page.on("response", lambda response: self._answered(response, path))
+    async def watch(self, visitor: Visitor, page: Page, path: str) -> None:
+        """Begin to hold requests of a tab to addresses that end with `path`."""
+        visitor.hear(page, "response", lambda response: self._answered(response, path))
         await page.route(f"**{path}", self._hold)
 
     async def are_over(self, count: int) -> bool:
@@ -63,11 +63,11 @@ class Held:
             self._over.append(response.status)
 
 
-# A question that waits for a switch goes out after five seconds even if the switch hangs. Without this
-# limit, one that should not wait would never go out.
+# A question waits five seconds at most for a switch. Without that limit, one that waits for the
+# wrong switch never goes out.
 _NO_TIME_LIMIT = """() => {
   const begin = globalThis.setTimeout;
-  globalThis.setTimeout = (run, wait, ...values) => (wait === 5_000 ? 0 : begin(run, wait, ...values));
+  globalThis.setTimeout = (run, wait, ...rest) => (wait === 5_000 ? 0 : begin(run, wait, ...rest));
 }"""
 
 
@@ -131,7 +131,7 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
 
     # While a switch is on its way, the next press and the next question count from where it goes.
     switches = Held()
-    await switches.watch(tab.page, "/shown")
+    await switches.watch(visitor, tab.page, "/shown")
     await expect(tab.questions.first.get_by_role("button", name="Earlier version")).to_be_focused()
     await tab.page.keyboard.press("ArrowLeft")
     await tab.page.keyboard.press("ArrowRight")

@@ -92,7 +92,10 @@ async def test_a_message_is_found_and_shown(visit: Visit, house: House) -> None:
     slow = SlowSearch(found_at=10)
     await page.route("**/app/search?*", slow.answer)
     await box.fill('"walruses otters"')
-    status, further = dialog.get_by_role("status"), dialog.get_by_role("button", name="Look further")
+    status, further = (
+        dialog.get_by_role("status"),
+        dialog.get_by_role("button", name="Look further"),
+    )
     await expect(status).to_have_text("Nothing since May 19, 2020; looking further back…")
     await expect(options).to_have_count(0)  # those of the earlier search could be opened by mistake
     slow.free.set()

@@ -127,7 +127,7 @@ async def test_a_deleted_conversation_can_be_brought_back_and_an_archived_one_fo
     menu = tab.thread.get_by_role("button", name="More about this thread")
     await menu.click()
     await hold_events(tab)
-    await tab.page.clock.install()
+    await visitor.fake_clock()
     await tab.page.get_by_role("menuitem", name="Delete").click()
     undo = here.toast.get_by_role("button", name="Undo")
     await expect(undo).to_be_focused()
