@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
+from tests.support.store_kit import connected
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, next_event, serving, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -177,6 +178,29 @@ async def test_news_of_a_channel_are_read_on_every_device(alice: Person, bob: Pe
     assert (await alice.ask("POST", path, {"until": "inf"}))[0] == 422
 
 
+async def test_a_first_visit_has_no_news_whatever_the_clocks_say(
+    model: ModelSim, tmp_path: Path
+) -> None:
+    """The process that stored a message may have a clock that is ahead of the one that reads."""
+    async with (
+        serving(tmp_path, model, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="ops,quiet") as site,
+        site.person(TOKENS["alice"]) as alice,
+        site.person(TOKENS["bob"]) as bob,
+    ):
+        thread = (await post(alice, "@threadline before bob came", "ops"))["thread"]
+        await wait_replies(alice, thread, 1)
+        with connected(tmp_path / "threadline.db") as db:
+            db.execute("UPDATE conversations SET active_at = active_at + 60")
+        for _visit in range(2):
+            assert (await bob.get("/app/session"))["news"] == []
+        await post(alice, "@threadline the first one", "quiet")
+
+        async def news() -> Any:
+            return (await bob.get("/app/session"))["news"]
+
+        assert await until(news) == ["quiet"]
+
+
 async def test_a_search_finds_shared_channels_with_their_names(alice: Person, bob: Person) -> None:
     """While a channel is shared, and nothing of what is someone's own."""
     begun = await post(alice, "@threadline the quokka smiles", "ops")
@@ -231,9 +255,12 @@ async def test_a_channel_that_is_no_longer_shared_is_closed(
     ):
         thread = (await post(alice, "@threadline hi", "ops"))["thread"]
         await wait_replies(alice, thread, 1)
+        assert (await alice.get("/app/search", params={"q": "hi"}))["hits"]
     async with (
         serving(tmp_path, model, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="quiet") as site,
         site.person(TOKENS["alice"]) as alice,
     ):
+        for path in ("/app/search", "/conversation/search"):
+            assert (await alice.get(path, params={"q": "hi"}))["hits"] == []
         for path in (f"/app/threads/{thread}", f"/conversation/{thread}"):
             assert (await alice.ask("GET", path))[0] == 404
