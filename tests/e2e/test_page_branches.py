@@ -39,7 +39,7 @@ async def request_with(house: House, match: str) -> list[str]:
 
 
 class Held:
-    """The page's requests to one address, which go on only while `free` is set."""
+    """The page's requests to one address, which continue only while `free` is set."""
 
     def __init__(self) -> None:
         self.free, self._over = asyncio.Event(), list[int]()

@@ -50,8 +50,8 @@ function switchOf({ versions, shown }, still) {
 }
 
 /**
- * The versions that a person wants to see. While one is on its way, more presses change only where the
- * switch ends: they count from the version that was chosen, not from the one that is still drawn.
+ * The versions that a person wants to see. While a switch is under way, further presses only change its
+ * target: they count from the version that was chosen last, not from the one that is still drawn.
  */
 class Switching {
   /** @type {Map<number, {thread: string, at: number, step: number}>} by a place's first version */

@@ -9,7 +9,7 @@ const AGAIN_MS = 700; // after too many searches
 const RECENT = 8;
 const NEAR_END = 120; // pixels before the end at which the next results are loaded
 const AFTER = 60; // messages below the one that was found, in a thread that is not loaded up to it
-const MOST_PARTS = 8; // of a search that finds nothing in the time that the server gives each
+const MOST_PARTS = 8; // requests of one search while nothing is found: the server ends each after 0.25 s
 const EMPTY = { hits: [], next: null, partial: false, reached: null, indexing: false };
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const oldDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
@@ -230,7 +230,7 @@ function numberOf(target) {
   return node ? Number(node.dataset.number) : null;
 }
 
-/** Whether the server's time was over before it had looked at everything, and it can continue. */
+/** Whether the server ran out of time before it had compared everything, and can continue. */
 const isLate = ({ partial, next, reached = null }) => partial && next !== null && reached !== null;
 
 /** What screen readers hear and people read about the results. */

@@ -225,7 +225,7 @@ export class State {
     if (thread.channel) this.activeAt = Math.max(this.activeAt, thread.active_at ?? 0);
   }
 
-  /** Whether the user waits for a thread's answer: in a shared channel, who has asked in it or reads it. */
+  /** Whether a thread's answers concern the user: in a shared channel, if the user asked in it or has it open. */
   concerns({ id, channel = null, people = [] }) {
     return channel === null || id === this.openId || people.includes(this.session?.user);
   }
