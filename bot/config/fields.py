@@ -46,6 +46,8 @@ _NO_DISCORD_TOKEN = (
     (re.compile(r"[0-9a-f]{64}"), "the public key"),
     (re.compile(r"[A-Za-z0-9_-]{32}"), "the client secret of “OAuth2”"),
     (re.compile(r"https?://.*"), "an address"),
+    (re.compile(r"bot\s.*", re.I), "a value of the header “Authorization”"),
+    (re.compile(r".*\s.*", re.S), "more than one word"),
 )
 
 
