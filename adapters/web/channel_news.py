@@ -20,7 +20,7 @@ class ChannelNews:
     """The read marks of shared channels."""
 
     def __init__(self, chat: ChatService) -> None:
-        self._library, self._hub, self._places = chat.library, chat.hub, chat.places
+        self._chat, self._library, self._places = chat, chat.library, chat.places
 
     def router(self) -> APIRouter:
         """The route, which belongs to the page and not to the API description."""
@@ -41,5 +41,8 @@ class ChannelNews:
         """The user has seen a channel; their other tabs and devices show it as read."""
         place = scope_of(self._places.key(user, channel))
         if await self._library.mark_channel_read(user, place, mark.until):
-            self._hub.feed(user).push("channel", lambda: {"name": channel}, key=f"read-{channel}")
+            feed = self._chat.hub.feed(user)
+            feed.push("channel", lambda: {"name": channel}, key=f"read-{channel}")
+            # Their tabs at other processes read the marks again. No conversation has changed.
+            self._chat.tell_others(user, 0)
         return {}

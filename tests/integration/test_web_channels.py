@@ -144,8 +144,11 @@ async def test_buttons_work_for_everyone_in_a_shared_thread(
     await until(is_stopped)
 
 
-async def test_news_of_a_channel_are_read_on_every_device(alice: Person, bob: Person) -> None:
+async def test_news_of_a_channel_are_read_on_every_device(
+    alice: Person, bob: Person, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the first visit on: what was said before is no news."""
+    told: list[tuple[str, int]] = []
 
     async def news(person: Person) -> list[str]:
         return list((await person.get("/app/session"))["news"])
@@ -169,8 +172,12 @@ async def test_news_of_a_channel_are_read_on_every_device(alice: Person, bob: Pe
         assert "ops" in await news(alice)
         async with alice.stream("GET", "/app/events") as other:
             await next_event(other, "ready")
-            await alice.post(path, {"until": line.data["active_at"]})
+            chat = site.adapter._chat  # type: ignore[attr-defined]
+            monkeypatch.setattr(chat, "tell_others", lambda *whom: told.append(whom))
+            for _once in range(2):
+                await alice.post(path, {"until": line.data["active_at"]})
             assert (await next_event(other, "channel")).data == {"name": "ops"}
+    assert told == [("alice", 0)], "tabs at other processes hear of what is new"
     assert "ops" not in await news(alice)
     await alice.post(path, {"until": found["active_at"]})  # an older mark changes nothing
     assert "ops" not in await news(alice)

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.web.page_serializers import PREVIEW_CHARACTERS, preview_of
 from tests.sims.model.client import ModelSim
+from tests.support.store_kit import connected
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
 
 
@@ -133,6 +134,29 @@ async def test_tabs_at_other_processes_hear_of_every_change(
         told.clear()
         assert (await alice.ask(method, where, body))[0] == 200
         assert told == ["alice"], where
+
+
+async def test_only_its_owner_holds_a_deletion_and_only_while_it_can_be_undone(
+    alice: Person, site: Site, model: ModelSim, tmp_path: Path
+) -> None:
+    await model.say("Here.")
+    path = f"/app/threads/{await begin(alice, 'a question')}"
+
+    def deleted_at() -> Any:
+        with connected(tmp_path / "threadline.db") as db:
+            return db.execute("SELECT deleted_at FROM conversations").fetchone()["deleted_at"]
+
+    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 404
+    await alice.ask("DELETE", path)
+    begun = deleted_at()
+    async with site.person(TOKENS["bob"]) as bob:
+        assert (await bob.ask("POST", f"{path}/hold", {}))[0] == 404
+    assert deleted_at() == begun
+    assert await alice.post(f"{path}/hold", {}) == {"undo_seconds": 8}
+    assert deleted_at() > begun
+    await alice.post(f"{path}/restore", {})
+    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 404
+    assert deleted_at() is None
 
 
 async def test_another_version_changes_the_row(alice: Person, site: Site, model: ModelSim) -> None:
