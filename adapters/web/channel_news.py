@@ -1,7 +1,7 @@
 """The read marks of shared channels: which ones have something that a user has not seen yet.
 
 Invariant: nothing that was said before a user's first visit is news. A mark is the time of a
-message, never of this process's clock, which may differ from that of the process that stored it.
+message, never this process's own: the process that stored the message may have another clock.
 """
 
 from __future__ import annotations

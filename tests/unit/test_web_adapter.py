@@ -117,7 +117,7 @@ async def test_the_site_is_built_once_for_the_first_requests(
 async def test_a_site_that_could_not_be_built_is_built_for_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither a failure nor a request that ended meanwhile keeps the others from an answer."""
+    """Neither a failure nor the end of the request that builds it costs the others an answer."""
     begun, may_end = threading.Event(), threading.Event()
     failures = [RuntimeError("unforeseen")]
 
