@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.web.page_serializers import PREVIEW_CHARACTERS, preview_of
+from adapters.web.page_serializers import PREVIEW_CHARACTERS, page_message, preview_of
 from tests.sims.model.client import ModelSim
 from tests.support.store_kit import connected
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
@@ -134,6 +134,33 @@ async def test_tabs_at_other_processes_hear_of_every_change(
         told.clear()
         assert (await alice.ask(method, where, body))[0] == 200
         assert told == ["alice"], where
+
+
+async def test_a_thread_whose_answer_ends_before_its_question_is_told_is_not_busy(
+    alice: Person, site: Site, model: ModelSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await model.say("Here.")
+    thread = await begin(alice, "a question")
+    pool = site.adapter._html_pool  # type: ignore[attr-defined]
+    feed, run = site.adapter._hub.feed("alice"), pool.run  # type: ignore[attr-defined]
+    heard = feed.number
+
+    def busy() -> list[bool]:
+        events = [event for event in feed.since(heard) if event.name == "thread"]
+        return [event.data()["busy"] for event in events]
+
+    async def is_over() -> bool:
+        return busy() == [False]
+
+    async def run_late(function: Any, *values: Any) -> Any:
+        if function is page_message:
+            await until(is_over)
+        return await run(function, *values)
+
+    monkeypatch.setattr(pool, "run", run_late)
+    body = {"text": "and another", "thread": thread, "client_id": str(uuid.uuid4())}
+    await alice.post("/app/messages", body)
+    assert busy() == [False]
 
 
 async def test_only_its_owner_holds_a_deletion_and_only_while_it_can_be_undone(
