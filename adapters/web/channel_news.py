@@ -1,6 +1,7 @@
-"""Which shared channels have something that a user has not seen yet, on every device.
+"""The read marks of shared channels: which ones have something that a user has not seen yet.
 
-Invariant: for who comes for the first time a channel has no news: what was said before is none.
+Invariant: nothing that was said before a user's first visit is news. A mark is the time of a
+message, never this process's own: the process that stored the message may have another clock.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ class ChannelNews:
     """The read marks of shared channels."""
 
     def __init__(self, chat: ChatService) -> None:
-        self._library, self._hub, self._places = chat.library, chat.hub, chat.places
-        self._clock = chat.clock
+        self._chat, self._library, self._places = chat, chat.library, chat.places
 
     def router(self) -> APIRouter:
         """The route, which belongs to the page and not to the API description."""
@@ -29,17 +29,20 @@ class ChannelNews:
         return router
 
     async def of(self, user: str) -> list[str]:
-        """The names of the channels with news."""
+        """The names of the channels with news. A first visit marks all of them as read."""
         places = self._places.shared_scopes
         found = await self._library.channel_reads(user, places)
         for place, read in zip(places, found, strict=True):
             if read.read_at is None:
-                await self._library.mark_channel_read(user, place, self._clock.time())
+                await self._library.mark_channel_read(user, place, read.active_at or 0.0)
         return [read.channel for read in found if read.has_news]
 
     async def mark_read(self, user: User, channel: str, mark: ReadMark) -> dict[str, Any]:
         """The user has seen a channel; their other tabs and devices show it as read."""
         place = scope_of(self._places.key(user, channel))
         if await self._library.mark_channel_read(user, place, mark.until):
-            self._hub.feed(user).push("channel", lambda: {"name": channel}, key=f"read-{channel}")
+            feed = self._chat.hub.feed(user)
+            feed.push("channel", lambda: {"name": channel}, key=f"read-{channel}")
+            # Their tabs at other processes read the marks again. No conversation has changed.
+            self._chat.tell_others(user, 0)
         return {}

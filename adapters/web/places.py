@@ -1,6 +1,6 @@
 """Which conversations a user of the page sees: own ones, and those of the shared channels.
 
-In a shared channel all users see each other's questions and answers, and go on with each other's
+In a shared channel all users see each other's questions and answers, and continue each other's
 threads; its conversations belong to no user's workspace but to EVERYONE's.
 """
 
@@ -94,7 +94,7 @@ def shared_channel(key: ConversationKey) -> str | None:
 
 
 def shared_name(place: RecordScope) -> str | None:
-    """The same of a channel's scope."""
+    """As `shared_channel`, for a channel's scope."""
     return place.channel if place.workspace == EVERYONE else None
 
 

@@ -42,8 +42,9 @@ DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the
 class SiteOnDemand:
     """The ASGI app of the page and the API, built for its first request.
 
-    FastAPI needs a tenth of a second for the routes. A bot that only serves chat platforms never
-    spends it, and no start waits for it. A thread builds, so that replies keep streaming.
+    FastAPI needs a tenth of a second to build the routes. A bot that only serves chat platforms
+    never spends that time, and no start waits for it. A thread builds them, so that replies keep
+    streaming. If building fails, the next request tries again.
     """
 
     def __init__(self, parts: WebParts) -> None:

@@ -133,21 +133,26 @@ class ThreadListRoutes:
         return {"undo_seconds": UNDO_SECONDS}
 
     async def hold(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """The user still looks at "Undo": the time for it begins again. Raises HTTPException 404 if
+        """Restart the time for "Undo", which the user still looks at. Raises HTTPException 404 if
         it is too late."""
         if not await self._library.hold(str(thread), _scope(user)):
             raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
         return {"undo_seconds": UNDO_SECONDS}
 
     async def restore(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """Undo a deletion; returns the entry. Raises HTTPException 404 if it is too late."""
+        """Undo a deletion. Raises HTTPException 404 if it is too late.
+
+        Returns the entry, and the newest event before the undo: the tab may not have read the
+        event of the deletion yet.
+        """
+        newest = self._hub.newest(user)
         await self._library.unhide(str(thread), _scope(user))
         found = await self._find(user, thread)  # also if a lost response made the tab ask again
         if found is None:
             raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
         self._events.push_thread(found)
         self._tell_others(user, found.record)
-        return page_entry(found.entry)
+        return {"entry": page_entry(found.entry), "event": newest}
 
     def _tell_others(self, user: str, record: ConversationRecord) -> None:
         """Tabs at other processes read the list again."""

@@ -209,13 +209,14 @@ class Workspace:
         self, user: str, incoming: Incoming, receipt: Receipt, answer: CommandReply | None
     ) -> dict[str, Any]:
         """Push what a message caused to every tab, and return it for the sending one."""
-        thread = await self._places.thread(incoming.key)
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
             asked = await self._library.find_message(incoming.source)
         message = None
         if asked is not None:
             message = await self._html_pool.run(page_message, asked, self._highlight)
+        # Read last: an answer that ends while something else is awaited pushes a newer state.
+        thread = await self._places.thread(incoming.key)
         if receipt is Receipt.QUESTION and message is not None:
             key = incoming.key
             self._chat.push_message(key.workspace, key.thread, message, incoming.message_id)

@@ -46,6 +46,7 @@ _NO_DISCORD_TOKEN = (
     (re.compile(r"[0-9a-f]{64}"), "the public key"),
     (re.compile(r"[A-Za-z0-9_-]{32}"), "the client secret of “OAuth2”"),
     (re.compile(r"https?://.*"), "an address"),
+    (re.compile(r"bot\s.*", re.I), "a value of the header “Authorization”"),
 )
 
 
@@ -216,6 +217,8 @@ def _check_discord_token(value: SecretStr) -> SecretStr:
     """Refuse what people copy in place of the token; the message never repeats it."""
     token = value.get_secret_value()
     found = next((what for form, what in _NO_DISCORD_TOKEN if form.fullmatch(token)), None)
+    if found is None and len(token.split()) > 1:
+        found = "more than one word"
     if found is not None:
         raise ValueError(
             f"this is {found}, not the bot's token: copy the one that “Reset Token” shows on the "

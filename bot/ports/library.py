@@ -170,8 +170,8 @@ class Library(Protocol):
         ...
 
     async def mark_channel_read(self, person: str, channel: RecordScope, until: float) -> bool:
-        """A person has seen what was said in a channel up to that time, in Unix seconds. Returns
-        whether that is news."""
+        """A person has seen a channel up to that time, in Unix seconds. Returns whether the mark
+        moved: it only moves forward."""
         ...
 
     async def mark_read(self, uid: str, scope: RecordScope, until: float) -> bool:
@@ -188,12 +188,12 @@ class Library(Protocol):
         ...
 
     async def hold(self, uid: str, scope: RecordScope) -> bool:
-        """Let a hidden conversation be erased as much later as if it were hidden now. Returns False
-        if it is not hidden."""
+        """Restart the time after which a hidden conversation is erased. Returns False if it is not
+        hidden, or was erased."""
         ...
 
     async def unhide(self, uid: str, scope: RecordScope) -> bool:
-        """Undo `hide`. Returns False if there is nothing, or no longer anything, to undo."""
+        """Undo `hide`. Returns False if the conversation is not hidden, or was erased."""
         ...
 
     async def hidden(self, *, before: float, limit: int) -> Sequence[str]:

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, async_playwright
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.support.browser import CHROMIUM, FLAGS, House, Profiles, Visitor, is_special
+from tests.support.browser import CHROMIUM, FLAGS, House, Profiles, Visitor
 from tests.support.harness import BotProcess
 from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver
 
@@ -108,15 +108,15 @@ async def profiles(browser: Browser) -> Profiles:
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(profiles: Profiles) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
     """Send visitors to a house; fails if an error occurred in a visitor's browser."""
-    visits: list[tuple[Visitor, bool]] = []
+    visits: list[Visitor] = []
 
     async def arrive(house: House, **options: Any) -> Visitor:
         token = options.pop("token", None) or house.new_token()
         visitor = await profiles.arrive(house.origin, token, **options)
-        visits.append((visitor, is_special(options)))
+        visits.append(visitor)
         return visitor
 
     yield arrive
-    for visitor, special in visits:
-        await profiles.leave(visitor, is_special=special)
-    assert [trouble for visitor, _ in visits for trouble in visitor.trouble.found] == []
+    for visitor in visits:
+        await profiles.leave(visitor)
+    assert [trouble for visitor in visits for trouble in visitor.trouble.found] == []

@@ -39,14 +39,14 @@ async def request_with(house: House, match: str) -> list[str]:
 
 
 class Held:
-    """The page's requests to one address, which go on only while `free` is set."""
+    """The page's requests to one address, which continue only while `free` is set."""
 
     def __init__(self) -> None:
         self.free, self._over = asyncio.Event(), list[int]()
 
-    async def watch(self, page: Page, path: str) -> None:
-        """Begin to hold requests to addresses that end with `path`."""
-        page.on("response", lambda response: self._answered(response, path))
+    async def watch(self, visitor: Visitor, page: Page, path: str) -> None:
+        """Begin to hold requests of a tab to addresses that end with `path`."""
+        visitor.hear(page, "response", lambda response: self._answered(response, path))
         await page.route(f"**{path}", self._hold)
 
     async def are_over(self, count: int) -> bool:
@@ -61,6 +61,14 @@ class Held:
     def _answered(self, response: Response, path: str) -> None:
         if response.url.endswith(path):
             self._over.append(response.status)
+
+
+# A question waits five seconds at most for a switch. Without that limit, one that waits for the
+# wrong switch never goes out.
+_NO_TIME_LIMIT = """() => {
+  const begin = globalThis.setTimeout;
+  globalThis.setTimeout = (run, wait, ...rest) => (wait === 5_000 ? 0 : begin(run, wait, ...rest));
+}"""
 
 
 async def picture(tab: Tab, name: str) -> None:
@@ -123,7 +131,7 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
 
     # While a switch is on its way, the next press and the next question count from where it goes.
     switches = Held()
-    await switches.watch(tab.page, "/shown")
+    await switches.watch(visitor, tab.page, "/shown")
     await expect(tab.questions.first.get_by_role("button", name="Earlier version")).to_be_focused()
     await tab.page.keyboard.press("ArrowLeft")
     await tab.page.keyboard.press("ArrowRight")
@@ -131,12 +139,28 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     await until(lambda: switches.are_over(2))
     for each in (tab, other):
         await expect_shown(each, *italy)
+    await tab.page.evaluate(_NO_TIME_LIMIT)
+    switches.free.clear()
+    await tab.page.keyboard.press("ArrowLeft")
+    await tab.page.keyboard.press("Control+Shift+O")
+    await tab.say("another matter")  # in another conversation: it does not wait
+    await tab.wait_reply("another matter")
+    switches.free.set()
+    await tab.page.go_back()
+    for each in (tab, other):
+        await expect_shown(each, *before)
+    await tab.questions.first.focus()
+    await tab.page.keyboard.press("ArrowRight")
+    for each in (tab, other):
+        await expect_shown(each, *italy)
+    await expect(tab.questions.first.get_by_role("button", name="Earlier version")).to_be_focused()
     switches.free.clear()
     await tab.page.keyboard.press("ArrowLeft")
     await tab.say("an older name?")
     await expect(tab.questions.last).to_have_attribute("data-state", "sending")
     switches.free.set()
     await tab.wait_reply("Parisii.")
+    await expect(tab.box).to_be_focused()
     assert await request_with(house, "older name") == [*before, "an older name?"]
 
     # Another model answers once; the first answer is kept, and the thread's model stays.

@@ -203,7 +203,7 @@ async def test_hidden_tab_holds_no_connection_and_catches_up(visit: Visit, house
         if "/app/" in request.url:
             asked.append(request)
 
-    others[0].page.on("request", note)
+    visitor.hear(others[0].page, "request", note)
     await others[0].look(away=False)
     await expect(others[0].roots.get_by_role("button").first).to_contain_text("1 reply")
     # The stream resumes after the last event received; nothing is loaded again.

@@ -64,7 +64,7 @@ async def choose(tab: Tab, *names: str) -> None:
 async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, house: House) -> None:
     """In the titles of all of them, and with one notification, which opens the thread."""
     visitor = await visit(house)
-    await visitor.context.add_init_script(_RECORD)
+    await visitor.run_first(_RECORD)
     await visitor.context.grant_permissions(["notifications"], origin=house.origin)
     tabs = [await visitor.tab(), await visitor.tab()]
     await choose(tabs[0], "Notify me")

@@ -170,7 +170,7 @@ async def test_another_user_of_a_tab_gets_nothing_of_the_first_one(
         if request.headers.get("threadline-user") == name:
             sent.append(request.post_data or "")
 
-    tab.page.on("request", note)
+    visitor.hear(tab.page, "request", note)
     # No tab says that the browser is another person's now: the server does.
     await sign_in(visitor.context, visitor.origin, token)
     await tab.page.unroute("**/app/messages")

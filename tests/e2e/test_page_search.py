@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.async_api import Route, expect
@@ -13,6 +15,33 @@ from tests.support.browser import House, Visitor, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
+
+
+class SlowSearch:
+    """Answers in place of a server that needs `found_at` parts of time until it finds something.
+
+    From the second part on it waits until `free` is set. `asked` are the parts in their order.
+    """
+
+    def __init__(self, found_at: int) -> None:
+        self._found_at, self.free, self.asked = found_at, asyncio.Event(), list[str]()
+
+    async def answer(self, route: Route) -> None:
+        if self.asked:
+            await self.free.wait()
+        after = parse_qs(urlsplit(route.request.url).query).get("after", [""])[0]
+        self.asked.append(after)
+        number, at = len(self.asked), f"2020-05-{20 - len(self.asked)}T12:00:00Z"
+        is_over = number == self._found_at
+        hit = {"conversation_id": "none", "title": {"text": "found", "marks": []}, "created_at": at}
+        shape = {
+            "hits": [{**hit, "snippet": None}] if is_over else [],
+            "next": None if is_over else f"part {number}",
+            "partial": not is_over,
+            "reached": None if is_over else at,
+            "indexing": False,
+        }
+        await route.fulfill(json=shape)
 
 
 async def test_a_message_is_found_and_shown(visit: Visit, house: House) -> None:
@@ -59,6 +88,27 @@ async def test_a_message_is_found_and_shown(visit: Visit, house: House) -> None:
 
     await page.keyboard.press("Control+k")
     await expect(box).to_have_value("WALR")
+    await expect(options).not_to_have_count(0)
+    slow = SlowSearch(found_at=10)
+    await page.route("**/app/search?*", slow.answer)
+    await box.fill('"walruses otters"')
+    status, further = (
+        dialog.get_by_role("status"),
+        dialog.get_by_role("button", name="Look further"),
+    )
+    await expect(status).to_have_text("Nothing since May 19, 2020; looking further back…")
+    await expect(options).to_have_count(0)  # those of the earlier search could be opened by mistake
+    slow.free.set()
+    await expect(status).to_have_text("Nothing matches since May 12, 2020.")
+    assert slow.asked == ["", *(f"part {n}" for n in range(1, 8))]
+    await further.click()
+    await expect(box).to_be_focused()
+    await expect(status).to_have_text("Nothing matches since May 11, 2020.")
+    await further.click()
+    await expect(options).to_have_count(1)
+    await expect(status).to_have_text("1 result.")
+    await expect(further).to_be_hidden()
+    await page.unroute("**/app/search?*")
     await box.fill("zzzz")
     await expect(dialog.get_by_role("status")).to_have_text("Nothing matches.")
     await expect(options).to_have_count(0)

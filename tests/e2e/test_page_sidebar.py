@@ -38,6 +38,25 @@ class Sidebar:
         await self.page.get_by_role("menuitem", name=action, exact=True).click()
 
 
+async def hold_events(tab: Tab) -> None:
+    """Let the page read no event before the promise `events` resolves; `arrived` has their text."""
+    await tab.page.evaluate(
+        """() => {
+          const { read } = ReadableStreamDefaultReader.prototype;
+          globalThis.arrived = "";
+          globalThis.events = Promise.withResolvers();
+          ReadableStreamDefaultReader.prototype.read = async function () {
+            const part = await read.call(this);
+            arrived += part.value ?? "";
+            await events.promise;
+            return part;
+          };
+        }"""
+    )
+    for away in (True, False):  # a new connection, because the old one is reading already
+        await tab.look(away=away)
+
+
 async def test_conversations_are_begun_found_and_arranged_in_every_tab(
     visit: Visit, house: House
 ) -> None:
@@ -107,7 +126,8 @@ async def test_a_deleted_conversation_can_be_brought_back_and_an_archived_one_fo
     await tab.wait_reply("Here it is.")
     menu = tab.thread.get_by_role("button", name="More about this thread")
     await menu.click()
-    await tab.page.clock.install()
+    await hold_events(tab)
+    await visitor.fake_clock()
     await tab.page.get_by_role("menuitem", name="Delete").click()
     undo = here.toast.get_by_role("button", name="Undo")
     await expect(undo).to_be_focused()
@@ -120,9 +140,15 @@ async def test_a_deleted_conversation_can_be_brought_back_and_an_archived_one_fo
         async with tab.page.expect_response("**/hold") as held:
             await tab.page.clock.run_for(3_100)
         assert (await held.value).status == 200
+    # The event of the deletion comes after the undo: the thread stays open nevertheless.
+    await tab.page.wait_for_function("arrived.includes('event: gone')")
     await tab.page.keyboard.press("Enter")
     await tab.wait_reply("Here it is.")
-    await expect(there.row("first of mine")).to_be_visible()
+    await there.choose("first of mine", "Pin")
+    await tab.page.evaluate("events.resolve()")
+    await expect(here.groups).to_have_text(["Pinned"])
+    await expect(tab.thread).to_be_visible()
+    await there.choose("first of mine", "Unpin")
 
     await here.choose("first of mine", "Archive")
     await expect(there.rows).to_have_count(0)

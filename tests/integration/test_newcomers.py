@@ -49,6 +49,8 @@ def web_server() -> Iterator[int]:
         ("DISCORD_TOKEN", "ab" * 32, "this is the public key, not the bot's token"),
         ("DISCORD_TOKEN", "Ab_-" * 8, "this is the client secret of “OAuth2”"),
         ("DISCORD_TOKEN", "xoxb-1-2", "this is a token for Slack"),
+        ("DISCORD_TOKEN", "Bot a.b.c", "this is a value of the header “Authorization”"),
+        ("DISCORD_TOKEN", "my secret token", "this is more than one word"),
         ("SLACK_BOT_TOKEN", "xoxp-1-2", "this is a person's token: write xoxb-…"),
         ("SLACK_BOT_TOKEN", "ab" * 16, "this is the signing secret or the client secret"),
         ("SLACK_APP_TOKEN", "12345678901.12345678901", "this is the client id: write xapp-…"),

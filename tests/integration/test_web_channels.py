@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
+from tests.support.store_kit import connected
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, next_event, serving, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -143,8 +144,11 @@ async def test_buttons_work_for_everyone_in_a_shared_thread(
     await until(is_stopped)
 
 
-async def test_news_of_a_channel_are_read_on_every_device(alice: Person, bob: Person) -> None:
+async def test_news_of_a_channel_are_read_on_every_device(
+    alice: Person, bob: Person, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the first visit on: what was said before is no news."""
+    told: list[tuple[str, int]] = []
 
     async def news(person: Person) -> list[str]:
         return list((await person.get("/app/session"))["news"])
@@ -168,13 +172,40 @@ async def test_news_of_a_channel_are_read_on_every_device(alice: Person, bob: Pe
         assert "ops" in await news(alice)
         async with alice.stream("GET", "/app/events") as other:
             await next_event(other, "ready")
-            await alice.post(path, {"until": line.data["active_at"]})
+            chat = site.adapter._chat  # type: ignore[attr-defined]
+            monkeypatch.setattr(chat, "tell_others", lambda *whom: told.append(whom))
+            for _once in range(2):
+                await alice.post(path, {"until": line.data["active_at"]})
             assert (await next_event(other, "channel")).data == {"name": "ops"}
+    assert told == [("alice", 0)], "tabs at other processes hear of what is new"
     assert "ops" not in await news(alice)
     await alice.post(path, {"until": found["active_at"]})  # an older mark changes nothing
     assert "ops" not in await news(alice)
     assert (await alice.ask("POST", "/app/channels/none/read", {"until": 1}))[0] == 404
     assert (await alice.ask("POST", path, {"until": "inf"}))[0] == 422
+
+
+async def test_a_first_visit_has_no_news_whatever_the_clocks_say(
+    model: ModelSim, tmp_path: Path
+) -> None:
+    """The process that stored a message may have a clock that is ahead of the one that reads."""
+    async with (
+        serving(tmp_path, model, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="ops,quiet") as site,
+        site.person(TOKENS["alice"]) as alice,
+        site.person(TOKENS["bob"]) as bob,
+    ):
+        thread = (await post(alice, "@threadline before bob came", "ops"))["thread"]
+        await wait_replies(alice, thread, 1)
+        with connected(tmp_path / "threadline.db") as db:
+            db.execute("UPDATE conversations SET active_at = active_at + 60")
+        for _visit in range(2):
+            assert (await bob.get("/app/session"))["news"] == []
+        await post(alice, "@threadline the first one", "quiet")
+
+        async def news() -> Any:
+            return (await bob.get("/app/session"))["news"]
+
+        assert await until(news) == ["quiet"]
 
 
 async def test_a_search_finds_shared_channels_with_their_names(alice: Person, bob: Person) -> None:
@@ -231,9 +262,12 @@ async def test_a_channel_that_is_no_longer_shared_is_closed(
     ):
         thread = (await post(alice, "@threadline hi", "ops"))["thread"]
         await wait_replies(alice, thread, 1)
+        assert (await alice.get("/app/search", params={"q": "hi"}))["hits"]
     async with (
         serving(tmp_path, model, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="quiet") as site,
         site.person(TOKENS["alice"]) as alice,
     ):
+        for path in ("/app/search", "/conversation/search"):
+            assert (await alice.get(path, params={"q": "hi"}))["hits"] == []
         for path in (f"/app/threads/{thread}", f"/conversation/{thread}"):
             assert (await alice.ask("GET", path))[0] == 404

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from adapters.web.page_serializers import PREVIEW_CHARACTERS, preview_of
+from adapters.web.page_serializers import PREVIEW_CHARACTERS, page_message, preview_of
 from tests.sims.model.client import ModelSim
+from tests.support.store_kit import connected
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, serving, until
 
 
@@ -104,8 +105,10 @@ async def test_what_one_tab_changes_every_tab_hears(
     await alice.ask("DELETE", path)
     assert newest("gone") == {"id": thread}
     heard = feed.number
-    await alice.post(f"{path}/restore", {})
-    assert newest("thread")["entry"]["pinned"] is True
+    restored = await alice.post(f"{path}/restore", {})
+    assert newest("thread")["entry"] == restored["entry"]
+    assert restored["entry"]["pinned"] is True
+    assert restored["event"] == f"{site.adapter._hub.epoch}-{heard}"  # type: ignore[attr-defined]
     status, answer = await alice.ask("PATCH", path, {"name": "   "})
     assert status == 422
     assert "at least one word" in answer["error"]
@@ -131,6 +134,56 @@ async def test_tabs_at_other_processes_hear_of_every_change(
         told.clear()
         assert (await alice.ask(method, where, body))[0] == 200
         assert told == ["alice"], where
+
+
+async def test_a_thread_whose_answer_ends_before_its_question_is_told_is_not_busy(
+    alice: Person, site: Site, model: ModelSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await model.say("Here.")
+    thread = await begin(alice, "a question")
+    pool = site.adapter._html_pool  # type: ignore[attr-defined]
+    feed, run = site.adapter._hub.feed("alice"), pool.run  # type: ignore[attr-defined]
+    heard = feed.number
+
+    def busy() -> list[bool]:
+        events = [event for event in feed.since(heard) if event.name == "thread"]
+        return [event.data()["busy"] for event in events]
+
+    async def is_over() -> bool:
+        return busy() == [False]
+
+    async def run_late(function: Any, *values: Any) -> Any:
+        if function is page_message:
+            await until(is_over)
+        return await run(function, *values)
+
+    monkeypatch.setattr(pool, "run", run_late)
+    body = {"text": "and another", "thread": thread, "client_id": str(uuid.uuid4())}
+    await alice.post("/app/messages", body)
+    assert busy() == [False]
+
+
+async def test_only_its_owner_holds_a_deletion_and_only_while_it_can_be_undone(
+    alice: Person, site: Site, model: ModelSim, tmp_path: Path
+) -> None:
+    await model.say("Here.")
+    path = f"/app/threads/{await begin(alice, 'a question')}"
+
+    def deleted_at() -> Any:
+        with connected(tmp_path / "threadline.db") as db:
+            return db.execute("SELECT deleted_at FROM conversations").fetchone()["deleted_at"]
+
+    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 404
+    await alice.ask("DELETE", path)
+    begun = deleted_at()
+    async with site.person(TOKENS["bob"]) as bob:
+        assert (await bob.ask("POST", f"{path}/hold", {}))[0] == 404
+    assert deleted_at() == begun
+    assert await alice.post(f"{path}/hold", {}) == {"undo_seconds": 8}
+    assert deleted_at() > begun
+    await alice.post(f"{path}/restore", {})
+    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 404
+    assert deleted_at() is None
 
 
 async def test_another_version_changes_the_row(alice: Person, site: Site, model: ModelSim) -> None:

@@ -116,7 +116,9 @@ class Profile:
     """A browser's profile, which visitors of one house may use one after the other.
 
     A new process for a tab costs as much CPU time as the rest of a short visit. Tabs therefore
-    stay, on a picture of the house; what the last visitor stored and changed is gone.
+    stay, on a picture of the house, without what the last visitor stored and changed. What
+    Playwright cannot take back (init scripts, a faked clock, exposed functions) belongs to a
+    `Visitor` whose `is_last` is set: its profile is closed.
     """
 
     def __init__(self, context: BrowserContext) -> None:
@@ -171,16 +173,17 @@ class Profiles:
         free = self._free.get(origin, [])
         if is_special(options):
             visitor = Visitor(await Profile.create(self._browser, **options), origin, token)
+            visitor.is_last = True
         else:
             profile = free.pop() if free else await Profile.create(self._browser)
             visitor = Visitor(profile, origin, token, **options)
         await visitor.enter()
         return visitor
 
-    async def leave(self, visitor: Visitor, *, is_special: bool) -> None:
+    async def leave(self, visitor: Visitor) -> None:
         """Keep the visitor's profile for the next one, or close it."""
         visitor.leave()
-        if not is_special:
+        if not visitor.is_last:
             with suppress(PlaywrightError):
                 await visitor.profile.clear(visitor.origin)
                 self._free.setdefault(visitor.origin, []).append(visitor.profile)
@@ -194,12 +197,16 @@ def is_special(options: dict[str, Any]) -> bool:
 
 
 class Visitor:
-    """One person's browser at the page; its `Tab`s share storage."""
+    """One person's browser at the page; its `Tab`s share storage.
+
+    `is_last`: no other visitor gets the profile.
+    """
 
     def __init__(self, profile: Profile, origin: str, token: str | None, **looks: Any) -> None:
         self.profile, self.context = profile, profile.context
         self.origin, self.token, self._looks = origin, token, looks
         self.trouble = BrowserErrors()
+        self.is_last = False
         self._heard: list[tuple[Page, str, Callable[[Any], None]]] = []
 
     @classmethod
@@ -219,17 +226,28 @@ class Visitor:
     async def tab(self, path: str = "/") -> Tab:
         """Open the page in a new tab."""
         page = await self.profile.tab(**self._looks)
-        self._hear(page, "pageerror", lambda error: self.trouble.found.append(str(error)))
-        self._hear(page, "console", self.trouble.heard)
+        self.hear(page, "pageerror", lambda error: self.trouble.found.append(str(error)))
+        self.hear(page, "console", self.trouble.heard)
         await page.goto(self.origin + path)
         return Tab(page)
 
+    async def fake_clock(self) -> None:
+        """Let tests move the time of all tabs: `page.clock`."""
+        self.is_last = True
+        await self.context.clock.install()
+
+    async def run_first(self, script: str) -> None:
+        """Run a script in each tab before the page's own."""
+        self.is_last = True
+        await self.context.add_init_script(script)
+
     def leave(self) -> None:
-        """Record nothing more."""
+        """Stop listening: the next visitor may get the same tabs."""
         for page, event, hear in self._heard:
             page.remove_listener(event, hear)  # type: ignore[arg-type]
 
-    def _hear(self, page: Page, event: str, hear: Callable[[Any], None]) -> None:
+    def hear(self, page: Page, event: str, hear: Callable[[Any], None]) -> None:
+        """Call `hear` at every `event` of a tab, as long as the visitor is there."""
         page.on(event, hear)  # type: ignore[call-overload]
         self._heard.append((page, event, hear))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,3 +112,31 @@ async def test_the_site_is_built_once_for_the_first_requests(
     assert built == [], "a start builds nothing"
     await asyncio.gather(*(site({"type": "http"}, receive, send) for _ in range(3)))
     assert (built, sent) == ([parts], [204, 204, 204])
+
+
+async def test_a_site_that_could_not_be_built_is_built_for_the_next_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a failure nor the end of the request that builds it costs the others an answer."""
+    begun, may_end = threading.Event(), threading.Event()
+    failures = [RuntimeError("unforeseen")]
+
+    def build(_parts: WebParts) -> Any:
+        if failures:
+            raise failures.pop()
+        begun.set()
+        assert may_end.wait(10)
+        return "site"
+
+    monkeypatch.setattr("adapters.web.site.build_site", build)
+    parts: Any = SimpleNamespace()
+    site = SiteOnDemand(parts)
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        await site.built()
+    first, second = asyncio.create_task(site.built()), asyncio.create_task(site.built())
+    await asyncio.to_thread(begun.wait, 10)
+    first.cancel()
+    may_end.set()
+    assert await second == "site"
+    assert first.cancelled()
+    assert await site.built() == "site"

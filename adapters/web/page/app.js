@@ -187,7 +187,7 @@ class Page {
     else if (name === "reply") this.#replied(data, id);
     else if (name === "thread") this.#changed(data, id);
     else if (name === "entry") this.sidebar.take(data);
-    else if (name === "gone") this.#gone(data.id);
+    else if (name === "gone") this.#gone(data.id, id);
     else if (name === "channel") this.channels.seen(data.name);
     else if (name === "notice") this.takeNotice(data);
     else if (name === "branch") branchChanged(this, data);
@@ -200,9 +200,8 @@ class Page {
     this.notify.sawThread(thread);
   }
 
-  #gone(id) {
-    this.state.forget(id);
-    this.sidebar.gone(id);
+  #gone(thread, id) {
+    if (this.state.takeGone(thread, id)) this.sidebar.gone(thread);
   }
 
   #replied(reply, id) {

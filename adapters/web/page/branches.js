@@ -50,8 +50,8 @@ function switchOf({ versions, shown }, still) {
 }
 
 /**
- * The versions that a person wants to see. While one is on its way, more presses change only where the
- * switch ends: they count from the version that was chosen, not from the one that is still drawn.
+ * The versions that a person wants to see. While a switch is under way, further presses only change its
+ * target: they count from the version that was chosen last, not from the one that is still drawn.
  */
 class Switching {
   /** @type {Map<number, {thread: string, at: number, step: number}>} by a place's first version */
@@ -75,18 +75,28 @@ class Switching {
     this.#running ??= this.#run();
   }
 
-  /** Resolves once the server knows what a person has chosen, or after a few seconds. */
-  async settled() {
-    if (this.#running) await Promise.race([this.#running, new Promise((resolve) => setTimeout(resolve, SETTLE_MS))]);
+  /** Resolves once the versions that a person chose in `thread` are shown, or after a few seconds. */
+  async settled(thread) {
+    const isUnderWay = [...this.#wanted.values()].some((wanted) => wanted.thread === thread);
+    if (isUnderWay) await Promise.race([this.#running, new Promise((resolve) => setTimeout(resolve, SETTLE_MS))]);
   }
 
   async #run() {
-    while (this.#wanted.size) {
-      const [[first, wanted]] = this.#wanted;
-      if (!(await this.#show(first, wanted))) this.#wanted.clear();
-      else if (this.#wanted.get(first) === wanted) this.#wanted.delete(first);
+    try {
+      while (this.#wanted.size) {
+        const [[first, wanted]] = this.#wanted;
+        if (!(await this.#show(first, wanted))) this.#giveUp(wanted.thread);
+        else if (this.#wanted.get(first) === wanted) this.#wanted.delete(first);
+      }
+    } finally {
+      this.#wanted.clear();
+      this.#running = null;
     }
-    this.#running = null;
+  }
+
+  /** The later presses counted from the version that the server refused. */
+  #giveUp(thread) {
+    for (const [first, wanted] of this.#wanted) if (wanted.thread === thread) this.#wanted.delete(first);
   }
 
   /** Show a version in all tabs. Returns false if the server refused. */
@@ -96,14 +106,14 @@ class Switching {
     if (thread !== page.state.openId || !place || place.shown === at) return true;
     const held = nodeOf(page, first)?.closest("article").contains(document.activeElement);
     const version = place.versions[at];
-    if (!(await sent(page, () => page.api.put(`/app/threads/${thread}/shown`, { version })))) return false;
+    if (!(await sent(page, thread, () => page.api.put(`/app/threads/${thread}/shown`, { version })))) return false;
     await page.sync.readThread(thread);
     await page.thread.feed.whole(); // there is something to focus then
     if (thread !== page.state.openId) return true;
     const node = nodeOf(page, first);
     if (!node) return true;
     page.say(`${node.dataset.words} is shown.`);
-    if (held) focusIn(node, step);
+    if (held && !isElsewhere(page.thread.feed)) focusIn(node, step);
     return true;
   }
 
@@ -122,7 +132,7 @@ export function installBranches(page) {
   const { root } = page.thread;
   const switching = new Switching(page);
   const press = (button) => switching.press(Number(button.parentElement.dataset.first), Number(button.dataset.step));
-  page.sender.outbox.before = () => switching.settled();
+  page.sender.outbox.before = (thread) => switching.settled(thread);
   root.addEventListener("click", (event) => {
     const chosen = event.target.closest("[data-step]");
     if (chosen) return press(chosen);
@@ -151,6 +161,12 @@ export function branchChanged(page, { thread, since }) {
   page.context.changed();
 }
 
+/** Whether the reader has meanwhile moved the focus out of the messages, to a message box for example. */
+function isElsewhere({ list }) {
+  const { activeElement } = document;
+  return activeElement !== document.body && !list.contains(activeElement);
+}
+
 /** The same arrow, or the other one at the end; while no arrow works, the message, where the keys do the same. */
 function focusIn(place, step) {
   const usable = "[data-step]:not([aria-disabled])";
@@ -162,15 +178,16 @@ async function again(page, button, model) {
   const thread = page.state.openId;
   const turn = Number(button.closest("article").dataset.id.replace("turn-", ""));
   page.thread.box.box.focus(); // now, because the answer goes with its buttons
-  await sent(page, () => page.api.post(`/app/threads/${thread}/again`, { turn, model }));
+  await sent(page, thread, () => page.api.post(`/app/threads/${thread}/again`, { turn, model }));
 }
 
-/** Whether the server did it; else its reason is shown. */
-async function sent(page, ask) {
+/** Whether the server did it; else its reason is shown, if `thread` is still open. */
+async function sent(page, thread, ask) {
   try {
     await ask();
     return true;
   } catch (error) {
+    if (thread !== page.state.openId) return false;
     const { status, message } = asApiError(error);
     if (status !== 403 && status !== 409) page.thread.box.fail(message);
     else page.noticed(message);

@@ -21,7 +21,7 @@ export class Notify {
 
   /**
    * `onWatch(connected)` opens or closes the stream of events; `show(thread)` opens a thread;
-   * `concerns(thread)` says whether the reader takes part in it: of other people's there is no word.
+   * `concerns(thread)` says whether the reader takes part in it: answers in other threads are not announced.
    */
   constructor({ onWatch, show, concerns, choice }) {
     this.onWatch = onWatch;

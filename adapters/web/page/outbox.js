@@ -15,7 +15,7 @@ export class Outbox {
   /** @type {Map<string, import("./attach.js").Attached[]>} */
   #files = new Map(); // by client id
 
-  /** What has to be over before a message is sent. @type {() => Promise<void>} */
+  /** What has to be over before a message to a thread is sent. @type {(thread: string | null) => Promise<void>} */
   before = async () => {};
 
   /**
@@ -61,7 +61,7 @@ export class Outbox {
   }
 
   async #first(item) {
-    await this.before();
+    await this.before(item.thread);
     const { client_id } = item;
     const files = this.#files.get(client_id) ?? [];
     try {

@@ -9,7 +9,7 @@ const AGAIN_MS = 700; // after too many searches
 const RECENT = 8;
 const NEAR_END = 120; // pixels before the end at which the next results are loaded
 const AFTER = 60; // messages below the one that was found, in a thread that is not loaded up to it
-const MOST_PARTS = 8; // of a search that finds nothing in the time that the server gives each
+const MOST_PARTS = 8; // requests of one search while nothing is found: the server ends each after 0.25 s
 const EMPTY = { hits: [], next: null, partial: false, reached: null, indexing: false };
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const oldDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
@@ -90,7 +90,7 @@ class SearchPalette {
     const text = this.box.value.trim();
     let found = await this.#ask(() => (text ? this.#find(text) : this.#recent()));
     for (let parts = 1; parts < MOST_PARTS && found && isLate(found) && !found.hits.length; parts++) {
-      setText(this.said, `Nothing since ${when(moment(found.reached))}; looking further back…`);
+      this.#clear(`Nothing since ${when(moment(found.reached))}; looking further back…`);
       found = await this.#ask(() => this.#find(text, found.next));
     }
     if (found) this.#show(found, text);
@@ -150,14 +150,19 @@ class SearchPalette {
       this.#timer = setTimeout(() => this.#search(), AGAIN_MS);
       return;
     }
+    this.#clear(error.status === 0 ? "The search did not arrive: try again." : error.message);
+  }
+
+  // ── showing ─────────────────────────────────────────────────────────────────────────────────
+  /** Show `words` and no hits: those of an earlier search could be opened by mistake. */
+  #clear(words) {
     this.#shown = EMPTY;
     this.list.replaceChildren();
     this.further.hidden = true;
     this.#select(-1);
-    setText(this.said, error.status === 0 ? "The search did not arrive: try again." : error.message);
+    setText(this.said, words);
   }
 
-  // ── showing ─────────────────────────────────────────────────────────────────────────────────
   #show(found, text, selected = 0) {
     this.#shown = found;
     const options = found.hits.map((hit, number) => option(hit, number));
@@ -225,7 +230,7 @@ function numberOf(target) {
   return node ? Number(node.dataset.number) : null;
 }
 
-/** Whether the server's time was over before it had looked at everything, and it can continue. */
+/** Whether the server ran out of time before it had compared everything, and can continue. */
 const isLate = ({ partial, next, reached = null }) => partial && next !== null && reached !== null;
 
 /** What screen readers hear and people read about the results. */

@@ -280,7 +280,9 @@ export class Sidebar {
 
   async #restore(entry, wasOpen) {
     try {
-      this.list.take(await this.page.api.post(`/app/threads/${entry.id}/restore`, {}));
+      const restored = await this.page.api.post(`/app/threads/${entry.id}/restore`, {});
+      this.page.state.restore(entry.id, restored.event);
+      this.list.take(restored.entry);
     } catch (error) {
       return this.#fail(error);
     }

@@ -24,6 +24,7 @@ export class State {
   #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
   #read = { channel: null, thread: null }; // the newest event in each snapshot
+  #restored = new Map(); // by thread: the newest event before its deletion was undone
   #votes = new Map(); // by reply: the user's newest vote, and until when no snapshot could have it
   #taken = new WeakMap();
   #branched = new WeakMap();
@@ -224,7 +225,7 @@ export class State {
     if (thread.channel) this.activeAt = Math.max(this.activeAt, thread.active_at ?? 0);
   }
 
-  /** Whether the user waits for a thread's answer: in a shared channel, who has asked in it or reads it. */
+  /** Whether a thread's answers concern the user: in a shared channel, if the user asked in it or has it open. */
   concerns({ id, channel = null, people = [] }) {
     return channel === null || id === this.openId || people.includes(this.session?.user);
   }
@@ -248,6 +249,18 @@ export class State {
   cut(id, since) {
     const detail = this.#details.get(id);
     if (detail) detail.messages = detail.messages.filter(({ index }) => !(index >= since));
+  }
+
+  /** The deletion of a thread was undone; the server's newest event before that was `event`. */
+  restore(id, event) {
+    this.#restored.set(id, event);
+  }
+
+  /** A thread was deleted. Returns false if that was undone since: the event comes late. */
+  takeGone(id, event) {
+    if (isIn(event, this.#restored.get(id))) return false;
+    this.forget(id);
+    return true;
   }
 
   forget(id) {

@@ -1,8 +1,8 @@
 // Short notices at the edge of the window, each with a button for a few seconds. They are announced
 // once; F8 moves the focus to the newest one, and Ctrl+Z outside a text presses its button.
 //
-// A notice stays while the pointer or the keyboard's focus is on it (WCAG 2.2.1). What its button does
-// may end at the server: then `hold` moves that end, and a notice that could not move it says so.
+// A notice stays while the pointer or the keyboard's focus is on it (WCAG 2.2.1). If the server limits
+// the time for its button, `hold` asks for more; a notice that asked too late says so.
 import { asApiError } from "./api.js";
 import { el, icon, isComposing, setText } from "./dom.js";
 
@@ -17,8 +17,8 @@ const LONGEST_MS = 600_000; // a forgotten pointer holds a notice no longer
  * @property {number} seconds for which it is shown
  * @property {() => void} run what the button does
  * @property {boolean} [focus] whether the button gets the focus
- * @property {() => Promise<void>} [hold] makes what the button does possible for `seconds` again
- * @property {string} [over] the words if that is not possible any more
+ * @property {() => Promise<void>} [hold] asks the server to let the button work for another `seconds`
+ * @property {string} [over] the words once it is too late
  */
 
 class Toast {
@@ -54,7 +54,7 @@ class Toast {
     this.#look();
   }
 
-  /** A tap leaves the pointer nowhere; a focus that only a script has set is not the reader's. */
+  /** A tap leaves no pointer behind, and a focus that a script has set does not mean that the reader is there. */
   #look() {
     const focused = this.#byKeyboard || this.node.matches(":has(:focus-visible)");
     const pointed = matchMedia("(hover: hover)").matches && this.node.matches(":hover");
@@ -85,7 +85,7 @@ class Toast {
     this.#timer = setTimeout(() => (again ? this.#hold() : this.onDrop()), again ? HOLD_MS : left);
   }
 
-  /** The button would promise what cannot be done any more. */
+  /** It is too late for what the button offers. */
   #over() {
     if (this.node.contains(document.activeElement)) this.back?.focus();
     this.button.hidden = true;

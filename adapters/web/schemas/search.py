@@ -20,8 +20,8 @@ class SearchText(BaseModel):
 
 class SearchHit(BaseModel):
     """A title or a message. `message_id`, `role`, `index` and `snippet` are null for a title,
-    `model` for all that is not an answer. `channel` names the shared channel of a conversation
-    that is in one."""
+    `model` for all that is not an answer. `channel` is the shared channel's name, null
+    for one's own conversations."""
 
     conversation_id: str
     channel: str | None
@@ -37,8 +37,8 @@ class SearchHit(BaseModel):
 class SearchResults(BaseModel):
     """Titles first, then messages, the newest first.
 
-    `next` gives the following ones. `partial`: the time was up before everything was looked at;
-    `reached` is the time of the last message that was, and `next` continues from there.
+    `next` gives the following ones. `partial`: the search ran out of time; `reached` is the time of
+    the last message that it compared, and `next` continues from there.
     `indexing`: older messages are still being prepared and are not found yet.
     """
 
