@@ -216,6 +216,8 @@ class Sim:
         self.record: list[Entry] = []
         self.faults: list[Fault] = []
         self.kills: list[Kill] = []
+        self.errors: list[Exception] = []
+        """What the simulator itself raised; the client got a 500 for each."""
         self._controls: dict[str, Any] = {}
         self.app = web.Application(middlewares=[self._through], client_max_size=64 * 2**20)
         self.app.router.add_get("/_sim/record", self._get_record)
@@ -250,11 +252,25 @@ class Sim:
         """The recorded requests whose "METHOD path" contains `match`, oldest first."""
         return [entry for entry in self.record[since:] if match in f"{entry.method} {entry.path}"]
 
+    def check(self) -> None:
+        """Raises AssertionError if the simulator itself has failed: a bot may have got over it."""
+        if self.errors:
+            raise AssertionError(f"the simulator failed: {self.errors[0]!r}") from self.errors[0]
+
     # ── every request ─────────────────────────────────────────────────────────────────────────
     @web.middleware
     async def _through(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path.startswith("/_sim/"):
-            return await handler(request)  # type: ignore[no-any-return]
+        try:
+            if request.path.startswith("/_sim/"):
+                return await handler(request)  # type: ignore[no-any-return]
+            return await self._simulate(request, handler)
+        except (web.HTTPException, ConnectionError):  # the latter: the client has gone
+            raise
+        except Exception as error:
+            self.errors.append(error)
+            raise
+
+    async def _simulate(self, request: web.Request, handler: Any) -> web.StreamResponse:
         await asyncio.sleep(self.rtt / 2)
         entry = Entry(
             n=len(self.record),
@@ -452,10 +468,12 @@ class SimProcess:
         port_line = asyncio.get_running_loop().sock_recv(self._lifeline, 1_024)
         self.port = json.loads(await asyncio.wait_for(port_line, 60))["port"]
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self._session.close()
         if self.server is not None:
             await self._runner.cleanup()
+            if kind is None:
+                self.server.check()
             return
         self._lifeline.close()
         with contextlib.suppress(ProcessLookupError):
