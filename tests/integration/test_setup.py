@@ -18,6 +18,7 @@ from tests.sims.model.client import ModelSim
 from tests.sims.model.lists import list_server
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.fork_server import SWITCH
 from tests.support.harness import command
 from tests.support.platform_driver import DiscordDriver, SlackDriver
 from tests.support.ports import free_port
@@ -63,7 +64,10 @@ async def test_a_local_server_is_found_tried_and_written(tmp_path: Path) -> None
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_key_is_tried_and_never_shown(tmp_path: Path, model: ModelSim) -> None:
+async def test_a_key_is_tried_and_never_shown(
+    tmp_path: Path, model: ModelSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "0")  # from scratch, as people start it
     await model.say("Ready, and pleased to meet you.")
     code, said = await setup(
         tmp_path, "model", "--provider", "openai", "--model", "sim",

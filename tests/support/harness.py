@@ -51,7 +51,8 @@ async def command(
         )
         stack.close()  # the pipe breaks when the process ends
         if piped is not None and write is not None:
-            await asyncio.to_thread(_write_all, write, piped.encode())
+            writing = asyncio.to_thread(_write_all, write, piped.encode())
+            await asyncio.wait_for(writing, 60)
         code = await asyncio.wait_for(process.wait(), 60)
         outputs = []
         for stream in (out, err):
