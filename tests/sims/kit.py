@@ -1,9 +1,9 @@
-"""The base of every simulator: a recording HTTP server, faults, kills and a separate process.
+"""The base of every simulator: a recording HTTP server, faults, kills, and where it runs.
 
 A simulator subclasses `Sim`, adds routes to `self.app` and runs with `main(MySim)`. Every request
 outside `/_sim/` waits half a round trip, is recorded when it is received, applied and answered,
-and waits the other half. Tests drive a running simulator through `SimProcess`, which sends
-requests to `/_sim/…` over a real socket.
+and waits the other half. Tests drive a running simulator through `SimProcess`: in a separate
+process by requests to `/_sim/…`, in the test's own event loop by calls with the same JSON values.
 """
 
 from __future__ import annotations
