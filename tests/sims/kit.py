@@ -419,8 +419,8 @@ async def _serve(sim: Sim, port: int) -> None:
 class SimProcess:
     """A simulator as an async context manager: a separate process, or here (see `HERE`).
 
-    `python -m` runs `module`, such as `tests.sims.discord`. `apart` is for tests that block this
-    process's event loop while the simulator has to answer.
+    `python -m` runs `module`, such as `tests.sims.discord`. `apart` is for tests that measure this
+    process's event loop, or block it while the simulator has to answer.
     """
 
     def __init__(
