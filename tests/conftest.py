@@ -113,13 +113,14 @@ BROWSER = "test_page_"
 
 # Scenarios whose tests take the longest, the longest first: 100, 90, 50 and 40 seconds, then many
 # of 20. They begin early: a run ends when the last of them does, while other workers wait.
+ALSO_LONG = ("isolation", "schemathesis")  # outside e2e/
 LONGEST = (
     "test_faults",
     "test_planted_bugs",
     "test_processes",
     "test_kills",
     "test_database",
-    "isolation",
+    *ALSO_LONG,
 )
 # The part of a block over which its scenarios are spread. Workers share what remains.
 SPREAD = 0.8
@@ -162,6 +163,6 @@ def _rank(item: pytest.Item) -> int:
 
 def _is_scenario(item: pytest.Item) -> bool:
     path = Path(item.path)
-    if "isolation" in path.name:
+    if any(part in path.name for part in ALSO_LONG):
         return True
     return path.parent.name == "e2e" and BROWSER not in item.nodeid
