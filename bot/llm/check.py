@@ -45,6 +45,8 @@ _SIGHT = {True: "; takes images", False: "; cannot see images", None: ""}
 _QUESTION_ONLY = ChatRequest(messages=(QUESTION,))
 
 _NO_ANSWER = "The server does not answer: check the network, and {address} if it is set."
+# `doctor` logs errors only.
+_OWN_WORDS = "LOG_LEVEL=WARNING shows the provider's own words"
 _EMPTY = "Try another model: this one answers a plain question with nothing."
 _ADVICE: tuple[tuple[type[ModelError], str], ...] = (  # subclasses before their bases
     (NoCredit, "The account of {key} has no credit left: check it with the provider."),
@@ -57,7 +59,7 @@ _ADVICE: tuple[tuple[type[ModelError], str], ...] = (  # subclasses before their
     (ModelLoading, "The server is still loading the model: try again in a minute."),
     (Overloaded, _NO_ANSWER),
     (TimedOut, _NO_ANSWER),
-    (ModelError, "The log has the provider's own words."),
+    (ModelError, f"{_OWN_WORDS}."),
 )
 
 
@@ -140,7 +142,7 @@ async def check_speech(transcriber: Transcriber, *, name: str, key: str) -> Find
         await transcriber.transcribe("silence.wav", "audio/wav", _silence())
     except AttachmentError as error:
         if error.omission is not Omission.NO_SPEECH:
-            advice = f"Check TRANSCRIPTION_MODEL and {key}; the log has the provider's own words."
+            advice = f"Check TRANSCRIPTION_MODEL and {key}; {_OWN_WORDS}."
             return Finding(name, Verdict.FAILED, f"no transcript ({error})", advice)
     return Finding(name, Verdict.OK, "takes recordings")
 

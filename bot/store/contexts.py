@@ -190,6 +190,7 @@ def token_counts(db: Database, model: str, *, limit: int) -> list[TokenCount]:
 
 
 def cached_tokens(db: Database, conversation: int, *, epoch: int) -> int | None:
+    """How many tokens of the epoch's newest request the provider had cached; None if unknown."""
     row = db.execute(
         "SELECT cached_tokens FROM turns WHERE conversation_id = ? AND epoch = ?"
         " AND input_tokens IS NOT NULL AND parked IS NULL ORDER BY id DESC LIMIT 1",

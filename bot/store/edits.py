@@ -97,6 +97,7 @@ def keep_out(db: Database, now: float, source: str) -> None:
 
 
 def erase_message(db: Database, message: Row, with_reply: bool, now: float) -> Change:
+    """Erase the text of a stored message. `with_reply` also takes back the answers to it."""
     if message["erased_at"] is not None:
         return _strongest(
             message,

@@ -73,6 +73,7 @@ class SearchIndexer:
             except StoreUnavailable:
                 continue  # the health monitor has logged it
             except Exception:
+                # The boundary of one round: without the next one, no later text would be found.
                 log.exception("the search index could not be updated; the next write tries again")
 
     async def _round(self) -> None:
@@ -106,6 +107,7 @@ class SearchIndexer:
         except StoreUnavailable:
             raise
         except Exception:
+            # One text of the batch is at fault: alone, it costs only itself.
             log.exception("texts are put into the search index one by one")
             for key, tokens in documents.items():
                 await self._put_alone(key, tokens)
@@ -123,6 +125,7 @@ class SearchIndexer:
         except StoreUnavailable:
             raise
         except Exception:
+            # The boundary of one text.
             log.exception("a text cannot be searched", document=key[0])
             await self._put({key: None})
 

@@ -14,6 +14,7 @@ from bot.store.database import Database
 
 
 def read(db: Database, platform: str) -> list[Watermark]:
+    """See `Store.watermarks`."""
     found = db.execute(
         "SELECT workspace, channel, position FROM watermarks"
         " WHERE platform = ? AND workspace > ''",  # every workspace has an id
@@ -23,6 +24,7 @@ def read(db: Database, platform: str) -> list[Watermark]:
 
 
 def move(db: Database, marks: Sequence[Watermark]) -> None:
+    """See `Store.move_watermarks`."""
     for mark in marks:
         db.execute(
             "INSERT INTO watermarks (platform, workspace, channel, position) VALUES (?, ?, ?, ?)"

@@ -24,7 +24,7 @@ from tests.sims.model.client import ModelSim
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
 from tests.support.fork_server import SWITCH
-from tests.support.harness import ROOT, BotProcess
+from tests.support.harness import ROOT, BotProcess, command
 from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 
 CODE = "As **code**:\n\n```py\nreturn 1\n```"
@@ -58,23 +58,6 @@ async def whole(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
         return bool(seen) and text in seen[-1].text and not seen[-1].working
 
     await driver.sim.until(check)
-
-
-async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, str]:
-    """Run `python -m bot WORDS`; returns exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        *words,
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder), **environ},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
@@ -255,7 +238,7 @@ async def test_the_chain_falls_back_before_the_first_token_and_says_so(
 async def test_wrong_setting_ends_with_2_and_one_line_that_names_it(
     tmp_path: Path, environ: dict[str, str], name: str
 ) -> None:
-    code, out, err = await command("run", folder=tmp_path, **environ)
+    code, out, err = await command("run", folder=tmp_path, environ=environ)
     assert code == 2
     assert out == ""
     assert err.startswith(f"threadline: {name}: ")
@@ -267,7 +250,7 @@ async def test_refused_token_ends_with_1_and_one_sentence(
     discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord, DISCORD_TOKEN="wrong-token")
-    code, _, err = await command("run", folder=tmp_path, **environ)
+    code, _, err = await command("run", folder=tmp_path, environ=environ)
     assert code == 1
     last = err.strip().splitlines()[-1]
     assert last.startswith("threadline: ")
@@ -279,7 +262,7 @@ async def test_missing_intent_says_which_switch_to_turn(
     discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     await discord.sim.grant_intents()
-    code, _, err = await command("run", folder=tmp_path, **settings_of(model, discord))
+    code, _, err = await command("run", folder=tmp_path, environ=settings_of(model, discord))
     assert code == 1
     assert "Message Content Intent" in err.strip().splitlines()[-1].replace("content", "Content")
 
@@ -288,13 +271,13 @@ async def test_doctor_checks_everything_and_gives_advice(
     discord: DiscordDriver, slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord, slack)
-    code, out, err = await command("doctor", folder=tmp_path, **environ)
+    code, out, err = await command("doctor", folder=tmp_path, environ=environ)
     assert code == 0, out + err
     for subject in ("settings", "database", "openai:sim", "Discord", "Slack"):
         assert subject.lower() in out.lower()
     await slack.sim.scopes([scope for scope in s.SCOPES if scope != "chat:write"])
     await model.key("sk-other")
-    code, out, _ = await command("doctor", folder=tmp_path, **environ)
+    code, out, _ = await command("doctor", folder=tmp_path, environ=environ)
     assert code == 1
     assert "chat:write" in out
     assert "→" in out
@@ -306,21 +289,24 @@ async def test_second_process_on_the_same_database_is_refused(
     environ = settings_of(model, discord)
     async with BotProcess(tmp_path, environ) as bot:
         database = f"sqlite:///{tmp_path / 'threadline.db'}"
-        code, _, err = await command("run", folder=tmp_path, **environ, DATABASE_URL=database)
+        code, _, err = await command(
+            "run", folder=tmp_path, environ={**environ, "DATABASE_URL": database}
+        )
         assert code == 1
         assert str(bot.pid) in err.strip().splitlines()[-1]
 
 
-async def test_version_and_help(tmp_path: Path) -> None:
-    assert (await command("--version", folder=tmp_path))[0] == 0
-    code, out, _ = await command(folder=tmp_path)
+async def test_version_and_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, _ = await command(folder=tmp_path, environ={})
     assert code == 2
     assert "doctor" in out
-    code, out, _ = await command("version", folder=tmp_path)
+    code, out, _ = await command("version", folder=tmp_path, environ={})
     assert (code, out) == (0, "threadline 0.1.0\n")
-    code, out, _ = await command("--help", folder=tmp_path)
+    code, out, _ = await command("--help", folder=tmp_path, environ={})
     assert code == 0
     assert all(name in out for name in ("run", "chat", "migrate", "doctor", "version"))
+    monkeypatch.setenv(SWITCH, "0")  # from scratch, as people start it
+    assert (await command("--version", folder=tmp_path, environ={}))[0] == 0
 
 
 async def test_terminal_remembers_across_restarts(model: ModelSim, tmp_path: Path) -> None:
@@ -529,14 +515,5 @@ async def run_piped(
     text: str, folder: Path, environ: Mapping[str, str], *words: str
 ) -> tuple[int, str, str]:
     """`echo TEXT | python -m bot chat WORDS`: exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "chat", *words),
-        cwd=folder,
-        env=environ_of(folder, environ),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(text.encode()), 60)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    environ = {"HOME": str(folder), **environ}
+    return await command("chat", *words, folder=folder, environ=environ, piped=text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sims.model import lists
+from tests.sims.model import ModelSim, lists
 from tests.sims.model.lists import list_server
 from tests.support.harness import command
 from tests.support.ports import free_port
@@ -144,6 +144,19 @@ async def test_a_model_that_the_server_does_not_have(tmp_path: Path) -> None:
             tmp_path, "doctor", LLM="openai/llama", OPENAI_BASE_URL=server.url
         )
     assert code == 1 and "Check the model's name in LLM" in said
+
+
+async def test_a_failure_that_only_the_provider_explains(tmp_path: Path) -> None:
+    """`doctor` names the way to the provider's own words, and that way leads there."""
+    async with ModelSim() as model:
+        body = {"error": {"message": "the moon is full"}}
+        await model.call("fault", match="POST /v1/chat", times=99, status=400, body=body)
+        environ = {"LLM": "openai/sim", "OPENAI_BASE_URL": model.base_url}
+        code, said = await run_bot(tmp_path, "doctor", **environ)
+        assert code == 1 and "LOG_LEVEL=WARNING shows the provider's own words" in said
+        assert "the moon is full" not in said
+        code, said = await run_bot(tmp_path, "doctor", **environ, LOG_LEVEL="WARNING")
+        assert code == 1 and "the moon is full" in said
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,19 +18,13 @@ from tests.sims.model.client import ModelSim
 from tests.sims.model.lists import list_server
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.fork_server import SWITCH
+from tests.support.harness import command
 from tests.support.platform_driver import DiscordDriver, SlackDriver
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-secret-of-the-test"
-RUN = """
-import sys
-from bot.__main__ import main
-from bot.llm import local_servers
-from bot.llm.local_servers import LocalServer
-local_servers.ANSWER_SECONDS = 60.0
-sys.exit(main({words!r}, local_servers=[LocalServer("Ollama", "ollama", {port})]))
-"""
 
 
 @pytest.fixture
@@ -47,15 +37,16 @@ async def setup(
     folder: Path, *words: str, answers: str = "", port: int = 0, **environ: str
 ) -> tuple[int, str]:
     """The exit code, and what was printed; `port` is Ollama's."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", RUN.format(words=["setup", *words], port=port or free_port()),
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(answers.encode()), 60)
-    assert KEY not in out.decode() and SIM_TOKEN not in out.decode()
-    return process.returncode or 0, out.decode()
+    code, out, err = await command(
+        *(str(port or free_port()), "setup", *words),
+        module="tests.support.setup_process",
+        folder=folder,
+        environ=environ,
+        piped=answers,
+    )
+    said = out + err
+    assert KEY not in said and SIM_TOKEN not in said
+    return code, said
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
@@ -73,7 +64,10 @@ async def test_a_local_server_is_found_tried_and_written(tmp_path: Path) -> None
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_key_is_tried_and_never_shown(tmp_path: Path, model: ModelSim) -> None:
+async def test_a_key_is_tried_and_never_shown(
+    tmp_path: Path, model: ModelSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "0")  # from scratch, as people start it
     await model.say("Ready, and pleased to meet you.")
     code, said = await setup(
         tmp_path, "model", "--provider", "openai", "--model", "sim",

@@ -51,6 +51,7 @@ async def serve(client: SimT, server: Sim) -> AsyncIterator[SimT]:
             yield client
         finally:
             await runner.cleanup()
+    server.check()
 
 
 ArmKill = Callable[[int], Awaitable[None]]

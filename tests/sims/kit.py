@@ -1,9 +1,9 @@
-"""The base of every simulator: a recording HTTP server, faults, kills and a separate process.
+"""The base of every simulator: a recording HTTP server, faults, kills, and where it runs.
 
 A simulator subclasses `Sim`, adds routes to `self.app` and runs with `main(MySim)`. Every request
 outside `/_sim/` waits half a round trip, is recorded when it is received, applied and answered,
-and waits the other half. Tests drive a running simulator through `SimProcess`, which sends
-requests to `/_sim/…` over a real socket.
+and waits the other half. Tests drive a running simulator through `SimProcess`: in a separate
+process by requests to `/_sim/…`, in the test's own event loop by calls with the same JSON values.
 """
 
 from __future__ import annotations
@@ -216,6 +216,8 @@ class Sim:
         self.record: list[Entry] = []
         self.faults: list[Fault] = []
         self.kills: list[Kill] = []
+        self.errors: list[Exception] = []
+        """What the simulator itself raised; the client got a 500 for each."""
         self._controls: dict[str, Any] = {}
         self.app = web.Application(middlewares=[self._through], client_max_size=64 * 2**20)
         self.app.router.add_get("/_sim/record", self._get_record)
@@ -250,11 +252,25 @@ class Sim:
         """The recorded requests whose "METHOD path" contains `match`, oldest first."""
         return [entry for entry in self.record[since:] if match in f"{entry.method} {entry.path}"]
 
+    def check(self) -> None:
+        """Raises AssertionError if the simulator itself has failed: a bot may have got over it."""
+        if self.errors:
+            raise AssertionError(f"the simulator failed: {self.errors[0]!r}") from self.errors[0]
+
     # ── every request ─────────────────────────────────────────────────────────────────────────
     @web.middleware
     async def _through(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path.startswith("/_sim/"):
-            return await handler(request)  # type: ignore[no-any-return]
+        try:
+            if request.path.startswith("/_sim/"):
+                return await handler(request)  # type: ignore[no-any-return]
+            return await self._simulate(request, handler)
+        except (web.HTTPException, ConnectionError):  # the latter: the client has gone
+            raise
+        except Exception as error:
+            self.errors.append(error)
+            raise
+
+    async def _simulate(self, request: web.Request, handler: Any) -> web.StreamResponse:
         await asyncio.sleep(self.rtt / 2)
         entry = Entry(
             n=len(self.record),
@@ -403,8 +419,8 @@ async def _serve(sim: Sim, port: int) -> None:
 class SimProcess:
     """A simulator as an async context manager: a separate process, or here (see `HERE`).
 
-    `python -m` runs `module`, such as `tests.sims.discord`. `apart` is for tests that block this
-    process's event loop while the simulator has to answer.
+    `python -m` runs `module`, such as `tests.sims.discord`. `apart` is for tests that measure this
+    process's event loop, or block it while the simulator has to answer.
     """
 
     def __init__(
@@ -452,10 +468,12 @@ class SimProcess:
         port_line = asyncio.get_running_loop().sock_recv(self._lifeline, 1_024)
         self.port = json.loads(await asyncio.wait_for(port_line, 60))["port"]
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self._session.close()
         if self.server is not None:
             await self._runner.cleanup()
+            if kind is None:
+                self.server.check()
             return
         self._lifeline.close()
         with contextlib.suppress(ProcessLookupError):

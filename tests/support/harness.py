@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,22 +25,48 @@ START_SECONDS = 60.0
 """Importing discord.py, Bolt and openai takes a second or two on an idle core."""
 
 
-async def command(*words: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
-    """Run `python -m bot WORDS` in `folder`; returns its exit code, stdout and stderr."""
-    with TemporaryFile() as out, TemporaryFile() as err:
+async def command(
+    *words: str,
+    folder: Path,
+    environ: Mapping[str, str],
+    module: str = "bot",
+    piped: str | None = None,
+) -> tuple[int, str, str]:
+    """Run `python -m MODULE WORDS` in `folder`; returns its exit code, stdout and stderr.
+
+    `piped` is what a pipe writes to its stdin; None is no input.
+    """
+    with TemporaryFile() as out, TemporaryFile() as err, contextlib.ExitStack() as stack:
+        stdin, write = subprocess.DEVNULL, None
+        if piped is not None:
+            stdin, write = os.pipe()
+            stack.callback(os.close, stdin)
         process = await spawn(
-            *("bot", *words),
+            *(module, *words),
             folder=folder,
             environ={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), **environ},
+            stdin=stdin,
             stdout=out.fileno(),
             stderr=err.fileno(),
         )
+        stack.close()  # the pipe breaks when the process ends
+        if piped is not None and write is not None:
+            writing = asyncio.to_thread(_write_all, write, piped.encode())
+            await asyncio.wait_for(writing, 60)
         code = await asyncio.wait_for(process.wait(), 60)
         outputs = []
         for stream in (out, err):
             stream.seek(0)
             outputs.append(stream.read().decode())
     return code, outputs[0], outputs[1]
+
+
+def _write_all(pipe: int, data: bytes) -> None:
+    """Write to a pipe, until its reader has enough, and close it."""
+    with contextlib.suppress(BrokenPipeError), os.fdopen(pipe, "wb", buffering=0) as file:
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
 
 
 class BotProcess:

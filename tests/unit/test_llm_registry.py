@@ -18,43 +18,47 @@ from bot.llm.addresses import host_and_port, is_local
 from bot.llm.echo import EchoModel
 from tests.support.model_kit import registry
 
+# In a new process, which forks for each configuration: only the first imports what all share.
 CHECK = """
-import sys
+import os, sys
 from bot.common.clock import SystemClock
 from bot.config.models import resolve
 from bot.config.loader import load
 from bot.llm.model_server import ModelOptions
 from bot.llm.registry import ModelRegistry
-models = ModelRegistry(resolve(load({environ!r}, None)), ModelOptions(SystemClock()))
-models.prepare()
-print(models.default)
-heavy = {{"anthropic", "openai", "huggingface_hub", "aiohttp", "discord"}}
-print(*sorted(heavy & set(sys.modules)))
+for environs in {configurations!r}:
+    if os.fork() == 0:
+        for environ in environs:
+            models = ModelRegistry(resolve(load(environ, None)), ModelOptions(SystemClock()))
+            models.prepare()
+            heavy = {{"anthropic", "openai", "huggingface_hub", "aiohttp", "discord"}}
+            print(models.default, *sorted(heavy & set(sys.modules)), flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0
 """
 
 
-def import_in_process(**environ: str) -> tuple[str, set[str]]:
-    """The default model's name, and the libraries that a new process imports for it."""
-    code = CHECK.format(environ=environ)
+@pytest.mark.timeout(600)  # imports: seconds of an idle core, minutes of a busy one
+def test_only_configured_providers_are_imported() -> None:
+    """Each costs half a second of startup and tens of megabytes."""
+    openai = {"OPENAI_API_KEY": "k"}
+    configurations = [
+        [{}],
+        [{"LLM": "huggingface:org/m:fastest", "HF_TOKEN": "hf_x"}],
+        [{"LLM": "anthropic/m", "ANTHROPIC_API_KEY": "k"}],
+        [{"LLM": "openai-responses/m", **openai}, {"LLM": "openai:m", **openai}],
+    ]
+    code = CHECK.format(configurations=configurations)
     process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
-    name, libraries = process.stdout.splitlines()
-    return name, set(libraries.split())
-
-
-@pytest.mark.timeout(600)  # five new processes: seconds of an idle core, minutes of a busy one
-def test_only_configured_providers_are_imported() -> None:
-    """Each costs half a second of startup and tens of megabytes."""
-    assert import_in_process() == ("demo", set())
-    name, libraries = import_in_process(LLM="huggingface:org/m:fastest", HF_TOKEN="hf_x")
-    assert (name, libraries) == ("huggingface:org/m:fastest", {"huggingface_hub"})
-    name, libraries = import_in_process(LLM="anthropic/m", ANTHROPIC_API_KEY="k")
-    assert (name, libraries) == ("anthropic/m", {"anthropic", "aiohttp"})
-    name, libraries = import_in_process(LLM="openai-responses/m", OPENAI_API_KEY="k")
-    assert (name, libraries) == ("openai-responses/m", {"openai", "aiohttp"})
-    name, libraries = import_in_process(LLM="openai:m", OPENAI_API_KEY="k")
-    assert (name, libraries) == ("openai:m", {"openai", "aiohttp"})
+    assert process.stdout.splitlines() == [
+        "demo",
+        "huggingface:org/m:fastest huggingface_hub",
+        "anthropic/m aiohttp anthropic",
+        "openai-responses/m aiohttp openai",
+        "openai:m aiohttp openai",
+    ]
 
 
 async def test_the_chain_and_the_choices_are_built_from_names() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.common.lease_guard import check_lease, create_task_under
+from bot.common.lease_guard import check_lease, create_task_under, create_task_under_same
 from bot.domain.errors import LostOwnership, Unsettled
 from tests.support.clock import settle
 from tests.support.reply_rig import ReplyRig
@@ -119,3 +119,23 @@ async def test_what_a_request_starts_for_others_may_send_on() -> None:
         return asyncio.create_task(work())
 
     await (await create_task_under(lease, start_worker()))
+
+
+async def test_what_a_request_starts_for_its_turn_sends_under_the_same_lease() -> None:
+    """Slack's status is set in the background, and belongs to the turn alone."""
+    lease, may_send = Lease(), asyncio.Event()
+
+    async def set_status() -> None:
+        await may_send.wait()
+        check_lease()
+
+    async def open_reply() -> asyncio.Task[None]:
+        return create_task_under_same(set_status())
+
+    task = await create_task_under(lease, open_reply())
+    alone = create_task_under_same(set_status())  # no turn, no lease
+    lease.set(can_send=False)
+    may_send.set()
+    with pytest.raises(Unsettled):
+        await task
+    await alone

@@ -72,10 +72,6 @@ class LocalSlack(SlackSim):
         self._session = aiohttp.ClientSession()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
-        await self._runner.cleanup()
-
     async def api(self, method: str, /, token: str = ids.BOT_TOKEN, **args: Any) -> ApiResponse:
         """Call a method with a JSON body."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
