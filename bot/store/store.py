@@ -75,11 +75,16 @@ class _Shared(TypedDict):
 
 
 def _forget_old_state(db: Database, now: float, *, alone: bool) -> None:
-    """Delete old records of commands, of budgets and of sessions, and files that a dead process
-    had begun to write: `alone`, all that were begun."""
-    commands.forget_old_commands(db, now)
+    """Delete old sums of budgets, and files that a dead process had begun to write: `alone`, all
+    that were begun."""
     files.unstage_all(db, before=None if alone else now - files.STAGED_SECONDS)
     forget_old_sums(db, now)
+
+
+def _forget_old_records(db: Database, now: float) -> None:
+    """Delete old records of commands and of sessions. These tables may be large, and no transaction
+    that changes several of their rows runs beside this one but another start."""
+    commands.forget_old_commands(db, now)
     forget_expired(db, now)
 
 
@@ -127,6 +132,7 @@ class SqlStore(FileOperations):
         with suppress(StoreUnavailable):  # a read-only or failing database stops neither
             await self._begin()
             await self._forget_old_state(alone=self.process is None)
+            await self._forget_old_records()
         try:
             async with self._purger.running(), self._indexer.running():
                 yield
@@ -295,7 +301,8 @@ class SqlStore(FileOperations):
     _claim = writes_at(turns.claim, lock=locks.by_id)
     _record_shown = writes_at(turns.record_shown, lock=locks.by_page)
     _record_shutdown = writes(process.record_shutdown)
-    _forget_old_state = writes_at(_forget_old_state, lock=locks.nothing)
+    _forget_old_state = writes_at(_forget_old_state)
+    _forget_old_records = writes_at(_forget_old_records, lock=locks.nothing)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     _list_unfinished = reads(queries.list_unfinished)

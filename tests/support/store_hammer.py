@@ -71,13 +71,17 @@ class Hammer:
 
         async def lane() -> None:
             while time.monotonic() < until:
-                with suppress(*_REFUSED):
-                    await self._chance.choice(self._operations)()
-                self.done += 1
+                await self.step()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(LANES):
                 group.create_task(lane())
+
+    async def step(self) -> None:
+        """One operation."""
+        with suppress(*_REFUSED):
+            await self._chance.choice(self._operations)()
+        self.done += 1
 
     async def forget_eve(self) -> None:
         """As `/forget me`."""
