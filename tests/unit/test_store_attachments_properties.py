@@ -76,6 +76,12 @@ class Random:
         self.db = in_memory() if db is None else db
         self.now = 0.0
 
+    def check_after_each(self, steps: list[Any]) -> None:
+        """Take the steps, and then delete everything. Asserts after each what must hold."""
+        for name, *args in steps:
+            self.step(name, *args)
+        self.work_off()
+
     def step(self, name: str, *args: Any) -> None:
         self.now += 1
         self.db.execute("BEGIN IMMEDIATE")
@@ -186,8 +192,6 @@ def test_after_any_sequence_the_files_are_exactly_those_that_attachments_have(
 ) -> None:
     world = Random()
     try:
-        for name, *args in steps:
-            world.step(name, *args)
-        world.work_off()
+        world.check_after_each(steps)
     finally:
         world.db.close()

@@ -31,6 +31,12 @@ class Random:
         self.claim: Claim | None = None
         self.now = 0.0
 
+    def check_after_each(self, steps: list[Any]) -> None:
+        """Take the steps, and then end every turn. Asserts after each what must hold."""
+        for name, *args in steps:
+            self.step(name, *args)
+        self.work_off()
+
     def step(self, name: str, *args: Any) -> None:
         self.now += 1
         self.db.execute("BEGIN IMMEDIATE")
@@ -100,8 +106,6 @@ class Random:
 def test_after_any_sequence_of_changes_the_rows_agree_and_every_turn_ends(steps: list[Any]) -> None:
     world = Random()
     try:
-        for name, *args in steps:
-            world.step(name, *args)
-        world.work_off()
+        world.check_after_each(steps)
     finally:
         world.db.close()

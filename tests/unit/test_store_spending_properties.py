@@ -103,10 +103,7 @@ def test_the_books_equal_the_sum_of_all_requests(steps: list[tuple[object, ...]]
     with sqlite3.connect(":memory:") as db:
         db.row_factory = sqlite3.Row
         db.executescript(SCHEMA)
-        world = World(db)
-        for name, *arguments in steps:
-            DO[str(name)](world, *arguments)  # type: ignore[operator]
-            check(world)
+        check_after_each(World(db), steps)
     db.close()
 
 
@@ -206,6 +203,13 @@ DO = {
     "die": die,
     "forget": forget,
 }
+
+
+def check_after_each(world: World, steps: list[tuple[object, ...]]) -> None:
+    """Take the steps. Asserts after each that the books equal the reference."""
+    for name, *arguments in steps:
+        DO[str(name)](world, *arguments)  # type: ignore[operator]
+        check(world)
 
 
 def check(world: World) -> None:
