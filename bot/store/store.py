@@ -44,10 +44,11 @@ from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqlAttachments
 from bot.store.audit import SqlAudit
 from bot.store.budget_sums import forget_old_sums
+from bot.store.connected import Connected
 from bot.store.contexts import SqlContexts
 from bot.store.database import Database
 from bot.store.feedback import SqlFeedback
-from bot.store.health import HealthMonitor, Runner
+from bot.store.health import Runner
 from bot.store.installations import SqlInstallations
 from bot.store.library import SqlLibrary
 from bot.store.operations import reads, writes, writes_at
@@ -93,31 +94,30 @@ class SqlStore(FileOperations):
 
     def __init__(
         self,
+        connected: Connected,
         *,
-        writer: Runner,
-        readers: Runner,
-        file_reader: Runner,
-        clock: Clock,
-        monitor: HealthMonitor,
-        purger: Purger,
         privacy: SqlPrivacy,
-        indexer: SearchIndexer,
         size: Callable[[Database], int],
         process: str | None = None,
     ) -> None:
+        writer, readers, clock = connected.writer, connected.readers, connected.clock
         shared = _Shared(
-            writer=writer, readers=readers, file_reader=file_reader, clock=clock, purger=purger
+            writer=writer,
+            readers=readers,
+            file_reader=connected.file_reader,
+            clock=clock,
+            purger=connected.purger,
         )
         super().__init__(**shared)
-        self._shared, self._monitor, self._size = shared, monitor, size
+        self._shared, self._monitor, self._size = shared, connected.monitor, size
         self._attachments = SqlAttachments(**shared)
         self._contexts = SqlContexts(writer=writer, readers=readers, clock=clock)
         self._audit = SqlAudit(writer=writer, readers=readers, clock=clock)
         self._privacy = privacy
         self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
-        self._indexer = indexer
-        self._search = SqlSearch(readers=readers, index=indexer.index)
+        self._indexer = connected.indexer
+        self._search = SqlSearch(readers=readers, index=connected.indexer.index)
         self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
         self._sessions = SqlSessions(writer=writer, readers=readers, clock=clock)
         self._defaults = SqlDefaultModels(writer=writer, readers=readers, clock=clock)
