@@ -14,9 +14,11 @@ import pytest
 import structlog
 from hypothesis import settings
 
+import bot.store.sqlite
 from bot.store.store import SqlStore
 from tests.sims.kit import HERE
 from tests.support.fork_server import SWITCH
+from tests.support.new_database import create_or_migrate
 from tests.support.postgres_server import MISSING, SharedServer, binaries, join
 from tests.support.store_kit import Place, PostgresPlace, check, opened
 
@@ -42,6 +44,9 @@ def _configure_without_cache(*arguments: Any, **values: Any) -> None:
 
 
 structlog.configure = _configure_without_cache
+
+# To migrate each new database of a test would cost more CPU time than most tests.
+bot.store.sqlite.migrate = create_or_migrate  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

@@ -142,15 +142,6 @@ def change(place: Place, sql: str, *parameters: object) -> None:
         db.execute(sql, parameters)
 
 
-def in_memory() -> sqlite3.Connection:
-    """An empty SQLite database with the newest schema, for transitions as plain functions."""
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    db.row_factory = sqlite3.Row
-    schema = "".join(file.sql for file in load(MIGRATIONS))
-    db.executescript(f"PRAGMA foreign_keys = ON; {schema}")
-    return db
-
-
 def check(place: Place) -> None:
     """Assert the invariants, and on SQLite that the file is not damaged."""
     with connected(place) as db:

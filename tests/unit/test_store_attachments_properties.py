@@ -28,7 +28,8 @@ from bot.store import (
     record_edits,
     turns,
 )
-from tests.support.store_kit import check_invariants, in_memory, key, said
+from tests.support.new_database import in_memory
+from tests.support.store_kit import check_invariants, key, said
 
 PLACE = RecordScope("sim", "w1")
 BYTES = (b"", b"one", b"two", b"three")

@@ -7,7 +7,8 @@ from contextlib import closing
 import pytest
 
 from tests.support.branch_tree import check_random_history
-from tests.support.store_kit import check_file, in_memory
+from tests.support.new_database import in_memory
+from tests.support.store_kit import check_file
 
 
 @pytest.mark.parametrize("seed", range(30))

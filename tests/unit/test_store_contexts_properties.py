@@ -31,7 +31,8 @@ from bot.store import (
     retries,
     turns,
 )
-from tests.support.store_kit import BEN, check_invariants, in_memory, key, said
+from tests.support.new_database import in_memory
+from tests.support.store_kit import BEN, check_invariants, key, said
 
 NUMBERS = st.integers(1, 8)
 STEPS = st.one_of(

@@ -12,7 +12,8 @@ from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Effect
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.store import conversations, edits, messages, queries, retries, turns
-from tests.support.store_kit import ANN, check_invariants, in_memory, key, said
+from tests.support.new_database import in_memory
+from tests.support.store_kit import ANN, check_invariants, key, said
 
 NUMBERS = st.integers(1, 8)
 STEPS = st.one_of(
