@@ -145,12 +145,15 @@ def _booked(booking: Booking) -> dict[str, object]:
 
 
 # ── what a dead process left ──────────────────────────────────────────────────────────────────
+# A turn is settled beside other transactions, with the locks of its budgets. A process is settled
+# alone, without them: PostgreSQL may have no room for the locks of all its budgets.
 def settle_turn(db: Database, turn: int) -> None:
     """Settle what earlier attempts at a turn left. Part of a claim."""
     found = db.execute(
         "SELECT * FROM model_requests WHERE turn_id = ? AND state = 'reserved'", (turn,)
-    )
-    _settle_left(db, found.fetchall())
+    ).fetchall()
+    budget_sums.take_locks_of(db, found)
+    _settle_left(db, found)
 
 
 def settle_all(db: Database) -> None:
@@ -172,7 +175,6 @@ def _settle_left(db: Database, found: Sequence[Row]) -> None:
     A reservation is made directly before its request, so a request that was not sent is a rare
     one; counting it costs a person less than losing all others costs the operator.
     """
-    budget_sums.take_locks_of(db, found)
     booked: list[tuple[Row, Booking]] = []
     for row in found:
         cost = None

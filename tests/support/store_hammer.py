@@ -66,7 +66,7 @@ class Hammer:
         ]
 
     async def run(self, steps: int, *, forgets_eve: bool) -> None:
-        """So many operations, in several lanes; `forgets_eve` after half of them."""
+        """Run `steps` operations in several lanes. `forgets_eve`: erase her after half of them."""
         halfway = asyncio.Event()
 
         async def lane() -> None:
