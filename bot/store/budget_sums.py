@@ -17,7 +17,7 @@ from bot.domain.spending import (
     Quote,
 )
 from bot.store import rows
-from bot.store.database import Database, Row, marks
+from bot.store.database import Database, Locking, Row, batches, marks, take_locks
 
 MOST_SUMS_DAYS = 70
 """Sums of older periods are deleted at a start: the longest period is a month."""
@@ -26,6 +26,26 @@ _SUM = (
     "SELECT id, tokens, cost, reserved_tokens, reserved_cost, told FROM budget_sums"
     " WHERE budget = ? AND account = ? AND period = ?"
 )
+
+
+def lock_name(budget: str, account: str, period: str) -> str:
+    """The name of the lock of one budget's sum: taken before the row, see `bot.store.locks`."""
+    return f"budget/{budget}/{account}/{period}"
+
+
+def take_locks_of(db: Database, requests: Sequence[Row]) -> None:
+    """Take the locks of all sums in which these requests are reserved."""
+    sums = sorted({each for row in requests for each in json.loads(row["sums"])})
+    if not sums or not isinstance(db, Locking):
+        return
+    names: set[str] = set()
+    for some in batches(sums):
+        found = db.execute(
+            f"SELECT budget, account, period FROM budget_sums WHERE id IN ({marks(some)})",  # noqa: S608
+            tuple(some),
+        )
+        names.update(lock_name(*row) for row in found)
+    take_locks(db, *sorted(names))
 
 
 def hold(db: Database, line: BudgetLine, quote: Quote) -> int:

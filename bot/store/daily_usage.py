@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.model import Usage
@@ -37,8 +38,18 @@ _ADD_USAGE = (
 )
 
 
-def count(db: Database, row: Row, booking: Booking) -> None:
-    """Add a booking to the usage of its day."""
+def count(db: Database, booked: Iterable[tuple[Row, Booking]]) -> None:
+    """Add each request's booking to the usage of its day.
+
+    In the order of the rows, which have no locks of their own: transactions that add to the same
+    ones at the same time do not wait for each other.
+    """
+    values = [_counted(row, booking) for row, booking in booked]
+    for each in sorted(values, key=lambda value: [str(value[name]) for name in _KEYS]):
+        db.execute(_ADD_USAGE, each)
+
+
+def _counted(row: Row, booking: Booking) -> dict[str, Any]:
     values = {name: row[name] for name in _KEYS} | columns_of(booking.usage)
     counts = {
         "model": booking.model,
@@ -47,7 +58,7 @@ def count(db: Database, row: Row, booking: Booking) -> None:
         "unpriced": int(booking.cost is None),
         "cost": booking.cost or 0,
     }
-    db.execute(_ADD_USAGE, values | counts)
+    return values | counts
 
 
 def columns_of(usage: Usage) -> dict[str, int]:

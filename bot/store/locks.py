@@ -5,8 +5,9 @@ PostgreSQL a rule names the conversation and the other things that a transition 
 transitions with nothing in common run at the same time, all others one after the other. A
 transition without a rule has everything for itself: a forgotten rule is slow, never wrong.
 
-Invariant: a rule asks for sources, then for one conversation, then for lines of budgets and files,
-so that two transitions never wait for each other.
+Invariant: locks are taken in the order of `ORDER`, those of one kind by their names, and a row that
+several conversations share is changed only with its lock. So two transitions never wait for each
+other. docs/postgresql.md has the rows that have no lock, and why they need none.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from bot.domain.inbox import Incoming, Watermark
 from bot.domain.records import NewConversation
 from bot.domain.spending import Booking, BudgetLine, Spender
 from bot.domain.turns import Fence
+from bot.store import budget_sums
 from bot.store.files import lock_name, lock_names
+
+ORDER = ("watermarks", "purge", "source", "conversation", "request", "budget", "file")
+"""The kinds of locks, in the order in which a transaction takes them: names begin with them."""
 
 
 class Locker(Protocol):
@@ -39,6 +44,10 @@ class Locker(Protocol):
 
     def conversation_with(self, column: str, value: object) -> None:
         """The conversation whose `id`, `uid`, or that has the `turn`, `source` or `request`."""
+        ...
+
+    def sums_of(self, request: int, names: Collection[str]) -> None:
+        """The lines of budgets in which the request is reserved, and those with these names."""
         ...
 
     def page_source(self, turn: int, channel: str, message_id: str) -> None:
@@ -151,21 +160,24 @@ def by_spender(
     """The turn's conversation, and the lines of budgets."""
     if spender.fence is not None:
         lock.conversation_with("turn", spender.fence.turn)
-    _lines(lock, lines)
+    lock.names(*_lines(lines))
 
 
 def by_reservation(
     lock: Locker, reservation: int, _: Sequence[Booking], lines: Sequence[BudgetLine]
 ) -> None:
-    """The reservation, the conversation of its turn, and the lines of budgets."""
+    """The reservation, the conversation of its turn, and the lines of budgets: those of now, and
+    those of the time of the reservation.
+    """
     lock.conversation_with("request", reservation)
     lock.names(f"request/{reservation}")
-    _lines(lock, lines)
+    lock.sums_of(reservation, _lines(lines))
 
 
-def _lines(lock: Locker, lines: Sequence[BudgetLine]) -> None:
-    names = {f"budget/{each.budget.name}/{each.account}/{each.period.name}" for each in lines}
-    lock.names(*sorted(names))
+def _lines(lines: Sequence[BudgetLine]) -> list[str]:
+    return sorted(
+        {budget_sums.lock_name(each.budget.name, each.account, each.period.name) for each in lines}
+    )
 
 
 # ── others ────────────────────────────────────────────────────────────────────────────────────

@@ -8,12 +8,9 @@ from pathlib import Path
 
 from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
-from bot.ports.clock import Clock
 from bot.store import erasure, erasure_list, export, locks, personal_records, retention
-from bot.store.health import Runner
+from bot.store.connected import Connected
 from bot.store.operations import Operations, reads, writes, writes_at
-from bot.store.purge import Purger
-from bot.store.search_indexer import SearchIndexer
 
 _TRIES, _PAUSE_SECONDS = 5, 1.0
 
@@ -51,18 +48,10 @@ class SqlPrivacy(Operations):
 class SqlitePrivacy(SqlPrivacy):
     """The list of erasures is a file beside the database."""
 
-    def __init__(
-        self,
-        *,
-        path: Path,
-        writer: Runner,
-        readers: Runner,
-        clock: Clock,
-        purger: Purger,
-        indexer: SearchIndexer,
-    ) -> None:
-        super().__init__(writer=writer, readers=readers, clock=clock)
-        self._path, self._purger, self._indexer = path, purger, indexer
+    def __init__(self, connected: Connected, *, path: Path) -> None:
+        super().__init__(writer=connected.writer, readers=connected.readers, clock=connected.clock)
+        self._path = path
+        self._purger, self._indexer = connected.purger, connected.indexer
         self._list = erasure_list.ErasureList(path)
 
     def was_erased(self, incoming: Incoming) -> bool:

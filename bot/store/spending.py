@@ -7,7 +7,7 @@ request never changes. The sums of budgets are in `budget_sums`, those of report
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
@@ -114,6 +114,7 @@ def settle(
     if row is None:
         return []
     _book(db, row, bookings)
+    daily_usage.count(db, [(row, booking) for booking in bookings])
     return budget_sums.tell(db, lines) if bookings else []
 
 
@@ -126,7 +127,6 @@ def _book(db: Database, row: Row, bookings: Sequence[Booking]) -> None:
         if booking is not bookings[0]:
             del values["id"]
         rows.insert_row(db, "model_requests", values)
-        daily_usage.count(db, row, booking)
 
 
 def _booked(booking: Booking) -> dict[str, object]:
@@ -145,12 +145,15 @@ def _booked(booking: Booking) -> dict[str, object]:
 
 
 # ── what a dead process left ──────────────────────────────────────────────────────────────────
+# A turn is settled beside other transactions, with the locks of its budgets. A process is settled
+# alone, without them: PostgreSQL may have no room for the locks of all its budgets.
 def settle_turn(db: Database, turn: int) -> None:
     """Settle what earlier attempts at a turn left. Part of a claim."""
     found = db.execute(
         "SELECT * FROM model_requests WHERE turn_id = ? AND state = 'reserved'", (turn,)
-    )
-    _settle_left(db, found.fetchall())
+    ).fetchall()
+    budget_sums.take_locks_of(db, found)
+    _settle_left(db, found)
 
 
 def settle_all(db: Database) -> None:
@@ -166,18 +169,22 @@ def settle_holder(db: Database, process: str) -> None:
     _settle_left(db, found.fetchall())
 
 
-def _settle_left(db: Database, found: Iterable[Row]) -> None:
+def _settle_left(db: Database, found: Sequence[Row]) -> None:
     """By estimate: the input counts as sent, and the answer as long as it was last known to be.
 
     A reservation is made directly before its request, so a request that was not sent is a rare
     one; counting it costs a person less than losing all others costs the operator.
     """
+    booked: list[tuple[Row, Booking]] = []
     for row in found:
         cost = None
         if row["input_cost"] is not None:
             cost = row["input_cost"] + round(row["output_price"] * row["output_tokens"])
         usage = Usage(row["input_tokens"], row["output_tokens"])
-        _book(db, row, [Booking(row["model"], usage, cost, is_estimate=True)])
+        booking = Booking(row["model"], usage, cost, is_estimate=True)
+        _book(db, row, [booking])
+        booked.append((row, booking))
+    daily_usage.count(db, booked)
 
 
 # ── privacy ───────────────────────────────────────────────────────────────────────────────────

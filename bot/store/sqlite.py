@@ -14,6 +14,7 @@ from typing import Self
 
 from bot.ports.clock import Clock
 from bot.ports.metrics import NO_OBSERVER, Observer
+from bot.store.connected import Connected
 from bot.store.connection import open_readers, open_writer
 from bot.store.erasure_list import ErasureList, apply_missing
 from bot.store.health import HealthMonitor
@@ -21,9 +22,7 @@ from bot.store.integrity import check_at_start
 from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.privacy import SqlitePrivacy
-from bot.store.purge import Purger
 from bot.store.search_fts5 import Fts5
-from bot.store.search_indexer import SearchIndexer, WakingRunner
 from bot.store.store import SqlStore
 from bot.store.workload import file_size
 
@@ -62,31 +61,15 @@ class SqliteStore(SqlStore):
                 open_readers(path, count=_READERS, busy_timeout=busy_timeout) as reading,
                 open_readers(path, count=1, busy_timeout=busy_timeout) as reading_files,
             ):
-                monitor = HealthMonitor(path, clock=clock, observer=observer)
-                monitored = monitor.wrap(writing, writes=True)
-                readers = monitor.wrap(reading, writes=False)
-                indexer = SearchIndexer(
-                    writer=monitored, readers=readers, clock=clock, index=Fts5()
-                )
-                writer = WakingRunner(monitored, indexer.wake)
-                purger = Purger(writer=writer, readers=readers)
-                store = cls(
-                    writer=writer,
-                    readers=readers,
-                    file_reader=monitor.wrap(reading_files, writes=False),
+                connected = Connected.create(
+                    writer=writing,
+                    readers=reading,
+                    file_reader=reading_files,
+                    index=Fts5(),
+                    monitor=HealthMonitor(path, clock=clock, observer=observer),
                     clock=clock,
-                    monitor=monitor,
-                    purger=purger,
-                    size=partial(file_size, path),
-                    privacy=SqlitePrivacy(
-                        path=path,
-                        writer=writer,
-                        readers=readers,
-                        clock=clock,
-                        purger=purger,
-                        indexer=indexer,
-                    ),
-                    indexer=indexer,
                 )
-                async with monitor.probing(monitored), store._running():
+                privacy = SqlitePrivacy(connected, path=path)
+                store = cls(connected, privacy=privacy, size=partial(file_size, path))
+                async with connected.probing(), store._running():
                     yield store

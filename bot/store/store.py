@@ -44,10 +44,11 @@ from bot.store import watermarks as channel_watermarks
 from bot.store.attachments import SqlAttachments
 from bot.store.audit import SqlAudit
 from bot.store.budget_sums import forget_old_sums
+from bot.store.connected import Connected
 from bot.store.contexts import SqlContexts
 from bot.store.database import Database
 from bot.store.feedback import SqlFeedback
-from bot.store.health import HealthMonitor, Runner
+from bot.store.health import Runner
 from bot.store.installations import SqlInstallations
 from bot.store.library import SqlLibrary
 from bot.store.operations import reads, writes, writes_at
@@ -75,11 +76,16 @@ class _Shared(TypedDict):
 
 
 def _forget_old_state(db: Database, now: float, *, alone: bool) -> None:
-    """Delete old records of commands, of budgets and of sessions, and files that a dead process
-    had begun to write: `alone`, all that were begun."""
-    commands.forget_old_commands(db, now)
+    """Delete old sums of budgets, and files that a dead process had begun to write: `alone`, all
+    that were begun."""
     files.unstage_all(db, before=None if alone else now - files.STAGED_SECONDS)
     forget_old_sums(db, now)
+
+
+def _forget_old_records(db: Database, now: float) -> None:
+    """Delete old records of commands and of sessions. These tables may be large, and no transaction
+    that changes several of their rows runs beside this one but another start."""
+    commands.forget_old_commands(db, now)
     forget_expired(db, now)
 
 
@@ -88,31 +94,30 @@ class SqlStore(FileOperations):
 
     def __init__(
         self,
+        connected: Connected,
         *,
-        writer: Runner,
-        readers: Runner,
-        file_reader: Runner,
-        clock: Clock,
-        monitor: HealthMonitor,
-        purger: Purger,
         privacy: SqlPrivacy,
-        indexer: SearchIndexer,
         size: Callable[[Database], int],
         process: str | None = None,
     ) -> None:
+        writer, readers, clock = connected.writer, connected.readers, connected.clock
         shared = _Shared(
-            writer=writer, readers=readers, file_reader=file_reader, clock=clock, purger=purger
+            writer=writer,
+            readers=readers,
+            file_reader=connected.file_reader,
+            clock=clock,
+            purger=connected.purger,
         )
         super().__init__(**shared)
-        self._shared, self._monitor, self._size = shared, monitor, size
+        self._shared, self._monitor, self._size = shared, connected.monitor, size
         self._attachments = SqlAttachments(**shared)
         self._contexts = SqlContexts(writer=writer, readers=readers, clock=clock)
         self._audit = SqlAudit(writer=writer, readers=readers, clock=clock)
         self._privacy = privacy
         self._spending = SqlSpending(writer=writer, readers=readers, clock=clock)
         self._policies = SqlPolicy(writer=writer, readers=readers, clock=clock)
-        self._indexer = indexer
-        self._search = SqlSearch(readers=readers, index=indexer.index)
+        self._indexer = connected.indexer
+        self._search = SqlSearch(readers=readers, index=connected.indexer.index)
         self._feedback = SqlFeedback(writer=writer, readers=readers, clock=clock)
         self._sessions = SqlSessions(writer=writer, readers=readers, clock=clock)
         self._defaults = SqlDefaultModels(writer=writer, readers=readers, clock=clock)
@@ -127,6 +132,7 @@ class SqlStore(FileOperations):
         with suppress(StoreUnavailable):  # a read-only or failing database stops neither
             await self._begin()
             await self._forget_old_state(alone=self.process is None)
+            await self._forget_old_records()
         try:
             async with self._purger.running(), self._indexer.running():
                 yield
@@ -295,7 +301,8 @@ class SqlStore(FileOperations):
     _claim = writes_at(turns.claim, lock=locks.by_id)
     _record_shown = writes_at(turns.record_shown, lock=locks.by_page)
     _record_shutdown = writes(process.record_shutdown)
-    _forget_old_state = writes_at(_forget_old_state, lock=locks.nothing)
+    _forget_old_state = writes_at(_forget_old_state)
+    _forget_old_records = writes_at(_forget_old_records, lock=locks.nothing)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     _list_unfinished = reads(queries.list_unfinished)

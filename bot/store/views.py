@@ -30,10 +30,11 @@ _LAST = (
     " WHERE conversation_id = conversations.id AND erased_at IS NULL AND parked IS NULL"
     " AND idx IS"
 )
-# A question that waits for its turn is newer than everything that has an index.
 MOST_PEOPLE = 100
-"""People of a thread in a shared channel that its line names: more do not talk in one."""
+"""How many of those who asked in a thread of a shared channel its record names; the rest hear of
+its answers only while they have it open."""
 
+# A question that waits for its turn is newer than everything that has an index.
 ENTRY = (
     f"SELECT conversations.*, {_BUSY}, coalesce("  # noqa: S608 - our words
     f"({_LAST} NULL ORDER BY position DESC, id DESC LIMIT 1),"
@@ -167,12 +168,13 @@ def _with_roots(db: Database, found: Sequence[tuple[Row, Row]]) -> list[ThreadRe
 
 
 def _people(db: Database, conversation: Row) -> tuple[str, ...]:
-    """Who asked in a conversation of a channel that is shared."""
+    """Who asked in a conversation of a channel that is shared, unless the question is deleted."""
     if conversation["workspace"] != TEAM:
         return ()
     found = db.execute(
         "SELECT DISTINCT author_id FROM messages WHERE conversation_id = ? AND kind = 'question'"
-        " AND parked IS NULL AND author_id IS NOT NULL ORDER BY author_id LIMIT ?",
+        " AND parked IS NULL AND erased_at IS NULL AND author_id IS NOT NULL"
+        " ORDER BY author_id LIMIT ?",
         (conversation["id"], MOST_PEOPLE),
     )
     return tuple(row["author_id"] for row in found.fetchall())

@@ -15,26 +15,23 @@ PROCESSES = 3
 
 
 @pytest.mark.parametrize(
-    ("seconds", "seed"),
-    [(2.0, 0), *(pytest.param(60.0, 10 * n, marks=pytest.mark.soak) for n in range(1, 6))],
+    ("steps", "seed"),
+    [(100, 0), *(pytest.param(4_000, 10 * n, marks=pytest.mark.soak) for n in range(1, 6))],
 )
-def test_every_operation_at_the_same_time(
-    postgres: SharedServer, seconds: float, seed: int
-) -> None:
+def test_every_operation_at_the_same_time(postgres: SharedServer, steps: int, seed: int) -> None:
     """No call fails, nothing waits in a cycle, and the rows contradict nothing."""
     with postgres.database() as url:
         place = PostgresPlace(url)
-        command = [sys.executable, "-m", "tests.support.store_hammer", url, str(seconds)]
+        command = [sys.executable, "-m", "tests.support.store_hammer", url, str(steps)]
         started = [
             subprocess.Popen(
                 [*command, str(seed + number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
             for number in range(PROCESSES)
         ]
-        ended = [(*process.communicate(timeout=seconds + 120), process) for process in started]
-        failed = [errors.decode() for _, errors, process in ended if process.returncode]
+        ended = [(process.communicate(timeout=120 + steps), process) for process in started]
+        failed = [errors.decode() for (_, errors), process in ended if process.returncode]
         assert not failed, failed[0]
-        assert sum(int(done.split()[-1]) for done, *_ in ended) > 20
         check(place)
         check_books(place)
         check_eve_is_gone(place)

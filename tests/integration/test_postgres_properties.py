@@ -75,39 +75,38 @@ def scratch(connection: psycopg.Connection[Any]) -> Iterator[Scratch]:
 
 @FEW
 @given(steps=st.lists(edits.STEPS, max_size=40))
-def test_edits(connection: psycopg.Connection[Any], steps: list[Any]) -> None:
+def test_after_any_sequence_of_changes_the_rows_agree_and_every_turn_ends(
+    connection: psycopg.Connection[Any], steps: list[Any]
+) -> None:
     with scratch(connection) as db:
-        world = edits.Random(db)
-        for name, *args in steps:
-            world.step(name, *args)
+        edits.Random(db).check_after_each(steps)
 
 
 @FEW
 @given(steps=st.lists(attachments.STEPS, max_size=40))
-def test_attachments(connection: psycopg.Connection[Any], steps: list[Any]) -> None:
+def test_after_any_sequence_the_files_are_exactly_those_that_attachments_have(
+    connection: psycopg.Connection[Any], steps: list[Any]
+) -> None:
     with scratch(connection) as db:
-        world = attachments.Random(db)
-        for name, *args in steps:
-            world.step(name, *args)
+        attachments.Random(db).check_after_each(steps)
 
 
 @FEW
 @given(steps=st.lists(contexts.STEPS, max_size=40))
-def test_windows_and_summaries(connection: psycopg.Connection[Any], steps: list[Any]) -> None:
+def test_a_summary_covers_what_its_model_saw_and_windows_only_advance(
+    connection: psycopg.Connection[Any], steps: list[Any]
+) -> None:
     with scratch(connection) as db:
-        world = contexts.World(db)  # type: ignore[arg-type]
-        for name, *args in steps:
-            world.step(name, *args)
+        contexts.World(db).check_after_each(steps)  # type: ignore[arg-type]
 
 
 @FEW
 @given(steps=st.lists(spending.STEPS, min_size=15, max_size=40))
-def test_the_books(connection: psycopg.Connection[Any], steps: list[tuple[object, ...]]) -> None:
+def test_the_books_equal_the_sum_of_all_requests(
+    connection: psycopg.Connection[Any], steps: list[tuple[object, ...]]
+) -> None:
     with scratch(connection) as db:
-        world = spending.World(db)  # type: ignore[arg-type]
-        for name, *arguments in steps:
-            spending.DO[str(name)](world, *arguments)  # type: ignore[operator]
-            spending.check(world)
+        spending.check_after_each(spending.World(db), steps)  # type: ignore[arg-type]
 
 
 class OnPostgres(transitions.Transitions):

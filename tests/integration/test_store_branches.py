@@ -17,7 +17,7 @@ from bot.privacy.exporting import Exporter
 from bot.privacy.forgetting import Forgetter
 from bot.store import branches, feedback_export
 from bot.store.store import SqlStore
-from tests.support.branch_tree import random_history
+from tests.support.branch_tree import check_random_history
 from tests.support.privacy_kit import BOB, EVE, rows_with_traces, traces
 from tests.support.store_kit import (
     ANN,
@@ -62,7 +62,7 @@ async def test_random_histories_show_the_branch_of_the_tree(place: Place, seed: 
     async with opened(place):
         pass  # which makes the schema
     with connected(place) as db:
-        random_history(db, seed, steps=60)
+        check_random_history(db, seed, steps=60)
     check(place)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.conversations import Author, ConversationKey, Effort, Role, Visibility
+from bot.domain.conversations import TEAM, Author, ConversationKey, Effort, Role, Visibility
 from bot.domain.errors import LostOwnership, RecordHeld
 from bot.domain.model import Usage
 from bot.domain.records import NewConversation, RecordScope
@@ -17,7 +17,9 @@ from bot.domain.turns import Outcome, TurnResult
 from bot.store.library import SqlLibrary
 from bot.store.store import SqlStore
 from tests.support.store_kit import (
+    ANN,
     ANSWER,
+    BEN,
     Place,
     answer_next,
     claim_next,
@@ -357,3 +359,20 @@ async def test_every_list_uses_an_index(world: World) -> None:
     scans = [plan for plan in plans if re.match(r"SCAN (conversations|messages|turns|pages)", plan)]
     assert scans == []
     assert [plan for plan in plans if "conversations" in plan and "TEMP B-TREE" in plan] == []
+
+
+async def test_a_shared_thread_names_who_asked_unless_the_question_is_deleted(world: World) -> None:
+    where = ConversationKey("web", TEAM, "ops", "t1")
+    for number, author in enumerate((ANN, BEN), start=1):
+        accepted = await world.store.accept(said(number, where=where, author=author))
+        await answer_next(world.store, accepted.conversation)
+    uid, scope = await world.uid(accepted.conversation), RecordScope("web", TEAM)
+
+    async def people() -> tuple[str, ...]:
+        thread = await world.library.thread(uid, scope)
+        assert thread is not None
+        return thread.people
+
+    assert await people() == (ANN.id, BEN.id)
+    await world.store.erase(said(2, where=where).source, with_reply=False)
+    assert await people() == (ANN.id,)

@@ -19,10 +19,10 @@ from typing import Any
 
 import psycopg
 
-from bot.store.migrate import migrate
 from bot.store.postgres.dialect import translate
 from tests.kills.process_pool import ProcessPool
 from tests.kills.world import BotRun, Fault, RestartingBot
+from tests.support.new_database import create
 
 JOINED = re.compile(r'"process": "([0-9a-f]{32})"')
 FROZEN = 14.0  # seconds: longer than a lease
@@ -179,7 +179,7 @@ class SharedBots:
         """A copy in SQLite."""
         copy = self.folder / "copy.db"
         copy.unlink(missing_ok=True)
-        migrate(copy)
+        create(copy)
         with closing(sqlite3.connect(copy)) as db, psycopg.connect(self.url) as source, db:
             db.execute("PRAGMA foreign_keys = OFF")
             tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()

@@ -17,7 +17,8 @@ from typing import Any, Self
 import aiohttp
 
 from tests.sims.kit import pause_since
-from tests.support.fork_server import Child, spawn
+from tests.support.fork_server import SWITCH, Child, spawn
+from tests.support.new_database import create
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,8 @@ class BotProcess:
 
     async def start(self) -> None:
         """Start the process, without waiting for its connections."""
+        if os.environ.get(SWITCH) == "1":  # else from scratch, as people start it
+            self._create_database()
         with self._log_path.open("ab") as log:
             self._process = await spawn(
                 *("bot", "run"),
@@ -107,6 +110,12 @@ class BotProcess:
                 stdout=log.fileno(),
                 stderr=log.fileno(),
             )
+
+    def _create_database(self) -> None:
+        """Create the database in `folder`, unless it exists or another one is set."""
+        path = self.folder / "threadline.db"
+        if self._environ["DATABASE_URL"] == f"sqlite:///{path}" and not path.exists():
+            create(path)
 
     async def ready(self) -> None:
         """Wait until /healthz reports every platform as connected."""

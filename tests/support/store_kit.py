@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from bot.domain.inbox import Address, Incoming
 from bot.domain.model import Usage
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.store.database import Database
-from bot.store.migrate import APPLICATION_ID, MIGRATIONS, load, migrate
+from bot.store.migrate import APPLICATION_ID, MIGRATIONS, load
 from bot.store.postgres.dialect import named_rows, register
 from bot.store.postgres.server import Server
 from bot.store.postgres.session import Session
@@ -34,6 +33,7 @@ from bot.store.postgres.store import PostgresStore
 from bot.store.sqlite import SqliteStore
 from bot.store.store import SqlStore
 from tests.support.clock import ManualClock
+from tests.support.new_database import create
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "store"
 ANN, BEN = Author("U1", "Ann"), Author("U2", "Ben")
@@ -90,29 +90,12 @@ Place = Path | PostgresPlace
 """Where a store is: an SQLite file or a PostgreSQL database. See the fixture `place`."""
 
 
-@cache
-def _newest() -> bytes:
-    """An empty SQLite file with the newest schema: all migrations take 40 ms of CPU time."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "newest.db"
-        migrate(path)
-        return path.read_bytes()
-
-
-def prepared(path: Path) -> Path:
-    """`path`, with an empty database of the newest schema if there was no file in its folder."""
-    if path.parent.is_dir() and not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(_newest())
-    return path
-
-
 def opened(place: Place, **options: Any) -> AbstractAsyncContextManager[SqlStore]:
     options = {"clock": SystemClock()} | options
     if isinstance(place, PostgresPlace):
         return PostgresStore.open(Server.parse(place.url), **options)
-    if "migrations" not in options:
-        prepared(place)
+    if "migrations" not in options and place.parent.is_dir() and not place.exists():
+        create(place)
     return SqliteStore.open(place, **options)
 
 
@@ -160,15 +143,6 @@ def change(place: Place, sql: str, *parameters: object) -> None:
     """Change rows as another process would."""
     with connected(place) as db:
         db.execute(sql, parameters)
-
-
-def in_memory() -> sqlite3.Connection:
-    """An empty SQLite database with the newest schema, for transitions as plain functions."""
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    db.row_factory = sqlite3.Row
-    db.deserialize(_newest())
-    db.execute("PRAGMA foreign_keys = ON")
-    return db
 
 
 def check(place: Place) -> None:

@@ -28,7 +28,8 @@ from bot.store import (
     record_edits,
     turns,
 )
-from tests.support.store_kit import check_invariants, in_memory, key, said
+from tests.support.new_database import in_memory
+from tests.support.store_kit import check_invariants, key, said
 
 PLACE = RecordScope("sim", "w1")
 BYTES = (b"", b"one", b"two", b"three")
@@ -75,6 +76,12 @@ class Random:
     def __init__(self, db: Any = None) -> None:
         self.db = in_memory() if db is None else db
         self.now = 0.0
+
+    def check_after_each(self, steps: list[Any]) -> None:
+        """Take the steps, and then delete everything. Asserts after each what must hold."""
+        for name, *args in steps:
+            self.step(name, *args)
+        self.work_off()
 
     def step(self, name: str, *args: Any) -> None:
         self.now += 1
@@ -186,8 +193,6 @@ def test_after_any_sequence_the_files_are_exactly_those_that_attachments_have(
 ) -> None:
     world = Random()
     try:
-        for name, *args in steps:
-            world.step(name, *args)
-        world.work_off()
+        world.check_after_each(steps)
     finally:
         world.db.close()

@@ -6,12 +6,13 @@ from contextlib import closing
 
 import pytest
 
-from tests.support.branch_tree import random_history
-from tests.support.store_kit import check_file, in_memory
+from tests.support.branch_tree import check_random_history
+from tests.support.new_database import in_memory
+from tests.support.store_kit import check_file
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_what_is_shown_is_the_branch_that_the_tree_says(seed: int) -> None:
     with closing(in_memory()) as db:
-        random_history(db, seed, steps=50)
+        check_random_history(db, seed, steps=50)
         check_file(db)

@@ -31,7 +31,8 @@ from bot.store import (
     retries,
     turns,
 )
-from tests.support.store_kit import BEN, check_invariants, in_memory, key, said
+from tests.support.new_database import in_memory
+from tests.support.store_kit import BEN, check_invariants, key, said
 
 NUMBERS = st.integers(1, 8)
 STEPS = st.one_of(
@@ -76,6 +77,11 @@ class World:
     writing: Writing | None = None
     changed: bool = False  # since `writing` began
     windows: dict[int, Window] = field(default_factory=dict)
+
+    def check_after_each(self, steps: list[Any]) -> None:
+        """Take the steps. Asserts after each what must hold."""
+        for name, *args in steps:
+            self.step(name, *args)
 
     def step(self, name: str, *args: Any) -> None:
         self.now += 1
@@ -252,9 +258,7 @@ def some(file: bool) -> list[IncomingAttachment]:
 def test_a_summary_covers_what_its_model_saw_and_windows_only_advance(steps: list[Any]) -> None:
     db = in_memory()
     try:
-        world = World(db)
-        for name, *args in steps:
-            world.step(name, *args)
+        World(db).check_after_each(steps)
     finally:
         db.close()
 

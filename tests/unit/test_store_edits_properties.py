@@ -12,7 +12,8 @@ from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Effect
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.store import conversations, edits, messages, queries, retries, turns
-from tests.support.store_kit import ANN, check_invariants, in_memory, key, said
+from tests.support.new_database import in_memory
+from tests.support.store_kit import ANN, check_invariants, key, said
 
 NUMBERS = st.integers(1, 8)
 STEPS = st.one_of(
@@ -30,6 +31,12 @@ class Random:
         self.db = in_memory() if db is None else db
         self.claim: Claim | None = None
         self.now = 0.0
+
+    def check_after_each(self, steps: list[Any]) -> None:
+        """Take the steps, and then end every turn. Asserts after each what must hold."""
+        for name, *args in steps:
+            self.step(name, *args)
+        self.work_off()
 
     def step(self, name: str, *args: Any) -> None:
         self.now += 1
@@ -100,8 +107,6 @@ class Random:
 def test_after_any_sequence_of_changes_the_rows_agree_and_every_turn_ends(steps: list[Any]) -> None:
     world = Random()
     try:
-        for name, *args in steps:
-            world.step(name, *args)
-        world.work_off()
+        world.check_after_each(steps)
     finally:
         world.db.close()

@@ -17,7 +17,8 @@ from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Incoming, Receipt
 from bot.domain.turns import Fence, Outcome, TurnResult
 from bot.store import conversations, messages, queries, turns
-from tests.support.store_kit import check_invariants, in_memory, key, said
+from tests.support.new_database import in_memory
+from tests.support.store_kit import check_invariants, key, said
 
 T = TypeVar("T")
 THREADS = st.sampled_from(["a", "b"])

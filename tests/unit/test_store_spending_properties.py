@@ -8,6 +8,7 @@ than it reserved.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -30,10 +31,9 @@ from bot.domain.spending import (
     account_of,
 )
 from bot.store import budget_sums, daily_usage, spending
-from bot.store.migrate import MIGRATIONS, load
+from tests.support.new_database import in_memory
 from tests.support.store_kit import ANN, BEN, key
 
-SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 DAYS = ("2026-11-29", "2026-11-30", "2026-12-01")
 BUDGETS = (
     Budget(name="each", scope=BudgetScope.PERSON, period=Period.DAY, amount=Decimal("0.000001")),
@@ -100,14 +100,8 @@ class World:
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, min_size=15, max_size=50))
 def test_the_books_equal_the_sum_of_all_requests(steps: list[tuple[object, ...]]) -> None:
-    with sqlite3.connect(":memory:") as db:
-        db.row_factory = sqlite3.Row
-        db.executescript(SCHEMA)
-        world = World(db)
-        for name, *arguments in steps:
-            DO[str(name)](world, *arguments)  # type: ignore[operator]
-            check(world)
-    db.close()
+    with closing(in_memory()) as db:
+        check_after_each(World(db), steps)
 
 
 def reserve(
@@ -206,6 +200,13 @@ DO = {
     "die": die,
     "forget": forget,
 }
+
+
+def check_after_each(world: World, steps: list[tuple[object, ...]]) -> None:
+    """Take the steps. Asserts after each that the books equal the reference."""
+    for name, *arguments in steps:
+        DO[str(name)](world, *arguments)  # type: ignore[operator]
+        check(world)
 
 
 def check(world: World) -> None:

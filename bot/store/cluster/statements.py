@@ -48,15 +48,20 @@ LEFT JOIN renewed ON renewed.id = turn
 was reset, and is still this process's."""
 
 RENEW_NAMES = f"""
-UPDATE leases SET lease_until = {NOW} + %(lease)s
-FROM unnest(%(kinds)s::text[], %(names)s::text[]) AS mine (kind, name)
-WHERE leases.kind = mine.kind AND leases.name = mine.name AND holder = %(me)s
+WITH mine AS (
+    SELECT kind, name FROM leases
+    JOIN unnest(%(kinds)s::text[], %(names)s::text[]) AS held (kind, name) USING (kind, name)
+    WHERE holder = %(me)s ORDER BY kind, name FOR NO KEY UPDATE OF leases
+)
+UPDATE leases SET lease_until = {NOW} + %(lease)s FROM mine
+WHERE leases.kind = mine.kind AND leases.name = mine.name
 RETURNING leases.kind, leases.name
 """  # noqa: S608
 
 TAKE_NAMES = f"""
 INSERT INTO leases (kind, name, holder, lease_until)
 SELECT %(kind)s, name, %(me)s, {NOW} + %(lease)s FROM unnest(%(names)s::text[]) AS wanted (name)
+ORDER BY name
 ON CONFLICT (kind, name) DO UPDATE SET holder = excluded.holder, lease_until = excluded.lease_until
 WHERE leases.lease_until <= {NOW} OR leases.holder = excluded.holder
 RETURNING name

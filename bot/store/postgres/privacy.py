@@ -11,16 +11,14 @@ import structlog
 from bot.domain.errors import StoreError, StoreUnavailable
 from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
-from bot.ports.clock import Clock
 from bot.store import locks
+from bot.store.connected import Connected
 from bot.store.database import Database, batches
 from bot.store.erasure_list import ErasureList
-from bot.store.health import Runner
 from bot.store.operations import reads, writes, writes_at
 from bot.store.postgres import erasures
 from bot.store.postgres.pool import Connections
 from bot.store.privacy import SqlPrivacy
-from bot.store.purge import Purger
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -35,18 +33,9 @@ def _table_names(db: Database) -> Sequence[str]:
 class PostgresPrivacy(SqlPrivacy):
     """The list of erasures is a table: see `bot.store.postgres.erasures`."""
 
-    def __init__(
-        self,
-        *,
-        connections: Connections,
-        writer: Runner,
-        readers: Runner,
-        clock: Clock,
-        purger: Purger,
-        copy: Path | None,
-    ) -> None:
-        super().__init__(writer=writer, readers=readers, clock=clock)
-        self._connections, self._purger = connections, purger
+    def __init__(self, connected: Connected, *, vacuuming: Connections, copy: Path | None) -> None:
+        super().__init__(writer=connected.writer, readers=connected.readers, clock=connected.clock)
+        self._vacuuming, self._purger = vacuuming, connected.purger
         self._copy = None if copy is None else ErasureList.at(copy)
 
     def was_erased(self, _incoming: Incoming) -> bool:
@@ -98,7 +87,7 @@ class PostgresPrivacy(SqlPrivacy):
         await self._purger.finish()
         try:
             tables = ", ".join(await self._tables())
-            await self._connections.execute(f"VACUUM {tables}", seconds=_VACUUM_SECONDS)
+            await self._vacuuming.execute(f"VACUUM {tables}", seconds=_VACUUM_SECONDS)
         except StoreUnavailable:
             return False
         return True

@@ -6,7 +6,7 @@ alone runs beside no other. See `bot.store.locks`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -58,6 +58,15 @@ _PAGE = (
     "SELECT pg_advisory_xact_lock(hashtextextended('source/' || platform || '/' || workspace"
     " || '/' || {message}, 0)) FROM conversations"
     " WHERE id = (SELECT conversation_id FROM turns WHERE id = {turn})"
+)
+# As `sorted` orders names: by code point, whatever the database's collation.
+_SUMS = (
+    "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM (SELECT name FROM"
+    " (SELECT 'budget/' || budget || '/' || account || '/' || period AS name FROM budget_sums"
+    "  WHERE id IN (SELECT CAST(held.sum AS bigint) FROM model_requests,"
+    "   json_array_elements_text(CAST(sums AS json)) AS held (sum)"
+    "   WHERE model_requests.id = {request})"
+    '  UNION SELECT unnest(ARRAY[{names}]::text[])) AS names ORDER BY name COLLATE "C") AS names'
 )
 
 
@@ -174,6 +183,11 @@ class LockPlan:
         if column != "source":
             self._asked[len(self._statements)] = column, value
         self._statements.append(_BY[column].replace("{value}", literal(value)))
+
+    def sums_of(self, request: int, names: Collection[str]) -> None:
+        """See `Locker`."""
+        given = ", ".join(map(literal, names))
+        self._statements.append(_SUMS.format(request=literal(request), names=given))
 
     def page_source(self, turn: int, channel: str, message_id: str) -> None:
         """See `Locker`."""

@@ -5,35 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypedDict
+from typing import Self
 
 from bot.domain.cluster import Look
 from bot.ports.clock import Clock
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import leases, locks
+from bot.store.connected import Connected
 from bot.store.database import Database
-from bot.store.health import HealthMonitor, MonitoredRunner
+from bot.store.health import HealthMonitor
 from bot.store.operations import reads, writes, writes_at
 from bot.store.postgres import erasures
 from bot.store.postgres.migrations import migrate
-from bot.store.postgres.pool import DEFAULT_LIMITS, Limits, open_connections
+from bot.store.postgres.pool import DEFAULT_LIMITS, Connections, Limits, open_connections
 from bot.store.postgres.privacy import PostgresPrivacy
 from bot.store.postgres.search import Gin
 from bot.store.postgres.server import Server
 from bot.store.postgres.transactions import Readers, Writer
-from bot.store.purge import Purger
-from bot.store.search_indexer import SearchIndexer, WakingRunner
 from bot.store.store import SqlStore
-
-
-class _Shared(TypedDict):
-    """What all operations on one database share."""
-
-    writer: WakingRunner
-    readers: MonitoredRunner
-    clock: Clock
-
 
 CONNECTIONS = 10
 """Of one process: enough for a few hundred turns at the same time, because a transaction takes a
@@ -98,46 +89,21 @@ class PostgresStore(SqlStore):
         observer: Observer = NO_OBSERVER,
         process: str | None = None,
     ) -> AsyncIterator[Self]:
-        readers = max(1, (connections - _FILE_READERS) // _READERS_PART)
-        writers = max(1, connections - _FILE_READERS - readers)
-        async with (
-            open_connections(server, size=writers, role="writer", limits=limits) as writing,
-            open_connections(server, size=readers, role="reader", limits=limits) as reading,
-            open_connections(
-                server, size=_FILE_READERS, role="files", limits=limits
-            ) as reading_files,
-            open_connections(server, size=1, role="vacuum", limits=limits) as vacuuming,
-        ):
-            monitor = HealthMonitor(
-                server.name, clock=clock, probe=_write_something, observer=observer
-            )
-            monitored = monitor.wrap(Writer(writing), writes=True)
-            monitored_readers = monitor.wrap(Readers(reading), writes=False)
-            indexer = SearchIndexer(
-                writer=monitored, readers=monitored_readers, clock=clock, index=Gin()
-            )
-            shared = _Shared(
-                writer=WakingRunner(monitored, indexer.wake),
-                readers=monitored_readers,
+        async with _open_pools(server, connections, limits) as pools:
+            connected = Connected.create(
+                writer=Writer(pools.writing),
+                readers=Readers(pools.reading),
+                file_reader=Readers(pools.reading_files),
+                index=Gin(),
+                monitor=HealthMonitor(
+                    server.name, clock=clock, probe=_write_something, observer=observer
+                ),
                 clock=clock,
             )
-            purger = Purger(writer=shared["writer"], readers=shared["readers"])
-            privacy = PostgresPrivacy(
-                **shared, connections=vacuuming, purger=purger, copy=erasure_list
-            )
+            privacy = PostgresPrivacy(connected, vacuuming=pools.vacuuming, copy=erasure_list)
             await privacy.apply_missing()
-            file_reader = monitor.wrap(Readers(reading_files), writes=False)
-            store = cls(
-                **shared,
-                file_reader=file_reader,
-                monitor=monitor,
-                purger=purger,
-                privacy=privacy,
-                indexer=indexer,
-                process=process,
-                size=database_size,
-            )
-            async with monitor.probing(monitored):
+            store = cls(connected, privacy=privacy, process=process, size=database_size)
+            async with connected.probing():
                 yield store
 
     # ── for bot.ports.cluster.LeaseStore ──────────────────────────────────────────────────────
@@ -163,6 +129,30 @@ class PostgresStore(SqlStore):
     _reap = writes(leases.reap)
     _release = writes(leases.release)
     _accept = writes_at(erasures.accept, lock=locks.by_incoming)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """The connections of one process, by what they are for."""
+
+    writing: Connections
+    reading: Connections
+    reading_files: Connections
+    vacuuming: Connections
+
+
+@asynccontextmanager
+async def _open_pools(server: Server, connections: int, limits: Limits) -> AsyncIterator[_Pools]:
+    """Up to `connections`, and one for VACUUM."""
+    readers = max(1, (connections - _FILE_READERS) // _READERS_PART)
+    writers = max(1, connections - _FILE_READERS - readers)
+    async with (
+        open_connections(server, size=writers, role="writer", limits=limits) as writing,
+        open_connections(server, size=readers, role="reader", limits=limits) as reading,
+        open_connections(server, size=_FILE_READERS, role="files", limits=limits) as files,
+        open_connections(server, size=1, role="vacuum", limits=limits) as vacuuming,
+    ):
+        yield _Pools(writing, reading, files, vacuuming)
 
 
 def database_size(db: Database) -> int:
