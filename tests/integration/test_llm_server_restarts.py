@@ -157,7 +157,7 @@ async def test_doctor_sends_a_turns_request_and_reports_workarounds() -> None:
         ("web-page", "/v1"),
         ("litellm-budget", "no credit"),
         ("llamacpp-loading", "still loading"),
-        ("unknown-finish-reason", "log"),
+        ("unknown-finish-reason", "LOG_LEVEL"),
     ],
 )
 async def test_doctor_reads_the_whole_answer(name: str, advice: str) -> None:

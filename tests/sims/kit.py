@@ -129,9 +129,14 @@ class Kill:
 
 
 def _edit_response(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
-    """The simulator's response after `fault` removed and replaced fields."""
+    """The simulator's response after `fault` removed and replaced fields.
+
+    A body that is not JSON has no fields: all of it is missing.
+    """
     if not (fault.remove or fault.put) or not isinstance(response, web.Response):
         return response
+    if response.content_type != "application/json":
+        return web.Response(status=response.status)
     data = json.loads(response.body or b"null")  # type: ignore[arg-type]
     for path in fault.remove:
         change(data, path.split("."), lambda owner, key: owner.pop(key, None))
