@@ -1,1 +1,1 @@
-"""Commands of the command line that need more than a few lines."""
+"""The commands that need more than a few lines."""

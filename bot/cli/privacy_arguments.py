@@ -1,4 +1,4 @@
-"""The arguments of the commands in `bot.cli.privacy`, which is imported only by its commands."""
+"""The arguments of the commands in `bot.cli.privacy`, a module that only these commands import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bot.domain import privacy_texts
 
 
 def add_privacy_commands(add: Add, exports: Commands[argparse.ArgumentParser]) -> None:
-    """Add the commands to the parser, and `export person` to the kinds of exports."""
+    """Add the commands to the parser, and `person` to the kinds of `export`."""
     forget = add("forget", _run("forget"), "erase a person's data, also from later restores")
     forget.add_argument("person", metavar=_PERSON, help=privacy_texts.NOT_A_PERSON)
     forget.add_argument("--yes", action="store_true", help="do not ask")
