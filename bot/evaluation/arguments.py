@@ -1,4 +1,4 @@
-"""The arguments of the commands about feedback. Imports nothing that a start would wait for."""
+"""The arguments of the commands about feedback. It imports nothing that would slow down a start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_feedback_commands(
     export: Callable[..., object],
     evaluate: Callable[..., object],
 ) -> None:
-    """Add `export feedback` and `eval`, which run `export` and `evaluate`."""
+    """Add `export feedback` and `eval`, which call `export` and `evaluate`."""
     feedback = exports.add_parser("feedback", help=_EXPORT, description=f"{_EXPORT.capitalize()}.")
     feedback.set_defaults(run=export)
     _add_export_arguments(feedback)
@@ -51,7 +51,7 @@ def _add_eval_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    """A number above zero; argparse reports a ValueError."""
+    """Parse a number above zero; argparse reports a ValueError."""
     number = int(text)
     if number < 1:
         raise ValueError(text)
