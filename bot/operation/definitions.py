@@ -1,6 +1,6 @@
-"""Every metric of the bot: name, kind, labels and meaning.
+"""Defines every metric of the bot: name, kind, labels and meaning.
 
-Invariant: a label has few values, known beforehand; none is the id or the name of a person, a
+Invariant: a label has few values, known in advance; none is the id or the name of a person, a
 channel, a workspace or a conversation. `bot.operation.prometheus` serves the metrics, and
 `docs/operating.md` has this table.
 """
@@ -31,14 +31,14 @@ class Definition:
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """The names by which queries find it."""
+        """The names under which queries find the metric."""
         if self.kind is Kind.HISTOGRAM:
             return tuple(f"{self.name}_{part}" for part in ("bucket", "count", "sum"))
         return (self.name,)
 
 
 PERSON_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 60.0)
-"""What a person who waits tells apart: one second is quick, and many leave after ten."""
+"""Waits that people can tell apart: one second feels quick, and many leave after ten."""
 
 LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """No step of the bot may hold the event loop for longer than 10 ms."""
@@ -182,7 +182,7 @@ STARTED = _gauge("threadline_start_timestamp_seconds", "When the process started
 INFO = _gauge("threadline_info", "Always 1; the label has the version.", "version")
 
 METRICS = tuple(each for each in list(vars().values()) if isinstance(each, Definition))
-"""All of them, in the order above."""
+"""All metrics, in the order above."""
 
 LIBRARY_METRICS = (
     "process_cpu_seconds_total",
@@ -195,4 +195,4 @@ LIBRARY_METRICS = (
     "python_gc_objects_collected_total",
     "python_gc_objects_uncollectable_total",
 )
-"""Those of prometheus-client's own collectors."""
+"""The metrics of prometheus-client's own collectors."""

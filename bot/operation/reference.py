@@ -1,4 +1,4 @@
-"""The reference of metrics, as Markdown for `docs/operating.md`."""
+"""Generates the reference of metrics in Markdown, for `docs/operating.md`."""
 
 from __future__ import annotations
 
