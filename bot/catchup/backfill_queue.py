@@ -137,7 +137,7 @@ class BackfillQueue:
             self._retry_later(job, error)
             return False
         except Exception:
-            # Contain bugs of one read: they must not stop the others.
+            # A bug in one read must not stop the others.
             log.exception("a read failed unexpectedly", read=job.name)
             return _finish(job, complete=False)
         job.failures = 0

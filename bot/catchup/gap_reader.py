@@ -20,8 +20,8 @@ from bot.ports.inbox import CatchUpInbox
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = 5.0
-"""Seconds between two looks. A lost question waits this long after its process's lease has ended.
-"""
+"""Seconds between two checks for gaps. A lost question waits this long after its process's
+lease."""
 
 READ_AGAIN = Backoff(first=10.0, longest=300.0)
 """Pauses after a read that was not complete."""
@@ -74,12 +74,12 @@ class GapReader:
             await self._clock.sleep(await self._read_due(gaps))
 
     async def _read_due(self, gaps: Sequence[Gap]) -> float:
-        """Read the gaps that are new or have settled; return the seconds until the next look."""
+        """Read the gaps that are new or have settled; return the seconds until the next check."""
         due = [gap.since for gap in gaps if gap.is_settled or gap.id not in self._seen]
         if not due:
             return LOOK_SECONDS
         since, began = min(due), self._clock.monotonic()
-        log.info("reading again what a process may have lost", reader=self._name, gaps=len(gaps))
+        log.info("rereading what a process may have lost", reader=self._name, gaps=len(gaps))
         if not await self._read_since(since, any(gap.is_settled for gap in gaps)):
             self._failures += 1
             return READ_AGAIN.after(self._failures)
@@ -94,7 +94,7 @@ class GapReader:
         except (PlatformError, StoreUnavailable) as error:
             log.warning("a gap could not be read", reader=self._name, error=str(error))
         except Exception:
-            # Contain bugs of one read: the next one must be tried.
+            # A bug in one read must not prevent the next one.
             log.exception("reading a gap failed", reader=self._name)
         return False
 

@@ -31,8 +31,8 @@ from bot.ports.inbox import LeftoverInbox
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = 10.0
-"""Seconds between two looks. A leftover that is new since the last look is skipped once, because
-the process that recorded it is probably still trying to remove it."""
+"""Seconds between two checks. A leftover recorded since the last check is skipped once, because the
+process that recorded it is probably still trying to remove it."""
 
 REMOVAL_SECONDS, MAX_CONCURRENT = 60.0, 10
 """The timeout of one removal in seconds, and the number of concurrent removals. Together they keep
@@ -95,7 +95,7 @@ class Leftovers:
         self.release(leftover)
 
     def release(self, leftover: Leftover) -> None:
-        """Give up the caller's claim on a leftover: the next look removes it."""
+        """Give up the caller's claim on a leftover: the next check removes it."""
         self._own.discard(leftover)
 
     async def settle(self, leftover: Leftover) -> None:
@@ -179,14 +179,14 @@ class Leftovers:
                     await self._check_turns(leftover)
                     await self._remove(leftover)
         except (Gone, Refused) as error:
-            log.warning("a leftover stays", kind=kind, error=str(error))
+            log.warning("a leftover cannot be removed", kind=kind, error=str(error))
         except Throttled as error:
             return error.retry_after
         except (PlatformError, StoreUnavailable, TimeoutError) as error:
-            log.info("a leftover is removed later", kind=kind, error=repr(error))
+            log.info("a leftover will be removed later", kind=kind, error=repr(error))
             return 0.0
         except Exception:
-            # Contain bugs of one leftover: the others must be removed.
+            # A bug in one removal must not stop the others.
             log.exception("removing a leftover failed", kind=kind)
             return 0.0
         return None

@@ -47,7 +47,7 @@ class BackgroundReplies:
 
     def _start(self, showing: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= MAX_REPLIES:
-            log.error("a reply is not shown: too many wait")
+            log.error("a reply is not shown: too many are waiting")
             showing.close()
             return
         task = asyncio.create_task(showing)

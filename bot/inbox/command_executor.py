@@ -53,7 +53,7 @@ class CommandExecutor:
     async def receive_missed(self, incoming: Incoming, command: Command) -> None:
         """Execute a missed command, unless later messages have already been accepted."""
         if await self._store.has_message_after(incoming.key, incoming.position):
-            log.info("a missed command comes too late", command=command.name)
+            log.info("a missed command came too late", command=command.name)
             return
         await self.receive(incoming, command)
 

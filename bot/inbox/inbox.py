@@ -144,7 +144,7 @@ class DurableInbox(CatchUpRecords):
             return
         admission = await self._gate.judge_edit(incoming)
         if is_known and admission.refused:
-            if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not one that is read again
+            if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not an old edit, read again
                 await self._gate.refuse(admission)
             return
         if not await self._apply_edit(admission, edited_at):
@@ -261,7 +261,7 @@ class DurableInbox(CatchUpRecords):
     async def _accept(self, incoming: Incoming, place: Place) -> Accepted:
         since = self._clock.time()
         admission = await self._gate.admit(incoming)
-        if await place.wait() and admission is None:  # an earlier one may have begun it
+        if await place.wait() and admission is None:  # the conversation may exist now
             admission = await self._gate.admit(incoming)
         if admission is None:
             return Accepted(Receipt.IGNORED)

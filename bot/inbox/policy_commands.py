@@ -115,7 +115,7 @@ class PolicyCommands:
         return await self._set(command, name, known)
 
     async def _model(self, typed: str) -> str | None:
-        """The model that was typed: a choice of people's, or one in the configuration."""
+        """Resolve a typed model name: one that people may choose, or one in the configuration."""
         if self._catalog.get(None, typed).name == typed:
             return typed
         return model_names.resolve(typed, await self._catalog.list_names())

@@ -43,7 +43,7 @@ Post = TypeVar("Post")
 class Seen(Generic[Post]):
     """A message in a channel: its position, its time (Unix seconds), and a bot's post.
 
-    `post` is None for messages by people.
+    `post` is None for all other messages.
     """
 
     position: int

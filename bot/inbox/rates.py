@@ -59,7 +59,7 @@ class RateGate:
             return Accepted(Receipt.KNOWN)
         if self._rates.is_shared:  # another process may receive it again after the minute
             await self._store.keep_out(incoming.source)
-        log.info("a question comes too early", conversation=str(incoming.key), own=refusal.own)
+        log.info("a question came too early", conversation=str(incoming.key), own=refusal.own)
         person = (incoming.key.platform, incoming.key.workspace, incoming.author.id)
         if person not in self._told:
             self._told[person] = True
@@ -77,7 +77,7 @@ class RateGate:
         if refusal is not None:
             if command.source:
                 await self._store.record_command(command.source)
-            log.info("a command comes too early", command=command.name, conversation=str(key))
+            log.info("a command came too early", command=command.name, conversation=str(key))
             return CommandReply(_sentence(refusal), refused=True)
         reply = None
         try:

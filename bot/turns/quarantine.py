@@ -133,7 +133,7 @@ class Quarantine:
                 await self._wait_to_be_alone(suspect)
         finally:
             self._running += 1
-        log.warning("isolating a turn: the process died with it", turn=suspect.turn)
+        log.warning("isolating a turn: the process died while running it", turn=suspect.turn)
         timer = asyncio.create_task(self._end_isolation_later(suspect))
         try:
             yield
