@@ -104,7 +104,7 @@ class EnvModelConnector:
     def _values(self, choice: ModelChoice) -> dict[str, str]:
         provider = OTHER_NAMES.get(choice.provider.lower(), choice.provider)
         model = choice.model.strip()
-        if provider != "openrouter":  # whose own models are openrouter/NAME
+        if provider != "openrouter":  # OpenRouter names its models openrouter/NAME
             model = model.removeprefix(f"{provider}/")
         if not model:
             raise SettingsError("LLM", texts.NO_MODEL)

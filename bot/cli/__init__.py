@@ -1,1 +1,1 @@
-"""The commands that need more than a few lines."""
+"""Commands whose code needs more than a few lines."""

@@ -46,7 +46,7 @@ class SandboxExtractor:
     def __init__(self, *, pages: int, limits: Limits = LIMITS, slots: int = SLOTS) -> None:
         self._pages = pages
         self._workers = [Worker(TASK, limits) for _ in range(slots)]
-        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # the warm child is used first
+        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # last in, first out: warm first
         for worker in reversed(self._workers):
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="extraction")

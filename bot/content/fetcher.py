@@ -43,17 +43,17 @@ MAX_CONCURRENT = 8
 memory twice, which bounds the number."""
 
 MAX_OF_MESSAGE = 2
-"""Attachments of one message among them: downloads that hang leave room for other people's."""
+"""The most of these that may belong to one message, to leave room for other people's downloads."""
 
 MAX_PENDING = 1_000
-"""Attachments that one look at the database starts; each one that ends triggers another look."""
+"""Attachments to start per query of the database; each one that ends triggers another query."""
 
 GIVE_UP_SECONDS = 600.0
 """Seconds to keep trying a download or a transcription. The turn waits a much shorter time; later
 turns may still get the file."""
 
 ELSEWHERE_RETRY = Backoff(first=0.25, longest=2.0)
-"""Pauses between looks at an attachment that another process is reading."""
+"""Pauses between checks on an attachment that another process is reading."""
 
 NETWORK_RETRY = Backoff(first=1.0, longest=60.0)
 

@@ -53,10 +53,10 @@ MAX_SECONDS = 10.0
 MAX_REDIRECTS = 5
 
 MAX_REQUESTS = 8
-"""Requests at the same time: at most 40 MB of bodies."""
+"""Concurrent requests: at most 40 MB of bodies in memory."""
 
 MAX_REQUESTS_PER_HOST = 2
-"""Requests to one host at the same time, so that people cannot attack it through the bot."""
+"""Concurrent requests to one host: few, so that people cannot attack it through the bot."""
 
 RETRY_SECONDS = 5.0
 """Seconds to wait after a temporary failure, if the server suggests no time."""

@@ -60,7 +60,7 @@ class AttachmentContext:
     image_count: int = 0
     file_count: int = 0  # attachments included with their content
     _found: dict[int, Sequence[Attachment]] = field(default_factory=dict)
-    _complete: set[str] = field(default_factory=set)  # digests that the request has completely
+    _complete: set[str] = field(default_factory=set)  # digests included completely
     _indexes: dict[int, int] = field(default_factory=dict)  # of the loaded messages, by row id
     # The files that the request does not contain, with the indexes of their messages.
     _hidden: dict[str, tuple[int, Attachment]] = field(default_factory=dict)

@@ -52,8 +52,8 @@ _LEAST = (1 / 6, 0.0, 1 / 8, 1 / 6, 1 / 6, 1 / 3, 1.0)
 largest tables fit 4.5 English, 4 Cyrillic or 4 Hindi letters of prose into a token."""
 
 _LEAST_PER_IDEOGRAPH = 0.4
-"""For Chinese, with 1.4 to 1.8 characters per token. The limit for English would accept a count of
-a third of the real one."""
+"""For Chinese, with 1.4 to 1.8 characters per token. With the limit for English, a count of a third
+of the real one would be believed."""
 
 _PULL = 0.001
 """How strongly a factor is pulled towards its initial value, relative to one request's square."""

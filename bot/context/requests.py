@@ -87,8 +87,8 @@ class RequestBuilder:
     ) -> ChatRequest | None:
         """Build a request with less history; None if no history is left to drop.
 
-        The change applies to this turn only if a smaller, later model of the chain refused the
-        request, or if the question itself may be what makes it too long.
+        Only this turn gets less history if a smaller, later model of the chain refused the request,
+        or if the question itself may be what makes it too long.
         """
         self._is_kept = self._ports.budgets.is_of_first(model, error.model)
         if error.window is None and self._is_mostly_new():

@@ -93,7 +93,7 @@ class TurnAttachments:
         return " ".join(texts)
 
     def context(self, usual_budget: int) -> AttachmentContext:
-        """Create the attachments of one request; `usual_budget` is the model's largest."""
+        """Create one request's attachment context; `usual_budget` limits requests to this model."""
         return AttachmentContext(
             store=self._ports.store,
             arrive_above=self.arrive_above,

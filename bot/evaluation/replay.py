@@ -113,7 +113,7 @@ class Replay:
         at_once: int,
         done: Callable[[Case, Answer], Awaitable[None]],
     ) -> None:
-        """Answer all cases, `at_once` at a time; `done` receives each answer immediately."""
+        """Answer all cases, `at_once` at a time; `done` receives each answer as it completes."""
         waiting = iter(cases)
 
         async def work() -> None:

@@ -20,11 +20,11 @@ from bot.llm.rejections import classify_rejection, rejected_parameter
 from bot.llm.token_counts import parse_token_counts
 
 DEFAULT_MAX_TOKENS = 16_384
-"""The API requires a limit, which includes reasoning. The context budget never leaves room for more
-than this."""
+"""The API requires a limit, which includes reasoning. The context budget leaves room for no
+more."""
 
 OLDER_VERSION = "2023-06-01"
-"""The last API version with `temperature`, which was removed in 2026-10-21
+"""The last API version with `temperature`, which version 2026-10-21 removed
 (https://platform.claude.com/docs/en/api/migration-2026-10-21)."""
 
 _VERSION = "anthropic-version"

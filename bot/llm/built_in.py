@@ -1,4 +1,4 @@
-"""Shared by the models without a server, which stream a text that is known from the start."""
+"""Streams known texts, for the models that need no server."""
 
 from __future__ import annotations
 

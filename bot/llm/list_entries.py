@@ -1,4 +1,4 @@
-"""Reads a server's list of models, whose fields differ between all kinds of servers.
+"""Reads a server's list of models. Each kind of server uses different fields.
 
 Invariant: a listed name contains only letters, digits and a few signs, so it is plain text in every
 message, log and setting; other entries are dropped.

@@ -110,9 +110,10 @@ class ModelServer:
         return merge_facts(self.list.facts(model), known_facts(model, self.address))
 
     def learn_facts(self, facts: ModelFacts) -> None:
-        """Ask the server in the background for facts that are missing in `facts`, all known facts.
+        """Ask the server in the background for facts that are missing from `facts`.
 
-        Remote servers are asked once; local ones may reload a model with another window.
+        `facts` are all known facts. Remote servers are asked once; local ones may reload a model
+        with another window.
         """
         if self._lacks(facts):
             self.list.start_refresh()

@@ -24,8 +24,10 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class UnexpectedBody(Exception):
-    """The body, which begins with `body`, is neither an event stream nor JSON: a web page,
-    perhaps."""
+    """The response is neither an event stream nor JSON, but perhaps a web page.
+
+    `body` is the beginning of the response's body.
+    """
 
     def __init__(self, body: bytes) -> None:
         super().__init__("not a chat completion")

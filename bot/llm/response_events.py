@@ -1,7 +1,8 @@
 """Parses the events of OpenAI's Responses API; unknown events and items are ignored.
 
 Invariant: an answer is complete only if its last event says so. If the final event contains text
-that did not arrive piece by piece, the missing end is appended; any other difference is an error.
+that did not arrive piece by piece, a missing end is appended, and any other missing text is an
+error.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class ResponseEvents:
     def __init__(self) -> None:
         self._text: list[str] = []
         self._item: int | None = None  # the output item of the newest text
-        self._reasoning_type = ""  # servers that send the reasoning and its summary send both
+        self._reasoning_type = ""  # the first type counts: servers may send a summary, too
         self._handlers: Mapping[str, Callable[[dict[str, Any]], Delta]] = {
             "response.output_text.delta": self._add_text,
             "response.refusal.delta": self._add_text,

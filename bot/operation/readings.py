@@ -120,9 +120,11 @@ class Readings:
             return None
 
     async def is_alive(self) -> bool:
-        """Whether the database's thread still answers, if only with an error; otherwise a restart
-        helps. With a remote database always true, because its server would also be silent after a
-        restart."""
+        """Whether the database's thread still answers, if only with an error.
+
+        If it does not, a restart helps. A remote database always counts as alive, because it would
+        also be silent after a restart.
+        """
         if self.sources.has_remote_database:
             return True
         await self.load()

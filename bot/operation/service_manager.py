@@ -74,7 +74,7 @@ class ServiceManager:
         """Report the start, then feed the watchdog three times per limit, until cancelled.
 
         `is_starting`: some part has neither served nor failed yet. `is_alive` decides whether to
-        feed; it may take any time, and systemd counts that time.
+        feed; it may take any amount of time, and systemd counts that time.
         """
         until = clock.monotonic() + START_SECONDS
         while is_starting() and clock.monotonic() < until:

@@ -127,7 +127,7 @@ class OtelTracer:
             "threadline.attempt.deaths": claim.deaths,
         }
         links = []
-        if claim.tries > 1:  # whose spans may be missing, because its process died
+        if claim.tries > 1:  # the last attempt's spans may be missing: its process died
             links.append(otel.Link(_context(ids.trace, attempt_id(ids, fence.attempt - 1))))
         with self._ids.use(span=attempt_id(ids, fence.attempt)):
             span = self._tracer.start_span(

@@ -1,4 +1,4 @@
-"""Decides how a turn ends: turns the model's output and any interruption into a TurnResult; pure.
+"""Builds a turn's TurnResult from the model's output and any interruption; pure.
 
 Invariant: every way in which a turn can end is decided here, once, with the sentence that people
 see.
@@ -43,7 +43,7 @@ class ReplyDraft:
     usage: Usage | None = None
     first_token_at: float | None = None
     shortened: bool = False  # the questions were too long to be sent completely
-    omissions: Sequence[str] = ()  # sentences about attachments that were not or only partly read
+    omissions: Sequence[str] = ()  # about attachments that were not or only partly read
     summarized: bool = False  # the request has a summary that no reply has mentioned yet
     request_tokens: RequestTokens | None = None  # of the newest request; None if it has images
     budget_notices: tuple[str, ...] = ()  # about budgets that are nearly spent

@@ -1,4 +1,4 @@
-"""Selects the questions that one attempt answers: authors who may ask, with attachments."""
+"""Selects the questions that one attempt answers, and waits for their attachments."""
 
 from __future__ import annotations
 

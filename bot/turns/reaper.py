@@ -21,17 +21,18 @@ from bot.turns.shared_scheduler import SharedScheduler
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = (1.5, 2.5)
-"""The range of seconds between two looks without a reason: random, so that processes alternate."""
+"""Seconds between two routine checks: a random pause from this range, so that processes
+alternate."""
 
 SOON = 0.05
-"""Seconds to wait after a lease ends, or between two looks that both found much."""
+"""Seconds to wait after a lease ends, or after a check that found much."""
 
 AT_ONCE = 32
-"""The most conversations that one look wakes; the rest is for other processes or the next look."""
+"""The most conversations that one check wakes; other processes or the next check wake the rest."""
 
 
 class Reaper:
-    """Looks repeatedly. `platforms` returns the platforms whose turns can run here now."""
+    """Checks repeatedly for turns to take over. `platforms` returns those that can run here now."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Reaper:
         scheduler.connect(self._asked.set)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
             pause = random.uniform(*LOOK_SECONDS)  # noqa: S311 - spreads the looks
             self._asked.clear()
@@ -61,7 +62,7 @@ class Reaper:
                     await self._asked.wait()
 
     async def _look(self) -> float | None:
-        """Wake free turns; return the seconds until the next look, or None for no reason."""
+        """Wake free turns; return the seconds until something is due, or None."""
         platforms = sorted(self._platforms())
         if not platforms:
             return None

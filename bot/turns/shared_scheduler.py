@@ -21,7 +21,7 @@ from bot.turns.scheduler import Interrupt, Scheduler
 class SharedScheduler(Scheduler):
     """A `Scheduler` that asks the other processes about turns that it does not run.
 
-    `look` is called when a signal asks to look at everything.
+    `look` is called when a signal asks to check everything.
     """
 
     def __init__(

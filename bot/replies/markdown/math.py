@@ -139,7 +139,7 @@ def _between_dollars(text: str, at: int, last: int) -> int | None:
     before = text[at - 1] if at else " "
     if following == "{" or _is_ascii_word(following) or _is_ascii_word(before) or before in "\\$":
         return None
-    if "\\$" in content and "\\text" not in content:  # what is between escaped dollars is prose
+    if "\\$" in content and "\\text" not in content:  # text between escaped dollars is prose
         return None
     if following == "$" or _PRICE.match(text, at, end) or not _looks_like_formula(content):
         return None

@@ -20,8 +20,7 @@ THIN = 0.25
 """If the page would be emptier than this share, it ends in the middle of a word instead."""
 
 NEAR = 1_200
-"""Characters before a page's end where breaks between words are searched first. They contain the
-end of a sentence."""
+"""Characters before a page's end to search first for word breaks: enough to end a sentence."""
 
 
 def best_break(

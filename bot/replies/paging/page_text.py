@@ -110,7 +110,7 @@ class PageText:
         return len(source)
 
     def _separate_number(self, source: str, start: int, skip: int, markers: str) -> None:
-        """Add a blank line before an ordered item, which does not end a paragraph here."""
+        """Add a blank line before an ordered item, which here would not end a paragraph."""
         if _PARTIAL_NUMBER.match(source, start + skip):
             self._unsettled = self._length  # the next character may show that it is no number
         if _ORDERED.match(source, start + skip) and self._parts[-1].strip(" \t\n>"):

@@ -108,7 +108,7 @@ class AccountRateLimiter:
     async def acquire(
         self, plan: Plan, priority: Rank, reservation: Reservation | None = None
     ) -> Request | None:
-        """Wait for the budget of the newest plan; see `ports.RateLimiter`. Raises as `plan`.
+        """Wait for the budget of the newest plan; see `ports.RateLimiter`. Raises what `plan` does.
 
         If a waiter's priority rises (its text became final), it must cancel and acquire again,
         because it may have room immediately.

@@ -20,8 +20,8 @@ Urgency = tuple[Priority, float]
 Rank = Callable[[], Urgency]
 
 RESERVE, BEGIN = " reserve", " begin"
-"""What a waiter may need from a scope, other than a request: a free request to reserve, or its time
-to begin."""
+"""Suffixes of keys for what a waiter may need from a scope other than a request: a free request to
+reserve, or its time to begin."""
 
 
 OWN_SECONDS = 5.0
