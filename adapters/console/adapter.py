@@ -91,7 +91,7 @@ class ConsoleAdapter:
                 await self._handle_line(inbox, line)
 
     def greet(self, model: str) -> None:
-        """Print which model answers, and in which conversation."""
+        """Print the model that answers and the conversation's name."""
         self._print(terminal_texts.greeting(model, self._key.thread, running=False))
 
     def surface(self, claim: Claim) -> Surface:

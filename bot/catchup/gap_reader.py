@@ -20,8 +20,8 @@ from bot.ports.inbox import CatchUpInbox
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = 5.0
-"""Seconds between two checks for gaps. A lost question waits this long after its process's
-lease."""
+"""Seconds between two checks for gaps. Once its process's lease has ended, a lost question waits at
+most this long to be found."""
 
 READ_AGAIN = Backoff(first=10.0, longest=300.0)
 """Pauses after a read that was not complete."""

@@ -1,4 +1,4 @@
-"""The types with which each module of `bot.cli` adds its commands to the parser."""
+"""The types that modules of `bot.cli` use to add their commands to the parser."""
 
 from __future__ import annotations
 

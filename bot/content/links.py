@@ -1,7 +1,7 @@
 """Finds the links that a person wrote in a question. Pure, and linear in the text.
 
-Code, quoted lines and the excerpts of `bot.domain.excerpts` are skipped: links there were written
-by others, or are not meant as links. This is a matcher and not a Markdown parser, because chat
+Code, quoted lines and the excerpts of `bot.domain.excerpts` are skipped, because links there were
+written by others or are only examples. This is a matcher and not a Markdown parser, because chat
 platforms do not follow CommonMark: Discord and Slack open code blocks within a line, and neither
 treats indented lines as code.
 """
@@ -97,7 +97,7 @@ def _attachment(url: str, parts: SplitResult, omission: Omission | None) -> Inco
 
 
 def _parse(url: str) -> SplitResult | None:
-    """The parts of a link that can be downloaded; None for any other."""
+    """The parts of a link that can be downloaded; None for any other link."""
     if len(url) > MAX_URL or not url.isprintable():
         return None
     try:

@@ -64,7 +64,7 @@ errors hardly change between 0.0004 and 0.003, and between 0.9 and 0.99."""
 
 
 def features(messages: Iterable[Message]) -> Features:
-    """The features from which a request's tokens are estimated; images are not included."""
+    """Count the features that a request's token estimate is based on; images are not included."""
     letters = runs = ascii_count = two = three = four = count = 0
     for message in messages:
         data, count = message.content.encode("utf-8", "replace"), count + 1

@@ -28,7 +28,7 @@ MOST_CHARACTERS_PER_TOKEN = 20
 faster than an estimate and only decides where reading stops."""
 
 KEPT_SHARE = 0.7
-"""The share of the budget to which a full window is cut: turns use up the other 30 % first."""
+"""A full window is cut to this share of the budget, so that turns first use up the other 30 %."""
 
 ROOMY_SHARE = 0.85
 """If stubs and excerpts shrink a full window to this share, no message has to leave it."""
@@ -234,7 +234,7 @@ class WindowReader:
 
     # ── moving ────────────────────────────────────────────────────────────────────────────────
     async def _stub(self, window: Positions, is_enough: Callable[[Positions], bool]) -> Positions:
-        """Reduce old messages until `is_enough`; the newest turn stays as it is.
+        """Reduce old messages until `is_enough`, leaving the newest turn unchanged.
 
         Files become stubs, and huge texts become excerpts.
         """

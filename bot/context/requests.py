@@ -39,7 +39,7 @@ class RequestBuilder:
 
     `shortened`: the questions were too long to be sent completely. `omissions` are the sentences
     about attachments that the newest request leaves out. `tokens` is its token estimate; None if it
-    has images, because models count these too differently.
+    has images, because models differ too much in how they count these.
     """
 
     def __init__(

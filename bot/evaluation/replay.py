@@ -158,7 +158,7 @@ class _Attempt:
         self._model, self.text, self.error = "", "", ""
 
     async def stream(self, model: ChatModel, request: ChatRequest) -> None:
-        """Read the answer. Raises ModelError; the text read so far stays."""
+        """Read the answer. Raises ModelError, but keeps the text read so far."""
         async for delta in model.stream(request):
             if delta.text and self._first is None:
                 self._first = self._clock.monotonic() - self._begun

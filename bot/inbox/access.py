@@ -140,7 +140,7 @@ class AccessGate:
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def refuse_command(self, command: Command) -> CommandReply | None:
-        """The reply to a person who may not do this, or None. Raises StoreUnavailable."""
+        """The refusal if the person lacks permission, or else None. Raises StoreUnavailable."""
         verdict = await self._may_command(command)
         if verdict.allowed:
             return None
@@ -172,7 +172,7 @@ class AccessGate:
         return await policy.may_control(key, author, took_part=took_part)
 
     async def _may_repeat(self, policy: Policy, command: Command) -> Verdict:
-        """Whether an author of the answered questions may still ask; otherwise the answer stays."""
+        """Whether an author of the answered questions may still ask; if not, the answer is kept."""
         authors = await self._store.askers(command.key, number_of(command))
         verdicts = await asyncio.gather(*(policy.may_ask(command.key, each) for each in authors))
         if verdicts and all(each.access is Access.REFUSED for each in verdicts):

@@ -66,7 +66,7 @@ class EditHandler:
         return True
 
     async def apply_deletion(self, source: str) -> None:
-        """Erase a person's message, or take back the reply to which the deleted page belonged."""
+        """Erase a person's message; if the message is a page of a reply, take back the reply."""
         self._act_on(await self._store.erase(source, with_reply=self._with_reply), "deleted")
 
     async def apply_replacement(self, source: str) -> None:

@@ -116,7 +116,7 @@ def _block_delta(event: dict[str, Any]) -> Delta:
 
 
 def _content(part: dict[str, Any], *, text: str, thinking: str) -> Delta:
-    """The content of a part of one of these types; other types contain nothing to show."""
+    """The text or thinking in a part; other types contain nothing to show."""
     kind = part.get("type")
     if kind == text:
         return _delta(part.get("text"), "")

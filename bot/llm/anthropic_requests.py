@@ -20,8 +20,7 @@ from bot.llm.rejections import classify_rejection, rejected_parameter
 from bot.llm.token_counts import parse_token_counts
 
 DEFAULT_MAX_TOKENS = 16_384
-"""The API requires a limit, which includes reasoning. The context budget leaves room for no
-more."""
+"""The API requires a limit, reasoning included. The context budget leaves room for no more."""
 
 OLDER_VERSION = "2023-06-01"
 """The last API version with `temperature`, which version 2026-10-21 removed

@@ -33,7 +33,7 @@ FAILURE_THRESHOLD = 5
 """Failures in a row that open the breaker: the three tries of one question cannot reach it."""
 
 OPEN_SECONDS = Backoff(first=15.0, longest=120.0)
-"""How long the breaker stays open, doubled by each failed test. Thanks to the maximum, a recovery
+"""How long the breaker stays open, doubled by each failed test. The maximum ensures that a recovery
 is noticed within two minutes."""
 
 MAX_RETRY_AFTER = 300.0
@@ -137,7 +137,7 @@ class CircuitBreaker:
 
     # ── results of requests ───────────────────────────────────────────────────────────────────
     def _close(self) -> None:
-        """Let all requests through; the failure count stays, so one more failure reopens."""
+        """Let all requests through, but keep the failure count: one more failure reopens."""
         if self._openings:
             log.info("the model answers again", model=self._name)
             self._openings, self._open_until, self._test = 0, 0.0, None

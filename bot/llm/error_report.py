@@ -143,7 +143,7 @@ def _decode(body: Any) -> Any:
 
 
 def loggable(body: Any) -> str:
-    """Shorten a body to text for the log."""
+    """Convert a body to text for the log, and shorten it."""
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=repr)
     return text[:_MAX_LENGTH]
 

@@ -50,8 +50,8 @@ class ImageUploads:
     ) -> list[dict[str, Any]]:
         """A message's text and images as blocks built by `text` and `image`.
 
-        Only people's messages have images, because no API accepts them from others. An image with a
-        label follows a line with this label, to which the text may refer.
+        Only people's messages have images, because no API accepts them from others. A line with the
+        image's label precedes the image, so that the text can refer to it.
         """
         blocks = [text(message.content)] if message.content else []
         for number, part in enumerate(message.parts if message.role is Role.USER else (), start=1):

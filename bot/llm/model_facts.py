@@ -148,10 +148,9 @@ _OTHER_PURPOSES = re.compile(r"image|audio|tts|live|realtime|transcribe|embed|om
 def known_facts(model: str, address: str) -> ModelFacts:
     """The table's facts about a model of the server at the URL `address`.
 
-    For a local server, facts that the server decides when it loads the model are left out. An
-    Ollama server silently cuts requests to the window with which it loaded the model, 4,096 tokens
-    on small machines (docs.ollama.com/context-length), so the model's own window must not be used
-    there.
+    A local server decides some facts when it loads the model, so these are left out. For example,
+    Ollama loads models with a window of 4,096 tokens on small machines and silently cuts longer
+    requests (docs.ollama.com/context-length), so the model's own window must not be used there.
     """
     facts = _look_up(model)
     if is_local(address):

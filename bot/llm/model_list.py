@@ -19,7 +19,7 @@ from bot.ports.clock import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 FRESH_SECONDS = 60.0
-"""Seconds for which a list is current: people who download a model expect it in the next list."""
+"""Seconds until a list is outdated: people who download a model expect it in the next list."""
 
 RETRY_SECONDS = 10.0
 """Seconds to wait after a failure: a server that was just started should appear soon."""

@@ -24,7 +24,7 @@ def key_headers(client: openai.AsyncOpenAI) -> dict[str, Any]:
 
 
 async def request_windows(client: openai.AsyncOpenAI, models: Sequence[str]) -> Mapping[str, int]:
-    """The windows with which Ollama, LM Studio or llama.cpp loaded `models`, if reported."""
+    """The windows that Ollama, LM Studio or llama.cpp loaded `models` with, if they report them."""
     with contextlib.suppress(openai.OpenAIError, httpx2.HTTPError, OSError, ValueError):
         async with asyncio.timeout(WINDOW_SECONDS):
             return await _request_windows(client, models)

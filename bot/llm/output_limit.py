@@ -42,8 +42,8 @@ class OutputLimit:
         """Learn from `text`, the rejection of a request with the limit `limit`.
 
         `too_long`: the request and its limit together exceed the window. Returns whether a smaller
-        limit may help. If one long request left little room, answers to short requests must not
-        become shorter, so only a maximum for all answers is remembered as such.
+        limit may help. A long request that left little room must not shorten the answers to short
+        ones, so only a limit for all answers is remembered.
         """
         if MIN_ANSWER_TOKENS <= (counts.max_output or 0) < limit:
             self._max_output = min(counts.max_output or limit, self._max_output or limit)

@@ -21,8 +21,8 @@ from bot.llm.rejections import classify_rejection, rejected_parameter
 from bot.llm.token_counts import parse_token_counts
 
 LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
-"""Names of the output limit: OpenAI's reasoning models accept only the first, older servers the
-second."""
+"""Names of the output limit. OpenAI's reasoning models accept only the first, and older servers
+only the second."""
 
 
 class ServerQuirks:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from bot.domain.errors import CannotSee, ImageRefused, ModelError
 
 BLIND_SECONDS = 3_600.0
-"""Seconds for which a rejection is believed. The operator may load another model or its projector
-behind the same address; asking again costs one rejected request."""
+"""Seconds to believe a rejection. The operator may load another model or its projector behind the
+same address; asking again costs one rejected request."""
 
 
 class Vision:

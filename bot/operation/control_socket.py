@@ -1,4 +1,4 @@
-"""The socket beside the database with which commands ask the running bot: one line each way.
+"""The socket next to the database: commands ask the running bot, with one line each way.
 
 It works without an HTTP port and needs no token: only the user that runs the bot may connect (mode
 0600), and that user can read the database anyway.
@@ -64,8 +64,9 @@ class ControlSocket:
         self._clients = asyncio.Semaphore(MOST_CLIENTS)
 
     async def run(self) -> None:
-        """Serve until cancelled. Without a socket, only `threadline status` does not work; the log
-        says why, once. The path may become free when the process that has it ends."""
+        """Serve until cancelled. If there is no socket, everything except `threadline status` still
+        works; the log says why, once. The path may become free when the process that has it ends.
+        """
         listening = await self._listen()
         try:
             server = await asyncio.start_unix_server(self._serve, sock=listening, limit=MOST_BYTES)

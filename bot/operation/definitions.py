@@ -31,7 +31,7 @@ class Definition:
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """The names under which queries find the metric."""
+        """The metric's names in queries."""
         if self.kind is Kind.HISTOGRAM:
             return tuple(f"{self.name}_{part}" for part in ("bucket", "count", "sum"))
         return (self.name,)

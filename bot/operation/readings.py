@@ -24,8 +24,8 @@ LOAD_SECONDS = 2.0
 """The time limit for reading the database: Prometheus gives a scrape ten seconds."""
 
 FRESH_SECONDS = 1.0
-"""Seconds for which callers share a reading, so that /readyz, which needs no token, cannot be used
-to burden the database."""
+"""Seconds for which callers share a reading: /readyz needs no token, and must not allow anyone to
+burden the database."""
 
 
 Scope: TypeAlias = tuple[str, str]

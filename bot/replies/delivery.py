@@ -38,8 +38,8 @@ BACKOFF = Backoff(first=0.25, longest=8.0)
 T = TypeVar("T")
 
 IN_FLIGHT_SECONDS = 2.0
-"""Seconds for which a dead process's last request may still be in flight; then an intended page
-that was not found is searched for once more. Slow platforms and restarts take about that long."""
+"""Seconds that a dead process's last request may still be in flight; then an intended page that was
+not found is searched for once more. Slow platforms and restarts take about that long."""
 
 
 async def wait_up_to(clock: Clock, seconds: float, task: asyncio.Task[Any]) -> bool:

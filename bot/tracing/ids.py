@@ -43,7 +43,7 @@ def opened_at(claim: Claim) -> int:
 
 
 def attempt_id(ids: TurnIds, attempt: int) -> int:
-    """The span id of one attempt, to which the next attempt links."""
+    """The span id of one attempt; the next attempt links to it."""
     return int.from_bytes(_digest(f"{ids.hex} {attempt}")[:8]) or 1
 
 

@@ -26,8 +26,7 @@ PAUSES = Backoff(first=1.0, longest=16.0)
 """Pauses before asking a platform again that did not say who a person is."""
 
 ATTEMPTS = 6
-"""How often to ask the platform: for half a minute, as long as people wait for an answer to
-begin."""
+"""How often to ask the platform: for half a minute, as long as people wait for a first word."""
 
 
 class AskerUnknown(Exception):

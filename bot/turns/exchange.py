@@ -100,7 +100,7 @@ class ModelExchange:
         self._draft.add_notice(spending_texts.cheaper(error.line))
 
     async def _ask_with_less(self, model: ChatModel, requests: RequestBuilder) -> None:
-        """Ask the model, shrinking the request as long as the model refuses it for its size."""
+        """Ask the model; while the request is too large for it, retry with less."""
         with tracing.span("build request"):
             request = await requests.first(model)
         while True:

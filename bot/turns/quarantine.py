@@ -29,7 +29,7 @@ SUSPECTS_AT_ONCE = 4
 first period of `ISOLATION`. So one more death leaves about four turns to isolate."""
 
 ISOLATION = Backoff(first=5.0, longest=480.0)
-"""Seconds during which nothing starts beside an isolated turn, doubled with each further death, to
+"""Seconds during which nothing starts next to an isolated turn, doubled with each further death, to
 catch a turn that kills the process only after a while."""
 
 IDLE_SECONDS = 5.0

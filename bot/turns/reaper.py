@@ -21,8 +21,7 @@ from bot.turns.shared_scheduler import SharedScheduler
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = (1.5, 2.5)
-"""Seconds between two routine checks: a random pause from this range, so that processes
-alternate."""
+"""Seconds between routine checks: a random pause in this range, so that processes alternate."""
 
 SOON = 0.05
 """Seconds to wait after a lease ends, or after a check that found much."""

@@ -228,7 +228,10 @@ class _Attempt:
         return completed_result(draft)
 
     async def _stream(self, reply: Publisher) -> bool:
-        """Stream the model's answer into `reply`; True, to distinguish it from None."""
+        """Stream the model's answer into `reply`.
+
+        Returns True, because `Interrupt.guard` returns None if the work was interrupted.
+        """
         with tracing.span("check askers"):
             await self._questions.check_askers()
         with tracing.span("receive attachments"):
@@ -252,5 +255,5 @@ async def _show_result(reply: Publisher, controls: tuple[Control, ...], display:
 
 
 def _indent(markdown: str) -> str:
-    """Indent the text as a code block, in which nothing is markup."""
+    """Indent the text as a code block, so that nothing in it is markup."""
     return "\n".join("    " + line for line in markdown.splitlines())

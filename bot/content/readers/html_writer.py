@@ -1,4 +1,4 @@
-"""Writes the elements of a web page as Markdown, in the order in which they open and close."""
+"""Writes a web page's elements as Markdown, as they open and close."""
 
 from __future__ import annotations
 

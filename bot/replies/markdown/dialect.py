@@ -40,7 +40,7 @@ MOST_DELIMITERS = 1_000
 """The most emphasis delimiters in one text; the others are plain text, because pairing is slow."""
 
 MOST_LINKS = 2_000
-"""The most bracket pairs in one text that may be links; if there are more, none of them is one."""
+"""The most bracket pairs in one text that may be links; with more, all of them are plain text."""
 
 ADDRESS = re.compile(r"<((?:https?://|mailto:)[^<>\x00-\x20]++)>", re.IGNORECASE)
 MAIL = re.compile(r"<([\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+)>")

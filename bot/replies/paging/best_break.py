@@ -14,7 +14,7 @@ from bot.replies.paging.page_breaks import BreakQuality, PageBreak, block_breaks
 from bot.replies.paging.text_breaks import GRAPHEME, forced_breaks, word_breaks
 
 WELL_FILLED = 0.6
-"""Share of a page from which the page may end at the best break instead of the last one."""
+"""From this share of a page on, the page may end at the best break instead of the last one."""
 
 THIN = 0.25
 """If the page would be emptier than this share, it ends in the middle of a word instead."""

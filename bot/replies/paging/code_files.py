@@ -19,7 +19,7 @@ HEAD_LINES = 12
 """Lines of a block that stay readable above its file: enough to see what the file contains."""
 
 MOST_LINES = 9_999_999
-"""The highest line count for which a page must have room in its note."""
+"""The highest line count that the note on a page must have room for."""
 
 
 @dataclass(frozen=True, slots=True)

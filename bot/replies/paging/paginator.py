@@ -144,7 +144,7 @@ class Paginator:
     # ── code blocks that become files ─────────────────────────────────────────────────────────
     @property
     def _last_part(self) -> CodePart | None:
-        """The last sealed page's part of the block with which the open page begins."""
+        """The last sealed page's part of the block that the open page begins with."""
         return self._sealed[-1].part if self._sealed else None
 
     @property

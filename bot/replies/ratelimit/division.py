@@ -57,7 +57,7 @@ class Division:
         return replace(limit, count=1, seconds=limit.seconds * windows)
 
     def _most(self, now: float, seconds: float) -> int:
-        """The most members within the last window: an ended one's requests still count."""
+        """The most members in the last window, because requests of ended processes still count."""
         most = 1
         for began, members in reversed(self._history):
             most = max(most, members)

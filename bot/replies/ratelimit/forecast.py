@@ -11,7 +11,7 @@ import math
 from bot.domain.replies import Reservation
 
 TYPICAL = 20.0
-"""Seconds for which a reply is expected to grow: about 500 words."""
+"""Seconds that a reply is expected to grow: about 500 words."""
 
 BEYOND = 1 / 6
 """A reply older than the typical length is expected to grow for this fraction of its age again,
@@ -74,7 +74,7 @@ class Forecast:
             self._began -= reservation.began
 
     def horizon(self, now: float, window: float) -> float:
-        """Seconds for which the remaining budget should last.
+        """Seconds that the remaining budget should last.
 
         This is the growing replies' own time, plus their share of the time for replies that have no
         text yet or will arrive within `window` seconds.

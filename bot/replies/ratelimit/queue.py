@@ -89,11 +89,11 @@ class Waiter:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The scopes in which the reply holds a reserved request."""
+        """The scopes where the reply holds a reserved request."""
         return self.reservation.keeps if self.reservation is not None else ()
 
     def missing(self, request: Request) -> set[str]:
-        """The scopes in which `request` needs a reservation that the reply does not hold."""
+        """The scopes where `request` needs a reservation that the reply does not hold."""
         return set(request.keeps or ()).difference(self.kept)
 
 

@@ -27,8 +27,10 @@ def report_of(
 def _least_left(
     windows: Mapping[str, SlidingWindow], now: float
 ) -> dict[str, tuple[int, int | None]]:
-    """The fewest requests left and the limit, by the scopes' class. There may be thousands of
-    windows, so this only compares most of them."""
+    """By class of scope, the fewest requests left and the limit.
+
+    There may be thousands of windows, so the exact room of most of them is not computed.
+    """
     least: dict[str, tuple[int, int | None]] = {}
     for scope, window in windows.items():
         name, limit = scope.partition(":")[0], window.limit

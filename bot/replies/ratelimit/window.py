@@ -58,7 +58,7 @@ class SlidingWindow:
     log: deque[float] = field(default_factory=deque)
 
     def seconds(self, now: float) -> float:
-        """The seconds for which a request counts."""
+        """How many seconds a request counts."""
         seconds = self.limit.seconds if self.limit is not None else 0.0
         return (seconds + self.margin) * self._stretch(now)
 
@@ -110,7 +110,7 @@ class SlidingWindow:
         return last + self._gap(last - window, min(horizon, window), left, extra)
 
     def _gap(self, expired: float, horizon: float, left: float, extra: float) -> float:
-        """The smallest even gap at which each request of the next `horizon` seconds has room:
+        """The smallest even gap that leaves room for each request of the next `horizon` seconds:
         `left` requests, plus those sent after `expired`, which become free within that time."""
         gap, returned = 0.0, 0
         for at in self.log:
