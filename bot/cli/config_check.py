@@ -63,7 +63,7 @@ def _check_prices(settings: Settings) -> Iterator[str]:
 
     for name in asyncio.run(find_unpriced(settings)):
         yield (
-            f"{name}: its price is not known, so it answers no question that counts for a budget "
-            f'of money ({", ".join(budgets)}); write [models."{name}"] price = '
+            f"{name}: its price is not known, so it cannot answer where a budget of money "
+            f'applies ({", ".join(budgets)}); write [models."{name}"] price = '
             "{ input = …, output = … } into threadline.toml, with 0 for a model that is free"
         )

@@ -61,7 +61,7 @@ def _set_up(settings: Settings, options: argparse.Namespace) -> int:
         kind = ask("What should be connected: model, discord or slack?", "model").lower()
         if kind in kinds:
             return kinds[kind](settings, options) or 0
-        say(f"{kind!r} is none of these: write model, discord or slack.")
+        say(f"{kind!r} is not one of these: write model, discord or slack.")
 
 
 def _set_up_discord(settings: Settings, _options: argparse.Namespace) -> int:

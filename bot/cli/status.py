@@ -29,7 +29,7 @@ def add_status_command(add: Add) -> None:
         _status,
         "show the running bot: platforms, turns, budgets and recent errors, live at a terminal",
     )
-    status.add_argument("--once", action="store_true", help="show it once, and not live")
+    status.add_argument("--once", action="store_true", help="show it once instead of live")
     status.add_argument("--json", action="store_true", help="print it once, as JSON")
 
 

@@ -148,5 +148,5 @@ def _groups_of(policy: EffectivePolicy) -> Sequence[PersonRef]:
 
 def _prompt_problem(value: str) -> str:
     if len(value) > MAX_PROMPT:
-        return f"it has {len(value):,} characters, and {MAX_PROMPT:,} are the most"
+        return f"it has {len(value):,} characters, but at most {MAX_PROMPT:,} are allowed"
     return check_prompt(value)

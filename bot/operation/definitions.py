@@ -64,7 +64,7 @@ EVENTS = _counter(
     "threadline_events_total", "Messages, edits and commands that arrived.", "platform"
 )
 LAST_EVENT = _gauge(
-    "threadline_last_event_timestamp_seconds", "When the last of them arrived.", "platform"
+    "threadline_last_event_timestamp_seconds", "When the last event arrived.", "platform"
 )
 TURNS_ENDED = _counter(
     "threadline_turns_total", "Turns whose reply is completely shown.", "platform", "outcome"
@@ -84,21 +84,21 @@ TURNS = _gauge(
 )
 OLDEST_QUESTION = _gauge(
     "threadline_oldest_waiting_question_seconds",
-    "Age of the oldest question of which people see nothing of a reply yet; 0 if there is none, or "
-    "only such as wait for the end of a reply that people see grow. "
+    "Age of the oldest question without any visible reply; 0 if there is none. Questions that wait "
+    "for a growing reply in their conversation to end do not count. "
     "All processes on one database report the same.",
     "platform",
 )
 FIRST_TEXT = _histogram(
     "threadline_first_text_seconds",
     PERSON_SECONDS,
-    "From the time that a question was sent to the first visible text of its reply, even if that "
-    "only says why there is no answer.",
+    "Time from sending a question to the first visible text of its reply, even if that text only "
+    "says why there is no answer.",
     "platform",
 )
 UNSEEN_TEXT = _gauge(
     "threadline_unseen_text_seconds",
-    "Age of the oldest text that is written and not on the screen yet; 0 if there is none.",
+    "Age of the oldest text that is written but not on the screen yet; 0 if there is none.",
     "platform",
 )
 SLOTS_USED = _gauge("threadline_answers_running", "Answers that are being written.")
@@ -106,7 +106,7 @@ SLOTS_WAITING = _gauge(
     "threadline_answers_queued", "Turns that wait for MAX_CONCURRENT_TURNS or a rule's limit."
 )
 ATTACHMENTS = _counter(
-    "threadline_attachments_total", "Files and links that were read, or why not.", "result"
+    "threadline_attachments_total", "Files and links, by result: read, or why not.", "result"
 )
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
@@ -123,7 +123,10 @@ RATE_LIMIT = _gauge(
     "threadline_rate_limit_requests", "The whole budget of that scope.", "platform", "scope"
 )
 RATE_LIMITED = _counter(
-    "threadline_rate_limited_total", "Requests that the platform answered 429.", "platform", "scope"
+    "threadline_rate_limited_total",
+    "Requests that the platform rejected with 429.",
+    "platform",
+    "scope",
 )
 REQUESTS_WAITING = _gauge(
     "threadline_platform_requests_waiting", "Requests that wait for a rate limit.", "platform"
@@ -148,7 +151,7 @@ MODEL_COST = _counter(
 )
 PROMPT_CACHE = _counter(
     "threadline_prompt_cache_requests_total",
-    "Requests whose beginning was in the provider's cache (hit) or not (miss), where it says so.",
+    "Requests whose beginning was in the provider's cache (hit) or not (miss), if it reports that.",
     "model",
     "result",
 )
@@ -164,7 +167,7 @@ STORE_SECONDS_SPENT = _histogram(
     "threadline_store_seconds", STORE_SECONDS, "Duration of a call to the database.", "call"
 )
 STORE_FAILURES = _counter(
-    "threadline_store_failures_total", "Calls that failed because the database does.", "call"
+    "threadline_store_failures_total", "Calls that failed because the database failed.", "call"
 )
 DATABASE_BYTES = _gauge("threadline_database_bytes", "Size of the database on disk.")
 LOOP_LAG = _histogram(
@@ -175,7 +178,7 @@ LOOP_LAG = _histogram(
 MEMBERS = _gauge("threadline_cluster_members", "Processes that share the database.")
 HELD = _gauge("threadline_leases_held", "What this process holds by lease.", "group")
 LEASE_LOSSES = _counter(
-    "threadline_lease_losses_total", "Leases lost without being given up: the process was silent."
+    "threadline_lease_losses_total", "Leases that expired because the process was silent."
 )
 DRAINING = _gauge("threadline_draining", "1 once the process is about to end, else 0.")
 STARTED = _gauge("threadline_start_timestamp_seconds", "When the process started.")

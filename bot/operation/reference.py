@@ -20,4 +20,4 @@ def _lines() -> Iterator[str]:
         yield f"| `{each.name}` | {each.kind.value} | {labels} | {each.help} |"
     yield ""
     names = ", ".join(f"`{name}`" for name in LIBRARY_METRICS)
-    yield f"And those of the library: {names}."
+    yield f"The library adds: {names}."

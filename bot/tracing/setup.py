@@ -75,7 +75,7 @@ async def open_tracer(environ: Mapping[str, str]) -> AsyncIterator[Tracer]:
         yield NullTracer()
         return
     except Exception as error:  # noqa: BLE001 - the SDK's errors about variables are of many kinds
-        log.warning("no traces", reason=f"A variable OTEL_* is invalid: {error}.")
+        log.warning("no traces", reason=f"An OTEL_* variable is invalid: {error}.")
         yield NullTracer()
         return
     log.info("turns are traced")
