@@ -49,9 +49,9 @@ def main(
     *,
     local_servers: Sequence[LocalServer] | None = None,
 ) -> int:
-    """Run one command and return its exit code; each failure is one line on stderr.
+    """Run one command and return its exit code. A failure prints one line to stderr.
 
-    `local_servers` are offered if no model is set; None is the well-known ones.
+    If no model is set, the servers in `local_servers` are offered; None means the well-known ones.
     """
     parser = build_parser()
     options = parser.parse_args(arguments, argparse.Namespace(local_servers=local_servers))
@@ -75,7 +75,7 @@ def main(
 
 
 def _warn_of_unknown_names() -> None:
-    """Otherwise a misspelled setting would be ignored silently."""
+    """Warn about misspelled settings, which would otherwise be ignored silently."""
     for name, other in unknown_names(os.environ).items():
         hint = f"did you mean {other}?" if other else ".env.example lists all settings"
         print(f"threadline: {name} is not a setting and is ignored: {hint}", file=sys.stderr)
@@ -108,7 +108,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def _connect_hint(settings: Settings) -> str:
-    """One line: how to connect a platform and a model."""
+    """Return one line that explains how to connect a platform and a model."""
     chain = settings.llm_chain
     model = "LLM, and " if chain == (DEMO,) else ""
     return (
@@ -124,7 +124,7 @@ def _chat(settings: Settings, options: argparse.Namespace) -> None:
     _configure_logs(_silent(settings))
     search = _search_local_servers(settings, options)
     if search is not None and (offer := search.offer()):
-        print(offer, file=sys.stderr)  # the answers alone go to stdout
+        print(offer, file=sys.stderr)  # stdout is for answers only
     asyncio.run(terminal.chat(settings, options.word, options.name))
 
 
@@ -147,7 +147,7 @@ def _quiet(settings: Settings) -> Settings:
 
 
 def _silent(settings: Settings) -> Settings:
-    """Settings that log only errors, for commands that tell each failure in a sentence."""
+    """Settings that log only errors, for commands that report each failure themselves."""
     return _with_level(settings, "ERROR")
 
 
@@ -158,7 +158,7 @@ def _with_level(settings: Settings, level: str) -> Settings:
 
 
 def _configure_logs(settings: Settings) -> Redactor:
-    """Log to stderr, without the secrets of the settings; the redactor takes further ones."""
+    """Log to stderr, with the settings' secrets removed; the redactor accepts further secrets."""
     from bot.common import logs
 
     return logs.configure(
@@ -214,7 +214,7 @@ servers and models; docs/models.md explains it."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Build the parser with all commands."""
     parser = argparse.ArgumentParser(
         prog="threadline",
         description="A self-hosted assistant for Discord and Slack.",

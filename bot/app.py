@@ -1,6 +1,6 @@
-"""The composition root: what `threadline run` and `threadline doctor` run, and until when.
+"""The composition root: starts, supervises and stops what `threadline run` and `doctor` need.
 
-`bot.wiring` builds the adapters, which this module gives to the core.
+`bot.wiring` builds the adapters; this module passes them to the core.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ async def run(
 ) -> None:
     """Serve every configured platform until SIGTERM or SIGINT, then drain.
 
-    `listening` is called with the web adapter's address once it accepts requests. `source` gives
-    the settings again when their files change; without it, the models stay the same. Raises
-    SettingsError before anything starts; CannotStart if every platform refuses its token, or the
-    HTTP port is not available.
+    `listening` is called with the web adapter's address once it accepts requests. `source` reloads
+    the settings when their files change; without it, the models stay the same. Raises SettingsError
+    before anything starts; CannotStart if every platform refuses its token, or the HTTP port is not
+    available.
     """
     require_consistent(settings)
     clock = SystemClock()
@@ -109,14 +109,14 @@ async def _serve(
 def _connector(
     settings: Settings, clock: Clock, source: ConfigSource | None
 ) -> EnvModelConnector | None:
-    """Connects a model for the page; None unless this process follows its settings' files."""
+    """The page's model connector; None unless this process follows its settings files."""
     if source is None or settings.variables.path is None:
         return None
     return EnvModelConnector(settings, clock, redact=source.redact)
 
 
 async def _drain(core: Core, monitoring: Monitoring, seconds: float) -> None:
-    """Tell everyone who sends work here that the process ends, then end it."""
+    """Stop accepting work from outside, then drain the core."""
     monitoring.begin_draining()
     await core.drain(seconds)
 
@@ -147,7 +147,7 @@ def _config_component(
 ) -> Component:
     """The watcher of the configuration files as a supervised component.
 
-    `changed` is called after a change of the models.
+    It calls `changed` after the models have changed.
     """
     watcher = ConfigWatcher(
         settings=settings,
@@ -160,7 +160,8 @@ def _config_component(
 
     async def run() -> None:
         with contextlib.ExitStack() as stack:
-            # A terminal sends SIGHUP when it is closed, which should end the bot.
+            # A terminal sends SIGHUP when it is closed; that should end the bot, not reload its
+            # files.
             if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
                 stack.enter_context(on_signal(signal.SIGHUP, watcher.ask))
             await watcher.run()

@@ -1,7 +1,7 @@
-"""Connects a model: finds what may be chosen, tries it as `doctor` does, and writes `.env`.
+"""Connects a model: lists the choices, tries the chosen one as `doctor` does, and writes `.env`.
 
-Invariant: nothing is written unless the model has answered, and a key goes to its provider and into
-`.env`, never into a result or the log.
+Invariant: nothing is written unless the model has answered. A key goes only to its provider and
+into `.env`, never into a result or the log.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from bot.llm.registry import ModelRegistry
 from bot.ports.clock import Clock
 
 TRY_SECONDS = 120.0
-"""For the whole try: a local server may have to load the model first."""
+"""Seconds for the whole attempt: a local server may have to load the model first."""
 
 OTHER_PORT = "8081"
-"""For the page, where llama.cpp has its usual port."""
+"""The port to suggest for the page when llama.cpp occupies the usual one."""
 
 
 class EnvModelConnector:
     """Implements `bot.ports.connecting.ModelConnector` on the `.env` that `settings` came from.
 
-    `redact` keeps values out of the log.
+    `redact` registers values that must not appear in the log.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class EnvModelConnector:
     def _values(self, choice: ModelChoice) -> dict[str, str]:
         provider = OTHER_NAMES.get(choice.provider.lower(), choice.provider)
         model = choice.model.strip()
-        if provider != "openrouter":  # whose own models are openrouter/NAME
+        if provider != "openrouter":  # OpenRouter names its models openrouter/NAME
             model = model.removeprefix(f"{provider}/")
         if not model:
             raise SettingsError("LLM", texts.NO_MODEL)
@@ -124,7 +124,7 @@ class EnvModelConnector:
                 raise SettingsError(name, texts.IN_ENVIRONMENT)
 
     async def _try(self, settings: Settings, name: str) -> Finding:
-        """The model's check; if it fails, with the name that the server has in its place."""
+        """Check the model; if that fails, suggest the name that the server uses instead."""
         options = model_options(settings, self._clock)
         registry = ModelRegistry(resolve(settings), options)
         async with contextlib.aclosing(registry) as models:

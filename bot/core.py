@@ -51,7 +51,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The inbox that adapters report to, and the scheduler behind it."""
+    """The inbox that adapters report to, and the scheduler behind the inbox."""
 
     store: SqlStore
     inbox: DurableInbox
@@ -74,7 +74,7 @@ class Core:
     async def drain(self, seconds: float) -> None:
         """Give running turns `seconds` to end; the next start continues the remaining ones."""
         with contextlib.suppress(StoreUnavailable):
-            await self.store.record_shutdown()  # a death from here on is not a turn's fault
+            await self.store.record_shutdown()  # deaths from here on are not counted against a turn
         if self.scheduler.busy:
             log.info("draining", turns=self.scheduler.busy, seconds=seconds)
         self.compactor.stop()
@@ -96,9 +96,9 @@ def build_core(
     budgets: BudgetSource | None = None,
     tracer: Tracer | None = None,
 ) -> Core:
-    """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform.
+    """Wire the core to `adapters`. Turns wait while `is_down` is true for their platform.
 
-    `budgets` limit what requests to models cost; by default those of the rules.
+    `budgets` limit the cost of requests to models; by default, the rules' budgets apply.
     """
     store = resources.store
     resources.policy.connect(lambda platform: _directory(adapters, platform))
@@ -185,7 +185,7 @@ def _build_reaper(
     adapters: Mapping[str, Adapter],
     is_down: Callable[[str], bool],
 ) -> Reaper | None:
-    """What takes over from other processes, where there may be some."""
+    """The reaper that takes over other processes' turns; None if no other process can exist."""
     if resources.leases is None or not isinstance(scheduler, SharedScheduler):
         return None
     return Reaper(

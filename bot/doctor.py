@@ -33,12 +33,12 @@ from bot.ports.platform import Adapter
 from bot.store.open_store import migration_status, name_of
 
 SMALL_WINDOW = 8_192
-"""Tokens: with less, a local model forgets a conversation after a few long messages."""
+"""Tokens: with a smaller window, a local model forgets a conversation after a few long messages."""
 
 FIRST_NAMES = 5
 
 DIRECTORY_SECONDS = 30.0
-"""For the names of all rules: Slack lists a large workspace's groups and channels in pages."""
+"""The limit for resolving all names in rules: Slack lists groups and channels page by page."""
 
 _LARGER_WINDOW = (
     "The server loaded the model with a small window, and may cut longer requests without a word; "
@@ -54,7 +54,7 @@ _NAME_MODELS = "Name the models to offer in place of the asterisk."
 async def check_all(
     settings: Settings, adapters: Iterable[Adapter], clock: Clock
 ) -> AsyncIterator[Finding]:
-    """Try everything that the settings name with real requests; one finding per point."""
+    """Try everything that the settings name with real requests; yield one finding per check."""
     yield check_settings(settings)
     yield await check_database(settings)
     async for finding in check_models(settings, clock):
@@ -73,10 +73,10 @@ async def check_all(
 
 
 async def check_names(settings: Settings, adapter: Adapter) -> AsyncIterator[Finding]:
-    """The references of rules that name no one and nothing on a platform.
+    """Find references in rules that match no person or place on a platform.
 
-    They let no one in: a list of allowed people is empty then, and a list of blocked people blocks
-    everyone.
+    A wrong reference never lets anyone in: it leaves a list of allowed people empty, and makes a
+    list of blocked people block everyone.
     """
     refs = references(examine_policy(settings)[0], adapter.name)
     if not refs:
@@ -95,9 +95,9 @@ async def check_names(settings: Settings, adapter: Adapter) -> AsyncIterator[Fin
 
 
 def references(config: PolicyConfig, platform: str) -> Sequence[PlaceRef | PersonRef]:
-    """The references of a policy that may be about a platform, each once, as it was written.
+    """The references in a policy that may concern a platform, each once, as written in the file.
 
-    References to people in a rule about one workspace are about this workspace.
+    In a rule about a single workspace, references to people belong to that workspace.
     """
     found: dict[PlaceRef | PersonRef, None] = {}
     for rule in (Rule((), config.default, ""), *config.rules):
@@ -147,7 +147,7 @@ async def check_database(settings: Settings) -> Finding:
 
 
 async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
-    """Check each model separately, because a chain's first model would hide the others."""
+    """Check each model separately; through the chain, the first model would hide the others."""
     config, problems = examine(settings)
     for setting, problem in problems:
         yield Finding(setting, Verdict.FAILED, problem)
@@ -165,7 +165,7 @@ async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Findin
 
 
 def model_options(settings: Settings, clock: Clock) -> ModelOptions:
-    """The options of models that are checked with the request of a turn."""
+    """The options for checking models with the same request that a turn sends."""
     return ModelOptions(
         clock,
         settings.first_token_seconds,
@@ -175,7 +175,7 @@ def model_options(settings: Settings, clock: Clock) -> ModelOptions:
 
 
 async def check_model(models: ModelRegistry, name: str) -> Finding:
-    """A model's answer, and its window, which a local server says only after it answered."""
+    """Check a model, then its window: a local server reports the window only after an answer."""
     model, server = models.chain((name,)), models.server(name)
     finding = await model.check()
     if server is None or finding.verdict is not Verdict.OK:
@@ -190,7 +190,7 @@ async def check_model(models: ModelRegistry, name: str) -> Finding:
 
 
 async def _check_list(models: ModelRegistry, pattern: str) -> Finding:
-    """How many models a server offers, and the first of them."""
+    """Check that a server can list its models; report their number and the first names."""
     server = models.server(pattern)
     if server is None or not server.can_list:
         return Finding(pattern, Verdict.FAILED, "its models cannot be listed", _NAME_MODELS)
@@ -222,7 +222,7 @@ async def check_transcription(settings: Settings) -> Finding:
 
 
 def probe_request(settings: Settings, now: float) -> ChatRequest:
-    """The request that a turn would send for a short question; `now` is in Unix seconds."""
+    """Build the request that a turn would send for a short question; `now` is in Unix seconds."""
     window = ContextWindow(
         budget=settings.context_tokens or UNKNOWN_WINDOW_TOKENS,
         prompt=read_prompt(settings.prompt),
@@ -238,7 +238,7 @@ def probe_request(settings: Settings, now: float) -> ChatRequest:
 
 
 def _addresses(config: ModelsConfig, names: Iterable[str]) -> Mapping[str, str]:
-    """The base URL of each provider among the models `names`."""
+    """The base URL of each provider that the models in `names` use."""
     used = dict.fromkeys(split_name(name)[0] for name in names)
     providers = [config.providers[name] for name in used if name in config.providers]
     return {each.name: address(each) for each in providers}

@@ -1,6 +1,6 @@
-"""The open database and the models, with the values that are built from these alone.
+"""The open database, the models, and the values built from these alone.
 
-They know no adapter: adapters read from them, and `bot.core` wires both.
+Nothing here knows an adapter: adapters read from the resources, and `bot.core` wires both.
 """
 
 from __future__ import annotations
@@ -55,15 +55,17 @@ from bot.store.store import SqlStore
 log = structlog.stdlib.get_logger(__name__)
 
 CALM_PLATFORMS = frozenset({"discord"})
-"""Discord shows each button in a row below the reply, in full size; Slack's own feedback element
-and the page's buttons are small."""
+"""On Discord each button takes a full-size row below the reply; Slack's feedback element and the
+page's buttons are small."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The open database and the models. `suspects`: see `bot.turns.quarantine`. `is_shared`: there
-    are several workspaces. `observer` hears what happens, for metrics. `leases` is None where no
-    other process shares the database.
+    """The open database and the models.
+
+    `suspects`: see `bot.turns.quarantine`. `is_shared`: the bot serves several workspaces.
+    `observer` receives events for metrics. `leases` is None where no other process shares the
+    database.
     """
 
     store: SqlStore
@@ -119,7 +121,7 @@ async def open_resources(
 async def _open_policy(
     settings: Settings, store: SqlStore, cluster: Cluster, clock: Clock
 ) -> PolicyRules:
-    """The rules with the overrides in the database, which follow those of other processes."""
+    """The rules with the overrides in the database, including changes by other processes."""
     policy = PolicyRules(
         resolve_policy(settings),
         calm=CALM_PLATFORMS,
@@ -137,7 +139,7 @@ async def _open_policy(
 async def _open_rates(
     policy: PolicyRules, store: SqlStore, clock: Clock, *, is_alone: bool
 ) -> tuple[QuestionRates, bool]:
-    """The rates with the questions of the last minute, and whether there are several workspaces.
+    """The rates with the questions of the last minute, and whether the bot is shared.
 
     `is_alone`: no other process accepts questions.
     """
@@ -146,20 +148,20 @@ async def _open_rates(
         return await store.recent_questions(clock.time() - MINUTE)
 
     rates = QuestionRates(policy, clock, None if is_alone else read_recent)
-    with contextlib.suppress(StoreUnavailable):  # fairness is no reason not to start
+    with contextlib.suppress(StoreUnavailable):  # fairness is no reason to refuse to start
         rates.restore(await read_recent())
         return rates, await store.has_several_workspaces()
     return rates, False
 
 
 def build_models(settings: Settings, config: ModelsConfig, clock: Clock) -> ModelRegistry:
-    """The registry of the configured models, which `prepare` builds."""
+    """Build the registry of the configured models, which the caller must `prepare`."""
     options = ModelOptions(clock, settings.first_token_seconds, settings.between_tokens_seconds)
     return ModelRegistry(config, options)
 
 
 async def find_unpriced(settings: Settings) -> Sequence[str]:
-    """The configured models whose price is not known, without those of whole servers."""
+    """The configured models without a known price, except the models of whole servers."""
     config, clock = resolve(settings), SystemClock()
     names = dict.fromkeys((*config.chain, *config.choices, *config.assigned))
     async with contextlib.aclosing(build_models(settings, config, clock)) as models:
@@ -174,16 +176,15 @@ def _prepare_models(settings: Settings, clock: Clock) -> ModelRegistry:
 
 
 async def _read_overrides(store: SqlStore, clock: Clock) -> Sequence[Override]:
-    """What administrators set by command. Waits for a failing database: without it, a channel could
-    be answered by another model than the one that it was given.
-    """
+    """Load what administrators set by command, retrying while the database fails. Without the
+    overrides, a channel could be answered by a model other than the one it was given."""
     return await retry_while_unavailable(store.policies().list_overrides, clock.sleep)
 
 
 def build_context(
     settings: Settings, store: SqlStore, clock: Clock, policy: Policy | None = None
 ) -> ContextPorts:
-    """What requests to models are built with."""
+    """Build the ports that turns need to assemble requests to models."""
     return ContextPorts(
         store=store,
         contexts=store.contexts(),
@@ -198,7 +199,7 @@ def build_context(
 
 
 def build_reporter(resources: Resources) -> WindowReporter:
-    """Describes contexts for commands and the page."""
+    """Build the reporter that describes contexts for commands and the page."""
     return WindowReporter(
         ports=resources.context,
         models=resources.models,
@@ -209,7 +210,7 @@ def build_reporter(resources: Resources) -> WindowReporter:
 def build_usage_reports(
     settings: Settings, resources: Resources, clock: Clock, budgets: BudgetSource | None = None
 ) -> UsageReports:
-    """Says what was used, and what is left of the budgets (by default those of the rules)."""
+    """Build the reports of usage and remaining `budgets`; None means the rules' budgets."""
     policy = resources.policy
     return UsageReports(
         store=resources.store.spending(),
@@ -232,7 +233,7 @@ async def _read_suspects(store: SqlStore) -> Sequence[Suspect]:
 
 
 def build_readers(settings: Settings, clock: Clock) -> Readers:
-    """What reads files, links and speech; raises SettingsError for an unknown speech model."""
+    """Build the readers of files, links and speech. Raises SettingsError."""
     return Readers(
         links=DeferredLinkReader(partial(_make_link_reader, settings, clock)),
         extractor=SandboxExtractor(pages=settings.attachment_pages),

@@ -1,4 +1,4 @@
-"""The terminal as a platform: a line is a message, and the store keeps named conversations."""
+"""The terminal as a platform: each line is a message, and the store keeps named conversations."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAME = "console"
 class ConsoleAdapter:
     """One conversation between the bot and the person at the keyboard, or a pipe.
 
-    `attachments` go with the next message; `models` are those that /model accepts.
+    `attachments` go with the next message; `models` are the names that /model accepts.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ConsoleAdapter:
         self._rate_limiter = AccountRateLimiter(limits, clock)
         self._answered = asyncio.Event()
         self._directory = OpenDirectory(self._tell, is_admin=lambda _user: True)
-        # Messages of one conversation never share a number, even across restarts.
+        # Messages in one conversation never share a number, even across restarts.
         self._numbers = count(time.time_ns() // 1_000)
 
     @property
@@ -77,25 +77,25 @@ class ConsoleAdapter:
 
     @property
     def directory(self) -> Directory:
-        """The person at the keyboard, who administers the bot: the database is theirs."""
+        """The person at the keyboard, who administers the bot because they own the database."""
         return self._directory
 
     async def _tell(self, _key: ConversationKey, _author: Author, _text: str) -> None:
-        """A refused line has printed the reason already."""
+        """Do nothing: a refused line has already printed the reason."""
 
     async def run(self, inbox: Inbox) -> None:
-        """Read lines until the end of input, each after the reply to the previous one."""
+        """Read lines until the end of input, each one after the reply to the previous one."""
         await inbox.connected(NAME)
         async for line in self._lines:
             with stop_on_interrupt(lambda: self._stop(inbox)):
                 await self._handle_line(inbox, line)
 
     def greet(self, model: str) -> None:
-        """Say which model answers, in which conversation."""
+        """Print the model that answers and the conversation's name."""
         self._print(terminal_texts.greeting(model, self._key.thread, running=False))
 
     def surface(self, claim: Claim) -> Surface:
-        """The terminal or pipe, for this turn's reply."""
+        """Create the surface for this turn's reply, on the terminal or pipe."""
         self.turn, self._out.text = claim.fence.turn, ""
         kind = PipeSurface if self._piped else ConsoleSurface
         surface = kind(
@@ -112,7 +112,7 @@ class ConsoleAdapter:
         self._out.flush()
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Empty: a terminal has no messages from before the conversation."""
+        """Empty: no one wrote in the terminal before the conversation."""
         return ()
 
     def is_own_link(self, _url: str) -> bool:
@@ -126,7 +126,7 @@ class ConsoleAdapter:
         raise AttachmentError(Omission.GONE)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Print a command's answer; one without text is followed by a reply, which is awaited."""
+        """Print a command's answer. If it has no text, a reply follows, and its end is awaited."""
         if not answer.text:
             return
         self._print(ConsoleRenderer().render(answer.whole))
@@ -178,11 +178,11 @@ class ConsoleAdapter:
             await self._answered.wait()
 
     async def _refuse(self, inbox: Inbox) -> None:
-        """Say why the person may not ask. Raises AnswerFailed in a pipe."""
+        """Print why the person may not ask. Raises AnswerFailed in a pipe."""
         self._fail(await inbox.refusal(self._key, self._author) or texts.INTERNAL)
 
     def _fail(self, reason: str) -> None:
-        """Say why there is no answer. Raises AnswerFailed in a pipe."""
+        """Print why there is no answer. Raises AnswerFailed in a pipe."""
         if self._piped:
             raise AnswerFailed(reason)
         self._print(reason)
@@ -202,7 +202,7 @@ class ConsoleAdapter:
 
 
 class _RecordingOutput:
-    """A text stream that records in `text` what it writes."""
+    """A text stream that also records in `text` what it writes."""
 
     def __init__(self, out: TextIO) -> None:
         self._out, self.text = out, ""

@@ -1,6 +1,7 @@
-"""Files of the terminal: `/attach PATH`, and a pipe beside a question.
+"""Files in the terminal: `/attach PATH`, and a pipe next to a question.
 
-Invariant: a file is read once, when it is attached, and never more of it than the settings allow.
+Invariant: a file is read once, when it is attached, and never beyond the size that the settings
+allow.
 """
 
 from __future__ import annotations
@@ -24,37 +25,37 @@ ATTACH, DETACH = "/attach", "/detach"
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """The number of files of one message, and the bytes of each."""
+    """The most files per message, and the most bytes per file."""
 
     files: int = 10
     file_bytes: int = 20_000_000
 
 
 class NotAttached(ThreadlineError):
-    """A file cannot be attached. The message is one sentence that says why."""
+    """A file cannot be attached. The message is one sentence that explains why."""
 
 
 class Attachments:
-    """The files that the next message takes along."""
+    """The files to send with the next message."""
 
     def __init__(self, limits: FileLimits | None = None) -> None:
         self.limits = limits or FileLimits()
         self._files: list[IncomingAttachment] = []
 
     async def execute(self, line: str) -> str | None:
-        """Execute `/attach` or `/detach` and return its answer; None for any other line."""
+        """Execute `/attach` or `/detach` and return the answer; None for any other line."""
         word, _, argument = line.strip().partition(" ")
         if word == ATTACH:
             return await self._attach(argument.strip())
         return self._detach(argument.strip()) if word == DETACH else None
 
     def take(self) -> tuple[IncomingAttachment, ...]:
-        """The files, which are no longer attached."""
+        """Detach all files and return them."""
         taken, self._files = tuple(self._files), []
         return taken
 
     def put_back(self, files: Iterable[IncomingAttachment]) -> None:
-        """Attach files again whose message was not sent."""
+        """Attach files again, because their message was not sent."""
         self._files[:0] = files
 
     async def _attach(self, argument: str) -> str:
@@ -91,7 +92,7 @@ class Attachments:
 
 
 def _paths(argument: str) -> list[Path]:
-    """The paths in a line: with quotes and `~` as in a shell, or one path with blanks in it."""
+    """The paths in a line: with quotes and `~` as in a shell, or one path that contains blanks."""
     if not argument:
         return []
     whole = _expanded(argument)
@@ -105,14 +106,14 @@ def _paths(argument: str) -> list[Path]:
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # no such user
+    except RuntimeError:  # there is no such user
         return Path(path)
 
 
 def _read(path: Path, most: int) -> IncomingAttachment:
-    """The file at `path`. Raises NotAttached."""
+    """Read the file at `path`. Raises NotAttached."""
     try:
-        # A pipe without a writer would not open otherwise.
+        # Otherwise, opening a pipe without a writer would block.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise NotAttached(terminal_texts.not_a_file(str(path)))
@@ -129,7 +130,7 @@ def _read(path: Path, most: int) -> IncomingAttachment:
 
 
 def attachment(name: str, data: bytes) -> IncomingAttachment:
-    """A file with these bytes; its type follows from its name."""
+    """Create an attachment from these bytes; the name determines its type."""
     kind = mimetypes.guess_type(name)[0] or ""
     return IncomingAttachment(name=file_name(name), media_type=kind, size=len(data), data=data)
 
@@ -148,7 +149,7 @@ _SIGNATURES = (
 
 
 def from_input(data: bytes) -> IncomingAttachment:
-    """Standard input as a file, named by what it contains."""
+    """Turn standard input into a file named after its content."""
     return attachment(f"stdin.{_ending(data)}", data)
 
 

@@ -1,7 +1,7 @@
-"""A growing reply in a terminal: emphasis, headings, code in colour, and tables in columns.
+"""Renders a growing reply for a terminal: emphasis, headings, colored code, and tables in columns.
 
-Invariant: what was rendered of a beginning stays the beginning of what is rendered later. So a code
-block grows by complete lines, a table comes as a whole, and every line is rendered once.
+Invariant: the rendering of a beginning stays the beginning of every later rendering. So a code
+block grows by complete lines, a table appears only when complete, and every line is rendered once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adapters.console.styles import style_emphasis
 from bot.replies.markdown.segments import Segment, split_segments
 from bot.replies.markdown.table_rows import alignments, split_cells
 
-# Select Graphic Rendition (ECMA-48); the terminal's own colours suit its background.
+# Select Graphic Rendition (ECMA-48); the terminal's own colors suit its background.
 _HEADING = ("\x1b[1;36m", "\x1b[22;39m")
 _FENCE = ("\x1b[2m", "\x1b[22m")
 
@@ -25,27 +25,27 @@ _TITLE = re.compile(r" {0,3}#{1,6}[ \t]")
 _INFO = re.compile(r"[\s>]*(?:`{3,}+|~{3,}+)[ \t]*([\w+#.-]{1,30})")
 
 CONTEXT_LINES = 100
-"""Lines of code above a new one that its colours may depend on, such as an open string."""
+"""Lines of code above a new line that may affect its colors, for example by opening a string."""
 
 LINE_CHARACTERS = 500
-"""Of a line of code with colours: longer ones are data, and may take a lexer long."""
+"""The longest line of code to color: longer ones are data, and may take a lexer long."""
 
 
 class GrowingReply:
-    """Renders one reply, each time from its beginning; another beginning starts over."""
+    """Renders one reply, always from its beginning; a different beginning starts over."""
 
     def __init__(self) -> None:
         self._start()
 
     def _start(self) -> None:
-        self._source = self._shown = ""  # of the blocks that are complete
-        self._count = 0  # of these blocks
+        self._source = self._shown = ""  # of the complete blocks
+        self._count = 0  # number of these blocks
         self._begun = self._rendered = ""  # the longest beginning, and its rendering
         self._code: list[str] = []  # the rendered lines of an open code block
         self._is_text = False  # the open block has been shown as text, so it stays text
 
     def begun(self, markdown: str) -> str:
-        """The rendering of text that later text continues without a change."""
+        """The part of the rendering that later text will not change."""
         if not self._begun.startswith(markdown):
             self._rendered = self._render(markdown, ended=False)
             self._begun = markdown
@@ -88,7 +88,7 @@ class GrowingReply:
         return "".join(_styled(text))
 
     def _code_lines(self, segment: Segment, lines: list[str]) -> list[str]:
-        """All rendered lines; those of an earlier call stay as they are."""
+        """All rendered lines; lines from an earlier call stay unchanged."""
         begun = len(self._code)
         if begun < len(lines):
             self._code += _code(segment, lines)[begun:]
@@ -96,7 +96,7 @@ class GrowingReply:
 
 
 def _styled(text: str) -> Iterator[str]:
-    """Headings, and what is between them with its emphasis."""
+    """Yield headings, and the styled text between them."""
     between: list[str] = []
     for line in text.splitlines(keepends=True):
         if _TITLE.match(line):
@@ -109,14 +109,14 @@ def _styled(text: str) -> Iterator[str]:
 
 
 def _wrap(line: str, style: tuple[str, str]) -> str:
-    """A line in a style, which ends before the line feed."""
+    """Apply a style to a line; the style ends before the line feed."""
     bare = line.rstrip("\n")
     return style[0] + bare + style[1] + line[len(bare) :]
 
 
 # ── code ──────────────────────────────────────────────────────────────────────────────────────
 def _code(segment: Segment, lines: list[str]) -> list[str]:
-    """A code block's lines in color, including its fences; their number stays the same."""
+    """Color the lines of a code block, including its fences, without changing their number."""
     info = _INFO.match(lines[0])
     if info is None or segment.nested:
         return lines
@@ -127,7 +127,7 @@ def _code(segment: Segment, lines: list[str]) -> list[str]:
 
 
 def _highlight(lines: list[str], language: str) -> list[str]:
-    from pygments import highlight  # takes 0.1 s, which a question without code need not spend
+    from pygments import highlight  # takes 0.1 s: import it only if there is code
     from pygments.formatters import TerminalFormatter
 
     plain, recent = lines[:-CONTEXT_LINES], lines[-CONTEXT_LINES:]
@@ -159,7 +159,7 @@ def _is_table(text: str) -> bool:
 
 
 def _table(text: str) -> str:
-    """A table in columns as wide as the terminal; "" for other text."""
+    """Lay out a table in columns as wide as the terminal; "" for other text."""
     if not _is_table(text):
         return ""
     from rich.box import SIMPLE_HEAD
@@ -190,6 +190,6 @@ _JUSTIFY: Mapping[str, Literal["left", "center", "right"]] = {
 
 
 def _cells(row: str, columns: int) -> list[str]:
-    """As many styled cells as there are columns."""
+    """The styled cells of a row, padded to the number of columns."""
     cells = [style_emphasis(cell) for cell in split_cells(row, columns)]
     return [*cells, *[""] * (columns - len(cells))]

@@ -1,4 +1,4 @@
-"""Ctrl-C while a reply is written: it stops the reply instead of the program."""
+"""Makes Ctrl-C stop the reply that is being written instead of the program."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 def stop_on_interrupt(stop: Callable[[], Coroutine[Any, Any, object]]) -> Iterator[None]:
     """Make Ctrl-C run `stop` while the context lasts.
 
-    Installed for each line, because prompt_toolkit installs another handler to read a line
-    and afterwards removes any handler.
+    Install it for each line, because prompt_toolkit sets another handler to read a line and
+    afterwards removes any handler.
     """
     loop, stops = asyncio.get_running_loop(), set[asyncio.Task[object]]()
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from prompt_toolkit.document import Document
 
 ListWords = Callable[[], Awaitable[Sequence[str]]]
-"""Lists the words that may follow a command; they may come from a server."""
+"""Lists the words that may follow a command; may ask a server."""
 
 MAX_COMPLETIONS = 100
-"""Words that are offered together: more do not fit a screen."""
+"""The most words to offer at a time: more do not fit on a screen."""
 
 
 class LineReader(Protocol):
@@ -40,7 +40,7 @@ class LineReader(Protocol):
 
 
 class PipedLines:
-    """The input of a file or pipe as one question, as `echo` and `cat` mean it."""
+    """The whole content of a file or pipe as one question, as with `echo` and `cat`."""
 
     def __init__(self, source: TextIO = sys.stdin) -> None:
         self._source = source
@@ -62,7 +62,7 @@ class QuestionAboutInput:
         self._source = source or sys.stdin.buffer
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """The question, once. Raises NotAttached if the input is too large."""
+        """Yield the question once. Raises NotAttached if the input is too large."""
         most = self._attachments.limits.file_bytes
         data = await asyncio.to_thread(self._source.read, most + 1)
         if len(data) > most:
@@ -75,7 +75,8 @@ class QuestionAboutInput:
 class KeyboardLines:
     """A prompt with line editing, completion, and a history in the file `history`.
 
-    `words` complete a line's first word; `arguments` complete the second, by the first one.
+    `words` complete a line's first word; `arguments` complete the second one, depending on the
+    first.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class KeyboardLines:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """Lines until /quit, Ctrl-D, or Ctrl-C on an empty line."""
-        from prompt_toolkit import PromptSession  # takes 0.2 s, which a pipe need not spend
+        from prompt_toolkit import PromptSession  # takes 0.2 s, so a pipe does not import it
         from prompt_toolkit.history import FileHistory
 
         make_private(self._history)
@@ -148,6 +149,6 @@ def _split(document: Document) -> tuple[str, str, str]:
 
 
 def make_private(path: Path) -> None:
-    """Make a file that only its owner can read: it contains the person's questions."""
+    """Create a file that only its owner can read, because it contains the person's questions."""
     path.touch(mode=0o600)
     path.chmod(0o600)

@@ -1,7 +1,8 @@
-"""The terminal as a client of a bot that is already running, over the bot's HTTP port.
+"""The terminal as a client of a bot that is already running, using the bot's HTTP port.
 
 The running process owns the database, so the conversation is one of the web page's threads. The
-page's events carry every reply, whether a line, a command or a button elsewhere caused it.
+page's events carry every reply, no matter where the line, command or button that caused it came
+from.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ from bot.domain.errors import AnswerFailed, ThreadlineError
 from bot.domain.records import thread_id
 from bot.replies.markdown.mend import mend
 
-# Namespace of first messages' ids: the same name always leads to the same thread.
+# Namespace for the ids of first messages: the same name always leads to the same thread.
 _NAMES = uuid.UUID("f1f0a1d4-3a53-4f0e-9d4b-6b6a5d0c7b11")
 UNFINISHED = frozenset({"writing", "queued"})
 REQUEST_SECONDS = 20.0
 
 COMPLETION_SECONDS = 3.0
-"""How long a completion waits: the bot asks model servers for two seconds at most."""
+"""Seconds that a completion waits: the bot asks model servers for up to two seconds."""
 
 
 class BotUnreachable(ThreadlineError):
-    """The running bot listens on no port or accepts none of the configured tokens."""
+    """The running bot has no open port, or accepts none of the configured tokens."""
 
 
 class Refused(ThreadlineError):
-    """The running bot does not take this message. The message is its sentence."""
+    """The running bot does not accept this message. The error's message is the bot's sentence."""
 
 
 class RemoteChat:
@@ -126,7 +127,7 @@ class RemoteChat:
             await self._follow(events)
 
     async def _follow(self, events: AsyncIterator[tuple[str, Any]]) -> None:
-        """Write the thread's next reply while it grows, until it ends."""
+        """Write the thread's next reply while it grows, until the reply ends."""
         written, self._reply = "", ReplyText(self._out)
         async for name, reply in events:
             if name != "reply" or reply["thread"] != self._thread:
@@ -143,7 +144,7 @@ class RemoteChat:
         )
 
     def _write(self, source: str, written: str, *, ended: bool) -> str:
-        """Write the text's new part, or all of it at the end if its beginning has changed.
+        """Write the text's new part, or at the end all of it, if its beginning has changed.
 
         Returns the text written so far.
         """
@@ -211,7 +212,7 @@ class RemoteChat:
                 f"Threadline is already running but does not answer at {self._origin}: set "
                 "HTTP_PORT to the port it listens on, or stop it first."
             ) from error
-        # 403 is also the answer to a foreign page, but not after the session was given.
+        # 403 also rejects a foreign page, but not once a session was granted.
         if response.status in (413, 422) or (response.status == 403 and method == "POST"):
             raise Refused(_reason(answer))
         if response.status != 200:
@@ -226,7 +227,7 @@ class RemoteModels:
         self._origin, self._headers = origin, _headers(token)
 
     async def list_names(self) -> Sequence[str]:
-        """The names; none if the bot does not answer in time. Raises nothing."""
+        """List the names; none if the bot does not answer in time. Raises nothing."""
         timeout = aiohttp.ClientTimeout(total=COMPLETION_SECONDS)
         try:
             async with (
@@ -242,7 +243,7 @@ class RemoteModels:
 
 
 def _certain(source: str) -> str:
-    """The beginning of growing Markdown that no later text changes."""
+    """The beginning of growing Markdown that later text cannot change."""
     return source[: mend(source).stable_end]
 
 

@@ -1,7 +1,7 @@
-"""Renders emphasis for a terminal: bold, italic and struck-through text instead of its marks.
+"""Renders emphasis for a terminal: bold, italic and struck-through text instead of Markdown marks.
 
-Code, headings, lists and tables stay Markdown, which people read in terminals every day. Invariant:
-later text never changes the output for earlier text.
+Code, headings, lists and tables stay Markdown, which people are used to reading in terminals.
+Invariant: later text never changes the output for earlier text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STYLES = {
 
 
 def style_emphasis(markdown: str) -> str:
-    """`markdown` with terminal sequences in place of emphasis marks."""
+    """Replace emphasis marks in `markdown` with terminal sequences."""
     return "".join(map(_render_segment, split_segments(markdown)))
 
 
@@ -46,7 +46,7 @@ def _style_text(text: str) -> str:
 
 
 def _edits(span: Span) -> dict[int, tuple[int, str]]:
-    """Replacements of the marks of one span: start → (end, sequence)."""
+    """Replacements for the marks of one span: start → (end, sequence)."""
     style = _STYLES.get(span.delimiter)
     if style is None:
         return {}

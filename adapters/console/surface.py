@@ -1,4 +1,4 @@
-"""A reply in the terminal, which cannot edit its output, so it shows stable text only."""
+"""Shows a reply in the terminal, which cannot edit its output, so only stable text is shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.domain.turns import Claim, PageRecord
 from bot.ports.platform import RateLimiter
 from bot.replies.plan import Render, apply_request, plan_by_appends
 
-# A terminal limits no message, so a reply is one page.
+# A terminal does not limit messages, so a reply is one page.
 NO_LIMIT = sys.maxsize
 
 # Control characters, overrides and isolates of the writing direction, half surrogate pairs.
@@ -29,7 +29,7 @@ def limits(_scope: str) -> Limit | None:
 
 
 class ConsoleRenderer:
-    """Markdown as it is; `style` may add terminal sequences."""
+    """Markdown unchanged, except that `style` may add terminal sequences."""
 
     limit = NO_LIMIT
 
@@ -37,9 +37,9 @@ class ConsoleRenderer:
         self._style = style
 
     def render(self, markdown: str) -> str:
-        """The text without characters that could control the terminal or reverse its lines.
+        """Remove characters that could control the terminal or reverse its lines.
 
-        Joiners, no-break and ideographic spaces stay: many languages need them.
+        Joiners, no-break and ideographic spaces stay, because many languages need them.
         """
         return self._style(_UNSAFE.sub("", markdown))
 
@@ -49,7 +49,7 @@ class ConsoleRenderer:
 
 
 class Output(Protocol):
-    """The output: a text stream."""
+    """A text stream to write to."""
 
     def write(self, text: str, /) -> object:
         """Write `text`."""
@@ -60,14 +60,14 @@ class Output(Protocol):
         ...
 
     def isatty(self) -> bool:
-        """Whether this is a terminal, with a person in front of it."""
+        """Whether this is a terminal with a person in front of it."""
         ...
 
 
 class ReplyText:
-    """The text of one reply, from its beginning: with styles for people, without for programs.
+    """Renders the text of one reply from its beginning: styled for people, plain for programs.
 
-    `NO_COLOR` (no-color.org) and a terminal without styles count as programs.
+    If `NO_COLOR` (no-color.org) is set or the terminal has no styles, the text is plain, too.
     """
 
     def __init__(self, out: Output) -> None:
@@ -75,24 +75,24 @@ class ReplyText:
         self._growing = GrowingReply() if shows_styles(out) else None
 
     def begun(self, markdown: str) -> str:
-        """The rendering of text that later text only continues."""
+        """The part of the rendering that later text only continues."""
         text = self._clean(markdown)
         return text if self._growing is None else self._growing.begun(text)
 
     def whole(self, markdown: str) -> str:
-        """The text of the whole reply."""
+        """The rendering of the whole reply."""
         text = self._clean(markdown)
         return text if self._growing is None else self._growing.whole(text)
 
 
 def shows_styles(out: Output) -> bool:
-    """Whether a person looks at this output in colour."""
+    """Whether a person sees this output in color."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return out.isatty() and not plain
 
 
 class ConsoleSurface:
-    """Writes the growing reply to `out`, and calls `on_close` at its end."""
+    """Writes the growing reply to `out`, and calls `on_close` at the end."""
 
     def __init__(
         self, claim: Claim, *, out: Output, rate_limiter: RateLimiter, on_close: Callable[[], None]
@@ -108,12 +108,12 @@ class ConsoleSurface:
 
     @property
     def says_working(self) -> bool:
-        """False: the terminal shows no sign of work."""
+        """False: the terminal does not indicate that the bot is working."""
         return False
 
     @property
     def files(self) -> None:
-        """None: a terminal has room for any code."""
+        """None: in a terminal, code of any length fits."""
 
     @property
     def rate_limiter(self) -> RateLimiter:
@@ -121,15 +121,14 @@ class ConsoleSurface:
         return self._rate_limiter
 
     async def open(self) -> None:
-        """Nothing to open: the reply begins on the line below the question."""
+        """Do nothing: the reply begins on the line below the question."""
 
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """Nothing to recover: an earlier process wrote to another terminal, so the reply starts
-        over."""
+        """Return nothing: an earlier process wrote to another terminal, so the reply restarts."""
         return Shown()
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The next part of the stable text."""
+        """Plan the next part of the stable text."""
         render = self.text.whole if frame.final else self.text.begun
         return plan_by_appends(shown, frame, render=render, scopes=lambda action, page: ())
 
@@ -146,14 +145,14 @@ class ConsoleSurface:
         self._on_close()
 
     async def abandon(self) -> None:
-        """As at the end: no other process writes to this terminal."""
+        """End the line as `close` does, because no other process writes to this terminal."""
         await self.close()
 
 
 class PipeSurface(ConsoleSurface):
     """Writes the model's text as it arrives, but not the reply's end, which may report a failure.
 
-    A pipe carries the answer only; `ConsoleAdapter.finish` writes the rest of it.
+    A pipe carries only the answer; `ConsoleAdapter.finish` writes the rest of it.
     """
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
@@ -163,5 +162,5 @@ class PipeSurface(ConsoleSurface):
         return await super().perform(request, shown)
 
     async def close(self) -> None:
-        """Nothing to write: `ConsoleAdapter.finish` ends the last line."""
+        """Write nothing: `ConsoleAdapter.finish` ends the last line."""
         self._on_close()

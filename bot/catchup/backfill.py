@@ -1,7 +1,7 @@
 """Reads the messages of a gap from the platform and accepts them like live ones.
 
-Invariant: a watermark moves over messages that the inbox has accepted, and only then. So the
-process may die at any moment: the next start reads the rest.
+Invariant: a watermark moves only over messages that the inbox has accepted. So the process may die
+at any moment: the next start reads the rest.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ class Backfill:
         owns: IsMeant = lambda _: True,
         since: float = 0.0,
     ) -> None:
-        """`owns` are the workspaces to catch up on, which this process follows `since` a monotonic
-        time: stored watermarks of that time or later count.
-        """
+        """`owns` selects the workspaces to catch up on. This process has followed them since the
+        monotonic time `since`; stored watermarks count only if they were read at that time or
+        later."""
         self._pauses, self._owns, self._since = pauses, owns, since
         self._platform, self._inbox, self._clock = platform, inbox, clock
         self._saver, self._tracker = saver, saver.tracker
         self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
         self._queue = BackfillQueue(clock, pauses)
-        self._runs: dict[str, asyncio.Task[bool]] = {}  # whether all was read
+        self._runs: dict[str, asyncio.Task[bool]] = {}  # name → whether the read was complete
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
         self._rereads: set[ChannelRef] = set()
 
@@ -78,8 +78,10 @@ class Backfill:
         await earlier.aclose()
 
     def start(self, reader: HistoryReader, since: int | None = None) -> None:
-        """Catch up on a workspace that may have missed events until now: behind the watermarks, and
-        behind position `since`, whatever the watermarks say.
+        """Catch up on a workspace that may have missed events until now.
+
+        Reads everything after the watermarks and, whatever the watermarks say, after position
+        `since`.
         """
         workspace = reader.workspace
         self._tracker.open_gap(workspace)
@@ -87,10 +89,10 @@ class Backfill:
         self._runs[workspace] = self._start_task(work)
 
     async def read_again(self, reader: HistoryReader, since: int) -> bool:
-        """As `start`, from position `since` on; returns whether that was complete.
+        """Catch up as `start` does, from position `since` on; return whether all was read.
 
-        It replaces a running catch-up, which may have passed what was written since it began. Known
-        messages change nothing.
+        Replaces a running catch-up, which may already have passed messages written after it began.
+        Reading known messages again changes nothing.
         """
         await self.restart()
         self.start(reader, since)
@@ -99,12 +101,12 @@ class Backfill:
         return not run.cancelled() and run.result()
 
     def close_later(self, workspace: str, seconds: float) -> None:
-        """Close a gap without reads after `seconds`: the platform redelivers its events by then."""
+        """Close a gap after `seconds` without reading: the platform redelivers its events."""
         self._tracker.open_gap(workspace)
         self._start_task(self._close_later(workspace, self._tracker.gap(workspace), seconds))
 
     def reread(self, history: History, seconds: float) -> None:
-        """Read a channel again after `seconds`; a second call in the meantime has no effect."""
+        """Read a channel again after `seconds`; further calls before then have no effect."""
         if history.ref not in self._rereads:
             self._rereads.add(history.ref)
             gap = self._tracker.gap(history.ref.workspace)
@@ -112,7 +114,7 @@ class Backfill:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is being read, or will be."""
+        """Whether a read is running or waiting."""
         return self._queue.busy
 
     async def wait_until_idle(self) -> None:
@@ -120,7 +122,7 @@ class Backfill:
         await self._queue.join()
 
     async def aclose(self) -> None:
-        """Stop; the stored watermarks tell the next start what is left to read."""
+        """Stop. The next start reads the rest, from the stored watermarks on."""
         await self._queue.aclose()
 
     def _start_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -149,7 +151,7 @@ class Backfill:
     async def _find_histories(
         self, reader: HistoryReader
     ) -> tuple[Sequence[History], Sequence[Asked]]:
-        """The histories to read, and the questions to check for edits after that."""
+        """The histories to read, and the questions to check for edits afterwards."""
         conversations = await self._load_conversations()
         questions = await self._recheck.load_questions(reader.workspace, self._queue)
         find = partial(reader.find_histories, conversations)
@@ -186,7 +188,7 @@ class Backfill:
         await self._clock.sleep(seconds)
         await self._saver.load(
             since=self._since
-        )  # without watermarks, it would read the channel's whole past
+        )  # without watermarks, this would read the channel's whole past
         self._rereads.discard(history.ref)
         await self._read_channel(history, gap)
 
@@ -198,13 +200,15 @@ class Backfill:
         step = partial(self._read_page, progress)
         complete = await self._queue.add(history.ref.channel, history.rank, step)
         if complete and progress.reached and history.read_to is not None:
-            with suppress(StoreUnavailable):  # costs another read
+            with suppress(StoreUnavailable):  # at worst, the history is read once more
                 await history.read_to(progress.reached)
         return complete and await self._read_threads(progress, since)
 
     async def _read_page(self, progress: _Progress) -> bool:
-        """Read and accept a page; returns whether another follows. An error leaves `progress`
-        unchanged."""
+        """Read and accept a page; return whether another follows.
+
+        An error leaves `progress` unchanged.
+        """
         page = await progress.next()
         await self._inbox.missed(page.messages)
         for message in page.messages:
@@ -219,7 +223,7 @@ class Backfill:
         return True
 
     async def _read_threads(self, progress: _Progress, since: int | None) -> bool:
-        """Read the threads that the pages name; the channel's watermark follows the lowest one."""
+        """Read the threads on the pages; the channel's watermark follows the lowest one."""
         unread = {thread.ref: thread.after for thread in progress.threads}
 
         async def read(thread: History) -> bool:

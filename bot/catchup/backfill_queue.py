@@ -24,15 +24,12 @@ ATTEMPTS = 7  # about two minutes with the usual pauses
 # closes a limit for a minute at most.
 ATTEMPT_SECONDS = 90.0
 FIRST, LAST = (-1.0,), (3.0,)  # ranks before and after every history's
-CONCURRENCY = 4  # reads in progress: enough to keep sending while others wait for their response
+CONCURRENCY = 4  # concurrent reads: enough to keep sending while others wait for their response
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPauses:
-    """Pauses before a failed read is retried, and before one that was given up begins again.
-
-    Both are in seconds.
-    """
+    """Pauses before retrying a failed read, and before restarting an abandoned one."""
 
     retries: Backoff
     later: float
@@ -75,7 +72,7 @@ class BackfillQueue:
         return done
 
     async def fetch(self, name: str, request: Callable[[], Awaitable[T]]) -> T:
-        """The result of a request that must succeed before anything else, however long it takes."""
+        """Send a request that everything else depends on, and retry it until it succeeds."""
         results: list[T] = []
 
         async def step() -> bool:
@@ -129,7 +126,7 @@ class BackfillQueue:
         self._workers -= 1
 
     async def _run_step(self, job: _Job) -> bool:
-        """Whether the next step may run immediately."""
+        """Run one step; return whether the next one may run immediately."""
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 more = await job.step()
@@ -140,7 +137,7 @@ class BackfillQueue:
             self._retry_later(job, error)
             return False
         except Exception:
-            # The boundary of one read: a bug in it must not stop the others.
+            # A bug in one read must not stop the others.
             log.exception("a read failed unexpectedly", read=job.name)
             return _finish(job, complete=False)
         job.failures = 0

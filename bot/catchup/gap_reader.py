@@ -1,7 +1,7 @@
-"""Reads again what one of several processes may have lost.
+"""Rereads the gaps in which one of several processes may have lost messages.
 
 Invariant: a gap is finished only after a complete read that began once the gap had settled. So the
-process that reads may die at any moment: the next one reads again.
+reading process may die at any moment: the next one reads again.
 """
 
 from __future__ import annotations
@@ -20,23 +20,27 @@ from bot.ports.inbox import CatchUpInbox
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = 5.0
-"""Between two looks: a lost question waits for this in addition to its process's lease."""
+"""Seconds between two checks for gaps. Once its process's lease has ended, a lost question waits at
+most this long to be found."""
 
 READ_AGAIN = Backoff(first=10.0, longest=300.0)
 """Pauses after a read that was not complete."""
 
 SHORTEST_REST, LONGEST_REST = 10.0, 120.0
-"""After a read the reader rests for as long as the read took, within these bounds: reading again
-takes half of the time at most, and requests that nothing else uses. One read covers all gaps."""
+"""Bounds of the rest after a read, in seconds.
+
+The reader rests for as long as the read took, so that reading uses at most half of the time, and
+only requests that nothing else needs. One read covers all gaps.
+"""
 
 
 class GapReader:
-    """Reads the gaps of the reader `name` while `run` runs, in one process at a time.
+    """Reads the gaps recorded for the reader `name` while `run` runs, in one process at a time.
 
     `read` accepts all messages after a time (Unix seconds), whatever the watermarks say, and
-    returns whether that was complete; at its first read of a gap it may trust what the platform
-    counts (False). `catch_up` begins to read behind the watermarks, where there
-    is no gap at first: reading gaps does so, too.
+    returns whether the read was complete. Its second argument is False while no gap has settled:
+    then it may trust the platform's counts. `catch_up` starts reading after the watermarks; it is
+    called only if there is no gap at first, because reading gaps has the same effect.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class GapReader:
         self._failures = 0
 
     async def run(self, begun: Callable[[], None] = lambda: None) -> None:
-        """Catch up, and look for gaps until cancelled; `begun` is called with the first read."""
+        """Catch up, then look for gaps until cancelled; the first read calls `begun`."""
         self._seen, is_first = frozenset(), True
         while True:
             try:
@@ -70,17 +74,17 @@ class GapReader:
             await self._clock.sleep(await self._read_due(gaps))
 
     async def _read_due(self, gaps: Sequence[Gap]) -> float:
-        """Read what is new or has settled; returns the seconds to the next look."""
+        """Read the gaps that are new or have settled; return the seconds until the next check."""
         due = [gap.since for gap in gaps if gap.is_settled or gap.id not in self._seen]
         if not due:
             return LOOK_SECONDS
         since, began = min(due), self._clock.monotonic()
-        log.info("reading again what a process may have lost", reader=self._name, gaps=len(gaps))
+        log.info("rereading what a process may have lost", reader=self._name, gaps=len(gaps))
         if not await self._read_since(since, any(gap.is_settled for gap in gaps)):
             self._failures += 1
             return READ_AGAIN.after(self._failures)
         self._failures, self._seen = 0, frozenset(gap.id for gap in gaps)
-        with suppress(StoreUnavailable):  # costs another read
+        with suppress(StoreUnavailable):  # at worst, the gap is read once more
             await self._finish([gap for gap in gaps if gap.is_settled])
         return min(max(SHORTEST_REST, self._clock.monotonic() - began), LONGEST_REST)
 
@@ -90,7 +94,7 @@ class GapReader:
         except (PlatformError, StoreUnavailable) as error:
             log.warning("a gap could not be read", reader=self._name, error=str(error))
         except Exception:
-            # The boundary of one read: the next one must be tried.
+            # A bug in one read must not prevent the next one.
             log.exception("reading a gap failed", reader=self._name)
         return False
 

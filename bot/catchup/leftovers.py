@@ -1,10 +1,9 @@
-"""Removes from one platform what could not be removed when a reply ended.
+"""Removes from one platform what an adapter could not remove when a reply ended.
 
-In: what an adapter could not remove immediately. Out: the adapter's requests, repeated until the
-platform has carried them out or refuses them for good.
+Sends the adapter's requests again until the platform carries them out or refuses them permanently.
 
-Invariant: a leftover is recorded before its turn ends, and until it is removed. So if a process
-dies, another one or the next start continues.
+Invariant: a leftover is recorded before its turn ends, and stays recorded until it is removed. So
+if a process dies, another one or the next start continues.
 """
 
 from __future__ import annotations
@@ -32,30 +31,30 @@ from bot.ports.inbox import LeftoverInbox
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = 10.0
-"""Between two looks. What appeared since the last one has a process that still tries, probably: it
-is left for one more look."""
+"""Seconds between two checks. A leftover recorded since the last check is skipped once, because the
+process that recorded it is probably still trying to remove it."""
 
 REMOVAL_SECONDS, MAX_CONCURRENT = 60.0, 10
-"""The timeout of one removal, and how many are tried at the same time: one that hangs does not keep
-the others from theirs."""
+"""The timeout of one removal in seconds, and the number of concurrent removals. Together they keep
+a removal that hangs from delaying the others."""
 
 PAUSES = Backoff(first=10.0, longest=300.0)
-"""Pauses after failures of one removal; one that is throttled waits for as long as the platform
-says, within the longest."""
+"""Pauses after a failed removal. If the platform throttles the request, the platform's delay
+applies, up to the longest pause."""
 
 KEPT_SECONDS = 86_400.0
-"""A leftover is given up after a day."""
+"""Seconds after which a leftover is given up: one day."""
 
 USED_BY_TURNS = frozenset({LeftoverKind.STATUS, LeftoverKind.THREAD, LeftoverKind.FILE})
-"""Kinds that an unfinished turn of the conversation may need: they are removed after its end. Of a
+"""Kinds that an unfinished turn of the conversation may still need, so they wait for its end. For a
 message, the ledger says whether it is needed."""
 
 
 class Leftovers:
     """The leftovers on `platform`.
 
-    `remove` sends one request and raises a PlatformError; Gone and Refused mean that there is no
-    use in another one. Within `alone` no other process is inside.
+    `remove` sends one request and raises a PlatformError; Gone and Refused mean that retrying is
+    useless. `alone` is a context manager that only one process can be inside.
     """
 
     def __init__(
@@ -69,17 +68,17 @@ class Leftovers:
     ) -> None:
         self._platform, self._inbox, self._clock = platform, inbox, clock
         self._remove, self._alone = remove, alone
-        self._own: set[Leftover] = set()  # that parts of this process still remove
+        self._own: set[Leftover] = set()  # those that other parts of this process still remove
         self._seen: frozenset[Leftover] | None = None  # at the last look; None before the first
-        # The number of failures, and the monotonic time before which there is no further request.
+        # The number of failures, and the monotonic time before which no further request is sent.
         self._failed: dict[Leftover, tuple[int, float]] = {}
 
     # ── for the parts of this process ─────────────────────────────────────────────────────────
     async def record(self, leftover: Leftover) -> None:
         """Record a leftover that the caller keeps trying to remove, until `settle` or `release`.
 
-        Returns once that is stored, however long the database fails. If it is cancelled, the
-        leftover may be stored, and is no longer the caller's.
+        Retries while the database fails, and returns once the leftover is stored. If this call is
+        cancelled, the leftover may have been stored, and no longer belongs to the caller.
         """
         self._own.add(leftover)
         try:
@@ -91,16 +90,16 @@ class Leftovers:
             raise
 
     async def leave(self, leftover: Leftover) -> None:
-        """Record a leftover that the caller does not try to remove any more."""
+        """Record a leftover that the caller will not try to remove again."""
         await self.record(leftover)
         self.release(leftover)
 
     def release(self, leftover: Leftover) -> None:
-        """The caller tries no longer: the next look does."""
+        """Give up the caller's claim on a leftover: the next check removes it."""
         self._own.discard(leftover)
 
     async def settle(self, leftover: Leftover) -> None:
-        """It was removed, or never can be."""
+        """Delete the record of a leftover that was removed or never can be."""
         try:
             await retry_while_unavailable(
                 lambda: self._inbox.remove_leftover(leftover), self._clock.sleep
@@ -109,7 +108,7 @@ class Leftovers:
             self.release(leftover)
 
     async def messages_of(self, conversation: int) -> frozenset[str]:
-        """The ids of the conversation's messages that are leftovers: none is a page any more.
+        """The ids of the conversation's messages that are leftovers, so no longer pages of a reply.
 
         Raises StoreUnavailable.
         """
@@ -119,7 +118,7 @@ class Leftovers:
     # ── what others left ──────────────────────────────────────────────────────────────────────
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Remove what processes that ended left, while inside and no other process does."""
+        """Inside this context, remove what ended processes left, unless another process does so."""
         task = asyncio.create_task(self._run(), name=f"{self._platform} leftovers")
         try:
             yield
@@ -161,7 +160,7 @@ class Leftovers:
         async with places:
             wait = await self._try_removing(leftover)
         if wait is None:
-            with suppress(StoreUnavailable):  # costs another request
+            with suppress(StoreUnavailable):  # at worst, one more request is sent
                 await self._inbox.remove_leftover(leftover)
             return
         failures = self._failed.get(leftover, (0, 0.0))[0] + 1
@@ -169,8 +168,7 @@ class Leftovers:
         self._failed[leftover] = (failures, self._clock.monotonic() + pause)
 
     async def _try_removing(self, leftover: Leftover) -> float | None:
-        """None if there is nothing left to do; otherwise the seconds that the platform wants no
-        such request."""
+        """Try to remove a leftover. Return None if it is settled, else the seconds to wait."""
         kind = leftover.kind.value
         if self._clock.time() - leftover.created_at > KEPT_SECONDS:
             log.warning("a leftover is given up", kind=kind, name=leftover.name)
@@ -181,26 +179,26 @@ class Leftovers:
                     await self._check_turns(leftover)
                     await self._remove(leftover)
         except (Gone, Refused) as error:
-            log.warning("a leftover stays", kind=kind, error=str(error))
+            log.warning("a leftover cannot be removed", kind=kind, error=str(error))
         except Throttled as error:
             return error.retry_after
         except (PlatformError, StoreUnavailable, TimeoutError) as error:
-            log.info("a leftover is removed later", kind=kind, error=repr(error))
+            log.info("a leftover will be removed later", kind=kind, error=repr(error))
             return 0.0
         except Exception:
-            # The boundary of one leftover: the others must be removed.
+            # A bug in one removal must not stop the others.
             log.exception("removing a leftover failed", kind=kind)
             return 0.0
         return None
 
     async def _is_page(self, leftover: Leftover) -> bool:
-        """Whether a later attempt took the message for a page of its reply after all."""
+        """Whether a later attempt has adopted the message as a page of its reply."""
         if leftover.kind is not LeftoverKind.MESSAGE:
             return False
         source = f"{self._platform}/{leftover.workspace}/{leftover.channel}/{leftover.name}"
         return await self._inbox.conversation_of(source) is not None
 
     async def _check_turns(self, leftover: Leftover) -> None:
-        """Raises Unsettled while an unfinished turn of the conversation may need it."""
+        """Raise Unsettled while an unfinished turn of the conversation may need the leftover."""
         if leftover.kind in USED_BY_TURNS and await self._inbox.is_busy(leftover.conversation):
             raise Unsettled("a turn is at work in the conversation")

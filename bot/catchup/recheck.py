@@ -1,8 +1,8 @@
 """Rechecks the last questions of conversations for missed edits and deletions.
 
-No platform reliably sends edits and deletions again, and each check costs a request. So only
-the last questions of a few recent conversations are checked, after everything else is read,
-and only those that no read has returned in their current form.
+No platform reliably redelivers edits and deletions, and each check costs a request. So the recheck
+covers only the last questions of a few recent conversations, after everything else is read, and
+skips those that a read has already returned in their current form.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class EditRecheck:
         self._unread: set[str] = set()
 
     async def load_questions(self, workspace: str, queue: BackfillQueue) -> list[Asked]:
-        """The last questions of a workspace, to be loaded before its missed messages are read."""
+        """Load the last questions of a workspace; call this before its missed messages are read."""
         found = [q for q in await self._load(queue) if q.key.workspace == workspace]
         self._unread.update(question.source for question in found)
         return found
@@ -36,7 +36,7 @@ class EditRecheck:
         self._unread.discard(source)
 
     async def schedule(self, questions: Sequence[Asked], queue: BackfillQueue) -> None:
-        """Queue a recheck of those questions that are unread and still the last ones."""
+        """Queue a recheck of questions that are unread and still the last ones."""
         unread = [question for question in questions if question.source in self._unread]
         self._unread.difference_update(question.source for question in questions)
         if not unread:

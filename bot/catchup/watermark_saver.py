@@ -23,7 +23,7 @@ SAVE_SECONDS = 1.0
 
 
 class WatermarkSaver:
-    """Loads and stores the watermarks of one platform, which are in `tracker`."""
+    """Loads one platform's watermarks into `tracker`, and stores their changes."""
 
     def __init__(self, *, platform: str, lag: int, inbox: CatchUpInbox, clock: Clock) -> None:
         self.tracker = WatermarkTracker(platform, lag=lag)
@@ -32,10 +32,10 @@ class WatermarkSaver:
         self._saving: asyncio.Task[None] | None = None
 
     async def load(self, *, since: float = 0.0) -> None:
-        """Return once the stored watermarks are in the tracker; a failing database is retried.
+        """Load the stored watermarks into the tracker, retrying while the database fails.
 
-        They are read again if they were last read before `since`, in monotonic seconds: another
-        process has moved them until then.
+        Loads them again if the last load was before the monotonic time `since`, because another
+        process has moved them in between.
         """
         async with self._loading:
             if self._loaded_at < since:
@@ -59,8 +59,7 @@ class WatermarkSaver:
             self._saving = asyncio.create_task(self._save_while_dirty(), name="save watermarks")
 
     async def save(self) -> None:
-        """Store all changes; those that a failing database rejects are stored with the next
-        ones."""
+        """Store all changes; those that a failing database rejects stay for the next call."""
         changes = self.tracker.take_changes()
         if not changes:
             return

@@ -1,9 +1,9 @@
 """Tracks in memory how far each channel is decided. Pure; adapters report each message.
 
-A message is decided once the inbox has accepted it or it turns out to be irrelevant.
+A message is decided once the inbox has accepted it, or once it turns out to be irrelevant.
 
-Invariant: a watermark passes decided messages only. It stops before a message that is being
-accepted or failed, and before a gap that is not read yet; and it never moves back.
+Invariant: a watermark passes only decided messages, and never moves back. It stops before a message
+that is being accepted or has failed, and before an unread gap.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from bot.domain.inbox import Watermark
 from bot.ports.history import ChannelRef
 
 IsMeant = Callable[[str], bool]
-"""Whether a workspace, by its id, is meant."""
+"""Selects workspaces by id."""
 
 
 @dataclass(slots=True)
 class _Workspace:
-    """The state of one workspace; an idle channel takes no space in it."""
+    """The state of one workspace. Idle channels take no space in it."""
 
     floor: int | None = None  # the watermark of all channels; None until there is one
     newest: int = 0  # the highest decided position
     gap: int = 0  # the number of the latest gap
     gap_open: bool = True
-    closed: set[str] = field(default_factory=set)  # channels that are read, in an open gap
+    closed: set[str] = field(default_factory=set)  # channels already read while a gap is open
     watermarks: dict[str, int] = field(default_factory=dict)  # of channels ahead of the floor
-    decided: dict[str, int] = field(default_factory=dict)  # positions that the watermark waits for
+    decided: dict[str, int] = field(default_factory=dict)  # each channel's newest decided one
     undecided: dict[str, set[int]] = field(default_factory=dict)
 
     def position_of(self, channel: str) -> int:
@@ -49,7 +49,7 @@ class WatermarkTracker:
 
     # ── the store ─────────────────────────────────────────────────────────────────────────────
     def load(self, stored: Iterable[Watermark]) -> None:
-        """Add stored watermarks; a higher one in memory stays."""
+        """Add stored watermarks; a higher one in memory is kept."""
         for mark in stored:
             state = self._state(mark.workspace)
             if mark.channel:
@@ -59,7 +59,7 @@ class WatermarkTracker:
                 state.floor = max(state.floor or 0, mark.position)
 
     def take_changes(self) -> list[Watermark]:
-        """The watermarks that moved since the last call, each workspace's after its channels'."""
+        """Take the watermarks that moved since the last call; the workspace's come last."""
         for workspace in dict.fromkeys(ref.workspace for ref in self._dirty):
             self._raise_floor(workspace)
         changes = [mark for ref in self._dirty if (mark := self._watermark(ref)) is not None]
@@ -67,7 +67,7 @@ class WatermarkTracker:
         return sorted(changes, key=lambda mark: (mark.workspace, not mark.channel))
 
     def restore_changes(self, changes: Iterable[Watermark]) -> None:
-        """Return changes that could not be stored to the next `take_changes`."""
+        """Put changes that could not be stored back, for the next `take_changes`."""
         self._dirty.update(dict.fromkeys(ChannelRef(c.workspace, c.channel) for c in changes))
 
     @property
@@ -77,8 +77,7 @@ class WatermarkTracker:
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     def knows(self, workspace: str) -> bool:
-        """Whether the workspace has a watermark; without one, its older messages stay
-        unanswered."""
+        """Whether the workspace has a watermark; if not, older messages stay unanswered."""
         return self._state(workspace).floor is not None
 
     def position_of(self, ref: ChannelRef) -> int:
@@ -86,13 +85,13 @@ class WatermarkTracker:
         return self._state(ref.workspace).position_of(ref.channel)
 
     def mark_seen(self, ref: ChannelRef, position: int) -> None:
-        """A message arrived; the watermark stays before it until it is decided."""
+        """Record that a message arrived; the watermark stays before it until it is decided."""
         state = self._state(ref.workspace)
         if position > state.position_of(ref.channel):
             state.undecided.setdefault(ref.channel, set()).add(position)
 
     def mark_decided(self, ref: ChannelRef, position: int) -> None:
-        """A message was accepted or is irrelevant."""
+        """Record that a message was accepted or is irrelevant."""
         state = self._state(ref.workspace)
         self._decide(state, ref.channel, {position})
         state.decided[ref.channel] = max(state.decided.get(ref.channel, 0), position)
@@ -105,25 +104,25 @@ class WatermarkTracker:
         self._open_gaps([self._state(workspace)])
 
     def open_gaps(self, is_meant: IsMeant = lambda _: True) -> None:
-        """Stop the watermarks of all workspaces that are meant."""
+        """Stop the watermarks of all selected workspaces."""
         self._open_gaps([s for name, s in self._workspaces.items() if is_meant(name)])
 
     def _open_gaps(self, states: Iterable[_Workspace]) -> None:
-        """A new gap replaces an open one: closing the earlier one no longer has an effect."""
+        """Open a new gap in each state; closing an earlier one no longer has an effect."""
         for state in states:
             state.gap += 1
             state.gap_open = True
             state.closed.clear()
 
     def forget(self, is_meant: IsMeant) -> None:
-        """Forget the workspaces that are meant, because another process follows them now."""
+        """Forget the selected workspaces, because another process follows them now."""
         for workspace in [name for name in self._workspaces if is_meant(name)]:
             del self._workspaces[workspace]
         for ref in [ref for ref in self._dirty if is_meant(ref.workspace)]:
             del self._dirty[ref]
 
     def gap(self, workspace: str) -> int:
-        """The number of the workspace's latest gap, for closing it."""
+        """The number of the workspace's latest gap, to pass to `close_gap`."""
         return self._state(workspace).gap
 
     def start_at(self, workspace: str, position: int) -> None:
@@ -155,16 +154,16 @@ class WatermarkTracker:
         self._follow(state, ref)
 
     def close_channel(self, ref: ChannelRef, gap: int) -> None:
-        """Let a channel's watermark follow live messages again, if `gap` is the latest one."""
+        """Let a channel's watermark follow live messages again, unless `gap` is outdated."""
         state = self._state(ref.workspace)
         if gap == state.gap:
             state.closed.add(ref.channel)
             self._follow(state, ref)
 
     def close_gap(self, workspace: str, gap: int) -> None:
-        """Let all watermarks move again, if `gap` is the latest one.
+        """Let all watermarks move again, unless `gap` is outdated.
 
-        Call it after each channel with missed messages is read or on hold.
+        Call this once each channel with missed messages is read or on hold.
         """
         state = self._state(workspace)
         if gap != state.gap:
@@ -188,7 +187,7 @@ class WatermarkTracker:
                 del state.undecided[channel]
 
     def _follow(self, state: _Workspace, ref: ChannelRef) -> None:
-        """Move a channel's watermark to its newest decided message, as far as it may go."""
+        """Move a channel's watermark towards its newest decided message, as far as it may go."""
         channel = ref.channel
         if state.gap_open and channel not in state.closed:
             return
@@ -203,7 +202,7 @@ class WatermarkTracker:
             self._dirty[ref] = None
 
     def _raise_floor(self, workspace: str) -> None:
-        """Move the workspace's watermark as far as no channel has an undecided message."""
+        """Move the workspace's watermark up to the first undecided message of any channel."""
         state = self._state(workspace)
         if state.gap_open or state.floor is None:
             return

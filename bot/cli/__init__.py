@@ -1,1 +1,1 @@
-"""Commands of the command line that need more than a few lines."""
+"""Commands whose code needs more than a few lines."""

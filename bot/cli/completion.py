@@ -1,4 +1,4 @@
-"""`threadline completion SHELL`: a script with which the shell completes commands and options."""
+"""`threadline completion SHELL`: prints a script that completes commands and options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 
 def add_completion_command(add: Add, make_parser: Callable[[], argparse.ArgumentParser]) -> None:
-    """Add the command; `make_parser` makes the parser that the script describes."""
+    """Add the command; `make_parser` builds the parser that the script describes."""
 
     def print_script(_settings: Settings, options: argparse.Namespace) -> None:
         import shtab

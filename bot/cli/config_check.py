@@ -1,5 +1,7 @@
-"""`threadline config`: prints the settings; `config check` validates them and the file, and prints
-the models, profiles and rules."""
+"""`threadline config` prints the settings; `config check` validates them and the file.
+
+The check also prints the models, profiles and rules.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ def add_config_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _print_config(settings: Settings, options: argparse.Namespace) -> None:
-    """Print the settings, then check them: they are printed even if some contradict each other."""
+    """Print the settings, then check them. They are printed even if they contradict each other."""
     from bot.config.listing import list_settings
 
     print(*list_settings(settings), "", sep="\n", flush=True)
@@ -52,7 +54,7 @@ def _check_config(settings: Settings, _options: argparse.Namespace) -> None:
 
 
 def _check_prices(settings: Settings) -> Iterator[str]:
-    """Lines about models that no budget of money can let through."""
+    """Yield lines about models without a price, which a money budget never lets through."""
     from bot.config.policy_report import money_budgets
 
     if not (budgets := money_budgets(resolve_policy(settings))):
@@ -61,7 +63,7 @@ def _check_prices(settings: Settings) -> Iterator[str]:
 
     for name in asyncio.run(find_unpriced(settings)):
         yield (
-            f"{name}: its price is not known, so it answers no question that counts for a budget "
-            f'of money ({", ".join(budgets)}); write [models."{name}"] price = '
+            f"{name}: its price is not known, so it cannot answer where a budget of money "
+            f'applies ({", ".join(budgets)}); write [models."{name}"] price = '
             "{ input = …, output = … } into threadline.toml, with 0 for a model that is free"
         )

@@ -1,7 +1,7 @@
 """`threadline conversations`: lists and searches conversations, and prints one.
 
-Invariant: names are people's words, so each look is in the audit first, like those of the page's
-administrators.
+Invariant: conversation names are people's words, so every look is audited first, as it is for
+administrators on the page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PAGE = 500
 SHORT_ID = 8
-"""Characters of an id in the table; `show` takes any beginning that is not ambiguous."""
+"""Characters of an id in the table; `show` accepts any unambiguous prefix."""
 
 _ID = re.compile(r"[0-9a-fA-F-]{4,36}")
 
@@ -70,7 +70,7 @@ def _list(settings: Settings, options: argparse.Namespace) -> None:
     wanted = _filter(options)
     if options.limit < 1:
         raise SettingsError("--limit", "write a number from 1 on")
-    # Without a place, so that an erasure finds the person here wherever they wrote.
+    # Without a place, so that an erasure finds the person in this entry wherever they wrote.
     nowhere, details = ConversationKey("", "", "", ""), {"platform": wanted.platform}
     _record(settings, AuditEntry(LISTED, nowhere, OPERATOR, wanted.person, details))
     with open_to_read(settings) as db:
@@ -167,7 +167,7 @@ def _find(db: Database, name: str) -> tuple[str, Conversation]:
 def _markdown(
     db: Database, uid: str, conversation: Conversation, zone: tzinfo | None
 ) -> Iterator[str]:
-    """The conversation in parts, each a line or several; control characters are escaped."""
+    """Yield the conversation in parts of one or more lines, with control characters escaped."""
     from bot.common.logs import escape, one_line
 
     yield f"# {one_line(conversation.name) or '(no name)'}\n"
@@ -188,7 +188,7 @@ def _markdown(
 
 
 def _messages(db: Database, conversation: int) -> Iterator[MessageRecord]:
-    """The messages that are not erased; those that wait for their turn come last."""
+    """Yield the messages that are not erased; those that wait for their turn come last."""
     from bot.store import views
 
     after = -1
@@ -196,7 +196,7 @@ def _messages(db: Database, conversation: int) -> Iterator[MessageRecord]:
         page = views.messages(db, conversation, after, PAGE)
         yield from page
         indexes = [message.index for message in page if message.index is not None]
-        if len(indexes) < PAGE:  # the page has the waiting ones, too
+        if len(indexes) < PAGE:  # the waiting ones were on this page
             return
         after = indexes[-1]
 

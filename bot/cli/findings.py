@@ -1,4 +1,4 @@
-"""Findings of `doctor` as lines for a terminal."""
+"""Formats the findings of `doctor` as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ LABELS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
 
 
 def format_finding(finding: Finding) -> str:
-    """One line, and a second one with the advice."""
+    """Format a finding as one line, with its advice on a second one."""
     line = f"{LABELS[finding.verdict]}  {finding.subject}: {finding.detail}"
     return f"{line}\n      → {finding.advice}" if finding.advice else line

@@ -1,4 +1,4 @@
-"""Types of the command line's parsers, which each module of `bot.cli` adds its commands to."""
+"""The types that modules of `bot.cli` use to add their commands to the parser."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 from bot.config.settings import Settings
 
 Run = Callable[[Settings, argparse.Namespace], int | None]
-"""Runs a command; returns its exit code, None for 0. Raises a ThreadlineError."""
+"""Runs a command and returns its exit code; None means 0. Raises a ThreadlineError."""
 
 Add = Callable[[str, Run, str], argparse.ArgumentParser]
-"""Adds a command by its name, with the text for `--help`."""
+"""Adds a command with its name, its function and its `--help` text."""
 
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns; it has no public name

@@ -1,6 +1,6 @@
 """`threadline forget`, `export`, `audit`, `prune` and `pin`: for the operator, on the machine.
 
-On an SQLite file they are alone, so the bot must be stopped, except for `audit`.
+With SQLite, all but `audit` need the database for themselves, so the bot must be stopped.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAGE = 1_000
 
 
 def parse_person(text: str) -> Person:
-    """The person; raises SettingsError."""
+    """Parse `platform/workspace/user`; raises SettingsError."""
     parts = text.split("/")
     if len(parts) != 3 or not all(parts):
         raise SettingsError(text, privacy_texts.NOT_A_PERSON)
@@ -46,7 +46,7 @@ def _place(person: Person) -> ConversationKey:
 
 # ── people ────────────────────────────────────────────────────────────────────────────────────
 def forget_command(settings: Settings, options: argparse.Namespace) -> None:
-    """Erase a person, after a question."""
+    """Erase a person's data, after asking for confirmation."""
     person = parse_person(options.person)
     if not options.yes and input(privacy_texts.sure(str(person))).strip().lower() != "yes":
         raise StoreError(privacy_texts.NOTHING_ERASED)
@@ -61,7 +61,7 @@ def forget_command(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def export_command(settings: Settings, options: argparse.Namespace) -> None:
-    """Write everything known of a person."""
+    """Write everything that is known about a person to a file."""
     person = parse_person(options.person)
 
     async def export() -> None:
@@ -80,7 +80,7 @@ def export_command(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def _new_file(path: Path) -> Any:
-    """A file that only its owner can read. Raises StoreError if it exists."""
+    """Create a file that only its owner can read. Raises StoreError if it exists."""
     try:
         path.touch(mode=0o600, exist_ok=False)
         return path.open("w", encoding="utf-8")
@@ -129,7 +129,7 @@ def _line(entry: AuditEntry) -> str:
 
 # ── old conversations ─────────────────────────────────────────────────────────────────────────
 def prune_command(settings: Settings, _options: argparse.Namespace) -> None:
-    """Erase what is old."""
+    """Erase conversations that are older than their retention allows."""
     policy = PolicyRules(resolve_policy(settings))
 
     async def prune() -> None:

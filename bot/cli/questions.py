@@ -1,4 +1,4 @@
-"""Asks the person at the terminal, or reads the answers from a pipe, one a line."""
+"""Asks the person at the terminal, or reads the answers from a pipe, one per line."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class NoAnswer(ThreadlineError):
 
 
 def say(text: str) -> None:
-    """Print a line immediately: what follows may take a while."""
+    """Print a line immediately, because the next step may take a while."""
     print(text, flush=True)
 
 
 def ask(question: str, default: str = "") -> str:
-    """The answer; an empty one is `default`. Raises NoAnswer at the end of input."""
+    """Ask a question; an empty answer means `default`. Raises NoAnswer at the end of input."""
     prompt = f"{question} [{default}]: " if default else f"{question}: "
     return _read(question, prompt) or default
 
 
 def ask_hidden(question: str) -> str:
-    """The answer, which a terminal does not show. Raises NoAnswer at the end of input."""
+    """Ask without showing the answer on the terminal. Raises NoAnswer at the end of input."""
     if not sys.stdin.isatty():
         return _read(question, f"{question}: ")
     try:

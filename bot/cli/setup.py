@@ -1,4 +1,4 @@
-"""`threadline setup`: connects a model, Discord or Slack, and writes what works into `.env`."""
+"""`threadline setup`: connects a model, Discord or Slack, and writes working values to `.env`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.domain.connecting import ModelChoice, Offers, ProviderOffer
 
 FAILURE = 1
 SHOWN_MODELS = 3
-"""Of each server in the menu; the next question is for the model."""
+"""Models listed per server in the menu; the next question asks for the model itself."""
 
 _EXAMPLES = """\
 examples:
@@ -61,7 +61,7 @@ def _set_up(settings: Settings, options: argparse.Namespace) -> int:
         kind = ask("What should be connected: model, discord or slack?", "model").lower()
         if kind in kinds:
             return kinds[kind](settings, options) or 0
-        say(f"{kind!r} is none of these: write model, discord or slack.")
+        say(f"{kind!r} is not one of these: write model, discord or slack.")
 
 
 def _set_up_discord(settings: Settings, _options: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def _set_up_slack(settings: Settings, _options: argparse.Namespace) -> int:
 
 # ── the model ─────────────────────────────────────────────────────────────────────────────────
 def _set_up_model(settings: Settings, options: argparse.Namespace) -> int:
-    """Ask, try and write, until a model answers; with options, once."""
+    """Ask, try and write until a model answers. With options, try only once."""
     from bot.common import logs
     from bot.common.clock import SystemClock
     from bot.connecting import EnvModelConnector
@@ -93,7 +93,7 @@ def _set_up_model(settings: Settings, options: argparse.Namespace) -> int:
         try:
             choice = _choose(offers, options)
         except NoAnswer:
-            if failed:  # the reason was told already
+            if failed:  # the reason was already printed
                 return FAILURE
             raise
         say(f"Trying {choice.name} …")
@@ -122,7 +122,7 @@ def _choose(offers: Offers, options: argparse.Namespace) -> ModelChoice:
 
 
 def _ask_provider(offers: Offers) -> str:
-    """The chosen provider's name, by its number, its title or its name."""
+    """Ask for a provider by number, title or name, and return its name."""
     menu = [*offers.local, *offers.services]
     if not offers.local:
         say("No model server answers on this machine (Ollama, LM Studio, llama.cpp, vLLM).")

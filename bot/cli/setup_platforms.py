@@ -1,4 +1,4 @@
-"""`threadline setup discord` and `slack`: the platforms' own checks, and `.env`."""
+"""`threadline setup discord` and `slack`: run the platforms' own checks, and write `.env`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bot.domain.health import Finding, Verdict
 FAILURE = 1
 LATER = "later"
 CHECK_SECONDS = 90.0
-"""For all checks of a platform together; each has a shorter limit."""
+"""The limit for all checks of a platform together; each check has a shorter one."""
 
-# The checks without which nothing is written, by the beginnings of their subjects.
+# The subjects of the checks that must pass before anything is written, by prefix.
 _TOKENS = ("Discord token", "Discord", "SLACK_")
-_NOWHERE = ("Discord guilds", "Slack channels")  # it is nowhere yet
+_NOWHERE = ("Discord guilds", "Slack channels")  # the bot was not added anywhere yet
 _SETUP_COMMANDS = ("Discord commands",)  # `run` registers them
-_MANIFEST = ("Slack event subscriptions", "Slack commands")  # the link's manifest has them
+_MANIFEST = ("Slack event subscriptions", "Slack commands")  # settled by the link's manifest
 
 
 def set_up_discord(settings: Settings) -> int:
@@ -35,7 +35,7 @@ def set_up_discord(settings: Settings) -> int:
 
 
 def set_up_slack(settings: Settings) -> int:
-    """As `set_up_discord`, with the link that creates the app."""
+    """Like `set_up_discord`, with a link that creates the app."""
     from bot.wiring.platforms import slack_app_link
 
     say(texts.SLACK_STEPS.format(link=slack_app_link(settings)))
@@ -52,7 +52,7 @@ def _set_up(settings: Settings, platform: str, names: Mapping[str, str]) -> int:
         try:
             values = {name: unquote(ask_hidden(prompt)) for name, prompt in names.items()}
         except NoAnswer:
-            if failed:  # the reason was told already
+            if failed:  # the reason was already printed
                 return FAILURE
             raise
         try:
@@ -64,7 +64,7 @@ def _set_up(settings: Settings, platform: str, names: Mapping[str, str]) -> int:
 
 
 def _put_right(values: Mapping[str, str]) -> Mapping[str, str]:
-    """Slack's two tokens, swapped back if each is in the other's place."""
+    """Swap Slack's two tokens if each was entered in the other's place."""
     bot, app = values.get("SLACK_BOT_TOKEN", ""), values.get("SLACK_APP_TOKEN", "")
     if not (bot.startswith("xapp-") and app.startswith("xoxb-")):
         return values
@@ -73,9 +73,9 @@ def _put_right(values: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _try(settings: Settings, platform: str, values: Mapping[str, str]) -> int:
-    """Check the tokens, write them if they are right, and check again until nothing is missing.
+    """Check the tokens, write them if they work, and check again until nothing is missing.
 
-    Raises SettingsError for values that are wrong by their form or refused.
+    Raises SettingsError for values that are malformed or refused.
     """
     variables = settings.variables
     for name, value in values.items():
@@ -96,7 +96,7 @@ def _try(settings: Settings, platform: str, values: Mapping[str, str]) -> int:
 
 
 def _finish(settings: Settings, platform: str, findings: Sequence[Finding]) -> int:
-    """Say what is missing, check again when the person has done it, and say how to begin."""
+    """Say what is missing, check again once the person has fixed it, and say how to begin."""
     while _tell_missing(findings):
         try:
             if ask("Enter checks it again, “later” ends").lower() == LATER:
@@ -115,7 +115,7 @@ def _finish(settings: Settings, platform: str, findings: Sequence[Finding]) -> i
 
 
 def _tell_missing(findings: Sequence[Finding]) -> bool:
-    """Print what is not as it should be; whether some of it keeps the bot from answering."""
+    """Print each problem; return whether any of them keeps the bot from answering."""
     for finding in findings:
         if finding.verdict is not Verdict.OK:
             say(format_finding(finding))
@@ -127,7 +127,7 @@ def _is_nowhere(finding: Finding) -> bool:
 
 
 def _check(settings: Settings, platform: str) -> list[Finding]:
-    """The platform's findings, without those that a start or the manifest settles."""
+    """The platform's findings, except for those that a start or the manifest settles."""
     from bot.common.clock import SystemClock
     from bot.config.models import examine
     from bot.resources import build_models

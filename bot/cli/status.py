@@ -1,4 +1,4 @@
-"""`threadline status`: what the running bot does, live or once."""
+"""`threadline status`: shows what the running bot is doing, live or once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REFRESH_SECONDS = 2.0
 
 
 class NoAnswer(ThreadlineError):
-    """A bot runs and does not answer."""
+    """A bot is running but does not answer."""
 
 
 def add_status_command(add: Add) -> None:
@@ -29,12 +29,12 @@ def add_status_command(add: Add) -> None:
         _status,
         "show the running bot: platforms, turns, budgets and recent errors, live at a terminal",
     )
-    status.add_argument("--once", action="store_true", help="show it once, and not live")
+    status.add_argument("--once", action="store_true", help="show it once instead of live")
     status.add_argument("--json", action="store_true", help="print it once, as JSON")
 
 
 def _status(settings: Settings, options: argparse.Namespace) -> int:
-    """The exit code: 0 if a bot runs."""
+    """Show the status; return the exit code, which is 0 if a bot runs."""
     status = read_status(settings)
     if options.json:
         print(json.dumps(status.to_json(), ensure_ascii=False))
@@ -48,7 +48,7 @@ def _status(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _show_live(settings: Settings, status: Status) -> None:
-    """Show the status until the bot ends, or the person does (Ctrl-C)."""
+    """Show the status until the bot ends or the person presses Ctrl-C."""
     from bot.cli.status_table import live_table
 
     with contextlib.suppress(KeyboardInterrupt), live_table(status) as show:
@@ -58,9 +58,9 @@ def _show_live(settings: Settings, status: Status) -> None:
 
 
 def read_status(settings: Settings) -> Status:
-    """What the running bot says of itself, or the database of a bot that does not run.
+    """The running bot's own status; if no bot runs, the status read from the database.
 
-    Raises NoAnswer, and StoreUnavailable without a database.
+    Raises NoAnswer, or StoreUnavailable without a database.
     """
     from bot.operation.control_socket import ask
 

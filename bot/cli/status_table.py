@@ -1,4 +1,4 @@
-"""A bot's status as tables for the terminal."""
+"""Renders a bot's status as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bot.domain.status import BudgetStatus, ScopeStatus, Status
 
 GOOD, WARNING, BAD, HEADING = "green", "yellow", "bold red", "bold"
 PIPE_WIDTH = 1_000
-"""Characters of a line in a pipe: more than any table has."""
+"""Width of a line written to a pipe, in characters: more than any table needs."""
 
 _SCARCE = 0.2
-"""The share of a budget of requests from which on it is shown in yellow."""
+"""A request budget is shown in yellow once this share or less is left."""
 
 
 def print_once(status: Status) -> None:
@@ -43,14 +43,14 @@ def print_whole(content: RenderableType) -> None:
 
 @contextmanager
 def live_table(first: Status) -> Iterator[Callable[[Status], None]]:
-    """A table that the returned function replaces, on a separate screen."""
+    """Show a table on a separate screen; the yielded function replaces it."""
     console = Console(highlight=False, markup=False, emoji=False)
     with Live(render(first), console=console, auto_refresh=False, screen=True) as live:
         yield lambda status: live.update(render(status), refresh=True)
 
 
 def render(status: Status) -> RenderableType:
-    """Everything, one block below the other."""
+    """Render everything, one block below the other."""
     blocks = [
         _heading(status),
         _platforms(status),
@@ -207,7 +207,7 @@ def _block(content: RenderableType) -> RenderableType:
 
 
 def table_of(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """A plain table of text from outside."""
+    """Build a plain table; the text may come from outside, so each cell is put on one line."""
     table = _table(*columns)
     for line in lines:
         table.add_row(*(one_line(cell) for cell in line))

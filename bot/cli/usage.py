@@ -1,4 +1,4 @@
-"""`threadline usage`: what models cost."""
+"""`threadline usage`: shows what models cost."""
 
 from __future__ import annotations
 

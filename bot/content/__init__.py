@@ -1,1 +1,1 @@
-"""Files and links of messages: downloaded, read in a sandbox, and stored as text and images."""
+"""Downloads the files and links of messages, reads them in a sandbox, and stores the results."""

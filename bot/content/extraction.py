@@ -1,7 +1,7 @@
 """Reads attached files in limited child processes.
 
 Invariant: no parser runs or is imported in this process. A hostile file costs one task, at most
-`LIMITS.seconds`, and the child that read it; with `SLOTS` such files, other files wait that long.
+`LIMITS.seconds`, and the child that read it. While `SLOTS` such files are read, other files wait.
 """
 
 from __future__ import annotations
@@ -30,42 +30,42 @@ LIMITS = Limits(
 )
 
 SLOTS = 2
-"""Files that are read at the same time."""
+"""Files read at the same time."""
 
 RETRY_SECONDS = 10.0
-"""The wait after a child that could not start, for lack of memory or processes."""
+"""Seconds to wait after a child could not start for lack of memory or processes."""
 
 
 class SandboxExtractor:
     """The `Extractor` that reads every file in one of `slots` child processes.
 
-    `pages`: pages of a document or sheets of a workbook to read at most. A child starts with the
-    first file (about 0.5 s) and exits after a minute without one.
+    `pages` limits the pages of a document or sheets of a workbook. A child starts with the first
+    file (about 0.5 s) and exits after a minute without one.
     """
 
     def __init__(self, *, pages: int, limits: Limits = LIMITS, slots: int = SLOTS) -> None:
         self._pages = pages
         self._workers = [Worker(TASK, limits) for _ in range(slots)]
-        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # the warm child is used first
+        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # last in, first out: warm first
         for worker in reversed(self._workers):
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="extraction")
 
     async def extract(self, name: str, media_type: str, data: bytes) -> Extract:
-        """Read a file, whatever it claims to be. Raises AttachmentError."""
+        """Read a file by its content, whatever type it claims to have. Raises AttachmentError."""
         if not data:
             raise AttachmentError(Omission.EMPTY)
         task = packing.Task(name, media_type, data, self._pages)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, self._read, task)
-        except RuntimeError as error:  # the pool is shut down
+        except RuntimeError as error:  # the pool has been shut down
             raise AttachmentError(
                 Omission.TIMED_OUT, "closed", retry_after=RETRY_SECONDS
             ) from error
 
     async def aclose(self) -> None:
-        """Kill the children; files that are being read fail, and can be read again."""
+        """Kill the children. Files that were being read fail, and can be read again."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._close)
 

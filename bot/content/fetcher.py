@@ -1,7 +1,8 @@
-"""Downloads and reads attachments right after their message is stored.
+"""Downloads and reads attachments as soon as their message is stored.
 
-Invariant: every attachment that was stored reaches a final state, whatever its server, its bytes or
-the process do. Each step is stored before the next, so that a restart continues where it was.
+Invariant: every stored attachment reaches a final state, whatever happens to its server, its bytes
+or the process. Each step is stored before the next one begins, so a restart continues where the
+last process stopped.
 """
 
 from __future__ import annotations
@@ -38,28 +39,28 @@ T = TypeVar("T")
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_CONCURRENT = 8
-"""Attachments that are processed at the same time: each may hold its bytes in memory twice. People
-share them fairly."""
+"""Attachments processed at the same time, shared fairly between people. Each may hold its bytes in
+memory twice, which bounds the number."""
 
 MAX_OF_MESSAGE = 2
-"""Attachments of one message among them: downloads that hang leave room for other people's."""
+"""The most of these that may belong to one message, to leave room for other people's downloads."""
 
 MAX_PENDING = 1_000
-"""Attachments that one look at the database starts; the end of each leads to the next look."""
+"""Attachments to start per query of the database; each one that ends triggers another query."""
 
 GIVE_UP_SECONDS = 600.0
-"""How long a download or a transcription is tried. The turn waits far shorter; later turns may
-still get the file."""
+"""Seconds to keep trying a download or a transcription. The turn waits a much shorter time; later
+turns may still get the file."""
 
 ELSEWHERE_RETRY = Backoff(first=0.25, longest=2.0)
-"""The looks at an attachment that another process reads."""
+"""Pauses between checks on an attachment that another process is reading."""
 
 NETWORK_RETRY = Backoff(first=1.0, longest=60.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """What reads bytes, and links. `transcriber` None: speech is not read."""
+    """The readers of bytes and links. If `transcriber` is None, speech is not read."""
 
     links: LinkReader
     extractor: Extractor
@@ -74,7 +75,7 @@ class Readers:
 
 
 class DeferredLinkReader:
-    """Makes the reader of links for the first link, so that its libraries slow down no start."""
+    """Creates the link reader for the first link, so that its libraries do not delay the start."""
 
     def __init__(self, make: Callable[[], LinkReader]) -> None:
         self._make = make
@@ -93,14 +94,14 @@ class DeferredLinkReader:
 
 
 BUDGET_SECONDS = 5.0
-"""The wait for a transcript while other requests have reserved the rest of a budget."""
+"""Seconds that a transcript waits while other requests have reserved the rest of a budget."""
 
 
 class AttachmentFetcher:
-    """Implements `bot.ports.attachments.AttachmentProgress`. `max_bytes` is the largest file.
+    """Implements `bot.ports.attachments.AttachmentProgress`. `max_bytes` limits the size of a file.
 
-    `meter` counts transcripts for the conversation's channel, and for no person. `observer` hears
-    of each final state.
+    `meter` charges transcripts to the conversation's channel, not to a person. `observer` receives
+    each final state.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class AttachmentFetcher:
         self._readers, self._clock = readers, clock
         self._max_bytes = max_bytes
         self._slots = FairSlots(running=MAX_CONCURRENT, queued=sys.maxsize)
-        # A message's slots exist while one of its attachments has or awaits one.
+        # A message's slots exist while one of its attachments holds or awaits one.
         self._message_slots: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._looks: dict[str, asyncio.Task[None]] = {}
@@ -127,10 +128,11 @@ class AttachmentFetcher:
 
     # ── the port ──────────────────────────────────────────────────────────────────────────────
     def wake(self, platform: str) -> None:
-        """Start on the platform's pending attachments; safe to call at any time, repeatedly."""
+        """Start processing the platform's pending attachments; safe to call at any time."""
         if self._closed:
             return
-        # A look that is running may have read before the caller stored: another one follows it.
+        # A running look may have read the database before the caller stored, so another look
+        # follows.
         before = self._looks.get(platform)
         self._looks[platform] = asyncio.create_task(self._look(platform, before))
 
@@ -143,7 +145,7 @@ class AttachmentFetcher:
             await asyncio.wait(tasks, timeout=seconds)
 
     async def aclose(self) -> None:
-        """Stop; what is unfinished stays pending for the next start."""
+        """Stop; unfinished attachments stay pending for the next start."""
         self._closed = True
         tasks = [*self._tasks.values(), *self._looks.values()]
         for task in tasks:
@@ -166,7 +168,7 @@ class AttachmentFetcher:
             self.wake(platform)
 
     def _start(self, attachment: Attachment) -> asyncio.Task[None]:
-        """The task that reads the attachment, of which there is at most one."""
+        """Return the attachment's only reading task, starting it if necessary."""
         task = self._tasks.get(attachment.id)
         if task is None:
             task = asyncio.create_task(self._settle(attachment), name=f"attachment-{attachment.id}")
@@ -186,7 +188,7 @@ class AttachmentFetcher:
             omission = error.omission
             log.info("an attachment is left out", attachment=attachment.id, reason=str(error))
         except Exception:
-            # The attachment's boundary: whatever its bytes led to costs only this attachment.
+            # Contain whatever the bytes cause: only this attachment fails.
             log.exception("an attachment could not be read", attachment=attachment.id)
             omission = Omission.DAMAGED
         if omission is not None:
@@ -196,7 +198,7 @@ class AttachmentFetcher:
         log.debug("attachment settled", attachment=attachment.id, seconds=seconds)
 
     async def _is_ours(self, attachment: Attachment) -> bool:
-        """Wait while another process reads the attachment; False if it has a final state then."""
+        """Wait while another process reads the attachment; False if it is final by then."""
         for pause in ELSEWHERE_RETRY:
             claimed = await self._retry(lambda: self._store.claim(attachment.id))
             if claimed is not False:
@@ -205,18 +207,18 @@ class AttachmentFetcher:
         raise AssertionError("the pauses never end")
 
     async def _read(self, attachment: Attachment) -> None:
-        """Download, store, read, and store what was read. Raises AttachmentError."""
+        """Download, store and read the attachment. Raises AttachmentError."""
         download = None
         digest = attachment.digest
         if digest is None:
             download = await self._download(attachment)
             arrived = download
             digest = await self._retry(lambda: self._store.save_bytes(attachment.id, arrived))
-        if digest is None:  # deleted in the meantime
+        if digest is None:  # the attachment was deleted in the meantime
             return
         known = digest
         if await self._retry(lambda: self._store.read_extract(known)) is not None:
-            return  # read for another message; READY since its bytes were stored
+            return  # another message's reading made it READY when the bytes were stored
         if download is None:
             data = await self._retry(lambda: self._store.read_bytes(known))
             if data is None:
@@ -230,9 +232,9 @@ class AttachmentFetcher:
         return await retry_while_unavailable(operation, self._clock.sleep)
 
     async def _persist(self, attachment: Attachment, operation: Callable[[], Awaitable[T]]) -> T:
-        """The result of `operation`, tried again while that may help. Raises AttachmentError.
+        """Run `operation`, retrying while that may help. Raises AttachmentError.
 
-        No slot is held during the pauses, so that a slow server does not stop other downloads.
+        No slot is held during the pauses, so a slow server does not stop other downloads.
         """
         give_up = self._clock.monotonic() + GIVE_UP_SECONDS
         owner = await self._owner(attachment)
@@ -249,7 +251,7 @@ class AttachmentFetcher:
         raise AssertionError("the pauses never end")
 
     async def _owner(self, attachment: Attachment) -> SlotOwner:
-        """Whose share of the slots it takes: its author's."""
+        """The attachment's author, whose share of the slots it uses."""
         found = await self._retry(lambda: self._store.sender(attachment.id))
         if found is None:
             return SlotOwner("", "")
@@ -264,8 +266,8 @@ class AttachmentFetcher:
 
     # ── bytes ─────────────────────────────────────────────────────────────────────────────────
     async def _download(self, attachment: Attachment) -> Download:
-        """The bytes; waits and tries again while that may help. Raises AttachmentError."""
-        if attachment.transcript:  # the platform has read the speech: its bytes add nothing
+        """Download the bytes, retrying while that may help. Raises AttachmentError."""
+        if attachment.transcript:  # the platform has transcribed the speech: its bytes add nothing
             return Download(attachment.transcript.encode(), attachment.media_type, attachment.name)
         if attachment.size is not None and attachment.size > self._max_bytes:
             raise AttachmentError(Omission.TOO_LARGE)
@@ -288,7 +290,7 @@ class AttachmentFetcher:
 
     # ── text and images ───────────────────────────────────────────────────────────────────────
     async def _extract(self, attachment: Attachment, download: Download) -> Extract:
-        """What a model gets of the bytes. Raises AttachmentError."""
+        """Extract from the bytes what a model receives. Raises AttachmentError."""
         if attachment.transcript:
             return _spoken(attachment.media_type, attachment.transcript)
         name = attachment.name or download.name
@@ -307,7 +309,7 @@ class AttachmentFetcher:
     async def _transcribe(
         self, transcriber: Transcriber, attachment: Attachment, recording: Download
     ) -> str:
-        """The spoken words, within the budgets of the conversation. Raises AttachmentError."""
+        """Transcribe the recording, within the conversation's budgets. Raises AttachmentError."""
 
         async def work() -> str:
             return await transcriber.transcribe(
@@ -328,7 +330,7 @@ class AttachmentFetcher:
 
 
 def _spoken(media_type: str, words: str) -> Extract:
-    """The extract of speech. Raises AttachmentError if nothing was said."""
+    """Build the extract of speech. Raises AttachmentError if nothing was said."""
     if not words.strip():
         raise AttachmentError(Omission.NO_SPEECH)
     return Extract(kind=AttachmentKind.AUDIO, media_type=media_type, text=words.strip())

@@ -1,4 +1,4 @@
-"""Looks up hosts in threads that delay neither other lookups nor the end of the process."""
+"""Looks up hosts in threads that delay neither other lookups nor the process's exit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ipaddress import ip_address
 from bot.content.web_addresses import IPAddress
 
 MAX_LOOKUPS = 16
-"""Threads at the same time. A slow name server holds each for up to half a minute, which is why
-they are not the threads of the event loop: those also look up the platforms' hosts."""
+"""Threads running at the same time. A slow name server holds each for up to half a minute, so these
+are not the event loop's threads, which also look up the platforms' hosts."""
 
 Answer = Sequence[IPAddress] | OSError
 
@@ -20,7 +20,8 @@ Answer = Sequence[IPAddress] | OSError
 class HostLookup:
     """The system's resolver.
 
-    Names are absolute: a network's search domains and hosts file are not tried, unless `local`.
+    Unless `local`, names are absolute: the network's search domains and the hosts file are not
+    tried.
     """
 
     def __init__(self, *, local: bool = False) -> None:
@@ -32,7 +33,7 @@ class HostLookup:
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        # A daemon, because the interpreter would wait for other threads at its end.
+        # A daemon thread, because the interpreter waits for all others when it exits.
         thread = threading.Thread(
             target=self._look_up, args=(host, loop, answer), name=f"lookup {host}", daemon=True
         )
@@ -58,7 +59,7 @@ class HostLookup:
 
 
 def look_up(host: str) -> Answer:
-    """The addresses of `host`, or the error of the resolver. Blocks."""
+    """The addresses of `host`, or the resolver's error. Blocks."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError as error:

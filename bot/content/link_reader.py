@@ -1,15 +1,16 @@
 """Downloads pages that people link to, from public addresses and the operator's private hosts.
 
-Invariants: a host is resolved once for each request, every address is checked, and the connection
-goes to a checked address; each redirect passes the same checks. Nothing identifies the bot's owner
-or network: no cookies, credentials, referrer or proxy. A page is what the first response contains:
-scripts, refreshes by HTML and login forms are not followed.
+Invariants: a host is resolved once per request, every address is checked, and the connection goes
+to a checked address; each redirect passes the same checks. Nothing identifies the bot's owner or
+network: no cookies, credentials, referrer or proxy. A page is the content of the first response:
+scripts, HTML refreshes and login forms are not followed.
 
-A private host is read if a link names it, or another private host redirects to it. A public page
-does not redirect there: its owner would choose what the bot requests in the operator's network.
+A private host is read only if a link names it or another private host redirects to it. A redirect
+from a public page to a private host is refused, or the page's owner could choose what the bot
+requests in the operator's network.
 
-Redirects from https to http are followed: links by http are read as well, the content is untrusted
-in either case, and the request carries nothing but the address, which the server itself sent.
+Redirects from https to http are followed: plain http links are read as well, the content is
+untrusted in either case, and the request contains only the address, which the server sent.
 """
 
 from __future__ import annotations
@@ -44,21 +45,21 @@ from bot.domain.errors import AttachmentError
 from bot.ports.clock import Clock
 
 MAX_BYTES = 5 * 1024 * 1024
-"""The longest body, unpacked: longer than any page for people, and most PDFs."""
+"""The longest unpacked body: longer than any page written for people, and most PDFs."""
 
 MAX_SECONDS = 10.0
-"""From the lookup to the last byte, with redirects, but without waiting for a slot."""
+"""Seconds from the lookup to the last byte, including redirects, but not the wait for a slot."""
 
 MAX_REDIRECTS = 5
 
 MAX_REQUESTS = 8
-"""Requests at the same time: 40 MB of bodies at most."""
+"""Concurrent requests: at most 40 MB of bodies in memory."""
 
 MAX_REQUESTS_PER_HOST = 2
-"""Requests to one host at the same time, so that people cannot attack it through the bot."""
+"""Concurrent requests to one host: few, so that people cannot attack it through the bot."""
 
 RETRY_SECONDS = 5.0
-"""The wait after a failure that may pass, if the server names none."""
+"""Seconds to wait after a temporary failure, if the server suggests no time."""
 
 LONGEST_RETRY_SECONDS = 3_600.0
 
@@ -72,10 +73,10 @@ _UNKNOWN_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", sock
 class PublicLinkReader:
     """Implements `bot.ports.attachments.LinkReader`.
 
-    `allowed_hosts` and `denied_hosts` include their subdomains; without allowed ones, all are.
-    `private_hosts`: see `bot.content.web_addresses.PrivateHosts`. The arguments from `resolve` on
-    are for tests, which serve pages on loopback addresses: `resolve` returns the addresses of a
-    host or raises OSError.
+    `allowed_hosts` and `denied_hosts` include their subdomains; with no allowed hosts, all are
+    allowed. `private_hosts`: see `bot.content.web_addresses.PrivateHosts`. The arguments from
+    `resolve` on are for tests, which serve pages on loopback addresses: `resolve` returns a host's
+    addresses or raises OSError.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class PublicLinkReader:
         self._slots = _Slots()
 
     async def download(self, url: str, *, limit: int) -> Download:
-        """The body behind `url`, of at most `limit` bytes and 5 MB. Raises AttachmentError."""
+        """Download the body at `url`, at most `limit` bytes and 5 MB. Raises AttachmentError."""
         target = parse_link(url, self._private)
         self._require_permitted(target)
         try:
@@ -113,7 +114,7 @@ class PublicLinkReader:
             raise AttachmentError(Omission.TIMED_OUT, target.host) from error
 
     async def aclose(self) -> None:
-        """Nothing stays open between downloads."""
+        """Do nothing: no connection stays open between downloads."""
 
     # ── redirects ─────────────────────────────────────────────────────────────────────────────
     async def _follow(self, target: Target, limit: int, deadline: asyncio.Timeout) -> Download:
@@ -126,12 +127,12 @@ class PublicLinkReader:
         raise AttachmentError(Omission.UNREACHABLE, "too many redirects")
 
     async def _request(self, target: Target, limit: int) -> Download | Target:
-        """One request: the body, or where it redirects to."""
+        """Send one request; return the body or the target of a redirect."""
         self._require_permitted(target)
         addresses = await self._addresses(target)
         tls = await self._get_tls() if target.uses_tls else None
         try:
-            # Twice the limit: chunks add to what is received.
+            # Twice the limit, because chunk headers add to the received bytes.
             async with get(target, addresses, tls, max_bytes=2 * limit + 2**16) as response:
                 return await self._read(target, response, limit)
         except (ssl.SSLError, ssl.CertificateError) as error:
@@ -169,7 +170,7 @@ class PublicLinkReader:
             raise AttachmentError(Omission.UNREACHABLE, detail)
 
     def _retry_after(self, value: str) -> float:
-        """The seconds of a Retry-After header, which is a number or a date."""
+        """The seconds from a Retry-After header, which contains a number or a date."""
         try:
             if value.strip().isdecimal():
                 wait = float(value)
@@ -187,7 +188,7 @@ class PublicLinkReader:
             raise AttachmentError(Omission.FORBIDDEN_ADDRESS, f"{target.host}: lists of hosts")
 
     async def _addresses(self, target: Target) -> Sequence[IPAddress]:
-        """The host's addresses. One that is not allowed refuses all: an honest host has none."""
+        """The host's addresses. One forbidden address rejects them all: an honest host has none."""
         if target.address is not None:
             addresses: Sequence[IPAddress] = (target.address,)
         else:
@@ -220,7 +221,7 @@ class PublicLinkReader:
 
 
 def _redirect(target: Target, location: str, private: PrivateHosts = NO_PRIVATE_HOSTS) -> Target:
-    """Where a redirect leads. Servers send UTF-8, which h11 and we read as Latin-1 before."""
+    """The target of a redirect. Servers send UTF-8, which h11 decodes as Latin-1."""
     try:
         location = location.encode("latin-1").decode("utf-8", "replace")
         return check_link(target.url.join(URL(location)), private)
@@ -234,9 +235,10 @@ def _unreachable(host: str, error: OSError) -> AttachmentError:
 
 
 class _Slots:
-    """Limits the requests at the same time; keeps nothing about idle hosts.
+    """Limits concurrent requests, and keeps nothing about idle hosts.
 
-    The host's slot comes first: requests that wait for a slow host leave the others to others.
+    The slot of the host is taken first, so requests waiting for a slow host do not block other
+    hosts.
     """
 
     def __init__(self) -> None:
@@ -246,7 +248,7 @@ class _Slots:
 
     @asynccontextmanager
     async def hold(self, host: str, deadline: asyncio.Timeout) -> AsyncIterator[None]:
-        """Take a slot for `host`; the time until there is one does not count for `deadline`."""
+        """Take a slot for `host`; the wait for it does not count towards `deadline`."""
         own = self._hosts.setdefault(host, asyncio.Semaphore(MAX_REQUESTS_PER_HOST))
         self._users[host] += 1
         try:
@@ -261,7 +263,7 @@ class _Slots:
 
 
 async def _without_deadline(work: Awaitable[object], deadline: asyncio.Timeout) -> None:
-    """Await `work` and move `deadline` by the time that takes."""
+    """Await `work`, and postpone `deadline` by the time that takes."""
     loop, due = asyncio.get_running_loop(), deadline.when()
     start = loop.time()
     deadline.reschedule(None)

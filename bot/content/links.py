@@ -1,9 +1,9 @@
 """Finds the links that a person wrote in a question. Pure, and linear in the text.
 
-Code, quoted lines and the excerpts of `bot.domain.excerpts` are not read: what stands there was
-written by others, or is not meant as a link. This is a matcher and no Markdown parser, because chat
-platforms are not CommonMark: Discord and Slack open code blocks within a line, and neither makes
-code of indented lines.
+Code, quoted lines and the excerpts of `bot.domain.excerpts` are skipped, because links there were
+written by others or are only examples. This is a matcher and not a Markdown parser, because chat
+platforms do not follow CommonMark: Discord and Slack open code blocks within a line, and neither
+treats indented lines as code.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from urllib.parse import SplitResult, urlsplit
 from bot.domain.attachments import IncomingAttachment, Omission
 
 MAX_TEXT = 64_000
-"""Characters that are searched: a message of Slack (40,000) with its excerpts (24,000)."""
+"""Characters to search: a Slack message (40,000) with its excerpts (24,000)."""
 
 MAX_URL = 4_096
 """The longest link. Signed addresses of file stores have up to about 2,000 characters."""
 
 MOST_LINKS = 20
-"""Links of one question, including those beyond the limit, which are only named."""
+"""Links of one question, including those beyond the limit, which are only mentioned by name."""
 
 MOST_CANDIDATES = 10 * MOST_LINKS
-"""Links that are looked at; repeated and refused ones take a place, too."""
+"""Links to examine; repeated and refused ones count, too."""
 
 NAME_CHARACTERS = 60
-"""The longest name of a link: it stands in one small line below the answer."""
+"""The longest name of a link, so that it fits on a small line below the answer."""
 
 _HTTP = r"https?://"
 # Letters of scripts that are written without spaces, or that attach particles to a foreign word.
@@ -69,11 +69,11 @@ _OPENING = {")": "(", "]": "[", "}": "{"}
 def links_in(
     text: str, *, limit: int, skip: Callable[[str], bool] = lambda _url: False
 ) -> tuple[IncomingAttachment, ...]:
-    """The http(s) links of `text` in order, each once.
+    """The http(s) links in `text`, in order and without duplicates.
 
     Links beyond the first `limit` have `Omission.TOO_MANY`, and there are at most `MOST_LINKS` in
-    total; a limit of 0 finds none. Links for which `skip` is true do not count, nor do links with
-    a user name or password, which must not be sent anywhere.
+    total; a limit of 0 finds none. Links for which `skip` is true do not count, nor do links with a
+    user name or password, which must not be sent anywhere.
     """
     if limit <= 0 or "://" not in text:
         return ()
@@ -97,7 +97,7 @@ def _attachment(url: str, parts: SplitResult, omission: Omission | None) -> Inco
 
 
 def _parse(url: str) -> SplitResult | None:
-    """The parts of a link that can be downloaded; None for any other."""
+    """The parts of a link that can be downloaded; None for any other link."""
     if len(url) > MAX_URL or not url.isprintable():
         return None
     try:
@@ -126,7 +126,7 @@ def _shorten(text: str, length: int) -> str:
 
 # ── the matcher ───────────────────────────────────────────────────────────────────────────────
 def _urls(text: str) -> Iterator[str]:
-    """Link targets outside code and quotes; one that may be cut off at `MAX_TEXT` is left out."""
+    """Link targets outside code and quotes, except one that may be cut off at `MAX_TEXT`."""
     code = _CodeEnds(text)
     at = 0
     while (mark := _MARK.search(text, at)) is not None:
@@ -142,7 +142,7 @@ def _urls(text: str) -> Iterator[str]:
 
 
 def _url_at(text: str, start: int, after_scheme: int) -> tuple[str, int]:
-    """The link that starts at `start`, and where to continue; "" if it labels another link."""
+    """The link at `start`, and where to continue; "" if it is the label of another link."""
     if text[max(start - 1, 0) : start] == "<" and (angle := _ANGLE.match(text, start)):
         return angle[1], angle.end()
     if text.endswith("](", 0, start):
@@ -155,7 +155,7 @@ def _url_at(text: str, start: int, after_scheme: int) -> tuple[str, int]:
 
 
 def _balanced_end(text: str, at: int, stop: re.Pattern[str]) -> int:
-    """Where a link ends: at a character that stops it, or a bracket that it did not open."""
+    """The end of a link: a stop character, or a closing bracket that it did not open."""
     opened = dict.fromkeys(_OPENING.values(), 0)
     for found in stop.finditer(text, at):
         bracket = found["bracket"]
@@ -179,7 +179,8 @@ def _end_of_tildes(text: str, opening: re.Match[str]) -> int:
 
 
 class _CodeEnds:
-    """Ends of code in backticks; searches that failed are remembered, or hostile text costs n²."""
+    """Finds the ends of code in backticks. It remembers failed searches, because hostile text would
+    otherwise take quadratic time."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -187,7 +188,7 @@ class _CodeEnds:
         self._unclosed_spans: set[int] = set()
 
     def end_of_ticks(self, opening: re.Match[str]) -> int:
-        """The end of the code that the backticks `opening` start; their own end if none starts."""
+        """The end of the code that the backticks `opening` start; else their own end."""
         length = len(opening[0])
         if length < 3:
             return self._end_of_span(opening.end(), length)

@@ -1,7 +1,7 @@
-"""Which web addresses may be read: public ones, on web ports, on permitted hosts. Pure.
+"""Decides which web addresses may be read: public ones, on web ports, on permitted hosts. Pure.
 
-Invariant: the host that is checked is the host that is connected to. One parser (yarl) reads a
-link; what it does not reduce to a plain domain name or a canonical IP address is refused.
+Invariant: the bot connects to the host that it checked. One parser (yarl) reads a link; a host that
+it does not reduce to a plain domain name or a canonical IP address is refused.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bot.domain.errors import AttachmentError
 IPAddress = IPv4Address | IPv6Address
 
 MAX_URL = 8_192
-"""Characters of a link or redirect: what web servers accept as a request line by default."""
+"""The longest link or redirect: what web servers accept as a request line by default."""
 
 WEB_PORTS = frozenset({80, 443, 8080, 8443})
-"""The ports of web servers. With any port, people could make the bot scan the ports of other
-machines, or send lines to servers of other protocols, in the name of the bot's network."""
+"""The ports of web servers. If any port were allowed, people could make the bot scan other
+machines, or send lines to servers of other protocols from the bot's network."""
 
 # ── addresses ─────────────────────────────────────────────────────────────────────────────────
 # `is_global` of the oldest Python that runs this (3.11.0) counts some of these as global.
@@ -52,25 +52,25 @@ _NOT_PUBLIC_4 = tuple(
     )
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""The only part of IPv6 that is assigned to public hosts. Mapped and NAT64 addresses
-(64:ff9b::/96, 64:ff9b:1::/48), unique local, site-local, link-local and multicast are outside."""
+"""The only part of IPv6 assigned to public hosts. Mapped and NAT64 addresses (64:ff9b::/96,
+64:ff9b:1::/48), unique local, site-local, link-local and multicast addresses are outside."""
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 _NOT_PUBLIC_6 = tuple(
     IPv6Network(net)
     for net in (
         "2001::/23",  # Teredo, ORCHID, benchmarks
         "2001:db8::/32",
-        "2002::/16",  # 6to4: has an IPv4 address inside
+        "2002::/16",  # 6to4: contains an IPv4 address
         "2620:4f:8000::/48",
         "3fff::/20",
     )
 )
 _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
-"""Bits 64 to 95 of an ISATAP address, which has an IPv4 address in its last bits (RFC 5214)."""
+"""Bits 64 to 95 of an ISATAP address, whose last bits are an IPv4 address (RFC 5214)."""
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether an address belongs to a host on the internet, and to nothing nearer."""
+    """Whether an address belongs to a host on the internet rather than to any nearer network."""
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
     if isinstance(address, IPv4Address):
@@ -84,16 +84,16 @@ def is_public(address: IPAddress) -> bool:
 # ── links ─────────────────────────────────────────────────────────────────────────────────────
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?!(?:[0-9]+|0x[0-9a-f]*)\Z){_LABEL}")
-"""Two labels or more. The last one is not a number: resolvers read 127.1, 0x7f.1 and 017700000001
-as IPv4 addresses. A name without a dot is one of the bot's own network."""
+"""At least two labels, the last of which is not a number: resolvers read 127.1, 0x7f.1 and
+017700000001 as IPv4 addresses. A name without a dot belongs to the bot's own network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A link that was checked, except for the addresses of its host.
+    """A checked link; only its host's addresses are still unchecked.
 
-    `host` is a lower-case ASCII name or a canonical IP address; `address` is set for the latter.
-    `is_private`: the operator lists it as a host whose address may be private.
+    `host` is a lower-case ASCII name or a canonical IP address; in the latter case `address` is
+    set. `is_private`: the operator lists the host as one whose address may be private.
     """
 
     url: URL
@@ -111,7 +111,7 @@ class Target:
 class PrivateHosts:
     """The operator's hosts whose addresses may be private: exactly these, without subdomains.
 
-    An entry is HOST or HOST:PORT. With a port, that one may be read; without, the web ports may.
+    An entry is HOST or HOST:PORT. With a port, only that port may be read; without, all web ports.
     """
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
@@ -126,7 +126,7 @@ class PrivateHosts:
 
 
 def _host_and_port(entry: str) -> tuple[str, set[int]]:
-    """An entry's parts; more than one colon without brackets is an IPv6 address."""
+    """Split an entry; more than one colon without brackets means an IPv6 address."""
     host, _, port = entry.strip().rpartition(":")
     if port.isdecimal() and (host.endswith("]") or ":" not in host) and host:
         return host, {int(port)}
@@ -137,7 +137,7 @@ NO_PRIVATE_HOSTS = PrivateHosts()
 
 
 def parse_link(text: str, private: PrivateHosts = NO_PRIVATE_HOSTS) -> Target:
-    """Check a link's form. Raises AttachmentError."""
+    """Check the form of a link. Raises AttachmentError."""
     if len(text) > MAX_URL or not text.isprintable():
         raise AttachmentError(Omission.UNREACHABLE, "not a link")
     try:
@@ -167,9 +167,9 @@ def check_link(url: URL, private: PrivateHosts = NO_PRIVATE_HOSTS) -> Target:
 
 
 def _literal(host: str) -> IPAddress | None:
-    """The address that `host` spells canonically; `ip_address` refuses other spellings of IPv4.
+    """The address if `host` is one in canonical form; `ip_address` refuses other IPv4 spellings.
 
-    An address with a zone (fe80::1%eth0) is not one: the zone names an interface of this machine.
+    An address with a zone (fe80::1%eth0) is rejected: the zone names an interface of this machine.
     """
     if "%" in host:
         return None
@@ -185,14 +185,14 @@ def _forbidden(what: str) -> AttachmentError:
 
 # ── lists of hosts ────────────────────────────────────────────────────────────────────────────
 class HostRules:
-    """The operator's lists of hosts; an entry includes its subdomains, and a denied host wins."""
+    """The operator's lists of hosts. An entry includes its subdomains, and denied hosts win."""
 
     def __init__(self, *, allowed: Iterable[str] = (), denied: Iterable[str] = ()) -> None:
         self._allowed = frozenset(map(_entry, allowed))
         self._denied = frozenset(map(_entry, denied))
 
     def permit(self, target: Target) -> bool:
-        """Whether the lists permit the host of `target`; a private one needs no other entry."""
+        """Whether the lists permit the host of `target`; a private host needs no further entry."""
         names = {target.host} if target.address else _with_parents(target.host)
         if names & self._denied:
             return False
@@ -200,13 +200,13 @@ class HostRules:
 
 
 def _with_parents(host: str) -> set[str]:
-    """`host` and the domains above it. An IP address has none: its end is not its network."""
+    """`host` and its parent domains. An IP address has no parents."""
     labels = host.split(".")
     return {".".join(labels[start:]) for start in range(len(labels))}
 
 
 def _entry(name: str) -> str:
-    """A list's entry in the form of `Target.host`: *.example.org, .example.org and IDN, too."""
+    """Normalize an entry like `Target.host`; accepts *.example.org, .example.org and IDN."""
     name = name.strip().strip("[]").removeprefix("*").strip(".").lower()
     address = _literal(name)
     if address is not None:

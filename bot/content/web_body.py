@@ -1,4 +1,4 @@
-"""Reads a response's body: which kinds, how many bytes, and how far it may expand."""
+"""Reads a response's body within limits: which types, how many bytes, and how far it may expand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READABLE = re.compile(
     |message/rfc822""",
     re.VERBOSE,
 )
-"""Media types that are downloaded. A parser decides in the sandbox what the bytes really are."""
+"""Media types to download. In the sandbox a parser decides what the bytes really are."""
 
 UNKNOWN_TYPES = frozenset(
     {
@@ -42,7 +42,7 @@ UNKNOWN_TYPES = frozenset(
         "application/force-download",
     }
 )
-"""What file stores and repositories send for anything: the name's ending decides."""
+"""Types that file stores and repositories send for any file: the name's ending decides."""
 
 READABLE_ENDINGS = re.compile(
     r"""\.(?:c|cfg|conf|cpp|css|csv|diff|docx?|eml|epub|gif|go|h|heic|html?|ini|ipynb|java|jpe?g|js
@@ -65,7 +65,7 @@ def media_type_of(headers: Mapping[str, str]) -> str:
 
 
 def name_of(url: URL, headers: Mapping[str, str]) -> str:
-    """The file's name, for its extension: from Content-Disposition, else from the URL's path."""
+    """The file's name, for its extension: from Content-Disposition or else the URL's path."""
     message = Message()
     message["Content-Disposition"] = headers.get("content-disposition", "")[:1_000]
     try:
@@ -77,7 +77,7 @@ def name_of(url: URL, headers: Mapping[str, str]) -> str:
 
 
 def require_readable(media_type: str, name: str) -> None:
-    """Raise AttachmentError for a kind that no parser reads."""
+    """Raise AttachmentError for a type that no parser reads."""
     kind = media_type.partition(";")[0]
     if kind in UNKNOWN_TYPES:
         if kind == "" or READABLE_ENDINGS.fullmatch(PurePosixPath(name).suffix):
@@ -90,7 +90,7 @@ def require_readable(media_type: str, name: str) -> None:
 async def read_body(
     pieces: AsyncIterator[bytes], headers: Mapping[str, str], *, limit: int
 ) -> bytes:
-    """The unpacked body. Raises AttachmentError if it is empty, or longer than `limit` bytes."""
+    """Read and unpack the body. Raises AttachmentError if it is empty or too long."""
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise AttachmentError(Omission.TOO_LARGE, f"{declared[:20]} bytes")
@@ -118,7 +118,7 @@ class Unpacker:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the compressed data has ended; like browsers, we ignore what follows."""
+        """Whether the compressed data has ended; like browsers, we ignore any bytes after it."""
         return self._zlib is not None and self._zlib.eof
 
     def feed(self, data: bytes) -> None:
@@ -130,19 +130,19 @@ class Unpacker:
         if self._zlib is None:
             self._zlib = zlib.decompressobj(self._window_bits(data))
         try:
-            # One byte more than there is room for tells that it is too long.
+            # Ask for one byte more than there is room for, to notice a body that is too long.
             self._add(self._zlib.decompress(data, self._limit - len(self._output) + 1))
         except zlib.error as error:
             raise AttachmentError(Omission.DAMAGED, str(error)) from error
 
     def finish(self) -> bytes:
-        """The body. Raises AttachmentError if compressed data has no end."""
+        """Return the body. Raises AttachmentError if the compressed data is incomplete."""
         if self._zlib is not None and not self._zlib.eof:
             raise AttachmentError(Omission.DAMAGED, "compressed data without an end")
         return bytes(self._output)
 
     def _window_bits(self, data: bytes) -> int:
-        """As zlib wants them. Servers send "deflate" with and without zlib's header."""
+        """The window bits for zlib. Servers send "deflate" with and without zlib's header."""
         if self._encoding == "gzip":
             return 16 + zlib.MAX_WBITS
         return zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS

@@ -1,7 +1,8 @@
-"""One GET request over a connection to a checked address: HTTP/1.1 by h11, and nothing else.
+"""Sends one GET request over a connection to a checked address: HTTP/1.1 by h11, nothing else.
 
-There is no proxy, cookie, credential, cache or redirect here, because nothing adds them. Invariant:
-a server can make this code read and hold only a bounded number of bytes, and cost a bounded time.
+There are no proxies, cookies, credentials, caches or redirects here, because nothing adds them.
+Invariant: a server can make this code read and hold only a bounded number of bytes, for a bounded
+time.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ USER_AGENT = "Threadline (reads a page that a person linked to)"
 ACCEPT = "text/html,application/xhtml+xml,application/pdf,text/*;q=0.9,*/*;q=0.8"
 
 READ_BYTES = 16 * 1024
-"""Read in one step; packed zeros of this size unpack to 5 MB in about 10 ms."""
+"""Bytes to read in one step; packed zeros of this size unpack to 5 MB in about 10 ms."""
 
 MAX_HEADER_BYTES = 32 * 1024
-"""The size of all headers. Browsers accept more; pages with long policies have about 10 KiB."""
+"""The limit for all headers. Browsers accept more; pages with long policies have about 10 KiB."""
 
 MAX_PIECES = 20_000
 """Chunks of a body, each of which costs about 10 µs: 5 MB in chunks of 250 bytes just fit."""
 
 PIECES_IN_ONE_STEP = 500
-"""Chunks after which other tasks run: one read may contain 2,700 of one byte."""
+"""Chunks after which other tasks may run: one read may contain 2,700 chunks of one byte."""
 
 MAX_INTERIM_RESPONSES = 10
 """Responses before the real one; servers send one or two (103 Early Hints)."""
 
 MAX_ADDRESSES = 6
-"""Addresses of a host that are tried."""
+"""Addresses of a host to try."""
 
 NEXT_ADDRESS_SECONDS = 0.25
-"""When the next address is tried beside the first (RFC 8305)."""
+"""Seconds until the next address is tried in parallel with the first (RFC 8305)."""
 
 
 class WebResponse:
@@ -57,7 +58,7 @@ class WebResponse:
         self.headers: Mapping[str, str] = {}
 
     def request(self, target: Target) -> bytes:
-        """The bytes of the request."""
+        """Build the bytes of the request."""
         headers = [
             ("Host", target.url.host_port_subcomponent or target.host),
             ("User-Agent", USER_AGENT),
@@ -110,11 +111,11 @@ class WebResponse:
         if self._bytes_left < 0:
             raise AttachmentError(Omission.TOO_LARGE, "the response does not end")
         self._http.receive_data(data)
-        await asyncio.sleep(0)  # `read` does not give way while its buffer is full
+        await asyncio.sleep(0)  # `read` does not yield to other tasks while its buffer is full
 
     @property
     def _ends_by_closing(self) -> bool:
-        """Whether the body has neither a length nor chunks."""
+        """Whether the body has neither a length nor chunks, so that only closing ends it."""
         sized = {"content-length", "transfer-encoding"} & self.headers.keys()
         return self.status > 0 and not sized
 
@@ -125,8 +126,8 @@ async def get(
 ) -> AsyncIterator[WebResponse]:
     """Request `target` from the first of `addresses` that answers.
 
-    `max_bytes` limits all that is received. Raises AttachmentError, OSError (ssl.SSLError for a
-    wrong certificate) or h11.RemoteProtocolError.
+    `max_bytes` limits all received bytes. Raises AttachmentError, OSError (ssl.SSLError for an
+    invalid certificate) or h11.RemoteProtocolError.
     """
     connected = await _connect(target, addresses)
     reader, writer = await asyncio.open_connection(
@@ -141,7 +142,7 @@ async def get(
         await response.read_headers()
         yield response
     finally:
-        # Not `close`: it waits for the other side to say goodbye.
+        # Not `close`, which waits for the other side to close the connection.
         writer.transport.abort()
 
 
@@ -160,8 +161,8 @@ async def _connect(target: Target, addresses: Sequence[IPAddress]) -> socket.soc
 def is_own_address(here: str, there: str) -> bool:
     """Whether a connection from `here` to `there` stays on this machine.
 
-    The machine's public address is public to `is_public`, but a connection from the machine itself
-    passes no firewall. Loopback addresses are the business of the check before.
+    `is_public` accepts the machine's own public address, but a connection from the machine itself
+    bypasses the firewall. Loopback addresses were already checked.
     """
     return here == there and not ip_address(there).is_loopback
 

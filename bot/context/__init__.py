@@ -1,1 +1,1 @@
-"""Gathers what the model gets: system prompt, history and attachments, within its window."""
+"""Assembles what the model receives: system prompt, history and attachments, within its window."""

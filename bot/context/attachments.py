@@ -1,8 +1,8 @@
 """Adds attachments to the messages of one request: complete, in part, or as a stub.
 
-Invariant: what stands for an attachment depends on its message, on older messages and on the
-model's usual budget, never on newer messages or on the room that is left. So a file stays as it was
-first shown until the window moves, and providers' prompt caches keep it. See
+Invariant: the form of an attachment depends on its message, on older messages and on the model's
+usual budget, never on newer messages or on the remaining room. So a file keeps the form in which it
+was first shown until the window moves, and providers' prompt caches keep matching. See
 docs/decisions/2026-11-29-requests-keep-their-beginning.md.
 """
 
@@ -32,19 +32,19 @@ from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, image_tokens
 from bot.ports.attachments import AttachmentStore
 
 MESSAGE_SHARE = 0.75
-"""What the attachments of one message take of the budget at most; the rest is for the words."""
+"""The largest share of the budget for one message's attachments; the rest is for the text."""
 
 RECALLED_MESSAGES = 100
-"""How far above a message a file may be that it asks for again."""
+"""How many messages back a message may ask again for a file."""
 
 
 @dataclass(slots=True)
 class AttachmentContext:
     """Adds attachments to the messages of one request.
 
-    `usual_budget` is the largest request to the model, of which a message's attachments share a
-    part. `asks_again` tells whether a text wants an attachment of an earlier message,
-    `may_ask_again` whether it may want any.
+    The attachments of one message share part of `usual_budget`, the largest request to the model.
+    `asks_again` decides whether a text asks for an attachment of an earlier message,
+    `may_ask_again` whether it could ask for any.
     """
 
     store: AttachmentStore
@@ -58,11 +58,11 @@ class AttachmentContext:
     cache: ExcerptCache
     sent_images: list[Attachment] = field(default_factory=list)
     image_count: int = 0
-    file_count: int = 0  # attachments with their content
+    file_count: int = 0  # attachments included with their content
     _found: dict[int, Sequence[Attachment]] = field(default_factory=dict)
-    _complete: set[str] = field(default_factory=set)  # digests that the request has completely
+    _complete: set[str] = field(default_factory=set)  # digests included completely
     _indexes: dict[int, int] = field(default_factory=dict)  # of the loaded messages, by row id
-    # The files that are not in the request, with their messages' indexes.
+    # The files that the request does not contain, with the indexes of their messages.
     _hidden: dict[str, tuple[int, Attachment]] = field(default_factory=dict)
     _omissions: Omissions = field(init=False)
     _excerpts: ExcerptReader = field(init=False)
@@ -73,7 +73,7 @@ class AttachmentContext:
         self._excerpts = ExcerptReader(self.store, self.cache)
 
     async def load(self, rows: Sequence[Message]) -> None:
-        """Find the attachments of messages, oldest first, and wait for those of the newest."""
+        """Load the attachments of messages (oldest first), and wait for the newest ones."""
         self._indexes = {row.id: row.index for row in rows if row.has_attachments}
         if self._indexes:
             self._found = dict(await self.store.of_messages(list(self._indexes)))
@@ -82,7 +82,7 @@ class AttachmentContext:
             self._found.update(await self.arrive_above(late))
 
     def first_wanted(self, rows: Sequence[Message], stubs_before: int) -> int | None:
-        """The index from which files above `rows` may be asked for again; None if none are."""
+        """The lowest index whose files `rows` may ask for again; None if they ask for none."""
         for row in rows:
             first = max(0, row.index - RECALLED_MESSAGES)
             if first >= rows[0].index:
@@ -93,7 +93,7 @@ class AttachmentContext:
         return None
 
     def bodies(self, rows: Sequence[Message]) -> list[int]:
-        """The indexes of the messages whose files would be shorter as stubs."""
+        """The indexes of the messages whose files would take less room as stubs."""
         return [
             row.index
             for row in rows
@@ -104,7 +104,7 @@ class AttachmentContext:
         ]
 
     def has_long_words(self, row: Message) -> bool:
-        """Whether a paste or a voice message of `row` would be shortened below `stubs_before`."""
+        """Whether a paste or voice message of `row` would be shortened as a stub."""
         long = HUGE * brief_tokens(self.usual_budget)
         return any(
             _is_message(each) and (each.characters or 0) > long
@@ -114,10 +114,10 @@ class AttachmentContext:
     async def expand(
         self, rows: Sequence[Message], *, stubs_before: int, images_from: int = 0
     ) -> list[Message]:
-        """The messages, oldest first, with their attachments.
+        """Add attachments to the messages, which are ordered oldest first.
 
-        Those of messages below the index `stubs_before` are stubs. Messages below `images_from`
-        have no images, because newer ones have as many as the model takes.
+        Messages below index `stubs_before` get stubs. Messages below `images_from` get no images,
+        because newer messages have as many as the model accepts.
         """
         self.sent_images, self.image_count, self.file_count = [], 0, 0
         self._images_from = images_from
@@ -134,12 +134,12 @@ class AttachmentContext:
         return expanded
 
     def sentences(self) -> Sequence[str]:
-        """The sentences about the questions' attachments, for the end of the reply."""
+        """The sentences about the questions' attachments, to show at the end of the reply."""
         return self._omissions.sentences(self.no_images)
 
     @property
     def _room(self) -> int:
-        """The tokens that a message's attachments share."""
+        """The tokens that the attachments of one message share."""
         return int(MESSAGE_SHARE * self.usual_budget)
 
     # ── one message ───────────────────────────────────────────────────────────────────────────
@@ -166,7 +166,7 @@ class AttachmentContext:
         return replace(row, content=content, parts=(*row.parts, *parts))
 
     def _find_above(self, rows: Sequence[Message]) -> dict[str, tuple[int, Attachment]]:
-        """The files of loaded messages above `rows`, which are in the request only if recalled."""
+        """Files of the loaded messages above `rows`; the request includes them only if recalled."""
         first = rows[0].index if rows else 0
         return {
             each.digest: (self._indexes[message], each)
@@ -178,7 +178,7 @@ class AttachmentContext:
         }
 
     def _recall(self, row: Message) -> Sequence[Attachment]:
-        """The files above that are not in the request and that the message asks for again."""
+        """The files above the request's messages that this message asks for again."""
         if row.role is not Role.USER:
             return ()
         return [
@@ -190,7 +190,7 @@ class AttachmentContext:
     async def _open(
         self, attachments: Sequence[Attachment], recalled: Sequence[Attachment], is_stub: bool
     ) -> dict[str, Excerpt]:
-        """The contents to show, by digest: each file once in a request."""
+        """The contents to show, by digest: each file appears once per request."""
         wanted = [
             each.digest
             for each in (*attachments, *recalled)
@@ -214,7 +214,7 @@ class AttachmentContext:
     def _choose_images(
         self, row: Message, attachment: Attachment, images: Sequence[ImagePart], room: _Room
     ) -> Sequence[ImagePart]:
-        """The images that the model sees and that fit into `room`."""
+        """The images that the model can see and that fit into `room`."""
         if not images:
             return ()
         if self.no_images:
@@ -231,7 +231,7 @@ class AttachmentContext:
         return fitting
 
     def _describe(self, row: Message, attachment: Attachment, excerpt: Excerpt, images: int) -> str:
-        """The text that stands for an attachment in its message."""
+        """The text that represents an attachment in its message."""
         extract = excerpt.extract
         self._omissions.in_part(
             row, attachment, *([words.SHORTENED] if excerpt.is_shortened else [])
@@ -263,14 +263,14 @@ class AttachmentContext:
 
 @dataclass(slots=True)
 class _Room:
-    """The rest of one message's room for images: tokens, and a number."""
+    """The room left for one message's images: tokens, and a number of images."""
 
     tokens: int
     images: int
     _is_empty: bool = True
 
     def take(self, image: ImagePart) -> bool:
-        """Whether the image fits; the first one does, whatever it costs."""
+        """Whether the image fits. The first one always fits, whatever it costs."""
         cost = image_tokens(image)
         fits = self.images > 0 and (cost <= self.tokens or self._is_empty)
         if fits:
@@ -279,13 +279,13 @@ class _Room:
 
 
 def new_among(rows: Sequence[Message]) -> Sequence[Message]:
-    """The messages, oldest first, that no reply follows."""
+    """The messages (oldest first) that no reply follows."""
     last = max((n for n, row in enumerate(rows) if row.role is Role.ASSISTANT), default=-1)
     return rows[last + 1 :]
 
 
 def _is_message(attachment: Attachment) -> bool:
-    """Whether the attachment is the message itself: its author's words, which stay with it."""
+    """Whether the attachment is its author's own words, which stay with the message."""
     return attachment.is_paste or attachment.is_voice
 
 
@@ -298,6 +298,6 @@ def _is_pending(attachments: Sequence[Attachment]) -> bool:
 
 
 def _named(image: ImagePart, attachment: Attachment) -> ImagePart:
-    """The image with the name of its file in the label."""
+    """Add the file's name to the image's label."""
     label = ", ".join(filter(None, (words.shown_name(attachment), image.label)))
     return replace(image, label=label)

@@ -1,8 +1,8 @@
 """Summarizes the oldest messages of conversations in the background, between two turns.
 
-Invariants: at most one call to a model for each turn that ended, and one at a time for each
-conversation. No answer needs a summary: without one the oldest messages are only left out. A
-summary that is being written when a message is edited or erased is not stored. See
+Invariants: at most one model call per ended turn, and one at a time per conversation. No answer
+depends on a summary: without one, the oldest messages are simply left out. If a message is edited
+or erased while a summary is being written, the summary is not stored. See
 docs/decisions/2026-11-29-old-messages-are-summarized.md.
 """
 
@@ -42,26 +42,26 @@ from bot.ports.store import Store
 log = structlog.stdlib.get_logger(__name__)
 
 SUMMARY_SHARE = 0.1
-"""The share of the budget that a summary is written for."""
+"""The size of a summary, as a share of the budget."""
 
 MAX_SUMMARY_TOKENS = 1_500
-"""About a page: a longer summary costs its tokens with each turn, and models rarely write one."""
+"""About a page: each turn pays for a summary's tokens, and models rarely write a longer one."""
 
 MIN_SUMMARY_TOKENS = 50
-"""For a smaller one there is no summary: two sentences cannot stand for a conversation."""
+"""Below this size no summary is written: two sentences cannot represent a conversation."""
 
 CALL_SECONDS = 300.0
-"""The longest call: a local model without a GPU reads 16,000 tokens in a few minutes."""
+"""The longest call in seconds: without a GPU, 16,000 tokens take a model a few minutes."""
 
 WAIT_SECONDS = 5.0
-"""How long a turn whose window is full waits for a summary that is being written."""
+"""Seconds that a turn with a full window waits for a summary in progress."""
 
 RUNNING, WAITING = 4, 200
-"""The number of calls at a time, and of conversations that wait for one. Those beyond are tried
-after their next turn."""
+"""Concurrent calls, and conversations waiting for one. Conversations beyond these limits are tried
+again after their next turn."""
 
 MAX_PAUSE = 64
-"""The most turns of a conversation without another try, after failures in a row."""
+"""The most turns that a conversation skips after repeated failures."""
 
 REMEMBERED_FAILURES = 10_000
 FORGET_FAILURES_SECONDS = 86_400.0
@@ -74,7 +74,7 @@ def summary_tokens(budget: int) -> int:
 
 
 def _owner(claim: Claim) -> SlotOwner:
-    """The share of the calls that a summary takes belongs to the person who asked last."""
+    """The owner of the slot: the person who asked last."""
     key, authors = claim.conversation.key, [question.author.id for question in claim.asked]
     return SlotOwner((key.platform, key.workspace), authors[-1] if authors else "")
 
@@ -82,10 +82,10 @@ def _owner(claim: Claim) -> SlotOwner:
 class Compactor:
     """Summarizes conversations after their turns.
 
-    `summarizer` returns the model that summarizes a conversation, None to leave it as it is; its
-    second argument is the model that the rules give the conversation's place. `budget` is the
-    largest request to a model, in tokens. `meter` counts the requests for the conversation's
-    channel, and for no person.
+    `summarizer` returns the model that summarizes a conversation, or None to leave the conversation
+    as it is; its second argument is the model that the rules assign to the place. `budget` is the
+    largest request to a model, in tokens. `meter` charges the requests to the conversation's
+    channel, not to a person.
     """
 
     def __init__(
@@ -107,19 +107,19 @@ class Compactor:
         self._running = FairSlots(running=RUNNING, queued=RUNNING + WAITING)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._failures = _Failures()
-        # The tokens of a segment after a longer one was refused, by model.
+        # By model: the segment size in tokens after a longer segment was refused.
         self._rooms: TTLCache[str, int] = TTLCache(1_000, FORGET_FAILURES_SECONDS)
         self._stopping = False
 
     @property
     def busy(self) -> int:
-        """The number of conversations that are being summarized or wait for it."""
+        """The number of conversations that are being summarized or waiting for it."""
         return len(self._tasks)
 
     def turn_ended(self, claim: Claim, use: WindowUse) -> None:
-        """Begin to summarize the turn's conversation, if that is due and nothing speaks against it.
+        """Start summarizing the turn's conversation, if that is due and possible.
 
-        Call it when the reply is shown. It returns immediately and raises nothing.
+        Call this once the reply is shown. Returns immediately and raises nothing.
         """
         conversation, tokens = claim.conversation, summary_tokens(use.budget)
         if not (use.start or use.is_full) or not tokens or self._is_taken(conversation.id):
@@ -139,17 +139,17 @@ class Compactor:
         return self._stopping or full or conversation in self._tasks
 
     async def wait(self, conversation: int) -> None:
-        """Wait a few seconds for the summary of this conversation, if one is being written."""
+        """Wait a few seconds for this conversation's summary, if one is being written."""
         task = self._tasks.get(conversation)
         if task is not None:
             await asyncio.wait({task}, timeout=self._wait_seconds)
 
     def stop(self) -> None:
-        """Begin no more summaries."""
+        """Start no more summaries."""
         self._stopping = True
 
     async def aclose(self) -> None:
-        """Cancel all summaries; their conversations continue with the next turn."""
+        """Cancel all summaries; their conversations are summarized after a later turn."""
         self.stop()
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -159,7 +159,7 @@ class Compactor:
 
     # ── one conversation ──────────────────────────────────────────────────────────────────────
     async def _run(self, job: _Job) -> None:
-        """Summarize the next segment; failures end here."""
+        """Summarize the next segment; errors do not propagate."""
         conversation, model = job.claim.conversation.id, job.model.name
         try:
             async with self._running.take(_owner(job.claim)), asyncio.timeout(self._call_seconds):
@@ -173,7 +173,7 @@ class Compactor:
             log.info("no summary: too many are waiting", conversation=conversation)
             return
         except Exception:
-            # The task's boundary: an unexpected error costs this summary, and a pause.
+            # The task's boundary: an unexpected error costs only this summary, and a pause.
             log.exception("no summary", conversation=conversation)
             failure = "unexpected"
         if failure:
@@ -183,9 +183,9 @@ class Compactor:
             self._failures.forget(conversation, model)
 
     async def _summarize(self, job: _Job) -> str | None:
-        """Summarize and store: the reason if that failed, "" if not, None if nothing is due.
+        """Summarize and store. Returns why that failed, "" on success, or None if nothing is due.
 
-        Raises ModelError, NoBudget, StoreUnavailable.
+        Raises ModelError, NoBudget or StoreUnavailable.
         """
         claim, conversation = job.claim, job.claim.conversation.id
         # Read before the messages: it changes with each of them.
@@ -217,7 +217,7 @@ class Compactor:
         if facts.window is not None:
             budget = min(budget, facts.window - answer_tokens(job.tokens, facts))
         room = min(budget - empty_request_tokens(notes), self._rooms.get(job.model.name, budget))
-        if room < job.tokens:  # a segment of this size would not get shorter
+        if room < job.tokens:  # summarizing a segment of this size would not save room
             log.info("no summary: the model's window is too small", model=job.model.name)
             return None
         reader = SegmentReader(store=self._store, attachments=self._attachments, claim=job.claim)
@@ -226,7 +226,7 @@ class Compactor:
     async def _ask(
         self, job: _Job, state: ContextState, segment: Segment
     ) -> tuple[SummaryAnswer, Segment]:
-        """The model's answer about the segment, or about half of it if all of it is too long."""
+        """Ask for a summary of the segment, or of about half if the whole is too long."""
         try:
             return await self._call(job, state, segment), segment
         except ContextTooLong:
@@ -252,7 +252,7 @@ class Compactor:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A conversation to summarize after a turn, in a summary of `tokens`."""
+    """A conversation to summarize after a turn, in a summary of up to `tokens`."""
 
     claim: Claim
     use: WindowUse
@@ -261,7 +261,7 @@ class _Job:
 
 
 class _Failures:
-    """Turns to let pass after failures, for each conversation and model: 2, 4, 8 …"""
+    """The turns to skip after failures, by conversation and model: 2, 4, 8 …"""
 
     def __init__(self) -> None:
         self._pauses: TTLCache[tuple[int, str], tuple[int, int]] = TTLCache(
@@ -269,19 +269,19 @@ class _Failures:
         )
 
     def is_pausing(self, conversation: int, model: str) -> bool:
-        """Whether to let this turn pass; counts it."""
+        """Whether to skip this turn; counts the turn."""
         failures, turns = self._pauses.get((conversation, model), (0, 0))
         if turns:
             self._pauses[conversation, model] = failures, turns - 1
         return turns > 0
 
     def record(self, conversation: int, model: str) -> int:
-        """One more failure; the number of turns to let pass."""
+        """Record a failure; return the number of turns to skip."""
         failures = self._pauses.get((conversation, model), (0, 0))[0] + 1
         turns: int = min(2**failures, MAX_PAUSE)
         self._pauses[conversation, model] = failures, turns
         return turns
 
     def forget(self, conversation: int, model: str) -> None:
-        """The model summarized the conversation."""
+        """Reset after the model has summarized the conversation."""
         self._pauses.pop((conversation, model), None)

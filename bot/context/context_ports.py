@@ -1,4 +1,4 @@
-"""What all turns share to build requests: settings, the stored context, and the rules."""
+"""What all turns share for building requests: settings, the stored context, and the rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bot.ports.store import Store
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """The settings that concern turns; see `.env.example`."""
+    """The settings for turns; see `.env.example`."""
 
     system_prompt: str
     context_tokens: int | None = None
@@ -33,8 +33,8 @@ class TurnOptions:
 
 @dataclass(frozen=True, slots=True)
 class ContextPorts:
-    """What all turns share to build requests. `wait` waits for a conversation's summary, if one is
-    being written. None as `policy`: the settings apply everywhere."""
+    """What all turns share for building requests. `wait` waits for a conversation's summary, if one
+    is being written. If `policy` is None, the settings apply everywhere."""
 
     store: Store
     contexts: ContextStore
@@ -46,7 +46,7 @@ class ContextPorts:
     policy: Policy | None = None
 
     async def profile(self, conversation: Conversation) -> RequestProfile:
-        """What applies to the requests of a conversation at this moment."""
+        """The profile that applies to a conversation's requests right now."""
         return profile_of(
             conversation,
             None if self.policy is None else await self.policy.effective(conversation.key),

@@ -1,10 +1,10 @@
-"""Estimates of a request's tokens, corrected by what each model's provider counts.
+"""Estimates a request's tokens, corrected by the counts of each model's provider.
 
-The estimate of `bot.domain.tokens` is too high or too low by a factor that depends on the tokenizer
-and on the script: Chinese takes from 0.7 to 3 tokens a character. So each model has a weight for
-each class of characters, which begins as `bot.domain.tokens` has it, times the ratio of stored
-counts, and is then fitted to the counted requests by least squares.
-See docs/decisions/2026-11-29-requests-keep-their-beginning.md for what was measured.
+The estimate in `bot.domain.tokens` is too high or too low by a factor that depends on the tokenizer
+and on the script: a Chinese character takes from 0.7 to 3 tokens. So each model has a weight for
+each class of characters. It starts as the weight in `bot.domain.tokens` times the ratio of stored
+counts, and is then fitted to the counted requests by least squares. For the measurements, see
+docs/decisions/2026-11-29-requests-keep-their-beginning.md.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from bot.domain.tokens import (
 from bot.ports.context import ContextStore
 
 Features = tuple[int, int, int, int, int, int, int]
-"""How many ASCII letters and single blanks, characters in runs of blanks, dashes and equals signs
-(indentation, tables), other ASCII characters, characters of two, three and four bytes in UTF-8, and
-messages."""
+"""The number of ASCII letters and single blanks; of characters in runs of blanks, dashes and equals
+signs (indentation, tables); of other ASCII characters; of characters with two, three and four bytes
+in UTF-8; and of messages."""
 
 _ASCII = 1 / ASCII_CHARACTERS_PER_TOKEN
 _PRIOR = (_ASCII, _ASCII, _ASCII, 1.0, 1.0, float(ASTRAL_TOKENS), float(TOKENS_PER_MESSAGE))
@@ -39,31 +39,32 @@ _FIRST_OF_TWO, _FIRST_OF_THREE = bytes(range(0xC0, 0xE0)), bytes(range(0xE0, 0xF
 _FIRST_OF_IDEOGRAPHS = bytes(range(0xE4, 0xEA))  # U+4000 to U+9FFF
 
 COUNTS = 20
-"""Stored counts of a model from which a new process begins."""
+"""How many stored counts of a model a new process starts with."""
 
 FEW = 10
-"""A conversation's last count is the lower limit until a model has as many counted requests."""
+"""Until a model has this many counted requests, a conversation's last count is the lower limit."""
 
 MIN_RATIO, MAX_RATIO = 0.3, 3.0
-"""A model's ratio of counted to estimated tokens is within these."""
+"""The bounds for a model's ratio of counted to estimated tokens."""
 
 _LEAST = (1 / 6, 0.0, 1 / 8, 1 / 6, 1 / 6, 1 / 3, 1.0)
-"""The fewest tokens for each feature, in any language that has such characters: the tokenizers with
-the largest tables put 4.5 English letters, 4 Cyrillic or 4 Hindi ones into a token of prose."""
+"""The fewest tokens for each feature, in any language with such characters: the tokenizers with the
+largest tables fit 4.5 English, 4 Cyrillic or 4 Hindi letters of prose into a token."""
 
 _LEAST_PER_IDEOGRAPH = 0.4
-"""Chinese: 1.4 to 1.8 characters a token. An English limit would believe a third of a request."""
+"""For Chinese, with 1.4 to 1.8 characters per token. With the limit for English, a count of a third
+of the real one would be believed."""
 
 _PULL = 0.001
-"""How strongly a factor is held where it began, compared with one request's square."""
+"""How strongly a factor is pulled towards its initial value, relative to one request's square."""
 
 _MEMORY = 0.95
-"""What a request counts for after the next one. Both were chosen by measuring: the errors hardly
-change between 0.0004 and 0.003, and between 0.9 and 0.99."""
+"""The weight of a request after the next one arrives. Both values were chosen by measuring: the
+errors hardly change between 0.0004 and 0.003, and between 0.9 and 0.99."""
 
 
 def features(messages: Iterable[Message]) -> Features:
-    """What a request's tokens are estimated from; images are not in it."""
+    """Count the features that a request's token estimate is based on; images are not included."""
     letters = runs = ascii_count = two = three = four = count = 0
     for message in messages:
         data, count = message.content.encode("utf-8", "replace"), count + 1
@@ -85,9 +86,9 @@ def features(messages: Iterable[Message]) -> Features:
 
 
 def request_tokens(messages: Sequence[Message]) -> RequestTokens | None:
-    """A request's estimate and the limits of its count; None with images.
+    """A request's estimate and the limits of its count; None if there are images.
 
-    Images are counted differently by each provider.
+    Providers count images in different ways.
     """
     if any(message.parts for message in messages):
         return None
@@ -102,11 +103,11 @@ def _ideographs(message: Message) -> int:
 
 
 class ModelEstimate:
-    """The weights of one model. `ratio` is the provider's count by our estimate, as stored.
+    """The weights of one model. `ratio` is the provider's count divided by our estimate, as stored.
 
-    A weight is a factor of the one that `bot.domain.tokens` uses. The factors minimize the squared
-    relative errors of the counted requests, of which newer ones count more, and their squared
-    distances from `ratio`, so that a class that no request had keeps a sensible factor.
+    Each weight is a factor of the one in `bot.domain.tokens`. The factors minimize the squared
+    relative errors of the counted requests, with more weight on newer ones, and their squared
+    distances from `ratio`, so that a class without any requests keeps a sensible factor.
     """
 
     def __init__(self, ratio: float = 1.0) -> None:
@@ -121,7 +122,7 @@ class ModelEstimate:
         return float(sum(map(mul, self._weights, found)))
 
     def learn(self, found: Features, counted: int) -> None:
-        """Fit the weights to one more counted request."""
+        """Fit the weights to another counted request."""
         shares = [weight * each / counted for weight, each in zip(_PRIOR, found, strict=True)]
         self._products = [
             [_MEMORY * cell + one * other for cell, other in zip(row, shares, strict=True)]
@@ -161,11 +162,11 @@ class RequestEstimate:
 
     def __init__(self, model: ModelEstimate, last: TokenCount | None = None) -> None:
         self._model = model
-        self._known: dict[str, float] = {}  # a request's texts are estimated several times
+        self._known: dict[str, float] = {}  # the same texts are estimated several times per request
         self._ratio = ratio_of([last]) if last is not None and model.requests < FEW else 0.0
 
     def message(self, message: Message) -> float:
-        """A message's tokens, with its images."""
+        """The tokens of a message, with its images."""
         text = self._known.get(message.content)
         if text is None:
             text = self._known[message.content] = self._text(message.content)
@@ -183,7 +184,7 @@ class RequestEstimate:
 
 
 class TokenEstimates:
-    """The estimates of all models that were asked; a new process begins with stored counts."""
+    """The estimates for all models asked so far; a new process starts with stored counts."""
 
     def __init__(self, contexts: ContextStore) -> None:
         self._contexts = contexts
@@ -197,9 +198,10 @@ class TokenEstimates:
         return self._models[model]
 
     async def learn(self, model: str, messages: Sequence[Message], counted: int) -> None:
-        """The provider counted `counted` tokens in a request.
+        """Learn that the provider counted `counted` tokens in a request.
 
-        One with images tells nothing, nor does a count of something else. Raises StoreUnavailable.
+        Ignores requests with images, and counts that measure something else. Raises
+        StoreUnavailable.
         """
         tokens = request_tokens(messages)
         if tokens is not None and tokens.measured_by(counted):
@@ -207,6 +209,6 @@ class TokenEstimates:
 
 
 def ratio_of(counts: Sequence[TokenCount]) -> float:
-    """The median ratio of the provider's counts to our estimates; 1 without any."""
+    """The median ratio of the provider's counts to our estimates; 1 if there are none."""
     ratios = [each.counted / each.estimated for each in counts if each.estimated > 0]
     return min(max(statistics.median(ratios), MIN_RATIO), MAX_RATIO) if ratios else 1.0

@@ -1,6 +1,6 @@
-"""The excerpts of files' extracts that requests contain: read once, and cut to their room.
+"""Reads the excerpts of files that requests contain, once each, and cuts them to size.
 
-Invariant: an excerpt depends on the files of its message and on the room, on nothing else.
+Invariant: an excerpt depends only on the files of its message and on the room.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from bot.domain.tokens import count_up_to, image_tokens
 from bot.ports.attachments import AttachmentStore
 
 MIN_FILE_TOKENS = 50
-"""A shorter excerpt of a file would be useless; a shorter file is no longer than its stub."""
+"""A shorter excerpt would be useless, and a shorter file is no longer than its stub."""
 
 BRIEF_SHARE = 0.1
-"""What a huge message keeps of the budget once the window was full, so that it costs the rest of
-the conversation no memory: its beginning and its end, as a page of text."""
+"""The share of the budget that a huge message keeps once the window was full: its beginning and its
+end, about a page, so that the rest of the conversation is not pushed out."""
 
 CACHED_CHARACTERS = 4_000_000
-"""Excerpts in memory, of all conversations together, so that a turn does not read long files again:
-about 16 MB at most."""
+"""Characters of excerpts in memory, for all conversations together (about 16 MB at most), so that a
+turn does not read long files again."""
 
 
 HUGE = 2
-"""A message is shortened to its brief only if it has this many times the tokens: not by a line."""
+"""A message is shortened to its brief only if it has this many times the brief's tokens."""
 
 
 def brief_tokens(budget: int) -> int:
-    """What an old huge message has of a request's `budget` once it was shortened."""
+    """The tokens that an old huge message keeps of a request's `budget` after it is shortened."""
     return max(int(BRIEF_SHARE * budget), MIN_QUESTION_TOKENS)
 
 
 def lasting_tokens(tokens: float, budget: int) -> float:
-    """What a message of `tokens` needs in the window in the long run."""
+    """The tokens that a message of `tokens` needs in the window in the long run."""
     brief = brief_tokens(budget)
     return brief if tokens > HUGE * brief else tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """What a model gets of a file: the extract with its text shortened, and its images."""
+    """What a model receives of a file: the extract with shortened text, and its images."""
 
     extract: Extract
     is_shortened: bool
@@ -54,7 +54,7 @@ ExcerptCache = LRUCache[tuple[tuple[str, ...], int], Sequence[Excerpt]]
 
 
 def excerpt_cache() -> ExcerptCache:
-    """The excerpts without images of recent requests, by digests and size."""
+    """Create a cache of recent requests' excerpts without images, by digests and size."""
     return LRUCache(CACHED_CHARACTERS, getsizeof=_characters)
 
 
@@ -64,16 +64,16 @@ def _characters(excerpts: Sequence[Excerpt]) -> int:
 
 @dataclass(slots=True)
 class ExcerptReader:
-    """Reads the excerpts of one request; those with images are kept until its end."""
+    """Reads the excerpts of one request; those with images are kept until the request ends."""
 
     store: AttachmentStore
     cache: ExcerptCache
     _with_images: dict[str, Extract] = field(default_factory=dict)
 
     async def read(self, digests: tuple[str, ...], room: int) -> Mapping[str, Excerpt]:
-        """The excerpts of one message's files, by digest; they share `room`, in tokens.
+        """Read the excerpts of one message's files, by digest; they share `room`, in tokens.
 
-        A file without an extract is missing. Raises StoreUnavailable.
+        Files without an extract are left out. Raises StoreUnavailable.
         """
         if not digests:
             return {}
@@ -98,9 +98,9 @@ class ExcerptReader:
 
 
 def _fit(extracts: Sequence[Extract], room: int) -> list[Excerpt]:
-    """Share the room for texts: short files are complete, long ones get equal parts.
+    """Share the room between texts: short files stay complete, long ones get equal parts.
 
-    Images of the same message take at most half of it.
+    Images of the same message take at most half of the room.
     """
     images = sum(image_tokens(image) for extract in extracts for image in extract.images)
     room -= min(images, room // 2)

@@ -1,6 +1,6 @@
-"""Notes in the reply about attachments that the model received only in part, or not at all.
+"""Collects notes for the reply about attachments that the model received partly or not at all.
 
-Invariant: they concern the questions of this turn only; earlier turns have reported theirs.
+Invariant: the notes concern only this turn's questions; earlier turns have reported theirs.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class Omissions:
     _has_left_images: bool = False
 
     def not_read(self, row: Message, attachment: Attachment, why: str) -> None:
-        """The model gets nothing of the attachment."""
+        """Record that the model receives nothing of the attachment."""
         if row.id in self.questions:
             self._not_read.append((attachment, why))
 
     def in_part(self, row: Message, attachment: Attachment, *notes: str) -> None:
-        """The model gets a part of the attachment; `notes` say which."""
+        """Record that the model receives a part of the attachment; `notes` say which part."""
         if notes and row.id in self.questions:
             self._in_part.setdefault(attachment.id, (attachment, []))[1].extend(notes)
 
     def left_images(self, row: Message) -> None:
-        """The model takes no images, and this message has some."""
+        """Record that the model accepts no images although this message has some."""
         self._has_left_images = self._has_left_images or row.id in self.questions
 
     def sentences(self, no_images: str) -> Sequence[str]:

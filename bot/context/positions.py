@@ -1,7 +1,7 @@
-"""Where the window of a conversation begins, and which messages have their attachments as stubs.
+"""Decides where a conversation's window begins, and whose attachments become stubs.
 
 Invariant: both positions move only when the request would not fit, and then far enough for many
-turns. In between, each request begins with the whole request before it, so that providers' prompt
+turns. In between, each request begins with the whole previous request, so that providers' prompt
 caches hit. See docs/decisions/2026-11-29-requests-keep-their-beginning.md.
 """
 
@@ -24,29 +24,29 @@ HISTORY_ROWS = 100
 """Messages per read of the history: most contexts need one read, long ones a few."""
 
 MOST_CHARACTERS_PER_TOKEN = 20
-"""No tokenizer needs fewer tokens, except for runs of one character. It is quicker than an estimate
-and decides only where reading stops."""
+"""No tokenizer needs fewer tokens per character, except for runs of one character. This bound is
+faster than an estimate and only decides where reading stops."""
 
 KEPT_SHARE = 0.7
-"""What a full window is cut to: 30 % of a window's turns pass until the next cut."""
+"""A full window is cut to this share of the budget, so that turns first use up the other 30 %."""
 
 ROOMY_SHARE = 0.85
-"""No message leaves a full window if stubs and excerpts bring it down to this."""
+"""If stubs and excerpts shrink a full window to this share, no message has to leave it."""
 
 MAX_OPEN_MESSAGES = 60
-"""Messages whose attachments a request has with their contents: an older conversation may have
-thousands of images, which must not be in memory together."""
+"""The most messages whose attachments a request includes with their contents: an old conversation
+may have thousands of images, which must not be in memory together."""
 
 QUESTION_SHARE = 0.5
-"""What a message has of the budget at most once it is no question any more, and what the questions
-of one turn count for together."""
+"""The largest share of the budget for a message that is no longer a question, and the share that
+the questions of one turn count for together."""
 
 _TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The messages of a conversation that a request may contain: those below index `before`."""
+    """The messages that a request may contain: those of a conversation below index `before`."""
 
     conversation: int
     epoch: int
@@ -57,10 +57,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How large a request may be, in expected tokens.
+    """The size limits of a request, in expected tokens.
 
-    `usual` is the budget that excerpts are cut for; `budget` is smaller after a refusal. `fixed`
-    are the tokens of the system prompt and of the summary.
+    Excerpts are cut for the budget `usual`; `budget` is smaller after a refusal. `fixed` are the
+    tokens of the system prompt and of the summary.
     """
 
     budget: int
@@ -70,7 +70,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """A window's messages, oldest first, as rows and with names and attachments."""
+    """The messages of a window, oldest first: as stored rows, and with names and attachments."""
 
     start: int
     stubs_before: int
@@ -96,7 +96,7 @@ class WindowReader:
         self._brief = brief_tokens(sizes.usual)
 
     async def read(self, state: ContextState) -> Positions:
-        """The window from its stored positions, or from later ones. Raises StoreUnavailable."""
+        """Read the window from its stored positions, or later. Raises StoreUnavailable."""
         rows, is_complete = await self._read_rows(state.start)
         await self._attached.load([*await self._read_above(rows, state), *rows])
         window = await self._expand(rows, state.start, self._first_open(rows, state.stubs_before))
@@ -113,7 +113,7 @@ class WindowReader:
     async def _read_rows(self, start: int) -> tuple[list[Message], bool]:
         """The rows from `start` on, oldest first, and whether these are all.
 
-        Reading stops where the texts are far too long: cost does not grow with the history.
+        Reading stops once the texts are far too long, so the cost does not grow with the history.
         """
         source, found, before = self._source, list[Message](), self._source.before
         left = self._sizes.budget - self._sizes.fixed
@@ -139,9 +139,9 @@ class WindowReader:
         return kept[::-1], len(rows) < HISTORY_ROWS and len(kept) == len(found)
 
     def _drop_far_too_old(self, found: list[Message]) -> list[Message]:
-        """Rows, newest first, without those that cannot stay, before their attachments are read.
+        """Drop rows (newest first) that cannot stay, before their attachments are read.
 
-        A window that was filled turn by turn has none; one from before an upgrade may.
+        A window that was filled turn by turn has no such rows; one from before an upgrade may.
         """
         if sum(len(row.content) for row in found) < 6 * self._sizes.budget:
             return found
@@ -168,11 +168,11 @@ class WindowReader:
         return [row for row in reversed(found) if row.has_attachments]
 
     def _limit(self, row: Message) -> Message:
-        """The row without its middle if it takes half of the budget and is no question."""
+        """Cut the middle out of the row if it takes half of the budget and is not a question."""
         return self._shorten(row, int(QUESTION_SHARE * self._sizes.usual))
 
     def _shorten(self, row: Message, most: int) -> Message:
-        """The row within `most` tokens, if it is no question."""
+        """Shorten the row to `most` tokens, unless it is a question."""
         if not _is_longer(row, most) or row.id in self._source.questions:
             return row
         return replace(row, content=shorten(row.content, most))
@@ -193,7 +193,7 @@ class WindowReader:
         return Positions(start, stubs_before, rows, messages)
 
     def _first_open(self, rows: Sequence[Message], stubs_before: int) -> int:
-        """Where attachments with their contents may begin, before any content is read."""
+        """The lowest index whose attachments may keep their contents, before any is read."""
         bodies = [index for index in self._attached.bodies(rows) if index >= stubs_before]
         if len(bodies) <= MAX_OPEN_MESSAGES:
             return stubs_before
@@ -220,10 +220,10 @@ class WindowReader:
         return min(asked, QUESTION_SHARE * self._sizes.budget)
 
     def _costs(self, window: Positions) -> dict[int, float]:
-        """What each message counts for, by its id.
+        """The tokens that each message counts for, by its id.
 
-        One of the newest turn counts for what it will have later: if it is huge, this turn has less
-        history, but no message leaves the window for it.
+        A message of the newest turn counts with its later size: if it is huge, this turn has less
+        history, but no message has to leave the window.
         """
         newest = self._first_new(window.rows)
         return {
@@ -234,9 +234,9 @@ class WindowReader:
 
     # ── moving ────────────────────────────────────────────────────────────────────────────────
     async def _stub(self, window: Positions, is_enough: Callable[[Positions], bool]) -> Positions:
-        """With less of as many old messages as must go; those of the newest turn stay as they are.
+        """Reduce old messages until `is_enough`, leaving the newest turn unchanged.
 
-        Files become stubs, huge texts excerpts.
+        Files become stubs, and huge texts become excerpts.
         """
         newest = self._first_new(window.rows)
         bodies = set(self._attached.bodies(window.rows))
@@ -248,7 +248,7 @@ class WindowReader:
         ]
         if not ends:
             return window
-        low, high = 0, len(ends) - 1  # the last that is known to be enough, or all
+        low, high = 0, len(ends) - 1  # the lowest end known to be enough, or all of them
         while low < high:
             middle = (low + high) // 2
             tried = await self._expand(window.rows, window.start, ends[middle])
@@ -265,13 +265,13 @@ class WindowReader:
         return lasting_tokens(tokens, self._sizes.usual)
 
     def _first_new(self, rows: Sequence[Message]) -> int:
-        """The index of the first message of the newest turn, or one behind all."""
+        """The index of the newest turn's first message, or one behind all messages."""
         new = [row.index for row in new_among(rows)]
         asked = [row.index for row in rows if row.id in self._source.questions]
         return min((*new[:1], *asked[:1], self._source.before))
 
     async def _cut(self, window: Positions) -> Positions:
-        """Without the oldest messages, down to `KEPT_SHARE`; the questions stay."""
+        """Drop the oldest messages, down to `KEPT_SHARE`; the questions stay."""
         share = KEPT_SHARE
         for _ in range(_TRIES):
             first = self._first_kept(window, share * self._sizes.budget)
@@ -284,7 +284,7 @@ class WindowReader:
         return window
 
     def _first_kept(self, window: Positions, tokens: float) -> int:
-        """The position of the first row to keep within `tokens`: not an answer, if possible."""
+        """The position of the first row to keep within `tokens`; if possible, not an answer."""
         rows, kept, costs = window.rows, len(window.rows), self._costs(window)
         left = tokens - self._sizes.fixed - self._questions(costs)
         asked = [n for n, row in enumerate(rows) if row.id in self._source.questions]
@@ -301,9 +301,9 @@ class WindowReader:
         return kept
 
     async def _reduce_images(self, window: Positions) -> Positions:
-        """With fewer old images; if the newest turn alone has too many, those of its last messages.
+        """Drop old images; if the newest turn alone has too many, keep its last messages' images.
 
-        Before the tokens are counted: too many images need not cost messages.
+        This happens before tokens are counted, so that excess images do not push out messages.
         """
         window = await self._stub(window, self._has_fewer_images)
         if not self._has_too_many_images():
@@ -318,6 +318,6 @@ class WindowReader:
 
 
 def _is_longer(row: Message, tokens: int) -> bool:
-    """Whether the text has more tokens than this; quick for short and for very long texts."""
+    """Whether the text has more tokens than this; fast for short and for very long texts."""
     is_short = len(row.content) * ASTRAL_TOKENS <= tokens
     return not is_short and count_up_to(row.content, tokens) > tokens

@@ -1,4 +1,4 @@
-"""What the rules say about the requests of a conversation, in place of the settings."""
+"""The values that the rules give a conversation's requests, in place of the settings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bot.ports.model import ChatModel, ModelCatalog
 class RequestProfile:
     """The prompt, the temperature and the effort of a conversation's requests.
 
-    `assigned` is the model of the conversation's place; None is the default one. `redact`: see
-    `ChatRequest`. `name` is the rules' profile; "" is none. `instructions` are the person's, which
-    `prompt` has after the operator's.
+    `assigned` is the model of the conversation's place; None means the default model. `redact`: see
+    `ChatRequest`. `name` is the rules' profile; "" means none. `instructions` are the person's; in
+    `prompt` they follow the operator's.
     """
 
     prompt: Prompt
@@ -31,11 +31,11 @@ class RequestProfile:
 
     @property
     def prompt_digest(self) -> str:
-        """Tells one prompt from another, without its text."""
+        """A short hash that distinguishes prompts without revealing their text."""
         return hashlib.blake2b(repr(self.prompt).encode(), digest_size=6).hexdigest()
 
     def fixed(self, date: str) -> list[Message]:
-        """What each request has beside the conversation."""
+        """The messages that each request has in addition to the conversation."""
         return fixed_messages(self.prompt, date)
 
     def model(self, models: ModelCatalog, conversation: Conversation) -> ChatModel:
@@ -50,7 +50,7 @@ def profile_of(
     system_prompt: str,
     temperature: float | None,
 ) -> RequestProfile:
-    """What applies to a conversation: what people chose, the rules, then the settings."""
+    """The profile of a conversation: what people chose, then the rules, then the settings."""
     own, degree = conversation.instructions, conversation.temperature
     if policy is None:
         return RequestProfile(
@@ -59,7 +59,7 @@ def profile_of(
             conversation.effort,
             instructions=own,
         )
-    if not policy.instructions.value:  # also what was chosen before the rules said so
+    if not policy.instructions.value:  # also hides what was chosen earlier
         own, degree = "", None
     usual = temperature if policy.temperature.value is None else policy.temperature.value
     prompt = policy.prompt.value

@@ -1,4 +1,4 @@
-"""Describes what the model will get with a conversation's next question: `/context`."""
+"""Describes what the model will receive with a conversation's next question: `/context`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from bot.ports.attachments import AttachmentStore
 from bot.ports.model import ChatModel, ModelCatalog
 
 EVERYTHING = 2**62
-"""Above every index of a message."""
+"""Higher than every message index."""
 
 
 class WindowReporter:
-    """Implements `bot.ports.context.ContextReporter`. It changes nothing and waits for no file."""
+    """Implements `bot.ports.context.ContextReporter`. Changes nothing and waits for no file."""
 
     def __init__(
         self, *, ports: ContextPorts, models: ModelCatalog, attachments: AttachmentStore
@@ -74,7 +74,7 @@ class WindowReporter:
         )
 
     def _prompt(self, profile: RequestProfile, estimate: RequestEstimate) -> list[ContextPart]:
-        """The operator's prompt, and the person's instructions, which stand in the same message."""
+        """The operator's prompt and the person's instructions, which share one message."""
         date = today(self._ports.clock.time(), self._ports.options.zone)
         tokens = round(estimate.messages(profile.fixed(date)))
         if not profile.instructions:
@@ -126,7 +126,7 @@ def _summary(text: str, estimate: RequestEstimate) -> list[ContextPart]:
 def _messages(
     window: Positions, attached: AttachmentContext, estimate: RequestEstimate, shared: bool
 ) -> list[ContextPart]:
-    """The messages' own words, and what their attachments add."""
+    """The parts for the messages' own words, and for what their attachments add."""
     rows = add_names(window.rows) if shared else window.rows
     words, everything = estimate.messages(rows), estimate.messages(window.messages)
     parts = [ContextPart(ContextPartKind.MESSAGES, round(words), len(rows))]

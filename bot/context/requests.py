@@ -1,4 +1,4 @@
-"""Builds a turn's requests: from the history and the attachments, within what the model accepts."""
+"""Builds a turn's requests from the history and the attachments, within the model's limits."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from bot.ports.model import ChatModel
 log = structlog.stdlib.get_logger(__name__)
 
 SUMMARY_SHARE = 0.25
-"""A summary that takes more of the budget is left out: the newest messages are worth more."""
+"""A summary above this share of the budget is left out: the newest messages are more useful."""
 
 
 class RequestBuilder:
-    """The requests of one attempt to answer a turn, each of which replaces the one before.
+    """Builds the requests of one attempt to answer a turn; each replaces the previous one.
 
     `shortened`: the questions were too long to be sent completely. `omissions` are the sentences
-    about attachments that the newest request leaves out. `tokens` are its estimated tokens; None if
-    it has images, whose tokens differ too much between models.
+    about attachments that the newest request leaves out. `tokens` is its token estimate; None if it
+    has images, because models differ too much in how they count these.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RequestBuilder:
         self._ports, self._claim, self._attachments = ports, claim, attachments
         self._profile = profile
         self._budget = 0
-        self._is_kept = True  # the newest request moved the stored window, if it moved one
+        self._is_kept = True  # whether the newest request's window is the stored one
         self._request = ChatRequest(messages=())
         self._expected = 0.0  # tokens of the newest request
         self._use = WindowUse(budget=0, tokens=0, start=0)
@@ -61,12 +61,12 @@ class RequestBuilder:
         self._sent: AttachmentContext | None = None
         self._refused: Sequence[Attachment] = ()
         self.shortened = False
-        self.has_new_summary = False  # a summary that no reply has mentioned
+        self.has_new_summary = False  # there is a summary that no reply has mentioned
         self.omissions: Sequence[str] = ()
         self.tokens: RequestTokens | None = None
 
     async def first(self, model: ChatModel) -> ChatRequest:
-        """The first request to `model`, within the budget that is known for it."""
+        """The first request to `model`, within the model's known budget."""
         self._attachments.no_images = CANNOT_SEE if model.sees is False else ""
         self._attachments.max_images = self._ports.budgets.max_images(model)
         return await self._build(model, self._ports.budgets.get(model))
@@ -77,7 +77,7 @@ class RequestBuilder:
         request: ChatRequest,
         error: ContextTooLong | CannotSee | ImageRefused,
     ) -> ChatRequest | None:
-        """`request` without what it was refused for; None if nothing is left to leave out."""
+        """Leave out what `request` was refused for; None if nothing is left to leave out."""
         if isinstance(error, ContextTooLong):
             return await self._shorter(model, request, error)
         return await self._without_images(model, error)
@@ -85,10 +85,10 @@ class RequestBuilder:
     async def _shorter(
         self, model: ChatModel, request: ChatRequest, error: ContextTooLong
     ) -> ChatRequest | None:
-        """With less history; None if no history is left to drop.
+        """Build a request with less history; None if no history is left to drop.
 
-        If another model of a chain is smaller than the first one, only this turn gets less; also if
-        the question may be why the request is too long.
+        Only this turn gets less history if a smaller, later model of the chain refused the request,
+        or if the question itself may be what makes it too long.
         """
         self._is_kept = self._ports.budgets.is_of_first(model, error.model)
         if error.window is None and self._is_mostly_new():
@@ -106,14 +106,14 @@ class RequestBuilder:
         return None
 
     def _is_mostly_new(self) -> bool:
-        """Whether the last message, with the questions, is half of the newest request."""
+        """Whether the last message, with the questions, is at least half of the request."""
         costs = list(map(message_tokens, self._request.messages))
         return 2 * costs[-1] > sum(costs)
 
     async def _without_images(
         self, model: ChatModel, error: CannotSee | ImageRefused
     ) -> ChatRequest | None:
-        """The newest request without images, or with fewer; None if it had none."""
+        """Rebuild the newest request with fewer or no images; None if it had none."""
         if self._sent is None or not self._sent.image_count:
             return None
         if isinstance(error, CannotSee):
@@ -127,9 +127,10 @@ class RequestBuilder:
         return await self._build(model, self._budget)
 
     async def record_answer(self, model: str | None, usage: Usage | None) -> None:
-        """`model` answered the newest request: images that failed the one before are to blame.
+        """Record that `model` answered: if the previous request failed, its images were to blame.
 
-        A database that fails costs what could be learned, never the answer, which is shown already.
+        If the database fails, what could be learned is lost, but never the answer, which is already
+        shown.
         """
         try:
             if model is not None and usage is not None:
@@ -140,7 +141,7 @@ class RequestBuilder:
 
     @property
     def made_with(self) -> MadeWith:
-        """What the newest request is made with."""
+        """The profile, prompt and window position of the newest request."""
         return MadeWith(self._profile.name, self._profile.prompt_digest, self._state.start)
 
     @property
@@ -151,7 +152,7 @@ class RequestBuilder:
     def use(self, answer: str) -> WindowUse:
         """How full the stored window is with its newest request and the `answer`.
 
-        A request that was made smaller for this turn only says nothing about the window.
+        A request that was reduced only for this turn is ignored.
         """
         return replace(self._use, tokens=self._use.tokens + count_tokens(answer))
 
@@ -188,7 +189,7 @@ class RequestBuilder:
         return self._request
 
     def _measure_use(self) -> WindowUse:
-        """In the tokens of `bot.domain.tokens`, so that the budget is converted to them."""
+        """Measure in the tokens of `bot.domain.tokens`; the budget is converted to them."""
         tokens = sum(map(message_tokens, self._request.messages))
         prompts = self._profile.fixed(self._today())
         return WindowUse(
@@ -203,7 +204,7 @@ class RequestBuilder:
     async def _find_window(
         self, model: ChatModel, budget: int
     ) -> tuple[RequestEstimate, Positions]:
-        """The window within `budget`; where it moves, its positions are stored first.
+        """Find the window within `budget`; if it moves, store its positions first.
 
         So another attempt after a crash sends the same request.
         """
@@ -275,6 +276,6 @@ def summary_within(state: ContextState, estimate: RequestEstimate, budget: int) 
 
 
 def cache_key(conversation: Conversation) -> str:
-    """Names the conversation for a provider's prompt cache without telling where it is."""
+    """Identify the conversation to a provider's prompt cache without revealing its place."""
     source = f"{conversation.key} {conversation.created_at!r}"
     return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()

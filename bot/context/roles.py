@@ -1,4 +1,4 @@
-"""Names for people, and the alternation of roles that the strictest chat templates require."""
+"""Adds people's names, and alternates roles as the strictest chat templates require."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bot.domain.conversations import Message, Role
 from bot.domain.names import one_line
 
 UNSAID = "…"
-"""Stands for a user message that a strict template requires and the history lacks: before an answer
-whose question was deleted or dropped, and for a mention without text. Its five tokens may exceed
-the budget, which the estimates leave room for."""
+"""Placeholder for a user message that a strict template requires and the history lacks: before an
+answer whose question was deleted or dropped, and for a mention without text. It has five tokens,
+for which the estimates leave room."""
 
 
 def add_names(messages: Sequence[Message]) -> Sequence[Message]:
-    """Prefix each person's messages with their name."""
+    """Prefix each person's messages with the person's name."""
     names = {message.author.name for message in messages if message.author is not None}
     shown = {name: one_line(name) for name in names}
     return [_add_name(message, shown) for message in messages]
@@ -29,9 +29,9 @@ def _add_name(message: Message, shown: Mapping[str, str]) -> Message:
 
 
 def alternate_roles(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The same text with consecutive messages of one role merged into one.
+    """Merge consecutive messages of one role into one.
 
-    Gemma's and Mistral's templates refuse anything else; other models read it just as well.
+    Gemma's and Mistral's templates refuse anything else; other models read the result just as well.
     System messages from the middle (programs may add them) are merged into the first.
     """
     present = [message for message in messages if message.content or message.parts]
@@ -46,7 +46,7 @@ def alternate_roles(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _merge(messages: Sequence[Message]) -> Message:
-    """The last message with the text and the images of all of them."""
+    """Add the text and the images of all messages to the last one."""
     if len(messages) == 1:
         return messages[0]
     return replace(

@@ -1,6 +1,6 @@
-"""The part of a conversation that a summary covers next.
+"""Selects the part of a conversation to summarize next.
 
-Invariant: a segment follows the messages that are covered already, ends before the newest turn's
+Invariant: a segment follows the messages that are already covered, ends before the newest turn's
 questions, and costs at most one request to the summarizing model.
 """
 
@@ -24,30 +24,30 @@ from bot.ports.attachments import AttachmentStore
 from bot.ports.store import Store
 
 FULL = 0.85
-"""The share of the budget from which the oldest messages are summarized. The rest is room for the
-turns that pass until the summary is there."""
+"""The share of the budget at which the oldest messages are summarized. The rest is room for turns
+that pass until the summary is ready."""
 
 KEPT = 0.55
-"""The share of the budget that stays in the window then. The window moves by as much as a cut
-moves it (from all of the budget to 70 %), so that there are as few new beginnings of requests."""
+"""The share of the budget that stays in the window then. The window moves as far as a cut moves it
+(from the whole budget to 70 %), so that requests change their beginning just as rarely."""
 
 CATCH_UP_MESSAGES = 2_000
 """How far below the window the summary begins, so that its cost does not grow with the history:
-after an upgrade or an erasure, a turn reads about a hundred of them."""
+after an upgrade or an erasure, a turn reads about a hundred messages."""
 
 SPOKEN_TOKENS = 500
-"""The part of a voice message or a long paste that is summarized."""
+"""The tokens of a voice message or a long paste that are summarized."""
 
 ROWS = 100
-"""Messages in one read of the history."""
+"""Messages per read of the history."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowUse:
-    """How full a turn left the window: `tokens` are those of its newest request and its answer.
+    """How full a turn left the window: `tokens` counts its newest request and its answer.
 
-    Both are estimates of `bot.domain.tokens`. `prompt_tokens` are those of the system prompt.
-    `assigned` is the model that the rules give the place. `redact`: see `ChatRequest`.
+    `tokens` and `budget` are estimates of `bot.domain.tokens`. `prompt_tokens` counts the system
+    prompt. `assigned` is the model that the rules give the place. `redact`: see `ChatRequest`.
     """
 
     budget: int
@@ -65,9 +65,9 @@ class WindowUse:
 
 @dataclass(frozen=True, slots=True)
 class SourceMessage:
-    """A message to summarize: `text` is its content and the names of its attachments.
+    """A message to summarize: `text` contains its content and the names of its attachments.
 
-    `tokens` are those of the message as it is quoted in a request.
+    `tokens` counts the message as it is quoted in a request.
     """
 
     row: Message
@@ -76,15 +76,15 @@ class SourceMessage:
 
     @classmethod
     def of(cls, row: Message, text: str) -> SourceMessage:
-        """The message with its tokens."""
+        """Create a source message and count its tokens."""
         return cls(row, text, count_tokens(f"{quote_message(row, text)}\n\n"))
 
     def quoted(self) -> str:
-        """The message as the summarizing model gets it."""
+        """The message as the summarizing model receives it."""
         return quote_message(self.row, self.text)
 
     def shortened(self, tokens: int) -> SourceMessage:
-        """The beginning and the end of the message, within `tokens` if there is any room."""
+        """Keep the beginning and the end of the message within `tokens`, if there is any room."""
         room = tokens
         while True:
             short = self.of(self.row, shorten(self.text, room))
@@ -95,7 +95,7 @@ class SourceMessage:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Messages to summarize: then the summary covers all messages below the index `before`."""
+    """Messages to summarize. Afterwards the summary covers all messages below index `before`."""
 
     messages: Sequence[SourceMessage]
     before: int
@@ -121,7 +121,7 @@ class SegmentReader:
         self._questions = frozenset(question.id for question in claim.questions)
 
     async def next_segment(self, state: ContextState, use: WindowUse, room: int) -> Segment | None:
-        """What to summarize next, within `room` tokens; None if nothing is due."""
+        """The next messages to summarize, within `room` tokens; None if nothing is due."""
         covered = state.summary.before if state.summary is not None else 0
         until = state.start
         if use.is_full:
@@ -155,7 +155,7 @@ class SegmentReader:
         return messages[-1].row.index + 1 if messages else start
 
     async def _newest_tokens(self, budget: int) -> float:
-        """What the newest turn's questions and answer will need, without attachments."""
+        """The tokens that the newest turn's questions and answer will need, without attachments."""
         rows = await self._store.history(
             self._claim.conversation.id,
             epoch=self._claim.epoch,
@@ -165,7 +165,7 @@ class SegmentReader:
         return sum(lasting_tokens(count_up_to(row.content, budget), budget) for row in rows)
 
     async def _read(self, start: int, before: int) -> AsyncIterator[SourceMessage]:
-        """The messages from index `start` on, oldest first, up to the turn's questions."""
+        """Yield the messages from index `start` on, oldest first, up to the turn's questions."""
         claim = self._claim
         while True:
             rows = await self._store.history_from(
@@ -186,7 +186,7 @@ class SegmentReader:
         return SourceMessage.of(row, "\n\n".join(text for text in texts if text))
 
     async def _describe(self, attachment: Attachment) -> str:
-        """An attachment's name; the words of one that is its author's message."""
+        """An attachment's name; or its words, if the attachment is the author's message."""
         if attachment.digest and (attachment.is_paste or attachment.is_voice):
             extract = await self._attachments.read_extract(attachment.digest)
             if extract is not None and extract.text:

@@ -1,4 +1,4 @@
-"""The streamed answer to a request for a summary, collected up to its limit."""
+"""Collects the streamed answer to a request for a summary, up to its limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(slots=True)
 class SummaryAnswer:
-    """What the model wrote, and why it ended; `is_endless`: it was cut off here."""
+    """What the model wrote, and why it ended. `is_endless`: the answer was cut off here."""
 
     pieces: list[str] = field(default_factory=list)
     finish_reason: str | None = None
@@ -30,12 +30,12 @@ class SummaryAnswer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the model wrote all that it wanted to write."""
+        """Whether the model finished without hitting a limit or a content filter."""
         return not self.is_endless and self.finish_reason not in ("length", "content_filter")
 
     def add(self, delta: Delta) -> None:
         """Add a piece of the stream."""
-        if delta.model:  # a new attempt, after one that failed
+        if delta.model:  # a new attempt, after a model failed
             self.model = delta.model
             self.finish_reason = self.usage = None
             self.pieces.clear()
@@ -44,7 +44,7 @@ class SummaryAnswer:
         self.usage = delta.usage or self.usage
 
     def describe(self, notes: str) -> str:
-        """For the log: why the answer is no summary, without its text."""
+        """Explain for the log why the answer is not a summary, without quoting it."""
         return (
             f"{len(self.text)} characters, {len(notes)} of notes,"
             f" finish reason {self.finish_reason}{', endless' if self.is_endless else ''}"
@@ -64,11 +64,11 @@ class SummaryAnswer:
 
 
 MAX_CHARACTERS_PER_TOKEN = 8
-"""An answer with more characters than this for each token of its limit ignores the limit."""
+"""With more characters than this per token of its limit, an answer ignores the limit."""
 
 
 async def read_answer(deltas: AsyncIterator[Delta], request: ChatRequest) -> SummaryAnswer:
-    """The answer to `request`, up to its limit even if the server ignores that."""
+    """Read the answer to `request`, stopping at its limit even if the server ignores that."""
     answer, left = SummaryAnswer(), MAX_CHARACTERS_PER_TOKEN * (request.max_tokens or 1)
     async for delta in deltas:
         answer.add(delta)

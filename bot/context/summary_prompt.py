@@ -1,6 +1,6 @@
-"""The request for a summary, and the summary in its answer; pure.
+"""Builds the request for a summary, and finds the summary in the answer; pure.
 
-Invariant: all text of a conversation stands in quotes that nothing inside can close, so that the
+Invariant: all text from a conversation is inside quotes that its content cannot close, so that the
 model can tell it from our instructions.
 """
 
@@ -18,11 +18,12 @@ TOKENS_PER_WORD = 2
 """An English word has six characters with its space, which `bot.domain.tokens` counts as two."""
 
 THINKING_TOKENS = 2_000
-"""Room for a model that thinks before it writes: the limit of an answer includes its reasoning."""
+"""Room for a model that reasons before it writes: the answer's limit includes the reasoning."""
 
 OPENING, CLOSING = "<notes>", "</notes>"
-"""They stand around the summary. An answer without the opening is none: it is a refusal, a question
-or an answer to a message. No HTML element has this name, so conversations rarely contain it."""
+"""These tags enclose the summary. Without the opening tag an answer is not a summary, but a
+refusal, a question or an answer to a message. No HTML element has this name, so conversations
+rarely contain it."""
 
 _INSTRUCTIONS = f"""\
 You keep the notes of an assistant in a team's chat. You get the earlier notes, if there are any, \
@@ -47,7 +48,7 @@ _END = "These are all messages. Write the new notes now."
 
 
 def quote_message(message: Message, text: str) -> str:
-    """`text` of a message, below the name of its author."""
+    """Quote `text`, a message's text, below the author's name."""
     if message.role is Role.ASSISTANT:
         return f"The answer of the assistant:\n{quote(text)}"
     name = one_line(message.author.name) if message.author is not None else "A person"
@@ -57,10 +58,10 @@ def quote_message(message: Message, text: str) -> str:
 def build_request(
     messages: Sequence[str], *, notes: str, tokens: int, facts: ModelFacts
 ) -> ChatRequest:
-    """The request for a summary of `notes`, the summary so far, and of quoted `messages`.
+    """Build the request for a summary of `notes` (the summary so far) and of quoted `messages`.
 
     `tokens` is the size of the new summary. The temperature is the provider's default, because
-    reasoning models refuse another one.
+    reasoning models refuse any other.
     """
     earlier = f"Your earlier notes:\n{quote(notes)}" if notes else _NO_NOTES
     return ChatRequest(
@@ -74,9 +75,9 @@ def build_request(
 
 
 def answer_tokens(tokens: int, facts: ModelFacts) -> int:
-    """The limit of the answer for a summary of `tokens`: twice that, and room for thinking.
+    """The answer's limit for a summary of `tokens`: twice as many, and room for reasoning.
 
-    It takes at most a quarter of the model's window.
+    The limit is at most a quarter of the model's window.
     """
     limits = [2 * tokens + THINKING_TOKENS]
     limits += [facts.max_output] if facts.max_output is not None else []
@@ -85,15 +86,15 @@ def answer_tokens(tokens: int, facts: ModelFacts) -> int:
 
 
 def empty_request_tokens(notes: str) -> int:
-    """The estimated tokens of a request with the summary so far and without messages."""
+    """The estimated tokens of a request that has the summary so far but no messages."""
     request = build_request((), notes=notes, tokens=1_000, facts=ModelFacts())
     return sum(map(message_tokens, request.messages))
 
 
 def read_notes(answer: str) -> str:
-    """The summary in an answer; "" if there is none.
+    """Find the summary in an answer; "" if there is none.
 
-    Some models think in the text of the answer, and mention the tags there.
+    Some models reason in the text of the answer, and mention the tags there.
     """
     for text in (answer.rpartition("</think>")[2], answer):
         _, opening, rest = text.partition(OPENING)
@@ -106,9 +107,9 @@ def read_notes(answer: str) -> str:
 def is_useful(notes: str, *, earlier: str, source_tokens: int, tokens: int) -> bool:
     """Whether `notes` can replace the summary `earlier` and messages of `source_tokens`.
 
-    Not if they say nothing, are longer than twice the `tokens` asked for, grow by more than half of
+    Not if they are empty, are longer than twice the requested `tokens`, grow by more than half of
     what they summarize, or lose three quarters of the earlier summary: a model that refuses or
-    misunderstands writes a sentence.
+    misunderstands writes only a sentence.
     """
     size, before = count_tokens(notes), count_tokens(earlier)
     if sum(map(str.isalnum, notes)) < 3 or size > 2 * tokens:

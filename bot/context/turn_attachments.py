@@ -1,4 +1,4 @@
-"""The files and links of one turn's questions: waited for, heard, and refused."""
+"""The files and links of one turn's questions: waits for them and drops refused images."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class TurnAttachments:
     def __init__(self, ports: AttachmentPorts, claim: Claim) -> None:
         self._ports, self._claim = ports, claim
         self._of_questions: list[Attachment] = []
-        self._patience = ports.wait_seconds  # for files above the questions
-        self.no_images = ""  # the sentence that says why images are left out; "": they are sent
-        self.max_images = MAX_IMAGES  # that the model's server takes
+        self._patience = ports.wait_seconds  # seconds left for files above the questions
+        self.no_images = ""  # why images are left out; "" means that they are sent
+        self.max_images = MAX_IMAGES  # the limit of the model's server
 
     async def arrive(self) -> None:
-        """Wait until the attachments are read, or too long."""
+        """Wait until the attachments are read, but not too long."""
         ids = [question.id for question in self._claim.asked if question.has_attachments]
         if not ids:
             return
@@ -55,12 +55,12 @@ class TurnAttachments:
         found = await self._ports.store.of_messages(ids)
         self._of_questions = [each for group in found.values() for each in group]
         if any(each.state is AttachmentState.PENDING for each in self._of_questions):
-            self._patience = 0.0  # the whole time has passed
+            self._patience = 0.0  # the whole time has been used
 
     async def arrive_above(self, messages: Sequence[int]) -> Mapping[int, Sequence[Attachment]]:
-        """The attachments of messages above the questions, after the rest of the wait.
+        """The attachments of messages above the questions, after waiting for the rest of the time.
 
-        They belong to what is asked about, such as the alert that a mention stands below.
+        The questions are about them; for example, a mention stands below an alert.
         """
         patience, self._patience = self._patience, 0.0
         if patience:
@@ -73,7 +73,7 @@ class TurnAttachments:
         return bool(self._of_questions)
 
     def unread(self) -> Sequence[str]:
-        """A sentence about the attachments, none of which can be read."""
+        """One sentence about the attachments, when none of them can be read."""
         pairs = [(each, words.why_not(each)) for each in self._of_questions]
         return [escape(words.not_read(pairs))]
 
@@ -93,7 +93,7 @@ class TurnAttachments:
         return " ".join(texts)
 
     def context(self, usual_budget: int) -> AttachmentContext:
-        """The attachments of one request; `usual_budget` is the largest one to this model."""
+        """Create one request's attachment context; `usual_budget` limits requests to this model."""
         return AttachmentContext(
             store=self._ports.store,
             arrive_above=self.arrive_above,
@@ -107,13 +107,13 @@ class TurnAttachments:
         )
 
     async def refuse_images(self, sent: Sequence[Attachment]) -> None:
-        """The model's server rejected an image: none of `sent` is sent again."""
+        """Send none of the images in `sent` again, because the model's server rejected one."""
         for each in sent:
             await self._ports.store.omit(each.id, Omission.MODEL_REFUSED)
 
 
 def asks_again(asked: str, attachment: Attachment) -> bool:
-    """Whether a message wants an earlier attachment: by its name, or as "the file again"."""
+    """Whether a message asks for an earlier attachment, by its name or as "the file again"."""
     name = attachment.name.lower()
     stem = name.rpartition(".")[0] or name
     text = asked.lower()
@@ -123,8 +123,8 @@ def asks_again(asked: str, attachment: Attachment) -> bool:
 def may_ask_again(text: str) -> bool:
     """Whether a message may ask for a file that is above the window.
 
-    By the word, or by a letter after a dot, as in most files' names. Every message of a window is
-    tested in every turn, so this is quick rather than exact.
+    Looks for the word "again", or for a letter after a dot, as in most file names. Every message of
+    a window is tested in every turn, so the test is fast rather than exact.
     """
     if any(piece[:1].isalpha() for piece in text.split(".")[1:]):
         return True

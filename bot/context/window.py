@@ -1,7 +1,7 @@
-"""The messages that a model gets: pure, and within a token budget that is estimated offline.
+"""Selects the messages that a model receives, within a token budget estimated offline; pure.
 
 The oldest messages are dropped first, the system prompt never. The newest questions that fit are
-sent completely; the first that does not fit is shortened, and older questions are left out. The
+sent completely; the first one that does not fit is shortened, and older questions are left out. The
 result suits the strictest chat templates: one system message, then user and assistant in
 alternation, the user first and last, and no empty message.
 """
@@ -19,7 +19,7 @@ from bot.domain.prompts import Prompt
 from bot.domain.tokens import ASCII_CHARACTERS_PER_TOKEN, count_tokens, message_tokens
 
 LONGEST_WORD = 300
-"""Characters; a longer run without a space, as in Chinese text, may be cut anywhere."""
+"""Characters. A longer run without a space, as in Chinese text, may be cut anywhere."""
 
 MIN_QUESTION_TOKENS = 100
 """A shorter excerpt of a question would be useless. The newest question gets this much even if the
@@ -27,9 +27,9 @@ system prompt has used up the budget."""
 
 
 def today(now: float, zone: tzinfo | None) -> str:
-    """A sentence that tells the model the date at `now`; `zone` None is the machine's time zone.
+    """A sentence that tells the model the date at `now`; `zone` None is the machine's zone.
 
-    It leaves out the time of day, which would defeat the provider's prompt cache.
+    The time of day is left out, because it would defeat the provider's prompt cache.
     """
     moment = datetime.fromtimestamp(now, UTC).astimezone(zone)
     day = f"{moment:%A, %B} {moment.day}, {moment.year}"
@@ -37,7 +37,7 @@ def today(now: float, zone: tzinfo | None) -> str:
 
 
 def shorten(text: str, tokens: int) -> str:
-    """The beginning and end of `text` within `tokens`, with a note on the missing part."""
+    """Shorten `text` to its beginning and end within `tokens`, with a note on the missing part."""
     keep = min(len(text), ASCII_CHARACTERS_PER_TOKEN * tokens)
     while True:
         head, tail = _whole_words(text, keep - keep // 2, len(text) - keep // 2)
@@ -50,9 +50,8 @@ def shorten(text: str, tokens: int) -> str:
 
 
 def _whole_words(text: str, end: int, start: int) -> tuple[str, str]:
-    """The text before `end` and from `start` on, without the words that these cut: half of a key is
-    not recognized as one.
-    """
+    """The text before `end` and from `start` on, without the words cut there: the redactor would
+    not recognize half of a key."""
     head, tail = text[:end], text[start:]
     if not text[end : end + 1].isspace():
         words = head[-LONGEST_WORD:].rsplit(maxsplit=1)
@@ -64,10 +63,10 @@ def _whole_words(text: str, end: int, start: int) -> tuple[str, str]:
 
 
 def summary_message(text: str) -> Message:
-    """A summary of the oldest messages, for the beginning of the first message.
+    """Wrap a summary of the oldest messages, for the beginning of the first message.
 
-    It is not part of the system message, because it repeats what people wrote: a model must not
-    take it for the operator's instructions.
+    The summary is not part of the system message, because it repeats what people wrote: a model
+    must not mistake it for the operator's instructions.
     """
     label = (
         "Summary of the earlier messages of this conversation, written by a model. "
@@ -77,15 +76,15 @@ def summary_message(text: str) -> Message:
 
 
 def fixed_messages(prompt: Prompt, date: str) -> list[Message]:
-    """The prompt's messages, and the date, which counts unless the system message is empty."""
+    """The prompt's messages, and the date, which is left out if the system message is empty."""
     texts = [text for text in (prompt.system, date if prompt.system else "") if text]
     return [*(Message(role=Role.SYSTEM, content=text) for text in texts), *prompt.opening]
 
 
 class ContextWindow:
-    """Takes messages newest first until the budget is used up.
+    """Takes messages, newest first, until the budget is used up.
 
-    `budget` is in tokens as `estimate` counts them and includes the prompt and the summary.
+    `budget` is in tokens as `estimate` counts them, and includes the prompt and the summary.
     `questions` are the ids of the messages that may be shortened.
     """
 
@@ -139,12 +138,12 @@ class ContextWindow:
             self._questions_full = self._history_full = True
 
     def _shorten(self, message: Message, room: float) -> Message:
-        """The beginning and the end of the message, within `room` if the images leave any."""
+        """Keep the beginning and the end of the message within `room`, if the images leave any."""
         fixed = self._estimate(replace(message, content=""))
         text_cost = self._estimate(message) - fixed
         factor = max(text_cost / max(count_tokens(message.content), 1), 0.01)
         tokens = int((room - fixed) / factor)
-        while True:  # the middle may have cost less than the ends
+        while True:  # the middle may have been cheaper than the ends
             short = replace(message, content=shorten(message.content, max(0, tokens)))
             if self._estimate(short) <= room or tokens <= 0:
                 return short
@@ -165,7 +164,7 @@ class ContextWindow:
         return self._has_shortened or bool(self._missing)
 
     def messages(self) -> tuple[Message, ...]:
-        """The prompt, the summary, then the messages by index."""
+        """The prompt and the summary, then the messages by index."""
         kept = self._newest_first[::-1]
         if self._missing:
             note = f"[Earlier messages left out, as they are too long: {len(self._missing)}]"

@@ -1,1 +1,1 @@
-"""Compares models and prompts on conversations that people had."""
+"""Compares models and prompts on people's past conversations."""

@@ -1,4 +1,4 @@
-"""The arguments of the commands about feedback. Imports nothing that a start would wait for."""
+"""The arguments of the commands about feedback. It imports nothing that would slow down a start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns; it has no public name
 
 _EXPORT = "write votes and comments, with questions, answers, tokens and cost, as JSON lines"
-_EVAL = "answer conversations of the past with another model or prompt, and compare"
+_EVAL = "answer past conversations with another model or prompt, and compare the answers"
 
 
 def add_feedback_commands(
@@ -19,7 +19,7 @@ def add_feedback_commands(
     export: Callable[..., object],
     evaluate: Callable[..., object],
 ) -> None:
-    """Add `export feedback` and `eval`, which run `export` and `evaluate`."""
+    """Add `export feedback` and `eval`, which call `export` and `evaluate`."""
     feedback = exports.add_parser("feedback", help=_EXPORT, description=f"{_EXPORT.capitalize()}.")
     feedback.set_defaults(run=export)
     _add_export_arguments(feedback)
@@ -32,7 +32,9 @@ def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="TIME", help="7d, 24h or a date; without it, all votes")
     parser.add_argument("--format", choices=("jsonl",), default="jsonl", help="jsonl")
     parser.add_argument("--names", action="store_true", help="also who spoke and voted, and where")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="a file in place of the output")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="a file to write instead of stdout"
+    )
 
 
 def _add_eval_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +49,13 @@ def _add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--concurrency", type=_positive, default=4, metavar="N", help="requests at a time (4)"
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask before it costs money")
+    parser.add_argument(
+        "--yes", action="store_true", help="do not ask for confirmation before spending money"
+    )
 
 
 def _positive(text: str) -> int:
-    """A number above zero; argparse reports a ValueError."""
+    """Parse a number above zero; argparse reports a ValueError."""
     number = int(text)
     if number < 1:
         raise ValueError(text)

@@ -1,7 +1,7 @@
-"""Replies of the past as JSON lines: what `export feedback` writes and `eval` reads.
+"""Past replies as JSON lines: `export feedback` writes them, and `eval` reads them.
 
-One line is one vote, with the whole reply, so that a line can be used alone. Reading joins the
-lines of a reply again.
+Each line is one vote with the whole reply, so that it can be used alone. Reading joins the lines of
+a reply again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 def to_lines(case: Case) -> Iterator[str]:
-    """One JSON object for each vote; one without a vote if there is none."""
+    """One JSON object per vote; without votes, a single one that has none."""
     for rating in case.ratings or (None,):
         yield json.dumps(_vote(rating) | _case(case), ensure_ascii=False)
 
@@ -63,7 +63,7 @@ def _message(message: Speech) -> Json:
 
 
 def usage_json(usage: Usage) -> Json:
-    """Tokens by kind."""
+    """The tokens by kind."""
     return {
         "input": usage.input_tokens,
         "output": usage.output_tokens,
@@ -73,7 +73,7 @@ def usage_json(usage: Usage) -> Json:
 
 
 def dollars(cost: int | None) -> float | None:
-    """Billionths as dollars."""
+    """Convert billionths of a dollar to dollars."""
     return None if cost is None else cost / NANO
 
 
@@ -144,7 +144,7 @@ def _answer(line: Json) -> Answer:
 
 
 def read_usage(tokens: Json) -> Usage:
-    """From `usage_json`."""
+    """Parse the output of `usage_json`."""
     return Usage(
         int(tokens["input"]),
         int(tokens["output"]),

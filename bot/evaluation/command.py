@@ -47,7 +47,7 @@ _SECONDS = {"d": 86_400, "h": 3_600}
 
 # ── exporting ─────────────────────────────────────────────────────────────────────────────────
 def export_feedback(settings: Settings, options: Namespace, out: TextIO) -> None:
-    """Write the votes as JSON lines to `out`, or to the file of the options."""
+    """Write the votes as JSON lines to `out`, or to the file given in the options."""
     since = parse_since("--since", options.since) if options.since else 0.0
     selection = Selection(since, names=options.names)
     cases = _read_database(settings, selection)
@@ -59,7 +59,7 @@ def export_feedback(settings: Settings, options: Namespace, out: TextIO) -> None
 
 
 def _read_database(settings: Settings, selection: Selection) -> Iterable[Case]:
-    """The replies of the database; that they were read is in its audit first."""
+    """The replies in the database. Reading them is audited first."""
     place = ConversationKey("", "", "", "")
     details = {"since": selection.since, "rated": selection.rated, "names": selection.names}
     with open_to_append(settings) as db:
@@ -79,7 +79,7 @@ def _write_lines(cases: Iterable[Case], out: TextIO) -> None:
 
 
 def _private_file(path: Path) -> TextIO:
-    """A file that only this user can read, also if it exists: it has what people wrote."""
+    """Open a file that only this user can read, even if it exists: it contains people's words."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.fchmod(descriptor, 0o600)
@@ -87,7 +87,7 @@ def _private_file(path: Path) -> TextIO:
 
 
 def parse_since(option: str, text: str) -> float:
-    """The Unix seconds of `7d`, `24h` or a date. Raises SettingsError."""
+    """Parse `7d`, `24h` or a date to Unix seconds. Raises SettingsError."""
     if found := _SPAN.fullmatch(text):
         return time.time() - int(found[1]) * _SECONDS[found[2]]
     try:
@@ -100,14 +100,14 @@ def parse_since(option: str, text: str) -> float:
 # ── comparing ─────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Where the command speaks; `ask` returns what the operator typed."""
+    """Where the command prints; `ask` returns what the operator typed."""
 
     say: Callable[[str], object]
     ask: Callable[[str], str]
 
 
 def evaluate(settings: Settings, options: Namespace, terminal: Terminal, render: Render) -> int:
-    """Replay conversations and write the report, whose Markdown `render` turns into safe HTML.
+    """Replay conversations and write the report; `render` turns Markdown into safe HTML.
 
     Returns the exit code. Raises SettingsError for an unknown model, or a file or prompt that
     cannot be read.
@@ -139,7 +139,7 @@ def _read(settings: Settings, options: Namespace) -> list[Case]:
 
 
 def _outputs(out: Path) -> list[Path]:
-    """The report, its figures, and the answers."""
+    """The paths of the report, its figures, and the answers."""
     return [path.resolve() for path in (out, out.with_suffix(".json"), out.with_suffix(".jsonl"))]
 
 
@@ -175,7 +175,7 @@ class _Evaluation:
         self._answers: dict[str, Answer] = {}
 
     async def run(self) -> int:
-        """Estimate, ask, replay what is missing, and write the report."""
+        """Estimate the cost, ask for confirmation, replay what is missing, and write the report."""
         self._answers.update(self._file.read())
         missing = [case for case in self._cases if case_id(case) not in self._answers]
         if len(missing) < len(self._cases):
@@ -188,7 +188,7 @@ class _Evaluation:
         return 1 if failed == len(self._cases) else 0
 
     async def _replay(self, missing: Sequence[Case]) -> bool:
-        """Returns False if the operator does not confirm the estimate."""
+        """Replay the missing cases; return False if the operator does not confirm the estimate."""
         settings, options = self._settings, self._options
         model_options = ModelOptions(
             self._clock, settings.first_token_seconds, settings.between_tokens_seconds
@@ -226,7 +226,7 @@ class _Evaluation:
         self._terminal.say(texts.progress(len(self._answers), len(self._cases)))
 
     def _write(self) -> int:
-        """Write the report and its figures; returns how many answers failed."""
+        """Write the report and its figures; return the number of failed answers."""
         pairs: list[Pair] = [(case, self._answers[case_id(case)]) for case in self._cases]
         prompt = str(self._options.prompt or texts.OWN_PROMPTS)
         report = build_report(
@@ -261,7 +261,7 @@ def _figures(pairs: Sequence[Pair]) -> dict[str, object]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file as a whole, so that no one ever reads half of it."""
+    """Replace a file atomically, so that no one ever reads half of it."""
     half = path.with_name(f".{path.name}.new")
     with _private_file(half) as file:
         file.write(text)
@@ -269,7 +269,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _profile_prompts(settings: Settings) -> dict[str, Prompt]:
-    """The prompts of the rules' profiles, as they are now."""
+    """The current prompts of the rules' profiles."""
     profiles = resolve_policy(settings).profiles.items()
     return {name: read_prompt(p.prompt) for name, p in profiles if p.prompt is not None}
 
@@ -287,5 +287,5 @@ def _read_prompt(path: Path | None) -> str | None:
 
 
 def on_terminal(say: Callable[[str], object]) -> Terminal:
-    """The operator's terminal; without one, the answer to every question is no."""
+    """The operator's terminal; if there is none, the answer to every question is no."""
     return Terminal(say, lambda question: input(question) if sys.stdin.isatty() else "")

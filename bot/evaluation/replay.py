@@ -1,6 +1,6 @@
-"""Asks a model the questions of the past, a few at a time, without any platform.
+"""Asks a model past questions, a few at a time, without any platform.
 
-Invariant: each case gets exactly one answer; a failure is an answer with a sentence.
+Invariant: each case gets exactly one answer; a failure is also an answer, with a sentence.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from bot.ports.model import ChatModel
 from bot.ports.spending import PriceList
 
 MOST_TRIES = 4
-"""Requests for one case, each half as long: a window may be smaller than it is said to be."""
+"""Requests for one case, each half as long as the last: a window may be smaller than announced."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What each request has beside its conversation. None is the provider's default.
+    """The parts of each request apart from its conversation. None means the provider's default.
 
-    `prompts` are those of profiles, in place of `prompt` for the replies that were made with them.
-    `redact`: see `ChatRequest`; a case does not say which rules its place had.
+    `prompts` are those of profiles; they replace `prompt` for replies that were made with these
+    profiles. `redact`: see `ChatRequest`; a case does not record the rules of its place.
     """
 
     prompt: Prompt
@@ -47,7 +47,7 @@ class ReplayOptions:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a replay should take; `cost` in billionths of a dollar, None if a price is not known."""
+    """The expected size of a replay. `cost`: billionths of a dollar; None if a price is unknown."""
 
     requests: int
     input_tokens: int
@@ -71,7 +71,7 @@ class Replay:
         self._budgets, self._options = budgets, options
 
     async def estimate(self, cases: Sequence[Case]) -> Estimate:
-        """What the answers to `cases` should take, if they are as long as the old ones."""
+        """Estimate the answers to `cases`, assuming that they are as long as the old ones."""
         asked = said = 0
         cost: int | None = 0
         for case in cases:
@@ -86,7 +86,7 @@ class Replay:
         return Estimate(len(cases), asked, said, cost)
 
     def request(self, case: Case, budget: int) -> ChatRequest:
-        """The request for a case within `budget` tokens, with the date of that day."""
+        """The request for a case within `budget` tokens, with the date of the case."""
         messages = [
             Message(each.role, each.content, _author(each.author), index, index + 1)
             for index, each in enumerate(case.messages)
@@ -113,7 +113,7 @@ class Replay:
         at_once: int,
         done: Callable[[Case, Answer], Awaitable[None]],
     ) -> None:
-        """Answer all cases, `at_once` at a time; `done` gets each answer as soon as it is there."""
+        """Answer all cases, `at_once` at a time; `done` receives each answer as it completes."""
         waiting = iter(cases)
 
         async def work() -> None:
@@ -125,7 +125,7 @@ class Replay:
                 group.create_task(work())
 
     async def answer(self, case: Case) -> Answer:
-        """The model's answer to a case. Raises nothing that concerns this case alone."""
+        """The model's answer to a case. Errors that concern only this case are not raised."""
         budget = self._budgets.get(self._model)
         for _ in range(MOST_TRIES):
             request = self.request(case, budget)
@@ -149,7 +149,7 @@ class Replay:
 
 
 class _Attempt:
-    """One request and what came of it so far."""
+    """One request, and its answer so far."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock, self._begun = clock, clock.monotonic()
@@ -158,7 +158,7 @@ class _Attempt:
         self._model, self.text, self.error = "", "", ""
 
     async def stream(self, model: ChatModel, request: ChatRequest) -> None:
-        """Read the answer. Raises ModelError; what was read stays."""
+        """Read the answer. Raises ModelError, but keeps the text read so far."""
         async for delta in model.stream(request):
             if delta.text and self._first is None:
                 self._first = self._clock.monotonic() - self._begun
@@ -185,6 +185,6 @@ def _author(name: str) -> Author | None:
 
 
 def _expected(case: Case) -> int:
-    """Tokens of an answer as long as the old one."""
+    """The tokens of an answer as long as the old one."""
     usage = case.reply.usage
     return count_tokens(case.reply.text) if usage is None else usage.output_tokens

@@ -1,7 +1,7 @@
-"""The report of a comparison: one HTML file that loads nothing and runs nothing.
+"""Writes the report of a comparison: one HTML file that loads nothing and runs nothing.
 
-Its Content-Security-Policy allows the one style that it contains. `render` turns a model's Markdown
-into safe HTML; every other text is escaped here.
+Its Content-Security-Policy allows only the one style that it contains. `render` turns a model's
+Markdown into safe HTML; every other text is escaped here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bot.evaluation.summary import Pair, Side, side_of, votes
 Render = Callable[[str], str]
 
 MOST_COMPARED = 3_000
-"""Words of two answers together: the comparison takes time with the square of their number."""
+"""The most words in two answers together, because the comparison takes quadratic time."""
 
 _WORDS = re.compile(r"\s+|[^\s]+")
 _STYLE = """
@@ -47,7 +47,7 @@ pre{overflow:auto}ins{background:#2a62;text-decoration:none}del{background:#c333
 def build_report(
     pairs: Sequence[Pair], *, model: str, prompt: str, render: Render, currency: Currency = USD
 ) -> str:
-    """The whole file. `prompt` describes the system prompt of the new answers."""
+    """Build the whole file. `prompt` describes the system prompt of the new answers."""
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return "\n".join(

@@ -1,7 +1,7 @@
-"""The answers of a replay, one JSON line each, so that an interrupted replay continues.
+"""Stores the answers of a replay as JSON lines, so that an interrupted replay can continue.
 
-Invariant: a line is written as soon as its answer is there. Only answers of the same run count:
-the same model, prompt and options.
+Invariant: a line is written as soon as its answer arrives. Only answers of the same run count: the
+same model, prompt and options.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from bot.evaluation.case_lines import Json, dollars, read_usage, usage_json
 
 
 class ResultFile:
-    """The answers of the run `run` in a file."""
+    """The file with the answers of the run `run`."""
 
     def __init__(self, path: Path, run: str) -> None:
         self._path, self._run = path, run
 
     def read(self) -> Mapping[str, Answer]:
-        """The answers so far, by `case_id`, without those that failed: these are tried again."""
+        """The answers so far, by `case_id`, except failed ones, which are tried again."""
         found: dict[str, Answer] = {}
         if not self._path.exists():
             return found
@@ -33,12 +33,12 @@ class ResultFile:
                 value = json.loads(line)
                 if value["run"] == self._run and not value["error"]:
                     found[value["case"]] = _answer(value)
-            except (ValueError, KeyError, TypeError):  # the last line of a run that was killed
+            except (ValueError, KeyError, TypeError):  # the last line of a killed run
                 continue
         return found
 
     def prepare(self) -> None:
-        """Create the file for this user alone, or end the line that a killed run had begun."""
+        """Create the file for this user only, or end a line left unfinished by a killed run."""
         self._path.touch(mode=0o600)
         self._path.chmod(0o600)
         text = self._path.read_bytes()
@@ -53,19 +53,19 @@ class ResultFile:
 
 
 def run_id(*parts: object) -> str:
-    """Tells one run from another by its model, prompt and options."""
+    """A digest that identifies a run by its model, prompt and options."""
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
 def case_id(case: Case) -> str:
-    """Tells one case from another, also after its question was edited."""
+    """An id that distinguishes cases, even after a question was edited."""
     asked = [(each.role.value, each.content) for each in case.messages]
     digest = hashlib.blake2b(repr(asked).encode(), digest_size=8).hexdigest()
     return f"{case.conversation}/{case.turn}/{digest}"
 
 
 def answer_json(answer: Answer) -> Json:
-    """An answer for files."""
+    """Encode an answer for files."""
     return {
         "text": answer.text,
         "model": answer.model,

@@ -1,4 +1,4 @@
-"""The figures of a comparison: the old answers on one side, the new ones on the other."""
+"""Computes the figures of a comparison, for the old answers and for the new ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ Pair = tuple[Case, Answer]
 class Side:
     """The figures of one side. Seconds are medians and 95th percentiles; None without a value.
 
-    `cost` sums what is known, in billionths of a dollar; `unpriced` counts the others.
+    `cost` is the sum of the known costs, in billionths of a dollar; `unpriced` counts the other
+    answers.
     """
 
     models: str
@@ -32,7 +33,7 @@ class Side:
     total: tuple[float | None, float | None]
 
     def json(self) -> Json:
-        """The figures as they are written to the report's JSON file."""
+        """The figures for the report's JSON file."""
         return {
             "models": self.models,
             "answers": self.answers,
@@ -65,7 +66,7 @@ def side_of(answers: Sequence[Answer]) -> Side:
 
 
 def votes(cases: Iterable[Case]) -> dict[Vote, int]:
-    """How often people voted for and against the old answers."""
+    """The number of votes for and against the old answers."""
     counted = Counter(rating.vote for case in cases for rating in case.ratings)
     return {vote: counted[vote] for vote in Vote}
 

@@ -1,7 +1,7 @@
-"""Who may ask and command, and which messages are questions, before anything is stored.
+"""Decides who may ask and command, and which messages are questions, before anything is stored.
 
-Invariant: nothing of a person who may not ask is stored or read. What the platform does not say
-refuses no message: it is stored, and withheld from requests until `bot.turns.access` decides.
+Invariant: nothing is stored or read from a person who may not ask. If the platform cannot say who
+someone is, the message is stored but withheld from requests until `bot.turns.access` decides.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from bot.ports.store import Store
 log = structlog.stdlib.get_logger(__name__)
 
 CONTROLS = frozenset({STOP, RETRY, SHOW, CONTINUE, UNDO, RESET})
-"""Commands that change what others see: for those who `controls` names."""
+"""Commands that change what others see; only people in the rules' `controls` may use them."""
 
 FOR_ASKERS = frozenset({MODEL, EFFORT, VOTE, COMMENT})
-"""Commands about answers: for those who may ask. All other commands are for everyone who can see
-the conversation, or decide themselves."""
+"""Commands about answers; only people who may ask may use them. All other commands are open to
+everyone who can see the conversation, or check permissions themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A message that concerns the bot, with the address that counts, and whether it may ask."""
+    """A message that concerns the bot, with its effective address and its author's verdict."""
 
     incoming: Incoming
     verdict: Verdict
@@ -56,12 +56,12 @@ class Admission:
 
     @property
     def withheld(self) -> bool:
-        """Whether it is stored without being in requests: who its author is, is unknown."""
+        """Whether the message is stored but left out of requests: its author is unknown."""
         return self.verdict.access is Access.UNKNOWN
 
 
 class AccessGate:
-    """Applies the rules to messages and commands. None as `policy`: there are no rules."""
+    """Applies the rules to messages and commands; if `policy` is None, there are no rules."""
 
     def __init__(self, *, policy: Policy | None, store: Store, replies: BackgroundReplies) -> None:
         self._policy, self._store, self._replies = policy, store, replies
@@ -81,7 +81,7 @@ class AccessGate:
         return Admission(replace(incoming, address=address), await self.verdict(incoming))
 
     async def _address(self, incoming: Incoming) -> Address | None:
-        """The address of the message by the rules of its channel."""
+        """The message's address by its channel's rules; None if it does not concern the bot."""
         address = incoming.address
         if incoming.from_bot:
             return None if address.begins else Address.ASIDE
@@ -105,7 +105,7 @@ class AccessGate:
         return await self._may_ask(incoming.key, incoming.author)
 
     async def judge_edit(self, incoming: Incoming) -> Admission:
-        """An edit, as one of the message's author: it may come in the name of a webhook."""
+        """Judge an edit as its message's author, even if it is reported as a webhook's."""
         author = await self._store.author_of(incoming.source)
         if author is not None and author.id != incoming.author.id:
             incoming = replace(incoming, author=author, from_bot=False)
@@ -117,10 +117,10 @@ class AccessGate:
     async def select_readable(
         self, messages: Sequence[Incoming], until: float
     ) -> Sequence[Incoming]:
-        """Those earlier messages whose authors may ask: those of the others are not read.
+        """The earlier messages whose authors may ask; all others stay unread.
 
-        An author who is not described before `until`, in the event loop's time, costs no other
-        author's messages.
+        Each author is checked separately: if the platform does not describe one before `until`
+        (event loop time), only that author's messages are left out.
         """
         checks = {
             _author(message): asyncio.create_task(self.verdict(message))
@@ -140,7 +140,7 @@ class AccessGate:
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def refuse_command(self, command: Command) -> CommandReply | None:
-        """The reply to a person who may not do that; None if they may. Raises StoreUnavailable."""
+        """The refusal if the person lacks permission, or else None. Raises StoreUnavailable."""
         verdict = await self._may_command(command)
         if verdict.allowed:
             return None
@@ -157,7 +157,7 @@ class AccessGate:
         if command.name in FOR_ASKERS:
             return await self._policy.may_ask(key, author)
         verdict = await self._may_control(self._policy, command)
-        if verdict.allowed and command.name == CONTINUE:  # which asks a question
+        if verdict.allowed and command.name == CONTINUE:  # `continue` asks a question
             return await self._policy.may_ask(key, author)
         if verdict.allowed and command.name == RETRY:
             return await self._may_repeat(self._policy, command)
@@ -167,12 +167,12 @@ class AccessGate:
         key, author = command.key, command.author
         took_part = True
         if (await policy.effective(key)).controls.value is Controllers.PARTICIPANTS:
-            # Without a conversation there is nothing to control, which the command says.
+            # Without a conversation there is nothing to control; the command itself replies so.
             took_part = await self._store.took_part(key, author.id) is not False
         return await policy.may_control(key, author, took_part=took_part)
 
     async def _may_repeat(self, policy: Policy, command: Command) -> Verdict:
-        """Whether an author of the answered questions may still ask: else the answer stays."""
+        """Whether an author of the answered questions may still ask; if not, the answer is kept."""
         authors = await self._store.askers(command.key, number_of(command))
         verdicts = await asyncio.gather(*(policy.may_ask(command.key, each) for each in authors))
         if verdicts and all(each.access is Access.REFUSED for each in verdicts):
@@ -186,7 +186,7 @@ class AccessGate:
         return await self._sentence(key, verdict) if verdict.access is Access.REFUSED else ""
 
     async def refuse(self, admission: Admission) -> Receipt:
-        """Store nothing, and tell the author why, once a day. Raises StoreUnavailable."""
+        """Store nothing, and tell the author why at most once a day. Raises StoreUnavailable."""
         incoming, sentence = admission.incoming, await self._notice(admission)
         log.info("a person may not ask", conversation=str(incoming.key), notice=bool(sentence))
         if sentence:
@@ -194,12 +194,12 @@ class AccessGate:
         return Receipt.REFUSED
 
     async def _notice(self, admission: Admission) -> str:
-        """What to tell the author of a refused message now; "" if they were told today.
+        """The sentence to tell the author of a refused message now; "" if they were told today.
 
-        Not empty counts as a notice that was sent. Raises StoreUnavailable.
+        A sentence counts as sent once it is returned. Raises StoreUnavailable.
         """
         incoming, reason = admission.incoming, admission.verdict.reason
-        address = await self._address(incoming)  # an edit comes as it was reported
+        address = await self._address(incoming)  # an edit's address is still as reported
         if address in (None, Address.ASIDE, Address.CHANNEL) or incoming.late:
             return ""  # it asks the bot nothing, or its author no longer waits
         if not await self._store.refusal_due(incoming.key, incoming.author.id, reason):

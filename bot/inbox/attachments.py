@@ -1,4 +1,4 @@
-"""What the inbox does with the files and links of a message before it is stored."""
+"""Prepares the files and links of a message before the message is stored."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bot.ports.platform import Adapter
 
 @dataclass(frozen=True, slots=True)
 class AttachmentIntake:
-    """Adds the links of questions, and marks what is beyond the limits.
+    """Adds the links of questions, and marks attachments beyond the limits.
 
-    `max_files` and `max_links` are per message; 0 reads none.
+    `max_files` and `max_links` are per message; with 0, none are read.
     """
 
     progress: AttachmentProgress
@@ -25,7 +25,7 @@ class AttachmentIntake:
     max_links: int = 3
 
     def prepare(self, incoming: Incoming) -> Incoming:
-        """The message with everything that it brings; pure."""
+        """Return the message with all its attachments; pure."""
         given = incoming.attachments
         files = [each for each in given if not each.is_link]
         links = [each for each in given if each.is_link] + self._links_in(incoming)
@@ -41,13 +41,13 @@ class AttachmentIntake:
         return list(links_in(incoming.text, limit=self.max_links, skip=skip))
 
     def wake(self, incoming: Incoming) -> None:
-        """Start on what was stored with the message."""
+        """Start processing the attachments that were stored with the message."""
         if incoming.attachments:
             self.progress.wake(incoming.key.platform)
 
 
 def _limited(attachments: Sequence[IncomingAttachment], limit: int) -> list[IncomingAttachment]:
-    """The attachments, those beyond the limit without their bytes and with the reason."""
+    """Mark the attachments beyond the limit: they lose their bytes and get the reason."""
     omission = Omission.TOO_MANY if limit else Omission.UNSUPPORTED
     return [
         each

@@ -1,6 +1,6 @@
-"""Replies to commands and to people who may not ask: no acknowledgement waits until they are shown.
+"""Shows replies in the background, so that acknowledgements do not wait for them.
 
-A reply that cannot be shown is logged and lost; the person can ask again.
+If a reply cannot be shown, it is logged and lost; the person can ask again.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from bot.ports.platform import Adapter
 log = structlog.stdlib.get_logger(__name__)
 
 SHOW_SECONDS = 30.0
-"""Limit for showing a reply, which may wait for the platform's rate limit."""
+"""Seconds to show a reply, including waiting for the platform's rate limit."""
 
 
 MAX_REPLIES = 1_000
-"""Replies that are being shown; a flood of people who may not ask causes one each."""
+"""The most replies in progress at the same time: each refused person in a flood causes one."""
 
 
 class BackgroundReplies:
-    """Shows replies to commands, and sentences to people who may not ask."""
+    """Shows replies to commands, and explanations to people who may not ask."""
 
     def __init__(self, adapters: Mapping[str, Adapter]) -> None:
         self._adapters = adapters
         self._tasks: set[asyncio.Task[None]] = set()
 
     def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Show the reply to a command that is a message."""
+        """Show the reply to a command that arrived as a message."""
         self._start(self._say(incoming, answer))
 
     def tell(self, incoming: Incoming, sentence: str) -> None:
@@ -47,7 +47,7 @@ class BackgroundReplies:
 
     def _start(self, showing: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= MAX_REPLIES:
-            log.error("a reply is not shown: too many wait")
+            log.error("a reply is not shown: too many are waiting")
             showing.close()
             return
         task = asyncio.create_task(showing)

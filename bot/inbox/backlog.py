@@ -1,4 +1,4 @@
-"""What stands before a mention and belongs to its question, read from the platform."""
+"""Reads the earlier messages that belong to a mention's question from the platform."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from bot.ports.store import Store
 log = structlog.stdlib.get_logger(__name__)
 
 BACKLOG_SECONDS = 1.5
-"""Limit for reading the messages before a mention, within the 3 s that Slack allows for its
-acknowledgement."""
+"""Seconds to read the messages before a mention: Slack expects its acknowledgement within 3 s."""
 
 
 class BacklogReader:
-    """Reads the messages whose authors may ask. Without the platform's answer there are none."""
+    """Reads earlier messages by people who may ask; none if the platform does not answer."""
 
     def __init__(self, *, store: Store, gate: AccessGate, adapters: Mapping[str, Adapter]) -> None:
         self._store, self._gate, self._adapters = store, gate, adapters
 
     async def read(self, incoming: Incoming) -> Sequence[Incoming]:
-        """The messages of a thread before the first mention of the bot in it, or the other bots'
-        posts above a mention in a channel.
+        """Read the messages that belong to the question in `incoming`.
+
+        In a thread, these are the messages before the first mention of the bot; in a channel, the
+        posts by other bots directly above the mention.
         """
         has_backlog = incoming.in_old_thread or incoming.stands_alone
         if not (has_backlog and incoming.address.begins):

@@ -1,4 +1,4 @@
-"""What catching up reads and records in the store: watermarks, gaps, thread reads, questions."""
+"""Gives catch-up access to its records in the store: watermarks, gaps, thread reads, questions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bot.ports.clock import Clock
 from bot.ports.store import Store
 
 MAX_ACTIVE = 1_000
-"""Conversations that are read individually after missed events, on platforms that do not report
-where something was said."""
+"""The most conversations to read individually after missed events, on platforms that do not report
+where messages were sent."""
 
 MAX_RECHECKS, RECHECK_SECONDS = 20, 3_600.0
-"""Conversations whose last question is checked for missed edits and deletions, and its maximum age:
-each check costs a request."""
+"""The most conversations whose last question is checked for missed edits and deletions, and the
+maximum age of that question in seconds: each check costs a request."""
 
 
 class CatchUpRecords:
@@ -42,15 +42,15 @@ class CatchUpRecords:
         await self._store.finish_gaps(reader, [gap.id for gap in gaps])
 
     async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
-        """What of the workspace's threads was read again."""
+        """The recorded rereads of the workspace's threads."""
         return await self._store.thread_reads(platform, workspace)
 
     async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
-        """How many messages each thread of a channel has, as far as the database knows."""
+        """The number of messages in each thread of a channel, as far as the database knows."""
         return await self._store.count_known_replies(place)
 
     async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
-        """Record that a thread was read again."""
+        """Record that a thread was reread."""
         await self._store.record_thread_read(platform, read)
 
     async def add_leftover(self, leftover: Leftover) -> None:
@@ -66,7 +66,7 @@ class CatchUpRecords:
         return await self._store.leftovers_of(conversation)
 
     async def remove_leftover(self, leftover: Leftover) -> None:
-        """It was removed, or never can be."""
+        """Delete the record of a leftover that was removed or never can be."""
         await self._store.remove_leftover(leftover)
 
     async def is_busy(self, conversation: int) -> bool:

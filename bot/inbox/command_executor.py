@@ -1,4 +1,4 @@
-"""Executes commands for people who may: slash commands, buttons, and messages that are commands."""
+"""Executes slash commands, buttons and command messages for people who have permission."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class CommandExecutor:
-    """Asks access and rates before each command, and executes it once."""
+    """Checks access and rates before each command, and executes it once."""
 
     def __init__(
         self,
@@ -38,27 +38,27 @@ class CommandExecutor:
             return SHOWN_BY_THE_REPLY
 
     async def receive(self, incoming: Incoming, command: Command) -> Receipt:
-        """Execute a command once; returns when that is stored, also for a repeated delivery."""
+        """Execute a command once; return when that is stored, also for a redelivery."""
         try:
             answer = await self._execute(command)
         except CommandDone:
             return Receipt.KNOWN
         if answer.refused:
             admission = Admission(incoming, await self._gate.verdict(incoming))
-            if admission.refused:  # also as a question: one sentence a day is enough
+            if admission.refused:  # may not ask either: one notice a day is enough
                 return await self._gate.refuse(admission)
         self._replies.say(incoming, answer)
         return Receipt.COMMAND
 
     async def receive_missed(self, incoming: Incoming, command: Command) -> None:
-        """Execute a missed command, unless later messages were accepted before it."""
+        """Execute a missed command, unless later messages have already been accepted."""
         if await self._store.has_message_after(incoming.key, incoming.position):
-            log.info("a missed command comes too late", command=command.name)
+            log.info("a missed command came too late", command=command.name)
             return
         await self.receive(incoming, command)
 
     async def _execute(self, command: Command) -> CommandReply:
-        """Execute a command; raises CommandDone if its message was processed before."""
+        """Execute a command; raises CommandDone if its message was already processed."""
         log.info("command", command=command.name, conversation=str(command.key))
         return await self._gate.refuse_command(command) or await self._rates.run(
             command, self._commands.run

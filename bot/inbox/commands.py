@@ -1,7 +1,4 @@
-"""Commands, implemented once for slash commands, buttons and mentions with the command's word.
-
-Invariant: a command never waits for a turn.
-"""
+"""Commands, implemented once for slash commands, buttons and mentions that contain a command."""
 
 from __future__ import annotations
 
@@ -25,33 +22,33 @@ RESET, UNDO, HELP = "reset", "undo", "help"
 MODEL, EFFORT, CONTEXT = "model", "effort", "context"
 STOP, RETRY, CONTINUE = "stop", "retry", "continue"
 SHOW = "show"
-"""Shows another version of a question or an answer, by its index; no one writes it as a word."""
+"""Shows another version of a question or an answer, by its index. Only buttons send this."""
 WHY, WHOAMI, CHANNEL = "why", "whoami", "channel"
 USAGE, FORGET, EXPORT = "usage", "forget", "export"
 MAX_DIGITS = 18  # fits a 64-bit integer column
 WITH_SLASH = (WHY, WHOAMI, CHANNEL, USAGE, FORGET, EXPORT)
-"""In a message these are commands only with a slash: "why" alone is a question to the model."""
+"""Commands that need a slash in a message: "why" alone is a question to the model."""
 TAKE_ARGUMENT = (MODEL, EFFORT, CHANNEL, USAGE, FORGET, EXPORT)
 NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, EFFORT, CONTEXT, *WITH_SLASH, HELP)
 
 STOP_STORE_SECONDS = 0.5
-"""How long a stop waits for the database: a commit takes milliseconds, and the model's request must
-end within a second whatever the database does."""
+"""Seconds that a stop waits for the database. A commit takes milliseconds, and the model's request
+must end within a second, whatever the database does."""
 
 Handler = Callable[[Command], Awaitable[CommandReply]]
 
 WHY_NOT_SHOWN = {Effect.BUSY: texts.STILL_WRITING, Effect.SUPERSEDED: texts.STARTED_OVER}
 
 SHOWN_BY_THE_REPLY = CommandReply("")
-"""No sentence: the reply itself shows what the command did."""
+"""An empty reply: the turn's reply itself shows what the command did."""
 
 
 def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
-    """The command in a message, if there is one: the word alone, `model NAME` or `effort LEVEL`.
+    """The command in a message, or None: the word alone, `model NAME` or `effort LEVEL`.
 
-    The message must address the bot, without a file: a word beside one is about it. `model NAME`
-    counts if NAME is one of `models` or the word has a slash, because an ordinary direct message
-    may start with the word "model"; the same is true of levels.
+    The message must address the bot and have no attachment, because a word next to a file is about
+    the file. `model NAME` counts only if NAME is one of `models` or the word has a slash, because
+    an ordinary direct message may start with the word "model"; the same is true of levels.
     """
     if incoming.address not in (Address.MENTION, Address.DIRECT) or incoming.attachments:
         return None
@@ -73,7 +70,7 @@ def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
 
 
 def is_choice(name: str, argument: str, models: Sequence[str]) -> bool:
-    """Whether the command chooses one of `models`, a level of effort, or the default of either."""
+    """Whether the command chooses one of `models`, an effort level, or the default of either."""
     if name == EFFORT:
         return argument.lower() in EFFORTS
     is_default = argument.lower() == model_names.DEFAULT
@@ -88,10 +85,10 @@ def needs_conversation(name: str, argument: str, models: Sequence[str]) -> bool:
 class Commands:
     """Executes commands.
 
-    `models` may be chosen; `reporter` describes contexts. `help_texts` replace `texts.HELP`, by
-    platform. `policy` knows the default models of places. `more` executes the commands of other
-    rooms, by name. `keeping` are the platforms whose people can go back to an earlier answer: there
-    another one does not replace it.
+    People may choose from `models`; `reporter` describes contexts. `help_texts` replace
+    `texts.HELP`, by platform. `policy` knows the default models of places. `more` has the handlers
+    of other rooms' commands, by name. `keeping` names the platforms that keep earlier answers, so
+    that a retry does not replace the answer there.
     """
 
     def __init__(
@@ -130,7 +127,8 @@ class Commands:
         """Execute a command and return its reply; an unknown command gets the help text.
 
         The reply is empty if the turn's own reply shows the effect. A command that arrived as a
-        message is recorded in the same transaction; CommandDone is raised for a repetition.
+        message is recorded in the same transaction; if the message was already recorded,
+        CommandDone is raised.
         """
         return await self._known.get(command.name, self._help)(command)
 
@@ -152,8 +150,8 @@ class Commands:
     async def _stop(self, command: Command) -> CommandReply:
         """Store the stop, so that it outlives the process, then interrupt the turn.
 
-        The turn is interrupted even if the database fails. A stop that arrived as a message raises
-        StoreUnavailable then, so that the platform delivers it again.
+        The turn is interrupted even if the database fails. In that case, a stop that arrived as a
+        message raises StoreUnavailable, so that the platform delivers it again.
         """
         turn, stored = number_of(command), None
         with suppress(StoreUnavailable, TimeoutError):
@@ -215,6 +213,6 @@ class Commands:
 
 
 def number_of(command: Command) -> int | None:
-    """The turn or epoch that a button names; None for a command in words."""
+    """The turn or epoch that a button names; None for a typed command."""
     number = command.argument
     return int(number) if number.isdecimal() and len(number) <= MAX_DIGITS else None

@@ -1,7 +1,7 @@
-"""Edits and deletions of messages that the inbox has already stored.
+"""Applies edits and deletions of messages that the inbox has already stored.
 
-Invariant: the database changes first, which makes the running attempt's claim stale; only then is
-the attempt interrupted, so that no result from the old text can be stored in between.
+Invariant: the database changes first, which makes the running attempt's claim stale. Only then is
+the attempt interrupted, so it cannot store a result for the old text in between.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from bot.turns.scheduler import Scheduler
 log = structlog.stdlib.get_logger(__name__)
 
 RECENT_EDIT_SECONDS = 300.0
-"""An edit of a message that is not stored makes it a question only within this time: platforms send
-the same event when a message that was once edited is pinned or gets a preview. The time begins with
-the message itself if that is to no one in particular."""
+"""Seconds in which an edit can turn an unstored message into a question: platforms send the same
+event when an edited message is later pinned or gets a preview. For a message addressed to no one in
+particular, the time starts when the message was sent."""
 
 
 class EditHandler:
     """Applies edits and deletions.
 
-    With `with_reply`, deleting a turn's last question also takes its reply back.
+    If `with_reply` is true, deleting a turn's last question also takes back its reply.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class EditHandler:
     ) -> bool:
         """Store the new text, and reopen the newest turn if it answers this message.
 
-        `on_reopened` is called if it does. `withheld`: see `Store.edit`. Returns False if the
-        message is not stored and now asks a question.
+        `on_reopened` is called if the turn was reopened. `withheld`: see `Store.edit`. Returns
+        False if the message is not stored and the edit makes it a question.
         """
         change = await self._store.edit(
             incoming.source, incoming.text, edited_at, incoming.attachments, withheld=withheld
         )
         if change.effect is Effect.UNKNOWN:
-            # A correction of an old message that was to no one in particular asks nothing new.
+            # Correcting an old message that was addressed to no one in particular asks nothing new.
             is_to_no_one = incoming.address is Address.CHANNEL
             since = incoming.sent_at if is_to_no_one else edited_at
             is_recent = self._clock.time() - since < RECENT_EDIT_SECONDS
@@ -66,15 +66,15 @@ class EditHandler:
         return True
 
     async def apply_deletion(self, source: str) -> None:
-        """Erase a person's message, or take back the reply that the deleted page belonged to."""
+        """Erase a person's message; if the message is a page of a reply, take back the reply."""
         self._act_on(await self._store.erase(source, with_reply=self._with_reply), "deleted")
 
     async def apply_replacement(self, source: str) -> None:
-        """Erase a message and its reply: the same text arrived as another message."""
+        """Erase a message and its reply, because the same text arrived as another message."""
         self._act_on(await self._store.erase(source, with_reply=True), "replaced")
 
     def follow_erasure(self, here: ErasedHere) -> None:
-        """Restart or end the turns of a conversation from which a person was erased."""
+        """Restart or end the turns of a conversation after a person was erased from it."""
         for change in here.changes:
             self._act_on(change, "erased")
         if here.gone is not None:

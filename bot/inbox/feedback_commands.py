@@ -13,7 +13,7 @@ from bot.ports.feedback import FeedbackStore
 from bot.ports.policy import Policy
 
 VOTE, COMMENT = "vote", "comment"
-"""Commands of buttons and modals only: in a message these words are a question."""
+"""Only buttons and modals send these commands; in a message the words are part of a question."""
 
 _VOTE = re.compile(r"(up|down) (\d{1,18})")
 _COMMENT = re.compile(r"(\d{1,18}) ?(.*)", re.DOTALL)
@@ -26,11 +26,11 @@ class FeedbackCommands:
         self._store, self._policy = store, policy
 
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers by the command's name."""
+        """The handlers by command name."""
         return {VOTE: self.vote, COMMENT: self.comment}
 
     async def vote(self, command: Command) -> CommandReply:
-        """Count a press; its argument is the vote and the turn, such as `down 12`."""
+        """Record a vote; the argument is the vote and the turn, such as `down 12`."""
         found = _VOTE.fullmatch(command.argument)
         if found is None:
             return CommandReply(texts.NO_SUCH_REPLY)

@@ -1,5 +1,5 @@
-"""Stores every message, command and edit in one transaction before the platform is acknowledged
-(invariant 1)."""
+"""Stores each message, command and edit in one transaction before the platform gets its
+acknowledgement (invariant 1)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from bot.turns.scheduler import Scheduler
 log = structlog.stdlib.get_logger(__name__)
 
 RECENT_CHOICES = 5
-"""Conversations of one person that a reset in a channel offers."""
+"""The most conversations of a person to offer for a reset in a channel."""
 
 
 class DurableInbox(CatchUpRecords):
@@ -101,11 +101,11 @@ class DurableInbox(CatchUpRecords):
         return self._gate.listens(channel, category)
 
     async def refusal(self, key: ConversationKey, author: Author) -> str:
-        """Why a person may not ask here; "" if they may, or if that is unknown."""
+        """The reason why a person may not ask here; "" if they may, or if that is unknown."""
         return await self._gate.refusal(key, author)
 
     async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
-        """Seconds until a person may ask again here; 0 is now."""
+        """Seconds until a person may ask here again; 0 means now."""
         return await self._rates.wait_seconds(key, author)
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
@@ -115,7 +115,7 @@ class DurableInbox(CatchUpRecords):
         command = commands.parse(incoming, self._models.names)
         with self._order.enter(incoming.key) as place:
             if command is not None:
-                if command.name != commands.STOP:  # which never waits
+                if command.name != commands.STOP:  # a stop never waits
                     await place.wait()
                 return await self._commands.receive(incoming, command)
             with self._waking_conversations() as accepted:
@@ -125,7 +125,7 @@ class DurableInbox(CatchUpRecords):
     async def apology_due(self, incoming: Incoming) -> bool:
         """Whether to tell the author now that this message could not be stored."""
         addressed = incoming.address in (Address.MENTION, Address.DIRECT)
-        with suppress(StoreUnavailable):  # a database that cannot be written may be readable
+        with suppress(StoreUnavailable):  # a database that rejects writes may still be readable
             admission = await self._gate.admit(incoming)
             addressed = admission is not None and not (
                 admission.refused or admission.incoming.address is Address.ASIDE
@@ -135,16 +135,16 @@ class DurableInbox(CatchUpRecords):
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
         """Apply an edit, or receive the message if only the edit makes it address the bot.
 
-        An edit of a person who may not ask changes nothing.
+        An edit by a person who may not ask changes nothing.
         """
         self._observer.event_received(incoming.key.platform)
-        await self._order.settle(incoming.key)  # the message itself may be on its way
+        await self._order.settle(incoming.key)  # the message itself may still be arriving
         is_known = await self._store.conversation_of(incoming.source) is not None
         if not is_known and not incoming.address.begins:
             return
         admission = await self._gate.judge_edit(incoming)
         if is_known and admission.refused:
-            if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not one that is read again
+            if self._clock.time() - edited_at < RECENT_EDIT_SECONDS:  # not an old edit, read again
                 await self._gate.refuse(admission)
             return
         if not await self._apply_edit(admission, edited_at):
@@ -184,7 +184,7 @@ class DurableInbox(CatchUpRecords):
         return conversation.key if conversation else None
 
     async def recent(self, place: ConversationKey, author: str) -> Sequence[Choice]:
-        """The person's latest conversations in a channel, each as a button that resets it."""
+        """The person's latest conversations in a channel, each as a button to reset it."""
         found = await self._store.recent(place, author, RECENT_CHOICES)
         return [
             Choice(label=conversation.name, command=commands.RESET, key=conversation.key)
@@ -193,7 +193,7 @@ class DurableInbox(CatchUpRecords):
 
     # ── catching up ───────────────────────────────────────────────────────────────────────────
     async def connected(self, platform: str) -> None:
-        """Continue this platform's unfinished turns, now that its events arrive."""
+        """Continue this platform's unfinished turns, now that its events are arriving."""
         self._connected.add(platform)
         self._intake.progress.wake(platform)
         unfinished = await retry_while_unavailable(
@@ -209,9 +209,9 @@ class DurableInbox(CatchUpRecords):
         return platform in self._connected
 
     async def missed(self, messages: Sequence[Incoming]) -> None:
-        """Accept messages whose events were missed; their turns start after the last.
+        """Accept messages whose events were missed; their turns start after the last one.
 
-        An edit of a message that was stored before may have been missed, too.
+        A message that was stored before may have been edited since; such an edit is applied, too.
         """
         too_old = self._clock.time() - self._missed_seconds
         with self._waking_conversations() as accepted:
@@ -225,7 +225,8 @@ class DurableInbox(CatchUpRecords):
                         continue
                     if await self._is_from_before(incoming):
                         continue
-                    # A read of its channel for each missed mention would double what they cost.
+                    # Reading the channel around each missed mention would double the cost of the
+                    # catch-up.
                     missed = replace(incoming, late=late, stands_alone=False)
                     with self._order.enter(missed.key) as place:
                         accepted.append(await self._accept(missed, place))
@@ -235,32 +236,32 @@ class DurableInbox(CatchUpRecords):
                             await self._apply_edit(admission, incoming.edited_at)
 
     async def _is_from_before(self, incoming: Incoming) -> bool:
-        """Whether people wrote a message among themselves, before they called the bot there.
+        """Whether people wrote this message among themselves, before anyone called the bot there.
 
-        It is history, and read with the mention if it can be.
+        Such a message is history, read together with the mention if possible.
         """
         return incoming.address is Address.FOLLOW_UP and not await self._store.has_message_before(
             incoming.key, incoming.position
         )
 
     async def _is_passed_by(self, incoming: Incoming) -> bool:
-        """Whether a message that is too old to answer addressed no one and is not stored.
+        """Whether to skip a message that is too old to answer, addressed no one and is not stored.
 
-        No one waits for its answer, and each apology would be a thread.
+        No one is waiting for its answer, and each apology would open a thread.
         """
         if incoming.address is not Address.CHANNEL:
             return False
         return await self._store.conversation_of(incoming.source) is None
 
     async def aclose(self) -> None:
-        """Wait for replies that are being shown."""
+        """Wait until all replies in progress are shown."""
         await self._replies.aclose()
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def _accept(self, incoming: Incoming, place: Place) -> Accepted:
         since = self._clock.time()
         admission = await self._gate.admit(incoming)
-        if await place.wait() and admission is None:  # an earlier one may have begun it
+        if await place.wait() and admission is None:  # the conversation may exist now
             admission = await self._gate.admit(incoming)
         if admission is None:
             return Accepted(Receipt.IGNORED)

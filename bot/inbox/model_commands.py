@@ -1,4 +1,4 @@
-"""The commands about a conversation's model: /model, /effort and /context."""
+"""The commands about a conversation's model and context: /model, /effort and /context."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ EFFORTS = (*Effort, DEFAULT)
 class ModelCommands:
     """Executes these commands: `catalog` has the models, `reporter` describes contexts.
 
-    `policy` says which model and effort a place has; None: the defaults apply everywhere.
+    `policy` says which model and effort apply to a place; if it is None, the defaults apply
+    everywhere.
     """
 
     def __init__(
@@ -36,9 +37,9 @@ class ModelCommands:
         self._policy = policy
 
     async def model(self, command: Command) -> CommandReply:
-        """Choose the named model, or say which are offered.
+        """Choose the named model, or list the models on offer.
 
-        A name that is known needs no server, so that the choice takes no time.
+        Choosing a known name is immediate, because it does not contact the model's server.
         """
         typed = command.argument
         if not typed:
@@ -86,7 +87,7 @@ class ModelCommands:
 
     # ── effort ────────────────────────────────────────────────────────────────────────────────
     async def effort(self, command: Command) -> CommandReply:
-        """Choose the level, or say which one is in use."""
+        """Choose the effort level, or say which one is in use."""
         typed = command.argument.lower()
         if typed in EFFORTS:
             return await self._choose_effort(command, None if typed == DEFAULT else Effort(typed))
@@ -114,14 +115,14 @@ class ModelCommands:
     async def _model_of(
         self, command: Command, conversation: Conversation | None
     ) -> tuple[str, bool | None]:
-        """The name of the model that answers, and whether it takes an effort."""
+        """The name of the model that answers, and whether it supports effort levels."""
         chosen = conversation.model if conversation else None
         model = self._catalog.get(chosen, await self._find_assigned(command.key))
         return model.name, model.facts.effort
 
     # ── context ───────────────────────────────────────────────────────────────────────────────
     async def context(self, command: Command) -> CommandReply:
-        """Describe what the model gets with the next question."""
+        """Describe what the model will receive with the next question."""
         report = await self._reporter.report(command.key)
         if report is None:
             text = command_texts.NEEDS_CONVERSATION["context"]
@@ -132,7 +133,7 @@ class ModelCommands:
         return await self.reply_once(command, reply)
 
     async def reply_once(self, command: Command, reply: CommandReply) -> CommandReply:
-        """Reply to a command that changes nothing, once per message."""
+        """Reply to a command that changes nothing, once per command message."""
         if command.source:
             await self._store.record_command(command.source)
         return reply

@@ -1,7 +1,7 @@
 """The commands about rules: /why and /whoami for everyone, /channel for administrators.
 
-Invariant: a value that an administrator sets is stored, with the command's record and a line in the
-audit, before it applies.
+Invariant: a value that an administrator sets applies only after one transaction has stored it, the
+command's record and an audit entry.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bot.ports.policy import PolicyStore
 from bot.ports.store import Store
 
 MAX_PROMPT = 8_000
-"""Characters of a prompt that a command sets, more than a message on any platform has."""
+"""The longest prompt that a command may set, in characters: longer than any platform's messages."""
 
 NO_PROMPT = "none"
 
@@ -50,11 +50,11 @@ class PolicyCommands:
         self._policy, self._catalog = policy, catalog
 
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers by the command's name."""
+        """The handlers by command name."""
         return {WHY: self.why, WHOAMI: self.whoami, CHANNEL: self.channel}
 
     async def why(self, command: Command) -> CommandReply:
-        """Say what applies here, and why."""
+        """Tell which values apply here, and why."""
         policy = await self._policy.effective(command.key)
         conversation = await self._store.find(command.key)
         chosen = conversation.model if conversation is not None else None
@@ -82,7 +82,7 @@ class PolicyCommands:
 
     # ── /channel ──────────────────────────────────────────────────────────────────────────────
     async def channel(self, command: Command) -> CommandReply:
-        """Show or set what administrators may set for a channel."""
+        """Show or change the settings that administrators control for a channel."""
         if not await self._policy.is_admin(command.key, command.author):
             return await self._reply_once(command, policy_command_texts.ADMINS_ONLY)
         word, _, value = command.argument.partition(" ")
@@ -115,7 +115,7 @@ class PolicyCommands:
         return await self._set(command, name, known)
 
     async def _model(self, typed: str) -> str | None:
-        """The model that is meant: one that people may choose, or one of the configuration."""
+        """Resolve a typed model name: one that people may choose, or one in the configuration."""
         if self._catalog.get(None, typed).name == typed:
             return typed
         return model_names.resolve(typed, await self._catalog.list_names())
@@ -131,7 +131,7 @@ class PolicyCommands:
         return CommandReply(policy_command_texts.channel_set(name, value))
 
     async def _reply_once(self, command: Command, text: str) -> CommandReply:
-        """Reply to a command that changes nothing, once per message."""
+        """Reply to a command that changes nothing, once per command message."""
         if command.source:
             await self._store.record_command(command.source)
         return CommandReply(text)
@@ -148,5 +148,5 @@ def _groups_of(policy: EffectivePolicy) -> Sequence[PersonRef]:
 
 def _prompt_problem(value: str) -> str:
     if len(value) > MAX_PROMPT:
-        return f"it has {len(value):,} characters, and {MAX_PROMPT:,} are the most"
+        return f"it has {len(value):,} characters, but at most {MAX_PROMPT:,} are allowed"
     return check_prompt(value)

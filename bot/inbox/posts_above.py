@@ -1,8 +1,8 @@
-"""Which posts of bots and webhooks a mention stands below: "@bot what does this alert mean?".
+"""Finds the posts by bots and webhooks above a mention such as "@bot what does this alert mean?".
 
-The platforms report a channel's messages as events, so the newest are remembered, bounded, and a
-channel is read at most once per connection. Of people's messages only the positions are remembered:
-they did not ask the bot.
+Platforms report a channel's messages as events, so a bounded number of the newest are kept in
+memory, and a channel is read at most once per connection. For people's messages only the positions
+are kept, because these people did not ask the bot.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from cachetools import LRUCache
 from bot.ports.clock import Clock
 
 MAX_POSTS = 5
-"""Posts that one mention brings: a burst of alerts, within the context of a small model."""
+"""The most posts per mention: enough for a burst of alerts, within a small model's context."""
 
 MAX_REMARKS = 3
-"""People's messages between the posts and the mention ("again?", "looking"); after more, the talk
-is about something else."""
+"""The most messages by people between the posts and the mention ("again?", "looking"). After more,
+the conversation is about something else."""
 
 MAX_AGE = 3_600.0
-"""Seconds before the mention; an older post is rarely meant."""
+"""Seconds before the mention: an older post is rarely the one meant."""
 
 MAX_READ = 10
-"""Messages to read if the posts came before the connection: the posts and remarks, and a few more
-that do not count."""
+"""Messages to read if the posts were sent before the connection: the posts and remarks, and a few
+more that do not count."""
 
 MAX_CHANNELS = 1_000
-"""Channels to remember: those with the latest messages."""
+"""The most channels to remember: those with the latest messages."""
 
 MAX_REMEMBERED = 20
-"""Messages of one channel to remember: those above a mention, and any that follow it."""
+"""Messages to remember per channel: those above a mention, and any that follow it."""
 
 Post = TypeVar("Post")
 
 
 @dataclass(frozen=True, slots=True)
 class Seen(Generic[Post]):
-    """A channel's message: its position, when it was sent (Unix seconds), and a bot's post.
+    """A message in a channel: its position, its time (Unix seconds), and a bot's post.
 
-    `post` is None for every other message.
+    `post` is None for all other messages.
     """
 
     position: int
@@ -53,7 +53,7 @@ class Seen(Generic[Post]):
 
 @dataclass(frozen=True, slots=True)
 class Above(Generic[Post]):
-    """The posts above a mention, oldest first; `certain` if earlier messages cannot add any."""
+    """The posts above a mention, oldest first. `certain`: earlier messages cannot add any."""
 
     posts: tuple[Seen[Post], ...]
     certain: bool
@@ -78,7 +78,7 @@ def choose(messages: Iterable[Seen[Post]], position: int, sent_at: float) -> Abo
 
 @dataclass(slots=True)
 class _Channel(Generic[Post]):
-    """The newest messages by position; `read` once reading the channel was tried."""
+    """A channel's newest messages by position. `read`: reading the channel has been attempted."""
 
     messages: dict[int, Seen[Post]] = field(default_factory=dict)
     read: bool = False
@@ -93,7 +93,7 @@ class _Channel(Generic[Post]):
 
 
 class RecentPosts(Generic[Post]):
-    """The newest messages of each channel of one connection, by the channel's id."""
+    """The newest messages of each channel during one connection, by channel id."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -101,23 +101,23 @@ class RecentPosts(Generic[Post]):
         self._channels: LRUCache[str, _Channel[Post]] = LRUCache(MAX_CHANNELS)
 
     def restart(self) -> None:
-        """Forget everything: a new connection does not repeat what was missed."""
+        """Forget everything: a new connection does not redeliver missed messages."""
         self._since = self._clock.time()
         self._channels.clear()
 
     def add(self, channel: str, message: Seen[Post]) -> None:
-        """Remember a new message, or what is now known of one."""
+        """Remember a new message, or new information about a known one."""
         self._channel(channel).add(message)
 
     def change(self, channel: str, position: int, post: Post) -> None:
-        """A bot's post was edited; one that is not remembered stays unknown."""
+        """Apply an edit of a bot's post; a post that is not remembered stays unknown."""
         known = self._channels.get(channel)
         message = known.messages.get(position) if known is not None else None
         if known is not None and message is not None and message.post is not None:
             known.messages[position] = Seen(position, message.sent_at, post)
 
     def drop(self, channel: str, position: int) -> None:
-        """A message was deleted."""
+        """Forget a deleted message."""
         known = self._channels.get(channel)
         if known is not None:
             known.messages.pop(position, None)
@@ -131,11 +131,11 @@ class RecentPosts(Generic[Post]):
     ) -> Sequence[Post]:
         """The posts above a mention, oldest first.
 
-        `read` returns the channel's last messages before the mention. It is called if the posts
-        may have come before the connection, and its errors are passed on.
+        `read` returns the channel's last messages before the mention. It is called only if some
+        posts may have been sent before the connection; its errors propagate.
         """
         known = self._channel(channel)
-        async with known.lock:  # both events of one mention on Slack wait for the same reading
+        async with known.lock:  # on Slack both events of a mention wait for the same read
             if self._must_read(known, position, sent_at):
                 known.read = True
                 for message in await read():

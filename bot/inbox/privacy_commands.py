@@ -1,7 +1,7 @@
 """The commands /forget and /export.
 
-Invariant: a person is erased by their own confirmation only; the button names, as a digest, who
-asked for it.
+Invariant: only the person's own confirmation erases them; the button contains a digest of the
+person who asked.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ ME, YES = "me", "yes"
 
 
 class PrivacyCommands:
-    """Executes the commands. `without_files` are platforms that show no files, each with the
-    sentence that says how to get an export there.
-    """
+    """Executes the commands. `without_files` maps each platform that shows no files to a sentence
+    that explains how to get an export there."""
 
     def __init__(
         self,
@@ -38,11 +37,11 @@ class PrivacyCommands:
         self._without_files = without_files or {}
 
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers by the command's name."""
+        """The handlers by command name."""
         return {FORGET: self.forget, EXPORT: self.export}
 
     async def forget(self, command: Command) -> CommandReply:
-        """Ask for a confirmation, or erase the person who confirms."""
+        """Ask for confirmation, or erase the person who confirms."""
         word, _, confirmation = command.argument.strip().lower().partition(" ")
         if word not in ("", ME):
             return await self._reply_once(command, privacy_texts.HOW_TO_FORGET)
@@ -59,10 +58,10 @@ class PrivacyCommands:
         return CommandReply(privacy_texts.forgotten(receipt))
 
     async def export(self, command: Command) -> CommandReply:
-        """Give the export as a file, which only the person sees, or say how to get it.
+        """Deliver the export as a file that only the person sees, or say how to get it.
 
-        The file is made after the reply is recorded, so that Slack, which waits for that, does not
-        deliver a command again.
+        The file is created after the reply is recorded; Slack waits only for that record, so it
+        does not redeliver the command.
         """
         key, user = command.key, command.author.id
         person = Person.at(key, user)
@@ -85,6 +84,6 @@ class PrivacyCommands:
 
 
 def _digest(command: Command) -> str:
-    """Which person a button means; other people who press it are not erased."""
+    """The digest of the person whom a button would erase; a press by anyone else has no effect."""
     name = f"{command.key.platform}/{command.author.id}"
     return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()

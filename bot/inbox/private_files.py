@@ -1,4 +1,4 @@
-"""Delivers the file of a command's reply, for adapters: one sentence says what became of it."""
+"""Delivers the file of a command's reply for adapters, and reports the result in one sentence."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from bot.domain.inbox import CommandReply
 log = structlog.stdlib.get_logger(__name__)
 
 DELIVERY_SECONDS = 25.0
-"""For making a file and sending it; less than `background_replies.SHOW_SECONDS`."""
+"""Seconds for creating a file and sending it; less than `background_replies.SHOW_SECONDS`."""
 
 Send = Callable[[str, bytes], Awaitable[None]]
-"""Sends a file, by its name and bytes, where only the person sees it. Raises a PlatformError."""
+"""Sends a file with its name and bytes, visible only to the person. Raises a PlatformError."""
 
 
 async def deliver(reply: CommandReply, send: Send, *, most: int, sent: str) -> CommandReply:
-    """The reply without its file, which `send` has sent: its text is now `sent`, or why not.
+    """Deliver the reply's file with `send`, and return a reply that says `sent` or why it failed.
 
-    `most` is the largest file that the place takes, in bytes. A reply without a file is returned as
-    it is. Raises no PlatformError.
+    `most` is the largest file that the place accepts, in bytes. A reply without a file is returned
+    unchanged. Raises no PlatformError.
     """
     file = reply.file
     if file is None:
@@ -41,6 +41,6 @@ async def deliver(reply: CommandReply, send: Send, *, most: int, sent: str) -> C
         log.warning("a private file was not sent", error=repr(error))
         return replace(reply, file=None, text=privacy_texts.EXPORT_NOT_SENT)
     finally:
-        if not is_sent:  # also if this is cancelled
+        if not is_sent:  # also if this task is cancelled
             file.lost()
     return replace(reply, file=None, text=sent)

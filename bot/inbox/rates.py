@@ -1,7 +1,7 @@
 """Keeps questions, retries and continuations within the rates of the rules.
 
-Invariant: what comes too early is neither stored nor executed, costs no model call, and is said to
-its author alone, at most once a minute.
+Invariant: a question or command that comes too early is neither stored nor executed and costs no
+model call. Only its author gets a notice, at most once a minute.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from bot.ports.store import Store
 log = structlog.stdlib.get_logger(__name__)
 
 Tell = Callable[[Incoming, str], None]
-"""Shows a sentence to the author of a message alone, in the background."""
+"""Shows a sentence in the background, only to the author of a message."""
 
 
 class RateGate:
-    """Counts what costs a model call before it is accepted."""
+    """Counts each question and command that costs a model call before it is accepted."""
 
     def __init__(self, *, rates: QuestionRates, store: Store, clock: Clock, tell: Tell) -> None:
         self._rates, self._store, self._clock, self._tell = rates, store, clock, tell
@@ -57,9 +57,9 @@ class RateGate:
     async def _refuse(self, incoming: Incoming, refusal: RateRefusal) -> Accepted:
         if await self._store.conversation_of(incoming.source) is not None:
             return Accepted(Receipt.KNOWN)
-        if self._rates.is_shared:  # another process may read it again once the minute is over
+        if self._rates.is_shared:  # another process may receive it again after the minute
             await self._store.keep_out(incoming.source)
-        log.info("a question comes too early", conversation=str(incoming.key), own=refusal.own)
+        log.info("a question came too early", conversation=str(incoming.key), own=refusal.own)
         person = (incoming.key.platform, incoming.key.workspace, incoming.author.id)
         if person not in self._told:
             self._told[person] = True
@@ -69,7 +69,7 @@ class RateGate:
     async def run(
         self, command: Command, execute: Callable[[Command], Awaitable[CommandReply]]
     ) -> CommandReply:
-        """Execute a command, unless it asks the model and comes too early."""
+        """Execute a command, unless it would ask the model and comes too early."""
         if command.name not in (RETRY, CONTINUE):
             return await execute(command)
         key, author, at = command.key, command.author, self._clock.time()
@@ -77,7 +77,7 @@ class RateGate:
         if refusal is not None:
             if command.source:
                 await self._store.record_command(command.source)
-            log.info("a command comes too early", command=command.name, conversation=str(key))
+            log.info("a command came too early", command=command.name, conversation=str(key))
             return CommandReply(_sentence(refusal), refused=True)
         reply = None
         try:
@@ -88,13 +88,12 @@ class RateGate:
         return reply
 
     def count_edit(self, incoming: Incoming) -> None:
-        """The edit of a question asks the model again. It counts and is never refused: the answer
-        has to follow the text.
-        """
+        """Count the edit of a question, which asks the model again. It is never refused, because
+        the answer has to follow the text."""
         self._rates.add(incoming.key, incoming.author.id, self._clock.time())
 
     async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
-        """Seconds until the person may ask here; 0 is now."""
+        """Seconds until the person may ask here again; 0 means now."""
         refusal = await self._rates.refusal(key, author, self._clock.time())
         return 0.0 if refusal is None else refusal.seconds
 

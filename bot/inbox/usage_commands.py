@@ -1,4 +1,4 @@
-"""The command /usage: what a person used, or for administrators what a channel used."""
+"""The command /usage: shows a person's usage or, to administrators, a channel's."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ OF_CHANNEL = "channel"
 
 
 class UsageCommands:
-    """Executes the command. Amounts are shown only where no one else sees them."""
+    """Executes the command. Amounts are shown only where no one else can see them."""
 
     def __init__(self, *, store: Store, policy: Policy, reports: UsageReporter) -> None:
         self._store, self._policy, self._reports = store, policy, reports
 
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers by the command's name."""
+        """The handlers by command name."""
         return {USAGE: self.usage}
 
     async def usage(self, command: Command) -> CommandReply:
-        """Say what was used, and what is left."""
+        """Tell how much was used and how much is left."""
         key, author = command.key, command.author
         zone, currency = self._reports.zone, self._reports.currency
         if command.argument.strip().lower() == OF_CHANNEL:

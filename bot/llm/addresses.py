@@ -1,4 +1,4 @@
-"""Reads a server's URL: a host that is safe to show, and what is known of the server behind it."""
+"""Reads a server's URL: the host to show to people, and what kind of server is behind it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def host_and_port(url: str) -> str:
 def is_local(url: str) -> bool:
     """Whether the server runs on this machine or its network, as Ollama and llama.cpp usually do.
 
-    A host name without a dot counts as local: it names a container or a machine on the network.
+    A host name without a dot counts as local, because it names a container or a machine on the
+    network.
     """
     host = urlsplit(url).hostname or ""
     try:
@@ -34,6 +35,6 @@ def is_local(url: str) -> bool:
 
 
 def takes_cache_key(url: str) -> bool:
-    """Whether the server finds its prompt cache by a key in chat completion requests."""
+    """Whether chat completion requests to the server may contain a prompt cache key."""
     host = urlsplit(url).hostname or ""
     return any(host == known or host.endswith(f".{known}") for known in _CACHE_KEY_HOSTS)

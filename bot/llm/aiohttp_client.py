@@ -1,4 +1,4 @@
-"""Opens raw streams through client libraries over aiohttp, and tells aiohttp's failures apart."""
+"""Opens raw streams with client libraries over aiohttp, and distinguishes its failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLOSED_ERRORS = (aiohttp.ServerDisconnectedError, ConnectionResetError)
 def has_cause(
     error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]
 ) -> bool:
-    """Whether the error or one of its causes is of one of these kinds."""
+    """Whether the error or one of its causes has one of these types."""
     while error is not None:
         if isinstance(error, kinds):
             return True
@@ -36,7 +36,7 @@ def has_cause(
 async def open_stream(
     create: Callable[[], AbstractAsyncContextManager[Any]], images: ImageUploads
 ) -> AsyncGenerator[AsyncIterator[bytes]]:
-    """Send a request with `create`, a call of a library's streaming response; yields the body.
+    """Send a request with `create`, which calls a library's streaming response; yield the body.
 
     Retries once if the server had closed the idle connection.
     """
@@ -44,7 +44,7 @@ async def open_stream(
         with images.uploading():
             try:
                 response = await stack.enter_async_context(create())
-            except Exception as error:  # the libraries wrap aiohttp's: the cause decides
+            except Exception as error:  # the libraries wrap aiohttp's errors: the cause decides
                 if not has_cause(error, _CLOSED_ERRORS):
                     raise
                 response = await stack.enter_async_context(create())

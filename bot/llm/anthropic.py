@@ -1,7 +1,7 @@
-"""Models behind Anthropic's Messages API, through the anthropic client's raw streaming response.
+"""Models behind Anthropic's Messages API, using the anthropic client's raw streaming response.
 
-Importing the client takes more than a second: `bot.llm.model_server` imports this module when the
-first such model is used.
+Importing the client takes more than a second, so `bot.llm.model_server` imports this module only
+when such a model is first used.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _NO_KEY = "no key"  # without one, the client would look for a key in the enviro
 
 
 def make_client(provider: ProviderConfig) -> anthropic.AsyncAnthropic:
-    """One client for all models of a provider.
+    """Create one client for all models of a provider.
 
-    Its address may end in `/v1`, which the client adds. Without a key, requests have no
-    `Authorization` header except the provider's own. The client does not retry, because
-    `bot.llm.fallback_chain` retries for every provider.
+    The address may end in `/v1`, which the client adds itself. Without a key, requests have no
+    `Authorization` header unless the provider's headers include one. The client does not retry,
+    because `bot.llm.fallback_chain` retries for every provider.
     """
     address = (provider.base_url or ANTHROPIC_URL).rstrip("/").removesuffix("/v1")
     headers: dict[str, Any] = dict(provider.headers)
@@ -88,7 +88,7 @@ class AnthropicModel(StreamingModel):
 class AnthropicEndpoint:
     """A server behind the anthropic client."""
 
-    # `anthropic.AnthropicError` covers the request; the raw response raises the others.
+    # `anthropic.AnthropicError` covers the request; reading the raw response raises the others.
     errors: tuple[type[Exception], ...] = (
         anthropic.AnthropicError,
         httpx2.HTTPError,
@@ -120,7 +120,7 @@ class AnthropicEndpoint:
         return ErrorReport.parse(response.status_code, body, response.headers)
 
     def is_unreachable(self, error: Exception) -> bool:
-        """Whether aiohttp established no connection."""
+        """Whether aiohttp failed to establish a connection."""
         return has_cause(error, CONNECT_ERRORS)
 
     def is_redirect_loop(self, error: Exception) -> bool:

@@ -1,8 +1,8 @@
 """Parses the events of Anthropic's Messages API; never mistakes other fields for answer text.
 
-Invariant: a stream is complete only if it has a stop reason. Gateways write `message_stop` when the
-stream behind them ends, in whatever way, and forget a stop reason that says "cut off"; none is
-known that sends no stop reason at all.
+Invariant: a stream is complete only if it has a stop reason. Gateways send `message_stop` however
+the stream behind them ended, and may drop a stop reason that says "cut off"; but no known gateway
+sends complete answers without any stop reason.
 
 Events and blocks of unknown kinds are ignored, because Anthropic may add some at any time
 (https://platform.claude.com/docs/en/api/versioning).
@@ -24,7 +24,7 @@ _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 
 
 class MessagesParser:
-    """Parses one response. Its token counts come in several events, each the total so far."""
+    """Parses one response. Token counts arrive in several events, each with the total so far."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Any] = {}
@@ -44,10 +44,10 @@ class MessagesParser:
         Raises MalformedChunk, or ErrorEvent if the event is an error.
         """
         if data.strip() == b"[DONE]":
-            return self._stop()  # some gateways end every kind of stream with it
+            return self._stop()  # some gateways end every kind of stream with this marker
         event = parse_json(data)
         if event is None or event == []:
-            return EMPTY  # a gateway's sign of life
+            return EMPTY  # a gateway's keepalive
         if not isinstance(event, dict):
             raise MalformedChunk(f"not an object: {data[:80]!r}")
         kind = event.get("type")
@@ -60,7 +60,7 @@ class MessagesParser:
             raise MalformedChunk(f"not an event: {data[:80]!r}") from error
 
     def split(self, document: bytes) -> list[bytes]:
-        """One message, as gateways that ignore `stream` send it, or one event per line."""
+        """Split a body: one message, if the gateway ignores `stream`, or an event per line."""
         try:
             value = json.loads(document)
         except (ValueError, RecursionError):
@@ -97,7 +97,7 @@ class MessagesParser:
         return DONE if self._has_stop_reason else EMPTY
 
     def _count(self, usage: Any) -> None:
-        """Note the counts that are present: some gateways repeat a count as 0 or null."""
+        """Record the counts that are present: some gateways repeat a count as 0 or null."""
         if isinstance(usage, dict):
             self._counts |= {name: count for name, count in usage.items() if count}
 
@@ -106,7 +106,7 @@ class MessagesParser:
 
 
 def _block_start(event: dict[str, Any]) -> Delta:
-    """The beginning of a block, which is nearly always empty."""
+    """The start of a block, which is nearly always empty."""
     block = event.get("content_block") or {}
     return _content(block, text="text", thinking="thinking")
 
@@ -116,7 +116,7 @@ def _block_delta(event: dict[str, Any]) -> Delta:
 
 
 def _content(part: dict[str, Any], *, text: str, thinking: str) -> Delta:
-    """The content of a part that is of one of these types; other types have nothing to show."""
+    """The text or thinking in a part; other types contain nothing to show."""
     kind = part.get("type")
     if kind == text:
         return _delta(part.get("text"), "")

@@ -1,7 +1,7 @@
-"""Builds requests of Anthropic's Messages API, with workarounds learned from rejected ones.
+"""Builds requests to Anthropic's Messages API, with workarounds learned from rejected ones.
 
-Invariant: the same messages give the same blocks in every request, so that the prompt cache finds
-the beginning of the one before.
+Invariant: the same messages give the same blocks in every request, so that the prompt cache
+recognizes the beginning that it shares with the previous request.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from bot.llm.rejections import classify_rejection, rejected_parameter
 from bot.llm.token_counts import parse_token_counts
 
 DEFAULT_MAX_TOKENS = 16_384
-"""The API requires a limit. This is the most that the context budget leaves room for, and counts
-what the model thinks, too."""
+"""The API requires a limit, reasoning included. The context budget leaves room for no more."""
 
 OLDER_VERSION = "2023-06-01"
-"""The API version before 2026-10-21, which removed `temperature`
+"""The last API version with `temperature`, which version 2026-10-21 removed
 (https://platform.claude.com/docs/en/api/migration-2026-10-21)."""
 
 _VERSION = "anthropic-version"
 _CACHED_TURNS = 3
-"""With the system prompt, the four cache breakpoints that a request may have."""
+"""Together with the system prompt, these use the four cache breakpoints that a request may have."""
 
 _OPTIONAL = ("cache_control", "output_config", "thinking", "temperature", _VERSION)
 _IN_WORDS = {"output_config": "effort"}
 
-# Since Claude 5, models think unless told otherwise, and stream the text of it only on request
+# Since Claude 5, models think unless told otherwise, and stream their thinking only on request
 # (https://platform.claude.com/docs/en/build-with-claude/thinking).
 _THINKS = re.compile(r"claude-[a-z]+-([5-9]|[1-9]\d)(?!\d)", re.IGNORECASE)
 
@@ -43,14 +42,14 @@ _NO_BEGINNING = "(The beginning of the conversation is missing.)"
 
 
 class _Turn(NamedTuple):
-    """Consecutive messages of one role, which some gateways do not accept apart."""
+    """Consecutive messages of one role, because some gateways do not accept them separately."""
 
     role: Role
     blocks: list[dict[str, Any]]
 
 
 class MessagesRequests:
-    """Builds the requests of one model, named as its server does."""
+    """Builds the requests to one model, which is named as on its server."""
 
     def __init__(self, model: str, facts: ModelFacts) -> None:
         self._facts = facts
@@ -83,7 +82,7 @@ class MessagesRequests:
         return parameters | self._options(request)
 
     def describe(self) -> Iterator[str]:
-        """The workarounds in words, for `doctor`."""
+        """Describe the workarounds in words, for `doctor`."""
         for name in sorted(self._rejected - {_VERSION}):
             yield f"without {_IN_WORDS.get(name, name)}"
         if _VERSION in self._rejected:
@@ -92,7 +91,7 @@ class MessagesRequests:
 
     @property
     def takes_temperature(self) -> bool | None:
-        """False once the server has refused one, and for models that always think."""
+        """False for models that always think, and once the server has rejected a temperature."""
         return False if self._thinks or "temperature" in self._rejected else None
 
     def _max_tokens(self, request: ChatRequest) -> int:
@@ -113,7 +112,7 @@ class MessagesRequests:
         if thinks and "thinking" not in self._rejected:
             options["thinking"] = {"type": "adaptive", "display": "summarized"}
         elif request.temperature is not None and "temperature" not in self._rejected:
-            # The range ends at 1 here, and thinking excludes another temperature than that.
+            # The range ends at 1 here, and thinking excludes any other temperature.
             options["extra_body"] = {"temperature": min(request.temperature, 1.0)}
         if "extra_body" in options or _VERSION in self._rejected:
             options["extra_headers"] = {_VERSION: OLDER_VERSION}
@@ -125,7 +124,8 @@ class MessagesRequests:
     ) -> str | None:
         """Learn a workaround from `report`, the response to `sent`.
 
-        Returns its name for the log, or None if there is no other way to make the request.
+        Returns the workaround's name for the log, or None if the request cannot be made
+        differently.
         """
         error = classify_rejection(report, images=request.has_images)
         if error is None:
@@ -151,9 +151,9 @@ class MessagesRequests:
 
 # ── messages ──────────────────────────────────────────────────────────────────────────────────
 def _turns(messages: Sequence[Message], images: ImageUploads) -> list[_Turn]:
-    """The conversation as the API accepts it: a user begins, and no text is empty.
+    """Arrange the conversation as the API accepts it: a user begins, and no text is empty.
 
-    A system message after the beginning counts as the user's, because only new models take it.
+    A later system message becomes part of the user's turn, because only new models accept it there.
     """
 
     def image(part: ImagePart) -> dict[str, Any]:
@@ -184,11 +184,11 @@ def _turns(messages: Sequence[Message], images: ImageUploads) -> list[_Turn]:
 
 
 def _set_breakpoints(system: list[dict[str, Any]], turns: Sequence[_Turn]) -> None:
-    """Mark what the next request finds in the cache: the prompt, and the newest turns of users.
+    """Mark what the next request can find in the cache: the prompt, and the newest user turns.
 
-    A breakpoint finds an earlier one up to 20 blocks before it, so the one at the end suffices
-    while a conversation grows slowly. The ones before it were at the ends of earlier requests: they
-    hit after many messages in between, or if the newest turn has changed since
+    A breakpoint matches an earlier one up to 20 blocks before it, so the last one suffices while a
+    conversation grows slowly. The previous ones mark where earlier requests ended: they match after
+    many messages in between, or if the newest turn has changed since
     (https://platform.claude.com/docs/en/build-with-claude/prompt-caching).
     """
     users = [turn.blocks for turn in turns if turn.role is Role.USER]

@@ -1,4 +1,4 @@
-"""What the models without a server share: they stream a text that is known at the start."""
+"""Streams known texts, for the models that need no server."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ async def stream_text(
     seconds_per_piece: float = SECONDS_PER_PIECE,
     finish_reason: str = "stop",
 ) -> AsyncIterator[Delta]:
-    """Stream `text` in small pieces, at most as many as the request's `max_tokens`.
+    """Stream `text` in small pieces, up to the request's `max_tokens`.
 
-    A text that is cut by that limit ends with `length`, any other with `finish_reason`.
+    A text cut by that limit ends with `length`, any other with `finish_reason`.
     """
     pieces = _PIECE.findall(text)
     limit = request.max_tokens or len(pieces)

@@ -38,7 +38,7 @@ from bot.ports.model import ChatModel
 log = structlog.stdlib.get_logger(__name__)
 
 QUESTION = Message(role=Role.USER, content="Answer with the word: ready")
-_ANSWER_CHARACTERS = 200  # enough to recognize a model by: it was asked for one word
+_ANSWER_CHARACTERS = 200  # enough to recognize the model: it was asked for one word
 _IMAGE_SIDE = 64  # pixels
 _SAMPLE_RATE = 16_000  # Hz
 _SIGHT = {True: "; takes images", False: "; cannot see images", None: ""}
@@ -71,12 +71,11 @@ async def check_model(
     address: str,
     workarounds: Callable[[], Iterable[str]],
 ) -> Finding:
-    """Ask `model` for one word and read the whole answer, because some failures come at its
-    end; then ask with an image.
+    """Ask `model` for one word, then with an image.
 
-    `probe` is the request that a turn would send; None sends the bare question. `key` and
-    `address` are setting names for the advice. `workarounds` describes the workarounds
-    learned from the request.
+    Reads the whole answer, because some failures appear only at its end. `probe` is the request
+    that a turn would send; None sends the bare question. `key` and `address` are setting names for
+    the advice. `workarounds` describes the workarounds learned from the request.
     """
     began = time.monotonic()
     first_token: float | None = None
@@ -100,7 +99,7 @@ async def check_model(
 
 
 async def _try_image(model: ChatModel) -> bool | None:
-    """Whether the model takes a small image; the first piece of the answer shows it."""
+    """Whether the model accepts a small image, judging by the first piece of its answer."""
     image = ImagePart("image/png", _png(), _IMAGE_SIDE, _IMAGE_SIDE)
     question = ChatRequest(messages=(replace(QUESTION, parts=(image,)),))
     try:
@@ -114,7 +113,7 @@ async def _try_image(model: ChatModel) -> bool | None:
 
 
 def _png() -> bytes:
-    """A gray square: some models reject images of a few pixels."""
+    """A gray square large enough for models that reject images of a few pixels."""
     rows = (b"\0" + b"\x80" * _IMAGE_SIDE) * _IMAGE_SIDE
     header = struct.pack(">IIBBBBB", _IMAGE_SIDE, _IMAGE_SIDE, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -137,7 +136,7 @@ def _failed(model: str, error: ModelError, key: str, address: str) -> Finding:
 
 # ── speech ────────────────────────────────────────────────────────────────────────────────────
 async def check_speech(transcriber: Transcriber, *, name: str, key: str) -> Finding:
-    """Send a second of silence to a model for speech; `key` names the setting with its key."""
+    """Send a second of silence to a speech model; `key` names the setting that holds its key."""
     try:
         await transcriber.transcribe("silence.wav", "audio/wav", _silence())
     except AttachmentError as error:

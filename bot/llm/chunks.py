@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from jiter import from_json  # four times as fast as json on a chunk; openai parses with it too
+from jiter import from_json  # on a chunk four times as fast as json, and used by openai, too
 
 from bot.domain.model import Delta, Usage
 from bot.llm.finish_reasons import parse_finish_reason
@@ -76,7 +76,7 @@ class ChunkParser:
 
 
 def _find_error(chunk: dict[str, Any]) -> Any:
-    """The error in a chunk, or None."""
+    """The error in a chunk; None if there is none."""
     if chunk.get("error"):
         return chunk if "error_type" in chunk else chunk["error"]  # TGI puts the type next to it
     choices = chunk.get("choices")
@@ -99,10 +99,10 @@ def _is_error_list(chunk: Any) -> bool:
 
 
 def parse_json(data: bytes) -> Any:
-    """The JSON in an event. Raises MalformedChunk.
+    """Parse the JSON in an event. Raises MalformedChunk.
 
-    The standard library's parser is lenient: it takes half of a surrogate pair, which servers send
-    when they split an emoji between two chunks. `bot.llm.reasoning_splitter` joins the halves.
+    Falls back to the standard library's lenient parser for half a surrogate pair, which servers
+    send when they split an emoji between two chunks. `bot.llm.reasoning_splitter` joins the halves.
     """
     try:
         return from_json(data)
@@ -139,7 +139,7 @@ def _usage(chunk: dict[str, Any]) -> Usage | None:
 
 
 def _is_first(choice: Any) -> bool:
-    """Whether this is the first choice; we request one, and ignore any others."""
+    """Whether this is the first choice; we request only one, and ignore any others."""
     return choice is not None and str(choice.get("index") or 0) == "0"
 
 
@@ -161,7 +161,7 @@ def _content(choice: dict[str, Any]) -> tuple[str, str]:
 def _reasoning_text(reasoning: Any) -> str:
     """The readable text of a reasoning object, without signatures and encrypted content.
 
-    Gateways to Bedrock send such an object, OpenRouter's `reasoning_details` a list of them.
+    Gateways to Bedrock send one such object; OpenRouter's `reasoning_details` is a list of them.
     """
     if isinstance(reasoning, list):
         return "".join(map(_reasoning_text, reasoning))

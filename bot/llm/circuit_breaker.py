@@ -1,7 +1,8 @@
-"""A circuit breaker for one model: requests to a model that keeps failing are rejected for a while.
+"""A circuit breaker for one model: while the model keeps failing, requests to it are rejected.
 
-Invariant: while the breaker is open, the model is not asked. When it half-opens after failures in a
-row, one request alone tests the model; all others are rejected with the last known failure.
+Invariant: no request reaches the model while the breaker is open. After failures in a row, a single
+request tests the model when the breaker half-opens; all others are rejected with the last known
+failure.
 """
 
 from __future__ import annotations
@@ -29,25 +30,25 @@ from bot.domain.operation import BreakerState
 log = structlog.stdlib.get_logger(__name__)
 
 FAILURE_THRESHOLD = 5
-"""Failures in a row that open the breaker: one question with its three tries cannot reach it."""
+"""Failures in a row that open the breaker: the three tries of one question cannot reach it."""
 
 OPEN_SECONDS = Backoff(first=15.0, longest=120.0)
-"""How long the breaker stays open; each failed test doubles it. The maximum lets a recovery be
-noticed within two minutes."""
+"""How long the breaker stays open, doubled by each failed test. The maximum ensures that a recovery
+is noticed within two minutes."""
 
 MAX_RETRY_AFTER = 300.0
-"""Seconds: the longest Retry-After that is honored; some providers ask for a day."""
+"""The longest Retry-After that is honored, in seconds; some providers ask for a day."""
 
 INSTANT_REFUSAL = 1.0
-"""Seconds: a connection refused faster than this does not count as a failure, because trying again
-costs almost nothing. So the first question after the server's start is answered."""
+"""A connection refused faster than this many seconds is not a failure, because trying again costs
+almost nothing. So the first question after the server has started is answered."""
 
 # Failures of the request rather than of the provider.
 _REQUEST_ERRORS = (CannotSee, ContentRefused, ContextTooLong, ImageRefused)
 
 
 class Call:
-    """One request that the breaker let through."""
+    """A request that the breaker let through."""
 
     def __init__(self, breaker: CircuitBreaker, *, began: float, known_failures: int) -> None:
         self._breaker = breaker
@@ -56,7 +57,7 @@ class Call:
         self._has_token = False
 
     def record_token(self) -> None:
-        """Tell the breaker that the model answers; only the first token has an effect."""
+        """Report that the model is answering; only the first token has an effect."""
         if not self._has_token:
             self._has_token = True
             self._breaker._close()
@@ -66,8 +67,8 @@ class CircuitBreaker:
     """The state of one model, shared by all chains that use it. `now` returns seconds.
 
     Only a complete answer resets the failure count; an answer cut off in the middle adds to it.
-    Failures that happened together count once: a request that began before the last counted failure
-    adds nothing, so ten answers cut by one server restart are one failure.
+    Simultaneous failures count once: a request that began before the last counted failure adds
+    nothing, so ten answers cut off by one server restart are one failure.
     """
 
     def __init__(self, name: str, *, now: Callable[[], float]) -> None:
@@ -76,7 +77,7 @@ class CircuitBreaker:
         self._total_failures = 0
         self._error: ModelError = ModelFailed()  # raised while the breaker is open
         self._open_until = 0.0
-        self._openings = 0  # after failures in a row; 0 once a test was answered
+        self._openings = 0  # openings after failures in a row; 0 after a successful test
         self._test: Call | None = None  # the request that tests a half-open breaker
 
     @property
@@ -86,24 +87,24 @@ class CircuitBreaker:
 
     @property
     def state(self) -> BreakerState:
-        """What happens to a request now."""
+        """How the breaker treats a request now."""
         if self._open_until > self._now():
             return BreakerState.OPEN
         return BreakerState.HALF_OPEN if self._openings else BreakerState.CLOSED
 
     @property
     def rests_for(self) -> float:
-        """Seconds until the next request, 0 if requests pass."""
+        """Seconds until the next request may pass; 0 if requests pass now."""
         return max(0.0, self._open_until - self._now())
 
     @property
     def failure(self) -> ModelError:
-        """The last failure; any, if there was none."""
+        """The last failure; a placeholder if there was none."""
         return self._error
 
     @contextmanager
     def call(self) -> Iterator[Call]:
-        """Guards one request; raises the last failure, without a request, while open."""
+        """Guard one request; while open, raise the last failure without a request."""
         self._reject_if_open()
         call = Call(self, began=self._now(), known_failures=self._total_failures)
         if self._openings:
@@ -136,7 +137,7 @@ class CircuitBreaker:
 
     # ── results of requests ───────────────────────────────────────────────────────────────────
     def _close(self) -> None:
-        """Let all requests through; the failure count stays, so one more failure reopens."""
+        """Let all requests through, but keep the failure count: one more failure reopens."""
         if self._openings:
             log.info("the model answers again", model=self._name)
             self._openings, self._open_until, self._test = 0, 0.0, None
@@ -156,7 +157,7 @@ class CircuitBreaker:
             self._total_failures += 1
             self._failures += 1
         if error.retry_after is not None:
-            # The provider said when it accepts requests again, so no request needs to test it.
+            # The provider said when it accepts requests again, so no test request is needed.
             self._openings, self._test = 0, None
             self._open(min(error.retry_after, MAX_RETRY_AFTER), error)
         elif self._test is call or (self._failures >= FAILURE_THRESHOLD and not self._openings):

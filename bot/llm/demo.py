@@ -14,8 +14,8 @@ from bot.llm.built_in import SECONDS_PER_PIECE, stream_text
 class DemoModel:
     """Answers the questions that the page suggests, and says that it is only a demo.
 
-    The long answer ends halfway with the finish reason `length`, like a model's at its limit.
-    `continue` continues where the previous text ends, also after a stop.
+    The long answer stops halfway with the finish reason `length`, as a real model's does at its
+    limit. `continue` resumes where the previous text ended, also after a stop.
     """
 
     name = DEMO
@@ -26,7 +26,7 @@ class DemoModel:
         self._pause = seconds_per_piece
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """The answer, piece by piece; never fails."""
+        """Stream the answer piece by piece; never fails."""
         said = [each for each in request.messages if each.role is not Role.SYSTEM]
         answer = demo_answers.answer(said)
         text = stream_text(
@@ -40,9 +40,9 @@ class DemoModel:
             yield delta
 
     async def check(self) -> Finding:
-        """A warning that this is not a language model."""
+        """Warn that this is not a language model."""
         advice = "Set LLM to use a real model, such as openai/gpt-5-mini."
         return Finding(self.name, Verdict.WARNING, "answers with scripted text", advice)
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""

@@ -1,4 +1,4 @@
-"""What the demo model answers: a few texts that show what replies can contain."""
+"""The demo model's answers: a few texts that show what replies can contain."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bot.domain import texts
 from bot.domain.conversations import Message, Role
 
 MOST_REMEMBERED = 10
-"""Earlier questions that an answer lists."""
+"""The most earlier questions that an answer lists."""
 
 QUOTED_CHARACTERS = 120
-"""Of a question that an answer quotes."""
+"""The most characters of a question that an answer quotes."""
 
 
 class Answer(NamedTuple):
-    """A scripted answer. `is_whole`: nothing of it is left for `continue`."""
+    """A scripted answer. `is_whole`: nothing is left for `continue`."""
 
     text: str
     is_whole: bool = True

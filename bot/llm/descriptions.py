@@ -1,4 +1,4 @@
-"""Describes models for the people who choose one: facts, prices, and whether it answers now."""
+"""Describes models to the people who choose one: facts, prices, and whether they answer now."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bot.llm.prices import ModelPrices
 from bot.llm.registry import ModelRegistry
 
 PRICE_SECONDS = 600.0
-"""How long a price is kept: some change by the hour, and a look-up takes up to a millisecond."""
+"""Seconds to keep a price: some change by the hour, and a look-up takes up to 1 ms."""
 
 MAX_PRICES = 5_000
 AT_ONCE = 20
-"""Look-ups between which the event loop does other work."""
+"""Look-ups after which the event loop does other work."""
 
 
 class ModelDescriptions:
@@ -61,7 +61,7 @@ class ModelDescriptions:
     def _facts(self, name: str) -> ModelFacts:
         try:
             return self._registry.facts_of(name)
-        except SettingsError:  # it was removed from the configuration a moment ago
+        except SettingsError:  # it was just removed from the configuration
             return NO_FACTS
 
     def _takes_temperature(self, name: str) -> bool | None:
@@ -76,7 +76,7 @@ class ModelDescriptions:
         return known
 
     def _breaker(self, name: str) -> CircuitBreaker | None:
-        """The model's circuit breaker, if it was asked before."""
+        """The model's circuit breaker; None if the model was never used."""
         if name in BUILT_IN:
             return None
         try:

@@ -11,7 +11,7 @@ from bot.llm.built_in import SECONDS_PER_PIECE, stream_text
 
 
 class EchoModel:
-    """Streams back the last user message, and says how many images and messages it got."""
+    """Streams back the last user message, and reports how many images and messages it received."""
 
     name = "echo"
     sees = True
@@ -21,7 +21,7 @@ class EchoModel:
         self._pause = seconds_per_piece
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """The answer, piece by piece; never fails."""
+        """Stream the answer piece by piece; never fails."""
         text = stream_text(
             _answer(request), request, model=self.name, seconds_per_piece=self._pause
         )
@@ -29,12 +29,12 @@ class EchoModel:
             yield delta
 
     async def check(self) -> Finding:
-        """A warning that this is not a language model."""
+        """Warn that this is not a language model."""
         advice = "Set LLM to use a real model, such as openai:gpt-5-mini."
         return Finding(self.name, Verdict.WARNING, "repeats the question", advice)
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 def _answer(request: ChatRequest) -> str:

@@ -1,8 +1,9 @@
 """Parses a provider's error response, whatever its shape.
 
-OpenAI nests an object under `error`, Hugging Face's TGI puts a text there, Gemini wraps everything
-in a list, FastAPI servers (vLLM, SGLang, LiteLLM's own checks) use `detail` with a text or a list,
-Mistral, Cohere and Alibaba have a top-level `message`, and proxies answer in plain text or HTML.
+OpenAI nests an object under `error`, while Hugging Face's TGI puts a text there. Gemini wraps
+everything in a list. FastAPI servers (vLLM, SGLang, LiteLLM's own checks) use `detail` with a text
+or a list. Mistral, Cohere and Alibaba have a top-level `message`, and proxies respond in plain text
+or HTML.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _TEXT_FIELDS = frozenset(_TEXT_FIELD_NAMES.split())
 _CODE_FIELDS = frozenset(_CODE_FIELD_NAMES.split())
 _MAX_DEPTH = 6
 _MAX_LENGTH = 4_000
-"""Characters of an error that are parsed and logged; longer ones are stack traces."""
+"""Characters of an error to parse and log; longer errors are stack traces."""
 
 _PAGE = re.compile(r"\s*(<!doctype\s|<html|<head|<\?xml)", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*+>", re.IGNORECASE | re.DOTALL)
@@ -35,7 +36,7 @@ _STATUS = re.compile(r"[45]\d\d", re.ASCII)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
 MAX_WAIT = 86_400.0
-"""Seconds: no provider means a wait of more than a day."""
+"""The longest plausible wait in seconds: no provider means more than a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class ErrorReport:
 
 
 class _FieldCollector:
-    """Collects the known fields of a JSON body, at any level."""
+    """Collects the known fields of a JSON body at any nesting level."""
 
     def __init__(self) -> None:
         self.codes: list[str] = []
@@ -142,7 +143,7 @@ def _decode(body: Any) -> Any:
 
 
 def loggable(body: Any) -> str:
-    """A body as text for the log, shortened."""
+    """Convert a body to text for the log, and shorten it."""
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=repr)
     return text[:_MAX_LENGTH]
 

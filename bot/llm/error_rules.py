@@ -38,9 +38,9 @@ _NOTHING = _any_of(r"(?!)")
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """Recognizes one kind of error. `statuses` None matches any status.
+    """Recognizes one kind of error. If `statuses` is None, any status matches.
 
-    The status None stands for an error inside a stream.
+    The status None in `statuses` stands for an error inside a stream.
     """
 
     error: type[ModelError]

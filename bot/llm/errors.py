@@ -1,7 +1,8 @@
 """Translates a provider's error into our error tree.
 
 Rules for codes and wordings come first (`bot.llm.error_rules`), then the status decides. An error's
-text has the status and the codes only; `provider_message` keeps the provider's words for the log.
+text contains only the status and the codes; `provider_message` keeps the provider's words for the
+log.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bot.llm.error_rules import RULES
 from bot.llm.token_counts import parse_token_counts
 
 _MAX_CODE_LENGTH = 60
-"""Characters: a longer "code" is a message in the wrong field."""
+"""Characters: anything longer in a "code" field is a message in the wrong field."""
 
 
 _IMAGE_LIMIT = re.compile(
@@ -34,15 +35,15 @@ _IMAGE_LIMIT = re.compile(
     re.IGNORECASE,
 )
 
-# Statuses of an invalid request. If no rule knows the wording, an image is the likeliest reason.
+# Statuses of an invalid request. If no rule matches the wording, an image is the likeliest reason.
 _IMAGE_STATUSES = (400, 415, 422)
 
 
 def to_model_error(report: ErrorReport, *, model: str, images: bool = False) -> ModelError:
-    """The error that a report describes. `images`: the request had some.
+    """The error that a report describes. `images`: the request had images.
 
-    An unknown rejection of a request with images is an ImageRefused: the turn then asks without
-    them, and learns whether that was the reason.
+    An unknown rejection of a request with images becomes an ImageRefused: the turn then asks
+    without them, and learns whether they were the reason.
     """
     codes = [code for code in report.codes if len(code) <= _MAX_CODE_LENGTH]
     text = " ".join(str(part) for part in (report.status, *codes) if part)
@@ -64,7 +65,7 @@ def to_model_error(report: ErrorReport, *, model: str, images: bool = False) -> 
 def to_stream_error(
     report: ErrorReport, *, model: str, started: bool, images: bool = False
 ) -> ModelError:
-    """The error that a report describes; once text has come, a general failure means CutOff."""
+    """The error that a report describes. Once text has arrived, a general failure means CutOff."""
     error = to_model_error(report, model=model, images=images and not started)
     if started and isinstance(error, Overloaded | ModelFailed | RateLimited):
         cut = CutOff(str(error), model=model)
@@ -74,7 +75,7 @@ def to_stream_error(
 
 
 def classify(report: ErrorReport, *, images: bool = False) -> type[ModelError]:
-    """The class of error that a report describes. `images`: the request had some."""
+    """The class of error that a report describes. `images`: the request had images."""
     rules = (rule for rule in RULES if images or rule.error not in (CannotSee, ImageRefused))
     return next((rule.error for rule in rules if rule.matches(report)), None) or _by_status(report)
 
@@ -94,7 +95,7 @@ def _by_status(report: ErrorReport) -> type[ModelError]:
     if status == 404:
         return WrongAddress if report.is_web_page else UnknownModel
     if status == 501 and report.is_web_page:
-        return WrongAddress  # a plain web server, which takes no POST
+        return WrongAddress  # a plain web server, which does not accept POST
     if status == 413:
         return ContextTooLong
     if status is not None and (status in (408, 409, 424, 425, 498, 499) or status >= 500):

@@ -1,12 +1,12 @@
 """A fallback chain: when a model fails before its first text, the next model is asked.
 
 Once a model has written text, its failure ends the turn: an answer never mixes two models.
-Reasoning does not count as text; consumers discard it when a later delta names another model.
-The chain retries only after every model has failed, if a retry may help, and within the limit to
-the first token. So a single model is retried, and a failing first model never delays the others.
-A model that keeps failing is skipped (`bot.llm.circuit_breaker`), and so is one that is known to
-take no images if the request has some; the turn may then ask again without them. If no other model
-answers, the chain polls a server that is still loading its model, and yields one notice about it.
+Reasoning does not count as text; consumers discard it when a later delta names another model. The
+chain retries only after every model has failed, only if a retry may help, and only within the limit
+to the first token. So a single model is retried, and a failing first model never delays the others.
+A model that keeps failing is skipped (`bot.llm.circuit_breaker`). So is a model known not to accept
+images if the request has some; the turn may then ask again without them. If no other model answers,
+the chain polls a server that is still loading its model, and yields one notice about it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LOADING_PAUSE = 2.0
 # A model that timed out has already used up the time for a retry.
 _TRANSIENT = (RateLimited, Overloaded)
 
-# The turn can fix the first three, by asking with less; the last ones pass.
+# The turn can fix the first three by asking with less; the last ones pass.
 _MOST_USEFUL: tuple[tuple[type[ModelError], ...], ...] = (
     (ContextTooLong,),
     (ImageRefused,),
@@ -62,8 +62,8 @@ class FallbackChain:
     """Several models as one, in order of preference, named as in the settings.
 
     `breakers` belong to `models`, in the same order. `first_token_seconds` bounds all retries.
-    `in_use` guards each stream, from its first request to its end. `facts` are the first model's,
-    by default as it knows them.
+    `in_use` guards each stream, from its first request to its end. `facts` returns the first
+    model's facts; by default, the model's own.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class FallbackChain:
 
     @property
     def sees(self) -> bool | None:
-        """Whether any model takes images; None if that depends on models not asked yet."""
+        """Whether any model accepts images; None if that depends on models not asked yet."""
         known = {model.sees for model in self._models}
         return True if True in known else None if None in known else False
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """The first model's answer that succeeds; raises a ModelError if none does."""
+        """Stream the answer of the first model that succeeds; raises a ModelError if none does."""
         began, retries, announced = self._clock.monotonic(), 0, False
         with self._in_use():
             while True:
@@ -189,7 +189,7 @@ def _retry_pause(failures: Sequence[ModelError], retries: int) -> float | None:
 
 
 def _most_useful(failures: Sequence[ModelError]) -> ModelError:
-    """The failure to report: one that the turn can fix or that will pass, else the first."""
+    """The failure to report: one that the turn can fix or that will pass, otherwise the first."""
     for kinds in _MOST_USEFUL:
         found = next((error for error in failures if isinstance(error, kinds)), None)
         if found is not None:

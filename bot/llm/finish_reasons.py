@@ -1,7 +1,7 @@
-"""Interprets finish reasons; an unknown one is a failure, never a complete answer.
+"""Interprets finish reasons; an unknown reason means a failure, never a complete answer.
 
-Compatible servers pass on the reasons of the backends behind them, so every provider's own words
-reach us.
+Compatible servers pass on the reasons of the backends behind them, so every provider's wording may
+arrive here.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class HarmonyParser:
         self.settled = False
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """The reasoning and text that are certain so far."""
+        """Take a piece; return the reasoning and text that are certain so far."""
         self._held += piece
         reasoning, text = "", ""
         while True:
@@ -54,7 +54,7 @@ class HarmonyParser:
                 return reasoning, text
 
     def flush(self, cut: bool) -> tuple[str, str]:
-        """The held-back rest at the end of the answer; `cut` if a limit ended the answer."""
+        """Return the held-back rest at the end of the answer. `cut`: a limit ended the answer."""
         held, self._held, self.settled = self._held, "", True
         if self._step == self._header:
             return ("", "") if self._channel else ("", held)

@@ -1,8 +1,8 @@
-"""Models of Hugging Face's router or of your own endpoint, through AsyncInferenceClient.
+"""Models of Hugging Face's router or of your own endpoint, using AsyncInferenceClient.
 
-Each request creates a client and closes it, because a long-lived client leaks part of every
-stream. The model's name is sent unchanged, including its provider (`org/name:provider`): the router
-resolves it, whereas the client's `provider` argument would make a blocking lookup. The client's
+Each request creates a client and closes it, because a long-lived client leaks part of every stream.
+The model's name is sent unchanged, including its provider (`org/name:provider`): the router
+resolves it, whereas the client's `provider` argument would cause a blocking lookup. The client's
 parser is not used, because it stops at the first chunk of an unexpected shape.
 """
 
@@ -46,7 +46,7 @@ class ErrorResponse(Exception):
 
 
 def make_client(provider: ProviderConfig) -> HuggingFaceEndpoint:
-    """The server that all models of the provider share; it holds no connections."""
+    """Create the endpoint that all models of the provider share; it holds no connections."""
     return HuggingFaceEndpoint(provider)
 
 
@@ -78,10 +78,10 @@ class HuggingFaceModel(ChatCompletionsModel):
 class HuggingFaceEndpoint:
     """A server that accepts Hugging Face tokens.
 
-    `base_url` None means the router; without a token no `Authorization` is sent.
+    If `base_url` is None, this is the router; without a token, no `Authorization` header is sent.
     """
 
-    # The library's own errors and the transport's are OSError or HTTPError.
+    # The library's and the transport's errors are all OSError or HTTPError.
     errors: tuple[type[Exception], ...] = (ErrorResponse, httpx2.HTTPError, OSError)
 
     def __init__(self, provider: ProviderConfig) -> None:
@@ -96,7 +96,7 @@ class HuggingFaceEndpoint:
     async def open(
         self, parameters: Mapping[str, Any], images: ImageUploads
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """Send the request; ignores the parser that the client returns, and yields the raw body."""
+        """Send the request and yield the raw body, ignoring the parser that the client returns."""
         fields = dict(parameters)
         async with self.client() as client:
             with self.capturing() as responses, images.uploading():
@@ -110,7 +110,7 @@ class HuggingFaceEndpoint:
                 yield reads
 
     def client(self, content_type: str | None = None) -> AsyncInferenceClient:
-        """A client for one request, whose body is JSON unless `content_type` says otherwise."""
+        """Create a client for one request; the body is JSON unless `content_type` is given."""
         # Without a token, the client would find the one that `hf auth login` stored on this
         # machine, refresh it over the network, and send it to any server in HF_BASE_URL. A header
         # with the value None is not sent.
@@ -144,14 +144,14 @@ class HuggingFaceEndpoint:
         return isinstance(error, httpx2.TooManyRedirects)
 
     async def close(self) -> None:
-        """Nothing to close: every request closes the client that it created."""
+        """Do nothing: every request closes the client that it created."""
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     @contextmanager
     def capturing(self) -> Iterator[list[httpx2.Response]]:
-        """Within the block, responses are stored, and those with an error status are raised.
+        """Inside this context, store responses, and raise those with an error status.
 
         Requests carry the provider's query, for which the library has no argument.
         """
@@ -166,7 +166,7 @@ class HuggingFaceEndpoint:
 
 # ── the library ───────────────────────────────────────────────────────────────────────────────
 def _configure_library() -> None:
-    """Keep the library from blocking the event loop, through two of its official global switches.
+    """Keep the library from blocking the event loop, using two of its official global switches.
 
     HF_HUB_DISABLE_TELEMETRY: to describe its caller, the library would fetch a list from its site
     on the first request, synchronously and for up to 3 s. The client factory: all requests share
@@ -187,10 +187,10 @@ def _configure_library() -> None:
 
 
 class _HttpClient(ImageClient):
-    """Accepts bytes as `data`, as the library gives them; httpx deprecates that."""
+    """Accepts bytes as `data`, which the library passes although httpx deprecates it."""
 
     def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
-        """As in the base class."""
+        """Build the request with bytes as `content` and with the provider's query."""
         if isinstance(options.get("data"), bytes):
             options["content"] = options.pop("data")
         if query := _QUERY.get({}):
@@ -202,7 +202,7 @@ async def _capture(response: httpx2.Response) -> None:
     """Store the response so that its raw bytes can be read; raises ErrorResponse on an error."""
     responses = _RESPONSES.get(None)
     if responses is None:
-        return  # a request of other code: the library has one factory for the whole process
+        return  # a request by other code: the library has one factory for the whole process
     if response.status_code >= 400:
         await response.aread()
         raise ErrorResponse(response)

@@ -1,4 +1,4 @@
-"""Speech to text through the provider hf-inference of Hugging Face's router."""
+"""Speech to text with the provider hf-inference of Hugging Face's router."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from bot.config.providers import ProviderConfig
 from bot.llm.huggingface import HuggingFaceEndpoint
 from bot.llm.speech import TRANSCRIPTION_SECONDS, RemoteTranscriber
 
-# The library's parser fails in these ways on a body of an unexpected shape, which is read here.
+# The ways in which the library's parser fails on an unexpected body; that body is read here
+# instead.
 _PARSER_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -28,9 +29,9 @@ class HuggingFaceTranscriber(RemoteTranscriber):
 
 
 class HuggingFaceSpeechEndpoint(HuggingFaceEndpoint):
-    """The task automatic-speech-recognition of one model.
+    """The automatic-speech-recognition task of one model.
 
-    The model is given as a URL: for a name, the library makes a blocking lookup.
+    The model is given as a URL, because for a name the library makes a blocking lookup.
     """
 
     def __init__(self, provider: ProviderConfig, model: str) -> None:
@@ -38,7 +39,7 @@ class HuggingFaceSpeechEndpoint(HuggingFaceEndpoint):
         self._model_url = f"{self.url.rstrip('/').removesuffix('/v1')}/hf-inference/models/{model}"
 
     async def send(self, name: str, media_type: str, data: bytes) -> bytes:
-        """The response's body. The API takes no file name, only the media type."""
+        """Send a recording; return the response's body. The API takes no file name."""
         async with self.client(content_type=media_type) as client:
             with self.capturing() as responses, contextlib.suppress(*_PARSER_ERRORS):
                 await client.automatic_speech_recognition(data, model=self._model_url)

@@ -1,8 +1,9 @@
-"""Wordings with which servers reject images: none at all, or the one that was sent.
+"""Wordings with which servers reject images: all images, or just the one that was sent.
 
 The rules apply only to requests with images. Wordings come from the servers' documentation, source
-code and public issues; comments name the servers. One that fits both kinds belongs to a model that
-takes no images, and `bot.llm.vision` corrects it for models that have answered one.
+code and public issues; comments name the servers. A wording that fits both kinds is taken to mean
+that the model accepts no images, and `bot.llm.vision` corrects this for models that have already
+answered a request with one.
 """
 
 from __future__ import annotations

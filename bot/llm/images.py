@@ -1,4 +1,4 @@
-"""Images of a request: their place in the messages, and the streamed body that contains them.
+"""Places the images of a request in its messages, and streams the body that contains them.
 
 Invariant: images never pass through a client library's JSON encoder. The libraries get messages
 with placeholders, and the request's body is a stream that encodes each image piece by piece while
@@ -21,14 +21,14 @@ import httpx2
 from bot.domain.conversations import ImagePart, Message, Role
 
 PIECE_BYTES = 192 * 1024
-"""Bytes that are encoded together, in about 0.2 ms; divisible by 3, so that only the last piece of
-an image is padded."""
+"""Bytes to encode in one step, which takes about 0.2 ms. Divisible by 3, so that only the last
+piece of an image is padded."""
 
 _DIGITS = 6  # of an image's index in its placeholder
 
 
 class ImageUploads:
-    """The images of one request, each behind a placeholder that cannot be guessed."""
+    """The images of one request, each represented by a placeholder that cannot be guessed."""
 
     def __init__(self) -> None:
         self._mark = secrets.token_hex(16)
@@ -48,10 +48,10 @@ class ImageUploads:
         text: Callable[[str], dict[str, Any]],
         image: Callable[[ImagePart], dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """A message's text and images as blocks that `text` and `image` make.
+        """A message's text and images as blocks built by `text` and `image`.
 
-        Only people's messages have images, because no API takes them from others. A labelled image
-        follows a line with its label, to which the text may refer.
+        Only people's messages have images, because no API accepts them from others. A line with the
+        image's label precedes the image, so that the text can refer to it.
         """
         blocks = [text(message.content)] if message.content else []
         for number, part in enumerate(message.parts if message.role is Role.USER else (), start=1):
@@ -65,7 +65,7 @@ class ImageUploads:
         return f"data:{part.media_type};base64,{self.placeholder(part)}"
 
     def placeholder(self, part: ImagePart) -> str:
-        """Stands for the image's bytes in base64."""
+        """The placeholder for the image's bytes in base64."""
         place = self._places.setdefault(id(part), len(self._images))
         if place == len(self._images):
             self._images.append(part)
@@ -76,7 +76,7 @@ class ImageUploads:
 
     @contextmanager
     def uploading(self) -> Iterator[None]:
-        """Within the block, `ImageClient` replaces the placeholders in request bodies by images."""
+        """Inside this context, `ImageClient` replaces placeholders with images."""
         token = _UPLOADS.set(self)
         try:
             yield
@@ -84,7 +84,7 @@ class ImageUploads:
             _UPLOADS.reset(token)
 
     def body(self, data: bytes) -> StreamedBody | None:
-        """The body for JSON with placeholders; None if it has none."""
+        """The body for JSON with placeholders; None if the JSON has none."""
         first, *rest = data.split(self._mark.encode())
         pieces = [first]
         for piece in rest:
@@ -96,7 +96,7 @@ _UPLOADS: ContextVar[ImageUploads | None] = ContextVar("uploads", default=None)
 
 
 class StreamedBody:
-    """A request's body: text and images alternate, and the images are sent in base64."""
+    """A request's body: text alternates with images, which are sent in base64."""
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self._pieces = pieces
@@ -121,7 +121,7 @@ class ImageClient(httpx2.AsyncClient):
     """An HTTP client that sends the images of `ImageUploads` in place of their placeholders."""
 
     def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
-        """As in the base class; the body is streamed if the request has images."""
+        """Build the request as in the base class; stream the body if the request has images."""
         uploads = _UPLOADS.get()
         body = uploads.body(_json_bytes(options)) if uploads is not None else None
         if body is None:

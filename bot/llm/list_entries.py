@@ -1,4 +1,4 @@
-"""Reads a server's list of models, which every kind of server describes in other fields.
+"""Reads a server's list of models. Each kind of server uses different fields.
 
 Invariant: a listed name contains only letters, digits and a few signs, so it is plain text in every
 message, log and setting; other entries are dropped.
@@ -16,16 +16,16 @@ from bot.domain.model import ModelFacts, Prices
 from bot.llm.windows import LARGEST_WINDOW, SMALLEST_WINDOW
 
 MOST_MODELS = 2_000
-"""The first models of a list that are kept: OpenRouter, the longest known one, lists about 500."""
+"""How many models of a list are kept: OpenRouter, the longest known one, lists about 500."""
 
 _NAME = re.compile(r"[A-Za-z0-9@~][A-Za-z0-9._:/@+~-]{0,149}")
 
 # ── models that do not chat ───────────────────────────────────────────────────────────────────
-# By the fields that tell; Together, LM Studio, GitHub and DeepInfra name a type or a task.
+# By the fields that reveal it; Together, LM Studio, GitHub and DeepInfra name a type or a task.
 _OTHER_TYPES = re.compile(
     r"embed|image|audio|speech|transcri|rerank|moderat|video|classif", re.IGNORECASE
 )
-# By name, for servers that list names alone, such as OpenAI, Gemini and Ollama.
+# By name, for servers that list only names, such as OpenAI, Gemini and Ollama.
 _OTHER_NAMES = re.compile(
     r"embed|rerank|whisper|transcribe|moderation|dall-e|imagen|stable-diffusion|\bflux|\bveo\b"
     r"|\bsora|\btts\b|realtime|\blive\b|-image\b|gpt-image|davinci|babbage|-instruct-0914"
@@ -37,7 +37,7 @@ _OTHER_NAMES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model that can chat, with the facts that the list has about it."""
+    """A chat model, with the facts that the list contains about it."""
 
     name: str
     facts: ModelFacts
@@ -52,9 +52,10 @@ class Listing:
 
 
 def parse_list(body: bytes) -> tuple[ListedModel, ...]:
-    """The models of a response, in its order and each once.
+    """The models in a response, in its order and without duplicates.
 
-    Raises ValueError if it has no list: an error with status 200 must not empty a known list.
+    Raises ValueError if the response has no list: an error with status 200 must not empty a known
+    list.
     """
     found: dict[str, ListedModel] = {}
     for entry in _entries(_load(body)):
@@ -90,7 +91,7 @@ def _is_dict(value: Any) -> bool:
 
 
 def _name(entry: Mapping[str, Any]) -> str:
-    """The model's name; "" if there is none that is plain text."""
+    """The model's name; "" if the entry has none that is plain text."""
     names = (entry.get(field) for field in ("id", "key", "model", "name"))
     name = next((name for name in names if isinstance(name, str) and name), "")
     name = name.removeprefix("models/")  # Gemini's lists
@@ -98,7 +99,7 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 
 def _chats(name: str, entry: Mapping[str, Any]) -> bool:
-    """Whether the model writes text; fields count more than the name."""
+    """Whether the model writes text; fields take precedence over the name."""
     if entry.get("active") is False or entry.get("lifecycle") == "retired":
         return False
     types = [entry.get(field) for field in ("type", "task", "model_type")]
@@ -137,7 +138,8 @@ def _facts(entry: Mapping[str, Any]) -> ModelFacts:
 def _window(entry: Mapping[str, Any]) -> int | None:
     """The context window that the server gives to requests.
 
-    Not the model's own maximum: LM Studio's `max_context_length`, llama.cpp's `n_ctx_train`.
+    This is not the model's own maximum: LM Studio's `max_context_length`, llama.cpp's
+    `n_ctx_train`.
     """
     if "loaded_context_length" in entry or "state" in entry:  # LM Studio
         return _count(entry.get("loaded_context_length"))
@@ -188,7 +190,7 @@ def _capability(entry: Mapping[str, Any], *names: str) -> bool | None:
 
 
 def _prices(pricing: Any) -> Prices | None:
-    """OpenRouter's: dollars for one token, as text; -1 stands for a price that varies."""
+    """OpenRouter's prices: dollars per token, as text; -1 stands for a price that varies."""
     if not isinstance(pricing, dict):
         return None
     names = ("prompt", "completion", "input_cache_read", "input_cache_write")
@@ -205,7 +207,7 @@ def _dollars(text: Any) -> float | None:
 
 
 def _count(value: Any) -> int | None:
-    """A number of tokens, if it can be one; some servers write 0 for an unknown one."""
+    """A plausible number of tokens, or None; some servers write 0 if the number is unknown."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if SMALLEST_WINDOW <= value <= LARGEST_WINDOW else None

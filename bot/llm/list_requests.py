@@ -1,4 +1,4 @@
-"""Asks a server for its models, through the provider's own client (openai or anthropic).
+"""Asks a server for its models, using the provider's own client (openai or anthropic).
 
 Both clients are generated from the same template, so the same calls work with both.
 """
@@ -12,13 +12,13 @@ from bot.config.providers import ProviderKind
 from bot.llm.list_entries import ListedModel, Listing, parse_list
 
 MAX_BYTES = 16_000_000
-"""OpenRouter's list, the longest known one, has about 1 MB."""
+"""Limit for a list, in bytes. OpenRouter's list, the longest known one, has about 1 MB."""
 
 _PAGE = {"limit": "1000"}  # Anthropic's largest page; the default has 20 models
 
 
 async def request_listing(client: Any, kind: ProviderKind, *, local: bool) -> Listing:
-    """Ask for the models; raises the errors of the client and its transport, and ValueError."""
+    """Request the models. Raises ValueError, and the errors of the client and its transport."""
     if kind is ProviderKind.ANTHROPIC:
         return Listing(await _request_models(client, extra_query=_PAGE))
     from bot.llm.openai_lists import key_headers, request_windows

@@ -1,7 +1,7 @@
 """Looks for a model server on this machine, to offer it to an operator who has set no model.
 
-Only loopback is asked, once and for its list of models, directly even if there is a proxy. What
-does not answer in a moment is not there.
+Asks only loopback addresses, once and only for the list of models, bypassing any proxy. A server
+that does not answer immediately is treated as absent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from bot.llm.list_entries import parse_list
 
 ANSWER_SECONDS = 0.3
-"""For all servers together. A port on which nothing listens refuses within a millisecond."""
+"""The limit for all servers together. A port without a listener refuses within 1 ms."""
 
 MAX_BYTES = 1_000_000
 
@@ -39,7 +39,7 @@ LOCAL_SERVERS = (
 
 
 class LocalServerSearch:
-    """Asks the servers from its creation on, in threads that never hold up the program's end."""
+    """Asks the servers as soon as it is created, in threads that never delay the program's exit."""
 
     def __init__(self, servers: Sequence[LocalServer]) -> None:
         self._servers, self._found = servers, dict[LocalServer, tuple[str, ...]]()
@@ -51,7 +51,7 @@ class LocalServerSearch:
             thread.start()
 
     def offer(self) -> str | None:
-        """The offer of the first server that answered; None without one. Waits ANSWER_SECONDS."""
+        """The offer of the first server that answered, or None. Waits up to ANSWER_SECONDS."""
         found = self.found()
         if not found:
             return None
@@ -62,7 +62,7 @@ class LocalServerSearch:
         )
 
     def found(self) -> Sequence[tuple[LocalServer, tuple[str, ...]]]:
-        """The servers that answered, each with its models. Waits ANSWER_SECONDS at most."""
+        """The servers that answered, each with its models. Waits up to ANSWER_SECONDS."""
         for thread in self._threads:
             thread.join(max(self._until - time.monotonic(), 0))
         known = dict(self._found)  # a late thread may still add one

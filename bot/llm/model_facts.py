@@ -1,12 +1,12 @@
-"""Facts about well-known model families, and how facts from several sources are put together.
+"""Facts about well-known model families, and the merging of facts from several sources.
 
 The table is a fallback: the operator's and the server's own numbers come first, and a window from
-here is used up to 32,000 tokens only (`bot.context.budgets`). Names that move to other models over
+here is used only up to 32,000 tokens (`bot.context.budgets`). Names that move to other models over
 time (`deepseek-chat`, `mistral-large-latest`) have no row; their servers list windows. Prices are
 in `bot.llm.prices`.
 
-A wrong row costs little. A refusal corrects what is too much: a window, an answer's length, an
-effort. Too little of one gives a shorter context or answer, or no `/effort`.
+A wrong row costs little. If a window, an answer's length or an effort is too large, a refusal
+corrects it. If it is too small, the context or the answer is shorter, or there is no `/effort`.
 """
 
 from __future__ import annotations
@@ -131,15 +131,15 @@ TABLE: dict[str, ModelFacts] = {
     "gemma3-1b*": ModelFacts(window=32_768, sees=False, effort=False),
 }
 
-# What a local server decides when it loads a model, whatever the model could do.
+# What a local server decides when it loads a model, regardless of the model's abilities.
 _DECIDED_BY_SERVER: dict[str, Any] = {
     "window": None,
     "max_output": None,
     "sees": None,
 }
 
-# Before the model's own name: fine-tuned models of OpenAI, Bedrock's regions and vendors, Meta's
-# own spelling.
+# Before the model's own name: fine-tuned models of OpenAI, Bedrock's regions and vendors, and
+# Meta's spelling.
 _PREFIXES = re.compile(r"^(ft:|([a-z]{2,6}\.)?(anthropic|meta|mistral)\.|meta-(?=llama))")
 # Variants of a family for another purpose, which have other limits.
 _OTHER_PURPOSES = re.compile(r"image|audio|tts|live|realtime|transcribe|embed|omni|guard")
@@ -148,9 +148,9 @@ _OTHER_PURPOSES = re.compile(r"image|audio|tts|live|realtime|transcribe|embed|om
 def known_facts(model: str, address: str) -> ModelFacts:
     """The table's facts about a model of the server at the URL `address`.
 
-    Without those that a local server decides when it loads the model: an Ollama server silently
-    cuts requests to the window that it loaded the model with, 4,096 tokens on small machines
-    (docs.ollama.com/context-length), so the model's own window must not be used there.
+    A local server decides some facts when it loads the model, so these are left out. For example,
+    Ollama loads models with a window of 4,096 tokens on small machines and silently cuts longer
+    requests (docs.ollama.com/context-length), so the model's own window must not be used there.
     """
     facts = _look_up(model)
     if is_local(address):
@@ -159,7 +159,7 @@ def known_facts(model: str, address: str) -> ModelFacts:
 
 
 def merge_facts(*sources: ModelFacts) -> ModelFacts:
-    """Each fact from the first source that has it, in order of precedence."""
+    """Take each fact from the first source that has it, in order of precedence."""
     merged = {field.name: _first(sources, field.name) for field in fields(ModelFacts)}
     merged["is_configured"] = any(facts.is_configured for facts in sources)
     return ModelFacts(**merged)
@@ -180,7 +180,7 @@ def _look_up(model: str) -> ModelFacts:
 
 
 def _spellings(model: str) -> tuple[str, ...]:
-    """The model's own name: without providers before it, with its tag after a dash."""
+    """Spellings of the model's own name: without providers before it, with its tag after a dash."""
     name = _PREFIXES.sub("", model.lower().rpartition("/")[2])
     name = name.replace(":", "-")
     return (name, f"{name}-", name.replace(".", "-"))

@@ -1,7 +1,7 @@
-"""The models that one server offers, as it last said.
+"""The latest list of the models that one server offers.
 
-Invariant: at most one request at a time asks for the list, and none of its failures reaches a
-caller: a server that does not answer keeps its last list.
+Invariant: at most one request at a time asks for the list, and no failure reaches a caller: if a
+server does not answer, its last list stays.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from bot.ports.clock import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 FRESH_SECONDS = 60.0
-"""How long a list counts as current: people who download a model expect it in the next list."""
+"""Seconds until a list is outdated: people who download a model expect it in the next list."""
 
 RETRY_SECONDS = 10.0
-"""The pause after a failure: a server that was just started should appear soon."""
+"""Seconds to wait after a failure: a server that was just started should appear soon."""
 
 ANSWER_SECONDS = 2.0
-"""The limit of a request for the list: people wait for it in a menu."""
+"""The limit of a request for the list in seconds, because people wait for it in a menu."""
 
 
 class ModelList:
-    """The list of the server called `provider`, which `request` asks for."""
+    """The model list of the server called `provider`; `request` fetches it."""
 
     def __init__(
         self, provider: str, request: Callable[[], Awaitable[Listing]], *, clock: Clock
@@ -41,7 +41,7 @@ class ModelList:
         self._task: asyncio.Task[None] | None = None
         self._failing = False
         self.version = 0
-        """Counts the answers: 0 while nothing is known."""
+        """Counts the responses: 0 while nothing is known."""
 
     @property
     def names(self) -> list[str]:
@@ -49,7 +49,7 @@ class ModelList:
         return [model.name for model in self._listing.models]
 
     def facts(self, model: str) -> ModelFacts:
-        """The facts that the server gave about a model; `NAME` is Ollama's `NAME:latest`."""
+        """The facts that the server listed about a model; in Ollama, `NAME` means `NAME:latest`."""
         names = (model, f"{model}:latest")
         loaded = next((w for name in names if (w := self._listing.windows.get(name))), None)
         listed = next((self._facts[name] for name in names if name in self._facts), NO_FACTS)
@@ -61,7 +61,7 @@ class ModelList:
             await asyncio.wait([task])
 
     def start_refresh(self) -> asyncio.Task[None] | None:
-        """As `refresh`, in the background; None if the list is current."""
+        """Like `refresh`, but in the background; None if the list is current."""
         if self._task is None and self._clock.monotonic() >= self._due:
             self._task = asyncio.get_running_loop().create_task(self._ask())
         return self._task

@@ -1,4 +1,4 @@
-"""One provider's server: its client, and its models with their circuit breakers, each made once.
+"""One provider's server: its client, and its models with their circuit breakers, each created once.
 
 Invariant: the client is closed once, and never while a stream uses it.
 """
@@ -50,10 +50,10 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """What all models have in common.
+    """The options that all models share.
 
-    `first_token_seconds`: None is the default, longer for local servers. `probe` is the request
-    that `check` sends.
+    If `first_token_seconds` is None, the default applies, which is longer for local servers.
+    `probe` is the request that `check` sends.
     """
 
     clock: Clock
@@ -92,9 +92,9 @@ class ModelServer:
         return self._client
 
     def model(self, name: str, model: str, facts: ModelFacts) -> ChatModel:
-        """The model `model`, called `name` in the settings; made once, along with its quirks.
+        """The model `model`, called `name` in the settings; created once, along with its quirks.
 
-        `facts` are the operator's; other facts make another model.
+        `facts` are the operator's; if they change, a new model is created.
         """
         known = self._models.get(name)
         if known is None or known[0] != facts:
@@ -102,23 +102,24 @@ class ModelServer:
         return known[1]
 
     def made(self, name: str) -> ChatModel | None:
-        """The model with this name in the settings, if it was made."""
+        """The model with this name in the settings; None if it was not created yet."""
         return known[1] if (known := self._models.get(name)) is not None else None
 
     def facts(self, model: str) -> ModelFacts:
-        """Facts about a model: from the server's list, else known."""
+        """Facts about a model: those in the server's list, then the built-in ones."""
         return merge_facts(self.list.facts(model), known_facts(model, self.address))
 
     def learn_facts(self, facts: ModelFacts) -> None:
-        """Ask the server in the background for what `facts`, all that is known, lack.
+        """Ask the server in the background for facts that are missing from `facts`.
 
-        Other servers are asked once; local ones may load a model again with another window.
+        `facts` are all known facts. Remote servers are asked once; local ones may reload a model
+        with another window.
         """
         if self._lacks(facts):
             self.list.start_refresh()
 
     async def refresh_facts(self, facts: ModelFacts) -> None:
-        """As `learn_facts`, and wait for the answer."""
+        """Like `learn_facts`, but wait for the answer."""
         if self._lacks(facts):
             await self.list.refresh()
 
@@ -133,7 +134,7 @@ class ModelServer:
         return self.provider.kind is not ProviderKind.HUGGINGFACE
 
     def prepare_list(self) -> None:
-        """Import what a request for the list needs, which takes up to a second. As `client`."""
+        """Import what list requests need, which takes up to a second. Raises SettingsError."""
         getattr(self.client, "models")  # noqa: B009 - a property that imports
 
     async def _request_listing(self) -> Listing:
@@ -148,18 +149,18 @@ class ModelServer:
 
     @property
     def breakers(self) -> Collection[CircuitBreaker]:
-        """The circuit breakers of the models that were built so far."""
+        """The circuit breakers of the models built so far."""
         return self._breakers.values()
 
     @property
     def first_token_seconds(self) -> float:
-        """The limit to the first token, also of all retries together."""
+        """The limit to the first token in seconds, for all retries together."""
         return self._first_token_setting or FIRST_TOKEN_SECONDS
 
     # ── in use ────────────────────────────────────────────────────────────────────────────────
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """While the block runs, the server is in use."""
+        """Inside this context, the server counts as in use."""
         self._streams += 1
         try:
             yield
@@ -168,7 +169,7 @@ class ModelServer:
 
     @property
     def in_use(self) -> bool:
-        """Whether a stream runs."""
+        """Whether a stream is running."""
         return self._streams > 0
 
     async def aclose(self) -> None:
@@ -202,7 +203,7 @@ class ModelServer:
         return self.provider.first_token_seconds or self._options.first_token_seconds
 
     def require_access(self) -> None:
-        """Raises SettingsError if there is neither a key nor an address."""
+        """Raise SettingsError if there is neither a key nor an address."""
         provider = self.provider
         if provider.key is not None or provider.base_url is not None:
             return
@@ -211,7 +212,8 @@ class ModelServer:
         raise SettingsError(key, "set it" + (other if provider.address_setting else ""))
 
     def _timeouts(self) -> StreamTimeouts:
-        """Local servers get time to load a model, because ending the request aborts the loading."""
+        """The model's time limits. Local servers get time to load a model, because ending the
+        request would abort the loading."""
         default = LOADING_SECONDS if self.is_local else FIRST_TOKEN_SECONDS
         return StreamTimeouts(
             first_token=self._first_token_setting or default,

@@ -1,4 +1,4 @@
-"""Models of any OpenAI-compatible server, through the openai client's raw streaming response."""
+"""Models of any OpenAI-compatible server, using the openai client's raw streaming response."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NO_KEY = "no key"  # the client requires a key; requests then omit the header
 
 
 def make_client(provider: ProviderConfig) -> openai.AsyncOpenAI:
-    """One client for all models of a server; building it takes about 20 ms.
+    """Create one client for all models of a server, which takes about 20 ms.
 
     Without a key, requests have no `Authorization` header; Azure's key is one of the provider's
-    headers. The client does not retry, because `bot.llm.fallback_chain` does for every provider.
+    headers. The client does not retry, because `bot.llm.fallback_chain` retries for every provider.
     """
     return openai.AsyncOpenAI(
         api_key=provider.key.get_secret_value() if provider.key else NO_KEY,
@@ -78,7 +78,7 @@ class OpenAIModel(ChatCompletionsModel):
 class OpenAIEndpoint:
     """The chat completions API of a server behind the openai client."""
 
-    # `openai.APIError` covers the request; the raw response raises the others.
+    # `openai.APIError` covers the request; reading the raw response raises the others.
     errors: tuple[type[Exception], ...] = (
         openai.APIError,
         httpx2.HTTPError,
@@ -94,9 +94,9 @@ class OpenAIEndpoint:
 
     @staticmethod
     def streaming_resource(client: openai.AsyncOpenAI) -> Any:
-        """The client's part with the API.
+        """The part of the client with the API.
 
-        Its import takes 20 ms or more; it must not wait for the first answer.
+        Importing it takes 20 ms or more, so this must happen before the first answer.
         """
         return client.chat.completions.with_streaming_response
 
@@ -116,8 +116,8 @@ class OpenAIEndpoint:
     def _fields(parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The client's arguments for a request.
 
-        The messages do not pass through the client's own fields: it walks through all of them, and
-        holds the event loop for half a second if there are 1,000.
+        The messages do not pass through the client's own fields, because the client walks through
+        all of them: 1,000 messages would block the event loop for half a second.
         """
         fields = dict(parameters)
         return {"messages": (), "extra_body": {"messages": fields.pop("messages")}, **fields}
@@ -131,7 +131,7 @@ class OpenAIEndpoint:
         return ErrorReport.parse(response.status_code, body, response.headers)
 
     def is_unreachable(self, error: Exception) -> bool:
-        """Whether aiohttp established no connection."""
+        """Whether aiohttp failed to establish a connection."""
         return has_cause(error, CONNECT_ERRORS)
 
     def is_redirect_loop(self, error: Exception) -> bool:

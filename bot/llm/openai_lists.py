@@ -1,4 +1,4 @@
-"""What only servers behind the openai client are asked: the windows of loaded models."""
+"""Requests that apply only to servers behind the openai client: the windows of loaded models."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from bot.llm.list_entries import parse_llama_cpp, parse_lm_studio, parse_ollama_
 from bot.llm.openai import NO_KEY
 
 WINDOW_SECONDS = 1.0
-"""Half of the time that a list may take: without windows, the list still counts."""
+"""Half of the time that a list may take: the list is also useful without windows."""
 
 
 def key_headers(client: openai.AsyncOpenAI) -> dict[str, Any]:
-    """No `Authorization` without a key, as in requests for answers."""
+    """Omit the `Authorization` header if there is no key, as in requests for answers."""
     return {"Authorization": openai.Omit()} if client.api_key == NO_KEY else {}
 
 
 async def request_windows(client: openai.AsyncOpenAI, models: Sequence[str]) -> Mapping[str, int]:
-    """The windows that Ollama, LM Studio or llama.cpp loaded `models` with; {} if none says."""
+    """The windows that Ollama, LM Studio or llama.cpp loaded `models` with, if they report them."""
     with contextlib.suppress(openai.OpenAIError, httpx2.HTTPError, OSError, ValueError):
         async with asyncio.timeout(WINDOW_SECONDS):
             return await _request_windows(client, models)
@@ -45,7 +45,7 @@ async def _request_windows(client: openai.AsyncOpenAI, models: Sequence[str]) ->
 
 
 async def _get(client: openai.AsyncOpenAI, url: str) -> bytes | None:
-    """The JSON of a response; None if the server does not know the address."""
+    """The JSON in a response; None if the server does not know the address."""
     try:
         response = await client.get(
             url, cast_to=httpx2.Response, options={"headers": key_headers(client)}

@@ -1,6 +1,6 @@
-"""Models behind OpenAI's Responses API, through the openai client's raw streaming response.
+"""Models behind OpenAI's Responses API, using the openai client's raw streaming response.
 
-Nothing is kept at the provider: see `bot.llm.responses_requests`.
+The provider keeps nothing: see `bot.llm.responses_requests`.
 """
 
 from __future__ import annotations

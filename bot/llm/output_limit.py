@@ -1,6 +1,6 @@
-"""The longest answer to ask for: the request's limit, within what one model's server accepts.
+"""Limits the length of the answer to the request's limit and to what one model's server accepts.
 
-Learned from the requests that the server rejects; kept in memory.
+The server's limits are learned from the requests it rejects, and kept in memory.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _MARGIN = 16
 
 
 class OutputLimit:
-    """What one model's server has shown about the length of its answers."""
+    """What one model's server has revealed about the length of its answers."""
 
     def __init__(self) -> None:
         self._max_output: int | None = None
         self._window: int | None = None
-        self._uncounted = 0  # tokens of a prompt that our estimate missed, at most so far
+        self._uncounted = 0  # the most prompt tokens so far that our estimate missed
 
     def apply(self, request: ChatRequest, limit: int) -> int:
         """`limit`, or less if the server would reject it for this request."""
@@ -39,11 +39,11 @@ class OutputLimit:
     def learn(
         self, counts: TokenCounts, text: str, limit: int, request: ChatRequest, *, too_long: bool
     ) -> bool:
-        """Learn from the rejection `text` of a request with the limit `limit`.
+        """Learn from `text`, the rejection of a request with the limit `limit`.
 
         `too_long`: the request and its limit together exceed the window. Returns whether a smaller
-        limit may help. What one long request left no room for must not shorten the answers to
-        short ones, so only a maximum for all answers is learned as one.
+        limit may help. A long request that left little room must not shorten the answers to short
+        ones, so only a limit for all answers is remembered.
         """
         if MIN_ANSWER_TOKENS <= (counts.max_output or 0) < limit:
             self._max_output = min(counts.max_output or limit, self._max_output or limit)
@@ -64,7 +64,7 @@ class OutputLimit:
         return True
 
     def describe(self) -> Iterator[str]:
-        """The limits in words, for `doctor`."""
+        """Describe the limits in words, for `doctor`."""
         if self._max_output is not None:
             yield f"for answers of at most {self._max_output:,} tokens"
         if self._window is not None:

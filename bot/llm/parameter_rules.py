@@ -44,7 +44,7 @@ TOO_LARGE = re.compile(
     re.IGNORECASE,
 )
 
-# A rejected value, not a rejected parameter: another one may be taken.
+# A rejected value rather than a rejected parameter: another value may be accepted.
 REJECTED_VALUE = re.compile(
     r"unsupported[ _]value|supported values|(must|should) be (one of|either|['\"`])|\bone of\b"
     r"|(invalid|unknown|unrecognized|disallowed) (enum )?(value|variant)|value_error|literal_error"
@@ -53,7 +53,7 @@ REJECTED_VALUE = re.compile(
     re.IGNORECASE,
 )
 
-# How providers describe a parameter without its name.
+# How providers describe a parameter without naming it.
 _EFFORT = re.compile(
     r"reasoning[_ .-]?effort"  # xAI: reasoningEffort
     r"|\bthink (level|value)\b|does not support (thinking|reasoning)"  # Ollama

@@ -1,9 +1,9 @@
-"""What models cost: the operator's prices, the server's list, then the package `genai-prices`.
+"""The prices of models: the operator's, then the server's list, then the package `genai-prices`.
 
-The package has a price for nearly every model of nearly every provider, with steps by the length of
-the request and by date, as data inside of it: nothing is fetched. The server's own list comes
-before it, because a router such as OpenRouter changes its prices daily. A model at another
-address than its maker's has no price here, however well known its name is.
+The package contains a price for nearly every model of nearly every provider, with steps by request
+length and by date, as data: nothing is fetched. The server's own list takes precedence, because a
+router such as OpenRouter changes its prices daily. A model at an address other than its maker's has
+no price here, however well known its name is.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from bot.llm.registry import ModelRegistry
 from bot.ports.model import ChatModel
 
 DEFAULT_MAX_OUTPUT = 16_384
-"""The longest answer of a model without known facts: as OpenAI's GPT-4o models."""
+"""The longest answer of a model without known facts: the same as for OpenAI's GPT-4o models."""
 
 _HUGGINGFACE = "router.huggingface.co"
-_NANO_PER_TOKEN = NANO // 1_000_000  # of one dollar for a million tokens
+_NANO_PER_TOKEN = NANO // 1_000_000  # nano-dollars per token at one dollar per million tokens
 
 
 def cost_of(prices: Prices, usage: Usage) -> int:
-    """What a request cost at these prices."""
+    """The cost of a request at these prices, in nano-dollars."""
     cached, written = usage.cached_tokens, usage.cache_write_tokens
     plain = usage.input_tokens - cached - written
     dollars = (
@@ -44,8 +44,8 @@ def cost_of(prices: Prices, usage: Usage) -> int:
 class ModelPrices:
     """Implements `bot.ports.spending.PriceList`. `now` is the time in Unix seconds.
 
-    The package takes half a second to import, so that happens on another thread, and only if a
-    model has no other price.
+    Importing the package takes half a second, so it happens in another thread, and only if a model
+    has no other price.
     """
 
     def __init__(self, registry: ModelRegistry, *, now: Callable[[], float]) -> None:
@@ -54,8 +54,8 @@ class ModelPrices:
         self._loading = asyncio.Lock()
 
     async def quote(self, model: ChatModel, request: ChatRequest, input_tokens: int) -> Quote:
-        """See the port: the highest prices and the longest answer of the chain. Any of its models
-        may answer, and none may cost or say more than is reserved."""
+        """See the port. Quotes the chain's highest prices and longest answer: any of its models may
+        answer, and none may cost or write more than is reserved."""
         names = model.name.split(",")
         quotes = [await self._quote(name, request, input_tokens) for name in names]
         unpriced = tuple(quote.model for quote in quotes if quote.cost is None)
@@ -103,7 +103,7 @@ class ModelPrices:
         return await self._look_up(server.address, split_name(name)[1], input_tokens)
 
     async def list_prices(self, names: Sequence[str]) -> list[Prices | None]:
-        """The prices of short requests to these models, in order; None where they are not known."""
+        """The prices of short requests to these models, in order; None where unknown."""
         return [await self._prices(name, 1) for name in names]
 
     async def find_unpriced(self, names: Sequence[str]) -> list[str]:
@@ -126,7 +126,7 @@ class ModelPrices:
 
 
 def load_snapshot() -> Any:
-    """The package's tables."""
+    """Load the package's tables."""
     from genai_prices import data_snapshot
 
     return data_snapshot.get_snapshot()
@@ -137,8 +137,8 @@ def listed_prices(
 ) -> Prices | None:
     """The package's prices of a model for requests of this length; None if it has none.
 
-    `now` is in Unix seconds: some prices change by date or hour. The package's own calculation
-    takes ten times as long.
+    `now` is in Unix seconds, because some prices change by date or hour. The package's own
+    calculation takes ten times as long.
     """
     if model.startswith("ft:"):  # fine-tuned models cost more than their family
         return None
@@ -159,7 +159,7 @@ def listed_prices(
 
 
 def _step(price: Any, input_tokens: int) -> float | None:
-    """The price for a request of this length: all its tokens cost what the highest step says."""
+    """The price for a request of this length; the highest step applies to all its tokens."""
     if price is None or not hasattr(price, "tiers"):
         return None if price is None else float(price)
     steps = (step.price for step in reversed(price.tiers) if input_tokens > step.start)

@@ -36,7 +36,7 @@ class SurrogateJoiner:
         return _join_surrogates(text)
 
     def flush(self) -> str:
-        """The held-back rest at the end."""
+        """Return the held-back rest at the end."""
         held, self._held = self._held, ""
         return _join_surrogates(held)
 
@@ -59,7 +59,7 @@ class ReasoningSplitter:
         self._previous = ""  # the last piece of text
 
     def split(self, delta: Delta) -> Delta:
-        """The delta with the reasoning in its text moved to its reasoning."""
+        """Move the reasoning in the delta's text to the delta's reasoning."""
         delta = self._join_characters(delta)
         if not delta.text:
             return delta
@@ -79,7 +79,7 @@ class ReasoningSplitter:
         return replace(delta, text=text, reasoning=delta.reasoning + reasoning)
 
     def flush(self, *, cut: bool) -> Delta:
-        """The held-back rest at the end; `cut` if a limit or a filter ended the answer."""
+        """Return the held-back rest at the end. `cut`: a limit or a filter ended the answer."""
         text, reasoning = self._text_joiner.flush(), self._reasoning_joiner.flush()
         last = self.split(Delta(text)) if text else Delta()
         rest = self._flush_parsers(cut=cut)

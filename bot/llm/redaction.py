@@ -1,8 +1,8 @@
-"""Replaces keys, cards and addresses in requests by placeholders, and puts them back into answers.
+"""Replaces keys, cards and addresses in requests with placeholders, and restores them in answers.
 
-Invariants: no request has a key; a request that begins like an earlier one is redacted like it, so
-that providers recognize its beginning; whatever the text is, putting the values back into the
-redacted text gives the same text. Values stay in the memory of one request.
+Invariants: no request contains a key. Requests with the same beginning are redacted the same way,
+so that providers recognize this beginning. For any text, restoring the values in the redacted text
+gives the original text. Values stay in the memory of a single request.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ NOTE = (
     "[Some private values in this conversation are replaced by placeholders such as {example}. "
     "Treat each as the value itself, and copy it unchanged wherever the value belongs.]"
 )
-"""It follows the first placeholder, in the same message, so that later requests begin the same."""
+"""Explains the placeholders. It follows the first one in the same message, so that later requests
+begin in the same way."""
 
 TEXT = "text"
-"""The kind of a text that looks like a placeholder: it gets one, too, and is put back."""
+"""The kind of a text that looks like a placeholder: it is replaced and restored, too."""
 
 _NAMES = {kind: kind.value for kind in Redaction} | {Redaction.KEYS: "key"}
 _PLACEHOLDER = re.compile(r"\[(?:key|email|phone|card|iban|text)-[0-9]{1,6}\]")
@@ -37,13 +38,14 @@ _BEGINNING = re.compile(r"\[[a-z]{0,5}(?:-[0-9]{0,6})?$")
 _LONGEST = len("[email-999999]")
 
 REMEMBERED_TEXTS = 20_000
-"""Texts whose places are remembered: a turn searches only what is new in its conversation."""
+"""The number of texts whose values' positions are remembered, so that a turn searches only what is
+new in its conversation."""
 
 _Found = Sequence[tuple[str, int, int]]
 
 
 class Redactor:
-    """Redacts requests. It remembers where texts have values, and neither texts nor values."""
+    """Redacts requests. It remembers where texts contain values, but neither texts nor values."""
 
     def __init__(self) -> None:
         self._found: LRUCache[tuple[frozenset[Redaction], bytes], _Found] = LRUCache(
@@ -51,13 +53,13 @@ class Redactor:
         )
 
     def stream(self, model: ChatModel, request: ChatRequest) -> AsyncIterator[Delta]:
-        """The model's answer to the redacted request, with the values put back. As `ChatModel`."""
+        """Like `ChatModel.stream`: redact the request, and restore the values in the answer."""
         redacted, values = self.redact(request)
         deltas = model.stream(redacted)
         return restore(deltas, values, _never_joined(redacted, values)) if values else deltas
 
     def redact(self, request: ChatRequest) -> tuple[ChatRequest, dict[str, str]]:
-        """The request with placeholders, and the value of each."""
+        """The request with placeholders, and the value of each placeholder."""
         placeholders = _Placeholders()
         kinds = frozenset((Redaction.KEYS, *request.redact))
         messages = tuple(
@@ -88,8 +90,8 @@ class Redactor:
 
 
 def _never_joined(request: ChatRequest, values: Collection[str]) -> frozenset[str]:
-    """The placeholders that follow no word directly in the request: `heap[key-1]` in the answer
-    is code that the model wrote, and not the value."""
+    """The placeholders that never directly follow a word in the request: in the answer,
+    `heap[key-1]` is code that the model wrote rather than the value."""
     joined = {found[0] for each in request.messages for found in _JOINED.finditer(each.content)}
     return frozenset(values) - joined
 
@@ -104,7 +106,7 @@ def _find_all(text: str, kinds: Collection[Redaction]) -> _Found:
 
 
 class _Placeholders:
-    """The placeholders of one request, numbered in the order of its text."""
+    """The placeholders of one request, numbered in text order."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -112,7 +114,7 @@ class _Placeholders:
         self._counts: dict[str, int] = {}
 
     def replace(self, text: str, found: _Found) -> str:
-        """`text` with a placeholder in each place of `found`."""
+        """Replace each place in `found` with a placeholder."""
         parts, done = [], 0
         for kind, start, end in found:
             parts += [text[done:start], self._of(kind, text[start:end])]
@@ -129,18 +131,19 @@ class _Placeholders:
 
 
 class Restorer:
-    """Puts the values back into a streamed text; a placeholder may be split over its pieces.
+    """Restores the values in a streamed text; a placeholder may be split between pieces.
 
-    The cost of a piece is its length: only a possible beginning of a placeholder is kept back.
+    The cost of a piece is proportional to its length: only a possible start of a placeholder is
+    held back.
     """
 
     def __init__(self, values: dict[str, str], never_joined: Collection[str] = frozenset()) -> None:
-        """`never_joined`: the placeholders that stay as they are directly behind a word."""
+        """`never_joined`: the placeholders that stay unchanged when they directly follow a word."""
         self._values, self._never_joined = values, never_joined
         self._kept = self._before = ""
 
     def feed(self, piece: str) -> str:
-        """The text that is certain by now."""
+        """Take a piece; return the text that is certain so far."""
         text = self._kept + piece
         start = text.rfind("[", max(0, len(text) - _LONGEST))
         is_open = start >= 0 and _BEGINNING.match(text, start) is not None
@@ -151,7 +154,7 @@ class Restorer:
         return restored
 
     def flush(self) -> str:
-        """The text that is kept back, because nothing follows."""
+        """Return the held-back rest, because nothing follows."""
         kept, self._kept = self._kept, ""
         return kept
 
@@ -174,11 +177,11 @@ async def restore(
     values: dict[str, str],
     never_joined: Collection[str] = frozenset(),
 ) -> AsyncGenerator[Delta, None]:
-    """The deltas with their values, in the text and in the reasoning. See `Restorer`."""
+    """Restore the values in the deltas' text and reasoning. See `Restorer`."""
     text, reasoning = Restorer(values, never_joined), Restorer(values, never_joined)
     try:
         async for delta in deltas:
-            if delta.model:  # an attempt of another model begins
+            if delta.model:  # another model's attempt begins
                 text, reasoning = Restorer(values, never_joined), Restorer(values, never_joined)
             for each in _restore(delta, text, reasoning):
                 yield each

@@ -1,6 +1,6 @@
 """The models that may answer, built from the configured providers, which may change while running.
 
-Invariant: a change of the configuration never cuts an answer. What did not change keeps its
+Invariant: a configuration change never cuts off an answer. Whatever did not change keeps its
 connections, its circuit breakers and what was learned about its servers.
 """
 
@@ -46,11 +46,11 @@ class ModelRegistry:
 
     @property
     def names(self) -> Sequence[str]:
-        """The models that people may choose, as far as they are known without asking a server."""
+        """The models that people may choose, as far as known without asking a server."""
         return tuple(self._names())
 
     async def list_names(self) -> Sequence[str]:
-        """As `names`, after asking the servers whose models are all offered."""
+        """Like `names`, after asking the servers that offer all of their models."""
         servers = [self._server(name) for name in self._config.choices if is_pattern(name)]
         refreshes = (server.list.refresh() for server in servers if server is not None)
         await asyncio.gather(*refreshes)
@@ -61,10 +61,10 @@ class ModelRegistry:
         return CatalogModel(partial(self.resolve, name, assigned), self._redactor)
 
     def summarizer(self, chosen: str | None, assigned: str | None = None) -> ChatModel | None:
-        """The model that summarizes a conversation with the model `chosen`; None for no model.
+        """The model that summarizes a conversation with the model `chosen`; None for no summaries.
 
-        A place with a model `assigned` by the rules is summarized by it, because the rule may be
-        there to keep the place's messages from other servers.
+        If the rules assign a model to the place, that model also summarizes, because the rule may
+        exist to keep the place's messages away from other servers.
         """
         name = self._config.summaries
         if name == NO_SUMMARIES:
@@ -74,7 +74,7 @@ class ModelRegistry:
         return CatalogModel(self._resolve_summarizer, self._redactor)
 
     def _names(self) -> Mapping[str, None]:
-        """The choices with patterns expanded, as a set in order; built again for a new list."""
+        """The choices in order, with patterns expanded; rebuilt when a list changes."""
         lists = {
             choice: server.list
             for choice in self._config.choices
@@ -93,7 +93,7 @@ class ModelRegistry:
     def _is_offered(self, name: str) -> bool:
         """Whether people may choose `name`.
 
-        After a restart, a model that was chosen from a list counts until the list is known.
+        After a restart, a model chosen from a list counts as offered until the list is known.
         """
         if name in self._names():
             return True
@@ -107,7 +107,7 @@ class ModelRegistry:
 
     # ── models ────────────────────────────────────────────────────────────────────────────────
     def prepare(self) -> None:
-        """Build the default models, the choices, those of rules, and the model that summarizes.
+        """Build the default models, the choices, the models in rules, and the summarizing model.
 
         Raises SettingsError if a provider is unknown, its key is missing, or it lists no models.
         """
@@ -127,7 +127,7 @@ class ModelRegistry:
         return self._chains[names]
 
     def resolve(self, name: str | None, assigned: str | None = None) -> FallbackChain:
-        """The chain that answers at this moment if `name` was chosen; see `ModelCatalog.get`."""
+        """The chain that answers now if `name` was chosen; see `ModelCatalog.get`."""
         if name is not None and self._is_offered(name):
             return self.chain((name,))
         return self.chain(self._assigned_names(assigned) or self._config.chain)
@@ -139,12 +139,12 @@ class ModelRegistry:
         return names if all(n in configured or self._is_offered(n) for n in names) else ()
 
     def _resolve_summarizer(self) -> FallbackChain:
-        """The chain that summarizes at this moment, even if people may not choose it."""
+        """The chain that summarizes now, even if people may not choose it."""
         name = self._config.summaries
         return self.resolve(None) if name in (None, NO_SUMMARIES) else self.chain((name or "",))
 
     def server(self, name: str) -> ModelServer | None:
-        """The server of the model or the pattern `name`; None for a built-in model.
+        """The server of the model or pattern `name`; None for a built-in model.
 
         Raises SettingsError.
         """
@@ -158,7 +158,7 @@ class ModelRegistry:
     # ── for metrics ───────────────────────────────────────────────────────────────────────────
     @property
     def configured(self) -> frozenset[str]:
-        """The models that the configuration names; patterns name none."""
+        """The models that the configuration names, not counting patterns."""
         named = (*self._config.chain, *self._config.choices, *self._config.assigned)
         names = {*named, self._config.summaries or NO_SUMMARIES} - {NO_SUMMARIES}
         return frozenset(name for name in names if not is_pattern(name))
@@ -188,10 +188,10 @@ class ModelRegistry:
 
     # ── changes ───────────────────────────────────────────────────────────────────────────────
     async def reload(self, config: ModelsConfig) -> None:
-        """Use `config` from the next stream on; running streams end undisturbed.
+        """Use `config` from the next stream on; running streams continue undisturbed.
 
-        Raises SettingsError, and keeps the earlier configuration, if `config` has a model without a
-        provider or a key.
+        If `config` has a model without a provider or a key, raises SettingsError and keeps the
+        previous configuration.
         """
         earlier, servers = self._config, self._servers
         self._servers = {
@@ -202,7 +202,7 @@ class ModelRegistry:
         self._config, self._chains, self._offered = config, {}, None
         try:
             self.prepare()
-        except Exception:  # libraries refuse addresses with various errors
+        except Exception:  # libraries reject addresses with various errors
             new = set(self._servers.values()) - set(servers.values())
             self._config, self._servers, self._chains, self._offered = earlier, servers, {}, None
             await self._remove(new)
@@ -210,7 +210,7 @@ class ModelRegistry:
         await self._remove(set(servers.values()) - set(self._servers.values()))
 
     async def _remove(self, servers: set[ModelServer]) -> None:
-        """Close the servers; those in use after their last stream."""
+        """Close the servers; those in use are closed after their last stream."""
         self._removed |= servers
         self._close_removed()
         await asyncio.gather(*self._closing)
@@ -304,10 +304,10 @@ def _make_built_in(name: str) -> ChatModel:
 
 
 class CatalogModel:
-    """A model as `resolve` finds it: each stream uses the configuration of that moment.
+    """A model that each stream resolves again with the configuration of that moment.
 
-    So a turn may hold the model while the configuration changes. No request has a key or what its
-    place wants redacted: see `bot.llm.redaction`.
+    So a turn may keep the model while the configuration changes. Requests never contain keys or
+    anything else that their place wants redacted: see `bot.llm.redaction`.
     """
 
     def __init__(self, resolve: Callable[[], FallbackChain], redactor: Redactor) -> None:
@@ -329,7 +329,7 @@ class CatalogModel:
         return self._resolve().sees
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """See `ChatModel.stream`. What a built-in model gets stays in this process."""
+        """See `ChatModel.stream`. Requests to a built-in model stay in this process, unredacted."""
         model = self._resolve()
         if model.name in BUILT_IN:
             return model.stream(request)
@@ -340,4 +340,4 @@ class CatalogModel:
         return await self._resolve().check()
 
     async def aclose(self) -> None:
-        """The registry closes the clients, which models share."""
+        """Do nothing: the registry closes the clients, which models share."""

@@ -1,4 +1,4 @@
-"""Tells which rejections another form of the request may avoid, and which parameter they name."""
+"""Decides which rejections a different request may avoid, and which parameter they name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _ERRORS = (ModelFailed, ContextTooLong, Overloaded)
 
 
 def classify_rejection(report: ErrorReport, *, images: bool) -> type[ModelError] | None:
-    """The class of error, or None if no other form of the request would help."""
+    """The class of error; None if no different request would help."""
     error = classify(report, images=images)
     rejected = report.status in _STATUSES and error in _ERRORS
     return error if rejected and not report.is_web_page else None
 
 
 def rejected_parameter(report: ErrorReport, text: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that the report names as its parameter, or mentions first."""
+    """The name in `names` that the report gives as its parameter, or else mentions first."""
     path = report.param.split(".")
     for name in names:
         if name == report.param or name in path:
@@ -34,7 +34,7 @@ def rejected_parameter(report: ErrorReport, text: str, names: Sequence[str]) -> 
 
 
 def _mention(name: str, text: str) -> int | None:
-    """Where the text mentions a parameter, by its name or in other words."""
+    """The offset at which the text mentions a parameter, by its name or in other words."""
     found = re.search(rf"\b{name}\b", text) or (
         MENTIONS[name].search(text) if name in MENTIONS else None
     )

@@ -1,7 +1,7 @@
-"""Reads the body of a response with status 200: an event stream, or whatever came in its place.
+"""Reads the body of a response with status 200: an event stream, or whatever came instead.
 
-A gateway that ignores `stream` sends one JSON answer, a server that failed may send a bare JSON
-error, and a wrong address returns a web page. The first byte decides, because content types are
+A gateway that ignores `stream` sends one JSON answer, a failed server may send a bare JSON error,
+and a wrong address returns a web page. The first byte decides, because content types are
 unreliable.
 """
 
@@ -18,13 +18,16 @@ from bot.llm.sse import EventDecoder, EventTooLong
 # Five times the longest answers: 128 k tokens of 0.4 kB each with their framing.
 MAX_STREAM_BYTES = 256 << 20
 MAX_JSON_BYTES = 16 << 20
-"""An answer that is not streamed has its framing once."""
+"""An answer that is not streamed has framing only once, so it is much smaller."""
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class UnexpectedBody(Exception):
-    """The body is neither an event stream nor JSON, such as a web page; `body` is its beginning."""
+    """The response is neither an event stream nor JSON, but perhaps a web page.
+
+    `body` is the beginning of the response's body.
+    """
 
     def __init__(self, body: bytes) -> None:
         super().__init__("not a chat completion")
@@ -42,7 +45,7 @@ class ResponseParser(Protocol):
         ...
 
     def split(self, document: bytes) -> Sequence[bytes]:
-        """The parts of a body that is not an event stream, each for `parse`.
+        """Split a body that is not an event stream into parts for `parse`.
 
         Raises ErrorEvent if the body is an error.
         """
@@ -70,7 +73,7 @@ async def read_body(
 
 
 def _is_document(head: bytes) -> bool:
-    """Whether a body is JSON or a web page; no line of an event stream begins like those."""
+    """Whether a body is JSON or a web page; no line of an event stream starts that way."""
     return head.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[", b"<")
 
 

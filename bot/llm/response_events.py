@@ -1,7 +1,8 @@
 """Parses the events of OpenAI's Responses API; unknown events and items are ignored.
 
-Invariant: an answer is complete only if its last event says so. A text that the final event has and
-that did not arrive piece by piece is an error, or is made up for if only its end is missing.
+Invariant: an answer is complete only if its last event says so. If the final event contains text
+that did not arrive piece by piece, a missing end is appended, and any other missing text is an
+error.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class ResponseEvents:
     def __init__(self) -> None:
         self._text: list[str] = []
         self._item: int | None = None  # the output item of the newest text
-        self._reasoning_type = ""  # servers that send the reasoning and its summary send both
+        self._reasoning_type = ""  # the first type counts: servers may send a summary, too
         self._handlers: Mapping[str, Callable[[dict[str, Any]], Delta]] = {
             "response.output_text.delta": self._add_text,
             "response.refusal.delta": self._add_text,
@@ -44,7 +45,7 @@ class ResponseEvents:
             return EMPTY  # some compatible servers; it does not say that the answer is complete
         event = parse_json(data)
         if not event and not isinstance(event, str | int):
-            return EMPTY  # a gateway's sign of life
+            return EMPTY  # a gateway's keepalive
         if not isinstance(event, dict):
             raise MalformedChunk(f"not an object: {data[:80]!r}")
         kind = event.get("type")
@@ -58,7 +59,7 @@ class ResponseEvents:
         return handler(event) if handler is not None else EMPTY
 
     def split(self, document: bytes) -> list[bytes]:
-        """See `ResponseParser.split`: a response that is not streamed becomes its last event."""
+        """See `ResponseParser.split`; a response that is not streamed becomes a final event."""
         response = parse_json(document)
         if not isinstance(response, dict) or not isinstance(response.get("output"), list):
             raise ErrorEvent(response)
@@ -104,12 +105,12 @@ class ResponseEvents:
     def _missing_text(self, response: dict[str, Any]) -> str:
         """The end of the answer that the pieces did not contain.
 
-        Raises MalformedChunk if another part of it is missing. Blanks do not count, because some
+        Raises MalformedChunk if any other part is missing. Blanks do not count, because some
         servers trim the whole text.
         """
         whole, received = _SEPARATOR.join(_output_texts(response)), "".join(self._text)
         if whole.startswith(received):
-            self._text = [whole]  # a repeated last event has nothing to add
+            self._text = [whole]  # so that a repeated last event has nothing to add
             return whole[len(received) :]
         if len("".join(whole.split())) > len("".join(received.split())):
             raise MalformedChunk("the whole answer has more text than its pieces")
@@ -124,7 +125,7 @@ def _piece(event: dict[str, Any]) -> str:
 
 
 def _finish_reason(kind: str, status: Any, details: Any) -> str:
-    """In the words of `bot.llm.finish_reasons`."""
+    """Translate a status to the words of `bot.llm.finish_reasons`."""
     if kind == "completed" and status in ("completed", None):
         return "stop"
     if "incomplete" in (kind, status):

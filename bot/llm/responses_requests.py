@@ -1,7 +1,7 @@
-"""Requests of OpenAI's Responses API without server state: the whole conversation each time.
+"""Builds requests to OpenAI's Responses API without server state: always the whole conversation.
 
-Invariant: `store` is false in every request, and no request refers to an earlier one, so that the
-provider keeps no conversation that its people could not delete.
+Invariant: `store` is false in every request, and no request refers to an earlier one, so the
+provider keeps no conversation that people could not delete.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from bot.llm.server_quirks import ServerQuirks
 
 LIMIT_NAME = "max_output_tokens"
 MIN_OUTPUT_TOKENS = 16
-"""OpenAI rejects a lower limit, as users report."""
+"""According to users, OpenAI rejects a lower limit."""
 
 
 class ResponsesRequests(ServerQuirks):
     """Builds the requests, with the workarounds that one model's server needs.
 
-    A summary of the reasoning is requested, because a model that thinks silently shows no sign of
-    life until its first word. OpenAI refuses it to organizations that are not verified.
+    Requests ask for a summary of the reasoning, because a model that thinks silently shows no
+    activity until its first word. OpenAI denies it to organizations that are not verified.
     """
 
     optional: ClassVar[tuple[str, ...]] = (
@@ -65,7 +65,7 @@ class ResponsesRequests(ServerQuirks):
 
 
 def _split_system(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
-    """The system prompt and the other messages, of which the API requires one."""
+    """The system prompt and the other messages; the API requires at least one of these."""
     if len(messages) > 1 and messages[0].role is Role.SYSTEM:
         return messages[0].content, messages[1:]
     return "", messages

@@ -21,18 +21,18 @@ from bot.llm.rejections import classify_rejection, rejected_parameter
 from bot.llm.token_counts import parse_token_counts
 
 LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
-"""Names of the output limit: OpenAI's reasoning models accept only the first, older servers only
-the second."""
+"""Names of the output limit. OpenAI's reasoning models accept only the first, and older servers
+only the second."""
 
 
 class ServerQuirks:
     """Builds chat completion requests with the workarounds that one model's server needs.
 
-    `limit_names` are the names of the output limit, in order of preference. `takes_cache_key`: the
-    server finds its prompt cache by a key. An API with other requests is a subclass.
+    `limit_names` are the names of the output limit, in order of preference. `takes_cache_key`:
+    requests may contain a prompt cache key. Subclasses build the requests of other APIs.
     """
 
-    # Parameters that a request may do without, and the one of them with the effort.
+    # Parameters that a request can do without, and the one among them with the effort.
     optional: ClassVar[tuple[str, ...]] = (
         "stream_options",
         "temperature",
@@ -74,7 +74,7 @@ class ServerQuirks:
         }
 
     def _accepted(self, **parameters: Any) -> dict[str, Any]:
-        """Those of the optional parameters that have a value and were not rejected."""
+        """The optional parameters that have a value and were not rejected."""
         return {
             name: value
             for name, value in parameters.items()
@@ -100,11 +100,11 @@ class ServerQuirks:
 
     @property
     def takes_temperature(self) -> bool | None:
-        """False once the server has refused one; None: it is not known."""
+        """False once the server has rejected a temperature; None while this is not known."""
         return False if "temperature" in self._rejected else None
 
     def describe(self) -> Iterator[str]:
-        """The workarounds in words, for `doctor`."""
+        """Describe the workarounds in words, for `doctor`."""
         if not self._streams:
             yield "without streaming"
         if not self._has_system_role:
@@ -132,7 +132,8 @@ class ServerQuirks:
     ) -> str | None:
         """Learn a workaround from `report`, the response to `sent`.
 
-        Returns its name for the log, or None if there is no other way to make the request.
+        Returns the workaround's name for the log, or None if the request cannot be made
+        differently.
         """
         error = classify_rejection(report, images=request.has_images)
         if error is None:
@@ -173,7 +174,7 @@ class ServerQuirks:
         return bool(sent["messages"][0]["role"] == Role.SYSTEM.value)
 
     def _sent_parameters(self, sent: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parameters in `sent`, by the names that errors have for them."""
+        """The parameters in `sent`, by the names that errors use for them."""
         return sent
 
     def _drop_parameter(

@@ -1,7 +1,7 @@
 """Drops special tokens that a server leaves at the end of an answer.
 
-Invariant: only tokens that end the whole answer are dropped. Earlier tokens are text, and so is a
-token at the end that the answer mentions: in code, or after a quotation mark, a word or a colon.
+Invariant: only tokens at the very end of the answer are dropped. Earlier tokens are text; so is a
+token at the end that the answer mentions in code, or after a quotation mark, a word or a colon.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TrailingTokenFilter:
         self._before = ""  # the last text that was returned
 
     def feed(self, piece: str) -> str:
-        """The text that is certain so far."""
+        """Take a piece; return the text that is certain so far."""
         if not self._held and "<" not in piece:
             self._before = (self._before + piece)[-_CONTEXT:]
             return piece
@@ -62,7 +62,7 @@ class TrailingTokenFilter:
         return certain
 
     def flush(self, cut: bool) -> str:
-        """The held text unless it is a trailing token; the server adds none to a `cut` answer."""
+        """The held text unless it is a trailing token, which a `cut` answer never has."""
         held, self._held = self._held, ""
         complete = _trailing_start(held + "\n") == 0 and held.rstrip().endswith(TOKENS)
         return held if cut or not complete or self._is_mentioned(held) else ""
@@ -80,7 +80,7 @@ class TrailingTokenFilter:
 
 
 def _trailing_start(text: str) -> int:
-    """Where the tokens at the end of `text` begin; the last one may be incomplete."""
+    """The start of the tokens at the end of `text`; the last one may be incomplete."""
     end = len(text)
     at = text.rfind("<", max(0, end - _LONGEST))
     if at >= 0 and any(token.startswith(text[at:]) for token in TOKENS):

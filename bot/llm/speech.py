@@ -1,6 +1,7 @@
-"""Speech to text through a provider's transcription API, independent of the client library.
+"""Speech to text using a provider's transcription API, independent of the client library.
 
-Invariant: the text is what people said. Whisper invents sentences for silence; they are dropped.
+Invariant: the text contains only what people said. Sentences that Whisper invents for silence are
+dropped.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ log = structlog.stdlib.get_logger(__name__)
 
 MAX_BYTES = 25 * 1024 * 1024
 """OpenAI's limit for one file (guide "Speech to text": "File uploads are currently limited to 25
-MB"; the server's own message names 26,214,400 bytes). Other servers allow at least as much."""
+MB"; the server's own message says 26,214,400 bytes). Other servers accept at least as much."""
 
 TRANSCRIPTION_SECONDS = 120.0
 """The longest wait. An hour of speech, which fits into 25 MB, takes OpenAI less than a minute."""
 
 
 class SpeechEndpoint(Protocol):
-    """One transcription API, through one client library.
+    """One transcription API, accessed through one client library.
 
-    `errors` are all exceptions of the client and transport. `key_setting` names the setting with
-    its key.
+    `errors` are all exceptions of the client and transport. `key_setting` names the setting that
+    holds its key.
     """
 
     key_setting: str
@@ -62,7 +63,7 @@ class RemoteTranscriber:
         self._endpoint, self._seconds = endpoint, seconds
 
     async def transcribe(self, name: str, media_type: str, data: bytes) -> str:
-        """The spoken words. Raises AttachmentError, with the wait if another attempt may help."""
+        """Transcribe a recording. Raises AttachmentError, with a wait if a retry may help."""
         if not data:
             raise AttachmentError(Omission.EMPTY)
         if len(data) > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""Translates a transcription API's error into the reason for which people get no transcript."""
+"""Translates a transcription API's error into the reason that people see."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bot.llm.error_report import ErrorReport
 from bot.llm.errors import classify
 
 RETRY_SECONDS = 5.0
-"""The wait before another attempt if the server names none."""
+"""Seconds to wait before another attempt if the server suggests no time."""
 
 _REJECTED = (400, 413, 415, 422)
 
-# For rejected recordings, in this order; the rest of the rejections mean a damaged file.
+# For rejected recordings, in this order; all other rejections mean a damaged file.
 _WORDINGS: tuple[tuple[Omission, re.Pattern[str]], ...] = (
     (
         Omission.TOO_LARGE,
@@ -55,7 +55,7 @@ _BY_ERROR: tuple[tuple[type[ModelError], Omission], ...] = (
 
 
 def to_attachment_error(report: ErrorReport) -> AttachmentError:
-    """The error that a report describes; rate limits and overloads carry a wait."""
+    """The error that a report describes; for rate limits and overloads, with a wait."""
     detail = " ".join(str(part) for part in (report.status, *report.codes[:2]) if part)
     if report.status == 413:
         return AttachmentError(Omission.TOO_LARGE, detail)

@@ -1,6 +1,6 @@
-"""The file name under which a recording is sent: servers judge its format by the ending.
+"""Chooses the file name to send with a recording: servers infer the format from the ending.
 
-People's file names are not sent: the provider does not need them.
+People's own file names are not sent, because the provider does not need them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ENDINGS: Mapping[str, str] = {
     "video/webm": "webm",
 }
 
-# The beginnings of files; declared types may be wrong.
+# The first bytes of each format, because declared types may be wrong.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"OggS", "ogg"),
     (0, b"fLaC", "flac"),
@@ -63,7 +63,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 def file_name(name: str, media_type: str, data: bytes) -> tuple[str, str]:
     """The name and the media type to send; raises AttachmentError for an unknown format.
 
-    The content decides, then the declared type, then the ending of `name`.
+    The content takes precedence, then the declared type, then the ending of `name`.
     """
     declared = media_type.partition(";")[0].strip().lower()
     ending = next((e for at, start, e in _SIGNATURES if data.startswith(start, at)), "")

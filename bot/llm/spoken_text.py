@@ -1,8 +1,8 @@
 """Reads a transcript, and drops what a model of the Whisper family invents for silence.
 
-These models were trained on subtitles, so silence and music become the last words of videos. Two
-remedies: segments that the model itself takes for silence are dropped, where the server says so
-(`verbose_json`); and a transcript that consists of well-known phantoms only is none.
+These models were trained on subtitles, so silence and music turn into the last words of videos.
+There are two remedies: segments that the model itself considers silent are dropped, if the server
+reports this (`verbose_json`); and a transcript with nothing but well-known phantoms is discarded.
 """
 
 from __future__ import annotations

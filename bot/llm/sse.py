@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-# An event is one token with its framing (0.3 kB), or a usage chunk. The last ones of the Responses
-# API repeat the whole answer and the instructions: 128 k tokens take 1 MB in escaped Chinese.
+# An event is one token with its framing (0.3 kB), or a usage chunk. The last events of the
+# Responses API repeat the whole answer and the instructions: 128 k tokens of escaped Chinese take 1
+# MB.
 MAX_EVENT_BYTES = 8 << 20
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry", b":")
@@ -19,8 +20,8 @@ class EventDecoder:
     """Takes bytes as they arrive and returns the data of every complete event.
 
     Lines end in LF, CRLF or CR. Comments and fields other than `data` are ignored, except for two
-    kinds of errors, which come back as an object with an `error`: the line `error: {…}` of older
-    llama.cpp and gpustack, and an event named `error`.
+    kinds of errors, which are returned as an object with an `error`: the line `error: {…}` from
+    older llama.cpp and gpustack, and an event named `error`.
     """
 
     def __init__(self) -> None:
@@ -53,8 +54,8 @@ class EventDecoder:
         return self._decode(lines)
 
     def _continues_line(self, data: bytes) -> bool:
-        """Whether the line only grows. A long line in short reads would otherwise be copied and
-        split for each of them."""
+        """Whether these bytes only extend the line. A long line in many short reads would otherwise
+        be copied and split each time."""
         started = len(self._line) >= len(_BOM) and not self._line.endswith(b"\r")
         return started and b"\n" not in data and b"\r" not in data
 
@@ -88,7 +89,7 @@ class EventDecoder:
         return [event for event in events if event]  # the standard ignores events without data
 
     def _end_event(self) -> list[bytes]:
-        """The event in the data lines so far, or nothing."""
+        """The event in the data lines so far, if there is one."""
         if not self._data:
             return []
         data = b"\n".join(self._data)
@@ -100,7 +101,7 @@ class EventDecoder:
 def _is_chunk_boundary(line: bytes, following: bytes) -> bool:
     """Whether a chunk ends between two data lines: some servers omit the empty line there.
 
-    No JSON value continues in this way.
+    No JSON value continues this way.
     """
     begins = following.lstrip().startswith((b"{", b"[DONE]"))
     return begins and line.rstrip().endswith(b"}")

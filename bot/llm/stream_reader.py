@@ -1,6 +1,6 @@
 """Reads one streamed answer within its time limits, and verifies that it is complete.
 
-An answer is complete once a known, normal finish reason has come, or `[DONE]` after some text. A
+An answer is complete once a known, normal finish reason has arrived, or `[DONE]` after some text. A
 stream that ends earlier was cut off, however cleanly it ended, and an unknown finish reason is a
 failure. After a finish reason, reading continues to the end of the body: the usage may follow, and
 so may more text from bridges that put a finish reason on every chunk.
@@ -21,7 +21,7 @@ from bot.llm.reasoning_splitter import ReasoningSplitter
 from bot.llm.stream_timeout import StreamTimedOut, StreamTimeout, StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
 
-# After `[DONE]` only the end of the body is missing; reading it lets the connection be reused.
+# After `[DONE]`, only the end of the body is missing; reading it lets the connection be reused.
 END_SECONDS = 0.02
 
 LOADING: Final = Delta(loading=True)
@@ -31,7 +31,7 @@ class StreamReader:
     """Reads one answer; `aclose` ends it.
 
     `translate` turns the transport's and the parser's exceptions (`expected_errors`) into a
-    ModelError; its second argument says whether a token had come. `quirks` persist between a
+    ModelError; its second argument says whether a token had arrived. `quirks` persist between a
     model's answers.
     """
 
@@ -55,7 +55,7 @@ class StreamReader:
         self._has_text = False
         self._finish_reason: str | None = None  # STOP, LENGTH or FILTERED
         self._failure: ModelError | None = None  # from any other finish reason
-        self._done = False  # `[DONE]` has come
+        self._done = False  # `[DONE]` has arrived
 
     async def aclose(self) -> None:
         """Stop waiting; the caller closes the source."""
@@ -64,7 +64,7 @@ class StreamReader:
             self._pending.cancel()
             await asyncio.wait({self._pending})
             if not self._pending.cancelled():
-                self._pending.exception()  # retrieved, so that asyncio does not log it
+                self._pending.exception()  # retrieved, so that asyncio does not log the exception
 
     async def next(self, source: AsyncIterator[Delta]) -> Delta | None:
         """The stream's next delta, `LOADING` at most once, or None at its end."""
@@ -88,7 +88,7 @@ class StreamReader:
             self._timeout.record_keepalive()
 
     def process(self, delta: Delta) -> Delta:
-        """Record what a delta means; returns it with reasoning separated from text.
+        """Record what a delta means; return the delta with reasoning separated from text.
 
         The first delta also gets the model's name. A delta that is held back entirely still counts
         as a token. After `[DONE]`, only the usage belongs to this answer.
@@ -109,7 +109,7 @@ class StreamReader:
         return replace(delta, model=self._model)
 
     def mark_done(self) -> None:
-        """Record `[DONE]`: nothing but the end of the body should follow."""
+        """Record `[DONE]`: only the end of the body should follow."""
         self._done = True
         self._timeout.limit_rest(END_SECONDS)
 
@@ -127,7 +127,7 @@ class StreamReader:
     def _is_complete(self) -> bool:
         """Whether the answer is complete, so that later errors do not matter.
 
-        For servers with a finish reason on every chunk, only `[DONE]` or the end proves it.
+        If a server puts a finish reason on every chunk, only `[DONE]` or the end proves it.
         """
         return self._done or (
             self._finish_reason is not None and not self._quirks.reason_on_every_chunk
@@ -149,7 +149,7 @@ class StreamReader:
     def _record_finish(self, reason: str) -> str | None:
         meaning = classify_finish_reason(reason)
         if isinstance(meaning, str):
-            # Bridges end a shortened answer with a reason of their server, and then with "stop".
+            # For a shortened answer, bridges send their server's reason first and then "stop".
             if meaning != STOP or self._finish_reason is None:
                 self._finish_reason = meaning
             return self._finish_reason

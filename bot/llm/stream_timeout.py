@@ -1,8 +1,8 @@
 """Time limits of a stream: until the first token, and between tokens.
 
-After the first token, only tokens extend the limit. Before it, every sign of life (headers, a
-comment, a role) restarts it, up to a maximum: a server that is loading a model, or has a long
-queue, keeps its connection alive that way. Each stream has one timer, reset only when it fires, so
+After the first token, only tokens extend the limit. Before it, every sign of activity (headers, a
+comment, a role) restarts it, up to a maximum: this is how a server that is loading a model, or has
+a long queue, keeps its connection alive. Each stream has one timer, reset only when it fires, so
 tokens cost no timers. `asyncio.timeout` does not fit: in a generator it would keep running while
 the consumer works.
 """
@@ -17,22 +17,22 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 LOADING_SECONDS = 600.0
-"""The longest wait for a model to load: enough for a large model on a slow disk."""
+"""The longest wait in seconds for a model to load: enough for a large model on a slow disk."""
 
 LOADING_NOTE_SECONDS = 10.0
-"""Silence after which a note says that a local model is loading: a loaded one is faster."""
+"""Seconds of silence until a note says that a local model is loading: a loaded one is faster."""
 
 UNSTREAMED_SECONDS = 300.0
-"""The longest silence before an answer that is not streamed, which arrives all together."""
+"""The longest silence in seconds before an answer that is not streamed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamTimeouts:
     """Maximum waits, in seconds.
 
-    `first_token` is the longest silence before the first token, `loading` the maximum of the
-    whole wait for it. After `loading_note`, a note says that the model is loading; None
-    shows the note when a server with signs of life has used up `first_token`.
+    `first_token` is the longest silence before the first token, `loading` the maximum of the whole
+    wait for it. After `loading_note`, a note says that the model is loading; if it is None, the
+    note appears when a server that sends keepalives has used up `first_token`.
     """
 
     first_token: float = 60.0
@@ -42,7 +42,7 @@ class StreamTimeouts:
 
 
 class StreamTimedOut(Exception):
-    """Nothing came within the limit."""
+    """Nothing arrived within the limit."""
 
 
 class StreamTimeout:
@@ -55,7 +55,7 @@ class StreamTimeout:
         self._due = self._began + timeouts.first_token
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[object] | None = None
-        self._restart = False  # a token came since the last wait began
+        self._restart = False  # a token has arrived since the last wait began
         self._fired = False
         self.started = False
 
@@ -74,17 +74,17 @@ class StreamTimeout:
         return max(0.0, due - self._loop.time())
 
     def record_token(self) -> None:
-        """A token came: the next wait starts the limit between tokens."""
+        """Record a token: the next wait starts the limit between tokens."""
         self.started = self._restart = True
 
     def record_keepalive(self) -> None:
-        """Something other than a token came: extends the wait for the first token."""
+        """Extend the wait for the first token, because something other than a token arrived."""
         if not self.started:
             latest = self._began + max(self._timeouts.loading, self._timeouts.first_token)
             self._due = min(self._loop.time() + self._timeouts.first_token, latest)
 
     def limit_rest(self, seconds: float) -> None:
-        """The answer is complete: wait at most this long for the rest of the stream."""
+        """Wait at most this long for the rest of the stream, because the answer is complete."""
         self._restart = False
         self._set_due(seconds)
 

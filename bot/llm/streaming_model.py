@@ -2,7 +2,8 @@
 
 The libraries' own parsers cost ten times as much per chunk as reading the raw response, and accept
 a stream that ends too early as complete. So all providers' raw bytes are read and parsed here. An
-API is a `RequestBuilder`, which writes requests and learns from rejections, and a `ResponseParser`.
+API consists of a `RequestBuilder`, which writes requests and learns from rejections, and a
+`ResponseParser`.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from bot.llm.vision import Vision
 log = structlog.stdlib.get_logger(__name__)
 
 CONNECT_SECONDS = 10.0
-"""A server that accepts no connection for this long is down; the limit to the first token is far
-longer, because models think."""
+"""Seconds after which a server that accepts no connection is considered down; the limit to the
+first token is much longer, because models think."""
 
 MAX_ATTEMPTS = 6
-"""Requests for one question, each with a new workaround."""
+"""The most requests for one question, each with a new workaround."""
 
 _BODY_ERRORS = (MalformedChunk, EventTooLong, ErrorEvent, UnexpectedBody)
 
 
 class Endpoint(Protocol):
-    """One server, through one client library.
+    """One server, accessed through one client library.
 
     `address` is its host and port, safe to show to people. `key_setting` and `address_setting` name
     the settings with its key and address. `errors` are all exceptions of the client and transport.
@@ -59,7 +60,7 @@ class Endpoint(Protocol):
     def open(
         self, parameters: Mapping[str, Any], images: ImageUploads
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Send a request; yields the body of a response with status 200, or raises `errors`.
+        """Send a request; yield the body of a response with status 200, or raise one of `errors`.
 
         `images` replace their placeholders in `parameters`.
         """
@@ -102,24 +103,25 @@ class RequestBuilder(Protocol):
     ) -> str | None:
         """Learn a workaround from `report`, the response to `sent`.
 
-        Returns its name for the log, or None if there is no other way to make the request.
+        Returns the workaround's name for the log, or None if the request cannot be made
+        differently.
         """
         ...
 
     @property
     def takes_temperature(self) -> bool | None:
-        """False if a temperature is left out of requests; None: it is not known."""
+        """False if requests leave out the temperature; None while this is not known."""
         ...
 
     def describe(self) -> Iterator[str]:
-        """The workarounds in words, for `doctor`."""
+        """Describe the workarounds in words, for `doctor`."""
         ...
 
 
 class StreamingModel:
     """One model of an endpoint, named as in the settings; closing it closes the endpoint.
 
-    `make_parser` makes the parser of one response.
+    `make_parser` creates the parser of one response.
     """
 
     def __init__(
@@ -148,16 +150,16 @@ class StreamingModel:
 
     @property
     def sees(self) -> bool | None:
-        """Whether the model takes images; None until its server has shown it."""
+        """Whether the model accepts images; None until its server has shown it."""
         return self._vision.sees
 
     @property
     def takes_temperature(self) -> bool | None:
-        """False once the server has refused one; None: it is not known."""
+        """False once the server has rejected a temperature; None while this is not known."""
         return self._builder.takes_temperature
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """The answer, piece by piece. Raises a ModelError; closing it closes the connection."""
+        """Stream the answer. Raises a ModelError; closing the stream closes the connection."""
         if self.facts.effort is False:
             request = replace(request, effort=None)
         reader = StreamReader(
@@ -185,7 +187,7 @@ class StreamingModel:
             await deltas.aclose()
 
     async def check(self) -> Finding:
-        """Request one short answer for `doctor`; also reports the workarounds it needed."""
+        """Request one short answer for `doctor`, and report the workarounds that this needed."""
         return await check_model(
             self,
             self._probe,
@@ -200,7 +202,7 @@ class StreamingModel:
 
     # ── one request ───────────────────────────────────────────────────────────────────────────
     async def _request(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        """The body's deltas; retries with a workaround if the server rejects a parameter."""
+        """Yield the body's deltas; retry with a workaround if the server rejects a parameter."""
         rejections: tuple[type[Exception], ...] = (ErrorEvent, *self._endpoint.errors)
         images = ImageUploads()
         for _ in range(MAX_ATTEMPTS):
@@ -226,7 +228,7 @@ class StreamingModel:
         request: ChatRequest,
         images: ImageUploads,
     ) -> bool:
-        """Learn from a rejection; returns whether the next request will differ from `sent`."""
+        """Learn from a rejection; return whether the next request will differ from `sent`."""
         workaround = self._builder.learn(report, sent, request)
         if workaround is None:
             # A parallel request may have learned the workaround since this one was sent.
@@ -269,7 +271,7 @@ class StreamingModel:
 
 
 def raw_body(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The body's bytes, as received unless they are encoded; that saves a layer per chunk."""
+    """The body's bytes, raw unless they are encoded, which saves a layer per chunk."""
     encoded = response.headers.get("content-encoding", "identity") != "identity"
     return response.aiter_bytes() if encoded else response.aiter_raw()
 

@@ -69,13 +69,13 @@ class ThinkTagParser:
         self._assumed_open = quirks.starts_inside_tag  # until this answer disproves it
         self._held = ""  # a possible start of a tag, or blanks
         self._opening = ""  # the tag that began the reasoning
-        self._closing = ""  # the tag that will end the reasoning; empty outside of reasoning
+        self._closing = ""  # the tag that will end the reasoning; empty outside reasoning
         self._reasoning: list[str] = []  # since the opening tag; text if the tag never closes
         self._after_reasoning = False  # blanks between reasoning and answer are dropped
         self.settled = False
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """The reasoning and text that are certain so far."""
+        """Take a piece; return the reasoning and text that are certain so far."""
         self._held += piece
         reasoning, text = [], ""
         while not self.settled:
@@ -90,7 +90,7 @@ class ThinkTagParser:
         return "".join(reasoning), text
 
     def flush(self, cut: bool) -> tuple[str, str]:
-        """The held-back rest at the end of the answer.
+        """Return the held-back rest at the end of the answer.
 
         If the reasoning never ended, it is the answer, unless a limit `cut` it off.
         """

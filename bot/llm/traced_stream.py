@@ -1,7 +1,7 @@
-"""The span of one request to a model, in the terms of OpenTelemetry's conventions for models.
+"""Traces one request to a model as a span, in the terms of OpenTelemetry's conventions for models.
 
-https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ names the attributes. Of the
-messages nothing is recorded, as the conventions have it by default.
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ names the attributes. The span
+contains no text of messages, which is also the conventions' default.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _PROVIDERS = {
     "mistral": "mistral_ai",
     "xai": "x_ai",
 }
-"""The conventions' names of providers, where ours differ."""
+"""The conventions' names for providers, where they differ from ours."""
 
 
 def trace_stream(model: ChatModel, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-    """The model's stream, with a span in a traced turn; otherwise no delta costs anything."""
+    """The model's stream, with a span if the turn is traced; otherwise it costs nothing."""
     stream = cast("AsyncGenerator[Delta, None]", model.stream(request))  # all can be closed
     if tracing.current().is_recording:
         return _trace(stream, model.name, request)

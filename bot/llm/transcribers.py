@@ -1,4 +1,4 @@
-"""Builds the model for speech; imports only its provider."""
+"""Builds the speech model; imports only its provider."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SETTING = "TRANSCRIPTION_MODEL"
 def build_transcriber(
     name: str, providers: Mapping[str, ProviderConfig]
 ) -> RemoteTranscriber | None:
-    """The model of `TRANSCRIPTION_MODEL`, None if it is empty.
+    """Build the model of `TRANSCRIPTION_MODEL`; None if the setting is empty.
 
-    Raises SettingsError for an unknown provider, one without an API for speech, or a missing key.
+    Raises SettingsError for an unknown provider, one without a speech API, or a missing key.
     """
     if not name.strip():
         return None

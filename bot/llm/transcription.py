@@ -1,4 +1,4 @@
-"""Speech to text through the openai client: OpenAI, Groq, vLLM and other compatible servers."""
+"""Speech to text using the openai client: OpenAI, Groq, vLLM and other compatible servers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class OpenAITranscriber(RemoteTranscriber):
 class OpenAISpeechEndpoint:
     """`/audio/transcriptions` of one server, for one model.
 
-    Whisper models are asked for segments, which say how probable silence is. Other models and some
-    servers know no such format; they are asked for the text alone.
+    Requests to Whisper models ask for segments, which contain the probability of silence. Other
+    models and some servers do not support that format, so they are asked for the text alone.
     """
 
     errors: tuple[type[Exception], ...] = (
@@ -45,7 +45,7 @@ class OpenAISpeechEndpoint:
 
     def __init__(self, client: openai.AsyncOpenAI, provider: ProviderConfig, model: str) -> None:
         self._client, self._model = client, model
-        # The import of this part of the client must not hold up the first recording's request.
+        # Importing this part of the client must not delay the first recording's request.
         self._transcriptions = client.audio.transcriptions.with_raw_response
         self.key_setting = provider.key_setting
         self._format: Literal["json", "verbose_json"] = (
@@ -53,7 +53,7 @@ class OpenAISpeechEndpoint:
         )
 
     async def send(self, name: str, media_type: str, data: bytes) -> bytes:
-        """The response's body; asks again if the server rejects the format."""
+        """Send a recording; asks again if the server rejects the response format."""
         try:
             return await self._create(name, media_type, data)
         except openai.APIStatusError as error:

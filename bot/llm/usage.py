@@ -1,7 +1,7 @@
 """Reads the token counts of an answer, whatever names and meanings a provider gives them.
 
-Invariant: the counts that come out agree with `Usage` (parts never exceed the whole) however absurd
-the ones that came in, because a wrong count must not cost the answer.
+Invariant: the resulting counts satisfy `Usage` (parts never exceed the whole), however absurd the
+provider's counts are, because a wrong count must not cost the answer.
 `docs/platform-facts-models.md` has the source of each name.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from bot.domain.model import Usage
 
 MAX_TOKEN_COUNT = 10**12
-"""A larger count is nonsense; SQLite could not add up many of them."""
+"""Larger counts are nonsense, and SQLite could not add up many of them."""
 
 _Paths: TypeAlias = tuple[tuple[str, ...], ...]
 
@@ -46,7 +46,7 @@ _REASONING: _Paths = (
 
 
 def parse_usage(counts: Mapping[str, Any]) -> Usage:
-    """The token counts of a usage object; 0 for an absent or invalid one."""
+    """The token counts in a usage object; 0 for an absent or invalid count."""
     cached, written = _count(counts, _CACHED), _count(counts, _WRITTEN)
     input_tokens = _whole_input(counts, cached + written)
     output_tokens, reasoning = _whole_output(counts, input_tokens)
@@ -62,9 +62,9 @@ def parse_usage(counts: Mapping[str, Any]) -> Usage:
 
 
 def _whole_input(counts: Mapping[str, Any], from_cache: int) -> int:
-    """The tokens of the whole request, with those read from and written to the cache.
+    """The tokens of the whole request, including those read from and written to the cache.
 
-    Anthropic counts these apart, and so do bridges that only rename its fields: a part that is
+    Anthropic counts these separately, and so do bridges that only rename its fields: a part that is
     larger than the whole gives them away.
     """
     count = _count(counts, _INPUT)
@@ -75,11 +75,11 @@ def _whole_input(counts: Mapping[str, Any], from_cache: int) -> int:
 
 
 def _whole_output(counts: Mapping[str, Any], input_tokens: int) -> tuple[int, int]:
-    """The tokens of the whole answer, and those of its reasoning.
+    """The tokens of the whole answer, and of its reasoning.
 
-    xAI and Gemini count reasoning apart; then the total is larger than its two parts. Gemini sends
-    no count of it, so the difference is the count. Without a count of the input, the total says
-    nothing: the difference is mostly the input.
+    xAI and Gemini count reasoning separately; the total is then larger than its two parts. Gemini
+    sends no count of reasoning, so the difference is the count. Without an input count the total is
+    of no use, because the difference is mostly the input.
     """
     output, reasoning = _count(counts, _OUTPUT), _count(counts, _REASONING)
     hidden = _count(counts, _TOTAL) - input_tokens - output if input_tokens else 0
@@ -98,7 +98,7 @@ def _count(counts: Mapping[str, Any], paths: _Paths) -> int:
 
 
 def _has_number(counts: Mapping[str, Any], paths: _Paths) -> bool:
-    """Whether one of these paths has a number, even 0."""
+    """Whether one of these paths has a number, including 0."""
     return any(isinstance(_value_at(counts, path), int | float) for path in paths)
 
 
@@ -110,7 +110,7 @@ def _value_at(counts: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def _token_count(value: Any) -> int:
-    """A number of tokens; 0 for an invalid one."""
+    """A number of tokens; 0 if it is invalid."""
     try:
         count = int(value or 0)
     except (OverflowError, TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Whether one model takes images, learned from its answers and kept in memory.
+"""Learns from answers whether one model accepts images, and keeps that in memory.
 
-Invariant: a model that answered a request with images is never taken for blind; if its server
-rejects another one, the image is at fault.
+Invariant: a model that has answered a request with images is never treated as blind; if its server
+rejects another image, that image is at fault.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from bot.domain.errors import CannotSee, ImageRefused, ModelError
 
 BLIND_SECONDS = 3_600.0
-"""How long a rejection is believed. The operator may load another model or its projector behind the
+"""Seconds to believe a rejection. The operator may load another model or its projector behind the
 same address; asking again costs one rejected request."""
 
 
 class Vision:
-    """The knowledge about one model. `now` returns seconds."""
+    """The knowledge gained about one model. `now` returns seconds."""
 
     def __init__(self, *, now: Callable[[], float]) -> None:
         self._now = now
@@ -25,17 +25,17 @@ class Vision:
 
     @property
     def sees(self) -> bool | None:
-        """Whether the model takes images; None if that is unknown."""
+        """Whether the model accepts images; None if that is unknown."""
         if self._has_seen:
             return True
         return False if self._blind_until is not None and self._now() < self._blind_until else None
 
     def record_answer(self) -> None:
-        """The model began to answer a request with images."""
+        """Record that the model began to answer a request with images."""
         self._has_seen, self._blind_until = True, None
 
     def record_error(self, error: ModelError) -> ModelError:
-        """Learn from the failure of a request with images; returns the error to raise."""
+        """Learn from the failure of a request with images; return the error to raise."""
         if not isinstance(error, CannotSee):
             return error
         if not self._has_seen:

@@ -1,4 +1,4 @@
-"""Which numbers can be a context window."""
+"""The range of plausible context windows."""
 
 SMALLEST_WINDOW, LARGEST_WINDOW = 128, 100_000_000
 """Tokens: a number outside this range is not a context window."""

@@ -1,1 +1,1 @@
-"""Operation: metrics, readiness and the service manager, for the person on call."""
+"""Metrics, readiness and the service manager, for the person on call."""

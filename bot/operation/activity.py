@@ -1,6 +1,6 @@
-"""When events and replies last came, and which replies are being shown, by platform.
+"""Tracks, by platform, when events and replies last occurred, and which replies are being shown.
 
-Everything else is passed to the next observer.
+Everything else is passed on to the next observer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bot.ports.metrics import GrowingReply, Observer
 
 
 class Activity:
-    """Implements `Observer` in front of `then`. Times are Unix seconds."""
+    """An `Observer` that passes every call on to `then`. Times are in Unix seconds."""
 
     def __init__(self, then: Observer, clock: Clock) -> None:
         self._then, self._clock = then, clock
@@ -36,22 +36,22 @@ class Activity:
         return ages
 
     def event_received(self, platform: str) -> None:
-        """Remember the time."""
+        """Record the time of the event."""
         self.last_events[platform] = self._clock.time()
         self._then.event_received(platform)
 
     def turn_ended(self, platform: str, outcome: Outcome, failure: FailureReason | None) -> None:
-        """Remember the time."""
+        """Record the time of the reply."""
         self.last_replies[platform] = self._clock.time()
         self._then.turn_ended(platform, outcome, failure)
 
     def first_text_shown(self, platform: str, seconds: float) -> None:
-        """Only for the next observer."""
+        """Pass the call on."""
         self._then.first_text_shown(platform, seconds)
 
     @contextmanager
     def watch_reply(self, platform: str, reply: GrowingReply) -> Iterator[None]:
-        """Keep the reply within reach of `unseen_ages`."""
+        """Include the reply in `unseen_ages` while the context lasts."""
         self._replies[reply] = platform
         try:
             yield
@@ -59,13 +59,13 @@ class Activity:
             del self._replies[reply]
 
     def model_used(self, purpose: Purpose, booking: Booking) -> None:
-        """Only for the next observer."""
+        """Pass the call on."""
         self._then.model_used(purpose, booking)
 
     def store_called(self, call: StoreCall, seconds: float, *, failed: bool) -> None:
-        """Only for the next observer."""
+        """Pass the call on."""
         self._then.store_called(call, seconds, failed=failed)
 
     def attachment_settled(self, omission: Omission | None) -> None:
-        """Only for the next observer."""
+        """Pass the call on."""
         self._then.attachment_settled(omission)

@@ -1,7 +1,7 @@
-"""The socket, beside the database, through which commands ask the running bot: one line each way.
+"""The socket next to the database: commands ask the running bot, with one line each way.
 
-It works without an HTTP port and needs no token: only the user that runs the bot may connect
-(mode 0600), and that user can read the database anyway.
+It works without an HTTP port and needs no token: only the user that runs the bot may connect (mode
+0600), and that user can read the database anyway.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ log = structlog.stdlib.get_logger(__name__)
 Answer = Callable[[], Awaitable[Mapping[str, Any]]]
 
 LINE_SECONDS = 5.0
-"""How long a client may take to send its line, and to read the answer."""
+"""Seconds that a client may take to send its line, and to read the answer."""
 
 ANSWER_SECONDS = 10.0
-"""How long an answer may take."""
+"""Seconds that an answer may take."""
 
 RETRY_SECONDS = 5.0
-"""Between two looks whether the path is free."""
+"""Seconds between two checks whether the path is free."""
 
 MOST_CLIENTS = 16
 MOST_BYTES = 256  # of a request
@@ -42,7 +42,7 @@ _LONGEST_PATH = 100  # bytes; Linux's limit is 107, macOS' 103
 
 @contextlib.contextmanager
 def short_address(path: Path) -> Iterator[str]:
-    """An address for the socket at `path`, which may be longer than addresses of sockets.
+    """Yield an address for the socket at `path`, which may be too long for an address.
 
     Raises OSError if the system has no way to shorten it.
     """
@@ -57,15 +57,15 @@ def short_address(path: Path) -> Iterator[str]:
 
 
 class ControlSocket:
-    """Answers requests by name with JSON."""
+    """Answers requests, which are names, with JSON."""
 
     def __init__(self, path: Path, answers: Mapping[str, Answer]) -> None:
         self._path, self._answers = path, answers
         self._clients = asyncio.Semaphore(MOST_CLIENTS)
 
     async def run(self) -> None:
-        """Serve until cancelled. Without a socket the bot works, and `threadline status` does not:
-        the log says why, once. The path may become free, when the process that has it ends.
+        """Serve until cancelled. If there is no socket, everything except `threadline status` still
+        works; the log says why, once. The path may become free when the process that has it ends.
         """
         listening = await self._listen()
         try:
@@ -73,14 +73,14 @@ class ControlSocket:
             async with server:
                 try:
                     await asyncio.Event().wait()
-                finally:  # while it is open: a closed one may be replaced by another process's
+                finally:  # still open here, because another process may replace a closed one
                     with contextlib.suppress(OSError):
                         self._path.unlink()
         finally:
             listening.close()
 
     async def _listen(self) -> socket.socket:
-        """The listening socket, once the path is free and its folder writable."""
+        """Bind and return the socket once the path is free and its folder writable."""
         has_logged = False
         while True:
             try:
@@ -93,14 +93,13 @@ class ControlSocket:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _bind(self) -> socket.socket:
-        """The listening socket. One that a dead process left is replaced, one that answers is not:
-        processes that share a database may share a folder, too.
-        """
+        """Bind and return the socket. A socket left by a dead process is replaced; one that answers
+        is not, because processes that share a database may also share a folder."""
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISSOCK(self._path.lstat().st_mode) and not _is_served(self._path):
                 self._path.unlink()
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)  # no one else may connect, from the first moment on
+        before = os.umask(0o177)  # no one else may connect, not even for a moment
         try:
             with short_address(self._path) as address:
                 listening.bind(address)
@@ -117,7 +116,7 @@ class ControlSocket:
             try:
                 async with asyncio.timeout(LINE_SECONDS):
                     line = await reader.readline()
-                if not line:  # another process looked whether this one lives
+                if not line:  # another process checked whether this one is alive
                     return
                 answer = await self._answer(line.decode(errors="replace").strip())
                 writer.write(json.dumps(answer).encode() + b"\n")
@@ -135,7 +134,7 @@ class ControlSocket:
 
 
 def _is_served(path: Path) -> bool:
-    """Whether a process listens on the socket; connecting needs no answer from it."""
+    """Whether a process listens on the socket; connecting requires no answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
         try:
@@ -159,7 +158,7 @@ async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
 
 
 def ask(path: Path, name: str, seconds: float = ANSWER_SECONDS + LINE_SECONDS) -> Any:
-    """The answer of the bot whose socket is at `path`. Blocks for `seconds` at most.
+    """Ask the bot whose socket is at `path`. Blocks for up to `seconds`.
 
     Raises FileNotFoundError or ConnectionRefusedError if no bot runs, TimeoutError if it does not
     answer, PermissionError if another user runs it, and ValueError for an unreadable answer.

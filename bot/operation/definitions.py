@@ -1,6 +1,6 @@
-"""Every metric of the bot: name, kind, labels and meaning.
+"""Defines every metric of the bot: name, kind, labels and meaning.
 
-Invariant: a label has few values, known beforehand; none is the id or the name of a person, a
+Invariant: a label has few values, known in advance; none is the id or the name of a person, a
 channel, a workspace or a conversation. `bot.operation.prometheus` serves the metrics, and
 `docs/operating.md` has this table.
 """
@@ -31,14 +31,14 @@ class Definition:
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """The names by which queries find it."""
+        """The metric's names in queries."""
         if self.kind is Kind.HISTOGRAM:
             return tuple(f"{self.name}_{part}" for part in ("bucket", "count", "sum"))
         return (self.name,)
 
 
 PERSON_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 60.0)
-"""What a person who waits tells apart: one second is quick, and many leave after ten."""
+"""Waits that people can tell apart: one second feels quick, and many leave after ten."""
 
 LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """No step of the bot may hold the event loop for longer than 10 ms."""
@@ -64,7 +64,7 @@ EVENTS = _counter(
     "threadline_events_total", "Messages, edits and commands that arrived.", "platform"
 )
 LAST_EVENT = _gauge(
-    "threadline_last_event_timestamp_seconds", "When the last of them arrived.", "platform"
+    "threadline_last_event_timestamp_seconds", "When the last event arrived.", "platform"
 )
 TURNS_ENDED = _counter(
     "threadline_turns_total", "Turns whose reply is completely shown.", "platform", "outcome"
@@ -84,21 +84,21 @@ TURNS = _gauge(
 )
 OLDEST_QUESTION = _gauge(
     "threadline_oldest_waiting_question_seconds",
-    "Age of the oldest question of which people see nothing of a reply yet; 0 if there is none, or "
-    "only such as wait for the end of a reply that people see grow. "
+    "Age of the oldest question without any visible reply; 0 if there is none. Questions that wait "
+    "for a growing reply in their conversation to end do not count. "
     "All processes on one database report the same.",
     "platform",
 )
 FIRST_TEXT = _histogram(
     "threadline_first_text_seconds",
     PERSON_SECONDS,
-    "From the time that a question was sent to the first visible text of its reply, even if that "
-    "only says why there is no answer.",
+    "Time from sending a question to the first visible text of its reply, even if that text only "
+    "says why there is no answer.",
     "platform",
 )
 UNSEEN_TEXT = _gauge(
     "threadline_unseen_text_seconds",
-    "Age of the oldest text that is written and not on the screen yet; 0 if there is none.",
+    "Age of the oldest text that is written but not on the screen yet; 0 if there is none.",
     "platform",
 )
 SLOTS_USED = _gauge("threadline_answers_running", "Answers that are being written.")
@@ -106,7 +106,7 @@ SLOTS_WAITING = _gauge(
     "threadline_answers_queued", "Turns that wait for MAX_CONCURRENT_TURNS or a rule's limit."
 )
 ATTACHMENTS = _counter(
-    "threadline_attachments_total", "Files and links that were read, or why not.", "result"
+    "threadline_attachments_total", "Files and links, by result: read, or why not.", "result"
 )
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
@@ -123,7 +123,10 @@ RATE_LIMIT = _gauge(
     "threadline_rate_limit_requests", "The whole budget of that scope.", "platform", "scope"
 )
 RATE_LIMITED = _counter(
-    "threadline_rate_limited_total", "Requests that the platform answered 429.", "platform", "scope"
+    "threadline_rate_limited_total",
+    "Requests that the platform rejected with 429.",
+    "platform",
+    "scope",
 )
 REQUESTS_WAITING = _gauge(
     "threadline_platform_requests_waiting", "Requests that wait for a rate limit.", "platform"
@@ -148,7 +151,7 @@ MODEL_COST = _counter(
 )
 PROMPT_CACHE = _counter(
     "threadline_prompt_cache_requests_total",
-    "Requests whose beginning was in the provider's cache (hit) or not (miss), where it says so.",
+    "Requests whose beginning was in the provider's cache (hit) or not (miss), if it reports that.",
     "model",
     "result",
 )
@@ -164,7 +167,7 @@ STORE_SECONDS_SPENT = _histogram(
     "threadline_store_seconds", STORE_SECONDS, "Duration of a call to the database.", "call"
 )
 STORE_FAILURES = _counter(
-    "threadline_store_failures_total", "Calls that failed because the database does.", "call"
+    "threadline_store_failures_total", "Calls that failed because the database failed.", "call"
 )
 DATABASE_BYTES = _gauge("threadline_database_bytes", "Size of the database on disk.")
 LOOP_LAG = _histogram(
@@ -175,14 +178,14 @@ LOOP_LAG = _histogram(
 MEMBERS = _gauge("threadline_cluster_members", "Processes that share the database.")
 HELD = _gauge("threadline_leases_held", "What this process holds by lease.", "group")
 LEASE_LOSSES = _counter(
-    "threadline_lease_losses_total", "Leases lost without being given up: the process was silent."
+    "threadline_lease_losses_total", "Leases that expired because the process was silent."
 )
 DRAINING = _gauge("threadline_draining", "1 once the process is about to end, else 0.")
 STARTED = _gauge("threadline_start_timestamp_seconds", "When the process started.")
 INFO = _gauge("threadline_info", "Always 1; the label has the version.", "version")
 
 METRICS = tuple(each for each in list(vars().values()) if isinstance(each, Definition))
-"""All of them, in the order above."""
+"""All metrics, in the order above."""
 
 LIBRARY_METRICS = (
     "process_cpu_seconds_total",
@@ -195,4 +198,4 @@ LIBRARY_METRICS = (
     "python_gc_objects_collected_total",
     "python_gc_objects_uncollectable_total",
 )
-"""Those of prometheus-client's own collectors."""
+"""The metrics of prometheus-client's own collectors."""

@@ -1,4 +1,4 @@
-"""The metrics that are read at the time of a scrape, as plain samples."""
+"""Reads the metrics that are collected at scrape time, as plain samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATES = ("waiting", "running", "concluded")
 def read_samples(
     readings: Readings, activity: Activity, load: StoreLoad | None
 ) -> Iterator[Sample]:
-    """Everything that is read; without a `load`, the database's samples are missing."""
+    """Yield all samples; without a `load`, those of the database are missing."""
     yield from _people(readings, activity)
     yield from _platforms(readings)
     yield from _process(readings)
@@ -65,7 +65,7 @@ def _platforms(readings: Readings) -> Iterator[Sample]:
 
 
 def _budgets(platform: str, reports: tuple[RateReport, ...]) -> Iterator[Sample]:
-    """Samples of each rate limit: of several accounts, the one closest to its limit."""
+    """Samples of each rate limit; with several accounts, for the one closest to its limit."""
     for scope in {scope: None for report in reports for scope in report.budgets}:
         found = [report.budgets[scope] for report in reports if scope in report.budgets]
         least = min(found, key=lambda budget: budget.left)

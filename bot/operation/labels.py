@@ -1,4 +1,4 @@
-"""Bounded values of labels: what is not known beforehand becomes `other`."""
+"""Bounds the values of labels: a value that is not known in advance becomes `other`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bot.domain.operation import OTHER
 
 
 def known_or_other(name: str, known: Collection[str]) -> str:
-    """`name` if it is known."""
+    """`name` if it is known, otherwise `other`."""
     return name if name in known else OTHER
 
 
 def model_label(name: str, configured: Collection[str]) -> str:
-    """A model that the configuration names. Of another one, only its provider may be known.
+    """The model's name if it is configured, otherwise its provider's if that is configured.
 
     A server that offers thousands of models (`ollama/*`) is one value.
     """

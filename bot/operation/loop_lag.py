@@ -1,4 +1,4 @@
-"""Measures how late the event loop runs its timers, which everything in the process waits for."""
+"""Measures how late the event loop runs its timers, because a late loop delays everything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 EVERY_SECONDS = 0.5
-"""Between two measurements: they cost an idle process nothing that can be measured."""
+"""Seconds between two measurements; their cost in an idle process is too small to measure."""
 
 
 async def measure_lag(report: Callable[[float], None]) -> None:

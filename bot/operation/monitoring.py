@@ -1,7 +1,7 @@
-"""Everything that watches the running bot, assembled: what it tells, reads and reports.
+"""Assembles everything that observes the running bot: metrics, readiness, status and the watchdog.
 
-It exists before the database is open, so that it hears of every call, and is connected to the
-running parts once these exist.
+It exists before the database is open, so that it observes every call, and is connected to the
+running parts once they exist.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Monitoring:
-    """Watches one bot. `manager` is the service manager that waits for notifications, if any."""
+    """Observes one bot. `manager` is the service manager that waits for notifications, if any."""
 
     def __init__(
         self, settings: Settings, clock: Clock, manager: ServiceManager | None = None
@@ -45,7 +45,7 @@ class Monitoring:
 
     @property
     def observer(self) -> Observer:
-        """For the core, which tells it what happens."""
+        """The observer to which the core reports events."""
         return self._activity
 
     def connect(
@@ -56,7 +56,7 @@ class Monitoring:
         supervisor: Supervisor,
         cluster: Callable[[], ClusterLoad] = ClusterLoad,
     ) -> None:
-        """Read from these parts from now on. `cluster` describes the other processes of the bot."""
+        """Read from these parts from now on. `cluster` describes the bot's other processes."""
         self._readings = Readings(
             Sources(
                 adapters=adapters,
@@ -90,11 +90,11 @@ class Monitoring:
         return self._readings.sources.health()
 
     async def is_alive(self) -> bool:
-        """Whether the process needs no restart, for /livez."""
+        """Whether the process can continue without a restart, for /livez."""
         return await self._readings.is_alive()
 
     def components(self) -> Iterator[Component]:
-        """What measures and reports while the bot runs, as supervised components."""
+        """Everything that measures and reports while the bot runs, as supervised components."""
         socket = ControlSocket(self._settings.socket_path, {"status": self._status.report})
         yield _background("control socket", socket.run)
         if self.metrics is not None:
@@ -110,7 +110,7 @@ class Monitoring:
             yield _background("service manager", run)
 
     def begin_draining(self) -> None:
-        """From now on /readyz says no, and the service manager knows that the bot ends."""
+        """Make /readyz report that the process is not ready, and notify the service manager."""
         self._readings.draining = True
         if self._manager is not None:
             self._manager.stopping()

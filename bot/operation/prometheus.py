@@ -1,7 +1,7 @@
-"""Metrics for Prometheus: counts what the core tells, and reads the rest when it is scraped.
+"""Metrics for Prometheus: counts the core's events, and reads everything else when it is scraped.
 
-The only module that imports prometheus-client. The registry that the library makes at import stays
-unused: each bot has another one.
+Only this module imports prometheus-client. The registry that the library creates at import stays
+unused, because each bot has a separate one.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from bot.ports.clock import Clock
 from bot.ports.metrics import NullObserver
 
 READ = "read"
-"""The result of an attachment that was not left out."""
+"""The result label of an attachment that was not left out."""
 
 
 class PrometheusMetrics(NullObserver):
-    """Implements `Observer`. `connect` it to what it reads before the first scrape."""
+    """Implements `Observer`. `connect` it to its sources before the first scrape."""
 
     def __init__(self, clock: Clock) -> None:
-        # No second series for each one, which no query needs.
+        # Without the extra series with creation times, which no query needs.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._clock = clock
         self.registry = CollectorRegistry()
@@ -74,7 +74,7 @@ class PrometheusMetrics(NullObserver):
 
     def connect(self, readings: Readings, activity: Activity) -> None:
         """Read from `readings` at each scrape. The platforms' counters begin at 0, so that the
-        first failure is an increase."""
+        first failure shows as an increase."""
         self._readings, self._platforms = readings, readings.platforms
         self._reader = _Reader(readings, activity)
         self.registry.register(self._reader)
@@ -89,8 +89,7 @@ class PrometheusMetrics(NullObserver):
                 self._counters[d.FAILURES].labels(platform, reason.name.lower())
 
     async def render(self, accept: str) -> tuple[bytes, str]:
-        """The metrics now, and their content type, in the format that the header `accept` asks
-        for."""
+        """The current metrics and their content type, in a format that `accept` allows."""
         if self._reader is not None:
             await self._reader.refresh()
         encode, content_type = choose_encoder(accept)
@@ -136,7 +135,7 @@ class PrometheusMetrics(NullObserver):
         self._counters[d.ATTACHMENTS].labels(omission.value if omission else READ).inc()
 
     def loop_lagged(self, seconds: float) -> None:
-        """A timer was late."""
+        """Record how late a timer was."""
         self._lag.observe(seconds)
 
     def _platform(self, name: str) -> str:
@@ -157,18 +156,18 @@ _PUSHED = (
     d.STORE_FAILURES,
     d.LOOP_LAG,
 )
-"""The metrics that the core tells; all others are read."""
+"""The metrics that the core reports; all others are read at each scrape."""
 
 
 class _Reader(Collector):
-    """Makes families of what is read."""
+    """Collects the metrics that are read at each scrape."""
 
     def __init__(self, readings: Readings, activity: Activity) -> None:
         self._readings, self._activity = readings, activity
         self._load: StoreLoad | None = None
 
     async def refresh(self) -> None:
-        """Ask the database, which `collect` cannot wait for."""
+        """Query the database, which the synchronous `collect` cannot do."""
         self._load = await self._readings.load()
 
     def describe(self) -> list[Metric]:
@@ -176,7 +175,7 @@ class _Reader(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Each metric once, with its samples."""
+        """Yield each metric once, with its samples."""
         families: dict[d.Definition, CounterMetricFamily | GaugeMetricFamily] = {}
         for definition, labels, value in read_samples(self._readings, self._activity, self._load):
             if definition not in families:
@@ -191,9 +190,10 @@ def _family(definition: d.Definition) -> CounterMetricFamily | GaugeMetricFamily
 
 
 class BootTimeProcessCollector(ProcessCollector):
-    """Works where /proc/stat is hidden, as by systemd's ProcSubset=pid.
+    """Works where /proc/stat is hidden, for example by systemd's ProcSubset=pid.
 
-    The library would report nothing there. Overrides its private `_boot_time`; a test names it.
+    The library would report nothing there. This class overrides the private `_boot_time`; a test
+    checks that the method exists.
     """
 
     def _boot_time(self) -> float:

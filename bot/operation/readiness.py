@@ -1,9 +1,9 @@
 """/readyz: whether this process delivers replies, so that a load balancer may send it events.
 
 A process is not ready while it drains, while its database fails, while a platform has not connected
-for the first time, and while no platform is connected. With one of two platforms it delivers what
-that one brings, so it stays ready, and the other one is only named. A question that waits for long
-is named, too: taking this process out would not answer it.
+for the first time, and while no platform is connected. With one of two platforms connected, the
+process can still serve that one, so it stays ready and only names the other. A question that has
+waited for long is also only named, because taking this process out of service would not answer it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAGE, DATABASE = "web", "database"
 
 
 class Readiness:
-    """Reports on `readings` and `activity`."""
+    """Reports readiness from `readings` and `activity`."""
 
     def __init__(self, readings: Readings, activity: Activity) -> None:
         self._readings, self._activity = readings, activity
@@ -37,7 +37,7 @@ class Readiness:
             reasons.append(http_texts.DATABASE_FAILS)
         starting = self._readings.sources.starting()
         reasons += [http_texts.is_starting(name) for name in starting]
-        # The page is always there, so it says nothing about the platforms.
+        # The page is always up, so it says nothing about the platforms.
         names = [name for name in self._readings.platforms if name != PAGE] or [PAGE]
         if not starting and not any(health[name].ok for name in names):
             reasons += [http_texts.not_connected(name) for name in names]
@@ -62,5 +62,5 @@ class Readiness:
 
 
 def _age(times: Mapping[str, float], now: float) -> float | None:
-    """Seconds since the latest of `times`; None if nothing happened since the start."""
+    """Seconds since the latest of `times`; None if nothing has happened since the start."""
     return round(max(0.0, now - max(times.values())), 1) if times else None

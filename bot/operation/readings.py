@@ -1,4 +1,4 @@
-"""Reads the state of the running parts when it is asked for, for metrics and /readyz."""
+"""Reads the state of the running parts on demand, for metrics and /readyz."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from bot.ports.platform import Adapter
 log = structlog.stdlib.get_logger(__name__)
 
 LOAD_SECONDS = 2.0
-"""The time limit of a reading of the database: Prometheus gives a scrape ten seconds."""
+"""The time limit for reading the database: Prometheus gives a scrape ten seconds."""
 
 FRESH_SECONDS = 1.0
-"""Readings within this time share one: /readyz needs no token, and must not be a way to burden the
-database."""
+"""Seconds for which callers share a reading: /readyz needs no token, and must not allow anyone to
+burden the database."""
 
 
 Scope: TypeAlias = tuple[str, str]
@@ -34,11 +34,11 @@ Scope: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The running parts. `load` asks the database, and raises StoreUnavailable.
+    """The running parts. `load` queries the database, and raises StoreUnavailable.
 
-    `health` is what /healthz says of each part, `starting` are the platforms that have not
-    connected yet. `models` are the names in the configuration, `breakers` the state of each circuit
-    breaker with its provider. `cluster` describes the processes that share the database.
+    `health` has each part's report for /healthz, `starting` the platforms that have not connected
+    yet. `models` are the names in the configuration, `breakers` the state of each circuit breaker
+    with its provider. `cluster` describes the processes that share the database.
     """
 
     adapters: Mapping[str, Adapter]
@@ -53,7 +53,7 @@ class Sources:
 
 
 class Readings:
-    """The state now. `draining`: the process starts no more turns."""
+    """The current state. `draining`: the process starts no more turns."""
 
     def __init__(self, sources: Sources, clock: Clock) -> None:
         self.sources, self.clock = sources, clock
@@ -71,14 +71,14 @@ class Readings:
 
     @property
     def breakers(self) -> Mapping[tuple[str, BreakerState], int]:
-        """How many circuit breakers of each provider are in each state; all states are listed."""
+        """The number of each provider's circuit breakers in each state; all states are listed."""
         found = Counter(self.sources.breakers())
         providers = {provider for provider, _ in found}
         return {(name, state): found[name, state] for name in providers for state in BreakerState}
 
     @property
     def rate_reports(self) -> Mapping[str, tuple[RateReport, ...]]:
-        """The rate limiters of each platform that has limits."""
+        """The reports of each platform's rate limiters, if the platform has limits."""
         return {
             name: tuple(adapter.rate_reports())
             for name, adapter in self.sources.adapters.items()
@@ -86,9 +86,9 @@ class Readings:
         }
 
     def count_refusals(self) -> Mapping[Scope, int]:
-        """The 429s since the start, by platform and scope. They never become fewer, although a
-        rate limiter takes its count along when it ends, as when a workspace removes the app.
-        """
+        """The number of 429s since the start, by platform and scope. It never decreases, although a
+        rate limiter's count is lost when the limiter ends, for example because a workspace removes
+        the app."""
         seen = Counter[Scope]()
         for platform, reports in self.rate_reports.items():
             for report in reports:
@@ -98,7 +98,7 @@ class Readings:
         return {scope: self._refusals[scope] for scope in {**self._refusals, **seen}}
 
     async def load(self) -> StoreLoad | None:
-        """What the database says, at most a second old; None if it fails, or takes too long."""
+        """The database's load, at most a second old; None if the database fails or is slow."""
         now = self.clock.monotonic()
         if self._loading is None or (
             self._loading.done() and now - self._loaded_at >= FRESH_SECONDS
@@ -112,7 +112,7 @@ class Readings:
         try:
             async with asyncio.timeout(LOAD_SECONDS):
                 return await self.sources.load()
-        except StoreUnavailable:  # the database's health says why, and the log
+        except StoreUnavailable:  # the log and the database's health say why
             return None
         except TimeoutError:
             self._hangs = True
@@ -120,8 +120,10 @@ class Readings:
             return None
 
     async def is_alive(self) -> bool:
-        """Whether a restart would not help: the database's thread answers, if only with an error.
-        A server that is silent would be silent after a restart, too.
+        """Whether the database's thread still answers, if only with an error.
+
+        If it does not, a restart helps. A remote database always counts as alive, because it would
+        also be silent after a restart.
         """
         if self.sources.has_remote_database:
             return True
@@ -129,14 +131,13 @@ class Readings:
         return not self._hangs
 
     def summary(self) -> str:
-        """Which platforms work, in one line."""
+        """Summarize in one line which platforms work."""
         health = self.sources.health()
         parts = (f"{name} {'works' if health[name].ok else 'waits'}" for name in self.platforms)
         return ", ".join(parts)
 
     def oldest_questions(self, load: StoreLoad) -> dict[str, float]:
-        """The age in seconds of each platform's oldest question without a sign of a reply; 0 if
-        there is none."""
+        """The age in seconds of each platform's oldest question without any reply, or 0."""
         now, ages = self.clock.time(), dict.fromkeys(self.platforms, 0.0)
         for each in load.turns:
             if each.platform in ages and each.oldest_at is not None:

@@ -1,4 +1,4 @@
-"""The reference of metrics, as Markdown for `docs/operating.md`."""
+"""Generates the reference of metrics in Markdown, for `docs/operating.md`."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ def _lines() -> Iterator[str]:
         yield f"| `{each.name}` | {each.kind.value} | {labels} | {each.help} |"
     yield ""
     names = ", ".join(f"`{name}`" for name in LIBRARY_METRICS)
-    yield f"And those of the library: {names}."
+    yield f"The library adds: {names}."

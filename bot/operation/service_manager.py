@@ -1,11 +1,11 @@
 """Tells systemd that the bot is ready, stopping and alive (sd_notify).
 
-The protocol is one datagram of lines to the socket that NOTIFY_SOCKET names:
+The protocol is one datagram of lines to the socket named by NOTIFY_SOCKET:
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
-Invariant: the watchdog is fed only by the event loop, and only while the thread of an SQLite file
-answers, if only with an error. So systemd restarts a bot whose loop or thread hangs, and none that
-waits for a full disk, a server or a platform, which a restart would not help.
+Invariant: the watchdog is fed only by the event loop, and only while an SQLite file's thread
+answers, even if with an error. So systemd restarts a bot whose loop or thread hangs, but not one
+that waits for a full disk, a server or a platform, because a restart would not help there.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from bot.ports.clock import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 START_SECONDS = 60.0
-"""How long READY=1 waits for platforms that are still connecting: less than systemd's default
-limit of 90 s for a start, so that a platform's outage does not end the process."""
+"""Seconds that READY=1 waits for platforms that are still connecting: less than systemd's default
+start limit of 90 s, so that a platform's outage does not end the process."""
 
 STATUS_SECONDS = 10.0
-"""Between updates of the status if there is no watchdog."""
+"""Seconds between status updates if there is no watchdog."""
 
 POLL_SECONDS = 0.1
-"""Between looks at platforms that are still connecting."""
+"""Seconds between checks of platforms that are still connecting."""
 
 
 class ServiceManager:
-    """The socket `address`, and the watchdog's time limit in seconds (None: no watchdog).
+    """Notifies the socket at `address`. `watchdog` is its time limit in seconds, if there is one.
 
-    An address that begins with @ is in the abstract namespace.
+    An address that starts with @ is in the abstract namespace.
     """
 
     def __init__(self, address: str, watchdog: float | None = None) -> None:
@@ -44,7 +44,7 @@ class ServiceManager:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], process: int) -> ServiceManager | None:
-        """The manager that started `process`; None if it waits for no notifications."""
+        """The manager that started `process`; None if it does not wait for notifications."""
         address = environ.get("NOTIFY_SOCKET", "")
         if not address:
             return None
@@ -53,14 +53,14 @@ class ServiceManager:
         return cls(address, int(limit) / 1e6 if is_ours and limit.isdigit() else None)
 
     def notify(self, *states: str) -> None:
-        """Send `states`, such as READY=1. Raises nothing: a manager that is gone misses them."""
+        """Send `states`, such as READY=1. Raises nothing: if the manager is gone, they are lost."""
         datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with contextlib.suppress(OSError), datagram as sending:
             sending.setblocking(False)
             sending.sendto("\n".join(states).encode(), self._address)
 
     def stopping(self) -> None:
-        """The bot drains, and ends then."""
+        """Report that the bot is draining and will then end."""
         self.notify("STOPPING=1", "STATUS=finishing running answers")
 
     async def run(
@@ -71,10 +71,10 @@ class ServiceManager:
         is_alive: Callable[[], Awaitable[bool]],
         status: Callable[[], str],
     ) -> None:
-        """Report the start, then feed the watchdog three times within its limit, until cancelled.
+        """Report the start, then feed the watchdog three times per limit, until cancelled.
 
-        `is_starting`: something that would serve has neither served nor failed yet. `is_alive`
-        tells whether to feed; it may take as long as it likes, and systemd counts that time.
+        `is_starting`: some part has neither served nor failed yet. `is_alive` decides whether to
+        feed; it may take any amount of time, and systemd counts that time.
         """
         until = clock.monotonic() + START_SECONDS
         while is_starting() and clock.monotonic() < until:

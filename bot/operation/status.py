@@ -1,4 +1,4 @@
-"""What the running bot says of itself to `threadline status`, over its control socket."""
+"""The running bot's status for `threadline status`, sent over the control socket."""
 
 from __future__ import annotations
 
@@ -28,29 +28,28 @@ from bot.operation.readings import Readings
 from bot.policy.budgets import period_of
 
 MOST_TURNS = 10
-"""Turns that are listed, the oldest; the others are counted."""
+"""The most turns to list, oldest first; the others are only counted."""
 
 READ_SECONDS = 3.0
-"""The time limit of reading the database for one answer."""
+"""The time limit for reading the database for one answer."""
 
 
 class OverviewStore(Protocol):
-    """What the database says; the methods raise StoreUnavailable."""
+    """The store's part of the status; the methods raise StoreUnavailable."""
 
     async def list_unfinished_turns(self, limit: int) -> Sequence[TurnStatus]:
         """The oldest turns that are not done."""
         ...
 
     async def budget_statuses(self, budgets: Sequence[BudgetPeriod]) -> Sequence[BudgetStatus]:
-        """How far budgets are used."""
+        """How much of each budget is used."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReporter:
-    """Describes the bot. `breakers` are the circuit breakers by model, `policy` the rules now;
-    `slots` answers may be written at the same time.
-    """
+    """Describes the bot. `breakers` are the circuit breakers by model, `policy` returns the current
+    rules; `slots` is the number of answers that may be written at the same time."""
 
     readings: Readings
     activity: Activity
@@ -62,7 +61,7 @@ class StatusReporter:
     zone: tzinfo | None = None
 
     async def report(self) -> Mapping[str, Any]:
-        """The current state, in JSON's types. Takes at most a few seconds and never raises."""
+        """The current state in JSON types. Takes at most a few seconds and never raises."""
         status = self._running()
         try:
             async with asyncio.timeout(READ_SECONDS):
@@ -99,7 +98,7 @@ class StatusReporter:
         )
 
     def _scopes(self) -> list[ScopeStatus]:
-        """The budgets of requests, of all accounts of a platform the one with the least left."""
+        """The request budgets; with several accounts on a platform, the one with the least left."""
         found: dict[tuple[str, str], ScopeStatus] = {}
         for platform, reports in self.readings.rate_reports.items():
             for report in reports:
@@ -117,7 +116,7 @@ class StatusReporter:
         return sorted(found.values(), key=lambda each: (each.platform, each.scope))
 
     async def _add_stored(self, status: Status) -> Status:
-        """`status` with what the database says of turns and budgets."""
+        """Add the database's turns and budgets to `status`."""
         load = await self.readings.load()
         budgets = budgets_of(self.policy(), status.at, self.zone)
         return replace(
@@ -135,7 +134,7 @@ def counts_of(turns: Sequence[PlatformTurns]) -> dict[str, dict[str, int]]:
 
 
 def budgets_of(config: PolicyConfig, now: float, zone: tzinfo | None) -> list[BudgetPeriod]:
-    """All budgets of the rules, each once, in their present periods."""
+    """All budgets in the rules, without duplicates, in their current periods."""
     everywhere = (config.default, *(rule.values for rule in config.rules))
     found = {budget.name: budget for values in everywhere for budget in values.budgets}
     return [
@@ -158,7 +157,7 @@ def _tighter(one: ScopeStatus, other: ScopeStatus) -> ScopeStatus:
 
 
 def _troubles(health: Mapping[str, Health], without: set[str]) -> dict[str, str]:
-    """The parts that do not work, with what they say."""
+    """The parts that do not work, with their reasons."""
     return {
         name: "; ".join(each.details.values()) or "does not work"
         for name, each in health.items()

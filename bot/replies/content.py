@@ -1,4 +1,4 @@
-"""What a reply says at this moment: its document, or a note while there is no text.
+"""The current content of a reply: its document, or a note while there is no text.
 
 In: the model's text, from `Publisher`. Out: the newest frame, and the next request's priority.
 Next: `Document` paginates the text.
@@ -15,11 +15,12 @@ from bot.replies.unseen_text import UnseenText
 
 FRAME_SECONDS = 0.005
 """Seconds of steps towards the newest frame per planning, half of what one step may take. That is
-enough for the text since the last plan; a long text continues in the loop's next iteration."""
+enough for the text since the last plan; a long text continues in the event loop's next iteration.
+"""
 
 
 class Content:
-    """One reply's text, note and age; `now` is a monotonic clock in seconds."""
+    """The text, note and age of one reply; `now` is a monotonic clock in seconds."""
 
     def __init__(self, document: Document, now: Callable[[], float]) -> None:
         self.document = document
@@ -50,11 +51,11 @@ class Content:
 
     @property
     def unseen_since(self) -> float | None:
-        """When the oldest text was written that is not on the screen; None if all of it is."""
+        """When the oldest text that is not on the screen was written; None if all of it is."""
         return self._unseen.since
 
     def frame(self) -> Frame:
-        """The newest frame, or the note's; a long text takes several calls (`Document.behind`)."""
+        """The newest frame, or the note's. A long text takes several calls (`Document.behind`)."""
         frame = self.document.frame()
         until = self._now() + FRAME_SECONDS
         while self.document.behind and self._now() < until:

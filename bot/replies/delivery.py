@@ -1,11 +1,11 @@
-"""Performs the requests of one reply and handles the ways in which a request can fail.
+"""Sends the requests of one reply and handles the ways in which a request can fail.
 
-In: granted requests from `Publisher`. Out: requests to the surface, and `shown`, which is known to
+In: granted requests from `Publisher`. Out: requests to the surface, and `shown`, the pages known to
 be on the screen. Next: `LedgerWriter` records the pages in the store.
 
 Invariant: one request in flight, never cancelled while the reply lives. A page is in the ledger
-before its post, and a post with an unknown outcome is searched for before it is repeated. While the
-database fails, pages on the screen keep growing and new pages wait.
+before its post. If the outcome of a post is unknown, the page is searched for before it is posted
+again. While the database fails, pages on the screen keep growing and new pages wait.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ BACKOFF = Backoff(first=0.25, longest=8.0)
 T = TypeVar("T")
 
 IN_FLIGHT_SECONDS = 2.0
-"""Seconds for which a dead process's last request may still be in flight; after them, an
-intended page that was not found is searched for once more. Slow platforms and restarts take
-about that long."""
+"""Seconds that a dead process's last request may still be in flight; then an intended page that was
+not found is searched for once more. Slow platforms and restarts take about that long."""
 
 
 async def wait_up_to(clock: Clock, seconds: float, task: asyncio.Task[Any]) -> bool:
@@ -71,9 +70,9 @@ async def _wait_for_all(tasks: set[asyncio.Task[Any]]) -> None:
 class Delivery:
     """The screen of one reply: `shown`, and the requests that change it.
 
-    A request is sent while `lease` allows it. It is abandoned after `limit` seconds; a platform may
-    fail for `patience` seconds without one success in between. `changed` is called when an
-    abandoned request changes the screen, and when the ledger cannot be written.
+    A request is sent while `lease` allows it, and abandoned after `limit` seconds. A platform may
+    fail for `patience` seconds without a single success. `changed` is called when an abandoned
+    request changes the screen, and when the ledger cannot be written.
     """
 
     def __init__(
@@ -125,7 +124,7 @@ class Delivery:
     async def send(self, request: Request) -> None:
         """Send one granted request and update `shown`; reports a 429 to the rate limiter.
 
-        Raises Gone, Refused, LostOwnership, and Unsettled when the platform failed for too long.
+        Raises Gone, Refused or LostOwnership; Unsettled when the platform has failed for too long.
         """
         if request.action.posts:
             await self.ledger.intend(request.page)
@@ -138,13 +137,13 @@ class Delivery:
                 self.shown = await self._perform(request)
         except Throttled as error:
             log.warning("the platform throttles", retry_after=error.retry_after)
-            # A 429 without scopes closes the narrowest: a wrong guess costs one more 429, while
-            # closing a shared budget would silence every other reply.
+            # If a 429 names no scopes, close the narrowest one: a wrong guess costs one more 429,
+            # while closing a shared budget would silence every other reply.
             scopes = error.scopes or request.scopes[:1]
             self._surface.rate_limiter.throttled(error.retry_after, *scopes)
             self._surface.rate_limiter.refund(*request.scopes)
         except Unsettled as error:
-            if request.action is not Action.REMOVE:  # a removal is repeated in any case
+            if request.action is not Action.REMOVE:  # a removal is retried in any case
                 self._mark_uncertain(request.page)
             await self._back_off(error)
         else:
@@ -154,8 +153,8 @@ class Delivery:
     async def find_stray_pages(self) -> bool:
         """At the end, search for pages that may have been posted but are not shown.
 
-        Returns whether there are any; they are in `shown` then, to be removed. Pages that do not
-        exist leave the ledger.
+        Returns whether any exist; they are then in `shown`, to be removed. Pages that do not exist
+        are removed from the ledger.
         """
         missing = self._uncertain - {page.number for page in self.shown.pages}
         if any([await self._find_page(page) for page in sorted(missing)]):
@@ -184,7 +183,7 @@ class Delivery:
                 await self._wait_for_tasks(seconds)
 
     async def _close_surface(self, seconds: float) -> None:
-        # Without the lease, another process shows the reply and the signs of work on it.
+        # Without the lease, another process shows the reply and its typing indicator or status.
         surface = self._surface
         closing = self._start(surface.close() if self._lease.can_send else surface.abandon())
         if not await wait_up_to(self._clock, seconds, closing):
@@ -218,7 +217,7 @@ class Delivery:
         return shown
 
     def _on_late_end(self, request: Request, task: asyncio.Task[Shown]) -> None:
-        """An abandoned request ended; it may have overwritten a later one."""
+        """Handle the end of an abandoned request, which may have overwritten a later one."""
         if not task.cancelled() and (error := task.exception()) is not None:
             log.info("an abandoned request failed late", page=request.page, error=repr(error))
             return
@@ -229,17 +228,18 @@ class Delivery:
         self._changed()
 
     def _mark_uncertain(self, page: int) -> None:
-        """A request for the page may or may not have succeeded: rewrite it or search for it."""
+        """Note that a request for the page may have succeeded: rewrite it or search for it."""
         if any(shown.number == page for shown in self.shown.pages):
             self.shown = forget_text(self.shown, page)
         else:
             self._uncertain.add(page)
 
     async def _find_page(self, page: int) -> bool:
-        """Search for a page whose post has an unknown outcome; add it to `shown` if it exists."""
+        """Search for a page whose post has an unknown outcome; if it exists, add it to `shown`."""
         await self.wait_idle()
         await self._clock.sleep(max(self._nothing_in_flight_at - self._clock.monotonic(), 0.0))
-        # The pages on the screen are passed too, so that none is mistaken for the missing one.
+        # The pages on the screen are passed too, so that none of them is mistaken for the missing
+        # one.
         records = [PageRecord(p.number, p.message_id, p.channel) for p in self.shown.pages]
         records.append(PageRecord(page, None))
         found: Shown = await self._retry(lambda: self._surface.recover(records))
@@ -252,7 +252,7 @@ class Delivery:
 
     # ── temporary failures ────────────────────────────────────────────────────────────────────
     async def _retry(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Repeat a request that shows no text until it succeeds, for `patience` seconds."""
+        """Retry a request that shows no text until it succeeds, for up to `patience` seconds."""
         while True:
             await self._lease.wait()
             task = self._start(attempt())
@@ -261,7 +261,7 @@ class Delivery:
                     raise Unsettled(f"no answer within {self._limit:g} s")
                 result: T = task.result()
             except Throttled as error:
-                if error.scopes:  # without scopes, the 429 would close the whole account
+                if error.scopes:  # without scopes, reporting the 429 would close the whole account
                     self._surface.rate_limiter.throttled(error.retry_after, *error.scopes)
                 await self._back_off(error, at_least=error.retry_after)
             except (Unsettled, StoreUnavailable) as error:  # some surfaces search in the store

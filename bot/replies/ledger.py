@@ -1,10 +1,10 @@
 """Keeps the store's ledger of one reply's pages: which are about to be posted, which are shown.
 
-In: from `Delivery`, each page before its post and the pages on the screen after each request. Out:
-`intend`, `shown` and `removed` on the store, which the next attempt reads after a crash.
+In: from `Delivery`, each page before its post, and the pages on the screen after each request. Out:
+intents, shown pages and removals in the store, which the next attempt reads after a crash.
 
 Invariant: the ledger follows the screen. While the database is slow or fails, a background task
-catches up: a page that was posted is found again even without its entry.
+catches up; a posted page can be found again even without its entry.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 
 COMMIT_WAIT = 0.05
-"""Seconds that a reply waits for a commit, a few times its usual duration. A slower commit
-continues in the background and does not delay the next words."""
+"""Seconds that a reply waits for a commit: several times its usual duration. A slower commit
+continues in the background and does not delay the next text."""
 
 
 class Ledger(Protocol):
@@ -36,14 +36,14 @@ class Ledger(Protocol):
         ...
 
     async def record_removal(self, fence: Fence, page: int) -> None:
-        """A page was removed."""
+        """Record that a page was removed."""
         ...
 
 
 class LedgerWriter:
-    """Writes the ledger of one reply; `shown` returns what is on the screen at that moment.
+    """Writes the ledger of one reply; `shown` returns what is currently on the screen.
 
-    `failed` is called when writing in the background fails; `raise_failure` then raises.
+    `failed` is called when a background write fails; `raise_failure` then raises the error.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class LedgerWriter:
         self._failed = failed
         self._recorded: dict[int, tuple[str, str]] = {}  # page: (channel, message id)
         self._intended: set[int] = set()
-        self._removes_shown = False  # whether recorded pages not on the screen are removed …
-        self._removes_intended = False  # … and pages that were intended only
+        self._removes_shown = False  # whether to remove recorded pages that are not on the screen …
+        self._removes_intended = False  # … and pages that were only intended
         self._writing: asyncio.Task[None] | None = None  # continues while the database is slow
 
     def load(self, pages: Sequence[PageRecord]) -> None:
-        """Take over the entries of earlier attempts."""
+        """Adopt the entries of earlier attempts."""
         self._intended.update(page.number for page in pages)
         for page in pages:
             if page.message_id is not None:
@@ -76,11 +76,11 @@ class LedgerWriter:
             await self._write_intention(page)
 
     async def intend_removal(self, page: int) -> None:
-        """Remove a page's message from the ledger before the bot deletes it.
+        """Remove a page's message from the ledger before the bot deletes the message.
 
-        So when a message in the ledger is deleted, a person deleted it.
+        So if a message in the ledger is deleted, a person deleted it.
         """
-        await self.flush()  # a pending write could name the message afterwards
+        await self.flush()  # a pending write could add the message again
         await self._write_intention(page)
 
     async def record_shown(self) -> None:
@@ -101,7 +101,7 @@ class LedgerWriter:
         await self.record_shown()
 
     async def remove_unposted(self) -> None:
-        """At the end, remove entries of pages that were intended and are not on the screen."""
+        """At the end, remove the entries of pages that were intended but are not on the screen."""
         self._removes_intended = True
         try:
             await self.record()
@@ -115,7 +115,7 @@ class LedgerWriter:
             await asyncio.shield(self._writing)
 
     def raise_failure(self) -> None:
-        """Raise the error with which writing in the background ended, if it did."""
+        """Raise the error that ended the background write, if there was one."""
         if self._writing is not None and self._writing.done():
             self._writing.result()
 

@@ -3,8 +3,8 @@
 In: `Shown` (the screen) and a `Frame` (the reply now), from `Surface.plan`. Out: one `Request` or
 None. Next: the rate limiter grants the request, and `Delivery` sends it.
 
-Invariant: each performed request comes closer to the frame, and the plan is None once everything is
-shown; pages are posted in order.
+Invariant: each request that succeeds brings the screen closer to the frame, and the plan is None
+once everything is shown. Pages are posted in order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Scopes = Callable[[Action, int], tuple[str, ...]]
 Render = Callable[[str], str]
 
 REPLACEMENT_SEPARATOR = "\n\n"
-"""Separates a text that was sent and cannot be edited from the text that replaces it."""
+"""Stands between text that was already sent and cannot be edited, and the text that replaces it."""
 
 
 def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes) -> Request | None:
@@ -60,14 +60,14 @@ def surplus_pages(shown: Shown, frame: Frame) -> list[ShownPage]:
 def delays_removals(
     visible: Mapping[int, ShownPage], number: int, frame: Frame, surplus: Sequence[ShownPage]
 ) -> bool:
-    """Whether this is the open page above surplus pages: its edits would delay their removal."""
+    """Whether this is the open page above surplus pages, whose edits would delay the removals."""
     old = visible.get(number)
     is_open = old is not None and old.text is not None and not old.sealed
     return bool(surplus) and not frame.final and number == len(frame.pages) - 1 and is_open
 
 
 def waits_for_next(visible: Mapping[int, ShownPage], number: int, frame: Frame) -> bool:
-    """Whether a page shows text of the next page, which is not on the screen yet."""
+    """Whether a page still shows text of the next page, which is not on the screen yet."""
     old = visible.get(number)
     over = old is not None and old.text is not None and old.end > frame.pages[number].end
     more = number + 1 < len(frame.pages) or not frame.final
@@ -105,7 +105,7 @@ def request_for(action: Action, number: int, frame: Frame, text: str, scopes: Sc
 
 
 def removal_request(pages: Sequence[ShownPage], scopes: Scopes, *, final: bool) -> Request | None:
-    """A request to remove the last of `pages`; None without pages."""
+    """A request to remove the last of `pages`; None if there are none."""
     if not pages:
         return None
     last = max(pages, key=lambda page: page.number)
@@ -124,10 +124,10 @@ def plan_by_appends(
 ) -> Request | None:
     """The next request for a surface that can only append, or None.
 
-    Of an open page only the stable text is sent. `Request.text` is the text to append, and
-    `ShownPage.text` everything sent of a page. The append that completes a page is `sealed`; one
-    CLOSE follows the last text of a final frame. A final text that does not continue the text sent
-    is sent again as a whole.
+    Only the stable text of an open page is sent. `Request.text` is the text to append, and
+    `ShownPage.text` is everything sent of a page. The append that completes a page is `sealed`; one
+    CLOSE follows the last text of a final frame. If a final text does not continue the sent text,
+    the whole text is sent again.
     """
     visible = {page.number: page for page in shown.pages}
     for number, page in enumerate(frame.pages):
@@ -168,9 +168,9 @@ def _append(
 
 
 def page_controls(frame: Frame, number: int) -> tuple[Control, ...]:
-    """The controls below page `number`: the frame's, if it is the last page that is not a file.
+    """The controls of page `number`: the frame's, if it is the last page without a file.
 
-    A full page of a growing reply has none: it will not be the last one, and removing its controls
+    A full page of a growing reply has none: it will not be the last page, and removing its controls
     would cost an edit. Not every platform can show buttons beside a file.
     """
     last = len(frame.pages) - 1
@@ -182,7 +182,7 @@ def page_controls(frame: Frame, number: int) -> tuple[Control, ...]:
 
 
 def visible_length(shown: Shown) -> int:
-    """Length of the reply's source that is on the screen, from its beginning, without a gap."""
+    """How much of the reply's source is on the screen, up to the first gap."""
     end = 0
     for page in sorted(shown.pages, key=lambda page: page.number):
         if page.text is None:
@@ -196,7 +196,7 @@ def apply_request(
 ) -> Shown:
     """The screen after `request` has succeeded, for `Surface.perform`.
 
-    `message_id` and `channel` come from the platform's answer to a post; other actions keep them.
+    `message_id` and `channel` come from the platform's response to a post; other actions keep them.
     """
     old = next((page for page in shown.pages if page.number == request.page), None)
     if request.action is Action.CLOSE and not (old and old.streaming):
@@ -224,14 +224,14 @@ def _streams_after(old: ShownPage | None, request: Request) -> bool:
 
 
 def _text_after(old: ShownPage | None, request: Request) -> str | None:
-    """The message's text; unknown after an append to unknown text."""
+    """The message's text; None (unknown) after an append to unknown text."""
     if old is None or request.action not in (Action.APPEND, Action.CLOSE):
         return request.text
     return None if old.text is None else old.text + request.text
 
 
 def forget_text(shown: Shown, number: int) -> Shown:
-    """`shown` with the text of page `number` unknown, so that planning rewrites the page."""
+    """Mark the text of page `number` as unknown, so that planning rewrites the page."""
     pages = tuple(
         replace(page, text=None) if page.number == number else page for page in shown.pages
     )
@@ -244,5 +244,5 @@ def stable_end(page: Page) -> int:
 
 
 def cache_rendering(render: Render, *, most: int = 32) -> Render:
-    """`render` with its latest `most` results cached: planning renders every page each time."""
+    """Cache the latest `most` results of `render`: planning renders every page each time."""
     return lru_cache(maxsize=most)(render)

@@ -1,12 +1,12 @@
 """Publishes one reply while the model writes it.
 
-In: the model's text, from the turn (`turns/runner.py`). Out: the reply on its surface. On the way a
-text passes `Content` (the reply now), `Document` (as one Markdown text), `Paginator` (in pages),
+In: the model's text, from the turn (`turns/runner.py`). Out: the reply on its surface. A text
+passes through `Content` (the reply now), `Document` (as one Markdown text), `Paginator` (in pages),
 `mend` (with complete markup), `Surface.plan` (as the next request, see `plan`), the rate limiter
 (when it may be sent), `Delivery` (sent) and `LedgerWriter` (recorded in the store).
 
 Invariant: one request in flight, always planned from the newest frame (invariant 6). Writing never
-waits for a platform, and leaving the context leaves no task behind.
+waits for a platform, and no task survives the context.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ REQUEST_LIMIT = 30.0
 """Seconds after which a request is abandoned; discord.py retries internally for up to 25 s."""
 
 CLOSE_LIMIT = 90.0
-"""Seconds that clearing typing and status may take, because a budget per minute may be exhausted;
-then the turn continues without it."""
+"""Seconds for clearing typing and status, which may have to wait for a budget per minute;
+afterwards the turn continues without clearing them."""
 
 HANDOVER_LIMIT = 10.0
-"""The same limit when another attempt will finish the reply and clear both."""
+"""The same limit when another attempt will finish the reply and clear typing and status."""
 
 PATIENCE = 600.0
-"""Seconds that a platform may fail before the reply is given up until a restart."""
+"""Seconds that a platform may fail before the reply is abandoned until a restart."""
 
 
 class Publisher:
     """One reply on one surface; used as `async with Publisher(...) as reply`.
 
-    `pages` are the ledger's entries of earlier attempts, `controls` those shown while the reply
-    grows; `owner` has a fair share of the account's requests; `on_visible` is called once, when the
-    first text is on the screen. Nothing is sent without `lease`. In seconds: `limit` for one
+    `pages` are the ledger's entries from earlier attempts, `controls` are shown while the reply
+    grows. `owner` gets a fair share of the account's requests. `on_visible` is called once, when
+    the first text is on the screen. Nothing is sent without `lease`. In seconds: `limit` for one
     request, `close_limit` for clearing typing and status, `patience` for a failing platform.
     """
 
@@ -107,7 +107,7 @@ class Publisher:
 
     # ── for the turn ──────────────────────────────────────────────────────────────────────────
     def write(self, text: str) -> None:
-        """Append `text` to the reply; cheap, and ignored once publishing has failed."""
+        """Append `text` to the reply. Cheap; ignored once publishing has failed."""
         if self.failed or not text:
             return
         if len(self._document) == 0:
@@ -116,7 +116,7 @@ class Publisher:
         self._changed.set()
 
     def note(self, text: str, *, queued: bool = False) -> None:
-        """Show `text` until something of the reply itself can be shown.
+        """Show `text` until part of the reply itself can be shown.
 
         `queued`: the reply waits for a slot, which some surfaces show as a state.
         """
@@ -141,13 +141,13 @@ class Publisher:
             self._end = asyncio.get_running_loop().create_future()
         self._changed.set()
         if self._pending_grant is not None:
-            self._pending_grant.cancel()  # an interim edit waits longer than a final one
+            self._pending_grant.cancel()  # an interim edit would wait longer than a final one
 
     async def wait_until_shown(self) -> None:
         """Wait until the finished reply is on the screen.
 
-        Raises Gone, LostOwnership, Unsettled if the platform failed for too long, and Refused if it
-        does not accept the text; then `finish` may be called with another one.
+        Raises Gone; LostOwnership; Unsettled if the platform failed for too long; Refused if it
+        does not accept the text, in which case `finish` may be called with another text.
         """
         await asyncio.shield(self._end_future())
 
@@ -158,8 +158,8 @@ class Publisher:
 
     @property
     def unseen_since(self) -> float | None:
-        """When the oldest text was written that is not on the screen, in monotonic seconds; None
-        if all of it is, or the reply is complete: blanks at its end are never shown."""
+        """When the oldest text that is not on the screen was written, in monotonic seconds. None if
+        all text is on the screen or the reply is complete: trailing blanks are never shown."""
         return None if self.complete_at is not None else self._content.unseen_since
 
     @property
@@ -174,9 +174,9 @@ class Publisher:
 
     @asynccontextmanager
     async def cancel_on_failure(self) -> AsyncIterator[None]:
-        """Cancel the body as soon as publishing fails, and raise as `wait_until_shown` does.
+        """Cancel the body as soon as publishing fails, and raise the errors of `wait_until_shown`.
 
-        Without it, the turn would wait minutes for a silent model whose text cannot be shown.
+        Otherwise the turn would wait minutes for a silent model whose text cannot be shown.
         """
         body, publishing = asyncio.current_task(), self._task
         assert body is not None and publishing is not None  # noqa: S101 - entered, in a task
@@ -226,7 +226,7 @@ class Publisher:
         await self._delivery.open()
         if self._pages:
             await self._delivery.recover(self._pages)
-            # Its person waits for the end of a reply, not for a further one of theirs to begin.
+            # People wait for a reply to end, not for another one of theirs to begin.
             self._reservation.is_shown |= bool(self._delivery.shown.pages)
         while True:
             await self._step()
@@ -242,7 +242,7 @@ class Publisher:
         end = self._end_future()
         if not end.done():
             end.set_exception(error)
-            end.exception()  # marked as retrieved, for a turn that reads only `failed`
+            end.exception()  # mark the exception as retrieved, for turns that only read `failed`
 
     def _end_future(self) -> asyncio.Future[None]:
         if self._end is None:
@@ -252,7 +252,7 @@ class Publisher:
     # ── the loop ──────────────────────────────────────────────────────────────────────────────
     async def _step(self) -> None:
         self._changed.clear()
-        # The model may be silent for long: a person who deleted the reply has ended it now.
+        # The model may be silent for long, and a person may have deleted the reply.
         self._delivery.ledger.raise_failure()
         request = await self._next_request()
         if request is not None:
@@ -264,7 +264,7 @@ class Publisher:
         return None
 
     async def _finish_delivery(self) -> bool:
-        """Resolve the end if nothing is left to send; returns whether nothing is left."""
+        """Resolve the end if nothing is left to send; return whether that is the case."""
         await self._delivery.wait_idle()
         await self._delivery.ledger.flush()  # else the search could take a posted page for another
         if await self._delivery.find_stray_pages():
@@ -295,8 +295,7 @@ class Publisher:
         )
 
     async def _intend_next_page(self) -> None:
-        """Write a new page into the ledger early, so that its post is sent as soon as it is
-        granted."""
+        """Record a new page early, so that its post is sent as soon as it is granted."""
         request = self._plan()
         if request is not None and request.action.posts:
             await self._delivery.ledger.intend(request.page)
@@ -311,7 +310,7 @@ class Publisher:
             return
         except Refused as error:
             log.warning("the platform refused a page", page=request.page, error=str(error))
-            if request.action is Action.REMOVE:  # the page stays, and the reply ends nevertheless
+            if request.action is Action.REMOVE:  # the page stays, but the reply ends anyway
                 self._delivery.shown = apply_request(self._delivery.shown, request)
             else:
                 self._refused = (request, error)
@@ -324,7 +323,7 @@ class Publisher:
             self._on_visible()
 
     def _resolve_end(self) -> None:
-        """End the reply: everything is shown, or the platform refused the rest."""
+        """End the reply, because everything is shown or the platform refused the rest."""
         end = self._end_future()
         if self._refused is not None and self._refused[0].final:
             self._fail(self._refused[1])

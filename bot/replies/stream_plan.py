@@ -1,7 +1,7 @@
-"""Plans requests for a platform whose messages first grow by appends (a stream), then by edits.
+"""Plans requests for platforms whose messages first grow by appends (a stream), then by edits.
 
 Invariant: appended text is never taken back. A stream is closed before any other request changes
-its message; from then on edits change the page.
+its message; from then on, edits change the page.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from bot.replies.plan import (
 )
 
 MOST_UNSTABLE = 80
-"""Characters at a reply's beginning that may wait to become stable; a longer beginning is posted
-and edited instead of streamed."""
+"""Characters at the beginning of a reply that may wait to become stable; a longer unstable
+beginning is posted and edited instead of streamed."""
 
 
 def plan_by_streams(
@@ -39,9 +39,9 @@ def plan_by_streams(
 ) -> Request | None:
     """The next request, or None; like `plan_by_edits`, but a page begins as a stream.
 
-    `may_stream` says that the platform shows a stop button for streams. A page streams while
-    its stable text has at most `most` characters and `overdue(number)` is false. The rate limiter
-    decides whether the budget allows a stream or an append, else it grants `otherwise`.
+    `may_stream` means that the platform shows a stop button for streams. A page streams while its
+    stable text has at most `most` characters and `overdue(number)` is false. The rate limiter
+    decides whether the budget allows a stream or an append; if not, it grants `otherwise`.
     """
     visible = {page.number: page for page in shown.pages}
     surplus = surplus_pages(shown, frame)
@@ -75,7 +75,7 @@ def _start_or_post(
     if post is None or frame.final or page.full:
         return post
     post = _reserve_edit(post, number, scopes)
-    if not may_stream or page.end <= page.start:  # a note is taken away again
+    if not may_stream or page.end <= page.start:  # a note is removed again
         return post
     stable = render(page.stable)
     if not stable.strip():
@@ -123,7 +123,6 @@ def _append_or_close(
 
 
 def _reserve_edit(request: Request, number: int, scopes: Scopes) -> Request:
-    """`request` with an edit reserved for the page's end, because edits change the page from
-    now on."""
+    """Reserve an edit for the page's end: from now on, edits change the page."""
     edits = scopes(Action.EDIT, number)
     return replace(request, keeps=edits, grows=edits[0])

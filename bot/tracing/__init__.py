@@ -1,1 +1,1 @@
-"""Traces of turns, sent by OpenTelemetry if the standard variables OTEL_* say where."""
+"""Traces turns with OpenTelemetry, if the standard OTEL_* variables name a collector."""

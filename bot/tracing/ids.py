@@ -1,8 +1,8 @@
-"""Ids of traces, derived from the turn: every process that works on a turn computes the same.
+"""Derives trace ids from the turn, so that every process working on a turn computes the same ids.
 
-So the attempt after a crash continues the trace that the dead process began, and no table stores
-trace ids. Turns are numbered from 1 in every database; the conversation's key tells them apart. A
-digest hides it.
+So the attempt after a crash continues the trace of the dead process, and no table stores trace ids.
+Turns are numbered from 1 in every database, so the digest also includes the conversation's key,
+which it hides.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TurnIds:
 def turn_ids(key: ConversationKey, turn: int, opened: int = 0) -> TurnIds:
     """The ids of a turn's trace.
 
-    `opened` is the number of attempts before people had the turn run again, which begins another
+    `opened` is the number of attempts before people had the turn run again, which starts a new
     trace.
     """
     digest = _digest(f"{key} {turn} {opened}")
@@ -43,7 +43,7 @@ def opened_at(claim: Claim) -> int:
 
 
 def attempt_id(ids: TurnIds, attempt: int) -> int:
-    """The id of the span of one attempt, which the next attempt links to."""
+    """The span id of one attempt; the next attempt links to it."""
     return int.from_bytes(_digest(f"{ids.hex} {attempt}")[:8]) or 1
 
 

@@ -1,4 +1,4 @@
-"""Traces of turns through OpenTelemetry's SDK: this package is the only one that imports it.
+"""Traces turns with OpenTelemetry's SDK; only this package imports it.
 
 Invariant: nothing here raises into a turn or waits for a collector.
 """
@@ -28,21 +28,21 @@ from bot.tracing.provider import TurnIdGenerator
 from bot.tracing.spans import OtelTrace, attach, end_after, known
 
 MAX_REMEMBERED = 10_000
-"""Turns whose arrival is remembered until they are claimed; about 2 MB."""
+"""Turns whose arrival is remembered until they are claimed; takes about 2 MB."""
 
 CLOSE_SECONDS = 3.0
-"""How long the end of the process waits for the last spans to be sent."""
+"""Seconds that the exiting process waits for the last spans to be sent."""
 
 
 class OtelTracer:
-    """Implements `bot.ports.tracing.Tracer` on a provider of `bare_provider` or `make_provider`."""
+    """Implements `bot.ports.tracing.Tracer` on a provider from `bot.tracing.provider`."""
 
     def __init__(self, provider: TracerProvider) -> None:
         ids = provider.id_generator
         assert isinstance(ids, TurnIdGenerator)  # noqa: S101 - made by this module
         self._provider, self._ids = provider, ids
         self._tracer = provider.get_tracer("threadline", __version__)
-        # When the first message of each turn arrived, and when it was stored: in nanoseconds.
+        # When the first message of each turn arrived and was stored, in nanoseconds.
         self._arrivals: LRUCache[int, tuple[int, int]] = LRUCache(MAX_REMEMBERED)
 
     def received(self, key: ConversationKey, accepted: Accepted, since: float) -> None:
@@ -86,8 +86,8 @@ class OtelTracer:
                 self._end(claim, ids, began, trace.result)
 
     async def aclose(self) -> None:
-        """Send what is left, for CLOSE_SECONDS at most."""
-        # A daemon thread, because the interpreter waits for the loop's executor when it ends.
+        """Send the remaining spans, for up to CLOSE_SECONDS."""
+        # A daemon thread, because the interpreter waits for the loop's executor when it exits.
         done, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def shut_down() -> None:
@@ -105,8 +105,8 @@ class OtelTracer:
 
     # ── the spans of a turn ───────────────────────────────────────────────────────────────────
     def _begin(self, claim: Claim, ids: TurnIds) -> int:
-        """When the turn began, in nanoseconds; adds the span of its wait for the claim."""
-        if opened_at(claim):  # a person had it run again now
+        """When the turn began, in nanoseconds. Adds a span for the wait until the claim."""
+        if opened_at(claim):  # a person has just had it run again
             return time.time_ns()
         arrival = self._arrivals.get(claim.fence.turn)
         if arrival is not None:
@@ -127,7 +127,7 @@ class OtelTracer:
             "threadline.attempt.deaths": claim.deaths,
         }
         links = []
-        if claim.tries > 1:  # whose spans may be missing, because its process died
+        if claim.tries > 1:  # the last attempt's spans may be missing: its process died
             links.append(otel.Link(_context(ids.trace, attempt_id(ids, fence.attempt - 1))))
         with self._ids.use(span=attempt_id(ids, fence.attempt)):
             span = self._tracer.start_span(
@@ -165,13 +165,13 @@ class OtelTracer:
         span.end()
 
     def _inside(self, ids: TurnIds) -> otel_context.Context:
-        """The context of spans below the turn's first span, which is sent last."""
+        """The parent context of the turn's spans; their parent, the first span, is sent last."""
         sampled = self._is_sampled(ids)
         parent = otel.NonRecordingSpan(_context(ids.trace, ids.root, sampled=sampled))
         return otel.set_span_in_context(parent, otel_context.Context())
 
     def _is_sampled(self, ids: TurnIds) -> bool:
-        """Whether the trace is kept. Decided by its id, so every process decides the same."""
+        """Whether the trace is kept. The id decides, so every process decides the same."""
         found = self._provider.sampler.should_sample(otel_context.Context(), ids.trace, "turn")
         return bool(found.decision.is_sampled())  # type: ignore[no-untyped-call]
 

@@ -1,7 +1,7 @@
-"""OpenTelemetry's SDK by its standard variables; a failing collector costs log lines only.
+"""Configures OpenTelemetry's SDK from its standard variables.
 
-Spans wait in a queue of OTEL_BSP_MAX_QUEUE_SIZE (2,048) for a thread that sends them; what does not
-fit is dropped.
+A failing collector costs only log lines. Spans wait in a queue of OTEL_BSP_MAX_QUEUE_SIZE (2,048)
+for a thread that sends them; spans that do not fit are dropped.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from bot import __version__
 
 LOG_SECONDS = 60.0
-"""Time between two log lines with the same complaint of the SDK: while a collector fails, it would
-write one for each batch and each dropped span."""
+"""Seconds between two log lines with the same complaint of the SDK: while a collector fails, the
+SDK would log one for each batch and each dropped span."""
 
 _COMPLAINING = (
     "opentelemetry.sdk._shared_internal",
@@ -30,7 +30,7 @@ _COMPLAINING = (
 
 
 class TurnIdGenerator(RandomIdGenerator):
-    """Random ids, except for the next span if `use` says so. For one thread: the event loop's."""
+    """Generates random ids, except inside `use`. Only for the event loop's thread."""
 
     def __init__(self) -> None:
         self._span: int | None = None
@@ -38,7 +38,7 @@ class TurnIdGenerator(RandomIdGenerator):
 
     @contextmanager
     def use(self, *, span: int, trace: int | None = None) -> Iterator[None]:
-        """Give the span that the block starts these ids."""
+        """Give these ids to the span that is started inside this context."""
         self._span, self._trace = span, trace
         try:
             yield
@@ -55,7 +55,7 @@ class TurnIdGenerator(RandomIdGenerator):
 
 
 def make_provider(environ: Mapping[str, str]) -> TracerProvider:
-    """The SDK as the standard variables configure it, with the exporter for OTLP over HTTP.
+    """Build the SDK as the standard variables configure it, with the exporter for OTLP over HTTP.
 
     May raise ValueError for a malformed variable.
     """
@@ -69,7 +69,7 @@ def make_provider(environ: Mapping[str, str]) -> TracerProvider:
 
 
 def bare_provider(environ: Mapping[str, str]) -> TracerProvider:
-    """The SDK without an exporter: sampling and resource as in the standard variables."""
+    """The SDK without an exporter, with sampling and resource from the standard variables."""
     named = "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     own = {SERVICE_VERSION: __version__}
     if not named and not environ.get("OTEL_SERVICE_NAME"):
@@ -80,14 +80,14 @@ def bare_provider(environ: Mapping[str, str]) -> TracerProvider:
 
 
 class OncePerMinute(logging.Filter):
-    """Lets one line of each kind pass in LOG_SECONDS, without a traceback."""
+    """Lets one line of each kind pass per LOG_SECONDS, without a traceback."""
 
     def __init__(self) -> None:
         super().__init__()
         self._silent_until: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is logged."""
+        """Whether to log the record."""
         kind, now = str(record.msg), time.monotonic()
         if now < self._silent_until.get(kind, 0.0):
             return False

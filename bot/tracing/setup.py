@@ -1,4 +1,4 @@
-"""Decides by the standard variables OTEL_* whether turns are traced.
+"""Decides from the standard OTEL_* variables whether turns are traced.
 
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ describes them.
 """
@@ -28,14 +28,14 @@ NOT_INSTALLED = (
 
 
 def add_variables(environ: MutableMapping[str, str], dotenv: Mapping[str, str]) -> None:
-    """Add the variables OTEL_* of `.env` to `environ`, where the SDK looks for them."""
+    """Copy the OTEL_* variables in `.env` to `environ`, where the SDK looks for them."""
     for name, value in dotenv.items():
         if name.startswith(PREFIX) and not environ.get(name):
             environ[name] = value.strip()
 
 
 def secrets(environ: Mapping[str, str]) -> list[str]:
-    """Values that must not reach the log: those of headers, and passwords in addresses."""
+    """Values that must not reach the log: header values, and passwords in addresses."""
     pairs = (pair for name in _HEADERS for pair in environ.get(name, "").split(","))
     values = [pair.partition("=")[2].strip() for pair in pairs]
     passwords = [urlsplit(environ.get(name, "")).password or "" for name in _ENDPOINTS]
@@ -45,7 +45,7 @@ def secrets(environ: Mapping[str, str]) -> list[str]:
 
 
 def is_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the variables name a collector, and do not switch traces off."""
+    """Whether the variables name a collector and do not disable traces."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
@@ -54,10 +54,10 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
 
 @asynccontextmanager
 async def open_tracer(environ: Mapping[str, str]) -> AsyncIterator[Tracer]:
-    """The tracer that the variables ask for; on exit it sends its last spans.
+    """Open the tracer that the variables ask for; on exit it sends its last spans.
 
-    OpenTelemetry is not imported if they ask for none. With invalid variables there are no traces,
-    only a warning: the variables may have been set for all programs of the machine.
+    If they ask for none, OpenTelemetry is not imported. With invalid variables there are no traces,
+    only a warning, because the variables may have been set for all programs on the machine.
     """
     problem = _problem(environ) if is_wanted(environ) else ""
     if problem:
@@ -75,7 +75,7 @@ async def open_tracer(environ: Mapping[str, str]) -> AsyncIterator[Tracer]:
         yield NullTracer()
         return
     except Exception as error:  # noqa: BLE001 - the SDK's errors about variables are of many kinds
-        log.warning("no traces", reason=f"A variable OTEL_* is invalid: {error}.")
+        log.warning("no traces", reason=f"An OTEL_* variable is invalid: {error}.")
         yield NullTracer()
         return
     log.info("turns are traced")

@@ -1,4 +1,4 @@
-"""The spans of one attempt, on OpenTelemetry's API. Nothing here raises into a turn."""
+"""The spans of one attempt, using OpenTelemetry's API. Nothing here raises into a turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KINDS = {SpanKind.INTERNAL: otel.SpanKind.INTERNAL, SpanKind.CLIENT: otel.SpanK
 
 
 class OtelTrace:
-    """Implements `bot.ports.tracing.Trace`; closed, it keeps nothing."""
+    """Implements `bot.ports.tracing.Trace`; once closed, it records nothing."""
 
     def __init__(self, tracer: otel.Tracer) -> None:
         self._tracer = tracer
@@ -47,7 +47,7 @@ class OtelTrace:
         self.result = result
 
     def close(self) -> None:
-        """Keep no more spans: tasks that outlive the turn work for others."""
+        """Record no more spans, because tasks that outlive the turn work for others."""
         self._is_closed = True
 
     def _start(self, name: str, attributes: Attributes, kind: SpanKind) -> otel.Span:
@@ -73,10 +73,10 @@ class OtelSpan:
 
 @contextmanager
 def end_after(span: otel.Span) -> Iterator[None]:
-    """End the span after the block, with the kind of its error: messages may repeat text."""
+    """End the span after the block, recording only an error's type: its message may repeat text."""
     try:
         yield
-    except (asyncio.CancelledError, GeneratorExit):  # people stopped it, or the process ends
+    except (asyncio.CancelledError, GeneratorExit):  # people stopped it, or the process is ending
         span.set_attribute("threadline.cancelled", True)
         raise
     except BaseException as error:
@@ -89,7 +89,7 @@ def end_after(span: otel.Span) -> Iterator[None]:
 
 @contextmanager
 def attach(context: otel_context.Context) -> Iterator[None]:
-    """Make `context` the current one in the block."""
+    """Make `context` current inside the block."""
     token = otel_context.attach(context)
     try:
         yield
@@ -98,7 +98,7 @@ def attach(context: otel_context.Context) -> Iterator[None]:
 
 
 def known(attributes: Attributes) -> dict[str, str | bool | int | float | list[str]]:
-    """The attributes that have a value, as the API takes them."""
+    """The attributes that have a value, in the API's types."""
     return {
         name: value if isinstance(value, str | bool | int | float) else list(value)
         for name, value in attributes.items()

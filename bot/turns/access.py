@@ -1,6 +1,6 @@
-"""Whether the authors of a turn's questions may still ask, when the turn is claimed.
+"""Checks, when a turn is claimed, whether the authors of its questions may still ask.
 
-Invariant: a question whose author may not ask, or of whom that is unknown, is in no request. It
+Invariant: no request contains a question whose author may not ask or is not known. The question
 stays stored, and counts again once a later attempt finds that its author may ask.
 """
 
@@ -23,19 +23,19 @@ from bot.ports.store import Store
 log = structlog.stdlib.get_logger(__name__)
 
 PAUSES = Backoff(first=1.0, longest=16.0)
-"""Pauses between two questions to a platform that does not say who a person is."""
+"""Pauses before asking a platform again that did not say who a person is."""
 
 ATTEMPTS = 6
-"""How often it is asked: for about half a minute, as long as a person waits for a first word."""
+"""How often to ask the platform: for half a minute, as long as people wait for a first word."""
 
 
 class AskerUnknown(Exception):
-    """The platform does not say at this moment whether the author of a question may ask."""
+    """The platform currently does not say whether the author of a question may ask."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskerCheck:
-    """Checks the authors of a turn's questions. None as `policy`: everyone may ask."""
+    """Checks the authors of a turn's questions; if `policy` is None, everyone may ask."""
 
     policy: Policy | None
     store: Store
@@ -44,8 +44,8 @@ class AskerCheck:
     async def check(self, claim: Claim, *, patient: bool = True) -> Claim:
         """The claim with the questions that may be answered; the others are withheld.
 
-        Raises NotAllowed if none is left, AskerUnknown if it is not `patient` and the platform is
-        silent, LostOwnership or StoreUnavailable.
+        Raises NotAllowed if no question is left; AskerUnknown if the platform does not answer and
+        `patient` is false; LostOwnership or StoreUnavailable.
         """
         if self.policy is None:
             return claim
@@ -68,7 +68,7 @@ class AskerCheck:
         return left
 
     async def _decide(self, policy: Policy, claim: Claim, attempts: int) -> Mapping[str, Access]:
-        """For each author of a question, whether they may ask; waits for a silent platform."""
+        """Decide for each author whether they may ask; waits for a silent platform."""
         key = claim.conversation.key
         authors = {question.author.id: question.author for question in claim.asked}
         found = dict.fromkeys(authors, Access.UNKNOWN)

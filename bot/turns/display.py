@@ -1,7 +1,7 @@
-"""A reply's parts, composed into the one Markdown document that people see; pure.
+"""Composes a reply's parts into the one Markdown document that people see; pure.
 
-Invariant: only this module composes a display and only this module takes one apart again. The
-database stores the composed display, so its form must stay readable for rows of older versions.
+Invariant: only this module composes displays and takes them apart. The database stores composed
+displays, so the format must stay readable for rows written by older versions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LABEL = f"> {texts.note(texts.THOUGHTS)}"
 
 @dataclass(frozen=True, slots=True)
 class ReplyParts:
-    """A reply before it is composed. Each part is plain text except `content`, which is Markdown.
+    """A reply before it is composed. `content` is Markdown, every other part is plain text.
 
     `notice` is the bot's sentence above the answer, `sentences` are those below it.
     """
@@ -36,7 +36,7 @@ class ReplyParts:
     sentences: tuple[str, ...] = ()
 
     def opening(self) -> str:
-        """Everything above the answer, ready for the answer to be appended; "" if nothing is."""
+        """Everything above the answer, ready for the answer to be appended; "" if empty."""
         return "".join(f"{paragraph}\n\n" for paragraph in self._above())
 
     def markdown(self) -> str:

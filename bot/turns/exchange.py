@@ -1,7 +1,8 @@
-"""The exchange with the model: its requests, one after the other, until one is answered.
+"""Sends requests to the model, one after the other, until one is answered.
 
-A request waits for a slot and for room in the budgets. One that does not fit is repeated with less
-in it, and one that a budget refuses with the model that the budget names for this case.
+A request waits for a slot and for room in the budgets. If it does not fit the model, it is repeated
+with less content; if a budget refuses it, it is repeated with the cheaper model that this budget
+names.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ _WAITING = {WaitReason.BUSY: texts.QUEUED, WaitReason.LIMIT: texts.WAITS_ITS_TUR
 
 
 class ModelExchange:
-    """Asks the model the questions of one attempt, and writes its answer into draft and reply.
+    """Asks the model the questions of one attempt, and writes the answer to draft and reply.
 
-    `use` is what the answered request used of the window; None before.
+    `use` is how much of the window the answered request used; None before the answer.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class ModelExchange:
     ) -> None:
         self._ports, self._questions = ports, questions
         self._draft, self._reply = draft, reply
-        self._spent: dict[str, str] = {}  # budgets that are spent, and the model that answers then
+        self._spent: dict[str, str] = {}  # spent budgets → the model that answers instead
         self._has_opening = False
         self.use: WindowUse | None = None
 
@@ -55,15 +56,15 @@ class ModelExchange:
                 self._reply.note(texts.note(spending_texts.WAITING), queued=True)
                 await self._ports.meter.wait_for_room(error)
                 await self._check_askers()
-            except AskerUnknown:  # others use the slot while the platform is silent
+            except AskerUnknown:  # release the slot to others while the platform does not answer
                 await self._check_askers()
             except BudgetSpent as error:
                 self._use_cheaper_model(error)
 
     async def _take_slot(self) -> None:
-        """Ask the model when there is a slot.
+        """Wait for a slot, then ask the model.
 
-        Raises NoBudget and AskerUnknown, also when another try may help.
+        Raises NoBudget and AskerUnknown, even if another try could succeed.
         """
         queued = asyncio.Event()
 
@@ -76,7 +77,7 @@ class ModelExchange:
         async with contextlib.AsyncExitStack() as stack:
             with tracing.span("wait for slot"):
                 await stack.enter_async_context(self._ports.slots.take(owner, on_wait=say_why))
-            if queued.is_set():  # they were checked a while ago
+            if queued.is_set():  # the askers were checked a while ago
                 await self._check_askers(patient=False)
             instead = next(reversed(self._spent.values()), None)
             with tracing.span("prepare context"):
@@ -91,7 +92,7 @@ class ModelExchange:
             await self._questions.receive_attachments(self._reply)
 
     def _use_cheaper_model(self, error: BudgetSpent) -> None:
-        """Let the model answer that the budget names for when it is spent; else raise `error`."""
+        """Switch to the model that the spent budget names instead; else raise `error`."""
         budget = error.line.budget
         if not budget.then or budget.name in self._spent:
             raise error
@@ -99,7 +100,7 @@ class ModelExchange:
         self._draft.add_notice(spending_texts.cheaper(error.line))
 
     async def _ask_with_less(self, model: ChatModel, requests: RequestBuilder) -> None:
-        """Ask the model, with less in the request for as long as that is why it is refused."""
+        """Ask the model; while the request is too large for it, retry with less."""
         with tracing.span("build request"):
             request = await requests.first(model)
         while True:
@@ -134,7 +135,7 @@ class ModelExchange:
                 self._draft.budget_notices += spending_texts.notices(stream.nearly_spent)
 
     def _open(self) -> None:
-        """Write what is above the answer, once."""
+        """Write the text above the answer, once."""
         opening = ReplyParts(notice=self._draft.notice).opening()
         if opening and not self._has_opening:
             self._reply.write(opening)

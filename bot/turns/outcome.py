@@ -1,6 +1,7 @@
-"""How a turn ends: from the model's output, and from what interrupted it, to a TurnResult; pure.
+"""Builds a turn's TurnResult from the model's output and any interruption; pure.
 
-Invariant: each way for a turn to end is decided here, once, with the sentence that people see.
+Invariant: every way in which a turn can end is decided here, once, with the sentence that people
+see.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from bot.turns.display import ReplyParts
 from bot.turns.reasoning import ReasoningView, split_reasoning
 
 MAX_FAILURES = 4
-"""Unexpected failures after which a turn is given up. Turns that kill the process are the concern
-of `bot.turns.quarantine`; deploys do not count."""
+"""Unexpected failures after which a turn is given up. Deploys do not count, and turns that kill the
+process are handled by `bot.turns.quarantine`."""
 
 MAX_DISPLAY_FAILURES = 24
-"""Failures to show a stored result after which a sentence replaces it, so that it stops blocking
-its conversation. A platform outage costs a failure every eleven minutes: this is four hours."""
+"""Failures to show a stored result after which a sentence replaces it, so that the result stops
+blocking its conversation. A platform outage causes one failure every eleven minutes, so this allows
+four hours."""
 
 
 @dataclass(slots=True)
 class ReplyDraft:
-    """The model's output so far in one attempt, in separate parts. `notice` goes above it."""
+    """The model's output so far in one attempt, by part. `notice` is shown above it."""
 
     notice: str
     reasoning: ReasoningView
@@ -41,8 +43,8 @@ class ReplyDraft:
     usage: Usage | None = None
     first_token_at: float | None = None
     shortened: bool = False  # the questions were too long to be sent completely
-    omissions: Sequence[str] = ()  # sentences about attachments that were not, or partly, read
-    summarized: bool = False  # the request has a summary, and no reply has said so yet
+    omissions: Sequence[str] = ()  # about attachments that were not or only partly read
+    summarized: bool = False  # the request has a summary that no reply has mentioned yet
     request_tokens: RequestTokens | None = None  # of the newest request; None if it has images
     budget_notices: tuple[str, ...] = ()  # about budgets that are nearly spent
     made_with: MadeWith | None = None  # of the newest request
@@ -50,7 +52,7 @@ class ReplyDraft:
 
     def add(self, delta: Delta, now: float) -> None:
         """Add a delta that arrived at `now`, in Unix seconds."""
-        if delta.model:  # a new attempt, after one that failed
+        if delta.model:  # a new attempt, after a model failed
             self.model = delta.model
             self.finish_reason = self.usage = None
             self.reasoning.reset()
@@ -64,7 +66,7 @@ class ReplyDraft:
         self.usage = delta.usage or self.usage
 
     def add_notice(self, sentence: str) -> None:
-        """Add a sentence to those above the answer; "" adds none."""
+        """Append a sentence to the notice above the answer; "" appends nothing."""
         self.notice = " ".join(filter(None, (self.notice, sentence)))
 
     @property
@@ -73,7 +75,7 @@ class ReplyDraft:
         return split_reasoning("".join(self.text))[1].strip()
 
     def _measured_estimate(self) -> int | None:
-        """The estimate that the provider's count is compared with; None if it is no such count."""
+        """The estimate to compare with the provider's count; None if the two are not comparable."""
         tokens, usage = self.request_tokens, self.usage
         if tokens is None or usage is None or not tokens.measured_by(usage.input_tokens):
             return None
@@ -141,13 +143,13 @@ def result_without_model(claim: Claim, draft: ReplyDraft) -> TurnResult | None:
 
 
 def failed_result(draft: ReplyDraft, error: ModelError) -> TurnResult:
-    """The model failed: its text so far stays, with a sentence about the failure."""
+    """The result of a model's failure: the text so far, with a sentence about the failure."""
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
     return draft.to_result(outcome, texts.model_failure(error), error.reason)
 
 
 def refused_result(draft: ReplyDraft, error: NoBudget, zone: tzinfo | None) -> TurnResult:
-    """A budget forbids the request; `zone` is the time zone of the sentence."""
+    """The result of a request that a budget forbids; `zone` is the time zone of the sentence."""
     is_unknown = isinstance(error, PriceUnknown)
     reason = FailureReason.PRICE_UNKNOWN if is_unknown else FailureReason.BUDGET_SPENT
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
@@ -155,7 +157,7 @@ def refused_result(draft: ReplyDraft, error: NoBudget, zone: tzinfo | None) -> T
 
 
 def not_allowed_result(draft: ReplyDraft, error: NotAllowed) -> TurnResult:
-    """No author of the questions may ask, or the platform did not say who they are."""
+    """The result if no author may ask, or the platform did not say who they are."""
     if error.unknown:
         return draft.to_result(
             Outcome.FAILED, access_texts.ASKER_UNKNOWN, FailureReason.ASKER_UNKNOWN
@@ -164,7 +166,7 @@ def not_allowed_result(draft: ReplyDraft, error: NotAllowed) -> TurnResult:
 
 
 def interrupted_result(draft: ReplyDraft, reason: Outcome) -> TurnResult:
-    """People stopped the turn, reset its conversation, or deleted its channel."""
+    """The result after people stopped the turn, reset its conversation or deleted its channel."""
     if reason is Outcome.GONE:
         return draft.to_result(reason)
     if reason is Outcome.RESET:
@@ -173,7 +175,7 @@ def interrupted_result(draft: ReplyDraft, reason: Outcome) -> TurnResult:
 
 
 def completed_result(draft: ReplyDraft) -> TurnResult:
-    """The model's stream ended without an error, though not always with an answer."""
+    """The result of a stream that ended without an error, though not always with an answer."""
     if draft.finish_reason == "content_filter":
         return failed_result(draft, ContentRefused())
     if draft.unasked:
@@ -192,7 +194,7 @@ def completed_result(draft: ReplyDraft) -> TurnResult:
 def result_to_show(claim: Claim, result: TurnResult) -> TurnResult:
     """`result`, or a sentence in its place if showing it failed too often or kills the process.
 
-    The answer stays in the history; people can have it written again.
+    The answer stays in the history, and people can ask for it again.
     """
     fails = claim.failures >= MAX_DISPLAY_FAILURES or claim.lone_deaths >= MAX_LONE_DEATHS
     if not fails or claim.result is None or not result.display:
@@ -203,7 +205,7 @@ def result_to_show(claim: Claim, result: TurnResult) -> TurnResult:
 def controls_for(result: TurnResult, *, rateable: bool = False) -> tuple[Control, ...]:
     """The buttons of a finished reply. They are part of its last edit and cost no request.
 
-    `rateable`: people may vote on replies here, if these have an answer.
+    `rateable`: people may vote here, on replies that have an answer.
     """
     controls = _actions(result)
     shown = result.display and result.outcome not in (Outcome.RESET, Outcome.GONE)
@@ -214,7 +216,7 @@ def _actions(result: TurnResult) -> tuple[Control, ...]:
     outcome = result.outcome
     if outcome in (Outcome.RESET, Outcome.GONE) or not result.display:
         return ()
-    if not result.content:  # without the model: asking again gives the same hint
+    if not result.content:  # no model was asked, so asking again would give the same hint
         return () if outcome is Outcome.ANSWERED else (Control.RETRY,)
     if outcome is Outcome.ANSWERED and result.finish_reason != "length":
         return (Control.RETRY,)

@@ -1,4 +1,4 @@
-"""Whom a turn counts for: the author of its first question, also for edits and retries; pure."""
+"""Attributes a turn to the author of its first question, also for edits and retries; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bot.domain.turns import Claim
 
 
 def spender(claim: Claim) -> Spender:
-    """The person whose budgets the turn's requests count for."""
+    """The person whose budgets pay for the turn's requests."""
     return Spender(claim.conversation.key, _author(claim), claim.fence)
 
 

@@ -1,9 +1,9 @@
-"""Decides which turns may run at the same time after the process died with them.
+"""Decides which turns may run at the same time after the process died while running them.
 
 Invariant: the turn that kills the process is found, and every other turn is answered. A turn that
-was running at four deaths is a suspect; suspects start a few at a time. A suspect with another
-death, or with one at which nothing else was running, runs in isolation before any other turn
-starts: if the process then dies again with nothing else running, that turn is the cause and is
+was running at four deaths is a suspect; suspects start a few at a time. After one more death, or
+after a death while nothing else was running, a suspect runs in isolation before any other turn
+starts. If the process then dies again with nothing else running, that turn is the cause and is
 given up. Other turns wait only while one is isolated, and at most for its share of time.
 """
 
@@ -25,16 +25,16 @@ ISOLATION_DEATHS = 5
 """Deaths after which a suspect is isolated."""
 
 SUSPECTS_AT_ONCE = 4
-"""Suspects that start together; the next one starts when one of them has ended or has run for
-the first period of `ISOLATION`. So one more death leaves about four turns to isolate."""
+"""Suspects that start together. The next one starts when one of them has ended or has run for the
+first period of `ISOLATION`. So one more death leaves about four turns to isolate."""
 
 ISOLATION = Backoff(first=5.0, longest=480.0)
-"""Seconds for which nothing starts beside an isolated turn, doubled with each further death: this
-also finds a turn that kills the process only after a while."""
+"""Seconds during which nothing starts next to an isolated turn, doubled with each further death, to
+catch a turn that kills the process only after a while."""
 
 IDLE_SECONDS = 5.0
-"""Once per process, before isolating a turn that died alone, nothing runs for this long. A process
-that something outside kills dies in this time, too, which clears the turn."""
+"""Seconds without any work, once per process, before a turn that died alone is isolated. If
+something outside kills the process, it does so during this time, too, which clears the turn."""
 
 WAIT_FOR_OTHERS_SECONDS = 10.0
 """An isolated turn waits at most this long for running turns to end, then starts beside them."""
@@ -43,7 +43,7 @@ _Rank = tuple[int, int, int]
 
 
 class Quarantine:
-    """Admits turns. `suspects` are the turns that earlier processes died with."""
+    """Admits turns. `suspects` are the turns that were running when earlier processes died."""
 
     def __init__(self, clock: Clock, suspects: Iterable[Suspect] = ()) -> None:
         self._clock = clock
@@ -58,18 +58,17 @@ class Quarantine:
 
     @property
     def waiting_tasks(self) -> frozenset[asyncio.Task[object]]:
-        """The tasks that wait for admission or isolation and do no work."""
+        """The tasks that wait for admission or isolation, and do no work."""
         return frozenset(self._waiting_tasks)
 
     def announce(self, conversation: int) -> None:
-        """A conversation is about to claim a turn; other turns wait if it must be isolated."""
+        """Announce that a conversation will claim a turn; if it must be isolated, others wait."""
         if conversation in self._unannounced:
             self._to_isolate[conversation] = self._unannounced.pop(conversation)
 
     @asynccontextmanager
     async def admission(self, conversation: int) -> AsyncIterator[None]:
-        """Hold the block, which runs a turn, until no other conversation's turn must be
-        isolated."""
+        """Delay the block, which runs a turn, until no other turn must be isolated."""
         await self._wait_until(lambda: conversation in self._to_isolate or not self._to_isolate)
         self._running += 1
         try:
@@ -80,8 +79,7 @@ class Quarantine:
 
     @asynccontextmanager
     async def isolation(self, claim: Claim) -> AsyncIterator[bool]:
-        """Within `admission`, wait as long as a suspect must; returns whether the turn is a
-        suspect."""
+        """Inside `admission`, wait as a suspect must; yield whether the turn is a suspect."""
         conversation = claim.conversation.id
         suspect = Suspect(conversation, claim.fence.turn, claim.deaths, claim.lone_deaths)
         if _needs_isolation(suspect):
@@ -135,7 +133,7 @@ class Quarantine:
                 await self._wait_to_be_alone(suspect)
         finally:
             self._running += 1
-        log.warning("isolating a turn: the process died with it", turn=suspect.turn)
+        log.warning("isolating a turn: the process died while running it", turn=suspect.turn)
         timer = asyncio.create_task(self._end_isolation_later(suspect))
         try:
             yield
@@ -163,18 +161,18 @@ class Quarantine:
             self._was_idle = True
 
     async def _end_isolation_later(self, suspect: Suspect) -> None:
-        """Let other turns start after a while: a long turn is not a suspicious one."""
+        """Let other turns start after a while: running for long does not make a turn suspicious."""
         await self._clock.sleep(ISOLATION.after(suspect.deaths - ISOLATION_DEATHS + 1))
         self._end_isolation(suspect.conversation)
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────
     def _pause(self) -> None:
-        """The current turn waits and does not count as running."""
+        """Stop counting the current turn as running while it waits."""
         self._running -= 1
         self._notify()
 
     def _end_isolation(self, conversation: int) -> None:
-        """This conversation's turn no longer keeps others waiting."""
+        """Stop holding back other turns for this conversation's turn."""
         self._to_isolate.pop(conversation, None)
         if self._isolated == conversation:
             self._isolated = None
@@ -222,5 +220,5 @@ def _needs_isolation(suspect: Suspect) -> bool:
 
 
 def _rank(suspect: Suspect) -> _Rank:
-    """Turns that died alone come last, so that deaths from outside spread over all turns."""
+    """Rank turns that died alone last, to spread deaths with an outside cause over all turns."""
     return suspect.lone_deaths, suspect.deaths, suspect.turn

@@ -1,4 +1,4 @@
-"""The questions that one attempt answers: those whose authors may ask, with their attachments."""
+"""Selects the questions that one attempt answers, and waits for their attachments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READING_NOTE_SECONDS = 1.0
 
 
 class TurnQuestions:
-    """The claim without the questions that must not be answered. The draft's notice follows it."""
+    """The claim, reduced to the questions that may be answered; the draft's notice follows it."""
 
     def __init__(self, ports: TurnPorts, claim: Claim, draft: ReplyDraft) -> None:
         self._ports, self._draft = ports, draft
@@ -26,9 +26,9 @@ class TurnQuestions:
         self.attachments = TurnAttachments(ports.attachments, claim)
 
     async def check_askers(self, *, patient: bool = True) -> bool:
-        """Keep the questions of people who may ask now; whether they are others than before.
+        """Keep the questions of people who may ask now; return whether the selection changed.
 
-        Raises as `AskerCheck.check`.
+        Raises the same errors as `AskerCheck.check`.
         """
         left = await self._ports.askers.check(self._everyone, patient=patient)
         kept = {question.id: question for question in left.questions}
@@ -51,7 +51,7 @@ class TurnQuestions:
         self._draft.add_notice(await self.attachments.spoken())
 
     def has_nothing_to_ask(self) -> bool:
-        """Whether there is only an attachment that cannot be read; the draft then says why."""
+        """Whether there is only an attachment that cannot be read; then the draft says why."""
         if any(question.text for question in self.claim.asked) or self.attachments.can_be_read:
             return False
         self._draft.unasked = self.attachments.has_any

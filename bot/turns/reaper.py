@@ -1,7 +1,7 @@
-"""Takes over the turns of processes that died, and those that no process holds.
+"""Takes over the turns of dead processes, and turns that no process holds.
 
-Invariant: a turn in the database that no living process works on is found within seconds, whichever
-signal was lost. In the normal course nothing waits for this.
+Invariant: a turn that no living process works on is found within seconds, whichever signal was
+lost. In normal operation nothing waits for the reaper.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from bot.turns.shared_scheduler import SharedScheduler
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = (1.5, 2.5)
-"""Between two looks without a reason: random, so that the processes take turns."""
+"""Seconds between routine checks: a random pause in this range, so that processes alternate."""
 
 SOON = 0.05
-"""After the end of a lease, or between two looks that found much, in seconds."""
+"""Seconds to wait after a lease ends, or after a check that found much."""
 
 AT_ONCE = 32
-"""Conversations that one look wakes: the rest is for other processes, or the next look."""
+"""The most conversations that one check wakes; other processes or the next check wake the rest."""
 
 
 class Reaper:
-    """Looks again and again. `platforms` returns those whose turns can run here now."""
+    """Checks repeatedly for turns to take over. `platforms` returns those that can run here now."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Reaper:
         scheduler.connect(self._asked.set)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
             pause = random.uniform(*LOOK_SECONDS)  # noqa: S311 - spreads the looks
             self._asked.clear()
@@ -61,7 +61,7 @@ class Reaper:
                     await self._asked.wait()
 
     async def _look(self) -> float | None:
-        """Wake what is free; returns the seconds to the next look, None if there is no reason."""
+        """Wake free turns; return the seconds until something is due, or None."""
         platforms = sorted(self._platforms())
         if not platforms:
             return None

@@ -1,6 +1,6 @@
-"""What people see of a model's reasoning: a note that the model is thinking, or its last lines.
+"""Shows a model's reasoning: either a note that the model is thinking, or the last lines.
 
-Invariant: reasoning never reaches a later request or the stored content of an answer.
+Invariant: reasoning never becomes part of a later request or of an answer's stored content.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from bot.domain.model import ReasoningDisplay
 from bot.turns.display import MAX_QUOTE_CHARACTERS, quote_reasoning
 
 NOTE_AFTER_SECONDS = 3.0
-"""Time until the "Thinking…" note: a model that thinks briefly answers before, which saves the
-platform request for the note."""
+"""Seconds until the "Thinking…" note appears. A model that thinks briefly answers sooner, which
+saves the platform request for the note."""
 
 NOTE_INTERVAL_SECONDS = 0.5
-"""Time between two updates of the note that shows reasoning: people do not read faster."""
+"""Seconds between two updates of the note that shows reasoning: people cannot read faster."""
 
 # A closing tag at the start of a line; the chat template put the opening one into the prompt.
 _CLOSING_TAG = re.compile(r"^[ \t]*</(?:think|thinking|thought)>", re.MULTILINE)
@@ -25,7 +25,7 @@ _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 
 
 class ReasoningView:
-    """The visible part of one attempt's reasoning: all of it is hidden, or its tail is shown."""
+    """The visible part of one attempt's reasoning: either nothing or its tail."""
 
     def __init__(self, display: ReasoningDisplay) -> None:
         self._shows = display is ReasoningDisplay.SHOWN
@@ -35,7 +35,7 @@ class ReasoningView:
         self.pending = False  # whether `text` returns something that the reply does not show yet
 
     def reset(self) -> None:
-        """Drop the reasoning of a model that failed before its answer; the next one starts."""
+        """Drop the reasoning of a model that failed, because the next model starts."""
         self._tail, self.pending = "", False
 
     def add(self, piece: str) -> None:
@@ -47,10 +47,10 @@ class ReasoningView:
     def show_progress(
         self, now: float, *, note: Callable[[str], None], sign: Callable[[str], None]
     ) -> None:
-        """Show at `now`, in monotonic seconds, that the model is thinking, if an update is due.
+        """Show that the model is thinking, if an update is due at `now` (monotonic seconds).
 
         `note` shows a text in place of the reply; `sign` does so only on platforms without a
-        working indicator. Call it for each piece, so that a stalled model shows nothing new.
+        working indicator. Call this for each piece, so that a stalled model stops updating.
         """
         if self._started_at is None:
             self._started_at = now
@@ -71,8 +71,8 @@ class ReasoningView:
     def text(self, more: str = "", content: str = "") -> str:
         """The reasoning to show above the answer; "" for none.
 
-        `more` is reasoning that was streamed as text at first. Nothing is shown if the complete
-        `content` turns out to be the same text: an unclosed tag made it look like reasoning.
+        `more` is reasoning that was first streamed as text. If the complete `content` turns out to
+        be the same text, nothing is shown: an unclosed tag made the answer look like reasoning.
         """
         self.pending = False
         shown = self._tail + more if self._shows else ""
@@ -82,10 +82,11 @@ class ReasoningView:
 
 
 def split_reasoning(text: str) -> tuple[str, str]:
-    """Reasoning and answer of a complete text whose opening tag was part of the prompt.
+    """Split a complete text whose opening tag was part of the prompt into reasoning and answer.
 
-    Everything before the last closing tag that starts a line is reasoning. If an opening tag
-    precedes it, or it is inside a code block, the text only mentions the tag: all of it is answer.
+    Everything before the last closing tag at the start of a line is reasoning. If an opening tag
+    precedes this tag, or the tag is inside a code block, the text only mentions the tag, and all of
+    it is the answer.
     """
     last = None
     for found in _CLOSING_TAG.finditer(text) if "</th" in text else ():

@@ -1,4 +1,4 @@
-"""One turn: context → model → reply → result, which is stored before its last text is shown."""
+"""Runs one turn: context → model → reply → result, stored before its last text is shown."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class TurnRunner:
-    """Runs turns. `surface` makes the surface of a reply; None as `compactor`: no summaries.
+    """Runs turns. `surface` creates a reply's surface; without `compactor`, nothing is summarized.
 
-    `meter` keeps each request within the budgets. `is_shared`: several workspaces are known.
-    `observer` hears of first texts and of ends.
+    `meter` keeps each request within the budgets. `is_shared`: the bot serves several workspaces.
+    `observer` receives first texts and ends of turns.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class _Attempt:
         self._draft = ReplyDraft(notice_for(claim), reasoning)
         self._questions = TurnQuestions(runner.ports, claim, self._draft)
         self._result = claim.result
-        self._exchange: ModelExchange | None = None  # once there is something to ask
+        self._exchange: ModelExchange | None = None  # set once there is something to ask
 
     @property
     def _claim(self) -> Claim:
@@ -178,17 +178,20 @@ class _Attempt:
                 yield reply
 
     def _report_first_text(self) -> None:
-        """Report how long people waited, unless they saw something earlier: a reply that is
-        rewritten, or one that a dead process began."""
+        """Report how long people waited for the first text.
+
+        Skipped if people saw something earlier: in a rewritten reply, or one that a dead process
+        began.
+        """
         asked = [question.sent_at for question in self._claim.asked if not question.late]
         if asked and not self._claim.pages:
             seconds = max(0.0, self._ports.clock.time() - min(asked))
             self._runner.observer.first_text_shown(self._platform, seconds)
 
     async def _conclude(self, result: TurnResult) -> TurnResult:
-        """Store the turn's result and return it; an earlier result wins."""
+        """Store the turn's result and return it; a result that is already stored wins."""
         if self._result is None:
-            # Only this process has the answer, so it waits for a database that fails.
+            # Only this process has the answer, so it keeps retrying while the database fails.
             with tracing.span("conclude"):
                 await retry_while_unavailable(
                     lambda: self._store.conclude(self._fence, result), self._ports.clock.sleep
@@ -198,7 +201,7 @@ class _Attempt:
 
     async def _answer(self, reply: Publisher) -> TurnResult:
         draft = self._draft
-        if self._claim.pages and self._claim.tries == 1:  # reopened by a person, not by a crash
+        if self._claim.pages and self._claim.tries == 1:  # reopened by a person, not after a crash
             reply.note(texts.note(texts.AGAIN))
         try:
             completed = await self._interrupt.guard(self._stream(reply))
@@ -225,7 +228,10 @@ class _Attempt:
         return completed_result(draft)
 
     async def _stream(self, reply: Publisher) -> bool:
-        """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
+        """Stream the model's answer into `reply`.
+
+        Returns True, because `Interrupt.guard` returns None if the work was interrupted.
+        """
         with tracing.span("check askers"):
             await self._questions.check_askers()
         with tracing.span("receive attachments"):
@@ -237,7 +243,7 @@ class _Attempt:
 
 
 async def _show_result(reply: Publisher, controls: tuple[Control, ...], display: str) -> None:
-    """Show the whole reply; as plain text if the platform refuses its Markdown."""
+    """Show the whole reply, falling back to plain text if the platform refuses its Markdown."""
     try:
         reply.finish(display, controls=controls)
         await reply.wait_until_shown()
@@ -249,5 +255,5 @@ async def _show_result(reply: Publisher, controls: tuple[Control, ...], display:
 
 
 def _indent(markdown: str) -> str:
-    """The text as an indented code block, in which nothing is markup."""
+    """Indent the text as a code block, so that nothing in it is markup."""
     return "\n".join("    " + line for line in markdown.splitlines())

@@ -1,4 +1,4 @@
-"""One turn at a time per conversation; conversations never wait for each other.
+"""Runs one turn at a time per conversation; conversations never wait for each other.
 
 A conversation has a task only while it has a turn to run (invariant 9). The store knows which turns
 are waiting: `wake` only makes the scheduler look.
@@ -28,7 +28,7 @@ log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
 
 RETRY = Backoff(first=1.0, longest=60.0)
-"""Pauses after a turn failed unexpectedly or the database did, so that a lasting fault neither
+"""Pauses after an unexpected failure of a turn or the database, so that a lasting fault neither
 burns CPU nor floods the log."""
 
 
@@ -48,13 +48,13 @@ class Interrupt:
         self._attempt: asyncio.Future[None] | None = None
 
     def __call__(self, reason: Outcome) -> None:
-        """End the attempt; the first reason counts."""
+        """End the attempt. Only the first reason counts."""
         if self.reason is None:
             self.reason = reason
             self._cancel()
 
     def restart(self) -> None:
-        """End the attempt for a new one; an earlier reason no longer counts."""
+        """End the attempt so that a new one starts; an earlier reason no longer counts."""
         self.reason, self.restarting = None, True
         self._cancel()
 
@@ -65,9 +65,9 @@ class Interrupt:
             self._attempt.cancel()
 
     async def run(self, attempt: Awaitable[None]) -> None:
-        """Run the whole attempt, until it ends or is lost.
+        """Run the whole attempt until it ends or is lost.
 
-        It runs in a separate task, so that losing it does not end the conversation's.
+        The attempt is a separate task, so that losing it does not cancel the conversation's task.
         """
         self._attempt = asyncio.ensure_future(attempt)
         try:
@@ -128,7 +128,7 @@ class Scheduler:
         return len(self._tasks)
 
     def wake(self, conversation: int) -> None:
-        """Look for a turn of this conversation; it is safe to call this at any time, repeatedly.
+        """Look for a turn of this conversation. Safe to call at any time and repeatedly.
 
         Does nothing while draining: the turn stays in the store for the next start.
         """
@@ -141,8 +141,7 @@ class Scheduler:
             self._tasks[conversation] = task
 
     def interrupt(self, conversation: int, reason: Outcome, turn: int | None = None) -> bool:
-        """End the conversation's running turn, or only `turn` if given; returns whether it was
-        running."""
+        """End the conversation's running turn (only `turn`, if given); return whether it ran."""
         running = self._interrupts.get(conversation)
         if running is None or turn not in (None, running.turn):
             return False
@@ -150,14 +149,12 @@ class Scheduler:
         return True
 
     def interrupt_at(self, key: ConversationKey, reason: Outcome, turn: int | None = None) -> bool:
-        """Like `interrupt`, by key, for callers that cannot wait for the database to find the
-        row id."""
+        """Like `interrupt`, by key, for callers that cannot wait for a look-up of the row id."""
         here = (number for number, running in self._interrupts.items() if running.key == key)
         return any(self.interrupt(number, reason, turn) for number in tuple(here))
 
     def interrupt_within(self, parent: ConversationKey, reason: Outcome) -> int:
-        """End every running turn within `parent` (see `ConversationKey.within`); returns how
-        many."""
+        """End all running turns within `parent` (`ConversationKey.within`); return the count."""
         running = [i for i in self._interrupts.values() if i.key and i.key.within(parent)]
         for interrupt in running:
             interrupt(reason)
@@ -171,11 +168,10 @@ class Scheduler:
         self.wake(conversation)
 
     async def drain(self, seconds: float) -> int:
-        """Start no more turns, and cancel those still running after `seconds`; returns how
-        many.
+        """Start no more turns, and cancel those still running after `seconds`; return the count.
 
-        A cancelled turn stays unfinished in the store, and the next start continues it in
-        the same messages.
+        A cancelled turn stays unfinished in the store, and the next start continues it in the same
+        messages.
         """
         self._draining = True
         idle = self._quarantine.waiting_tasks
@@ -204,10 +200,10 @@ class Scheduler:
                 self._leave(conversation)
 
     def _leave(self, conversation: int) -> None:
-        """A turn may be left in the store, because the process is draining."""
+        """Called if a turn may stay in the store because this process is draining."""
 
     async def _run_next(self, conversation: int) -> None:
-        """Run the conversation's next turn, if there is one, and wake it for the one after."""
+        """Run the conversation's next turn, if any, and wake the conversation for another."""
         failures = 1
         lease: TurnLease = UNLIMITED
         try:
@@ -226,14 +222,14 @@ class Scheduler:
             self._woken.add(conversation)
             await self._clock.sleep(RETRY.after(failures))
         except Exception:
-            # The turn's boundary: the store still has the turn, so any error is retried.
+            # The turn's boundary: the turn is still in the store, so it is retried after any error.
             log.exception("a turn failed", conversation=conversation)
             await self._clock.sleep(RETRY.after(failures))
         finally:
-            lease.release()  # only now: no other process should try again during the pause
+            lease.release()  # only now: no other process should retry during the pause
 
     async def _claim(self, conversation: int) -> tuple[Claim | None, float]:
-        """The claim, and when it was asked for: its lease may begin then."""
+        """The claim, and the time of the request for it: the turn's lease may begin then."""
         since = self._cluster.now()
         return await self._store.claim(conversation), since
 

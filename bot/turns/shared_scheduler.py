@@ -1,7 +1,7 @@
-"""The scheduler of one of several processes: what concerns a turn that runs elsewhere is signalled.
+"""The scheduler for several processes: sends a signal for turns that may run elsewhere.
 
-Invariant: the database was changed before a signal is sent, so one that is lost delays only: the
-next renewal of the turn's lease tells its process the same.
+Invariant: the database changes before a signal is sent, so a lost signal only causes a delay: the
+next renewal of the turn's lease tells the process the same.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from bot.turns.scheduler import Interrupt, Scheduler
 
 
 class SharedScheduler(Scheduler):
-    """A `Scheduler`; what the methods do not find here they ask of the other processes.
+    """A `Scheduler` that asks the other processes about turns that it does not run.
 
-    `look` is called when a signal asks to look at everything.
+    `look` is called when a signal asks to check everything.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class SharedScheduler(Scheduler):
 
     # ── for the inbox ─────────────────────────────────────────────────────────────────────────
     def wake(self, conversation: int) -> None:
-        """As `Scheduler.wake`; a process that is draining leaves the turn to others."""
+        """Like `Scheduler.wake`; while draining, leaves the turn to other processes."""
         if self._draining:
             self._cluster.send(Signal(SignalKind.WAKE, conversation))
         else:
             super().wake(conversation)
 
     def interrupt(self, conversation: int, reason: Outcome, turn: int | None = None) -> bool:
-        """As `Scheduler.interrupt`; returns whether the turn was running here."""
+        """Like `Scheduler.interrupt`; returns whether the turn was running here."""
         here = super().interrupt(conversation, reason, turn)
         if not here:
             signal = Signal(SignalKind.INTERRUPT, conversation, turn or 0, reason=reason.value)
@@ -64,7 +64,7 @@ class SharedScheduler(Scheduler):
         return here
 
     def interrupt_at(self, key: ConversationKey, reason: Outcome, turn: int | None = None) -> bool:
-        """As `Scheduler.interrupt_at`; returns whether the turn was running here."""
+        """Like `Scheduler.interrupt_at`; returns whether the turn was running here."""
         here = self._interrupt_here(key, reason, turn)
         if not here:
             place = text_of(key)
@@ -73,13 +73,13 @@ class SharedScheduler(Scheduler):
         return here
 
     def interrupt_within(self, parent: ConversationKey, reason: Outcome) -> int:
-        """As `Scheduler.interrupt_within`, in all processes; returns how many were running here."""
+        """Like `Scheduler.interrupt_within`, in all processes; returns how many ran here."""
         signal = Signal(SignalKind.GONE, place=text_of(parent), reason=reason.value)
         self._cluster.send(signal)
         return super().interrupt_within(parent, reason)
 
     def restart(self, conversation: int, turn: int) -> None:
-        """As `Scheduler.restart`. Another process that holds the turn keeps it."""
+        """Like `Scheduler.restart`. If another process holds the turn, that process restarts it."""
         running = self._interrupts.get(conversation)
         if running is None or running.turn != turn:
             self._cluster.send(Signal(SignalKind.RESTART, conversation, turn))

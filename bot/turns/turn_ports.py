@@ -1,4 +1,4 @@
-"""What all turns of a process share, and what the rules say about the place of one of them."""
+"""The parts that all turns of a process share, and the rules for the place of a turn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bot.turns.access import AskerCheck
 
 @dataclass(frozen=True, slots=True)
 class TurnPorts:
-    """The parts that turns work with; none of them keeps a turn's state."""
+    """The parts that turns work with; none of them holds a turn's state."""
 
     store: Store
     models: ModelCatalog
@@ -31,23 +31,23 @@ class TurnPorts:
 
     @property
     def clock(self) -> Clock:
-        """The clock of the requests."""
+        """The clock used for requests."""
         return self.context.clock
 
     @property
     def options(self) -> TurnOptions:
-        """The settings that concern turns."""
+        """The settings for turns."""
         return self.context.options
 
     async def limits(self, claim: Claim) -> Limits:
-        """How many answers may be written at the same time where the turn runs."""
+        """The limits on answers written at the same time, for the place of the turn."""
         policy = self.context.policy
         if policy is None:
             return Limits()
         return (await policy.effective(claim.conversation.key)).limits.value
 
     async def is_rateable(self, claim: Claim) -> bool:
-        """Whether the place's replies have buttons for votes."""
+        """Whether replies at this place have vote buttons."""
         policy = self.context.policy
         if policy is None:
             return False
@@ -56,9 +56,9 @@ class TurnPorts:
     async def prepare(
         self, claim: Claim, attachments: TurnAttachments, instead: str | None = None
     ) -> tuple[ChatModel, RequestBuilder]:
-        """The model that answers an attempt, and what builds the requests to it.
+        """The model that answers an attempt, and the builder of its requests.
 
-        `instead` is the model that a budget names for when it is spent.
+        `instead` is the model that a spent budget names as its replacement.
         """
         profile = await self.context.profile(claim.conversation)
         requests = RequestBuilder(

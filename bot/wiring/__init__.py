@@ -1,1 +1,1 @@
-"""The adapters, built from settings: the only modules of `bot` that import them."""
+"""Builds the adapters from settings: the only modules of `bot` that import adapters."""

@@ -1,4 +1,4 @@
-"""The comparison of models, with the page's Markdown renderer."""
+"""Compares models, with the page's Markdown renderer for the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chat platforms' adapters, built from settings.
+"""Builds the chat platforms' adapters from settings.
 
 Only configured platforms are imported, because imports take most of the startup time.
 """
@@ -31,10 +31,10 @@ def build_platforms(
     reader: InstallationReader,
     store: InstallationStore | None = None,
 ) -> dict[str, Adapter]:
-    """The adapter of every platform that is configured; `cluster` are the bot's processes.
+    """Build the adapter of every configured platform; `cluster` connects the bot's processes.
 
-    `reader` and `store` have the workspaces that installed an app; without `store`, they can only
-    be checked.
+    `reader` and `store` provide the workspaces that installed an app; without `store`, the adapters
+    can only check them.
     """
     adapters: dict[str, Adapter] = {}
     cluster = cluster or LocalCluster()
@@ -93,14 +93,14 @@ def _build_slack(
 
 
 def slack_app_link(settings: Settings) -> str:
-    """The address with which Slack creates the app, for Socket Mode."""
+    """The address at which Slack creates the app, for Socket Mode."""
     from adapters.slack.manifests import new_app_link
 
     return new_app_link("socket", prefix=settings.slack_command_prefix)
 
 
 def _shards(settings: Settings) -> int | None:
-    """How many shards Discord's events come in; None for as many as Discord recommends."""
+    """The number of Discord shards; None for as many as Discord recommends."""
     if settings.discord_shards == AUTO_SHARDS:
         return None
     if settings.discord_shards:

@@ -1,4 +1,4 @@
-"""The Slack app that many workspaces install, and the operator's commands about it."""
+"""Builds the Slack app that many workspaces install, and runs the operator's commands on it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def build_distribution(
     store: InstallationStore | None = None,
     cluster: Cluster | None = None,
 ) -> Distribution | None:
-    """The Slack app that many workspaces install; None without one.
+    """Build the Slack app that many workspaces install; None if the settings configure none.
 
-    `cluster` are the processes that renew its tokens; by default this one alone.
+    `cluster` connects the processes that renew its tokens; the default is this process alone.
     """
     if not settings.slack_client_id or settings.slack_client_secret is None:
         return None
@@ -46,7 +46,7 @@ def build_distribution(
 
 
 def list_installations(settings: Settings) -> Sequence[str]:
-    """A line for each installation. Raises StoreUnavailable."""
+    """One line per installation. Raises StoreUnavailable."""
     from adapters.slack.installation_commands import describe
 
     beside = installations_beside(settings)
@@ -54,7 +54,7 @@ def list_installations(settings: Settings) -> Sequence[str]:
 
 
 def uninstall(settings: Settings, workspace: str) -> str:
-    """Remove the app from a workspace, at Slack and here; returns a sentence.
+    """Remove the app from a workspace, at Slack and in the database; return a sentence.
 
     Raises SettingsError, StoreError or StoreUnavailable.
     """

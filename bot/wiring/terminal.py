@@ -1,4 +1,4 @@
-"""The chat in the terminal: with a core in this process, or with a bot that already runs."""
+"""Runs the chat in the terminal: with a core in this process, or with a bot that already runs."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ HISTORY_FILE = ".threadline_history"
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What a chat in the terminal needs, here or with a running bot.
+    """The parts that a chat in the terminal needs, with a core in this process or a running bot.
 
-    `lines` makes the reader of the person's lines; its argument lists models, for completion.
+    `lines` creates the reader of the person's lines; its argument lists the models, for completion.
     """
 
     conversation: str
@@ -50,11 +50,11 @@ class Terminal:
 
 
 async def chat(settings: Settings, word: str | None, conversation: str | None = None) -> None:
-    """One conversation in the terminal, until the end of input.
+    """Run one conversation in the terminal until the input ends.
 
-    `word` is the conversation's name at a keyboard. In a pipe it is a question, and the input is
-    the file that it is about. If another process already has the database open, the terminal talks
-    to that one over HTTP.
+    At a keyboard, `word` is the conversation's name. In a pipe it is a question, and the input is
+    the file that the question is about. If another process already has the database open, the
+    terminal talks to that process over HTTP.
     """
     from adapters.console.attachments import Attachments, FileLimits
 
@@ -86,7 +86,7 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
         )
         core = build_core(settings, resources, {console.name: console}, clock)
         drain = partial(core.drain, settings.drain_seconds)
-        if terminal.piped:  # the process ends with the answer, and a summary would, too
+        if terminal.piped:  # the process ends with the answer, and so would a summary
             core.compactor.stop()
         if not terminal.piped:
             console.greet(resources.models.default)
@@ -97,7 +97,7 @@ async def _chat_here(settings: Settings, terminal: Terminal) -> None:
 
 
 async def _finish_pipe(console: ConsoleAdapter, resources: Resources) -> None:
-    """Write the rest of the last answer. Raises AnswerFailed unless it is a complete answer."""
+    """Write the rest of the last answer. Raises AnswerFailed if the answer is incomplete."""
     if console.turn is None:
         return
     reply = await resources.store.library().reply(console.turn)
@@ -129,7 +129,7 @@ async def _chat_remotely(settings: Settings, terminal: Terminal) -> None:
 def _piped_lines(
     question: str | None, attachments: Attachments, _list_models: ListWords
 ) -> LineReader:
-    """The input as a question, or as the file that `question` is about."""
+    """Read the input as a question or, if there is a `question`, as the file it is about."""
     from adapters.console.lines import PipedLines, QuestionAboutInput
 
     if question is None:

@@ -1,4 +1,4 @@
-"""The page, the API and the HTTP servers, built from settings."""
+"""Builds the page, the API and the HTTP servers from settings."""
 
 from __future__ import annotations
 
@@ -48,8 +48,11 @@ def build_web(
     sample: bool = False,
     connector: ModelConnector | None = None,
 ) -> WebAdapter:
-    """The adapter behind the page and the API. `sample`: the demo model, on a new installation,
-    has a thread to show. `connector` is for the page's owner."""
+    """Build the adapter for the page and the API.
+
+    `sample`: on a new installation, the demo model has a thread to show. `connector` is for the
+    page's owner.
+    """
     from adapters.web.adapter import WebAdapter
     from adapters.web.feedback import FeedbackPorts
     from adapters.web.ports import WebPorts
@@ -97,7 +100,7 @@ def _web_options(settings: Settings, *, sample: bool) -> WebOptions:
 def build_served_web(
     settings: Settings, resources: Resources, clock: Clock, connector: ModelConnector | None
 ) -> WebAdapter | None:
-    """As `build_web`, for `threadline run`; None if the HTTP port is closed."""
+    """Like `build_web`, for `threadline run`; None if the HTTP port is closed."""
     if not settings.serves_web:
         return None
     return build_web(settings, resources, clock, sample=True, connector=connector)
@@ -127,7 +130,7 @@ def _upload_limits(settings: Settings) -> UploadLimits:
 
 
 def _read_opening(path: Path | None) -> tuple[tuple[Role, str], ...]:
-    """The messages that open each thread of the page. Raises SettingsError for an invalid file."""
+    """Read the messages that open each thread of the page. Raises SettingsError."""
     from bot.domain.templates import parse
 
     if path is None:
@@ -146,8 +149,11 @@ def build_http_server(
     clock: Clock,
     listening: Callable[[str], None],
 ) -> HttpServer:
-    """The HTTP server of everything but METRICS_PORT: /healthz, /readyz, the platforms' routes, and
-    the page and API of `web`; /metrics if it has a token and no other port."""
+    """Build the HTTP server for everything except METRICS_PORT.
+
+    Serves /healthz, /readyz, the platforms' routes, and the page and API of `web`; also /metrics if
+    it has a token and no separate port.
+    """
     from adapters.web.auth import refuse_all
     from adapters.web.connections import ConnectionLimits
     from adapters.web.server import HttpServer
@@ -184,7 +190,7 @@ def build_http_component(
     clock: Clock,
     listening: Callable[[str], None] | None,
 ) -> Component:
-    """The HTTP server as a supervised component; `listening` is called by its first start only."""
+    """The HTTP server as a supervised component; only its first start calls `listening`."""
     started = asyncio.Event()
 
     def report(address: str) -> None:

@@ -235,7 +235,11 @@ async def test_a_refused_command_changes_nothing(tmp_path: Path) -> None:
             (ANN, "model ohter", "`ohter` is no model that this channel can have. Possible are"),
             (ANN, "answers never", "`mention`, `thread`, `always` or `default`"),
             (ANN, "prompt <message role='system'>Hi", "cannot be used: line 1, column 1"),
-            (ANN, f"prompt {'x' * 8_001}", "it has 8,001 characters, and 8,000 are the most"),
+            (
+                ANN,
+                f"prompt {'x' * 8_001}",
+                "it has 8,001 characters, but at most 8,000 are allowed",
+            ),
         ):
             assert reply in await ask(world, "channel", argument, author), argument
     assert audited(path) == [] and look(path, "SELECT * FROM policy_overrides") == []

@@ -1,5 +1,5 @@
-"""Parsers of attached files, one module per kind. They run in the sandbox's child process only.
+"""Parsers of attached files, one module per kind. They run only in the sandbox's child process.
 
-Invariant: nothing here is imported in the bot's process, except `packing`. The child may not open
-a file, so every module imports at its top all that it needs.
+Invariant: the bot's process imports nothing from here except `packing`. The child may not open
+files, so every module imports everything that it needs at its top.
 """

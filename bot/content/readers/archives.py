@@ -1,4 +1,4 @@
-"""Archives: a list of the names in them. Nothing in them is read, except a compressed text."""
+"""Lists the names in archives. It reads no content, except for a single compressed text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bot.domain.errors import AttachmentError
 
 NAMES = 500
 UNPACKED_TEXT = 40 * 1024 * 1024
-"""A compressed text's or tar archive's size when unpacked."""
+"""The largest unpacked size of a compressed text or tar archive, in bytes."""
 
 _Member = tuple[str, int]
 """A name and a size in bytes."""
@@ -28,7 +28,7 @@ _DAMAGED = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.T
 
 
 def read(name: str, media_type: str, data: bytes) -> Extract:
-    """An archive's list of names, or a compressed text. Raises AttachmentError."""
+    """Read an archive's list of names, or a compressed text. Raises AttachmentError."""
     try:
         if media_type == ZIP:
             return _listing(media_type, _zip_members(data))
@@ -86,4 +86,4 @@ def _unpack(media_type: str, data: bytes) -> bytes:
 
 
 _MEMORY = 128 * 1024 * 1024
-"""What xz may use; its strongest preset needs 65 MB."""
+"""The memory limit for xz, in bytes; its strongest preset needs 65 MB."""

@@ -1,8 +1,8 @@
 """Checks a ZIP container before a parser unpacks it.
 
 Invariant: parsers never see a container whose directory claims more than `EXPANDED_BYTES`, has more
-members than `EXPANDED_MEMBERS`, or contains XML with entities. Parsers that unpack more than the
-directory claims run into the child's limit of memory.
+members than `EXPANDED_MEMBERS`, or contains XML with entities. If a parser unpacks more than the
+directory claims, the child's memory limit stops it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bot.domain.errors import AttachmentError
 
 
 def check(data: bytes) -> Sequence[str]:
-    """The names of the members. Raises AttachmentError: EXPANDS, ENCRYPTED or DAMAGED."""
+    """The members' names. Raises AttachmentError: EXPANDS, ENCRYPTED or DAMAGED."""
     try:
         members = zipfile.ZipFile(io.BytesIO(data)).infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
@@ -34,11 +34,11 @@ def check(data: bytes) -> Sequence[str]:
 
 
 _PROLOG = 4_096
-"""Bytes at the start of XML in which a document type with entities begins."""
+"""Bytes at the start of an XML file that contain its document type, if it defines entities."""
 
 
 def _check_entities(data: bytes, member: zipfile.ZipInfo) -> None:
-    """Office formats never define entities; expanding them is an old attack on XML parsers."""
+    """Refuse XML entities: office formats never define any, and expanding them is an attack."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)).open(member) as source:
             head = source.read(_PROLOG)

@@ -1,6 +1,6 @@
-"""Web pages: the readable part as Markdown, with title and date.
+"""Reads web pages: the readable part as Markdown, with title and date.
 
-Invariant: no recursion over the page's tree, so that deep nesting cannot exhaust the stack.
+Invariant: no recursion over the page's tree, so deep nesting cannot exhaust the stack.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bot.domain.attachments import AttachmentKind, Extract, Omission
 from bot.domain.errors import AttachmentError
 
 NODES = 500_000
-"""Elements and texts that are read; the largest ordinary pages have a tenth."""
+"""Elements and texts to read: the largest ordinary pages have a tenth of this."""
 
 _DATES = (
     'meta[property="article:published_time"]', 'meta[name="date"]',
@@ -27,7 +27,7 @@ _DATES = (
 
 
 def read(data: bytes) -> Extract:
-    """A web page. Raises AttachmentError(NO_TEXT) if it has only scripts and pictures."""
+    """Read a web page. Raises AttachmentError(NO_TEXT) if it has only scripts and pictures."""
     source = _close_raw_elements(_decode(data))
     tree = LexborHTMLParser(source)
     markdown = _readable(tree)
@@ -54,14 +54,14 @@ _RAW_ELEMENT = re.compile(
 
 
 def _close_raw_elements(source: str) -> str:
-    """XHTML may close these elements in their own tag; to HTML's rules they swallow the page."""
+    """Close elements that XHTML closes in their own tag; as HTML they would swallow the page."""
     if _XHTML.search(source[:2_048]) is None:
         return source
     return _RAW_ELEMENT.sub(r"<\1\2></\1>", source)
 
 
 def to_markdown(source: str) -> str:
-    """The readable part of HTML as Markdown; "" without one."""
+    """The readable part of HTML as Markdown; "" if there is none."""
     return _readable(LexborHTMLParser(source))
 
 
@@ -76,7 +76,7 @@ def _decode(data: bytes) -> str:
         if named and not data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
             return data.decode(named[1].decode("ascii"))
     except (UnicodeDecodeError, LookupError, OSError):
-        pass  # a wrong charset, or one whose codec is not loaded
+        pass  # an incorrect charset, or one whose codec is not loaded
     decoded = text.decode(data)
     if decoded is None:
         raise AttachmentError(Omission.UNSUPPORTED, "binary")

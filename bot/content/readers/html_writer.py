@@ -1,4 +1,4 @@
-"""Writes the elements of a web page as Markdown, in the order in which they open and close."""
+"""Writes a web page's elements as Markdown, as they open and close."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Writer:
         self._code = 0  # open <pre>
 
     def open(self, node: LexborNode) -> None:
-        """Write what stands in front of the node's content."""
+        """Write the markup before the node's content."""
         if node.is_text_node:
             content = node.text_content or ""
             self._write(content if self._code else _BLANKS.sub(" ", content))
@@ -46,14 +46,14 @@ class Writer:
             self._write(self._before(tag, node))
 
     def close(self, node: LexborNode) -> None:
-        """Write what stands behind the node's content."""
+        """Write the markup after the node's content."""
         if node.is_element_node and not is_omitted(node):
             tag = node.tag or ""
             self._write(self._after(tag, node))
             self._count(tag, opens=False)
 
     def markdown(self) -> str:
-        """All that was written."""
+        """All text written so far, tidied."""
         joined = text.clean("".join(self._parts))
         pieces = re.split(r"(\n```\n.*?\n```\n)", joined, flags=re.DOTALL)
         pieces[::2] = [_tidy(piece).strip() for piece in pieces[::2]]
@@ -61,7 +61,7 @@ class Writer:
 
     def _write(self, part: str) -> None:
         if part and self._tables and self._tables[-1].in_cell:
-            part = _BLANKS.sub(" ", part)  # a row is one line
+            part = _BLANKS.sub(" ", part)  # each row must stay on one line
         self._parts.append(part)
 
     def _count(self, tag: str, *, opens: bool) -> None:
@@ -125,7 +125,7 @@ class _Table:
         self._cells = 0
 
     def count(self, tag: str, *, opens: bool) -> None:
-        """A row or cell opens or closes."""
+        """Note that a row or cell opens or closes."""
         if tag in ("td", "th"):
             self.in_cell = opens
             self._cells += opens
@@ -134,7 +134,7 @@ class _Table:
             self._cells = 0
 
     def separator(self) -> str:
-        """The end of a row; the first one's has the line that makes it the head of a table."""
+        """The end of a row; the first row also gets the line that makes it a header."""
         self.in_cell = False
         self._rows += 1
         line = "|" + " --- |" * self._cells + "\n" if self._rows == 1 else ""
@@ -150,7 +150,7 @@ _AFTER = {"pre": "\n```\n\n", "thead": "", "tbody": "", "tfoot": ""}
 
 
 def _tidy(prose: str) -> str:
-    """Prose without empty emphasis, blanks at the ends of lines, and runs of empty lines."""
+    """Remove empty emphasis, blanks at the ends of lines, and runs of empty lines."""
     prose = _LINES.sub(
         "\n\n", re.sub(r"\*\*[ \n]{0,9}\*\*|\[[ \n]{0,9}\]\([^)\n]{0,2000}\)", "", prose)
     )
@@ -164,13 +164,13 @@ def _tidy(prose: str) -> str:
 
 
 def _address(node: LexborNode) -> str:
-    """A link's address; "" if it leads nowhere else."""
+    """A link's address; "" if it does not lead to another page."""
     address = node.attributes.get("href") or ""
     return address if address.startswith(("http://", "https://")) and len(address) <= 500 else ""
 
 
 def is_omitted(node: LexborNode) -> bool:
-    """Whether readers of the page do not see the element, or it is not part of its text."""
+    """Whether the element is invisible on the page, or not part of its text."""
     if not node.is_element_node:
         return False
     if node.tag in _OMITTED:

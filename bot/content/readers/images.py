@@ -1,4 +1,4 @@
-"""Pictures: upright, without metadata, scaled, and in a form that every provider accepts."""
+"""Prepares pictures: upright, without metadata, scaled, and in a format every provider accepts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bot.domain.conversations import ImagePart
 from bot.domain.errors import AttachmentError
 
 PNG_BYTES = 2 * 1024 * 1024
-"""A PNG that is larger is a photo, or becomes a JPEG of good quality."""
+"""A larger PNG is a photo, or looks good as a JPEG."""
 
 _FORMATS = {
     "image/png": ["PNG"], "image/jpeg": ["JPEG", "MPO"], "image/gif": ["GIF"],
@@ -25,14 +25,14 @@ _FORMATS = {
 
 # `pixels` checks before decoding; Pillow's check would only warn below twice its limit.
 Image.MAX_IMAGE_PIXELS = None
-ImageFile.LOAD_TRUNCATED_IMAGES = True  # people's clients show them too, and some phones write such
+ImageFile.LOAD_TRUNCATED_IMAGES = True  # as people's clients do; some phones write such files
 pi_heif.options.DECODE_THREADS = 1  # each thread takes 64 MB of address space
 pi_heif.register_heif_opener()
-Image.init()  # imports the decoders
+Image.init()  # imports the decoders now: the child may not open files later
 
 
 def read(media_type: str, data: bytes) -> Extract:
-    """A picture. Raises AttachmentError: EXPANDS for too many pixels, DAMAGED."""
+    """Read a picture. Raises AttachmentError: EXPANDS for too many pixels, DAMAGED."""
     with Image.open(io.BytesIO(data), formats=_FORMATS[media_type]) as image:
         several = media_type in _SERIES and bool(getattr(image, "is_animated", False))
         part = encode(_load(image), photo=media_type in _PHOTOS)
@@ -50,7 +50,7 @@ _PHOTOS = frozenset({"image/jpeg", "image/heic", "image/avif"})
 
 
 def encode(image: Image.Image, *, photo: bool, label: str = "") -> ImagePart:
-    """The picture as PNG, which keeps text sharp; photos and large ones as JPEG."""
+    """Encode a picture as PNG, which keeps text sharp; photos and large pictures as JPEG."""
     data, media_type = b"", "image/png"
     if not photo:
         data = _save(image, "PNG", optimize=False)
@@ -60,7 +60,7 @@ def encode(image: Image.Image, *, photo: bool, label: str = "") -> ImagePart:
 
 
 def _load(image: Image.Image) -> Image.Image:
-    """The first frame, decoded, scaled and upright."""
+    """Decode the first frame, scaled and upright."""
     _check_pixels(image)
     if image.format in ("JPEG", "MPO"):
         image.draft(None, (IMAGE_SIDE, IMAGE_SIDE))  # decodes at a fraction of the size
@@ -82,7 +82,7 @@ _TURNS = {
 
 
 def scale(image: Image.Image) -> Image.Image:
-    """A picture of at most `IMAGE_SIDE` pixels a side."""
+    """Scale a picture to at most `IMAGE_SIDE` pixels a side."""
     longest = max(image.size)
     if longest <= IMAGE_SIDE:
         return image.copy()
@@ -99,7 +99,7 @@ def _check_pixels(image: Image.Image) -> None:
 
 
 def _simple(image: Image.Image) -> Image.Image:
-    """The image in mode L, RGB or RGBA."""
+    """Convert the image to mode L, RGB or RGBA."""
     if image.mode in ("L", "RGB", "RGBA"):
         image.load()
         return image
@@ -112,7 +112,7 @@ def _simple(image: Image.Image) -> Image.Image:
 
 
 def _gray_of_depth(image: Image.Image) -> Image.Image:
-    """Gray of 16 or 32 bits, stretched to 8: a conversion would clip it."""
+    """Stretch 16-bit or 32-bit gray to 8 bits; a plain conversion would clip it."""
     values = image.convert("F")
     low, high = cast(tuple[float, float], values.getextrema())
     factor = 255.0 / (high - low or 1.0)
@@ -132,7 +132,7 @@ def _jpeg(image: Image.Image) -> bytes:
 
 
 def _save(image: Image.Image, form: str, **options: object) -> bytes:
-    """The bytes without EXIF, color profile and comments."""
+    """Encode without EXIF, color profile and comments."""
     bare = image.copy() if image.info else image
     bare.info.clear()
     sink = io.BytesIO()

@@ -1,4 +1,4 @@
-"""E-mails: headers, the body as text, and the names of attached files."""
+"""Reads e-mails: headers, the body as text, and the names of attached files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _POLICY = email.policy.compat32
 
 
 def read(data: bytes) -> Extract:
-    """An e-mail. Raises AttachmentError(DAMAGED) if it has neither headers nor text."""
+    """Read an e-mail. Raises AttachmentError(DAMAGED) if it has neither headers nor text."""
     try:
         message = email.message_from_bytes(data, policy=_POLICY)
     except RecursionError as error:
@@ -55,7 +55,7 @@ def _header(message: Message, name: str) -> str:
 
 
 def _decode_words(raw: str) -> str:
-    """A header with its encoded words decoded; as it stands if they are broken."""
+    """Decode a header's encoded words; if they are broken, return the header unchanged."""
     try:
         parts = email.header.decode_header(raw[:2_000])
         decoded = "".join(
@@ -86,7 +86,7 @@ def _contents(message: Message) -> tuple[str, list[str]]:
 
 
 def _leaves(message: Message) -> Iterator[Message]:
-    """The parts without parts, in order, without recursion."""
+    """Yield the parts that contain no further parts, in order and without recursion."""
     stack = [message]
     while stack:
         part = stack.pop()

@@ -1,4 +1,4 @@
-"""Word, PowerPoint, OpenDocument, RTF and EPUB as Markdown."""
+"""Reads Word, PowerPoint, OpenDocument, RTF and EPUB files as Markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.domain.errors import AttachmentError
 
 
 def read(media_type: str, data: bytes) -> Extract:
-    """An office document. Raises AttachmentError."""
+    """Read an office document. Raises AttachmentError."""
     members = containers.check(data) if data[:2] == b"PK" else ()
     try:
         markdown = anydoc.to_markdown_bytes(data)
@@ -61,7 +61,7 @@ def _omission(error: anydoc.ConvertError) -> Omission:
 
 
 def _pictures(data: bytes) -> tuple[ImagePart, ...]:
-    """The pictures of a document that has nothing else, such as pasted screenshots."""
+    """The pictures of a document that contains nothing else, such as pasted screenshots."""
     found: list[ImagePart] = []
     for asset in anydoc.to_document(data).assets:
         if len(found) == IMAGES or sum(len(image.data) for image in found) > IMAGES_BYTES * 3 // 4:
@@ -69,5 +69,5 @@ def _pictures(data: bytes) -> tuple[ImagePart, ...]:
         try:
             found.extend(images.read(asset.media_type, asset.data).images)
         except (AttachmentError, KeyError, OSError, ValueError, Image.DecompressionBombError):
-            continue  # vector formats, damaged ones
+            continue  # vector formats and damaged pictures
     return tuple(found)

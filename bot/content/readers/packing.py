@@ -1,6 +1,7 @@
-"""Tasks and results as bytes, for the pipe between the bot and the child that reads files.
+"""Packs tasks and results into bytes, for the pipe between the bot and the child that reads files.
 
-A JSON head with its length before it, then raw bytes: the file, or the images one after another.
+The format is a JSON head preceded by its length, then raw bytes: the file, or the images one after
+another.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file to read. `pages`: pages or sheets to read at most."""
+    """A file to read. `pages` limits the pages or sheets."""
 
     name: str
     media_type: str
@@ -29,19 +30,19 @@ class Task:
 
 
 def pack_task(task: Task) -> bytes:
-    """The task as bytes."""
+    """Encode a task as bytes."""
     head = {"name": task.name, "media_type": task.media_type, "pages": task.pages}
     return _pack(head, [task.data])
 
 
 def unpack_task(packed: bytes) -> Task:
-    """The task that was packed."""
+    """Decode a packed task."""
     head, data = _unpack(packed)
     return Task(head["name"], head["media_type"], bytes(data), head["pages"])
 
 
 def pack_extract(extract: Extract) -> bytes:
-    """The extract as bytes."""
+    """Encode an extract as bytes."""
     fields = {name: getattr(extract, name) for name in _TEXTS}
     images = [
         [image.media_type, image.width, image.height, image.label, len(image.data)]
@@ -52,12 +53,12 @@ def pack_extract(extract: Extract) -> bytes:
 
 
 def pack_omission(omission: Omission, detail: str) -> bytes:
-    """A file that cannot be used, as bytes. `detail` is for the log."""
+    """Encode why a file cannot be used. `detail` is for the log."""
     return _pack({"omission": omission, "detail": detail}, [])
 
 
 def unpack_extract(packed: bytes) -> Extract:
-    """The extract that was packed. Raises AttachmentError for a packed omission."""
+    """Decode a packed extract. Raises AttachmentError for a packed omission."""
     head, data = _unpack(packed)
     if "omission" in head:
         raise AttachmentError(Omission(head["omission"]), head["detail"])

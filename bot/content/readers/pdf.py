@@ -1,6 +1,6 @@
-"""PDF: the text of each page under its mark; pages without text as images.
+"""Reads PDFs: each page's text below its page mark, and pages without text as images.
 
-PDFium is built without JavaScript, and forms are not initialized, so no action of a file runs.
+PDFium is built without JavaScript, and forms are not initialized, so no action in a file runs.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from bot.domain.errors import AttachmentError
 DOTS_PER_POINT = 150 / 72
 """150 dots per inch: small print stays legible."""
 
-_TRAILING_MARKS = "\x02\ufffe"  # PDFium's signs for a hyphen at a line's end
+_TRAILING_MARKS = "\x02\ufffe"  # PDFium's marks for a hyphen at the end of a line
 
 
 @dataclass(slots=True)
 class _Pages:
-    """The pages up to now; numbers count from 1."""
+    """The pages read so far; numbers count from 1."""
 
     texts: list[str] = field(default_factory=list)
     characters: int = 0
@@ -38,9 +38,9 @@ class _Pages:
 
 
 def read(data: bytes, pages: int) -> Extract:
-    """A PDF of which at most `pages` pages are read.
+    """Read at most `pages` pages of a PDF.
 
-    Raises AttachmentError: ENCRYPTED, DAMAGED, or NO_TEXT if nothing can be shown.
+    Raises AttachmentError: ENCRYPTED, DAMAGED, or NO_TEXT if there is nothing to show.
     """
     with _open(data) as document:
         total = len(document)
@@ -93,7 +93,7 @@ def _read_page(document: pypdfium2.PdfDocument, index: int, found: _Pages, time:
         if content:
             found.texts.append(f"[Page {index + 1}]\n{content}")
             found.characters += len(content)
-        elif pdfium.FPDFPage_CountObjects(page) > 0:  # not merely blank
+        elif pdfium.FPDFPage_CountObjects(page) > 0:  # the page is not blank
             found.scanned.append(index + 1)
             if _has_room(found) and not time.is_over():
                 found.images.append(_render(page, f"page {index + 1}"))
@@ -113,7 +113,7 @@ def _text_of(page: pypdfium2.PdfPage) -> str:
 
 
 def _has_room(found: _Pages) -> bool:
-    """Whether the next scanned page becomes an image: the first ones do, without a gap."""
+    """Whether the next scanned page becomes an image: only the first ones do, without a gap."""
     return (
         len(found.images) == len(found.scanned) - 1
         and len(found.images) < IMAGES

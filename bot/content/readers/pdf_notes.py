@@ -1,4 +1,4 @@
-"""What people wrote onto the pages of a PDF: form fields and notes, which are not in its text."""
+"""Reads what people added to a PDF's pages: form fields and notes, which are not in its text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTES = frozenset({pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_TEXT})
 
 
 def read(page: pypdfium2.PdfPage) -> Iterator[str]:
-    """A line for each filled field ("name: value") and each note."""
+    """Yield a line for each filled field ("name: value") and each note."""
     for index in range(min(pdfium.FPDFPage_GetAnnotCount(page), ANNOTATIONS)):
         annotation = pdfium.FPDFPage_GetAnnot(page, index)
         if not annotation:

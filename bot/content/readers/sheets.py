@@ -1,4 +1,4 @@
-"""Excel and OpenDocument workbooks: each sheet as a Markdown table under its name."""
+"""Reads Excel and OpenDocument workbooks: each sheet as a Markdown table below its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.domain.attachments import AttachmentKind, Extract, Omission
 from bot.domain.errors import AttachmentError
 
 SHEET_CHARACTERS = TEXT_CHARACTERS // 2
-"""One sheet's share, so that a long first one does not hide the others."""
+"""The share of one sheet, so that a long first sheet does not hide the others."""
 
 CELL_CHARACTERS = 2_000
 CELLS_IN_ROW = 300
@@ -24,7 +24,7 @@ CELLS_IN_ROW = 300
 
 @dataclass(slots=True)
 class _Workbook:
-    """The sheets up to now."""
+    """The sheets read so far."""
 
     parts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -34,7 +34,7 @@ class _Workbook:
 
 
 def read(media_type: str, data: bytes, pages: int) -> Extract:
-    """A workbook of which at most `pages` sheets are read. Raises AttachmentError."""
+    """Read at most `pages` sheets of a workbook. Raises AttachmentError."""
     if data[:2] == b"PK":
         containers.check(data)
     with _open(data) as book:
@@ -73,7 +73,7 @@ def _read_sheets(book: python_calamine.CalamineWorkbook, names: Iterable[str]) -
         try:
             sheet = book.get_sheet_by_name(name)
         except (python_calamine.CalamineError, ValueError):
-            found.damaged.append(title)  # or a chart, which is no sheet of cells
+            found.damaged.append(title)  # damaged, or a chart, which has no cells
             continue
         _read_sheet(sheet, title, found)
     return found
@@ -101,7 +101,7 @@ def _read_sheet(sheet: python_calamine.CalamineSheet, title: str, found: _Workbo
 
 
 def _cells(row: Iterable[object]) -> list[str]:
-    """The row's cells up to the last one that is not empty."""
+    """The row's cells up to the last non-empty one."""
     cells = [_shown(cell) for _, cell in zip(range(CELLS_IN_ROW), row, strict=False)]
     while cells and not cells[-1]:
         cells.pop()

@@ -1,6 +1,6 @@
-"""What bytes are, by their first bytes: declared types and names only decide between twins.
+"""Identifies a file by its first bytes; declared types and names only distinguish lookalikes.
 
-Invariant: a file that is valid in two formats (a polyglot) is what its first bytes say.
+Invariant: a file that is valid in two formats (a polyglot) is identified by its first bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DOCUMENTS = {
     "rtf": RTF,
     "epub": "application/epub+zip",
 }
-"""Media types by anydoc's names of formats."""
+"""Media types by anydoc's format names."""
 
 
 class Family(Enum):
@@ -59,9 +59,10 @@ _Twin = Callable[[bytes, str], Sniffed | None]
 
 
 def sniff(name: str, media_type: str, data: bytes) -> Sniffed | None:
-    """The family and media type of binary data; None if it may be text.
+    """The family and media type of binary data; None if the data may be text.
 
-    `media_type` is the declared one. Raises AttachmentError(UNSUPPORTED) for what has no reader.
+    `media_type` is the declared type. Raises AttachmentError(UNSUPPORTED) for formats without a
+    reader.
     """
     for magic, at, found in _MAGIC:
         if data.startswith(magic, at):
@@ -72,12 +73,12 @@ def sniff(name: str, media_type: str, data: bytes) -> Sniffed | None:
     if any(data.startswith(magic) for magic in _UNSUPPORTED):
         raise AttachmentError(Omission.UNSUPPORTED, data[:8].hex())
     if b"%PDF-" in data[:1024] and b"\0" in data:
-        return Family.PDF, PDF  # readers of PDF tolerate bytes in front
+        return Family.PDF, PDF  # PDF readers tolerate bytes before the header
     return None
 
 
 def _declared(name: str, media_type: str) -> str:
-    """ "audio" or "video" if the name or the declared type says so; only between twins."""
+    """ "audio" or "video" by the name or the declared type, for containers that may hold either."""
     ending = name.rpartition(".")[2].lower()
     if ending in {"m4a", "m4b", "weba", "oga", "opus", "mka"} or media_type.startswith("audio/"):
         return "audio"
@@ -114,7 +115,7 @@ _UNSUPPORTED = (
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\0asm",
     b"\x28\xb5\x2f\xfd", b"MThd\0", b"8BPS\0", b"%!PS", b"\0\0\1\0", b"\xc5\xd0\xd3\xc6",
 )  # fmt: skip
-"""Programs, fonts, databases, video, other archives and pictures."""
+"""Formats without a reader: programs, fonts, databases, video, other archives and pictures."""
 
 
 def _zip(data: bytes, _declared: str) -> Sniffed:
@@ -130,7 +131,7 @@ def _ole(data: bytes, _declared: str) -> Sniffed:
     if "EncryptedPackage".encode("utf-16-le") in data:
         raise AttachmentError(Omission.ENCRYPTED)
     found = anydoc.format_from_bytes(data)
-    if found == "xlsx":  # anydoc's name for all of Excel's formats
+    if found == "xlsx":  # anydoc's name for all Excel formats
         return Family.SHEETS, DOCUMENTS["xls"]
     if found in DOCUMENTS:
         return Family.OFFICE, DOCUMENTS[found]
@@ -150,7 +151,7 @@ def _riff(data: bytes, _declared: str) -> Sniffed | None:
 
 
 def _iso_media(data: bytes, declared: str) -> Sniffed:
-    """MP4 and its relatives: the brand says which, but an MP4 may hold only sound."""
+    """Identify MP4 and its relatives by brand; an MP4 may also contain only sound."""
     brands = {data[8:12]} | {data[at : at + 4] for at in range(16, min(64, len(data)), 4)}
     if brands & {b"avif", b"avis"}:
         return Family.IMAGE, "image/avif"

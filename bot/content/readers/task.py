@@ -1,4 +1,4 @@
-"""The function that the sandbox's child runs: a packed file in, its packed extract out."""
+"""Runs in the sandbox's child: turns a packed file into its packed extract."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from bot.domain.errors import AttachmentError
 
 
 def run(packed: bytes) -> bytes:
-    """Read a packed `packing.Task`; the result is a packed extract or omission.
+    """Read a packed `packing.Task`; return a packed extract or omission.
 
-    A parser's errors become DAMAGED, since they are about this file. Only the end of the process
-    (a signal) reaches the parent as an error.
+    A parser's errors become DAMAGED, because they concern only this file. The parent sees an error
+    only if the process itself dies (of a signal).
     """
     task = packing.unpack_task(packed)
     try:
@@ -39,7 +39,7 @@ def run(packed: bytes) -> bytes:
 
 
 def read(task: packing.Task) -> Extract:
-    """The file's extract. Raises AttachmentError, or what a parser raises."""
+    """Extract a file. Raises AttachmentError, or whatever a parser raises."""
     found = sniff.sniff(task.name, task.media_type, task.data)
     family, media_type = found or _textual(task)
     name, data = task.name, task.data
@@ -74,7 +74,7 @@ _MAIL_HEADERS = re.compile(rb"^(?:received|mime-version|message-id|from|return-p
 
 
 def _textual(task: packing.Task) -> sniff.Sniffed:
-    """The family of what is text, if anything: here the name and the declared type help."""
+    """Identify text by the name and the declared type, if it is text."""
     head, declared = (
         task.data[:8_192].removeprefix(b"\xef\xbb\xbf"),
         task.media_type.partition(";")[0].strip().lower(),

@@ -1,4 +1,4 @@
-"""Text, code, logs, CSV, JSON: decoded, freed of control characters, and cut in the middle."""
+"""Reads text, code, logs, CSV and JSON: decodes, strips control characters, cuts in the middle."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bot.domain.attachments import AttachmentKind, Extract, Omission
 from bot.domain.errors import AttachmentError
 
 SAMPLE = 32 * 1024
-"""Bytes that show the encoding; detection takes 0.1 s for as many."""
+"""Bytes to detect the encoding from; detection takes 0.1 s for this size."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins with the BOM of UTF-16, so it comes first
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins with UTF-16's BOM, so it comes first
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -30,14 +30,14 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,1000
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff\ufeff"
                        "\ud800-\udfff\U000e0000-\U000e007f]")  # fmt: skip
-"""Also bidirectional overrides and tags, which show people another text than the model gets."""
+"""Includes bidirectional overrides and tags, which hide from people what the model reads."""
 
 _BINARY_SHARE = 0.05
-"""More control characters than this are no text."""
+"""The share of control characters above which data is not text."""
 
 
 def read(name: str, media_type: str, data: bytes) -> Extract:
-    """A text file. Raises AttachmentError(UNSUPPORTED) if it is binary, EMPTY if it is blank."""
+    """Read a text file. Raises AttachmentError: UNSUPPORTED if binary, EMPTY if blank."""
     text = decode(data)
     if text is None:
         raise AttachmentError(Omission.UNSUPPORTED, "binary")
@@ -55,7 +55,7 @@ def read(name: str, media_type: str, data: bytes) -> Extract:
 
 
 def decode(data: bytes) -> str | None:
-    """The text in the detected encoding; None for binary data."""
+    """Decode text in its detected encoding; None for binary data."""
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             return data[len(bom) :].decode(encoding, "replace")
@@ -68,7 +68,7 @@ def decode(data: bytes) -> str | None:
 
 
 def clean(text: str) -> str:
-    """The text without control characters; line ends are newlines."""
+    """Remove control characters, and turn all line ends into newlines."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
@@ -81,7 +81,7 @@ def one_line(text: str, most: int = 300) -> str:
 
 
 def shorten(text: str, most: int = TEXT_CHARACTERS) -> tuple[str, int]:
-    """The first and last part of a text that is too long, and the number of characters left out."""
+    """Cut the middle out of a long text; also return the number of characters left out."""
     if len(text) <= most:
         return text, 0
     head, tail = text[: most * 3 // 4], text[-(most // 4) :]
@@ -92,7 +92,7 @@ def shorten(text: str, most: int = TEXT_CHARACTERS) -> tuple[str, int]:
 
 
 def language_of(name: str, media_type: str) -> str:
-    """The word after a fence for the file; "" without one."""
+    """The language name for a code fence around the file; "" if there is none."""
     base = name.rpartition("/")[2].lower()
     ending = base.rpartition(".")[2]
     if ending in _PREFERRED:
@@ -108,7 +108,7 @@ _PREFERRED = {
     "inc": "", "r": "r", "yml": "yaml", "yaml": "yaml", "rs": "rust", "vue": "vue", "diff": "diff",
     "patch": "diff", "ipynb": "json", "text": "",
 }  # fmt: skip
-"""Where several lexers claim an ending."""
+"""The language of endings that several lexers claim."""
 
 
 def _lexers() -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
@@ -117,7 +117,7 @@ def _lexers() -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
     types: dict[str, str] = {}
     for _, aliases, patterns, media_types in get_all_lexers(plugins=False):
         if not aliases or "+" in aliases[0]:
-            continue  # templates in another language claim that one's endings
+            continue  # template lexers claim the endings of the embedded language
         for pattern in patterns:
             if pattern.startswith("*.") and pattern[2:].isalnum():
                 endings.setdefault(pattern[2:].lower(), aliases[0])
@@ -133,7 +133,7 @@ _NAMES, _ENDINGS, _TYPES = _lexers()
 
 
 def _decode_utf8(data: bytes) -> str | None:
-    """The text if it is UTF-8 but for a few bytes: logs are cut, and mix encodings."""
+    """Decode UTF-8 with a few wrong bytes: logs may be cut off or mix encodings."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -144,7 +144,7 @@ def _decode_utf8(data: bytes) -> str | None:
 
 
 def _decode_utf16(data: bytes) -> str | None:
-    """UTF-16 without a mark has a NUL in every other byte of Western text."""
+    """Decode UTF-16 without a BOM, which has a NUL in every other byte of Western text."""
     sample = data[:SAMPLE]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     half = max(1, len(sample) // 2)
@@ -153,7 +153,7 @@ def _decode_utf16(data: bytes) -> str | None:
     elif even > 0.4 * half and odd < 0.05 * half:
         text = data.decode("utf-16-be", "replace")
     elif data.count(0) <= max(1, len(data) // 1_000) and sample.count(0) <= 10:
-        return _decode_without_nul(data)  # logs of a crashed machine have a few
+        return _decode_without_nul(data)  # logs of a crashed machine contain a few
     else:
         return None
     return None if _is_binary(text[:SAMPLE]) else text
@@ -174,7 +174,7 @@ _ENCODINGS = [
     "iso8859_15", "koi8_r", "cp437", "cp850", "cp866", "mac_roman", "shift_jis", "cp932", "euc_jp",
     "iso2022_jp", "gb18030", "big5", "euc_kr", "cp949", "cp874",
 ]  # fmt: skip
-"""Encodings that people still meet."""
+"""Encodings that are still in use."""
 
 for _encoding in (
     *_ENCODINGS,

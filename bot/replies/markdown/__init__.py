@@ -1,1 +1,1 @@
-"""The Markdown that models write: blocks, inline markup, and mending of half-written markup."""
+"""The Markdown that models write: blocks, inline markup, and completion of half-written markup."""

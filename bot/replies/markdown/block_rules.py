@@ -12,18 +12,17 @@ from bot.replies.markdown.math import formula_block_length
 from bot.replies.markdown.table_rows import alignments, count_header_cells, split_cells
 
 MOST_CELLS = 20_000
-"""Limit of empty cells added to one table's short rows: a few bytes of source could require
-many."""
+"""The most empty cells to add to a table's short rows: a few bytes of source could demand many."""
 
 INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[ \t]*+([^`\n]*+)")
 
 
 def definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A link definition, which is also shown as text.
+    """A link definition, which is shown as text in addition to taking effect.
 
-    A list of sources often defines links that nothing uses, and a link may be on another page. A
-    footnote is no definition.
+    A list of sources often defines links that the text never uses, and the link may be on another
+    page. Footnotes are not definitions.
     """
     at = state.bMarks[start] + state.tShift[start]
     if state.src.startswith("[^", at) or not reference(state, start, end, silent):
@@ -50,7 +49,7 @@ def _first(state: StateBlock, number: int) -> str:
 
 
 def formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A formula on separate lines."""
+    """A formula that has its lines to itself."""
     if _first(state, start) not in "$\\" or state.is_code_block(start):
         return False
 
@@ -123,7 +122,7 @@ def _body(state: StateBlock, first: int, end: int, aligned: list[str]) -> int:
     """Parse the rows below the header; returns the number of the line after them."""
     rules = state.md.block.ruler.getRules(
         "blockquote"
-    )  # whatever may interrupt a quote ends a table
+    )  # anything that may interrupt a quote ends a table
     kind, state.parentType = state.parentType, "table"
     number, missing = first, 0
     while number < end and state.sCount[number] >= state.blkIndent and _line(state, number).strip():

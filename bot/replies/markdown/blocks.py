@@ -1,6 +1,6 @@
 """The block structure of Markdown: which lines belong to which leaf, in which containers.
 
-Invariant: following text never changes the structure of complete lines, except in the last leaf. So
+Invariant: later text never changes the structure of complete lines, except in the last leaf. So
 text before a restart point is never parsed again.
 """
 
@@ -20,7 +20,7 @@ from bot.replies.markdown.fences import FenceStack, contains_markdown
 
 QUOTE = re.compile(r" {0,3}> ?")
 MARKER = re.compile(r" *(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
-# A line with only markers so far: it may become a list, an underline, a rule, a table …
+# A line that has only markers so far may become a list, an underline, a rule, a table …
 MARKERS_ONLY = re.compile(
     r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+(?:[-+*=_#|~`>\s]*|\d{1,9}[.)]?|\[[ xX]?\]?)\Z"
 )
@@ -41,7 +41,7 @@ _LEAVES = {
 class Container:
     """A block quote or a list item; compared by identity.
 
-    `line` is the number of its first line, `width` the indentation of an item's content, `list`
+    `line` is the number of its first line, `width` the indentation of an item's content. `list`
     identifies the item's list, and `number` is the number shown before an ordered item.
     """
 
@@ -52,17 +52,17 @@ class Container:
 
     @property
     def quote(self) -> bool:
-        """Whether this is a block quote: its lines have a marker, not an indentation."""
+        """Whether this is a block quote, whose lines have a marker instead of an indentation."""
         return self.width == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A block that contains text: lines `first` to `last` (excluded), innermost container last.
+    """A block that contains text: lines `first` to `last` (exclusive), innermost container last.
 
     `kind` is paragraph, heading, fence, code (indented), formula, rule, table, or empty (an item
-    without content). `markup` and `info` belong to a fence. `ended` says whether a fence with
-    Markdown inside or a formula has its end, `ambiguous` that only the next line decides that.
+    without content). `markup` and `info` belong to a fence. `ended` says whether a formula, or a
+    fence with Markdown inside, has its end; `ambiguous` that only the next line decides this.
     """
 
     kind: str
@@ -93,7 +93,7 @@ class BlockTree:
         self.leaves: list[Leaf] = []
         self._containers: list[Container] = []
         self._lists: list[tuple[int, int | None]] = []  # (token index, next number)
-        # markdown-it takes \r for a line end, which would shift the line numbers.
+        # markdown-it treats \r as a line end, which would shift the line numbers.
         for index, token in enumerate(_parser().parse(text.replace("\r", " "))):
             self._take(index, token)
 
@@ -109,7 +109,7 @@ class BlockTree:
 
     @property
     def settled_lines(self) -> int:
-        """Number of lines whose position in the block structure is final."""
+        """Number of lines whose place in the block structure is final."""
         last = self.line_starts[-1]
         undecided = MARKERS_ONLY.match(self.text, last) or _FORMULA.match(self.text, last)
         return self.complete_lines + (undecided is None)
@@ -125,13 +125,13 @@ class BlockTree:
         )
 
     def is_fence_closed(self, leaf: Leaf) -> bool:
-        """Whether a fence has its complete closing line."""
+        """Whether a fence's closing line is complete."""
         if leaf.ambiguous and leaf.last >= self.complete_lines:
             return False
         return leaf.last <= self.complete_lines and self.has_closing_line(leaf)
 
     def has_closing_line(self, leaf: Leaf) -> bool:
-        """Whether a fence has its closing line, which may still grow into something else."""
+        """Whether a fence has a closing line, which may still grow into something else."""
         if leaf.ended is not None:
             return leaf.ended
         return leaf.last - leaf.first >= 2 and self.is_closing_line(leaf, leaf.last - 1)
@@ -236,7 +236,7 @@ def in_sibling_items(one: Leaf, other: Leaf) -> bool:
 
 
 def between_top_blocks(before: Leaf, leaf: Leaf) -> bool:
-    """Whether a break before `leaf` is between top-level blocks, and not just below a heading."""
+    """Whether a break before `leaf` separates top-level blocks, but not a heading from its text."""
     return (
         before.kind != "heading"
         and not shared_containers(before, leaf)
@@ -274,7 +274,7 @@ def marker_length(
 
 
 def line_prefix(containers: tuple[Container, ...]) -> str:
-    """The markers and indentation of a further line in `containers`."""
+    """The markers and indentation of a continuation line in `containers`."""
     return "".join("> " if container.quote else " " * container.width for container in containers)
 
 

@@ -1,6 +1,6 @@
 """Code spans: pairs each run of backticks with the next run of the same length.
 
-Invariant: finding a partner is linear in the text even if every run has another length.
+Invariant: finding partners takes linear time even if every run has a different length.
 """
 
 from __future__ import annotations

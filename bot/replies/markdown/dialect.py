@@ -37,10 +37,10 @@ MOST_TEXTS = 8
 """Texts whose bracket pairs are cached: a paragraph and the descriptions of its images."""
 
 MOST_DELIMITERS = 1_000
-"""Emphasis delimiters in one text; further ones are plain text, because pairing takes too long."""
+"""The most emphasis delimiters in one text; the others are plain text, because pairing is slow."""
 
 MOST_LINKS = 2_000
-"""Bracket pairs in one text that may be links; with more of them, none is."""
+"""The most bracket pairs in one text that may be links; with more, all of them are plain text."""
 
 ADDRESS = re.compile(r"<((?:https?://|mailto:)[^<>\x00-\x20]++)>", re.IGNORECASE)
 MAIL = re.compile(r"<([\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+)>")
@@ -54,7 +54,7 @@ def make_parser(
     renderer: type[RendererHTML] = RendererHTML,
     spoilers: bool = False,
 ) -> MarkdownIt:
-    """A parser of the dialect; `options` are passed to markdown-it."""
+    """Create a parser of the dialect; `options` are passed to markdown-it."""
     parser = MarkdownIt("commonmark", {"html": False, **(options or {})}, renderer_cls=renderer)
     parser.enable("strikethrough")
     parser.disable(["html_block", "html_inline"])
@@ -175,7 +175,7 @@ def _spoiler(state: StateInline, silent: bool) -> bool:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether no ASCII word touches either side: `a||b||c` is code."""
+    """Whether no ASCII word touches either side, because `a||b||c` is code."""
     sides = text[start - 1 : start] + text[end : end + 1]
     return not any(side.isascii() and side.isalnum() for side in sides)
 
@@ -194,8 +194,8 @@ def _image(state: StateInline, silent: bool) -> bool:
 def _may_link(state: StateInline, at: int) -> bool:
     """Whether a link target may follow the bracket's partner.
 
-    Without this check markdown-it would search for the partner of every bracket up to the end of
-    the text.
+    Without this check, markdown-it would search the rest of the text for the partner of every
+    bracket.
     """
     cache = state.env.setdefault("bracket_pairs", {})
     pairs = cache.get(state.src)
@@ -210,7 +210,7 @@ def _may_link(state: StateInline, at: int) -> bool:
 
 
 def _bracket_pairs(text: str) -> dict[int, int]:
-    """Offsets of opening brackets outside code, each with its closing bracket."""
+    """Map the offsets of opening brackets outside code to their closing brackets."""
     pairs: dict[int, int] = {}
     open_at: list[int] = []
     at, runs = 0, BacktickRuns(text)

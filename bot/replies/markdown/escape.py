@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-# Characters that CommonMark, or a platform's dialect of it, reads as markup.
+# Characters that CommonMark or a platform's dialect reads as markup.
 _INLINE = re.compile(r"[*`~<\[|$]|\\(?=[!-/:-@\[-`{-~]|$)|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 _LIST_NUMBER = re.compile(r"\d{0,9}")
 
 
 def escape(line: str) -> str:
-    """One line of plain text as Markdown that renders as exactly that text."""
+    """Escape one line of plain text, so that Markdown renders exactly that text."""
     escaped = _INLINE.sub(lambda found: f"\\{found.group()}", line)
     number = _LIST_NUMBER.match(escaped)
     at = number.end() if number else 0

@@ -44,7 +44,7 @@ class FenceStack:
 
     @classmethod
     def begin(cls, info: str, markup: str) -> FenceStack:
-        """The stack after the block's first line, which may continue a block of another page."""
+        """The stack after the block's first line, which may continue a block from another page."""
         words = info.split()
         inner = _CONTINUED.findall(words[1]) if len(words) > 1 else []
         marks = [("`" if each[0] == "+" else "~") * int(each[1:]) for each in inner]
@@ -59,14 +59,14 @@ class FenceStack:
 
     @staticmethod
     def is_ambiguous(line: str) -> bool:
-        """Whether only the next line decides if this one opens or closes a block."""
+        """Whether only the next line decides if this line opens or closes a block."""
         found = _LINE.match(line)
         return found is not None and not found[2].strip()
 
     def feed(self, line: str, next_line: str | None = None) -> bool:
         """Process a line and return whether it ends the block.
 
-        `next_line` is None if it has not arrived. Both are without their containers' markers.
+        `next_line` is None if it has not arrived yet. Both come without their containers' markers.
         """
         blank, self.blank = self.blank, not line.strip()
         found = _LINE.match(line)

@@ -21,7 +21,7 @@ LONGEST_RUN = 64
 """The longest run that may be emphasis; a longer one is a drawn line."""
 
 LONGEST_ADDRESS = 1_000
-"""Characters before an underscore that are searched for the beginning of its web address."""
+"""How many characters before an underscore are searched for the start of a web address."""
 
 _ADDRESS = re.compile(r"https?://[^\s<>\"`|\\*\[\]]*+", re.IGNORECASE)
 _ADDRESS_CONTINUES = re.compile(r"[.?&#=+%:,;~-]?[A-Za-z0-9]|/|[.?&#=+%:,;~-]_")
@@ -67,7 +67,7 @@ def _follows_address(text: str, at: int) -> bool:
 
 
 def commonmark_flanks(text: str, start: int, end: int) -> Flanks:
-    """Flanks by CommonMark's unchanged rule, for platforms that parse Markdown themselves."""
+    """Apply CommonMark's unchanged rule, for platforms that parse Markdown themselves."""
     before, after = _neighbors(text, start, end, None)
     kinds = _kind(before), _kind(after)
     left = kinds[1] != "space" and (kinds[1] != "mark" or kinds[0] != "letter")
@@ -87,9 +87,9 @@ def is_punctuation(char: str) -> bool:
 
 
 def _flanks(char: str, blocks: bool, blocked: bool, before: str, after: str) -> Flanks:
-    """Flanks between `before` and `after`.
+    """The flanks of a run between the characters `before` and `after`.
 
-    `blocks` and `blocked` say that `before` and `after` are punctuation of a script with spaces.
+    `blocks` and `blocked`: `before` and `after` are punctuation of a script that uses spaces.
     """
     left = not after.isspace() and (not blocked or _edge(before))
     right = not before.isspace() and (not blocks or _edge(after))
@@ -107,7 +107,7 @@ def _by_character(
 def _without_patterns(
     found: Flanks, text: str, start: int, end: int, before: str, after: str
 ) -> Flanks:
-    """`found`, restricted for arithmetic and file patterns, whose marks are not emphasis."""
+    """Restrict `found` for arithmetic and file patterns, whose marks are not emphasis."""
     opens, closes = found
     single = end - start == 1
     if before.isascii() and after.isascii() and before.isalnum() and after.isalnum():
@@ -141,7 +141,7 @@ def _edge(char: str) -> bool:
 
 
 def _blocks(char: str) -> bool:
-    """Whether a character is punctuation of a script with spaces, which may block emphasis."""
+    """Whether a character is punctuation of a script that uses spaces, and may block emphasis."""
     return _kind(char) == "mark" and not _is_wide_punctuation(char)
 
 

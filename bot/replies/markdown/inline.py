@@ -1,6 +1,6 @@
 """Inline markup of one paragraph: which spans are complete, which are open, what is undecided.
 
-Invariant: parsing is linear for any input, and later text changes the result for earlier text only
+Invariant: parsing is linear for any input. Later text changes the result for earlier text only
 where a delimiter still lacks its partner.
 """
 
@@ -19,12 +19,12 @@ LONGEST_LABEL = 300
 """Characters after which a bracket without a partner is plain text."""
 
 LONGEST_TARGET = 4_000
-"""Characters of a link's address after which the link is shown raw: no platform takes such links,
+"""Characters of a link's address above which the link is shown raw: no platform accepts such links,
 and images encoded in addresses (`data:`) would hold back the reply."""
 
 MOST_OPEN = 32
-"""Delimiters that may wait for their partners at the same time; beyond that, the oldest becomes
-plain text. Real text does not nest so deep, and a page break would close and reopen all of them."""
+"""Delimiters that may wait for their partners at the same time. Beyond this, the oldest becomes
+plain text: real text does not nest so deeply, and a page break would close and reopen them all."""
 
 # A bracket followed by this many others would be dropped immediately (MOST_OPEN).
 _TOKENS = regex.compile(
@@ -91,7 +91,7 @@ class InlineMarkup:
     `hold_from`: offset from which nothing can be shown yet. `code`: an open code span as (offset,
     backticks). `decided`: offset after the last whitespace before which all markup is final.
     `word_end`: end of the last word, if that part of the word is final. `resume_at`: offset from
-    which parsing again gives the same result, whatever follows. `dropped_brackets`: ranges of
+    which parsing gives the same result again, whatever follows. `dropped_brackets`: ranges of
     brackets that probably belong to unfinished links.
     """
 
@@ -106,7 +106,7 @@ class InlineMarkup:
 
 
 def parse_inline(text: str, *, ended: bool, resume: ResumePoint = START) -> InlineMarkup:
-    """Parse the inline markup of `text`; with `ended` nothing follows, so nothing is held back.
+    """Parse the inline markup of `text`. If it has `ended`, nothing is held back.
 
     `resume` is a point from parsing a shorter version of the same text.
     """
@@ -139,8 +139,8 @@ class _InlineParser:
     def _mark_decided(self, start: int, end: int) -> None:
         """Process plain text between two tokens.
 
-        If nothing is open, everything up to its last whitespace is decided. So is an unfinished
-        word at the end of the text, unless it may become a mention.
+        If no markup is open, everything up to the last whitespace is decided. So is an unfinished
+        word at the end of the text, unless the word may become a mention.
         """
         found, text = self._found, self._text
         if found.open or self._undecided:
@@ -177,7 +177,7 @@ class _InlineParser:
         return True
 
     def _consume_formula(self, at: int) -> bool:
-        """Consume a formula or hold back a possible one; False if this is plain text."""
+        """Consume a formula or hold back a possible one; return False for plain text."""
         end = formula_end(self._text, at)
         if end is not None and (end < len(self._text) or self._ended):
             self._found.spans.append(Span(at, end, formula=True))
@@ -256,7 +256,7 @@ class _InlineParser:
             self._undecided = self._undecided or target is not None
 
     def _may_hold(self, start: int, at: int) -> bool:
-        """Whether a link is short enough to be held back until its address ends."""
+        """Whether a link is short enough to hold back until its address ends."""
         return at - start <= LONGEST_LABEL and len(self._text) - at <= LONGEST_TARGET
 
     def _drop_brackets(self) -> None:
@@ -286,7 +286,7 @@ class _InlineParser:
             self._push(Opener(start, token[0], left, closes, len(token)))
 
     def _close(self, token: str, at: int, left: int, *, can_open: bool) -> int:
-        """Pair a closing run with the nearest opener; returns how many of its marks that uses."""
+        """Pair a closing run with the nearest opener; return how many marks the pair uses."""
         stack = self._found.open
         for index in reversed(range(len(stack))):
             opener = stack[index]
@@ -319,7 +319,7 @@ def _breaks_rule_of_three(opener: Opener, length: int, can_open: bool) -> bool:
 
 
 def _flanks(text: str, start: int, end: int) -> Flanks:
-    """Whether a run may open or close; spoiler bars touch their text and no ASCII word outside."""
+    """Whether a run may open or close; spoiler bars must touch their text, and no word outside."""
     if text[start] != "|":
         return flanks(text, start, end)
     before, after = text[start - 1 : start], text[end : end + 1]

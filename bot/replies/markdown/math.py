@@ -1,7 +1,8 @@
 r"""Finds where LaTeX formulas begin and end; their source is shown unchanged.
 
-`$x_1$`, `$$…$$`, `\(…\)`, `\[…\]` and `\begin{name}…\end{name}`. Prices and shell variables
-(`$5 or $10`, `$HOME`) are text. Invariant: every function looks at a bounded number of characters.
+Recognizes `$x_1$`, `$$…$$`, `\(…\)`, `\[…\]` and `\begin{name}…\end{name}`. Prices and shell
+variables (`$5 or $10`, `$HOME`) are text. Invariant: every function looks at a bounded number of
+characters.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Callable
 from enum import Enum
 
 LONGEST_INLINE = 240
-"""Characters between two single dollars, a formula within a line."""
+"""The longest formula within a line, between two single dollars, in characters."""
 
 LONGEST_DISPLAY = 4_000
-"""Characters of a displayed formula or an environment."""
+"""The longest displayed formula or environment, in characters."""
 
 _SHORT = 12  # longest formula that contains no sign from _SIGNS, such as `$f(x)$`
-_BRIEF = 16  # characters after a dollar that may be held back until they look like a formula
+_BRIEF = 16  # characters after a dollar to hold back until they look like a formula
 _SIGNS = frozenset("\\^_=<>+{}")
 _NO_FORMULA = ("**", "](", "`")
 _PRICE = re.compile(r"\$\d[\d,.]*[kKmMbB]?(?:[\s,.;:!?)/–—-]\s*[^\W\d_]|\s*$)")
@@ -28,14 +29,14 @@ _PAIRS = {"$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 
 
 class OpenFormula(Enum):
-    """How likely text is a formula whose end has not arrived yet, rather than a price."""
+    """How likely a text whose end has not arrived is a formula rather than a price."""
 
     LIKELY = "likely"
     POSSIBLE = "possible"
 
 
 def formula_end(text: str, at: int, limit: int | None = None) -> int | None:
-    r"""The offset after the formula that the `$` or `\` at `at` begins; None for plain text."""
+    r"""The offset after the formula starting with the `$` or `\` at `at`; None for plain text."""
     last = len(text) if limit is None else limit
     opener = text[at : at + 2]
     if opener in _PAIRS:
@@ -49,7 +50,7 @@ def formula_end(text: str, at: int, limit: int | None = None) -> int | None:
 
 
 def open_formula(text: str, at: int) -> OpenFormula | None:
-    """Whether a formula that begins at `at` may end in text that has not arrived yet."""
+    """Whether the text at `at` may be a formula whose end has not arrived yet."""
     opener, rest = text[at : at + 2], len(text) - at
     if opener in _PAIRS or opener == "\\b":
         if opener == "\\b" and not "\\begin{".startswith(text[at : at + 7]):
@@ -70,9 +71,10 @@ def open_formula(text: str, at: int) -> OpenFormula | None:
 
 
 def formula_block_closer(line: str) -> str | None:
-    r"""The closing mark of a formula that begins with `line` and continues below; else None.
+    r"""The closing mark if `line` starts a formula that continues below; otherwise None.
 
-    Such a line is `$$` or `\[`, alone or with part of the formula, or begins an environment.
+    Such a line is `$$` or `\[`, alone or followed by part of the formula, or it starts an
+    environment.
     """
     bare = line.strip()
     begin = _BLOCK.match(bare)
@@ -87,10 +89,10 @@ def formula_block_closer(line: str) -> str | None:
 
 
 def formula_block_length(line: Callable[[int], str | None], first: int) -> tuple[int, bool]:
-    """Number of lines of the formula that begins at line `first` (0: none), and whether it ended.
+    """Number of lines in the formula that starts at line `first` (0: none), and whether it ended.
 
-    `line` returns a line by its number, or None after the last one. A formula also stops, without
-    having ended, before an empty line.
+    `line` returns a line by its number, or None after the last one. An empty line also stops a
+    formula, which then has not ended.
     """
     closer = formula_block_closer(line(first) or "")
     if closer is None:
@@ -120,7 +122,7 @@ def _paired(text: str, at: int, last: int, opener: str) -> int | None:
 
 
 def _begins_line(text: str, at: int) -> bool:
-    """Whether only a few blanks are before `at` in its line."""
+    """Whether only a few blanks precede `at` in its line."""
     before = text[max(0, at - 4) : at]
     return not before.rpartition("\n")[2].strip(" \t")
 
@@ -137,7 +139,7 @@ def _between_dollars(text: str, at: int, last: int) -> int | None:
     before = text[at - 1] if at else " "
     if following == "{" or _is_ascii_word(following) or _is_ascii_word(before) or before in "\\$":
         return None
-    if "\\$" in content and "\\text" not in content:  # what is between escaped dollars is prose
+    if "\\$" in content and "\\text" not in content:  # text between escaped dollars is prose
         return None
     if following == "$" or _PRICE.match(text, at, end) or not _looks_like_formula(content):
         return None

@@ -1,7 +1,7 @@
-"""Completes half-written Markdown, so that people never see raw what becomes markup later.
+"""Completes half-written Markdown, so that people never see raw markers that later become markup.
 
 Invariant: mending only closes open markup, holds back a short undecided end, or leaves out the
-brackets of an unfinished link; it never shows text that was not written.
+brackets of an unfinished link. It never adds text that the model did not write.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_MARKS = 400
 """Characters of a line of markers that is held back; a longer line is shown as it arrives."""
 
 MOST_HELD = 4
-"""Consecutive undecided lines and blocks that are held back; further ones are shown as they are."""
+"""Consecutive undecided lines and blocks to hold back; further ones are shown as they are."""
 
 _BLOCK_START = 12  # characters that decide whether _BLOCK matches
 _PIPE = re.compile(r"(?<!\\)\|")
@@ -33,7 +33,7 @@ _PIPE = re.compile(r"(?<!\\)\|")
 
 @dataclass(frozen=True, slots=True)
 class MendedText:
-    """Complete Markdown, `text`, which shows the source up to offset `end`.
+    """Complete Markdown (`text`) that shows the source up to offset `end`.
 
     No later text changes anything before `stable_end`. The next mending may parse from `resume`.
     """
@@ -62,7 +62,7 @@ def mend(
 
 
 def close_open(markdown: str) -> str:
-    """`markdown` with a code block at its end closed, so that text can follow below."""
+    """Close a code block at the end of `markdown`, so that text can follow below."""
     if "```" not in markdown and "~~~" not in markdown:
         return markdown
     tree = BlockTree(markdown)
@@ -73,7 +73,7 @@ def close_open(markdown: str) -> str:
 
 
 def mask_markers(tree: BlockTree, leaf: Leaf) -> str:
-    """The source of a leaf with spaces for its containers' markers, so that offsets stay valid."""
+    """A leaf's source with spaces for its containers' markers, so that offsets stay valid."""
     lines = []
     for number in range(leaf.first, min(leaf.last, len(tree.line_starts))):
         line = tree.line(number)
@@ -160,7 +160,7 @@ def _stable_end_in_fence(tree: BlockTree, leaf: Leaf, start: int) -> int:
 
 
 def _mend_table(tree: BlockTree, leaf: Leaf, resume: ResumePoint, held: int) -> MendedText:
-    """Mend the last cell of a half-written row like a paragraph."""
+    """Mend the last cell of a half-written row as if it were a paragraph."""
     text, start = tree.text, tree.line_starts[-1]
     has_rows = len(tree.line_starts) > leaf.first + 3
     stable = start if has_rows else tree.line_starts[leaf.first]
@@ -191,7 +191,7 @@ def _mend_paragraph(tree: BlockTree, leaf: Leaf, resume: ResumePoint, held: int)
 
 
 def _possible_header(tree: BlockTree, leaf: Leaf) -> int | None:
-    """Offset of a line at the end of a paragraph that may become the header of a table."""
+    """Offset of a line at the end of a paragraph that may become a table header."""
     if leaf.kind != "paragraph":
         return None
     last = len(tree.line_starts) - 1
@@ -217,7 +217,7 @@ def _blank_code_spans(line: str) -> str:
 
 
 def _mend_inline(text: str, begin: int, source: str, resume: ResumePoint, held: int) -> MendedText:
-    """Mend the markup of `source`, which begins at `begin` and is the end of `text`."""
+    """Mend the markup of `source`, the end of `text` from `begin` on."""
     point = resume.shift(begin)
     point = point if point.at <= len(source) else START
     found = parse_inline(source, ended=False, resume=point)
@@ -248,7 +248,7 @@ def _closers(source: str, found: InlineMarkup) -> tuple[int, str]:
         else:
             end = at
     for opener in reversed(found.open):
-        if opener.char == "|":  # hold back a spoiler until its end hides it
+        if opener.char == "|":  # hold back a spoiler until its closing bars hide it
             same_line = "\n" not in source[opener.at : end]
             end, closers = (min(end, opener.at), "") if same_line else (end, closers)
         elif not source[opener.at + opener.length : end].strip():

@@ -1,8 +1,8 @@
 """Splits Markdown into segments, for platforms that parse Markdown themselves.
 
-A segment is a code block with its fences, or the lines between two empty lines. While a reply grows
-only its last segment changes, so renderings can be cached by segment. No parser is involved: each
-frame would cost a parse of the whole page.
+A segment is a code block with its fences, or the lines between two empty lines. While a reply
+grows, only its last segment changes, so renderings can be cached by segment. This uses no parser,
+because each frame would then have to parse the whole page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _ITEM = re.compile(r"[ >]*+(?:[-*+]|\d{1,9}[.)])[ \t]")
 class Segment:
     """A part of the source.
 
-    `nested` is a code block with Markdown inside; `ended` is a fenced block with its closing line.
+    `nested`: a code block that contains Markdown. `ended`: a fenced block that has its closing
+    line.
     """
 
     text: str
@@ -32,7 +33,7 @@ class Segment:
 
 
 def split_segments(markdown: str) -> Iterator[Segment]:
-    """Yield the segments of a document; joined, they are the document."""
+    """Yield the segments of a document; joined together, they give the document again."""
     lines = markdown.splitlines(keepends=True) if "\r" not in markdown else _lines(markdown)
     at, begin, in_list = 0, 0, False
     while at < len(lines):

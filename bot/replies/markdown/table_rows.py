@@ -1,7 +1,7 @@
 """Splits table rows into cells without losing text.
 
 GFM splits a row at every pipe without a backslash, even in code, and drops cells beyond the
-header's. Models mean a pipe in code or in a formula as content. So in a row with too many cells
+header's. Models treat a pipe in code or in a formula as content. So in a row with too many cells
 such pipes do not divide, and surplus text stays in the last cell.
 """
 
@@ -19,7 +19,7 @@ _SPECIAL = re.compile(r"\\.|`+|\$|\|", re.DOTALL)
 
 
 def alignments(line: str) -> list[str] | None:
-    """The alignment of each column (empty: none); None if this is no delimiter row."""
+    """The alignment of each column ("" for none); None if this is not a delimiter row."""
     bare = line.strip()
     if not _SEPARATOR.match(bare) or bare.startswith("- "):
         return None
@@ -67,7 +67,7 @@ def dividing_pipes(row: str) -> list[int]:
 
 
 def escape_for_gfm(row: str, columns: int) -> str:
-    """The row with backslashes added, so that a strict GFM parser finds the same cells."""
+    """Add backslashes to the row, so that a strict GFM parser finds the same cells."""
     if row.count("|") <= columns - 1:
         return row
     found = cell_bounds(row, columns)
@@ -78,13 +78,13 @@ def escape_for_gfm(row: str, columns: int) -> str:
 
 
 def escape_inner_pipes(row: str) -> str:
-    """The beginning of a row, with pipes in code and formulas escaped."""
+    """Escape pipes in code and formulas in the beginning of a row."""
     meant = set(dividing_pipes(row))
     return _with_backslashes(row, [at for at in _pipes(row) if at not in meant])
 
 
 def last_cell_start(row: str) -> int:
-    """Offset of the last cell of a row that is still growing; pipes in open code do not count."""
+    """Offset of the last cell of a growing row; pipes in open code do not count."""
     open_code = (start for start, end in BacktickRuns(row).spans() if end is None)
     row = row[: next(open_code, None)]
     pipes = dividing_pipes(row)

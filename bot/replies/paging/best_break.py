@@ -1,7 +1,7 @@
 """Chooses where a page ends: full enough, and splitting as little as possible.
 
-Invariant: the choice depends only on the text up to where the page is known to be too long, never
-on how that text arrived.
+Invariant: the choice depends only on the text up to the point where the page is known to be too
+long, never on how the text arrived.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from bot.replies.paging.page_breaks import BreakQuality, PageBreak, block_breaks
 from bot.replies.paging.text_breaks import GRAPHEME, forced_breaks, word_breaks
 
 WELL_FILLED = 0.6
-"""Share of a page from which it may end at the best break instead of the last one."""
+"""From this share of a page on, the page may end at the best break instead of the last one."""
 
 THIN = 0.25
-"""Share of a page below which it ends in the middle of a word instead."""
+"""If the page would be emptier than this share, it ends in the middle of a word instead."""
 
 NEAR = 1_200
-"""Characters before a page's end that are searched first for breaks between words: they contain the
-end of a sentence."""
+"""Characters before a page's end to search first for word breaks: enough to end a sentence."""
 
 
 def best_break(
@@ -29,7 +28,7 @@ def best_break(
 ) -> PageBreak:
     """The best break in `text`, which is too long for one page.
 
-    `fill` returns the share of a page that some Markdown takes, above 1 if it does not fit;
+    `fill` returns the share of a page that some Markdown takes (above 1 if it does not fit).
     `resume_points` are offsets from which inline markup may be parsed (`MendedText.resume`).
     """
     tree = BlockTree(text)
@@ -55,7 +54,7 @@ def best_break(
 
 
 class _Candidates:
-    """The breaks found so far after which the page fits."""
+    """The breaks found so far at which the page fits."""
 
     def __init__(self, text: str, fill: Callable[[str], float]) -> None:
         self._text, self._fill = text, fill
@@ -68,7 +67,7 @@ class _Candidates:
         return self._breaks[-1].at if self._breaks else 0
 
     def add(self, breaks: Iterable[PageBreak]) -> _Candidates:
-        """Add the breaks in `breaks` that fit; a later break fills the page more."""
+        """Add those of `breaks` that fit; a later break fills the page more."""
         new = sorted(breaks, key=lambda each: each.at)
         ends = [each.at for each in new]
         fitting = _count_fitting(ends, lambda index: self._fill_at(new[index]), len(self._text))
@@ -99,7 +98,7 @@ class _Candidates:
         return last if last is not None and self._fill_at(last) >= THIN else None
 
     def hard_break(self) -> PageBreak:
-        """The break after as many graphemes as fit, or characters if not even one grapheme does."""
+        """The break after the last grapheme that fits, or the last character if none does."""
         ends = [match.end() for match in GRAPHEME.finditer(self._text)]
         count = self._count_ends(ends)
         if count == 0:
@@ -119,11 +118,11 @@ class _Candidates:
 
 
 def _count_fitting(ends: Sequence[int], fill: Callable[[int], float], too_long: int) -> int:
-    """Number of `ends` (ascending page ends) at which the page fits; at `too_long` it does not.
+    """The number of `ends` (ascending) at which the page fits; at `too_long` it does not.
 
-    `fill` returns the share of a page up to an end, by index, and grows with it. Pages fill up
-    evenly, so linear interpolation finds the last fitting end in a few steps, where bisection takes
-    eight or ten; steps of bisection in between help where pages fill unevenly.
+    `fill` returns the share of a page up to an end, by index, and grows with it. Pages fill evenly,
+    so linear interpolation finds the last fitting end in a few steps, where bisection takes eight
+    or ten. The bisection steps in between help where pages fill unevenly.
     """
     low, high = 0, len(ends)  # ends before `low` fit, those from `high` on do not
     below, above = (0, 0.0), (too_long, 1.0 + 1 / 32)

@@ -1,7 +1,7 @@
-"""Code blocks that span pages, and the pages that show one as a file.
+"""Code blocks that span pages, and the pages that show such a block as a file.
 
-Invariant: everything here depends on the text alone. A file holds the code as it was meant: without
-the fence, and without the markers and indentation of the containers around the block.
+Invariant: everything here depends on the text alone. A file contains only the code: without the
+fence, and without the markers and indentation of the containers around the block.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from bot.replies.paging.file_names import file_name
 from bot.replies.paging.page_breaks import PageBreak, break_between
 
 HEAD_LINES = 12
-"""Lines of a block that stay readable above its file: enough to see what it contains."""
+"""Lines of a block that stay readable above its file: enough to see what the file contains."""
 
 MOST_LINES = 9_999_999
-"""The largest number of lines for which a page must have room in its note."""
+"""The highest line count that the note on a page must have room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class CodePart:
     """One page's part of a block that continues on the next page.
 
     `first` is the number of the page where the block begins; `size` (in bytes) and `lines` count
-    the block so far. Without a `start` there is no file: not even its note would fit.
+    the block so far. If `start` is None, the block cannot become a file, because not even the note
+    would fit.
     """
 
     first: int
@@ -60,12 +61,11 @@ def code_part(
     source_offset: Callable[[int], int],
     fits: Callable[[str], bool],
 ) -> CodePart | None:
-    """Page `number`'s part of the code block that `page_break` splits; `text` is the page's
-    text.
+    """Page `number`'s part of the code block that `page_break` splits; `text` is the page's text.
 
-    None if the break splits no code block. `before` is the previous page's part,
-    `source_offset` maps an offset in the text to the source, and `fits` says whether some
-    Markdown fits on a page.
+    None if the break does not split a code block. `before` is the previous page's part,
+    `source_offset` maps an offset in the text to the source, and `fits` says whether some Markdown
+    fits on a page.
     """
     if not page_break.tail:
         return None
@@ -83,15 +83,15 @@ def code_part(
 
 
 def remaining_code(text: str, before: CodePart) -> str:
-    """The block's code on the page after `before`, which has this text."""
+    """The rest of the block's code, on the page with this `text`, which follows `before`."""
     tree = BlockTree(text)
     return _code(tree, tree.leaves[0], len(text), before) if tree.leaves else ""
 
 
 def break_after_block(text: str, *, ended: bool) -> PageBreak | None:
-    """The break after the block with which this page begins; None while it may continue.
+    """The break after the block at the start of this page; None while the block may continue.
 
-    With `ended`, nothing follows the text.
+    `ended`: nothing follows the text.
     """
     tree = BlockTree(text)
     block, *others = tree.leaves
@@ -107,8 +107,7 @@ def growing_page(block: BlockStart, *, start: int, end: int, lines: int) -> Page
 
 
 def file_pages(block: BlockStart, code: str, *, start: int, end: int) -> tuple[Page, Page]:
-    """The page where the block begins and the page of its file, which ends at `end` in the
-    source."""
+    """The page where the block begins and its file's page, which ends at `end` in the source."""
     file = File(file_name(block.info, code), code)
     lines = code.count("\n") + (not code.endswith("\n"))
     shown = _with_note(block, texts.code_in_file(lines))
@@ -143,8 +142,7 @@ def _block_start(
 
 
 def _shortening_starts(tree: BlockTree, leaf: Leaf, break_at: int) -> Iterator[tuple[str, int]]:
-    """Candidate texts and their ends: with twelve lines of the block, then fewer, finally with
-    none."""
+    """Candidate texts and their ends: with twelve lines of the block, then fewer, then none."""
     first = leaf.first + 1
     candidates = tree.line_starts[first + 1 : first + 1 + HEAD_LINES]
     complete = sum(start <= break_at for start in candidates)
@@ -157,7 +155,7 @@ def _shortening_starts(tree: BlockTree, leaf: Leaf, break_at: int) -> Iterator[t
 
 # ── the code ──────────────────────────────────────────────────────────────────────────────────
 def _split_block(tree: BlockTree, at: int) -> Leaf | None:
-    """The fenced block whose code continues at an offset."""
+    """The fenced block whose code continues at offset `at`."""
     for leaf in tree.leaves:
         last = leaf.last - tree.has_closing_line(leaf) if leaf.kind == "fence" else 0
         if leaf.first + 1 < last and tree.line_starts[leaf.first + 1] < at <= tree.end_of(leaf):

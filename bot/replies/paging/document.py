@@ -1,9 +1,9 @@
 """The growing reply: takes the model's text from the publisher and returns frames.
 
-In: text, and finally the whole reply. Out: a `Frame` of pages, which surfaces plan from. The pages
-come from `paginator.Paginator`.
+In: text, and finally the whole reply. Out: a `Frame` of pages, from which surfaces plan requests.
+The pages come from `paginator.Paginator`.
 
-Invariant: writing costs next to nothing; text is parsed once, when a frame is requested.
+Invariant: writing costs almost nothing; text is parsed once, when a frame is requested.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bot.replies.paging.paginator import Paginator
 class Document:
     """One reply's Markdown, paginated for `renderer`; `files` says when long code becomes a file.
 
-    While `behind` is true the last frame did not reach the end of the text: request another one.
+    While `behind` is true, the last frame did not reach the end of the text, so another is needed.
     """
 
     def __init__(self, renderer: Renderer, files: FileRules | None = None) -> None:
@@ -63,7 +63,7 @@ class Document:
         self._frame = None
 
     def finish(self, text: str | None = None) -> None:
-        """End the document; `text`, if given, replaces everything written.
+        """Finish the document; `text`, if given, replaces everything written.
 
         The pages that both texts share stay; the rest is paginated again.
         """
@@ -80,8 +80,7 @@ class Document:
         self._frame = None
 
     def frame(self) -> Frame:
-        """The reply at this moment: everything in a final frame, otherwise only complete
-        markup.
+        """The reply now: everything in a final frame, otherwise only complete markup.
 
         A long text that arrived in one piece takes several short calls (see `behind`).
         """

@@ -1,7 +1,7 @@
 """Names the file that holds a code block.
 
-Invariant: a name is plain: letters, digits, dots, dashes and underscores, ending as text or source
-code does. It is never a path, never hidden, never an executable's.
+Invariant: a name consists of letters, digits, dots, dashes and underscores, with an ending for text
+or source code. It is never a path, a hidden file or an executable.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ lua m md mjs mk ml mm nix org pas patch php pl proto ps1 py r rb rs rst sass sca
 svelte svg swift tex tf toml ts tsv tsx txt v vb vhdl vue xml yaml zig
 """
 ENDINGS = frozenset(_ENDINGS.split())
-"""Endings that a file may have: source code and text."""
+"""Endings that a file may have: those of source code and text."""
 
 DATA = frozenset(("csv", "ini", "json", "jsonl", "log", "tsv", "xml", "yaml"))
-"""Endings of files that are named data, not code."""
+"""Endings of files that are called data rather than code."""
 
 LONGEST = 60
-"""Characters of a name: long enough for people, well below every platform's limit."""
+"""The longest name in characters: enough for people, and well below every platform's limit."""
 
 _NAME = re.compile(
     rf"(?=.{{1,{LONGEST}}}$)[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.([a-z0-9]+)"
 )
 _TITLE = re.compile(r"(?:title|file|filename|name)\s*+=\s*+[\"']?([^\s\"']++)")
-# A first line that is a comment with nothing but a name, as models like to write it.
+# A first line that is a comment containing only a file name, as models often write.
 _COMMENT = re.compile(
     r"\s*+(?:#|//|--|;|%|/\*|<!--)++\s*+(?:file(?:name)?\s*+:\s*+)?+([^\s*]++)\s*+(?:\*/|-->)?\s*+"
 )
 
 LONGEST_LINE = 200
-"""Characters of a first line or an info string that may contain a name."""
+"""How many characters of a first line or an info string are searched for a name."""
 
 
 def file_name(info: str, code: str) -> str:
@@ -61,7 +61,7 @@ def file_name(info: str, code: str) -> str:
 @cache
 def _endings_by_language() -> Mapping[str, str]:
     """The first allowed ending of each language that Pygments knows, by the language's aliases."""
-    endings = {"docker": "dockerfile"}  # Pygments knows it by the file's whole name
+    endings = {"docker": "dockerfile"}  # Pygments knows only the whole file name
     for _, aliases, patterns, _ in get_all_lexers(plugins=False):
         found = (pattern.removeprefix("*.") for pattern in patterns)
         ending = next((each for each in found if each in ENDINGS), None)

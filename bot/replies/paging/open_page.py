@@ -1,6 +1,6 @@
 """The last, still open page of a reply: what it shows, and where it ends once it is full.
 
-Invariant: fullness is checked at checkpoints that depend on the page's text alone, and the page
+Invariant: fullness is checked at checkpoints that depend only on the page's text, and the page
 break is chosen from the text up to the checkpoint. So the pages are the same for every chunking.
 """
 
@@ -20,29 +20,29 @@ from bot.replies.paging.page_breaks import BreakQuality, PageBreak
 from bot.replies.paging.page_text import Opening, PageText
 
 FINEST = 32
-"""Checkpoints come closer as a page fills up, down to this fraction of the limit."""
+"""As a page fills up, checkpoints come closer, down to this fraction of the limit."""
 
 NEARLY_FULL = 0.8
-"""Share of a page from which it ends where a block begins, so that no part of a block is shown and
-then taken back because the block does not fit. The price: a reply that would just have fitted takes
-one more message."""
+"""Share of a page above which the page ends where a block begins, so that no part of a block is
+shown and then taken back because the block does not fit. The price: a reply that would just have
+fitted takes one more message."""
 
 MOST_SOURCE = 2
-"""Pages' worth of source that one page may take. Longer source is almost invisible (spaces,
-held-back marks) and would take long to break."""
+"""The most source for one page, in pages. Longer source is almost invisible (spaces, held-back
+marks) and would take long to break."""
 
 STEP = 3_000
 """Characters that one step parses and measures, unless it is a single check of a larger page. A
 thousand characters take 1 ms, or 4 ms if they are dense with markup."""
 
 MEND_STEP = 2_000
-"""Characters of new text that one step mends; dense markup takes 3 ms per thousand."""
+"""Characters of new text that one step mends; text with dense markup takes 3 ms per thousand."""
 
 RESUME_DISTANCE = 100
-"""Characters between two resume points for inline markup; closer ones would save nothing."""
+"""Characters between two resume points for inline markup; a shorter distance would save nothing."""
 
 MOST_HEAD = 0.5
-"""Share of a page that a repeated table header may take; a larger one is not repeated."""
+"""Share of a page that a repeated table header may take; larger headers are not repeated."""
 
 
 class PageEnd(NamedTuple):
@@ -58,7 +58,7 @@ class PageEnd(NamedTuple):
 class OpenPage:
     """The page that begins with `opening`. `end` is set once the page is known to be full.
 
-    `spent` counts the characters parsed and measured; its owner resets it before each step.
+    `spent` counts the characters parsed and measured; the owner resets it before each step.
     """
 
     def __init__(self, renderer: Renderer, opening: Opening) -> None:
@@ -76,18 +76,18 @@ class OpenPage:
         self._stable = 0  # offset before which no later text changes anything
 
     def fill(self, markdown: str) -> float:
-        """Share of a page that some Markdown takes; above 1 it does not fit."""
+        """Share of a page that some Markdown takes; above 1 the Markdown does not fit."""
         self.spent += len(markdown)
         return self._renderer.measure(markdown) / self._renderer.limit
 
     def check_end(
         self, page_text: PageText, *, final: bool, file_ends: Callable[[str, bool], bool]
     ) -> bool:
-        """Set `end` if the page is full; returns whether all of the text belongs to this page.
+        """Set `end` if the page is full; return whether all of the text belongs to this page.
 
-        False with `end` still None means that the check continues in the next step.
-        `file_ends` returns whether the code that becomes a file ends in the page's text; its
-        second argument says whether that text is complete.
+        False while `end` is still None means that the next step continues the check. `file_ends`
+        returns whether the code that becomes a file ends in the page's text; its second argument
+        says whether that text is complete.
         """
         limit, text = self._renderer.limit, page_text.text
         while self._checkpoint <= page_text.settled:
@@ -125,7 +125,7 @@ class OpenPage:
         widths = tuple(container.width for container in page_break.containers)
         quotes = sum(
             width == 0 for width in still_open
-        )  # among the break's containers, these quotes come first
+        )  # of the break's containers, these quotes come first
         head = page_break.head if self.fill(page_break.head) <= MOST_HEAD else ""
         skipped = page_text.source_offset(page_break.resume + page_break.skip) - start
         return Opening(
@@ -153,7 +153,7 @@ class OpenPage:
         return Page(shown, stable, self.opening.start, source_end, sealed=final)
 
     def _show_growing(self, text: str) -> tuple[str, int]:
-        """The mended text that fits, and where it ends."""
+        """The mended text that fits, and the offset where it ends."""
         mended = self._mend(text)
         shown = mended.text.rstrip()
         fill = self.fill(shown)
@@ -161,7 +161,7 @@ class OpenPage:
             stable = mended.stable_end if fill <= WELL_FILLED else self._last_block
             self._stable = max(self._stable, stable)
             return shown, mended.end
-        # Too long between two checkpoints: the next one will end the page.
+        # Too long between two checkpoints: the page will end at the next one.
         page_break = best_break(text, self.fill, self._resume_points)
         return page_break.page_before(text), page_break.resume
 
@@ -198,5 +198,5 @@ class OpenPage:
 
 
 def _close_page(text: str) -> str:
-    """The last page of a finished reply."""
+    """Close open markup on the last page of a finished reply."""
     return close_open(text.rstrip())

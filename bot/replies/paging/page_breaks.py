@@ -1,7 +1,7 @@
 """Possible page breaks between and inside blocks, each with its quality.
 
-Invariant: a break closes what it leaves open in the page's tail and reopens it in the next page's
-head, so every page stands on its own.
+Invariant: a break closes open markup in the page's tail and reopens it in the next page's head, so
+every page stands on its own.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from bot.replies.markdown.blocks import (
 from bot.replies.markdown.fences import FenceStack, contains_markdown
 
 LONGEST_INFO = 60
-"""Characters of a fence's opening line that the next page repeats: a language is a word."""
+"""The most characters of a fence's opening line to repeat on the next page: usually one word."""
 
 
 class BreakQuality(IntEnum):
-    """How good a break is; lower is better. From EMPHASIS on it splits something visible."""
+    """How good a break is; lower is better. Breaks from EMPHASIS on split something visible."""
 
     BLOCK = 0
     ITEM = 1
@@ -61,7 +61,7 @@ class PageBreak(NamedTuple):
 
     @property
     def closing_fence(self) -> str:
-        """The fence that closes the code block split here; empty outside code blocks."""
+        """The fence that closes the code block split here; "" outside code blocks."""
         return self.tail.strip("\n> ") if self.tail and "\n" in self.head else ""
 
     def page_before(self, text: str) -> str:
@@ -111,7 +111,7 @@ def fence_ends(tree: BlockTree, leaf: Leaf, stack: FenceStack) -> tuple[str, str
 
 
 def _renumber(tree: BlockTree, found: PageBreak, item: Container) -> PageBreak:
-    """Make the next page's list continue its numbers, whatever number the model wrote."""
+    """Continue the list's numbering on the next page, whatever number the model wrote."""
     line = tree.line(item.line)
     digits = re.match(r" *(\d{1,9})(?=[.)])", line[found.skip :])
     if digits is None or int(digits[1]) == item.number:

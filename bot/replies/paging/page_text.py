@@ -1,6 +1,6 @@
 """The Markdown of one page, made from the reply's source, with a map back to source offsets.
 
-Invariant: a page stands on its own. Its head reopens what the page break left open, and lines that
+Invariant: a page stands on its own. Its head reopens what the page break left open. Lines that
 continue inside a list item lose the item's indentation, which would turn them into code.
 """
 
@@ -22,10 +22,10 @@ _PARTIAL_NUMBER = re.compile(r" {0,3}\d{1,9}[.)]?\Z")
 class Opening:
     """How a page begins: at offset `start` of the source, with `head` replacing `skip` characters.
 
-    `containers` are those that the break was in, outermost first: the width of a list item, whose
-    indentation is removed, or 0 for a quote, whose marker stays. `number` is the number of the item
-    after the outermost one, if that is in an ordered list. `closing_fence` closes the code block
-    that the head reopens.
+    `containers` are the containers around the break, outermost first: the width of a list item,
+    whose indentation is removed, or 0 for a quote, whose marker stays. `number` is the number of
+    the next item after the outermost one, if that is in an ordered list. `closing_fence` closes the
+    code block that the head reopens.
     """
 
     start: int = 0
@@ -39,7 +39,7 @@ class Opening:
 class PageText:
     """The page's Markdown (`text`) up to the end of the source received so far.
 
-    Further source leaves the first `settled` characters unchanged.
+    Further source does not change the first `settled` characters.
     """
 
     def __init__(self, source: str, opening: Opening) -> None:
@@ -60,7 +60,7 @@ class PageText:
         self.settled = len(self.text) if self._unsettled is None else self._unsettled
 
     def source_offset(self, offset: int) -> int:
-        """The offset in the source of the character at `offset` of the text."""
+        """The source offset of the character at `offset` in the text."""
         index = bisect_right(self._offsets, offset, key=lambda pair: pair[0]) - 1
         text_start, source_start = self._offsets[index]
         following = self._offsets[index + 1][1] if index + 1 < len(self._offsets) else None
@@ -80,7 +80,7 @@ class PageText:
         self._length += len(text)
 
     def _add_contained_lines(self, source: str, at: int, opening: Opening) -> int:
-        """Add lines while they are inside a list item; returns where the other lines begin."""
+        """Add lines while they are inside a list item; return where the other lines begin."""
         containers, fence = opening.containers, opening.closing_fence
         stack = FenceStack.reopened_by(opening.head) if fence else None
         end = source.find("\n", at) + 1
@@ -110,14 +110,14 @@ class PageText:
         return len(source)
 
     def _separate_number(self, source: str, start: int, skip: int, markers: str) -> None:
-        """Add a blank line before an ordered item: unlike in a list, it ends no paragraph here."""
+        """Add a blank line before an ordered item, which here would not end a paragraph."""
         if _PARTIAL_NUMBER.match(source, start + skip):
             self._unsettled = self._length  # the next character may show that it is no number
         if _ORDERED.match(source, start + skip) and self._parts[-1].strip(" \t\n>"):
             self._add(markers.rstrip() + "\n", start)
 
     def _renumber(self, source: str, start: int, skip: int, number: int | None) -> int:
-        """Continue the list's numbers after the split item; returns where the rest begins."""
+        """Continue the list's numbers after the split item; return where the rest begins."""
         at = start + skip
         item = _ORDERED.match(source, at)
         if number is None or item is None:
@@ -128,7 +128,7 @@ class PageText:
 
 
 def _closes(line: str, fence: str) -> bool:
-    """Whether a line closes a code block that opened with `fence`."""
+    """Whether a line closes a code block opened with `fence`."""
     content = line.strip()
     return (
         len(content) >= len(fence) and not content.strip(fence[0]) and not line.startswith("    ")
@@ -139,7 +139,7 @@ def _match_containers(line: str, containers: tuple[int, ...]) -> tuple[str, int,
     """Match a line against its containers.
 
     Returns the line's quote markers, the length of its markers and indentation, and how many of the
-    containers it is in.
+    containers the line is in.
     """
     at, markers = 0, ""
     for depth, width in enumerate(containers):

@@ -4,11 +4,11 @@ In: the reply's text, from `Document`. Out: its pages, which `Document` puts int
 `OpenPage` shows the page that still grows, with half-written markup completed by `mend`.
 
 Invariant: a sealed page never changes again, whatever follows and however the text was chunked. The
-pages' source ranges tile the reply, and each page fits the platform in the platform's own measure.
+pages' source ranges tile the reply, and each page fits the platform by the platform's own measure.
 
-Where files are allowed, pages inside a code block are sealed only when the block ends: if it takes
-too many pages, its first page and a file replace them (see `code_files`). Until then pages break as
-they would without files, so that this decision, too, depends on the text alone.
+Where files are allowed, pages inside a code block are sealed only when the block ends: if the block
+takes too many pages, its first page and a file replace them (see `code_files`). Until then pages
+break as they would without files, so that this decision also depends only on the text.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from bot.replies.paging.page_text import Opening, PageText
 
 @dataclass(frozen=True, slots=True)
 class _SealedPage:
-    """A page that will not change while the text before source offset `decided_by` stays.
+    """A page that will not change while the text before source offset `decided_by` stays the same.
 
     `next_opening` is how the next page begins, `part` the page's part of a code block that
-    continues there.
+    continues on the next page.
     """
 
     page: Page
@@ -39,7 +39,7 @@ class _SealedPage:
 
 
 class Paginator:
-    """The pages of one growing text on one platform; without `files` no code becomes a file."""
+    """The pages of one growing text on one platform; if `files` is None, no code becomes a file."""
 
     def __init__(self, renderer: Renderer, files: FileRules | None = None) -> None:
         self._renderer, self._files = renderer, files
@@ -49,13 +49,15 @@ class Paginator:
     def _begin_page(self, opening: Opening) -> None:
         self._open = OpenPage(self._renderer, opening)
         self._shown: Page | None = None  # the open page as it was last shown
-        # The break after the block that becomes a file, and the length of the text that decides it.
+        # The break after the block that becomes a file, and the length of the text that decides the
+        # break.
         self._file_end: tuple[int, PageBreak] | None = None
 
     def paginate(self, text: str, *, final: bool) -> tuple[tuple[Page, ...], bool]:
         """The pages of `text`, which continues the previous text, and whether they are complete.
 
-        If not, call again: each call checks or seals one page, so that none takes long.
+        If they are not, call again: each call checks or seals only one page, so that no call takes
+        long.
         """
         page = self._open
         page.spent = 0
@@ -75,7 +77,7 @@ class Paginator:
         return self._all_pages(text, final=False), False
 
     def rewind(self, common: int) -> None:
-        """Drop the pages that depend on text after offset `common`, which was replaced."""
+        """Drop the pages that depend on text after offset `common`, where the text was replaced."""
         while self._sealed and self._sealed[-1].decided_by > common:
             self._sealed.pop()
         self._begin_page(self._sealed[-1].next_opening if self._sealed else Opening())
@@ -86,7 +88,7 @@ class Paginator:
             raise RuntimeError("the page is not full")
         page_break = page.choose_break(page_text)
         source_end = page_text.source_offset(page_break.resume)
-        if source_end <= page.opening.start:  # the head alone fills the page: drop it
+        if source_end <= page.opening.start:  # the head alone fills the page: drop the head
             self._begin_page(Opening(page.opening.start))
             self._forget_block()
             return
@@ -119,7 +121,7 @@ class Paginator:
         return tuple(pages)
 
     def _shown_so_far(self, text: str, page_text: PageText | None) -> tuple[Page, ...]:
-        """The sealed pages; of a block that becomes a file, only the page with its beginning."""
+        """The sealed pages; only the first page of a block that becomes a file."""
         pages, part = [sealed.page for sealed in self._sealed], self._file_part
         if part is None:
             return tuple(self._mark_provisional(pages))
@@ -132,7 +134,7 @@ class Paginator:
         return (*pages[: part.first], page)
 
     def _mark_provisional(self, pages: list[Page]) -> list[Page]:
-        """Unseal the pages of a code block that has not ended."""
+        """Mark the pages of a code block that has not ended as not sealed."""
         part = self._last_part
         if part is None:
             return pages
@@ -142,7 +144,7 @@ class Paginator:
     # ── code blocks that become files ─────────────────────────────────────────────────────────
     @property
     def _last_part(self) -> CodePart | None:
-        """The last sealed page's part of the block with which the open page begins."""
+        """The last sealed page's part of the block that the open page begins with."""
         return self._sealed[-1].part if self._sealed else None
 
     @property
@@ -174,7 +176,7 @@ class Paginator:
             self._sealed[-1] = replace(self._sealed[-1], part=None)
 
     def _find_end(self, text: str, complete: bool) -> bool:
-        """Whether the block that becomes a file certainly ends in `text`, the page's beginning."""
+        """Whether the block that becomes a file certainly ends in `text`, the page so far."""
         if self._file_part is None:
             return False
         found = code_files.break_after_block(text, ended=complete)
@@ -188,7 +190,7 @@ class Paginator:
         return final or self._file_end is not None or self._find_end(settled, False)
 
     def _attach_file(self, page_text: PageText, text: str) -> None:
-        """Replace the block's pages by its first page and the file's page."""
+        """Replace the block's pages with its first page and the file's page."""
         part = self._file_part
         if part is None:
             raise RuntimeError("no block becomes a file")

@@ -17,7 +17,7 @@ from bot.replies.markdown.inline import START, ResumePoint, Span, parse_inline
 from bot.replies.markdown.mend import mask_markers, stays_paragraph
 from bot.replies.paging.page_breaks import BreakQuality, PageBreak, fence_ends
 
-# Scripts without spaces break between any two characters.
+# Scripts without spaces allow a break between any two characters.
 _WIDE = r"(?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff])" + (
     r"(?=[^\s\p{P}\p{M}\u200d\ufe00-\ufe0f])"
 )
@@ -68,7 +68,7 @@ def _in_line_of_code(tree: BlockTree, leaf: Leaf, begin: int) -> Iterator[PageBr
 class _Paragraph:
     """The breaks inside one paragraph, after offset `since` of the page.
 
-    The markup there is parsed from the last of `resume_points` before it.
+    The markup is parsed from the last of `resume_points` before that offset.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class _Paragraph:
         return PageBreak(*offsets, quality, tail, self._quotes + head, 0, self._leaf.containers)
 
     def _spans_around(self, at: int, resume: int) -> list[Span]:
-        """The spans that contain a break, outermost first; breaks must come in their order."""
+        """The spans around a break, outermost first; call this for breaks in ascending order."""
         if self._spans is None:
             self._spans = self._parse_spans()
         while self._next < len(self._spans) and self._spans[self._next].start < at:
@@ -130,7 +130,7 @@ class _Paragraph:
         return self._around
 
     def _parse_spans(self) -> list[Span]:
-        """Spans that end after the first break; open markup counts up to the paragraph's end."""
+        """Spans that end after the first break; unclosed markup extends to the paragraph's end."""
         found = parse_inline(self._source, ended=self._closed, resume=self._resume_point())
         end = len(self._source)
         unfinished = [

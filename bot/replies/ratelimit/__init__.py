@@ -1,1 +1,1 @@
-"""The rate limiter: which request of an account goes next, and when."""
+"""The rate limiter: decides which request of an account goes next, and when."""

@@ -1,7 +1,7 @@
-"""How much longer replies will grow, so that a budget lasts for that time.
+"""Forecasts how much longer replies will grow, so that a budget lasts for that time.
 
 Invariant: the forecast decides how soon a request is sent, never whether. A wrong forecast makes
-replies less fresh; it never delays an ending.
+replies update less often; it never delays an ending.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import math
 from bot.domain.replies import Reservation
 
 TYPICAL = 20.0
-"""Seconds for which a reply is expected to grow: about 500 words."""
+"""Seconds that a reply is expected to grow: about 500 words."""
 
 BEYOND = 1 / 6
-"""A reply older than the typical length is expected to grow for this part of its age again:
-lengths have a long tail."""
+"""A reply older than the typical length is expected to grow for this fraction of its age again,
+because lengths have a long tail."""
 
 MEMORY = 120.0
-"""Seconds after which an ended reply counts for 1/e in the arrival rate."""
+"""Time constant in seconds: after this, an ended reply counts for 1/e in the arrival rate."""
 
 ARRIVALS = 0.4 / 60
-"""Replies per second expected in addition to the recent rate. Also covers a single reply that
-grows for much longer than typical."""
+"""Replies per second expected in addition to the recent rate. This also covers a single reply that
+grows for much longer than is typical."""
 
 
 class Forecast:
-    """Counts the replies of one account; times in seconds of the monotonic clock."""
+    """Counts the replies of one account; times are in monotonic seconds."""
 
     def __init__(self) -> None:
-        self.coming = 0  # replies without text
+        self.coming = 0  # replies without text so far
         self.growing = 0
         self._began = 0.0  # sum of the times at which the growing replies began
         self._ended = 0.0  # ended replies, each fading with MEMORY
@@ -37,7 +37,7 @@ class Forecast:
 
     @property
     def replies(self) -> int:
-        """How many replies are not over."""
+        """The number of replies that have not ended."""
         return self.coming + self.growing
 
     def expect(self) -> Reservation:
@@ -46,7 +46,7 @@ class Forecast:
         return Reservation()
 
     def begin(self, reservation: Reservation, now: float) -> None:
-        """Count a reply that has its first text."""
+        """Count the reply as growing, because it has its first text."""
         if reservation.began is None and not reservation.over:
             reservation.began = now
             self.coming -= 1
@@ -54,7 +54,7 @@ class Forecast:
             self._began += now
 
     def end(self, reservation: Reservation, now: float) -> None:
-        """Count a reply whose text is complete towards the rate of arrivals."""
+        """Count a reply whose text is complete towards the arrival rate."""
         if reservation.over:
             return
         self.forget(reservation)
@@ -74,9 +74,9 @@ class Forecast:
             self._began -= reservation.began
 
     def horizon(self, now: float, window: float) -> float:
-        """Seconds for which the remaining budget should last.
+        """Seconds that the remaining budget should last.
 
-        The growing replies' own time, plus their share of the time of the replies that have no
+        This is the growing replies' own time, plus their share of the time for replies that have no
         text yet or will arrive within `window` seconds.
         """
         others = self.coming + (ARRIVALS + self._recent(now) / MEMORY) * window

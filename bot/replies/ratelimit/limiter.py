@@ -1,7 +1,7 @@
 """The rate limiter: one budget for all requests of a platform account.
 
-Invariant: a request is granted only when every scope that it costs has room, the most urgent first
-(invariant 7); a waiter never holds back another one that does not need the same scope.
+Invariant: a request is granted only when all of its scopes have room, the most urgent request first
+(invariant 7). A waiter never holds back another one that does not need the same scope.
 """
 
 from __future__ import annotations
@@ -30,20 +30,19 @@ from bot.replies.ratelimit.window import MARGIN, SlidingWindow
 log = structlog.stdlib.get_logger(__name__)
 
 STEP_SECONDS = 0.005
-"""How long one pass may hold the event loop: half of what any step may take."""
+"""Seconds that one pass may hold the event loop: half of what any step may take."""
 
 LOG_SECONDS = 60.0
-"""Minimum time between two log lines about overload."""
+"""The shortest time between two log lines about overload, in seconds."""
 
 MIN_SWEEP = 64
-"""Fewer windows than this are not searched for idle ones."""
+"""With fewer windows than this, idle ones are not searched for."""
 
 
 @dataclass(slots=True)
 class Counters:
     """Metrics: grants by priority, requests that had to wait, 429s by scope, and how often a reply
-    could not begin because no request for its end was free.
-    """
+    could not begin because no request was free to reserve for its end."""
 
     granted: Counter[Priority] = field(default_factory=Counter)
     waited: int = 0
@@ -55,8 +54,8 @@ class AccountRateLimiter:
     """The rate limiter of one platform account; implements `ports.RateLimiter`.
 
     `limits` returns the limit of a scope (None: unlimited) when the scope is first used, and again
-    after it was idle; `margin` is in seconds. `members` returns how many processes use the account:
-    this one has its part of each limit that is divided.
+    after the scope was idle; `margin` is in seconds. `members` returns the number of processes that
+    use the account: this process gets its part of each divided limit.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class AccountRateLimiter:
 
     @property
     def busy(self) -> bool:
-        """Whether a reply is announced, or a request waits."""
+        """Whether a reply is announced or a request is waiting."""
         return bool(self._announced or self.waiting)
 
     @property
@@ -111,8 +110,8 @@ class AccountRateLimiter:
     ) -> Request | None:
         """Wait for the budget of the newest plan; see `ports.RateLimiter`. Raises what `plan` does.
 
-        A waiter whose priority rises (its text became final) must cancel and acquire again: it may
-        have room immediately.
+        If a waiter's priority rises (its text became final), it must cancel and acquire again,
+        because it may have room immediately.
         """
         waiter = Waiter(plan, priority, next(self._order), reservation)
         self._grant_due(waiter)
@@ -136,21 +135,21 @@ class AccountRateLimiter:
         await self.acquire(lambda: request, lambda: (priority, since))
 
     def throttled(self, retry_after: float, *scopes: str) -> None:
-        """Close these scopes, and no others, for `retry_after` seconds after a 429."""
+        """After a 429, close these scopes (and no others) for `retry_after` seconds."""
         now = self._clock.monotonic()
         for scope in scopes:
             self.counters.throttled[scope] += 1
             self._window(scope).close(now, retry_after)
 
     def refund(self, *scopes: str) -> None:
-        """Take back a granted request that got a 429: the platform did not count it."""
+        """Undo the count of a request that got a 429, because the platform did not count it."""
         for scope in scopes:
             self._window(scope).refund()
             self._queue.check_scope(scope, self._clock.monotonic())
         self._arm()
 
     def observed(self, scope: str, *, remaining: int, reset_after: float) -> None:
-        """Note the platform's own count; see `ports.RateLimiter`."""
+        """Record the platform's own count; see `ports.RateLimiter`."""
         self._window(scope).observe(self._clock.monotonic(), remaining, reset_after)
 
     def delay(self, *scopes: str) -> float:
@@ -168,11 +167,11 @@ class AccountRateLimiter:
         return reservation
 
     def begin(self, reservation: Reservation) -> None:
-        """The reply has its first text; see `ports.RateLimiter`."""
+        """Record that the reply has its first text; see `ports.RateLimiter`."""
         self._forecast.begin(reservation, self._clock.monotonic())
 
     def release(self, reservation: Reservation) -> None:
-        """The reply is over: what it reserved is free again."""
+        """End the reply, and free the requests that it reserved."""
         self._announced -= 1
         self._forecast.forget(reservation)
         self._reserve(reservation, (), None)
@@ -191,7 +190,7 @@ class AccountRateLimiter:
 
     # ── granting ──────────────────────────────────────────────────────────────────────────────
     def _grant_due(self, newcomer: Waiter | None = None) -> None:
-        """Grant what has room, the most urgent first; waiters without room keep waiting."""
+        """Grant requests that have room, the most urgent first; the other waiters keep waiting."""
         began = now = self._clock.monotonic()
         if self._division.look(now):
             self._divide_again(now)
@@ -205,7 +204,7 @@ class AccountRateLimiter:
                 continue
             self._queue.remove(waiter)
             self._try(waiter, now)
-            # If it waits for the same key again, everyone behind it would, too.
+            # If it waits for the same key again, so would everyone behind it.
             if waiter.key != key and (entry := self._first(key)) is not None:
                 heapq.heappush(line, entry)
         if newcomer is not None:
@@ -237,7 +236,7 @@ class AccountRateLimiter:
         waiter.result.set_result(request)
 
     def _decide(self, waiter: Waiter, now: float) -> Request | None:
-        """What may be sent of the waiter's plan now; None after it was parked."""
+        """The request in the waiter's plan that may be sent now; otherwise park the waiter."""
         decision = self._policy.decide(waiter, now)
         if not isinstance(decision, Blocked):
             return decision
@@ -262,7 +261,7 @@ class AccountRateLimiter:
             return
         waiter.kept_before = reservation.keeps
         reservation.is_shown |= waiter.urgency[0] in (Priority.FINAL, Priority.FIRST)
-        if waiter.urgency[0] is Priority.FINAL:  # this request is the one that was reserved
+        if waiter.urgency[0] is Priority.FINAL:  # this request is the reserved one
             self._forecast.end(reservation, now)
             self._reserve(reservation, (), None)
         elif request.keeps is not None:
@@ -276,7 +275,7 @@ class AccountRateLimiter:
         return window
 
     def _divide_again(self, now: float) -> None:
-        """Give each window the part that this process has now; waiters look at it again."""
+        """Give each window the part that this process has now, and check its waiters again."""
         for scope, window in self._windows.items():
             whole = self._limits(scope)
             if whole is None or not whole.divided:
@@ -288,7 +287,7 @@ class AccountRateLimiter:
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────
     def _withdraw(self, waiter: Waiter) -> None:
-        """The waiter was cancelled: return what it was granted at that moment, or its place."""
+        """Return what a cancelled waiter was just granted, or else its place in the queue."""
         if waiter.granted is not None:
             for scope in waiter.granted.scopes:
                 self._window(scope).refund(waiter.granted_at)
@@ -301,7 +300,7 @@ class AccountRateLimiter:
         self._arm()
 
     def _arm(self) -> None:
-        """Have a task wake up for the next check; there is none while no one waits."""
+        """Schedule a task for the next check; while no one waits, there is none."""
         at = self._queue.next_check()
         if self._waker is not None and (at is None or at < self._waker_at):
             self._waker.cancel()
@@ -315,11 +314,11 @@ class AccountRateLimiter:
         self._waker = None
         try:
             self._grant_due()
-        finally:  # an error must not leave waiters without a task that wakes them
+        finally:  # even after an error, waiters need a task that wakes them
             self._arm()
 
     def _sweep(self, now: float) -> None:
-        """Forget idle windows each time their number has doubled."""
+        """Forget idle windows each time the number of windows has doubled."""
         if len(self._windows) <= self._sweep_at:
             return
         for scope in [scope for scope, window in self._windows.items() if window.idle(now)]:

@@ -1,4 +1,4 @@
-"""What each person has of an account's budget, so that one person's replies leave room for others'.
+"""Tracks each person's share of an account's budget, so that their replies leave room for others'.
 
 Invariant: people and workspaces without replies are not remembered.
 """
@@ -19,36 +19,36 @@ class Owners:
         self._kept: Counter[tuple[ReplyOwner, str]] = Counter()
 
     def announce(self, reservation: Reservation, owner: ReplyOwner) -> None:
-        """Count a reply, and note what its owner has already."""
+        """Count a reply, and record how many its owner and workspace already have."""
         reservation.owner, reservation.own = owner, self._replies[owner]
         reservation.neighbors = self._workspaces[owner.workspace] - reservation.own
         self._replies[owner] += 1
         self._workspaces[owner.workspace] += 1
 
     def forget(self, reservation: Reservation) -> None:
-        """The reply is over; nothing is reserved for it."""
+        """Stop counting a reply that is over and has no reserved requests."""
         if (owner := reservation.owner) is not None:
             self._replies -= Counter((owner,))
             self._workspaces -= Counter((owner.workspace,))
             reservation.owner = None
 
     def keep(self, reservation: Reservation, scopes: tuple[str, ...]) -> None:
-        """The reply holds one request of each of `scopes` from now on."""
+        """Record that the reply now holds one reserved request in each of `scopes`."""
         if (owner := reservation.owner) is not None:
             self._kept.update((owner, scope) for scope in scopes)
             self._kept -= Counter((owner, scope) for scope in reservation.keeps)
 
     def kept(self, reservation: Reservation | None, scope: str) -> int:
-        """How many requests of a scope are reserved for replies of the same person."""
+        """The number of requests in a scope that are reserved for replies of the same person."""
         owner = None if reservation is None else reservation.owner
         return 0 if owner is None else self._kept[owner, scope]
 
     @property
     def people(self) -> int:
-        """The number of people with a reply."""
+        """The number of people who have a reply."""
         return len(self._replies)
 
     @property
     def has_flood(self) -> bool:
-        """Whether a person has several replies."""
+        """Whether any person has several replies."""
         return self._replies.total() > self.people

@@ -1,8 +1,8 @@
-"""When a request may be sent: room in its budgets, the pace, and reservations for endings.
+"""Decides when a request may be sent: room in its budgets, the pace, and reservations for endings.
 
-Invariants: a request that waits is never sent from what is reserved for other replies' endings. A
-person's further replies leave some of each budget, and half of what can be reserved, to others.
-Everything else here decides how soon, from the budgets and the forecast alone.
+Invariants: a waiting request never uses what is reserved for the ends of other replies. A person's
+further replies leave part of each budget, and half of what can be reserved, to others. Everything
+else here only decides how soon, from the budgets and the forecast alone.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from bot.replies.ratelimit.queue import BEGIN, RESERVE, Waiter
 from bot.replies.ratelimit.window import SlidingWindow
 
 PATIENCE = 2.0
-"""Seconds that a reply waits for a budget before it takes its alternative (`otherwise`)."""
+"""Seconds that a reply waits for a budget before it uses its alternative (`otherwise`)."""
 
 ENOUGH = 3.0
-"""A reply that can expect this many requests begins immediately. With fewer it begins when they
-are spread best: with one, in the middle of its expected time."""
+"""A reply that can expect this many requests begins immediately. With fewer, it begins when they
+would be spread best: with one, in the middle of its expected time."""
 
 
 OTHERS_SHARE = 20
-"""A person's second and further replies leave one in this many requests of a budget to others;
-those that begin leave at least one, if there are several."""
+"""A person's second and further replies leave one in this many requests of a budget to others.
+Replies that are beginning leave at least one, if there are several."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Nothing of a waiter's plan may be sent before `until`; `key` names what it waits for."""
+    """Nothing in a waiter's plan may be sent before `until`; `key` names what blocks it."""
 
     key: str
     until: float
 
 
 class AdmissionPolicy:
-    """Reads the windows (by scope) and the forecast; changes neither."""
+    """Decides from the windows (by scope) and the forecast, and changes neither."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class AdmissionPolicy:
         owners: Owners,
     ) -> None:
         self._window, self._forecast, self._owners = window, forecast, owners
-        self._growing: Counter[str] = Counter()  # replies by the scope that they grow by
+        self._growing: Counter[str] = Counter()  # replies by the scope in which they grow
 
     def grow_by(self, reservation: Reservation, scope: str | None) -> None:
-        """Note by which scope the reply grows from now on; None for no scope."""
+        """Record the scope whose requests make the reply grow from now on; None for no scope."""
         if reservation.grows is not None:
             self._growing[reservation.grows] -= 1
         if scope is not None:
@@ -60,9 +60,9 @@ class AdmissionPolicy:
         reservation.grows = scope
 
     def decide(self, waiter: Waiter, now: float) -> Request | Blocked:
-        """The first of the waiter's ways that may be sent now.
+        """The first of the waiter's alternatives that may be sent now.
 
-        The next way is considered only if the one before it lacks a budget for longer than
+        An alternative is considered only if the one before it lacks a budget for longer than
         PATIENCE, whatever its pace.
         """
         blocked = Blocked("", math.inf)
@@ -77,7 +77,7 @@ class AdmissionPolicy:
         return blocked
 
     def _ways(self, waiter: Waiter, now: float) -> list[Request]:
-        """The plan and its alternatives; a reply that begins prefers the largest share."""
+        """The plan and its alternatives; for a beginning reply, the largest share first."""
         ways, way = [], waiter.planned
         while way is not None:
             ways.append(way)
@@ -87,11 +87,11 @@ class AdmissionPolicy:
         return ways
 
     def _share(self, scope: str | None, now: float) -> float:
-        """How many requests of its scope one more reply could expect."""
+        """The number of requests that one more reply could expect in this scope."""
         return max(0.0, self._left(scope, now)) / (self._growing[scope] + 1) if scope else 0.0
 
     def _free_at(self, request: Request, waiter: Waiter, now: float) -> tuple[float, str]:
-        """When the request may be sent (at or before `now` means now), and what it waits for."""
+        """When the request may be sent (`now` or earlier: now), and the key it waits for."""
         latest, where = now, ""
         for at, key in self._conditions(request, waiter, now):
             if at > latest:
@@ -127,9 +127,8 @@ class AdmissionPolicy:
         return self._window(scope).open_at(now, self._spare(scope, request, waiter))
 
     def _spare(self, scope: str, request: Request, waiter: Waiter) -> int:
-        """How many requests stay reserved: a request that replaces the reply's reservation of
-        this scope by another may spend it.
-        """
+        """How many requests must stay free. If a request replaces the reply's reservation in this
+        scope with another, it may spend the reserved request."""
         replaces = request.keeps is not None and scope not in request.keeps
         left = self._left_to_others(scope, waiter)
         return self._window(scope).reserved - (replaces and scope in waiter.kept) + left
@@ -150,7 +149,7 @@ class AdmissionPolicy:
         return window.paced_at(now, horizon, self._extra(scope, now))
 
     def _extra(self, scope: str, now: float) -> float:
-        """What the replies that grow by `scope` can expect of the scope they continue with."""
+        """The requests that replies growing by `scope` can expect from their next scope."""
         limit = self._window(scope).limit
         if limit is None or limit.then is None or not self._growing[scope]:
             return 0.0
@@ -159,7 +158,7 @@ class AdmissionPolicy:
         return min(there, max(0.0, (here + there) * mine / (mine + theirs) - here))
 
     def _delay(self, scope: str, keeps: tuple[str, ...], now: float) -> float:
-        """Seconds from a reply's first text until it begins to grow by `scope`."""
+        """Seconds from a reply's first text until the reply begins to grow by `scope`."""
         waiting = max(1, self._forecast.replies - self._growing.total())
         admitted = max(1, min(waiting, *(self._left(kept, now) for kept in keeps)))
         left = self._left(scope, now) + self._extra(scope, now) - admitted * (scope in keeps)
@@ -167,8 +166,9 @@ class AdmissionPolicy:
         return 0.0 if each >= ENOUGH else TYPICAL / (each + 1)
 
     def _is_beside_flood(self, scope: str, waiter: Waiter) -> bool:
-        """Whether there is little left only because others have several replies: that does not
-        delay a person's only one.
+        """Whether little room is left only because others have several replies.
+
+        That must not delay a person's only reply.
         """
         limit, held = self._window(scope).limit, waiter.reservation
         if limit is None or held is None or held.owner is None or held.own:

@@ -20,19 +20,19 @@ Urgency = tuple[Priority, float]
 Rank = Callable[[], Urgency]
 
 RESERVE, BEGIN = " reserve", " begin"
-"""What a waiter can wait for at a scope other than a request: a free request to reserve, or the
-time to begin."""
+"""Suffixes of keys for what a waiter may need from a scope other than a request: a free request to
+reserve, or its time to begin."""
 
 
 OWN_SECONDS = 5.0
-"""A reply begins as if its text were this much younger for each other reply that its owner had when
-it was announced. The slowest budget, Slack's edits, lets one begin every 1.2 s, and one person half
-of them: those that go before another person's text are then those that had time to begin before it
-was written."""
+"""How many seconds younger a reply's text counts for each other reply that its owner had when the
+reply was announced. The slowest budget, Slack's edits, lets one reply begin every 1.2 s, and one
+person may use half of these: so only replies that could have begun before another person's text was
+written go before that text."""
 
 NEIGHBOR_SECONDS = 0.1
-"""The same for each reply of another person of the workspace. Workspaces share Discord's global
-limit of 50 a second only."""
+"""The same for each reply of another person in the workspace. Workspaces share only Discord's
+global limit of 50 a second."""
 
 
 def keys_of(scope: str) -> tuple[str, str, str]:
@@ -44,10 +44,10 @@ def keys_of(scope: str) -> tuple[str, str, str]:
 class Waiter:
     """A caller of `acquire`.
 
-    `planned` is its last plan, so that a blocked waiter need not plan again; `granted` is the
-    request that was granted at `granted_at`, when the reservation held `kept_before`. `key` is what
-    it waits for, and `ticket` its valid heap entry. `place` orders waiters, by urgency and by what
-    their owners hold already.
+    `planned` is its last plan, so that a blocked waiter need not plan again. `granted` is the
+    request granted at `granted_at`, when the reservation held `kept_before`. `key` is what the
+    waiter waits for, and `ticket` its valid heap entry. `place` orders waiters by urgency and by
+    what their owners already hold.
     """
 
     plan: Plan
@@ -69,7 +69,7 @@ class Waiter:
         self.result = asyncio.get_running_loop().create_future()
 
     def update(self) -> None:
-        """Ask for the urgency of this moment."""
+        """Update the waiter's current urgency and place."""
         self.urgency = self.rank()
         priority, since = self.urgency
         held = self.reservation
@@ -81,37 +81,36 @@ class Waiter:
 
     @property
     def begins_late(self) -> bool:
-        """Whether the reply is complete before any of it was shown, and others of its owner are
-        shown: it is no more urgent than a first text.
-        """
+        """Whether the reply was complete before any of it was shown, while others of its owner are
+        shown: it is no more urgent than a first text."""
         held = self.reservation
         is_final = self.urgency[0] is Priority.FINAL
         return is_final and held is not None and held.own > 0 and not held.is_shown
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The scopes of which the reply has one request reserved."""
+        """The scopes where the reply holds a reserved request."""
         return self.reservation.keeps if self.reservation is not None else ()
 
     def missing(self, request: Request) -> set[str]:
-        """The scopes of which `request` needs a reservation that the reply does not hold."""
+        """The scopes where `request` needs a reservation that the reply does not hold."""
         return set(request.keeps or ()).difference(self.kept)
 
 
 @dataclass(slots=True)
 class _Group:
-    """Waiters for one key; entries of waiters that left stay until they come to the top."""
+    """Waiters for one key. The entries of waiters that left stay until they reach the top."""
 
     heap: list[tuple[Urgency, int, int, Waiter]] = field(default_factory=list)
     waiting: int = 0
 
 
 class WaitQueue:
-    """Waiters in groups by key: if the most urgent of a group is blocked, the others are too."""
+    """Waiters in groups by key: if a group's most urgent waiter is blocked, so are the others."""
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
-        self._tickets = count(1)  # unique, because waiters have no order
+        self._tickets = count(1)  # unique, because waiters are not comparable
         self._checks: list[tuple[float, str]] = []
         self._check_at: dict[str, float] = {}
 
@@ -122,7 +121,7 @@ class WaitQueue:
         return any(key in self._groups for key in keys_of(scope))
 
     def park(self, waiter: Waiter, key: str, until: float) -> None:
-        """Add a waiter to a group that is checked at `until`."""
+        """Add a waiter to a group to be checked at `until`."""
         waiter.key, waiter.ticket = key, next(self._tickets)
         group = self._groups.setdefault(key, _Group())
         group.waiting += 1
@@ -151,10 +150,10 @@ class WaitQueue:
         return due
 
     def first(self, key: str) -> Waiter | None:
-        """The most urgent waiter of a group by its current rank.
+        """The most urgent waiter of a group by current rank.
 
-        Each waiter is ranked once per call: the rank of a reply without unseen text falls with
-        every call. A rank never rises while its waiter waits.
+        Each waiter is ranked once per call, because the rank of a reply without unseen text falls
+        with every call. A rank never rises while its waiter waits.
         """
         group, ranked = self._groups.get(key), set[int]()
         while group is not None and group.heap:

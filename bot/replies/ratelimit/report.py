@@ -1,4 +1,4 @@
-"""A rate limiter's state for metrics, by class of scope: scopes have the ids of channels."""
+"""Reports a rate limiter's state for metrics, by class of scope: scopes contain channel ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.replies.ratelimit.window import SlidingWindow
 def report_of(
     windows: Mapping[str, SlidingWindow], throttled: Mapping[str, int], waiting: int, now: float
 ) -> RateReport:
-    """The state at `now`; each class of scopes has the budget of its scope with the least left."""
+    """The state at `now`; each class reports the budget of its scope with the least left."""
     budgets: dict[str, ScopeBudget] = {}
     for name, (left, limit) in _least_left(windows, now).items():
         label = scope_class(name)
@@ -27,15 +27,17 @@ def report_of(
 def _least_left(
     windows: Mapping[str, SlidingWindow], now: float
 ) -> dict[str, tuple[int, int | None]]:
-    """By the name of the scopes: the requests left and the limit. There may be thousands of
-    windows, so most of them are only compared."""
+    """By class of scope, the fewest requests left and the limit.
+
+    There may be thousands of windows, so the exact room of most of them is not computed.
+    """
     least: dict[str, tuple[int, int | None]] = {}
     for scope, window in windows.items():
         name, limit = scope.partition(":")[0], window.limit
         known = least.get(name)
         is_open = now >= window.closed_until and now >= window.reported_until
         if is_open and (
-            limit is None  # only the platform's answers say how many are left, and none does
+            limit is None  # unlimited here, and no response of the platform says how many are left
             or (known is not None and limit.count - len(window.log) >= known[0])
         ):
             continue

@@ -1,7 +1,7 @@
-"""The budget of one scope: a sliding log of what was sent.
+"""The budget of one scope: a sliding log of sent requests.
 
-Invariant: no window of `limit.seconds`, sliding or fixed, contains more than `limit.count` grants,
-nor does the server's view of it while latencies vary by less than the margin.
+Invariant: no window of `limit.seconds`, sliding or fixed, contains more than `limit.count` grants.
+The same is true from the server's point of view while latencies vary by less than the margin.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from dataclasses import dataclass, field
 from bot.domain.replies import Limit, Pace
 
 MARGIN = 0.05
-"""Seconds added to every window. On a good network the latencies of two requests differ by a few
-ten milliseconds; a larger difference costs one 429, which widens the window (PENALTY)."""
+"""Seconds added to every window. On a good network the latencies of two requests differ by tens of
+milliseconds; a larger difference costs one 429, which widens the window (PENALTY)."""
 
 PENALTY = 1.25
-"""A 429 widens the windows by this factor. A budget assumed too high is met within three steps; a
-correct budget loses a fifth of its rate for a minute."""
+"""The factor by which a 429 widens the windows. It corrects a budget that was assumed too high
+within three steps; a correct budget loses a fifth of its rate for a minute."""
 
 PENALTY_SECONDS = 60.0
 """How long a penalty lasts after a 429: neither platform has a longer window."""
 
 MAX_PENALTY = 4.0
-"""Further 429s do not widen the windows beyond this: something other than our rate is wrong."""
+"""The limit for widening windows: if more 429s come, something other than our rate is wrong."""
 
 RECHECK = 1.0
-"""Seconds until the next look at a budget that is reserved completely."""
+"""Seconds until the next check of a fully reserved budget."""
 
 PROBE = 0.05
-"""Seconds between urgent requests after a 429, when the platform's word counts instead of our log:
-two or three of them meet the next 429 on a typical network."""
+"""Seconds between urgent requests after a 429, when the platform's count replaces our log: two or
+three of them meet the next 429 on a typical network."""
 
 SAME = 1.0
-"""Reported reset times that differ by fewer seconds belong to one window."""
+"""Reported reset times that differ by less than this many seconds belong to one window."""
 
 
 @dataclass(slots=True)
 class SlidingWindow:
-    """The log of one scope. Without a `limit`, only the platform's answers close it.
+    """The log of one scope. Without a `limit`, only the platform's responses close it.
 
-    `reserved` requests are left for the ends of replies. The platform reported that `reported`
+    `reserved` requests are kept free for the ends of replies. The platform reported that `reported`
     requests are left until `reported_until`.
     """
 
@@ -58,12 +58,12 @@ class SlidingWindow:
     log: deque[float] = field(default_factory=deque)
 
     def seconds(self, now: float) -> float:
-        """How long a request counts."""
+        """How many seconds a request counts."""
         seconds = self.limit.seconds if self.limit is not None else 0.0
         return (seconds + self.margin) * self._stretch(now)
 
     def room(self, now: float, spare: int = 0) -> float:
-        """How many requests can be sent now while `spare` are left; negative when too few are."""
+        """How many requests can be sent now while keeping `spare`; negative if too few are."""
         left = self.reported if now < self.reported_until else math.inf
         if self.limit is not None:
             self._expire(now)
@@ -71,7 +71,7 @@ class SlidingWindow:
         return left - spare
 
     def open_at(self, now: float, spare: int = 0) -> float:
-        """When a request can be sent while `spare` are left; at or before `now` means now."""
+        """When a request can be sent while keeping `spare`; `now` or earlier means now."""
         if self.room(now, spare) > 0:
             return self.closed_until
         free = self._reported_at(now, spare)
@@ -83,8 +83,8 @@ class SlidingWindow:
     def urgent_at(self, now: float) -> float:
         """When a final text or a control request may be sent.
 
-        After a 429 the platform counts requests that our log does not have, or forgets them
-        sooner: for a while its answers count instead of the log.
+        After a 429 the platform counts requests that are not in our log, or forgets them sooner:
+        for a while, its responses count instead of the log.
         """
         if now >= self.penalty_until:
             return self.open_at(now)
@@ -110,9 +110,8 @@ class SlidingWindow:
         return last + self._gap(last - window, min(horizon, window), left, extra)
 
     def _gap(self, expired: float, horizon: float, left: float, extra: float) -> float:
-        """The smallest even gap at which each request of the next `horizon` seconds has room:
-        `left` requests, and those sent after `expired`, which return until then.
-        """
+        """The smallest even gap that leaves room for each request of the next `horizon` seconds:
+        `left` requests, plus those sent after `expired`, which become free within that time."""
         gap, returned = 0.0, 0
         for at in self.log:
             if at - expired >= horizon:
@@ -129,7 +128,7 @@ class SlidingWindow:
             self.log.append(now)
 
     def refund(self, at: float | None = None) -> None:
-        """Take back the request counted at `at`; without a time, the last one."""
+        """Undo the request counted at `at`; without a time, the last one."""
         self.reported += 1
         if at is None and self.log:
             self.log.pop()
@@ -137,10 +136,10 @@ class SlidingWindow:
             self.log.remove(at)
 
     def observe(self, now: float, remaining: int, seconds: float) -> None:
-        """Note the platform's own count for the next `seconds`.
+        """Record the platform's own count for the next `seconds`.
 
-        Within one window only a lower count is news: answers overtake each other, and requests
-        in flight are in none of them.
+        Within one window only a lower count is news: responses overtake each other, and do not
+        include the requests in flight.
         """
         until = now + seconds + self.margin
         same = now < self.reported_until and abs(until - self.reported_until) < SAME
@@ -148,7 +147,7 @@ class SlidingWindow:
         self.reported_until = until
 
     def close(self, now: float, seconds: float) -> None:
-        """Note a 429: nothing is sent for `seconds`, and windows are wider for a while."""
+        """Record a 429: nothing is sent for `seconds`, and windows are wider for a while."""
         if now >= max(self.closed_until, self.widened_at + self.seconds(now)):
             # All 429s of one window have one cause; only the first widens it.
             self.penalty = min(self._stretch(now) * PENALTY, MAX_PENALTY)
@@ -158,16 +157,15 @@ class SlidingWindow:
         self.penalty_until = self.closed_until + PENALTY_SECONDS
 
     def _fill(self, now: float) -> None:
-        """Assume that others (a process that died, another program) used the room that our log
-        shows, evenly, so that it returns evenly.
-        """
+        """Assume that others (a process that died, another program) have used all the room in our
+        log, evenly, so that it becomes free evenly."""
         if self.limit is None:
             return
         room, step = int(self.room(now)), self.seconds(now) / self.limit.count
         self.log = deque(sorted((*self.log, *(now - step * number for number in range(room)))))
 
     def idle(self, now: float) -> bool:
-        """Whether a new window would decide the same."""
+        """Whether a new window would make the same decisions."""
         if self.reserved or now < max(self.closed_until, self.penalty_until, self.reported_until):
             return False
         self._expire(now)
