@@ -46,12 +46,12 @@ def parse(text: str) -> Template:
 
 
 def write_handlebars(template: Template) -> str:
-    """The template in the notation with {{#message}}."""
+    """Write the template in the notation with {{#message}}."""
     return _written(template, HANDLEBARS)
 
 
 def write_tags(template: Template) -> str:
-    """The template in the notation with <message>."""
+    """Write the template in the notation with <message>."""
     return _written(template, TAGS)
 
 
@@ -73,7 +73,7 @@ def _require_blank(text: str, start: int, end: int) -> None:
 
 
 def _dedented(raw: str) -> str:
-    """The text without the indentation of its first line, which belongs to the template."""
+    """Remove the indentation of the first line, which belongs to the template, from all lines."""
     lines = raw.split("\n")
     first = next((line for line in lines[1:] if line.strip()), "")
     indent = "" if lines[0].strip() else first[: len(first) - len(first.lstrip(" \t"))]
