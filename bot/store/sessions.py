@@ -1,4 +1,4 @@
-"""Browsers that are signed in. Invariant: no row opens a session; only the cookie does."""
+"""Signed-in browsers. Invariant: no row is enough to open a session; only the cookie is."""
 
 from __future__ import annotations
 
