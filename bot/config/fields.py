@@ -164,11 +164,11 @@ def _check_user_tokens(value: SecretStr) -> SecretStr:
 def _check_channels(value: str) -> str:
     names = split(value)
     if not all(_CHANNEL.fullmatch(name) for name in names):
-        raise ValueError("write names of 1 to 50 small letters, digits, _ and -: general,ops")
+        raise ValueError("write names of 1 to 50 lower-case letters, digits, _ and -: general,ops")
     if len(set(names)) < len(names):
         raise ValueError("each channel may occur only once")
     if len(names) > MOST_CHANNELS:
-        raise ValueError(f"name {MOST_CHANNELS} channels at most")
+        raise ValueError(f"name at most {MOST_CHANNELS} channels")
     return value
 
 

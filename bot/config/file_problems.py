@@ -130,7 +130,7 @@ def _hint(location: Location, schema: type[BaseModel], settings: Collection[str]
         return f": {name.upper()} belongs in .env"
     other = _OTHER_NAMES.get(name.lower(), "")
     meant = other if other in known else suggestion(name, known)
-    return f": did you mean {meant}?" if meant else f"; here may be {', '.join(known)}"
+    return f": did you mean {meant}?" if meant else f"; allowed here: {', '.join(known)}"
 
 
 def keys_at(schema: type[BaseModel], location: Location) -> list[str]:

@@ -132,7 +132,7 @@ class Model(Table):
     def _fit_the_window(self) -> Self:
         for name in ("max_output", "context_tokens"):
             if (getattr(self, name) or 0) > (self.context or 10**9):
-                raise ValueError(f"{name} is more than context, which the answer is part of")
+                raise ValueError(f"{name} is more than context, which includes the answer")
         return self
 
     def facts(self) -> ModelFacts:

@@ -18,7 +18,7 @@ integer column."""
 MAX_RATE = 1_000_000.0
 """The most units per US dollar; even the rial, at about 42,000, is far below."""
 
-EXAMPLES = 'write amount = "2 EUR a day", with a code or a sign, a point and not a comma'
+EXAMPLES = 'write amount = "2 EUR a day", with a currency code or sign, and a decimal point'
 RATE = "write what one US dollar costs in the currency, such as usd_rate = 0.86 for euros"
 
 _AMOUNT = re.compile(
@@ -64,7 +64,7 @@ def check_currency(code: str) -> str:
 def check_rate(rate: float) -> float:
     """Return a rate that can be used for conversion. Raises ValueError."""
     if not math.isfinite(rate) or not 1 / MAX_RATE <= rate <= MAX_RATE:
-        raise ValueError(f"{rate:g} is no rate: {RATE}")
+        raise ValueError(f"{rate:g} is not a rate: {RATE}")
     return rate
 
 

@@ -84,7 +84,7 @@ def _parse_within(text: str, platform: str, workspace: str, rest: str) -> PlaceR
         return _named(PlaceLevel.CHANNEL, platform, workspace, rest, text)
     channel, slash, thread = rest.partition("/")
     if not _CHANNEL_IDS[platform].fullmatch(channel):
-        raise _wrong_place(text, f"{quote(channel)} is no channel's id, and a name needs #")
+        raise _wrong_place(text, f"{quote(channel)} is not the id of a channel, and a name needs #")
     if not slash:
         return PlaceRef(PlaceLevel.CHANNEL, platform, workspace, channel, text=text)
     if not _THREAD_ID.fullmatch(thread):

@@ -144,7 +144,7 @@ class _Builder:
             return
         where = file_problems.dotted((*location, "admins"))
         sentence = (
-            "administrators are those of a workspace: write them at the top of the file, or in a "
+            "administrators belong to a workspace: write them at the top of the file, or in a "
             "rule whose where is a workspace or a platform"
         )
         self._add((*location, "admins"), f"{where}: {sentence}")

@@ -104,7 +104,7 @@ class BudgetTable(Table):
     @model_validator(mode="after")
     def _require_one_amount(self) -> Self:
         if sum(each is not None for each in (self.amount, self.dollars, self.tokens)) != 1:
-            raise ValueError("a budget needs amount, dollars or tokens, one of them")
+            raise ValueError("a budget needs exactly one of amount, dollars and tokens")
         written = None if self.amount is None else parse_amount(self.amount)
         if written is not None and written.period is not None:
             if self.period is not None:

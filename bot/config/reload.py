@@ -172,7 +172,7 @@ class ConfigWatcher:
             log.info("the configuration was reloaded", model=model, choices=choices)
             self._changed()
         elif was_wrong:
-            log.info("the configuration is right again, and the same as before")
+            log.info("the configuration is valid again, and unchanged")
 
     def _keep(self, problems: Sequence[tuple[str, str]]) -> None:
         """Report the problems, unless the previous check found the same ones."""
@@ -180,7 +180,7 @@ class ConfigWatcher:
             return
         self._problems = tuple(problems)
         why = "; ".join(f"{setting}: {problem}" for setting, problem in problems)
-        log.warning("the configuration is wrong: the one from before stays", why=why)
+        log.warning("the configuration is invalid: the previous one stays in effect", why=why)
 
 
 def _filled(settings: Settings) -> set[Path]:

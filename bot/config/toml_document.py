@@ -56,7 +56,7 @@ _PLAIN: tuple[tuple[str, str], ...] = (
     ("Expected '=' after a key", "an = is missing after the name, or the name needs quotes"),
     ("Invalid initial character for a key", "a name is missing, or needs quotes"),
     ("Invalid statement", "a line must start with a name or with a [table]"),
-    ("Expected newline or end of document", "the line should end here: write one setting a line"),
+    ("Expected newline or end of document", "the line should end here: write one setting per line"),
     (
         "Expected ']' at the end of a table",
         "the ] after the table's name is missing, or the name needs quotes",

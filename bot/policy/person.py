@@ -81,7 +81,7 @@ class PersonAt:
         except Gone:
             self.is_gone = True
         except (PlatformError, TimeoutError) as error:
-            log.warning("the platform does not describe a person", error=repr(error))
+            log.warning("the platform did not describe a person", error=repr(error))
         return None
 
     async def are_known(self, refs: Sequence[PersonRef]) -> bool | None:
@@ -110,7 +110,7 @@ class PersonAt:
         except Gone:
             self.is_gone = True
         except (PlatformError, TimeoutError) as error:
-            log.warning("the platform does not describe a person", error=repr(error))
+            log.warning("the platform did not describe a person", error=repr(error))
 
     async def _ask_about_channels(self, refs: Sequence[PersonRef]) -> None:
         for ref in refs:

@@ -168,7 +168,7 @@ class PolicyRules:
         try:
             facts = await self._facts(key, until)
         except (PlatformError, TimeoutError) as error:
-            log.warning("the platform does not describe a place", error=repr(error))
+            log.warning("the platform did not describe a place", error=repr(error))
             facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
         return self._policy_at(facts)
 
@@ -220,7 +220,7 @@ class PolicyRules:
         try:
             facts = await self._facts(key, until)
         except (PlatformError, TimeoutError) as error:
-            log.warning("the platform does not describe a place", error=repr(error))
+            log.warning("the platform did not describe a place", error=repr(error))
             return Verdict(Access.UNKNOWN, policy_texts.PLACE_UNKNOWN)
         policy, person = self._policy_at(facts), self._person(key, author)
         return await _within(judge(policy, person), until)

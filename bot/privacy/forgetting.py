@@ -56,7 +56,7 @@ class Forgetter:
         await self._store.erase_rest(person, entry)
         self._forget_rules(person)
         if not await self._store.overwrite():
-            log.warning("what was erased is still in the database's files: a later start frees it")
+            log.warning("erased data is still in the database's files: a later start frees it")
         log.info("a person was erased", receipt=entry.id, messages=erased.messages)
         return Receipt(entry.id, entry.at, erased)
 

@@ -77,7 +77,7 @@ def _require_backup(source: Path, path: Path, migrations: Path) -> None:
     try:
         applied = status(source, migrations).applied
     except StoreUnavailable as error:
-        raise StoreError(f"{source} is damaged, or no database: take another backup.") from error
+        raise StoreError(f"{source} is damaged or not a database: take another backup.") from error
     if not applied:
         raise StoreError(f"{source} is empty: take another backup.")
 

@@ -165,7 +165,7 @@ def apply_missing(path: Path, erased: ErasureList, now: float) -> int:
         missing = [entry for entry in entries if entry.id not in done]
         if missing:
             _apply_all(db, erased, missing, now)
-            log.warning("the database had people who were erased", erasures=len(missing))
+            log.warning("the database contained people who had been erased", erasures=len(missing))
     if missing:
         truncate_log(path)
     return len(missing)

@@ -149,7 +149,7 @@ def open_to_append(settings: Settings) -> Iterator[Database]:
 def _open_file(path: Path, mode: str) -> Iterator[Database]:
     if not path.is_file():
         raise StoreUnavailable(
-            f"There is no database {path}: `threadline run` makes it, DATABASE_URL names it."
+            f"There is no database {path}: `threadline run` creates it where DATABASE_URL says."
         )
     uri = f"{path.as_uri()}?mode={mode}"
     with (

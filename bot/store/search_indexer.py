@@ -110,7 +110,7 @@ class SearchIndexer:
             raise
         except Exception:
             # One text of the batch is at fault. Indexed alone, it fails without the others.
-            log.exception("texts are put into the search index one by one")
+            log.exception("texts are indexed one by one")
             for key, tokens in documents.items():
                 await self._put_alone(key, tokens)
         return True

@@ -30,7 +30,7 @@ def parse(text: str) -> Template:
         if opened is None:
             _require_blank(text, at, token.start)
             if token.kind is not Kind.OPEN:
-                raise error_at(text, token.start, "this stands outside of every message")
+                raise error_at(text, token.start, "this is outside of every message")
             opened = token
         elif token.kind is Kind.OPEN:
             raise error_at(text, opened.start, "this message is never closed")
@@ -69,7 +69,7 @@ def _require_blank(text: str, start: int, end: int) -> None:
     between = text[start:end]
     if between.strip():
         place = start + len(between) - len(between.lstrip())
-        raise error_at(text, place, "this stands outside of every message")
+        raise error_at(text, place, "this is outside of every message")
 
 
 def _dedented(raw: str) -> str:

@@ -59,7 +59,7 @@ class Template:
         slots = sum(isinstance(part, Slot) for part in parts)
         filled = sum(len(part) for part in parts if isinstance(part, str)) + slots * len(given)
         if filled > MOST_FILLED:
-            problem = f"filled in, it has {filled:,} characters; {MOST_FILLED:,} is the most"
+            problem = f"filled in, it has {filled:,} characters; the limit is {MOST_FILLED:,}"
             raise TemplateError(problem, line=1, column=1)
 
     def opening(self) -> Said:
@@ -71,7 +71,7 @@ class Template:
         before = self.blocks[:-1] if self.blocks[-1].parts == (Slot.INPUT,) else self.blocks
         if any(Slot.INPUT in block.parts for block in before):
             raise TemplateError(
-                "in an opening the input must stand alone, in the last message", line=1, column=1
+                "in an opening, the input must stand alone in the last message", line=1, column=1
             )
         return tuple((block.role, block.text("")) for block in before)
 

@@ -1,8 +1,8 @@
 """The cluster port on PostgreSQL: one heartbeat renews everything that a process holds.
 
-Invariants: lease times are the database's. Whether this process may still act is decided by this
-machine's clock, counted from before each renewal was sent. There are two connections: one for
-heartbeats and sending, one for listening.
+Invariants: lease times come from the database's clock. Whether this process may still act is
+decided by this machine's clock, counted from before each renewal was sent. There are two
+connections: one for heartbeats and sending, one for listening.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class PostgresCluster:
         self._handlers[kind].append(handler)
 
     async def tell(self, texts: Sequence[tuple[str, str]]) -> None:
-        """See the port. Channel names are secret to everyone who cannot read `members`."""
+        """See the port. Only someone who can read `members` knows the names of the channels."""
         channels = [own_channel(process) for process, _ in texts]
         await self._control.run(statements.TELL, (channels, [text for _, text in texts]))
 
@@ -165,7 +165,7 @@ class PostgresCluster:
                     await handler(Signal(kind))
                 except Exception:
                     # If one handler fails, the others still run, and signals keep arriving.
-                    log.exception("a handler failed to look at everything", kind=kind.value)
+                    log.exception("a handler failed to check everything", kind=kind.value)
 
     def _tell_names(self) -> None:
         self._outbox.put(Signal(SignalKind.SHARE))

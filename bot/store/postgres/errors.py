@@ -32,7 +32,7 @@ _SENTENCES = MappingProxyType(
         "53": "is out of resources: see PostgreSQL's log.",
         "53100": "cannot grow, the disk is full: free some space.",
         "53300": "has too many connections: raise max_connections, or lower DATABASE_CONNECTIONS.",
-        "55P03": "is locked by another transaction for too long.",
+        "55P03": "was locked by another transaction for too long.",
         "57014": "did not finish a statement in time.",
         "57": "is shutting down, starting or recovering.",
         "25006": "is read-only: it is a standby, or default_transaction_read_only is on.",

@@ -71,7 +71,7 @@ class PostgresPrivacy(SqlPrivacy):
             await self._erase_again(await self._person_of(entry), entry)
         if missing:
             await self.overwrite()
-            log.warning("the database had people who were erased", erasures=len(missing))
+            log.warning("the database contained people who had been erased", erasures=len(missing))
 
     async def _erase_again(self, person: Person, entry: Erasure) -> None:
         """Erase in small transactions, the last of which records that the erasure is applied."""
