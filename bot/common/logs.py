@@ -92,7 +92,7 @@ def shorten_lost_connection(record: logging.LogRecord) -> bool:
 
 def _is_lost_connection(error: BaseException) -> bool:
     kind = type(error)
-    # Some of aiohttp's errors are no ConnectionErrors; discord.py raises ConnectionClosed.
+    # Some of aiohttp's errors are not ConnectionErrors; discord.py raises ConnectionClosed.
     from_library = kind.__module__.startswith("aiohttp.") or kind.__name__ == "ConnectionClosed"
     return from_library or isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
 

@@ -93,7 +93,7 @@ def assigned_names(settings: Settings) -> Iterator[Named]:
 
 
 def _summarizer(settings: Settings) -> Iterator[Named]:
-    """The model that writes summaries, unless there is none or the answering model does."""
+    """The model that writes summaries, unless no model does, or the answering one does."""
     in_file = settings.file.contents.summaries
     if settings.summary_model:
         if settings.summary_model != NO_SUMMARIES:

@@ -17,7 +17,7 @@ class Vote(StrEnum):
 
 
 class VoteEffect(StrEnum):
-    """The effect of a press of a thumb."""
+    """The effect of pressing a thumb."""
 
     COUNTED = "counted"
     TAKEN_BACK = "taken_back"

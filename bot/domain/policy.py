@@ -22,7 +22,7 @@ T = TypeVar("T")
 class AnswerMode(StrEnum):
     """Which messages of a channel count as questions."""
 
-    MENTION = "mention"  # only mentions of the bot, also in its threads
+    MENTION = "mention"  # only mentions of the bot, including in its threads
     THREAD = "thread"  # mentions, and all messages in a thread in which the bot answers
     ALWAYS = "always"  # all messages by people; each is answered in a new thread
 

@@ -167,7 +167,7 @@ class Term:
                 yield match.span()
 
     def is_in(self, folded: str) -> bool:
-        """Whether the folded text has it."""
+        """Whether the folded text matches."""
         return next(self.find(folded), None) is not None
 
     @cached_property

@@ -15,7 +15,7 @@ IsOneOf = Callable[[ConversationKey, Author, Sequence[PersonRef]], Awaitable[boo
 
 
 def day_of(now: float, zone: tzinfo | None) -> date:
-    """The date at `now`, in Unix seconds; `zone` None is the machine's time zone."""
+    """The date at `now`, in Unix seconds; None as `zone` means the machine's time zone."""
     return datetime.fromtimestamp(now, zone).date()
 
 

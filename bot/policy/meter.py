@@ -58,7 +58,7 @@ MAX_TRANSCRIPT_TOKENS = 8_000
 
 
 class BudgetMeter:
-    """Implements `bot.ports.spending.Meter`. `zone` None is the machine's time zone.
+    """Implements `bot.ports.spending.Meter`. None as `zone` means the machine's time zone.
 
     `observer` learns what each request used.
     """

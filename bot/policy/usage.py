@@ -24,7 +24,7 @@ MOST_ROWS = 100_000
 
 
 class UsageReports:
-    """Implements `bot.ports.spending.UsageReporter`. `zone` None is the machine's time zone;
+    """Implements `bot.ports.spending.UsageReporter`. None as `zone` means the machine's time zone;
     `currency` is called each time, because a reload may change it."""
 
     def __init__(

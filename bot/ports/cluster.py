@@ -85,8 +85,8 @@ class Cluster(Protocol):
 
     @property
     def members(self) -> int:
-        """The number of living processes, as last seen; at least 1. They share the rate limits of
-        an account that all of them use."""
+        """How many processes are alive, as last seen; at least 1. They share the rate limits of an
+        account that all of them use."""
         ...
 
     @property
@@ -151,8 +151,9 @@ class Cluster(Protocol):
         block.
 
         No two processes hold the same name of a group at the same time. `changed` is called with
-        all names held, as soon as they are known and whenever they change; the names it no longer
-        contains are released to others when it returns. On exit all names are released immediately.
+        all names held, as soon as they are known and whenever they change; names that this set no
+        longer contains are released to others once `changed` returns. On exit all names are
+        released immediately.
         """
         ...
 

@@ -9,7 +9,7 @@ from bot.domain.installations import Installation, SealedInstallation
 
 
 class InstallationReader(Protocol):
-    """Reads installations, also while another process serves them. Raises StoreUnavailable."""
+    """Reads installations, even while another process serves them. Raises StoreUnavailable."""
 
     async def list_installations(self, platform: str) -> Sequence[Installation]:
         """All installations of a platform, without credentials."""

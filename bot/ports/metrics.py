@@ -1,4 +1,4 @@
-"""The metrics port: the core tells an observer about events when they happen.
+"""The metrics port: the core tells an observer about events as they happen.
 
 The core does not report values that can be read at any time, such as the length of a queue:
 `bot.operation` reads these for each scrape. Nor does it report chunks or frames of a reply.

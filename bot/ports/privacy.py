@@ -101,7 +101,7 @@ class PrivacyStore(Protocol):
         ...
 
     async def channels_with_usage(self) -> Sequence[ConversationKey]:
-        """The channels for which the books still record individual usage."""
+        """The channels for which the books still record who used what."""
         ...
 
     async def erase_usage(self, channel: ConversationKey, before: float) -> None:

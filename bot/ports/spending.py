@@ -72,7 +72,7 @@ class UsageReporter(Protocol):
 
     @property
     def zone(self) -> tzinfo | None:
-        """The time zone of days and months; None is the machine's."""
+        """The time zone of days and months; None means the machine's."""
         ...
 
     @property

@@ -24,7 +24,7 @@ def move_window(
 
 
 def record_told(db: Database, conversation: int, *, epoch: int, turn: int) -> None:
-    """Record that a reply that is being stored says that older messages are summarized."""
+    """Record that the reply being stored says that older messages are summarized."""
     _upsert(db, conversation, epoch, (0, 0, 1, turn))
 
 

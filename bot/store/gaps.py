@@ -2,8 +2,8 @@
 """Periods in which a process may have lost events, kept until they are read again.
 
 Invariant: a gap stays until each reader has read it after it settled, or for KEPT_SECONDS. All
-times are the database's. On SQLite there are no gaps: a single process's watermark passes no
-message that it did not handle.
+times come from the database's clock. On SQLite there are no gaps: a single process's watermark
+passes no message that it did not handle.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def consume_state(db: Database, now: float, platform: str, digest: str) -> bool:
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
 def workspaces_of(db: Database, platform: str, channel: str, thread: str) -> Sequence[str]:
-    """See `InstallationStore.workspaces_of`. `platform` alone is no prefix of an index, so the
+    """See `InstallationStore.workspaces_of`. `platform` alone is not a prefix of an index, so the
     query joins the installed workspaces, of which there are few."""
     found = db.execute(
         "SELECT conversations.workspace AS workspace FROM installations"

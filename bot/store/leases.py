@@ -2,7 +2,8 @@
 """Records which process holds which turn, if several share one PostgreSQL.
 
 Invariants: a turn that another process holds cannot be claimed. Only `reap` ends an expired lease,
-and counts the death of its process. Times are the database's. On SQLite nothing has a holder.
+and counts the death of its process. Times come from the database's clock. On SQLite nothing has a
+holder.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def everything(lock: Locker, *_: Any, **__: Any) -> None:
 
 
 def nothing(_: Locker, /, *__: Any, **___: Any) -> None:
-    """Lock nothing: for a single statement that is correct beside any other."""
+    """Lock nothing: for a single statement that may run alongside any other."""
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────

@@ -200,7 +200,8 @@ def _verified(db: sqlite3.Connection, path: Path, files: Sequence[Migration]) ->
 def verify(rows: Sequence[tuple[int, str, str]], files: Sequence[Migration], *, name: str) -> int:
     """How many of `files` were applied according to the ledger's rows (number, name, sha256).
 
-    Raises MigrationError if a row differs from its file, or has none. `name` is the database's.
+    Raises MigrationError if a row differs from its file, or has none. `name` identifies the
+    database.
     """
     if len(rows) > len(files):
         raise MigrationError(

@@ -127,6 +127,6 @@ def _refused(db: Database, turn: Row | None) -> Change | None:
     where = turn["conversation_id"], turn["id"]
     if not is_newest(db, turn):
         return Change(Effect.SUPERSEDED, *where)
-    # A concluded turn already shows its buttons, so pressing one must work. What is left to do,
-    # such as clearing a status, is invisible.
+    # A concluded turn already shows its buttons, so pressing one must work. The rest, such as
+    # clearing a status, is invisible.
     return None if turn["state"] in ("concluded", "done") else Change(Effect.BUSY, *where)

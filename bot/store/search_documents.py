@@ -24,7 +24,7 @@ TITLE_LIMIT = 2**62
 """Above the number of every text."""
 
 OVERWRITE = 0
-"""A queue entry that is no text: it means that deleted words wait to be overwritten."""
+"""A queue entry that is not a text: it means that deleted words wait to be overwritten."""
 
 # Private-use characters, which no token of a text contains: see `search_text`.
 _OWNER, _CHANNEL, _MODEL = "\ue000", "\ue001", "\ue002"

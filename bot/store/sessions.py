@@ -1,4 +1,4 @@
-"""Signed-in browsers. Invariant: no row is enough to open a session; only the cookie is."""
+"""Signed-in browsers. Invariant: a row alone cannot open a session; that takes the cookie."""
 
 from __future__ import annotations
 

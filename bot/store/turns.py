@@ -80,7 +80,7 @@ def _claimed(db: Database, row: Row) -> Claim:
         questions=questions,
         reply_index=row["reply_idx"],
         epoch=row["epoch"],
-        # If there are no more indexes before the reply's than questions, there is no history.
+        # If the questions take up all indexes before the reply, there is no history.
         has_history=row["reply_idx"] > len(questions) and _has_history(db, row),
         pages=tuple(rows.page_from(page) for page in pages),
         result=rows.result_from(row),

@@ -31,8 +31,8 @@ _LAST = (
     " AND idx IS"
 )
 MOST_PEOPLE = 100
-"""The most askers whom the record of a thread in a shared channel names; the others only learn of
-its answers while they have it open."""
+"""The most askers that the record of a thread in a shared channel lists. Others only learn of its
+answers while they have the thread open."""
 
 # A question that waits for its turn is newer than everything that has an index.
 ENTRY = (

@@ -1,7 +1,7 @@
 """Finds keys, tokens, cards, bank accounts, addresses and phone numbers in text; pure and linear.
 
-Where a checksum (Luhn, ISO 7064) or a known length exists, it decides: an order number is no card
-number.
+Where a checksum (Luhn, ISO 7064) or a known length exists, it decides: an order number is not a
+card number.
 """
 
 from __future__ import annotations

@@ -147,8 +147,7 @@ def _find_passwords(text: str) -> Iterator[Span]:
 
 
 def _is_password(value: str) -> bool:
-    """Whether `value` can be a password: "required", "str" or "os.environ" after "password:" is
-    none."""
+    """Whether `value` after "password:" can be one: "required", "str" or "os.environ" cannot."""
     has_digit = any(map(str.isdigit, value))
     has_letter = any(map(str.isalpha, value))
     has_sign = any(sign in value for sign in "!@#$%^&*?+~")

@@ -49,7 +49,7 @@ class Names:
         return frozenset(n for (k, n), at in self._renewed.items() if k == kind and at > oldest)
 
     def seconds_left(self, kind: str) -> float:
-        """Seconds for which all names of a kind are held without another renewal."""
+        """For how many seconds all names of a kind stay held without another renewal."""
         renewed = (at for (k, _), at in self._renewed.items() if k == kind)
         return min(renewed, default=self.now()) + LEASE_SECONDS - GIVE_UP_SECONDS - self.now()
 

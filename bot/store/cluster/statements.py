@@ -1,8 +1,8 @@
 """The SQL of heartbeats and leases, for PostgreSQL only.
 
-All times are the database's. A renewal skips rows that another transaction has locked: one slow
-transaction must not end the leases of all other turns, and the next renewal follows in three
-seconds.
+All times come from the database's clock. A renewal skips rows that another transaction has locked:
+one slow transaction must not end the leases of all other turns, and the next renewal follows in
+three seconds.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ ON CONFLICT (kind, name) DO UPDATE SET holder = excluded.holder, lease_until = e
 WHERE leases.lease_until <= {NOW} OR leases.holder = excluded.holder
 RETURNING name
 """  # noqa: S608
-"""Takes those of the names that are free, and returns them."""
+"""Takes the names that are free, and returns them."""
 
 FREE_NAMES = "DELETE FROM leases WHERE kind = %s AND name = ANY (%s) AND holder = %s"
 
@@ -76,7 +76,7 @@ SHARE = f"""
 SELECT name, holder, kind = %(kind)s, lease_until - {NOW} FROM leases
 WHERE kind IN (%(kind)s, %(places)s) AND lease_until > {NOW}
 """  # noqa: S608
-"""The held names and member places of a group, with the seconds for which they are still held."""
+"""The held names and member places of a group, and for how many seconds they are still held."""
 
 LEAVE = (
     "DELETE FROM leases WHERE holder = %s",

@@ -119,7 +119,7 @@ class KnownPlaces:
     Invariant: a record never moves to another conversation, a conversation never moves, and a
     server never reuses the id of a commit. A server that takes over without the last commits may
     reuse ids, so the cache is cleared when a connection fails. Sources are not cached, because a
-    page may become another turn's.
+    page may come to belong to another turn.
     """
 
     def __init__(self) -> None:
