@@ -54,7 +54,7 @@ class Incoming:
     late: bool = False  # missed, and now too old to answer: stored as history, with an apology
     edited_at: float | None = None
     revises: str = ""  # the source of the question by the same author that this one is a version of
-    from_bot: bool = False  # posted by another bot or a webhook: never a question or refused
+    from_bot: bool = False  # posted by another bot or a webhook: no question, never refused
 
     @property
     def source(self) -> str:
@@ -88,7 +88,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class CountedQuestion:
-    """A question that counts towards the rate limits of its author, an id; `at` is in Unix
+    """A question that counts towards rate limits. `author` is the person's id; `at` is in Unix
     seconds."""
 
     key: ConversationKey

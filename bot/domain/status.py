@@ -110,7 +110,7 @@ class Status:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read a status from JSON types and ignores unknown fields of a newer bot. Raises
+        """Read a status from JSON types, and ignore unknown fields of a newer bot. Raises
         TypeError, KeyError or the like if the values do not fit."""
         known = {each.name for each in dataclasses.fields(cls)}
         found = {name: value for name, value in values.items() if name in known}

@@ -198,7 +198,7 @@ class LeftoverInbox(ConversationLookup, Protocol):
         ...
 
     async def remove_leftover(self, leftover: Leftover) -> None:
-        """Record that the leftover was removed, or cannot ever be."""
+        """Record that the leftover was removed, or never can be."""
         ...
 
     async def is_busy(self, conversation: int) -> bool:

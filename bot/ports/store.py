@@ -164,7 +164,7 @@ class Store(Protocol):
         ...
 
     async def remove_leftover(self, leftover: Leftover) -> None:
-        """Record that the leftover was removed, or cannot ever be."""
+        """Record that the leftover was removed, or never can be."""
         ...
 
     # ── people who may not ask ────────────────────────────────────────────────────────────────

@@ -75,7 +75,7 @@ class SearchIndexer:
             except StoreUnavailable:
                 continue  # the health monitor has logged it
             except Exception:
-                # One round may fail; otherwise no later text would be found.
+                # A failed round must not end the task, or no later text would be found.
                 log.exception("the search index could not be updated; the next write tries again")
 
     async def _round(self) -> None:
@@ -128,7 +128,7 @@ class SearchIndexer:
         except StoreUnavailable:
             raise
         except Exception:
-            # One text may fail without affecting the others.
+            # A text that fails must not affect the others.
             log.exception("a text cannot be searched", document=key[0])
             await self._put({key: None})
 

@@ -33,8 +33,8 @@ _TABLE = _Table()
 
 
 def fold(text: str) -> tuple[str, Sequence[int] | None]:
-    """Return `text` in plain characters, and the offset of each in `text`, or None if none was
-    dropped."""
+    """Return `text` in plain characters, and the offset of each one in `text`. The offsets are None
+    if no character was dropped."""
     plain = text.translate(_TABLE)
     if len(plain) == len(text):
         return plain, None

@@ -82,7 +82,7 @@ def template_of(messages: Iterable[tuple[Role, str]]) -> Template:
 
 
 def joined(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """Merge adjacent texts and drops empty parts."""
+    """Merge adjacent texts and drop empty parts."""
     joined: list[Part] = []
     for _, run in groupby(parts, key=type):
         neighbours = list(run)

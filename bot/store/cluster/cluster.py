@@ -247,7 +247,8 @@ class PostgresCluster:
                     log.warning("no heartbeat", error=str(error))
                     await asyncio.sleep(RETRY_SECONDS)
                 except Exception:
-                    # One heartbeat may fail, but without the next one everything would be lost.
+                    # A failed heartbeat must not end the task: without the next one, everything
+                    # would be lost.
                     log.exception("a heartbeat failed")
                     await asyncio.sleep(RETRY_SECONDS)
 

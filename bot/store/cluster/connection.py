@@ -46,7 +46,7 @@ async def connect(url: str, *, application: str) -> Connection:
             return await psycopg.AsyncConnection.connect(
                 url,
                 autocommit=True,
-                prepare_threshold=None,  # PgBouncer gives each transaction another connection
+                prepare_threshold=None,  # PgBouncer gives each transaction a different connection
                 application_name=application,
                 **_OPTIONS,
             )

@@ -28,7 +28,8 @@ SOON = 0.05
 """Seconds to wait after a lease has expired before taking its name."""
 
 GIVE_UP_SECONDS = 2.0
-"""How long before its lease ends a name is given up; `changed` must have returned by the end."""
+"""A name is given up this many seconds before its lease ends, so that `changed` can return in
+time."""
 
 Changed = Callable[[frozenset[str]], Awaitable[None]]
 
@@ -143,7 +144,7 @@ class Share:
             except StoreUnavailable:
                 pause = 0.5
             except Exception:
-                # One round may fail; the next one may work.
+                # A failed round must not end the task; the next one may work.
                 log.exception("a share could not be balanced", group=self.group)
                 pause = BALANCE_SECONDS
 

@@ -92,7 +92,7 @@ class Outbox:
                 await asyncio.sleep(RECONNECT.after(failures))
                 self._woken.set()
             except Exception:
-                # One batch may fail; otherwise no later signal would be sent.
+                # A failed batch must not end the task, or no later signal would be sent.
                 log.exception("signals could not be sent", count=len(self._waiting))
                 self._waiting.clear()
 
@@ -191,7 +191,7 @@ class Listener:
             elif (found := decode(payload)) is not None and found[0] != self._process:
                 await self._received(found[1])
         except Exception:
-            # One signal may fail; the database still has the facts behind it.
+            # A failed signal must not end the task; the database still has the facts behind it.
             log.exception("a signal failed", channel=channel[:80])
 
 

@@ -55,7 +55,8 @@ class Limits:
     def begin(self, statement: str, then: str = "") -> str:
         """SQL that begins a transaction with these limits, as one message to the server.
 
-        The limits apply to one transaction, because PgBouncer may give each one another connection.
+        The limits apply to one transaction, because PgBouncer may give each transaction a different
+        connection.
         """
         return (
             f"{statement}; SET LOCAL statement_timeout = {self.statement * 1_000:.0f};"
