@@ -135,7 +135,7 @@ def recording_text(attachment: Attachment, text: str) -> str:
 
 
 def stub(attachment: Attachment) -> str:
-    """Replace a file that was already sent in full with an earlier turn."""
+    """A placeholder for a file that an earlier turn already sent in full."""
     size = f", {file_size(attachment.size)}" if attachment.size is not None else ""
     kind = "link" if attachment.is_link else "file"
     return (
@@ -145,12 +145,12 @@ def stub(attachment: Attachment) -> str:
 
 
 def repeated(attachment: Attachment) -> str:
-    """Replace a file whose content already appears in the same request."""
+    """A placeholder for a file whose content already appears in the same request."""
     return f'[File "{shown_name(attachment)}": the same content as elsewhere in this conversation]'
 
 
 def missing(attachment: Attachment, why: str) -> str:
-    """Replace an attachment that could not be read; `why` is a clause."""
+    """A placeholder for an attachment that could not be read; `why` is a clause."""
     return f'[Attachment "{shown_name(attachment)}": not readable, because {why}]'
 
 

@@ -1,4 +1,4 @@
-"""The providers that a person can connect a model of, and the person's choice."""
+"""The providers whose models a person can connect, and the person's choice."""
 
 from __future__ import annotations
 

@@ -38,5 +38,5 @@ def truncate(text: str, limit: int) -> str:
 
 
 def join_excerpts(parts: Iterable[str], *, limit: int = EXCERPTS_CHARACTERS) -> str:
-    """Join the non-empty parts with blank lines and truncates the result to `limit` characters."""
+    """Join the non-empty parts with blank lines, and truncate the result to `limit` characters."""
     return truncate("\n\n".join(part for part in parts if part), limit)

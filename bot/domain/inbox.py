@@ -53,7 +53,7 @@ class Incoming:
     stands_alone: bool = False  # posted to a channel, not a reply: may be about posts above it
     late: bool = False  # missed, and now too old to answer: stored as history, with an apology
     edited_at: float | None = None
-    revises: str = ""  # the source of the question by the same author that this one is a version of
+    revises: str = ""  # source of the author's earlier question that this one is a version of
     from_bot: bool = False  # posted by another bot or a webhook: no question, never refused
 
     @property

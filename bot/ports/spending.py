@@ -49,7 +49,7 @@ class SpendingStore(Protocol):
     async def settle(
         self, reservation: int, bookings: Sequence[Booking], lines: Sequence[BudgetLine]
     ) -> Sequence[BudgetState]:
-        """Replace a reservation by the actual usage; without bookings, just release it.
+        """Replace a reservation with the actual usage; without bookings, just release it.
 
         Returns those of `lines` that have passed `NEARLY_SPENT` without a notice so far; the notice
         then counts as given. If the reservation was already settled, nothing changes.

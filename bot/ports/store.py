@@ -339,7 +339,8 @@ class Store(Protocol):
         ...
 
     async def keep_out(self, source: str) -> None:
-        """Keep a message that is not stored out for an hour, because its author was told so."""
+        """Reject an unstored message for an hour, because its author was told that it was not
+        stored."""
         ...
 
     async def gaps(self, reader: str) -> Sequence[Gap]:

@@ -2,7 +2,7 @@
 them.
 
 Invariant: no entry changes or disappears (triggers of 0012_privacy.sql). Erasing a person replaces
-their id by the id of the erasure.
+their id with the id of the erasure.
 """
 
 from __future__ import annotations

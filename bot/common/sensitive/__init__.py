@@ -68,7 +68,7 @@ def _without_overlaps(kept: Sequence[Sensitive], new: Sequence[Sensitive]) -> li
 
 
 def blank(text: str, kinds: Collection[Redaction]) -> str:
-    """Replace each value in `text` by the name of its kind, for a log."""
+    """Replace each value in `text` with the name of its kind, for a log."""
     parts, done = [], 0
     for each in find(text, kinds):
         parts += [text[done : each.start], f"[{each.kind.value}]"]

@@ -119,7 +119,7 @@ def _slashes(text: str, end: int) -> int:
 
 
 def _escape(braces: re.Match[str]) -> str:
-    """Escape a run of braces: doubles the backslashes before it and adds one."""
+    """Escape a run of braces: double the backslashes before it, and add one."""
     return "\\" * (_slashes(braces.string, braces.start()) + 1) + braces[0]
 
 

@@ -42,7 +42,8 @@ class Names:
         self.losses = 0
         self._renewed: dict[tuple[str, str], float] = {}
         self.told = asyncio.Event()
-        """Set when another process freed names, or names were lost; then replaced."""
+        """Set when another process frees names or names are lost, and then replaced with a new
+        event."""
 
     def held(self, kind: str) -> frozenset[str]:
         """The names of a kind that this process currently holds."""
