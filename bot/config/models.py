@@ -240,8 +240,8 @@ class _Resolver:
         return {name: self._value((*location, name), value) for name, value in values.items()}
 
     def _value(self, location: Location, written: str) -> str:
-        """The value of the variable that `written` refers to, or the text; "" if the variable is
-        not set."""
+        """The value of the variable that `written` refers to, or `written` if it is plain text; ""
+        if the variable is not set."""
         variable = referenced_name(written)
         if variable is None:
             return written

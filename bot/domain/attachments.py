@@ -39,7 +39,7 @@ class AttachmentState(StrEnum):
 
 
 class Omission(StrEnum):
-    """Why the model gets nothing of an attachment. `bot.domain.attachment_labels` has the
+    """Why an attachment does not reach the model. `bot.domain.attachment_labels` has the
     wording."""
 
     TOO_LARGE = "too_large"

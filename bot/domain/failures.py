@@ -8,7 +8,7 @@ from enum import StrEnum
 class FailureReason(StrEnum):
     """Why a turn failed or was cut off.
 
-    The values are stored in the database, so they must not change once they were released.
+    The values are stored in the database, so they must not change once released.
     """
 
     # The model failed; one reason for each `ModelError`:

@@ -35,7 +35,7 @@ def from_rule(level: PlaceLevel, facts: PlaceFacts, rule: str) -> str:
 
 
 def from_command(facts: PlaceFacts, person: str) -> str:
-    """Describe a value that an administrator set for the channel as its source."""
+    """The source of a value that an administrator set for the channel."""
     return f"{place_named(PlaceLevel.CHANNEL, facts)} (set by {plain(person, MAX_NAME)})"
 
 

@@ -39,7 +39,7 @@ class ConversationRecord:
 class AttachmentRecord:
     """A file or link of a message. `size` is in bytes; None if unknown so far.
 
-    `kind` is None until the file is read. `omission` says why the model gets nothing of it.
+    `kind` is None until the file is read. `omission` says why it does not reach the model.
     """
 
     uid: str

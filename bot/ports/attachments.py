@@ -28,8 +28,7 @@ class AttachmentStore(Protocol):
         ...
 
     async def of_messages(self, messages: Sequence[int]) -> Mapping[int, Sequence[Attachment]]:
-        """The attachments of messages, by the row id of the message, each in their order in the
-        message."""
+        """The attachments of messages, in order, by the row id of the message."""
         ...
 
     async def place(self, attachment: int) -> ConversationKey | None:

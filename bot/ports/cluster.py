@@ -91,8 +91,8 @@ class Cluster(Protocol):
 
     @property
     def is_steady(self) -> bool:
-        """Whether an expired lease of another process means that it died. Not right after an outage
-        of the database, when the others need time to renew their leases."""
+        """Whether an expired lease of another process means that it died. This is not the case
+        right after an outage of the database, when the others need time to renew their leases."""
         ...
 
     def load(self) -> ClusterLoad:

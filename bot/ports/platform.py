@@ -135,8 +135,8 @@ class Surface(Protocol):
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
         """Find the pages that earlier attempts posted; their text is unknown.
 
-        A page that was intended, but is not known to be posted, is searched by its identity (turn,
-        page).
+        A page that was intended, but is not known to be posted, is searched for by its identity
+        (turn, page).
         """
         ...
 

@@ -36,8 +36,8 @@ class Directory(Protocol):
         ...
 
     async def person(self, key: ConversationKey, author: Author) -> PersonFacts:
-        """Look up a person in the workspace of `key`. Raises Gone if they are not there, or not any
-        more."""
+        """Look up a person in the workspace of `key`. Raises Gone if they are not, or no longer,
+        there."""
         ...
 
     async def is_stranger(self, key: ConversationKey, author: Author) -> bool:
