@@ -1,4 +1,4 @@
-"""The process's limit of file descriptors: sockets, files and pipes."""
+"""The process's limit on file descriptors: sockets, files and pipes."""
 
 from __future__ import annotations
 

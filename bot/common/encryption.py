@@ -1,4 +1,4 @@
-"""Encrypts what must not be in the database in the clear, with keys that can be replaced."""
+"""Encrypts what the database must not hold in plain text, with keys that can be rotated."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 
 class WrongKey(Exception):
-    """None of the keys decrypts the text, or it belongs to something else."""
+    """None of the keys decrypts the text, or it belongs to another place."""
 
 
 def new_key() -> str:
-    """A new key, as text."""
+    """Generate a new key, as text."""
     return Fernet.generate_key().decode()
 
 
 class SecretBox:
-    """Encrypts with the first of `keys`, and decrypts with any of them, with Fernet: AES-128-CBC
-    and HMAC-SHA-256 (https://github.com/fernet/spec). Raises ValueError for a key of another form.
+    """Encrypts with the first of `keys` and decrypts with any of them, using Fernet: AES-128-CBC
+    and HMAC-SHA-256 (https://github.com/fernet/spec). Raises ValueError for a malformed key.
 
-    `place` is bound into the text, so that one record's secrets cannot be moved to another record.
+    `place` is bound to the encrypted text, so that one record's secrets cannot be moved to another
+    record.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -29,11 +30,11 @@ class SecretBox:
         self._all = MultiFernet([Fernet(key.encode()) for key in keys])
 
     def seal(self, place: str, secrets: Mapping[str, str]) -> str:
-        """The encrypted `secrets`."""
+        """Encrypt `secrets` for `place`."""
         return self._newest.encrypt(json.dumps([place, dict(secrets)]).encode()).decode()
 
     def open(self, place: str, sealed: str) -> Mapping[str, str]:
-        """The secrets that `seal` encrypted for `place`. Raises WrongKey."""
+        """Decrypt the secrets that `seal` encrypted for `place`. Raises WrongKey."""
         try:
             known_place, secrets = json.loads(self._all.decrypt(sealed.encode()))
         except (InvalidToken, ValueError, TypeError) as error:
@@ -43,7 +44,7 @@ class SecretBox:
         return secrets
 
     def is_current(self, sealed: str) -> bool:
-        """Whether the first key encrypted it."""
+        """Whether the text was encrypted with the first key."""
         try:
             self._newest.decrypt(sealed.encode())
         except (InvalidToken, ValueError):

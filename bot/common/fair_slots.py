@@ -1,16 +1,15 @@
 """Limits how many turns, downloads or summaries run concurrently, fairly between workspaces and
 people.
 
-Invariants, for what the rules allow to run:
-- The last free slot is for a person who holds none. With many slots or several workspaces it is for
-  a workspace that holds none, and the one before it for a person: a first question waits neither
-  for another person's second nor for another workspace's burst.
-- A freed slot goes to the waiting workspace with the fewest slots, and there to the person with the
-  fewest; among equals the one whose last grant is the oldest.
+Invariants, for everything that the rules allow to run:
+- The last free slot is reserved for a person who holds none. With many slots or several workspaces,
+  it is reserved for a workspace that holds none, and the slot before it for a person: so a first
+  question waits neither for another person's second one nor for another workspace's burst.
+- A freed slot goes to the waiting workspace with the fewest slots, and within it to the person with
+  the fewest; ties go to the one whose last grant is the oldest.
 - One person may fill half of the remaining queue, and one of several workspaces seven eighths of
-  it, so that it always has room for another.
-- What waits because its person or channel has as many slots as the rules allow holds back nothing
-  else.
+  it, so that there is always room for another.
+- A waiter whose person or channel has reached its limit in the rules does not hold up anyone else.
 """
 
 from __future__ import annotations
@@ -26,29 +25,28 @@ from itertools import count
 from bot.domain.errors import QueueFull
 
 QUEUE_NOTE_SECONDS = 1.0
-"""Seconds to wait for a slot before `on_wait` is called: people do not notice a shorter wait."""
+"""Seconds to wait for a slot before calling `on_wait`; people do not notice a shorter wait."""
 
 
 MANY = 10
-"""With this many slots one is always left for another workspace."""
+"""With at least this many slots, one is always left for another workspace."""
 
 WORKSPACE_SHARE = 7
-"""A workspace may have this many times more turns in the queue than there is room left."""
+"""A workspace may queue this many times more turns than the queue has room left for."""
 
 
 class WaitReason(Enum):
-    """Why something waits."""
+    """Why a turn is waiting."""
 
     BUSY = "busy"  # no slot is free for it
-    LIMIT = "limit"  # its person or channel has as many slots as the rules allow
+    LIMIT = "limit"  # its person or channel has reached the limit in the rules
 
 
 @dataclass(frozen=True, slots=True)
 class SlotOwner:
-    """For whom something runs, and how many slots may be held: `most` by the person,
-    `channel_most` by all people in `channel`, which is of one workspace, or of all people who have
-    workspaces of their own. None: no limit but the number of slots.
-    """
+    """The owner of a slot. `most` limits the slots of the person, and `channel_most` those of all
+    people in `channel`. The channel belongs to one workspace, or is shared by people who each have
+    a workspace. None: no limit but the number of slots."""
 
     workspace: Hashable
     person: Hashable
@@ -58,7 +56,7 @@ class SlotOwner:
 
     @property
     def accounts(self) -> tuple[Hashable, Hashable, Hashable]:
-        """What counts the slots of the workspace, the person and the channel."""
+        """The accounts of the workspace, the person and the channel, by which slots are counted."""
         return (
             ("workspace", self.workspace),
             ("person", self.workspace, self.person),
@@ -77,8 +75,8 @@ class _Waiter:
 class FairSlots:
     """At most `running` run concurrently; at most `queued` more wait.
 
-    `is_shared`: several workspaces are known from the start. With fewer than MANY slots none is
-    left for a second workspace before it is known.
+    `is_shared`: it is known from the start that there are several workspaces. With fewer than MANY
+    slots, no slot is kept for a second workspace until there is one.
     """
 
     def __init__(self, *, running: int, queued: int, is_shared: bool = False) -> None:
@@ -86,9 +84,9 @@ class FairSlots:
         self._held: Counter[Hashable] = Counter()  # by account, as is `_waiting`
         self._waiting: Counter[Hashable] = Counter()
         self._length = 0  # of the queue
-        # In order, by workspace and person; empty ones are removed.
+        # Waiters in order, by workspace and person; empty queues are removed.
         self._waiters: dict[Hashable, dict[Hashable, deque[_Waiter]]] = {}
-        # The latest grant of each account with a slot or a waiter, numbered in order.
+        # The latest grant of each account with a slot or a waiter, as a running number.
         self._last_grant: dict[Hashable, int] = {}
         self._grant_numbers = count(1)
         self._only_workspace: Hashable = None
@@ -96,7 +94,7 @@ class FairSlots:
 
     @property
     def used(self) -> int:
-        """The slots that are held."""
+        """The number of slots in use."""
         return self._running - self._free
 
     @property
@@ -108,7 +106,7 @@ class FairSlots:
     async def take(
         self, owner: SlotOwner, on_wait: Callable[[WaitReason], None] = lambda _: None
     ) -> AsyncIterator[None]:
-        """Hold a slot within the block; `on_wait` is called once if getting it takes long.
+        """Hold a slot while inside the block. `on_wait` is called once if this takes long.
 
         Raises QueueFull immediately if the turn would have to wait and the queue has no room.
         """
@@ -124,7 +122,7 @@ class FairSlots:
             self._release(owner)
 
     def _notice(self, workspace: Hashable) -> None:
-        """Remember the only workspace, until there is a second one."""
+        """Remember the first workspace, and whether there is a second one."""
         if self._only_workspace is None:
             self._only_workspace = workspace
         self._is_shared = self._is_shared or workspace != self._only_workspace
@@ -134,7 +132,7 @@ class FairSlots:
         return self._free > self._left_for_others(owner) and not self._is_limited(owner)
 
     def _left_for_others(self, owner: SlotOwner) -> int:
-        """How many free slots are for those who hold fewer than this owner."""
+        """How many free slots are reserved for owners who hold fewer than this one."""
         workspace, person, _ = owner.accounts
         if self._is_shared:
             left = (2 if self._held[person] else 1) if self._held[workspace] else 0
@@ -183,7 +181,7 @@ class FairSlots:
         self._length += 1
 
     def _remove(self, waiter: _Waiter) -> None:
-        """Take the waiter out of the queue, unless that was done before."""
+        """Remove the waiter from the queue, unless it was already removed."""
         owner = waiter.owner
         people = self._waiters.get(owner.workspace, {})
         if waiter not in (own := people.get(owner.person, deque())):
@@ -197,7 +195,7 @@ class FairSlots:
         self._subtract(self._waiting, owner)
 
     def _subtract(self, counts: Counter[Hashable], owner: SlotOwner) -> None:
-        """Count one less, and forget accounts without slots and waiters."""
+        """Decrement the owner's counts, and forget accounts without slots and waiters."""
         for account in owner.accounts:
             counts[account] -= 1
             if not counts[account]:
@@ -216,7 +214,7 @@ class FairSlots:
         self._subtract(self._held, owner)
         while (waiter := self._next()) is not None:
             self._remove(waiter)
-            if waiter.granted.done():  # cancelled; its task has not run since
+            if waiter.granted.done():  # cancelled, but its task has not run since
                 continue
             self._grant(waiter.owner)
             waiter.granted.set_result(None)
@@ -228,7 +226,8 @@ class FairSlots:
         return next((one for one in self._in_turn() if self._may_run(one.owner)), None)
 
     def _in_turn(self) -> Iterator[_Waiter]:
-        """The first waiter of each person that no rule holds back, in the order of their turn."""
+        """The first waiter of each person whom no rule holds back, in the order in which they get
+        slots."""
         for workspace in sorted(self._waiters, key=lambda each: self._rank(("workspace", each))):
             people = self._waiters[workspace]
             for person in sorted(people, key=lambda each: self._rank(("person", workspace, each))):

@@ -1,8 +1,9 @@
 """Schedules full garbage collections for idle moments.
 
-A full collection takes a tenth of a second and more with a thousand replies in memory, and would
-otherwise start while most objects are created, which is when most replies are being written.
-Invariant: full collections run while no turn does, or after ten busy minutes, to bound memory.
+With a thousand replies in memory, a full collection takes a tenth of a second or more. CPython
+would start it while most objects are created, which is when most replies are being written.
+Invariant: full collections run only when no turn is running, or after ten busy minutes, to bound
+memory.
 """
 
 from __future__ import annotations
@@ -15,25 +16,26 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from bot.ports.clock import Clock
 
 YOUNG_THRESHOLD, MIDDLE_THRESHOLD = 1_000, 5
-"""Allocations between two collections of the youngest generation, and collections of it between
-two of the middle one, which scans the last 5,000 objects in a few milliseconds."""
+"""The number of allocations between two collections of the youngest generation, and the number of
+these between two of the middle generation, which scans the last 5,000 objects in a few
+milliseconds."""
 
 NEVER = 1_000_000_000
-"""As the third threshold: CPython starts no full collection."""
+"""As the third threshold, this keeps CPython from ever starting a full collection."""
 
 CHECK_SECONDS = 10.0
-"""Time between two checks for an idle moment."""
+"""Seconds between two checks for an idle moment."""
 
 MIN_INTERVAL_SECONDS = 60.0
-"""Minimum time between two full collections: an idle bot has nothing to collect."""
+"""Minimum seconds between two full collections, because an idle bot has nothing to collect."""
 
 MAX_INTERVAL_SECONDS = 600.0
-"""How long a full collection waits for an idle moment."""
+"""The longest wait of a full collection for an idle moment."""
 
 
 @contextlib.asynccontextmanager
 async def collect_when_idle(busy: Callable[[], bool], clock: Clock) -> AsyncIterator[None]:
-    """Run full collections only while `busy` is false, as long as the block runs."""
+    """While inside the block, run full collections only when `busy` returns false."""
     with _no_automatic_full_collections():
         task = asyncio.create_task(_collect_when_idle(busy, clock), name="garbage collection")
         try:
@@ -44,7 +46,8 @@ async def collect_when_idle(busy: Callable[[], bool], clock: Clock) -> AsyncIter
 
 @contextlib.contextmanager
 def _no_automatic_full_collections() -> Iterator[None]:
-    """Also exempts existing objects, mostly of imported modules, from collections."""
+    """Disable full collections, and exempt existing objects, mostly of imported modules, from
+    collections."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(YOUNG_THRESHOLD, MIDDLE_THRESHOLD, NEVER)

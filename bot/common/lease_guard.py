@@ -1,8 +1,8 @@
-"""Keeps requests of a turn from a platform when the turn's lease no longer allows them.
+"""Keeps a turn's requests from a platform when the turn's lease no longer allows them.
 
-`Delivery` asks the lease before it begins a request. What the request then waits for may take
-longer than the lease: the rate limit, a token, an earlier step of an upload, or a process that was
-stopped. So adapters ask once more, directly before they send.
+`Delivery` checks the lease before it begins a request. The request may then wait longer than the
+lease lasts: for the rate limit, a token, an earlier step of an upload, or because the process was
+suspended. So adapters check again directly before they send.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _GUARD: ContextVar[_Guard | None] = ContextVar("lease guard", default=None)
 
 
 def create_task_under(lease: TurnLease, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A task that sends requests under this lease only.
+    """Create a task that may only send requests under this lease.
 
-    Tasks that it starts are not meant: they may live on for other turns. One that belongs to the
-    turn alone is started with `create_task_under_same`.
+    Tasks that it starts in turn are not bound to the lease, because they may work for other turns
+    later. Start a task that belongs to this turn alone with `create_task_under_same`.
     """
     guard, context = _Guard(lease), copy_context()
     context.run(_GUARD.set, guard)
@@ -41,7 +41,7 @@ def create_task_under(lease: TurnLease, work: Coroutine[Any, Any, T]) -> asyncio
 
 
 def create_task_under_same(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A task that sends requests under the current task's lease only, if that has one."""
+    """Create a task that may only send requests under the current task's lease, if there is one."""
     guard = _GUARD.get()
     if guard is None or guard.task is not asyncio.current_task():
         return asyncio.create_task(work)
@@ -49,7 +49,7 @@ def create_task_under_same(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 
 def check_lease() -> None:
-    """Raises Unsettled if the current task may not send a request now."""
+    """Raise Unsettled if the current task may not send a request now."""
     guard = _GUARD.get()
     if guard is None or guard.task is not asyncio.current_task():
         return

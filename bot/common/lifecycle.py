@@ -1,4 +1,4 @@
-"""Running until a signal: one event for SIGTERM and SIGINT, and draining before the work ends."""
+"""Runs until a signal: one event for SIGTERM and SIGINT, and draining before the work ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ async def run_until(
     *,
     drain: Callable[[], Awaitable[None]],
 ) -> None:
-    """Run `work` until it ends or `stop` is set, then drain and cancel it; re-raises its error.
+    """Run `work` until it ends or `stop` is set, then drain and cancel it. Re-raises its error.
 
-    `work` still runs while `drain` does: running turns need their platform's connection.
+    `work` keeps running during `drain`, because running turns need their platform's connection.
     """
     serving = asyncio.create_task(work, name="serving")
     stopping = asyncio.create_task(stop.wait())
@@ -35,7 +35,7 @@ async def run_until(
 
 @contextlib.contextmanager
 def on_signal(number: signal.Signals, handle: Callable[[], None]) -> Iterator[None]:
-    """Call `handle` for each such signal, which otherwise would end the process."""
+    """Call `handle` for each such signal instead of ending the process."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(number, handle)
     try:
@@ -46,10 +46,11 @@ def on_signal(number: signal.Signals, handle: Callable[[], None]) -> Iterator[No
 
 @contextlib.contextmanager
 def stop_signals(*numbers: signal.Signals) -> Iterator[asyncio.Event]:
-    """An event that the first of these signals sets; the kernel ends the process at a second one.
+    """Yield an event that the first of these signals sets; on a second one, the kernel ends the
+    process.
 
-    Python's own handler of SIGINT would raise KeyboardInterrupt, which is lost in a destructor,
-    and afterwards waits for tasks.
+    Python's own SIGINT handler would raise KeyboardInterrupt, which is lost if raised in a
+    destructor, and then wait for tasks.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     before = {number: signal.getsignal(number) for number in numbers}

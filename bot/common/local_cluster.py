@@ -1,4 +1,4 @@
-"""The cluster of one process, on SQLite: it holds everything, and there is no one to tell."""
+"""The cluster of a single process on SQLite, which holds everything and signals no one."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Unlimited:
     can_send, forbids_sending = True, False
 
     async def wait(self) -> None:
-        """A request may always be sent."""
+        """Return immediately; a request may always be sent."""
 
     def release(self) -> None:
-        """Nothing is renewed."""
+        """Do nothing."""
 
 
 UNLIMITED = Unlimited()
 
 
 class LocalCluster:
-    """Implements `bot.ports.cluster.Cluster`."""
+    """Implements `bot.ports.cluster.Cluster` for a single process."""
 
     def __init__(self) -> None:
         self.process = uuid.uuid4().hex
@@ -40,12 +40,12 @@ class LocalCluster:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def hold(self, fence: Fence, watcher: LeaseWatcher, *, since: float) -> Unlimited:
-        """No other process takes a turn over."""
+        """Return a lease that does not expire, because no other process can take the turn over."""
         del fence, watcher, since
         return UNLIMITED
 
     def load(self) -> ClusterLoad:
-        """One process, which holds no leases."""
+        """Report one process without leases."""
         return ClusterLoad()
 
     def now(self) -> float:
@@ -53,19 +53,19 @@ class LocalCluster:
         return time.monotonic()
 
     def send(self, signal: Signal) -> None:
-        """There is no one else."""
+        """Do nothing; there are no other processes."""
 
     def listen(self, kind: SignalKind, handler: Callable[[Signal], Awaitable[None]]) -> None:
-        """No signal ever comes."""
+        """Do nothing; no signal ever arrives."""
 
     async def tell(self, texts: Sequence[tuple[str, str]]) -> None:
-        """There is no one else."""
+        """Do nothing; there are no other processes."""
 
     def hear(self, handler: Callable[[str], None]) -> None:
-        """No text ever comes."""
+        """Do nothing; no text ever arrives."""
 
     def report_gap(self, seconds: float) -> None:
-        """One process's watermarks pass no message that it did not handle."""
+        """Do nothing: a single process's watermarks never pass a message that it did not handle."""
 
     @asynccontextmanager
     async def share(
@@ -74,7 +74,7 @@ class LocalCluster:
         names: Sequence[str],
         changed: Callable[[frozenset[str]], Awaitable[None]],
     ) -> AsyncIterator[None]:
-        """Hold all names from the beginning to the end."""
+        """Hold all names while inside the block."""
         await changed(frozenset(names))
         yield
 

@@ -1,6 +1,6 @@
 """Logging: one line per event, as text or JSON, with the turn's id.
 
-Invariant: no line contains a secret, and no text from outside forges a line.
+Invariant: no line contains a secret, and no text from outside can forge a line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bot.common import sensitive
 from bot.domain.policy import Redaction
 
 SHORTEST_SECRET = 6
-"""Replacing shorter values would garble the log and protect nothing."""
+"""Redacting shorter values would garble the log and protect nothing."""
 
 OWN_LOGGERS = ("bot", "adapters")
 
@@ -27,9 +27,9 @@ OWN_LOGGERS = ("bot", "adapters")
 def configure(
     *, level: str, form: Literal["console", "json"], secrets: Iterable[str], stream: Any = None
 ) -> Redactor:
-    """Send the bot's and the libraries' logs to `stream` (default: stderr), without `secrets`.
+    """Send the logs of the bot and its libraries to `stream` (default: stderr), without `secrets`.
 
-    The returned redactor takes further secrets.
+    More secrets can be added to the returned redactor.
     """
     redact = Redactor(secrets)
     shared: list[Any] = [
@@ -62,7 +62,8 @@ def configure(
 
 
 def _set_levels(handler: logging.Handler, level: str) -> None:
-    """Only `handler` logs: the bot's records from `level` on, warnings and errors of libraries."""
+    """Log only through `handler`: the bot's records from `level` on, and warnings and errors of
+    libraries."""
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -71,7 +72,7 @@ def _set_levels(handler: logging.Handler, level: str) -> None:
 
 
 def shorten_lost_connection(record: logging.LogRecord) -> bool:
-    """A filter that turns a library's error about a lost connection into a one-line warning.
+    """A filter that shortens a library's error about a lost connection to a one-line warning.
 
     The libraries reconnect, but log an ERROR with a traceback, as if something were broken. Always
     returns True, so no record is dropped.
@@ -80,7 +81,7 @@ def shorten_lost_connection(record: logging.LogRecord) -> bool:
     library = record.name.partition(".")[0] not in (
         *OWN_LOGGERS,
         "asyncio",
-    )  # asyncio reports our bugs
+    )  # asyncio reports our own bugs
     if library and error is not None and _is_lost_connection(error):
         with suppress(TypeError, ValueError):  # the handler reports a bad format string
             record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
@@ -91,15 +92,16 @@ def shorten_lost_connection(record: logging.LogRecord) -> bool:
 
 def _is_lost_connection(error: BaseException) -> bool:
     kind = type(error)
-    # Not every error of aiohttp is a ConnectionError; discord.py has one for a closed socket.
+    # Some of aiohttp's errors are not ConnectionErrors; discord.py raises ConnectionClosed.
     from_library = kind.__module__.startswith("aiohttp.") or kind.__name__ == "ConnectionClosed"
     return from_library or isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
 
 
 class Redactor:
-    """A structlog processor that redacts secrets in all values, nested ones and tracebacks.
+    """A structlog processor that redacts secrets in all values, including nested ones and
+    tracebacks.
 
-    It knows our secrets by their values, and keys of other people by their forms.
+    It recognizes our secrets by their values, and other people's keys by their format.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -108,18 +110,18 @@ class Redactor:
         self.add(secrets)
 
     def add_kinds(self, kinds: Iterable[Redaction]) -> None:
-        """Redact these kinds of values, too."""
+        """Also redact values of these kinds."""
         self._kinds |= frozenset(kinds)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Redact these values, too. The longest ones come first: one may be part of another."""
+        """Also redact these values. The longest come first, because one may be part of another."""
         known = {*self._secrets, *(each for each in secrets if len(each) >= SHORTEST_SECRET)}
         self._secrets = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(
         self, _logger: Any, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        """The event without secrets."""
+        """Return the event without secrets."""
         return {key: self._clean(value) for key, value in event.items()}
 
     def _clean(self, value: Any) -> Any:
@@ -134,7 +136,7 @@ class Redactor:
 
 
 def _renderers(form: str, stream: Any) -> list[Any]:
-    if form == "json":  # JSON escapes most control characters
+    if form == "json":  # JSON escapes most control characters anyway
         return [structlog.processors.JSONRenderer(ensure_ascii=False), _escape_json]
     return [escape_control_characters, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
 
@@ -152,15 +154,15 @@ def escape_control_characters(
 ) -> MutableMapping[str, Any]:
     """A structlog processor that escapes control characters for the terminal.
 
-    Text from people and platforms can be in any value and in an error's message. Only tracebacks
-    keep their line breaks, indented, so that no text can forge a log line.
+    Any value, and the message of an error, may contain text from people and platforms. Only
+    tracebacks keep their line breaks, indented, so that no text can forge a log line.
     """
     lines = {key: _indent(event[key]) for key in ("exception", "stack") if event.get(key)}
     return {one_line(key): one_line(value) for key, value in event.items()} | lines
 
 
 def one_line(value: Any) -> Any:
-    """A value for one line of a terminal: text without control characters and line breaks."""
+    """Make a value fit one terminal line: no control characters or line breaks in text."""
     if value is None or isinstance(value, int | float | bool):
         return value
     text = value if isinstance(value, str) else repr(value)
@@ -172,10 +174,10 @@ def _indent(text: Any) -> str:
 
 
 def escape(text: str) -> str:
-    """The text for a terminal, with control characters as escapes; line breaks stay."""
+    """Escape the control characters in a text for the terminal, except for line breaks."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _escape_json(_logger: Any, _method: str, line: str) -> str:
-    """A line of JSON with the control characters escaped that JSON permits."""
+    """Escape the control characters that JSON permits in a line of JSON."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)

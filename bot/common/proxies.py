@@ -1,7 +1,7 @@
 """HTTP proxies from the environment: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
 
-All connections follow the same rules, and the standard library reads the variables (lower case
-first). Loopback addresses are never proxied.
+All connections follow the same rules. The standard library reads the variables (lower case first).
+Loopback addresses are never proxied.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from bot.domain.errors import CannotStart
 from bot.domain.health import Finding, Verdict
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# Without the value, which may contain a password.
+# The message leaves out the value, which may contain a password.
 INVALID_PROXY = "The proxy in HTTPS_PROXY (or HTTP_PROXY, ALL_PROXY) is not a valid address"
 ADVICE = "write it as http://HOST:PORT."
 _SCHEMES = {"https": "https", "wss": "https", "http": "http", "ws": "http"}
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy for `url` as a URL, possibly with a password; None for a direct connection."""
+    """The URL of the proxy for `url`, possibly with a password; None for a direct connection."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if not host or is_loopback(host):
@@ -37,7 +37,8 @@ def proxy_for(url: str) -> str | None:
 
 
 def http_proxy_for(url: str) -> str | None:
-    """As `proxy_for`, for clients with HTTP proxies only. Raises CannotStart for other proxies."""
+    """Like `proxy_for`, for clients that support HTTP proxies only. Raises CannotStart for other
+    proxies."""
     proxy = proxy_for(url)
     if proxy is not None and not is_valid(proxy):
         raise CannotStart(f"{INVALID_PROXY}: {ADVICE}")
@@ -67,7 +68,7 @@ def is_loopback(host: str) -> bool:
 
 
 def keep_loopback_direct(environ: MutableMapping[str, str]) -> None:
-    """Add loopback to NO_PROXY for libraries that read the environment without `proxy_for`."""
+    """Add loopback to NO_PROXY, for libraries that read the environment themselves."""
     excepted = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     hosts = [host.strip() for host in excepted.split(",") if host.strip()]
     if "*" not in hosts:
@@ -76,7 +77,7 @@ def keep_loopback_direct(environ: MutableMapping[str, str]) -> None:
 
 
 def check_route(subject: str, url: str) -> Finding:
-    """Whether requests to `url` go through a proxy, for `doctor`."""
+    """Report to `doctor` whether requests to `url` go through a proxy."""
     host, proxy = urlsplit(url).hostname or url, proxy_for(url)
     if proxy is not None and not is_valid(proxy):
         return Finding(f"{subject} network", Verdict.FAILED, INVALID_PROXY, ADVICE)

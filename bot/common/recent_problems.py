@@ -1,6 +1,7 @@
 """Keeps the latest warnings and errors of the log in memory, for `threadline status`.
 
-Of each line only our words are kept, never a value: values may have texts and ids of people.
+Only the fixed wording of each line is kept, never its values, which may contain texts and ids of
+people.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ class RecentProblems(logging.Handler):
 
     @property
     def latest(self) -> tuple[LoggedProblem, ...]:
-        """The latest lines, oldest first."""
+        """The latest problems, oldest first."""
         return tuple(self._latest)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line's words."""
-        # structlog's lines arrive as their values; libraries' as a template and its arguments.
+        """Keep the record's fixed wording."""
+        # A record of structlog holds its values; a library's record holds a template and arguments.
         values: Any = record.msg
         is_ours = isinstance(values, dict)
         turn = values.get("turn") if is_ours else None
@@ -46,7 +47,7 @@ class RecentProblems(logging.Handler):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Keep what is logged while the block runs."""
+        """Keep what is logged while inside the block."""
         root = logging.getLogger()
         root.addHandler(self)
         try:

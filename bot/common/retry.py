@@ -21,18 +21,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses between attempts, in seconds: `first`, then twice the last one, up to `longest`."""
+    """Pauses between attempts, in seconds: the first is `first`, and each one doubles up to
+    `longest`."""
 
     first: float
     longest: float
 
     def after(self, failures: int) -> float:
-        """The pause after `failures` consecutive failures, counted from 1."""
-        doublings = min(failures - 1, 30)  # keeps the power within a float
+        """The pause after `failures` consecutive failures (at least 1)."""
+        doublings = min(failures - 1, 30)  # keeps the power within the range of a float
         return min(self.first * 2.0 ** max(doublings, 0), self.longest)
 
     def __iter__(self) -> Iterator[float]:
-        """The pauses of one series of attempts; infinite."""
+        """Yield the pauses of one series of attempts, without end."""
         return map(self.after, itertools.count(1))
 
 
@@ -42,7 +43,7 @@ DATABASE = Backoff(first=0.25, longest=8.0)
 async def retry_while_unavailable(
     operation: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]
 ) -> T:
-    """The result of `operation`, retried as long as it raises StoreUnavailable.
+    """Return the result of `operation`, retrying as long as it raises StoreUnavailable.
 
     There is no limit: callers cancel it. The store logs each outage once.
     """

@@ -1,8 +1,8 @@
 """Keeps the components of the process running, each independently of the others.
 
-Invariant: a component that fails or returns is restarted after growing pauses while the others
-serve, and /healthz says in plain words which one is down and why. Only a refusal at the start that
-leaves nothing to serve ends the process.
+Invariant: a component that fails or returns is restarted after growing pauses, while the others
+keep serving. /healthz says in plain words which one is down and why. The process only ends if a
+refusal at the start leaves nothing to serve.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ REFUSED = Backoff(first=60.0, longest=900.0)
 """Pauses after refusals, such as an invalid token, which people have to fix first."""
 
 STEADY_SECONDS = 60.0
-"""After running this long, a component starts again with the first pause."""
+"""After running for this long, the next failure starts with the first pause again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
     """Something that runs until cancelled. `run` may raise anything.
 
-    `health` describes it while it runs; `has_served` tells whether it ever worked. A refusal before
-    that ends the process if the component is `required`, or if every platform was refused.
+    `health` describes it while it runs; `has_served` tells whether it ever worked. If it is refused
+    before that, the process ends if the component is `required`, or if every platform was refused.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Component:
 
 
 class Supervisor:
-    """Runs components; `add` them before `run`."""
+    """Runs components; call `add` before `run`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -59,16 +59,16 @@ class Supervisor:
         self._refusals: dict[str, CannotStart] = {}  # of components that never served
 
     def add(self, component: Component) -> None:
-        """Add a component to `run`."""
+        """Add a component to those that `run` runs."""
         self._components[component.name] = component
 
     def is_down(self, name: str) -> bool:
-        """Whether a component waits for its restart."""
+        """Whether a component is waiting for its restart."""
         return name in self._down
 
     @property
     def starting(self) -> tuple[str, ...]:
-        """The platforms that have not served yet and have not failed either."""
+        """The platforms that have neither served nor failed so far."""
         return tuple(
             name
             for name, each in self._components.items()
@@ -76,7 +76,7 @@ class Supervisor:
         )
 
     def health(self) -> Mapping[str, Health]:
-        """The health of each component that describes itself or is down, by name."""
+        """The health, by name, of each component that reports it or is down."""
         return {
             name: self._health(name, component.health)
             for name, component in self._components.items()
@@ -115,7 +115,7 @@ class Supervisor:
             await self._pause(component, error, failures)
 
     async def _run_once(self, component: Component) -> BaseException | None:
-        """Run a component in a separate task, so that it cannot end the supervisor; returns its
+        """Run a component in a separate task, so that it cannot end the supervisor. Returns its
         error."""
         running = asyncio.create_task(component.run(), name=f"{component.name} runs")
         try:

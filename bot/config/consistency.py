@@ -1,4 +1,4 @@
-"""Whether the settings contradict each other, or open the bot to people who should not use it."""
+"""Checks that settings do not contradict each other, or open the bot to the wrong people."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def _require_whole_slack(settings: Settings) -> None:
 
 
 def _require_whole_distribution(settings: Settings) -> None:
-    """One app for many workspaces needs its credentials, a key and a port for the page."""
+    """Require what one app for many workspaces needs: its credentials, a key, and a port for the
+    page."""
     if not settings.slack_client_id:
         if settings.slack_client_secret or settings.slack_install_teams:
             raise SettingsError(

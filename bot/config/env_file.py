@@ -18,7 +18,7 @@ from dotenv.parser import parse_stream
 from bot.config import text_file
 from bot.domain.errors import SettingsError
 
-# Names that other programs use for these settings; most are too different for a spelling check.
+# Names that other programs use for these settings; most differ too much for a spelling check.
 OTHER_NAMES: Mapping[str, str] = {
     "OPENAI_KEY": "OPENAI_API_KEY",
     "OPENAI_TOKEN": "OPENAI_API_KEY",
@@ -49,7 +49,8 @@ OTHER_NAMES: Mapping[str, str] = {
     "GROK_API_KEY": "XAI_API_KEY",
     "TOGETHERAI_API_KEY": "TOGETHER_API_KEY",
 }
-# Other programs read the excluded names too, so in the environment they may not be meant for us.
+# Other programs also read the names excluded here, so in the environment they may not be meant for
+# us.
 _UNSHARED = frozenset(OTHER_NAMES) - {
     "OPENAI_API_BASE",
     "SLACK_TOKEN",
@@ -68,15 +69,15 @@ _UNSHARED = frozenset(OTHER_NAMES) - {
 }
 
 STANDARD = "OTEL_"
-"""The beginning of the standard variables for traces, which OpenTelemetry reads."""
+"""The prefix of the standard variables for traces, which OpenTelemetry reads."""
 
 _COMMENT = re.compile(r"\s#.*\Z", re.DOTALL)
 
 
 def read(path: Path) -> dict[str, str]:
-    """The names and values of a `.env` file; empty if the file does not exist.
+    """The names and values in a `.env` file; empty if the file does not exist.
 
-    Raises SettingsError for a file that cannot be read, or has a line without NAME=VALUE.
+    Raises SettingsError if the file cannot be read, or has a line without NAME=VALUE.
     """
     text = text_file.read(path)
     if text is None:
@@ -90,7 +91,8 @@ def read(path: Path) -> dict[str, str]:
 
 
 def unquote(value: str, *, prose: bool = False) -> str:
-    """A value of the environment without `.env` syntax: surrounding quotes, and a comment after it.
+    """Strip `.env` syntax from a value of the environment: surrounding quotes, and a trailing
+    comment.
 
     `prose` keeps the comment, because ` #` may be part of the text.
     """
@@ -110,10 +112,10 @@ def _is_quoted(value: str) -> bool:
 def find_misspelled(
     known: Collection[str], file: Iterable[str], environ: Iterable[str]
 ) -> dict[str, str]:
-    """Unknown names, each with the known name that is probably meant ("" if none is similar).
+    """Find unknown names, each with the known name that was probably meant ("" if none is similar).
 
-    All unknown names of the `.env` file count; of the environment, only names that no other program
-    reads.
+    Reports all unknown names in the `.env` file, but from the environment only names that no other
+    program reads.
     """
     ours = (name for name in file if not name.startswith(STANDARD))
     found = {name: closest_name(name, known) for name in ours if name not in known}
@@ -125,7 +127,7 @@ def find_misspelled(
 
 
 def closest_name(name: str, known: Collection[str]) -> str:
-    """The known setting that `name` probably stands for; "" if none is similar."""
+    """The known setting that `name` was probably meant to be; "" if none is similar."""
     upper = name.upper()
     if upper in known:
         return upper

@@ -1,7 +1,7 @@
-"""Writes settings into `.env`, without a change to its other lines.
+"""Writes settings into `.env` without changing its other lines.
 
-Invariant: the file is whole at every moment, and only its owner can read it. A new file takes its
-place once it is on the disk, so a bot that reads it sees all new settings or none.
+Invariant: the file is complete at every moment, and only its owner can read it. A new file replaces
+it once it is on the disk, so a bot that reads it sees either all new settings or none.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@,+~=%-]+")
 
 
 def write(path: Path, values: Mapping[str, str]) -> None:
-    """Set `values` in the file, which is made if it does not exist.
+    """Set `values` in the file, and create it if it does not exist.
 
-    Comments and all other lines stay; a file in another encoding becomes UTF-8. Raises
-    SettingsError, without a change, if the file cannot be read or replaced.
+    Comments and all other lines stay; a file in another encoding becomes UTF-8. If the file cannot
+    be read or replaced, raises SettingsError and changes nothing.
     """
-    target = path.resolve()  # a symbolic link stays one
+    target = path.resolve()  # keep a symbolic link
     text = text_file.read(target) or ""
     try:
         with _beside(target) as draft:
@@ -49,7 +49,7 @@ def write(path: Path, values: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """An empty file in the same folder, which is removed unless it was moved."""
+    """Create an empty file in the same folder, and delete it unless it was moved."""
     number, name = tempfile.mkstemp(dir=target.parent, prefix=".env.")  # mode 0600
     os.close(number)
     draft = Path(name)
@@ -64,7 +64,7 @@ def _quoting(value: str) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the entries of a folder, are on the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

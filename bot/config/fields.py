@@ -1,4 +1,5 @@
-"""Types of single settings: each parses or checks its value, with a sentence for what is wrong."""
+"""Types of single settings. Each parses or checks its value, and explains an error in a
+sentence."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from bot.config.model_names import check_choice, check_name, check_summarizer
 from bot.config.problems import quote
 
 MIN_TOKEN_CHARACTERS = 16
-"""The shortest token: shorter ones are easy to guess, and too common as text to redact from the
-log."""
+"""The shortest allowed token. Shorter ones are easy to guess, and too common as text to redact from
+the log."""
 
 KEY_BYTES = 32
 """The length of a key for `bot.common.encryption`."""
@@ -33,7 +34,7 @@ _HOST_PORT = re.compile(
     r"|[0-9A-Fa-f:.]{2,45}"
 )
 
-# What the portals show near the tokens, and people copy instead.
+# Values that the portals show near the tokens, and that people copy by mistake.
 _NO_SLACK_TOKEN = (
     (re.compile(r"xoxp-.*"), "a person's token"),
     (re.compile(r"xoxe[.-].*"), "a token for configuring or refreshing"),
@@ -56,18 +57,18 @@ def split(value: str) -> tuple[str, ...]:
 
 
 def split_secret(value: SecretStr | None) -> tuple[str, ...]:
-    """The parts of a comma-separated list that is secret."""
+    """The parts of a secret comma-separated list."""
     return split(value.get_secret_value()) if value is not None else ()
 
 
 def split_pairs(value: SecretStr | None) -> list[tuple[str, str]]:
-    """The names and tokens of NAME:TOKEN,NAME:TOKEN."""
+    """The names and tokens in NAME:TOKEN,NAME:TOKEN."""
     parts = (entry.partition(":") for entry in split_secret(value))
     return [(name.strip(), token.strip()) for name, _, token in parts]
 
 
 def database_passwords(url: str) -> set[str]:
-    """The password in a URL of PostgreSQL, as it is written there and as it is sent.
+    """The password in a PostgreSQL URL, as written there and as sent.
 
     Such a URL may name several hosts, which `urlsplit` does not understand.
     """
@@ -78,7 +79,8 @@ def database_passwords(url: str) -> set[str]:
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────
 def _check_database(value: str) -> str:
-    """The message never repeats the address, which may contain a password."""
+    """Check the address of a database. The message never repeats it, because it may contain a
+    password."""
     if value.startswith(("postgresql://", "postgres://")) and not value.endswith("://"):
         return value
     if not value.startswith("sqlite:///") or value == "sqlite:///":
@@ -97,7 +99,7 @@ def _check_shards(value: str) -> str:
 
 
 def _check_url(value: str, *schemes: str) -> str:
-    """The message never repeats the address, which may contain a password."""
+    """Check an address. The message never repeats it, because it may contain a password."""
     try:
         parts = urlsplit(value)
         ok = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
@@ -111,7 +113,7 @@ def _check_url(value: str, *schemes: str) -> str:
 
 
 def _check_models(value: str) -> str:
-    """Only the form: which providers there are depends on `threadline.toml`, too."""
+    """Check only the form, because `threadline.toml` may define more providers."""
     if not split(value):
         raise ValueError("it names no model: write PROVIDER/MODEL, such as openai/gpt-5-mini")
     for name in split(value):
@@ -162,11 +164,11 @@ def _check_user_tokens(value: SecretStr) -> SecretStr:
 def _check_channels(value: str) -> str:
     names = split(value)
     if not all(_CHANNEL.fullmatch(name) for name in names):
-        raise ValueError("write names of 1 to 50 small letters, digits, _ and -: general,ops")
+        raise ValueError("write names of 1 to 50 lower-case letters, digits, _ and -: general,ops")
     if len(set(names)) < len(names):
         raise ValueError("each channel may occur only once")
     if len(names) > MOST_CHANNELS:
-        raise ValueError(f"name {MOST_CHANNELS} channels at most")
+        raise ValueError(f"name at most {MOST_CHANNELS} channels")
     return value
 
 
@@ -200,7 +202,7 @@ def _check_host_ports(value: str) -> str:
 
 
 def _check_slack_token(value: SecretStr, expected: str) -> SecretStr:
-    """Refuse what people copy in place of the token; the message never repeats it."""
+    """Reject what people copy by mistake for the token. The message never repeats it."""
     token = value.get_secret_value()
     kind = token.partition("-")[0]
     if kind in ("xoxb", "xapp") and kind != expected:
@@ -214,7 +216,7 @@ def _check_slack_token(value: SecretStr, expected: str) -> SecretStr:
 
 
 def _check_discord_token(value: SecretStr) -> SecretStr:
-    """Refuse what people copy in place of the token; the message never repeats it."""
+    """Reject what people copy by mistake for the token. The message never repeats it."""
     token = value.get_secret_value()
     found = next((what for form, what in _NO_DISCORD_TOKEN if form.fullmatch(token)), None)
     if found is None and len(token.split()) > 1:

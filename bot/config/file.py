@@ -1,7 +1,7 @@
 """Reads `threadline.toml`: providers, models and their facts, profiles and rules.
 
-A wrong file never raises: all its problems are kept, with their lines, beside the parts of it that
-are right, so that one error can report them together with those of the other settings.
+Reading an invalid file never raises an error: the result has the valid parts and, with their lines,
+all problems, so that one error can report them together with those of the other settings.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from bot.domain.errors import SettingsError
 DEFAULT_NAME = "threadline.toml"
 
 MAX_PROBLEMS = 50
-"""Mistakes that are described: a file with more is probably not meant for this program."""
+"""The most problems to describe: a file with more is probably not meant for this program."""
 
 Problem = tuple[str, str]
-"""A setting or file, and a sentence about its error."""
+"""A setting or file, and a sentence about the error in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """The file's contents; without a file, nothing is set. None as `path` reads no file.
+    """The contents of the file; without a file, nothing is set. If `path` is None, no file is read.
 
-    `problems` are those of the file alone. `mentioned` are all providers that it describes, also
-    those whose description is wrong. `wrong_rules` are the positions of the [[rules]] that
-    `contents` leaves out because of their problems.
+    `problems` are those found in the file alone. `mentioned` has all providers that it describes,
+    including invalid ones. `wrong_rules` are the positions of the [[rules]] that `contents` leaves
+    out because of their problems.
     """
 
     path: Path | None = field(default=None, compare=False)
@@ -47,7 +47,7 @@ class ConfigFile:
 
     @property
     def folder(self) -> Path:
-        """Where relative paths in the file begin."""
+        """The folder that relative paths in the file start from."""
         return self.path.parent if self.path is not None else Path()
 
     def numbered_rules(self) -> Iterator[tuple[int, RuleTable]]:
@@ -57,21 +57,22 @@ class ConfigFile:
         return zip(positions, self.contents.rules, strict=False)
 
     def prompt_paths(self) -> list[Path]:
-        """The files of prompts that the file names, whether they exist or not."""
+        """The prompt files that the file names, whether they exist or not."""
         contents = self.contents
         tables = (contents, *contents.profiles.values(), *contents.rules)
         written = dict.fromkeys(table.prompt for table in tables if table.prompt is not None)
         return [self.folder / name for name in written]
 
     def locate(self, key: str, element: str) -> Location:
-        """The location of an element of a list at the top, or of the text that stands for it."""
+        """The location of an element of a top-level list, or of the string that replaces the
+        list."""
         written = self.document.values.get(key)
         if isinstance(written, list) and element in written:
             return key, written.index(element)
         return (key,)
 
     def problem(self, location: Location, sentence: str) -> Problem:
-        """A problem of the value at `location`."""
+        """Create a problem for the value at `location`."""
         line = self.document.line(location)
         return str(self.path), sentence if line is None else f"line {line}: {sentence}"
 
@@ -82,18 +83,19 @@ class ConfigFile:
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether the file, or its TOML, could not be read, so that it may set anything."""
+        """Whether the file or its TOML could not be read; it may then contain any setting."""
         return bool(self.problems) and not self.document.values
 
     def sets(self, name: str) -> bool:
-        """Whether the file has this key at its top, right or wrong."""
+        """Whether the file has this top-level key, with a valid value or not."""
         return name in self.document.values
 
 
 def read(path: Path, *, required: bool, settings: Collection[str]) -> ConfigFile:
-    """The file at `path`.
+    """Read the file at `path`.
 
-    `required`: a missing file is a problem. `settings` are the names that belong in `.env`.
+    If it is `required`, a missing file is a problem. `settings` are the names that belong in
+    `.env`.
     """
     try:
         text = text_file.read(path)
@@ -145,7 +147,7 @@ def _wrong_rules(errors: Iterable[Mapping[str, Any]]) -> frozenset[int]:
 
 # ── validation ────────────────────────────────────────────────────────────────────────────────
 def _validate(values: Mapping[str, Any]) -> tuple[Contents, list[Mapping[str, Any]]]:
-    """The parts that are right, and all errors of the others."""
+    """The valid parts, and all errors in the others."""
     try:
         return Contents.model_validate(values), []
     except ValidationError as error:
@@ -158,7 +160,7 @@ def _validate(values: Mapping[str, Any]) -> tuple[Contents, list[Mapping[str, An
 
 
 def _without(values: Mapping[str, Any], wrong: Collection[Location]) -> dict[str, Any]:
-    """The values without the wrong providers, models, list elements and top keys."""
+    """The values without the invalid providers, models, list elements and top-level keys."""
     tops = {location[0] for location in wrong}
     sound: dict[str, Any] = {}
     for name, value in values.items():

@@ -1,6 +1,6 @@
 """Describes the errors in `threadline.toml` in sentences; pure.
 
-Invariant: a sentence repeats names and numbers of the file, but never the value of a key.
+Invariant: a sentence may repeat names and numbers from the file, but never the value of a key.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXPECTED_IN_TOML = EXPECTED | {
     "model_type": "a table",
 }
 
-# Names that other programs use for these keys; most are too different for a spelling check.
+# Names that other programs use for these keys; most differ too much for a spelling check.
 _OTHER_NAMES: Mapping[str, str] = {
     "url": "base_url",
     "api_base": "base_url",
@@ -81,7 +81,7 @@ _SHOWN_OF_PROVIDERS = ("kind", "first_token_seconds")
 def describe(
     error: Mapping[str, Any], schema: type[BaseModel], settings: Collection[str]
 ) -> tuple[Location, str]:
-    """The place of one of pydantic's errors, and a sentence.
+    """The location of one of pydantic's errors, and a sentence about it.
 
     `settings` are the names that belong in `.env`.
     """
@@ -99,7 +99,7 @@ def describe(
 
 
 def dotted(location: Location) -> str:
-    """The location as TOML writes it, with the position in a list as a number from 1."""
+    """The location as TOML writes it, with list positions counted from 1."""
     text = ""
     for part in location:
         if isinstance(part, int):
@@ -112,15 +112,15 @@ def dotted(location: Location) -> str:
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """The known name that is probably meant; "" if none is similar."""
+    """The known name that was probably meant; "" if none is similar."""
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     return near[0] if near else ""
 
 
 def location_of(error: Mapping[str, Any]) -> Location:
-    """The place of one of pydantic's errors."""
+    """The location of one of pydantic's errors."""
     loc: Location = error["loc"]
-    # pydantic marks an error in a table's name with a last part that is not in the file.
+    # If a table's name is invalid, pydantic appends a part to the location that is not in the file.
     return loc[:-1] if loc[-1] == "[key]" and len(loc) > 1 else loc
 
 
@@ -130,11 +130,11 @@ def _hint(location: Location, schema: type[BaseModel], settings: Collection[str]
         return f": {name.upper()} belongs in .env"
     other = _OTHER_NAMES.get(name.lower(), "")
     meant = other if other in known else suggestion(name, known)
-    return f": did you mean {meant}?" if meant else f"; here may be {', '.join(known)}"
+    return f": did you mean {meant}?" if meant else f"; allowed here: {', '.join(known)}"
 
 
 def keys_at(schema: type[BaseModel], location: Location) -> list[str]:
-    """The keys that the table at `location` may have."""
+    """The keys allowed in the table at `location`."""
     annotation: Any = schema
     for part in location:
         tables = [each for each in _alternatives(annotation) if _is_table(each)]
@@ -159,9 +159,9 @@ def _is_table(annotation: Any) -> bool:
 
 
 def _show(value: Any, location: Location) -> str:
-    """A value as TOML writes it, cut to a recognizable length.
+    """Format a value as TOML, cut to a recognizable length.
 
-    Lists, tables and values about providers are not shown: a key may be among them.
+    Lists, tables and values of providers are not shown, because they may contain a key.
     """
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"

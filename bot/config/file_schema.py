@@ -1,4 +1,4 @@
-"""The contents of `threadline.toml`, as tables of checked values.
+"""The contents of `threadline.toml`, as tables of validated values.
 
 `docs/threadline.toml` explains every key; a test compares it with these classes.
 """
@@ -47,7 +47,7 @@ def _check_profile_name(name: str) -> str:
 
 
 def _check_address(value: str) -> str:
-    """The message never repeats the address: its user part or query may be a secret."""
+    """Check an address. The message never repeats it: its user part or query may be a secret."""
     try:
         parts = urlsplit(value)
         ok = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -69,7 +69,7 @@ def _check_key(value: str) -> str:
 
 
 def _check_extras(values: dict[str, str]) -> dict[str, str]:
-    """Headers or parameters: no keys, and nothing that a client refuses to send."""
+    """Check headers or parameters: no keys, and nothing that a client refuses to send."""
     for name, value in values.items():
         if referenced_name(value) is not None:
             continue
@@ -89,12 +89,12 @@ def _check_headers(values: dict[str, str]) -> dict[str, str]:
 
 
 def is_sendable(value: str) -> bool:
-    """Whether a header may have this value."""
+    """Whether a client accepts this value in a header."""
     return value.isascii() and value.isprintable()
 
 
 def _require_any(names: list[str]) -> list[str]:
-    """An empty list would silently mean demo."""
+    """Reject an empty list, which would silently mean demo."""
     if not names:
         raise ValueError("name a model, or delete this line")
     return names
@@ -109,7 +109,7 @@ Kind = Literal["openai", "openai-responses", "anthropic", "huggingface"]
 
 
 class Prices(Table):
-    """US dollars for a million tokens."""
+    """Prices in US dollars per million tokens."""
 
     input: _Dollars
     output: _Dollars
@@ -118,7 +118,7 @@ class Prices(Table):
 
 
 class Model(Table):
-    """Facts about one model; None is unknown."""
+    """Facts about one model; None if unknown."""
 
     context: Annotated[_Tokens, Field(ge=256)] | None = None
     max_output: _Tokens | None = None
@@ -132,11 +132,11 @@ class Model(Table):
     def _fit_the_window(self) -> Self:
         for name in ("max_output", "context_tokens"):
             if (getattr(self, name) or 0) > (self.context or 10**9):
-                raise ValueError(f"{name} is more than context, which the answer is part of")
+                raise ValueError(f"{name} is more than context, which includes the answer")
         return self
 
     def facts(self) -> ModelFacts:
-        """The facts as the rest of the program knows them."""
+        """Convert to the facts that the rest of the program uses."""
         prices = None if self.price is None else ModelPrices(**self.price.model_dump())
         return ModelFacts(
             window=self.context,
@@ -151,7 +151,7 @@ class Model(Table):
 
 
 class Provider(Table):
-    """A model server; what is None comes from the preset of the same name."""
+    """A model server; fields that are None come from the preset of the same name."""
 
     kind: Kind | None = None
     base_url: Annotated[str, AfterValidator(_check_address)] | None = None
@@ -167,7 +167,7 @@ class Provider(Table):
 
 
 class Contents(Values):
-    """The whole file; `Contents.model_construct()` is an empty one."""
+    """The whole file; `Contents.model_construct()` creates an empty one."""
 
     llm: Annotated[list[_Name], BeforeValidator(split_text), AfterValidator(_require_any)] = Field(
         default_factory=list

@@ -1,4 +1,4 @@
-"""`threadline config`: every setting in force and where it comes from, without secrets; pure."""
+"""`threadline config`: lists every setting in force and its source, without secrets; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT = "default"
 
 
 def list_settings(settings: Settings) -> Iterator[str]:
-    """A line for each setting, in the order of `.env.example`, and for each provider's key."""
+    """A line for each setting, in the order of `.env.example`, and one for each provider's key."""
     for name in type(settings).model_fields:
         variable = name.upper()
         yield _line(variable, getattr(settings, name), _origin(settings, variable))
@@ -37,7 +37,7 @@ def _origin(settings: Settings, variable: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """The value on one line: secrets masked, addresses without their password."""
+    """Format the value on one line, with secrets masked and passwords removed from addresses."""
     if value is None or value == "":
         return ""
     if isinstance(value, SecretStr):
@@ -49,7 +49,7 @@ def _shown(value: object) -> str:
 
 
 def _without_password(url: str) -> str:
-    """An address without its user, its password and its query, which may be secret."""
+    """An address without its user, password and query, which may be secret."""
     if url.startswith("sqlite:"):
         return url
     try:

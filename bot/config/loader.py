@@ -22,10 +22,10 @@ PROSE = frozenset({"system_prompt"})
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Settings:
-    """Read the settings from `environ`, the file `dotenv`, and `threadline.toml` beside it.
+    """Read the settings from `environ`, the file `dotenv`, and the `threadline.toml` beside it.
 
-    Raises one SettingsError for all invalid settings. Problems of `threadline.toml` alone are kept
-    in `Settings.file`, and raised by `bot.config.models.resolve`.
+    Raises one SettingsError for all invalid settings. Problems in `threadline.toml` alone are kept
+    in `Settings.file`; `bot.config.models.resolve` raises them.
     """
     variables = read_variables(environ, dotenv)
     file = read_file(variables, dotenv)
@@ -45,14 +45,15 @@ def load(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Sett
 
 
 def read_variables(environ: Mapping[str, str], dotenv: Path | None) -> Variables:
-    """The environment and the file `dotenv`."""
+    """Read the environment and the file `dotenv`."""
     file = env_file.read(dotenv) if dotenv is not None else {}
     filled = {name: value for name, value in file.items() if value.strip()}
     return Variables(environ, filled, dotenv)
 
 
 def read_file(variables: Variables, dotenv: Path | None) -> ConfigFile:
-    """`threadline.toml` beside the file `dotenv`, or the file that THREADLINE_CONFIG names."""
+    """Read the `threadline.toml` beside the file `dotenv`, or the file that THREADLINE_CONFIG
+    names."""
     settings = Settings.model_fields
     if named := variables.get("THREADLINE_CONFIG"):
         return config_file.read(Path(named), required=True, settings=settings)
@@ -63,7 +64,7 @@ def read_file(variables: Variables, dotenv: Path | None) -> ConfigFile:
 
 
 def unknown_names(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> dict[str, str]:
-    """Unknown names that look like settings, each with the name that is probably meant."""
+    """Unknown names that look like settings, each with the name that was probably meant."""
     variables = read_variables(environ, dotenv)
     known = [name.upper() for name in Settings.model_fields]
     known += sorted({*KEY_VARIABLES, *read_file(variables, dotenv).variables()} - {*known})

@@ -1,5 +1,5 @@
-"""Model names: `PROVIDER/MODEL`, such as `ollama/llama3.1:8b`; `PROVIDER:MODEL` as before; and the
-built-in ones, which need no server."""
+"""Model names: `PROVIDER/MODEL`, such as `ollama/llama3.1:8b`; the older form `PROVIDER:MODEL`; and
+the built-in models, which need no server."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ EVERY_MODEL = "*"
 """Stands for all models of a provider: `ollama/*`."""
 
 NO_SUMMARIES = "none"
-"""In place of the name of the model that writes summaries: there are none."""
+"""Used instead of the name of a summary model: no summaries are written."""
 
 WITH_COLON = ("openai", "huggingface")
-"""The providers whose models may also be written with a colon, as before there were others."""
+"""The providers whose models may also be written with a colon, for compatibility."""
 
 PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 _MODEL = re.compile(r"[^\s,*]{1,200}")
@@ -23,13 +23,14 @@ _EXAMPLE = "write PROVIDER/MODEL, such as openai/gpt-5-mini, demo or echo"
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The provider and its model; the model keeps later separators (`org/model:tag`)."""
+    """Split a name into provider and model; the model keeps later separators (`org/model:tag`)."""
     provider, *model = re.split("[/:]", name, maxsplit=1)
     return provider, model[0] if model else ""
 
 
 def other_spelling(name: str) -> str | None:
-    """The same model with a colon in place of the slash, or the reverse; None if there is none."""
+    """The name with a colon instead of the slash, or vice versa; None if there is no other
+    spelling."""
     provider, model = split_name(name)
     if provider not in WITH_COLON:
         return None
@@ -37,7 +38,7 @@ def other_spelling(name: str) -> str | None:
 
 
 def check_name(name: str) -> str:
-    """The name of one model. Raises ValueError with a sentence that says what to write."""
+    """Check the name of one model. Raises ValueError with a sentence that says what to write."""
     provider, model = split_name(name)
     if name in BUILT_IN:
         return name
@@ -53,12 +54,12 @@ def check_name(name: str) -> str:
 
 
 def check_summarizer(name: str) -> str:
-    """As `check_name`; `none` is allowed, too."""
+    """Like `check_name`, but also allows `none`."""
     return name if name == NO_SUMMARIES else check_name(name)
 
 
 def check_choice(name: str) -> str:
-    """As `check_name`; PROVIDER/* is allowed, too."""
+    """Like `check_name`, but also allows PROVIDER/*."""
     provider, model = split_name(name)
     if model != EVERY_MODEL:
         return check_name(name)

@@ -1,7 +1,7 @@
-"""Turns the settings into a `ModelsConfig`: which models answer, on which servers, with which keys.
+"""Builds a `ModelsConfig` from the settings: which models answer, on which servers, with which
+keys.
 
-What the environment or `.env` sets wins over `threadline.toml`; what neither sets comes from the
-presets.
+The environment and `.env` win over `threadline.toml`; the presets provide everything else.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from bot.config.variables import referenced_name
 from bot.domain.model import BUILT_IN, ModelFacts
 
 MAX_NAMES = 40
-"""Providers that a sentence names: all presets, and some of the file."""
+"""The most providers that a sentence names: all presets, and some from the file."""
 
 
 def resolve(settings: Settings) -> ModelsConfig:
-    """The configured models.
+    """Build the models' configuration.
 
-    Raises one SettingsError for all problems: those of `threadline.toml`, unknown providers and
+    Raises one SettingsError for all problems: those in `threadline.toml`, unknown providers and
     missing keys.
     """
     config, problems = examine(settings)
@@ -40,7 +40,7 @@ def resolve(settings: Settings) -> ModelsConfig:
 
 
 def examine(settings: Settings) -> tuple[ModelsConfig, Sequence[Problem]]:
-    """The configured models without those that cannot be used, and all problems."""
+    """Build the models' configuration without unusable models, and collect all problems."""
     resolver = _Resolver(settings)
     config = resolver.config()
     return config, (*settings.file.problems, *resolver.problems)
@@ -52,7 +52,7 @@ def address(provider: ProviderConfig) -> str:
 
 
 class Named(NamedTuple):
-    """A model name, and where it is written: a setting, or a location in the file."""
+    """A model name and its source: a setting, or a location in the file."""
 
     name: str
     setting: str
@@ -60,7 +60,7 @@ class Named(NamedTuple):
 
 
 def used_names(settings: Settings) -> Iterator[Named]:
-    """The models and choices that are in effect, each with its source."""
+    """The models and choices in effect, each with its source."""
     contents = settings.file.contents
     if settings.llm is None and contents.llm:
         yield from (Named(name, "llm", settings.file.locate("llm", name)) for name in contents.llm)
@@ -78,7 +78,7 @@ def used_names(settings: Settings) -> Iterator[Named]:
 
 
 def assigned_names(settings: Settings) -> Iterator[Named]:
-    """The models that profiles, rules and budgets name."""
+    """The models named in profiles, rules and budgets."""
     contents = settings.file.contents
     tables: list[tuple[Location, Values]] = [((), contents)]
     tables += [(("profiles", name), table) for name, table in contents.profiles.items()]
@@ -93,7 +93,7 @@ def assigned_names(settings: Settings) -> Iterator[Named]:
 
 
 def _summarizer(settings: Settings) -> Iterator[Named]:
-    """The model that writes summaries, unless that is the one that answers, or none."""
+    """The model that writes summaries, unless no model does, or the answering one does."""
     in_file = settings.file.contents.summaries
     if settings.summary_model:
         if settings.summary_model != NO_SUMMARIES:
@@ -103,7 +103,7 @@ def _summarizer(settings: Settings) -> Iterator[Named]:
 
 
 class _Resolver:
-    """Collects the problems while it builds the configuration."""
+    """Builds the configuration and collects problems on the way."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._file = settings, settings.file
@@ -111,7 +111,7 @@ class _Resolver:
         self.problems: list[Problem] = []
 
     def config(self) -> ModelsConfig:
-        """The configuration as far as it is right."""
+        """Build the configuration from the valid parts."""
         settings, contents = self._settings, self._file.contents
         for named in used_names(settings):
             self._use(named)
@@ -128,7 +128,7 @@ class _Resolver:
 
     # ── names ─────────────────────────────────────────────────────────────────────────────────
     def _use(self, named: Named) -> None:
-        """The model's provider, with its key."""
+        """Add the model's provider, with its key."""
         provider = split_name(named.name)[0]
         if (
             named.name in BUILT_IN
@@ -137,7 +137,7 @@ class _Resolver:
         ):
             return
         if provider in self._file.mentioned and provider not in self._file.contents.providers:
-            return  # its table is wrong, which is reported already
+            return  # its table is invalid, which is already reported
         count = len(self.problems)
         config = self._provider(provider, named)
         self._providers[provider] = config if len(self.problems) == count else None
@@ -151,7 +151,7 @@ class _Resolver:
         )
 
     def _summaries(self, name: str | None) -> str | None:
-        """The model for summaries; None if it cannot be used, which is reported already."""
+        """The model for summaries; None if it cannot be used, which is already reported."""
         if name is None or name == NO_SUMMARIES:
             return name
         return next(iter(self._usable((name,))), None)
@@ -224,7 +224,7 @@ class _Resolver:
         self, config: ProviderConfig, table: Provider, preset: Preset, named: Named
     ) -> None:
         if table.key is not None:
-            return  # its variable is not set, which is reported already
+            return  # its variable is not set, which is already reported
         if not preset.key:
             where = file_problems.dotted(("providers", config.name))
             sentence = f"{where} needs base_url, or a key for {address(config)}"
@@ -240,7 +240,8 @@ class _Resolver:
         return {name: self._value((*location, name), value) for name, value in values.items()}
 
     def _value(self, location: Location, written: str) -> str:
-        """The variable that `written` refers to, or the text; "" if the variable is not set."""
+        """The value of the variable that `written` refers to, or `written` if it is plain text; ""
+        if the variable is not set."""
         variable = referenced_name(written)
         if variable is None:
             return written
@@ -262,7 +263,7 @@ def _enumerate(names: Sequence[str]) -> str:
 
 
 def _facts(facts: Iterable[tuple[str, ModelFacts]]) -> dict[str, ModelFacts]:
-    """The facts by every spelling of the model's name; the one in the file wins."""
+    """The facts under every spelling of the model's name; facts in the file win."""
     written = dict(facts)
     spellings = ((other_spelling(name), each) for name, each in written.items())
     return {name: each for name, each in spellings if name is not None} | written

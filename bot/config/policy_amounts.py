@@ -1,4 +1,4 @@
-"""Amounts, currencies and rates as `threadline.toml` has them, such as `2 € a day`; pure."""
+"""Parses amounts, currencies and rates from `threadline.toml`, such as `2 € a day`; pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bot.domain.money import FORMS, codes_of
 from bot.domain.policy import Period
 
 MAX_DOLLARS = 1_000_000
-"""The largest budget, in US dollars: its billionths, and those of many requests, fit an integer
-column."""
+"""The largest budget in US dollars. Its value in billionths, and the sums of many requests, fit an
+integer column."""
 
 MAX_RATE = 1_000_000.0
-"""Units for one US dollar; no currency has ten times as many as the rial (about 42,000)."""
+"""The most units per US dollar; even the rial, at about 42,000, is far below."""
 
-EXAMPLES = 'write amount = "2 EUR a day", with a code or a sign, a point and not a comma'
+EXAMPLES = 'write amount = "2 EUR a day", with a currency code or sign, and a decimal point'
 RATE = "write what one US dollar costs in the currency, such as usd_rate = 0.86 for euros"
 
 _AMOUNT = re.compile(
@@ -29,7 +29,7 @@ _AMOUNT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class WrittenAmount:
-    """An amount as the file has it: `currency` is a code or a sign, `period` may be missing."""
+    """An amount as written in the file: `currency` is a code or a sign; `period` is optional."""
 
     value: Decimal
     currency: str
@@ -37,7 +37,7 @@ class WrittenAmount:
 
 
 def parse_amount(text: str) -> WrittenAmount:
-    """Read an amount. Raises ValueError with a sentence that says what to write."""
+    """Parse an amount. Raises ValueError with a sentence that says what to write."""
     found = _AMOUNT.fullmatch(" ".join(text.split()))
     signs = [] if found is None else [each for each in (found["before"], found["after"]) if each]
     if found is None or len(signs) != 1:
@@ -49,22 +49,22 @@ def parse_amount(text: str) -> WrittenAmount:
 
 
 def check_amount(text: str) -> str:
-    """The text of an amount. Raises ValueError."""
+    """Return the text if it is a valid amount. Raises ValueError."""
     parse_amount(text)
     return text
 
 
 def check_currency(code: str) -> str:
-    """The code of a currency. Raises ValueError."""
+    """Return the code of a known currency. Raises ValueError."""
     if code not in FORMS:
         raise ValueError(f"{quote(code)} is not the code of a currency: write one of {_codes()}")
     return code
 
 
 def check_rate(rate: float) -> float:
-    """A rate that amounts can be converted at. Raises ValueError."""
+    """Return a rate that can be used for conversion. Raises ValueError."""
     if not math.isfinite(rate) or not 1 / MAX_RATE <= rate <= MAX_RATE:
-        raise ValueError(f"{rate:g} is no rate: {RATE}")
+        raise ValueError(f"{rate:g} is not a rate: {RATE}")
     return rate
 
 

@@ -1,6 +1,6 @@
-"""The currency of `threadline.toml`, and whether its amounts fit it; pure.
+"""Checks the currency of `threadline.toml`, and that its amounts are in this currency; pure.
 
-Nothing is fetched: the operator writes the rate down, and one file has one currency.
+Nothing is fetched: the operator writes the rate down, and a file has a single currency.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from bot.domain.money import NANO, USD, Currency, codes_of
 
 
 def currency_of(file: ConfigFile) -> Currency:
-    """The currency of the file, as far as it is right."""
+    """The currency of the file, taken from its valid parts."""
     code, rate = file.contents.currency or USD.code, file.contents.usd_rate
     return USD if code == USD.code or rate is None else Currency(code, Decimal(str(rate)))
 
 
 def find_problems(file: ConfigFile) -> Iterator[Problem]:
-    """The currency needs its rate, and the rate a currency."""
+    """Report a currency without a rate, or a rate without a currency."""
     code, rate = file.contents.currency, file.contents.usd_rate
     if code is not None and code != USD.code and not file.sets("usd_rate"):
         sentence = f"currency: prices are in US dollars, so {code} needs a rate: {RATE}"
@@ -34,10 +34,10 @@ def find_problems(file: ConfigFile) -> Iterator[Problem]:
 
 
 def find_wrong_amount(file: ConfigFile, text: str) -> str:
-    """Why an amount of the file cannot be used; "" if it can."""
+    """Why an amount in the file cannot be used; "" if it can."""
     code, written = file.contents.currency, parse_amount(text)
     if code is None and file.sets("currency"):
-        return ""  # that is reported already
+        return ""  # already reported elsewhere
     if (code or USD.code) not in codes_of(written.currency):
         return _in_another_currency(text, code, written)
     if currency_of(file).cost_of(written.value) > MAX_DOLLARS * NANO:

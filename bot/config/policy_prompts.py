@@ -1,7 +1,7 @@
 """Reads the files of system prompts that `threadline.toml` names.
 
-A file is text, or a conversation template (`bot.domain.templates`): its system messages are the
-prompt, and its other messages begin each conversation with the model.
+A file contains plain text, or a conversation template (`bot.domain.templates`): its system messages
+become the prompt, and its other messages open each conversation.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from bot.domain.errors import SettingsError
 from bot.domain.prompts import check_prompt
 
 MAX_CHARACTERS = 100_000
-"""About 25,000 tokens, which each request pays for; larger files are a mistake in the path."""
+"""About 25,000 tokens, which every request would pay for; a larger file is probably the wrong
+one."""
 
 
 class PromptFiles:
-    """The texts of prompts by path, each read once. Paths are relative to `folder`."""
+    """The prompts by path; each file is read once. Paths are relative to `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._texts: dict[str, str | SettingsError] = {}
 
     def path(self, written: str) -> Path:
-        """The file that `written` names."""
+        """The file at the path as written in the configuration."""
         return self._folder / Path(written).expanduser()
 
     def read(self, written: str) -> str:
-        """The prompt in a file. Raises SettingsError with a sentence about the file."""
+        """Read the prompt in a file. Raises SettingsError with a sentence about the file."""
         if written not in self._texts:
             try:
                 self._texts[written] = _read(self.path(written))

@@ -1,6 +1,6 @@
-"""References to places and people in `threadline.toml`: `slack:T1/#ops`, `@oncall`; pure.
+"""Parses references to places and people in `threadline.toml`: `slack:T1/#ops`, `@oncall`; pure.
 
-Names keep no capitals, because platforms find people and channels by them in any case.
+Names become lower case, because platforms find people and channels regardless of case.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _EVERY_KIND = {
     )
 }
 _ABOUT_WORKSPACE = re.compile(r"(?P<platform>[a-z]{1,20})(?::(?P<workspace>[^/:\s]{1,64}))?/(?=.)")
-_ADMIN_STYLE = re.compile(  # as in ADMINS
+_ADMIN_STYLE = re.compile(  # the form used in ADMINS
     r"discord:(?P<discord>[0-9]{1,20})|slack:(?P<team>[TE][A-Z0-9]{1,30}):(?P<slack>[A-Z0-9]{1,30})"
     r"|web:(?P<web>[A-Za-z0-9_.-]{1,64})"
 )
@@ -59,7 +59,7 @@ _ADMIN_STYLE = re.compile(  # as in ADMINS
 # ── places ────────────────────────────────────────────────────────────────────────────────────
 @lru_cache(maxsize=4_096)
 def parse_place(text: str) -> PlaceRef:
-    """The place that `text` names. Raises ValueError with a sentence that says what to write."""
+    """Parse the name of a place. Raises ValueError with a sentence that says what to write."""
     written = text.strip()
     head, _, rest = written.partition("/")
     platform, colon, workspace = head.partition(":")
@@ -75,7 +75,7 @@ def parse_place(text: str) -> PlaceRef:
 
 
 def _parse_within(text: str, platform: str, workspace: str, rest: str) -> PlaceRef:
-    """A category, a channel or a thread of a workspace."""
+    """Parse a category, channel or thread of a workspace."""
     if rest.startswith("category:"):
         if platform != "discord":
             raise _wrong_place(text, "only Discord has categories")
@@ -84,7 +84,7 @@ def _parse_within(text: str, platform: str, workspace: str, rest: str) -> PlaceR
         return _named(PlaceLevel.CHANNEL, platform, workspace, rest, text)
     channel, slash, thread = rest.partition("/")
     if not _CHANNEL_IDS[platform].fullmatch(channel):
-        raise _wrong_place(text, f"{quote(channel)} is no channel's id, and a name needs #")
+        raise _wrong_place(text, f"{quote(channel)} is not the id of a channel, and a name needs #")
     if not slash:
         return PlaceRef(PlaceLevel.CHANNEL, platform, workspace, channel, text=text)
     if not _THREAD_ID.fullmatch(thread):
@@ -93,7 +93,7 @@ def _parse_within(text: str, platform: str, workspace: str, rest: str) -> PlaceR
 
 
 def _named(level: PlaceLevel, platform: str, workspace: str, written: str, text: str) -> PlaceRef:
-    """A category by id or name, or a channel by name."""
+    """Build the reference to a category by id or name, or to a channel by name."""
     value = fold(written)
     if not value or (level is PlaceLevel.CHANNEL and "/" in value):
         raise _wrong_place(text)
@@ -109,7 +109,7 @@ def _wrong_place(text: str, why: str = "") -> ValueError:
 # ── people ────────────────────────────────────────────────────────────────────────────────────
 @lru_cache(maxsize=4_096)
 def parse_person(text: str) -> PersonRef:
-    """The people that `text` names. Raises ValueError with a sentence that says what to write."""
+    """Parse a reference to people. Raises ValueError with a sentence that says what to write."""
     written = text.strip()
     if found := _ADMIN_STYLE.fullmatch(written):
         user = found["discord"] or found["slack"] or found["web"]
@@ -127,7 +127,7 @@ def parse_person(text: str) -> PersonRef:
 
 
 def _parse_kind(rest: str, text: str) -> tuple[PersonKind, str]:
-    """What a reference names within its workspace, and the id or name."""
+    """Split a reference within a workspace into its kind and the id or name."""
     if rest in _EVERY_KIND:
         return _EVERY_KIND[rest], ""
     if rest.startswith("@") and (name := fold(rest)):
@@ -154,5 +154,5 @@ def _wrong_person(text: str, why: str = "") -> ValueError:
 
 
 def fold(name: str) -> str:
-    """A name as platforms compare it: without # or @ before it, and in small letters."""
+    """Normalize a name as platforms compare it: lower case, without a leading # or @."""
     return name.strip().removeprefix("#").removeprefix("@").strip().casefold()

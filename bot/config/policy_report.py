@@ -1,6 +1,5 @@
-"""`threadline config check` about policy: the profiles and rules in effect, and those that never
-apply; pure.
-"""
+"""`threadline config check` for policy: lists the profiles and rules in effect, and those that
+never apply; pure."""
 
 from __future__ import annotations
 
@@ -15,11 +14,11 @@ from bot.domain.policy import Budget, PersonRef, PlaceRef, PolicyConfig, PolicyV
 _TOGETHER = ("block", "admins", "budgets")
 _TOKENS = {"discord": "DISCORD_TOKEN", "slack": "SLACK_BOT_TOKEN"}
 MAX_RULES = 200
-"""Rules that are listed: more are counted."""
+"""The most rules to list; further ones are only counted."""
 
 
 def describe_policy(settings: Settings, config: PolicyConfig) -> Iterator[str]:
-    """The lines of the report; none without any policy."""
+    """Write the lines of the report; none if there is no policy."""
     if config.currency != USD:
         yield f"money in {config.currency.code}: 1 US dollar costs {config.currency.usd_rate}"
     if config.is_empty:
@@ -41,14 +40,14 @@ def describe_policy(settings: Settings, config: PolicyConfig) -> Iterator[str]:
 
 
 def _own(rule: Rule, config: PolicyConfig) -> Iterator[str]:
-    """What a rule adds to its profile."""
+    """The values that a rule adds to its profile."""
     profile = config.profiles.get(rule.profile, PolicyValues())
     already = set(_said(profile))
     return (text for text in _said(rule.values) if text not in already)
 
 
 def _said(values: PolicyValues) -> Iterator[str]:
-    """What the values say, in words, without the texts of prompts."""
+    """Describe the values in words, without the texts of prompts."""
     for name in ("model", "effort", "temperature", "answers", "controls"):
         if (value := getattr(values, name)) is not None:
             yield f"{name} {value}"
@@ -81,9 +80,9 @@ def _budget(budget: Budget) -> str:
 
 # ── rules that never apply ────────────────────────────────────────────────────────────────────
 def never_applied(settings: Settings, config: PolicyConfig) -> Iterator[tuple[str, str]]:
-    """The rules, by their lines, that can never apply, each with the reason, in their order.
+    """Find the rules that can never apply, in order: their lines, and the reason for each.
 
-    They are no mistakes: a platform may be connected later.
+    They are not mistakes: a platform may be connected later.
     """
     order = {rule.source: k for k, rule in enumerate(config.rules)}
     return iter(sorted(_never_applied(settings, config), key=lambda found: order[found[0]]))
@@ -110,7 +109,7 @@ def _never_applied(settings: Settings, config: PolicyConfig) -> Iterator[tuple[s
 
 
 def _unset(platforms: Iterable[str]) -> str:
-    """The settings that would connect the platforms, for the end of a sentence."""
+    """The settings that would connect the platforms, as the end of a sentence."""
     names = dict.fromkeys(_TOKENS[name] for name in platforms if name in _TOKENS)
     return f" ({', '.join(names)}: not set)" if names else ""
 
@@ -136,12 +135,12 @@ def _is_served(place: PlaceRef, served: frozenset[str], settings: Settings) -> b
 
 
 def _place(place: PlaceRef) -> PlaceRef:
-    """The place without how it was written."""
+    """The place without its original spelling."""
     return PlaceRef(place.level, place.platform, place.workspace, place.value, place.is_name)
 
 
 def _names(values: PolicyValues) -> list[str]:
-    """The names of the values of which the most specific one counts."""
+    """The names of the values for which the most specific level counts."""
     names = (field.name for field in fields(values) if field.name not in _TOGETHER)
     return [name for name in names if getattr(values, name) is not None]
 
@@ -151,7 +150,7 @@ def _is_together(values: PolicyValues) -> bool:
 
 
 def money_budgets(config: PolicyConfig) -> list[str]:
-    """The names of all budgets of money, which need the price of every model."""
+    """The names of all budgets in money, which need the price of every model."""
     values = (config.default, *config.profiles.values(), *(rule.values for rule in config.rules))
     found = (budget for each in values for budget in each.budgets if budget.tokens is None)
     return list(dict.fromkeys(budget.name for budget in found))

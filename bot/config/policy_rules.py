@@ -1,6 +1,6 @@
-"""Turns the policy of `threadline.toml` into a `PolicyConfig`, with all of its problems.
+"""Builds a `PolicyConfig` from `threadline.toml`, and collects all problems.
 
-What ADMINS and SYSTEM_PROMPT set in the environment or `.env` counts beside the file.
+ADMINS and SYSTEM_PROMPT from the environment or `.env` apply in addition to the file.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from bot.config.toml_document import Location
 from bot.domain.errors import SettingsError
 from bot.domain.policy import Budget, PlaceLevel, PolicyConfig, PolicyValues, Rule
 
-# Values of all levels that count together; of the others the most specific one counts.
+# These values accumulate over all levels; for all others, the most specific level counts.
 _TOGETHER = ("block", "admins", "budgets")
 
 
 def resolve_policy(settings: Settings) -> PolicyConfig:
-    """The policy. Raises one SettingsError for all problems, with those of the file."""
+    """Build the policy. Raises one SettingsError for all problems, including those of the file."""
     config, problems = examine_policy(settings)
     raise_any(problems)
     return config
 
 
 def examine_policy(settings: Settings) -> tuple[PolicyConfig, Sequence[Problem]]:
-    """The policy as far as it is right, and all problems."""
+    """Build the policy from the valid parts, and collect all problems."""
     builder = _Builder(settings)
     config = builder.config()
     return config, (*settings.file.problems, *builder.problems)
 
 
 def merge(own: PolicyValues, profile: PolicyValues) -> PolicyValues:
-    """What a rule says, completed by its profile."""
+    """Complete a rule's own values with those of its profile."""
     changes: dict[str, Any] = {}
     for field in fields(PolicyValues):
         mine, other = getattr(own, field.name), getattr(profile, field.name)
@@ -52,7 +52,7 @@ def merge(own: PolicyValues, profile: PolicyValues) -> PolicyValues:
 
 
 class _Builder:
-    """Collects the problems while it builds the policy."""
+    """Builds the policy and collects problems on the way."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._file = settings, settings.file
@@ -63,7 +63,7 @@ class _Builder:
         self.problems: list[Problem] = [*policy_money.find_problems(self._file)]
 
     def config(self) -> PolicyConfig:
-        """The policy as far as it is right."""
+        """Build the policy from the valid parts."""
         profiles = {
             name: self._values(("profiles", name), table, f"profile {name}")
             for name, table in self._contents.profiles.items()
@@ -119,19 +119,19 @@ class _Builder:
         self._add(location, f"{where}: there is no [profiles.{name}]: {hint}")
 
     def _profile_names(self) -> Collection[str]:
-        """All profiles of the file, also those with mistakes, which are reported already."""
+        """All profiles of the file, including invalid ones, which are already reported."""
         written = self._file.document.values.get("profiles")
         return sorted(written) if isinstance(written, dict) else ()
 
     def _require_name(self, location: Location, budget: Budget) -> None:
-        """Two budgets with one name would be counted as one."""
+        """Report two budgets with the same name, because they would be counted as one."""
         if self._budgets.setdefault(budget.name, budget) is not budget:
             where = file_problems.dotted(location)
             sentence = f"another budget is called {quote(budget.name)}, too: give each a name"
             self._add(location, f"{where}: {sentence}")
 
     def _require_currency(self, location: Location, table: BudgetTable) -> None:
-        """A file has one currency."""
+        """Report an amount in another currency than the file's."""
         for key, text in table.money():
             if problem := policy_money.find_wrong_amount(self._file, text):
                 place = (*location, key)
@@ -144,7 +144,7 @@ class _Builder:
             return
         where = file_problems.dotted((*location, "admins"))
         sentence = (
-            "administrators are those of a workspace: write them at the top of the file, or in a "
+            "administrators belong to a workspace: write them at the top of the file, or in a "
             "rule whose where is a workspace or a platform"
         )
         self._add((*location, "admins"), f"{where}: {sentence}")

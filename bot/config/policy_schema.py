@@ -1,4 +1,4 @@
-"""The tables of `threadline.toml` about policy: defaults, `[profiles.NAME]`, `[[rules]]`."""
+"""The policy tables of `threadline.toml`: defaults, `[profiles.NAME]`, `[[rules]]`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ MAX_DAYS = 36_500
 
 
 class Table(BaseModel):
-    """A table of the file: its keys are the fields, and others are refused."""
+    """A table of the file: its keys are the fields, and all others are rejected."""
 
-    # Without a file, the validators are not needed, so a start does not spend time to build them.
+    # Without a file, the validators are not needed, so building them is deferred to keep the start
+    # fast.
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True
     )
@@ -50,12 +51,12 @@ def _check_person(text: str) -> str:
 
 
 def _as_list(value: Any) -> Any:
-    """One text for a list of one."""
+    """Wrap a single string in a list."""
     return [value] if isinstance(value, str) else value
 
 
 def split_text(value: Any) -> Any:
-    """One text for a list, as in `.env`."""
+    """Split a string into a list, as in `.env`."""
     return list(split(value)) if isinstance(value, str) else value
 
 
@@ -66,7 +67,7 @@ _People = Annotated[list[_Person], BeforeValidator(_as_list)]
 _Name = Annotated[str, AfterValidator(model_names.check_name)]
 _Names = Annotated[list[_Name], BeforeValidator(split_text), Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
-# The file has text where the program has members of an enum.
+# The file has strings where the program uses enum members.
 _Effort = Annotated[Effort, Field(strict=False)]
 _Mode = Annotated[AnswerMode, Field(strict=False)]
 _Controllers = Annotated[Controllers, Field(strict=False)]
@@ -74,7 +75,7 @@ _Redactions = Annotated[list[Annotated[Redaction, Field(strict=False)]], BeforeV
 
 
 def people(texts: list[str]) -> tuple[PersonRef, ...]:
-    """References that were checked before."""
+    """Parse references that were already validated."""
     return tuple(map(parse_person, texts))
 
 
@@ -103,7 +104,7 @@ class BudgetTable(Table):
     @model_validator(mode="after")
     def _require_one_amount(self) -> Self:
         if sum(each is not None for each in (self.amount, self.dollars, self.tokens)) != 1:
-            raise ValueError("a budget needs amount, dollars or tokens, one of them")
+            raise ValueError("a budget needs exactly one of amount, dollars and tokens")
         written = None if self.amount is None else parse_amount(self.amount)
         if written is not None and written.period is not None:
             if self.period is not None:
@@ -113,9 +114,11 @@ class BudgetTable(Table):
         return self
 
     def budget(self, place: str, currency: Currency) -> Budget:
-        """The budget; `place` names the table around it, for a budget without a name."""
+        """Convert to a budget; `place` is the name of the surrounding table, for a budget without a
+        name."""
         amount, period = self._money()
-        # The name in the books says "dollars" in every currency: it must outlive the currency.
+        # The name in the books says "dollars" in every currency, because it must stay the same when
+        # the currency changes.
         unit = "dollars" if self.tokens is None else "tokens"
         who = ",".join(sorted(text.strip() for text in self.who))
         derived = " ".join(filter(None, (place, str(self.per), str(period), unit, who)))
@@ -131,14 +134,14 @@ class BudgetTable(Table):
         )
 
     def money(self) -> Iterator[tuple[str, str]]:
-        """The key with the amount of money and the amount in words, if there is one."""
+        """The key that holds the amount of money, and the amount as written, if there is one."""
         if self.amount is not None:
             yield "amount", self.amount
         if self.dollars is not None:
             yield "dollars", f"{Decimal(str(self.dollars)):f} USD"
 
     def _money(self) -> tuple[Decimal | None, Period]:
-        """The amount of money, None for one of tokens, and the period."""
+        """The amount of money (None for a budget in tokens) and the period."""
         if self.amount is not None:
             written = parse_amount(self.amount)
             return written.value, written.period or self.period or Period.DAY
@@ -147,7 +150,7 @@ class BudgetTable(Table):
 
 
 class Values(Table):
-    """What the top of the file, a profile and a rule may say; None or empty: nothing."""
+    """Values that the top level, a profile or a rule may set; None or empty if not set."""
 
     effort: _Effort | None = None
     prompt: str | None = None  # a path
@@ -170,9 +173,9 @@ class Values(Table):
         return []
 
     def values(self, *, prompt: str | None, place: str, currency: Currency = USD) -> PolicyValues:
-        """The values, with the text of the prompt's file.
+        """Convert to the policy's values, with the text of the prompt file.
 
-        `place` names the table, for budgets without a name; their amounts are in `currency`.
+        `place` is the name of the table, for budgets without a name; amounts are in `currency`.
         """
         limits = None if self.limits is None else Limits(**self.limits.model_dump())
         return PolicyValues(
@@ -196,7 +199,8 @@ class Values(Table):
 
 
 class Profile(Values):
-    """Values under a name. At the top of the file stand `llm` and, in `.env`, TEMPERATURE."""
+    """Named values. At the top level, `llm` takes the place of `model`, and TEMPERATURE is set in
+    `.env`."""
 
     model: _Names | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -208,7 +212,7 @@ class Profile(Values):
 
 
 class RuleTable(Profile):
-    """Values in places. What the rule says wins over what its profile says."""
+    """Values for certain places. The rule's own values win over its profile's."""
 
     where: _Places
     profile: str | None = None

@@ -1,7 +1,7 @@
-"""Well-known providers: their API, address, and the environment variable of their key.
+"""Well-known providers: API, address, and the environment variable of the key.
 
-With a preset, a provider needs only its key: `LLM=groq/openai/gpt-oss-120b` and GROQ_API_KEY.
-The addresses and variables are those of the providers' documentation, as of November 2026.
+With a preset, a provider only needs its key: `LLM=groq/openai/gpt-oss-120b` and GROQ_API_KEY.
+Addresses and variables follow the providers' documentation, as of November 2026.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from bot.config.providers import ProviderKind
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One provider. None as `base_url` is the address of the kind's own service.
+    """One provider. If `base_url` is None, the address of the kind's own service applies.
 
-    `key` and `address` are environment variables. A provider that `needs_key` works
-    without one only if the operator gives another address. `title` is the name that people know;
-    `example` is one of its models.
+    `key` and `address` are environment variables. A provider that `needs_key` works without one
+    only if the operator sets another address. `title` is the name that people know; `example` is
+    one of its models.
     """
 
     kind: ProviderKind = ProviderKind.OPENAI
@@ -36,7 +36,7 @@ SERVICE_URLS: Mapping[ProviderKind, str] = {
     ProviderKind.ANTHROPIC: "https://api.anthropic.com",
     ProviderKind.HUGGINGFACE: "https://router.huggingface.co/v1",
 }
-"""The address of each kind's own service."""
+"""The address of the service behind each kind of API."""
 
 PRESETS: Mapping[str, Preset] = {
     # https://platform.openai.com/docs/api-reference
@@ -141,4 +141,4 @@ OTHER_NAMES: Mapping[str, str] = {
     "mistralai": "mistral",
     "responses": "openai-responses",
 }
-"""What people write for these providers; most are too different for a spelling check."""
+"""Other names that people write for these providers; most differ too much for a spelling check."""

@@ -1,4 +1,4 @@
-"""Validation errors as sentences for the person who wrote the setting; pure."""
+"""Turns validation errors into sentences for the person who wrote the setting; pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXPECTED = {
     "enum": "{expected}",
 }
 MAX_VALUE_CHARACTERS = 60
-"""Characters of a wrong value in its error message: enough to recognize it."""
+"""The most characters of a wrong value in its error message: enough to recognize it."""
 
 
 def describe_problem(
@@ -39,7 +39,7 @@ def describe_problem(
 
 
 def expectation(error: Mapping[str, Any], texts: Mapping[str, str]) -> str | None:
-    """What the value must be; None if the error's message says it."""
+    """What the value must be; None if the error's message already says it."""
     text = texts.get(error["type"])
     limits = {
         name: f"{limit:g}" if isinstance(limit, float) else limit
@@ -54,12 +54,12 @@ def quote(value: str) -> str:
 
 
 def cut(value: str) -> str:
-    """The value, cut to a recognizable length."""
+    """Cut the value to a recognizable length."""
     return value if len(value) <= MAX_VALUE_CHARACTERS else value[: MAX_VALUE_CHARACTERS - 1] + "…"
 
 
 def require_all(*checks: Callable[[], object]) -> None:
-    """Run all checks; raises one SettingsError with the problems of all that failed."""
+    """Run all checks. Raises one SettingsError with the problems of all checks that failed."""
     problems: dict[tuple[str, str], None] = {}
     for check in checks:
         try:

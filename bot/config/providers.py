@@ -1,4 +1,4 @@
-"""Which model servers there are, which models they offer, and facts about these models."""
+"""The configured model servers, the models they offer, and facts about these models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.domain.model import ModelFacts
 
 
 class ProviderKind(StrEnum):
-    """The API that a provider's server has."""
+    """The API that a provider's server implements."""
 
     OPENAI = "openai"  # chat completions
     OPENAI_RESPONSES = "openai-responses"
@@ -22,10 +22,10 @@ class ProviderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderConfig:
-    """One model server. None as `base_url` is the address of the kind's own service.
+    """One model server. If `base_url` is None, the address of the kind's own service applies.
 
-    `headers` and `query` go with every request, as Azure and gateways require. `key_setting` and
-    `address_setting` name the settings of the key and the address, for advice.
+    `headers` and `query` are sent with every request, as Azure and gateways require. `key_setting`
+    and `address_setting` name the settings of the key and the address, for use in advice.
     """
 
     name: str
@@ -41,12 +41,13 @@ class ProviderConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelsConfig:
-    """The configured models by name, such as `openai/gpt-5` (or `openai:gpt-5`, as before).
+    """The configured models by name, such as `openai/gpt-5` (or, in the older form,
+    `openai:gpt-5`).
 
     `chain` answers unless another model of `choices` is chosen; a choice such as `ollama/*` stands
     for all models that the server offers. `facts` are the operator's, by model name. `summaries` is
-    the model that writes summaries, None for the one that answers; "none" for no summaries.
-    `assigned` are the models that profiles, rules and budgets name.
+    the model that writes summaries: None is the answering model, "none" turns summaries off.
+    `assigned` are the models named in profiles, rules and budgets.
     """
 
     chain: tuple[str, ...]

@@ -1,11 +1,11 @@
-"""Applies changes of `threadline.toml`, `.env` and the prompts' files while the bot runs.
+"""Applies changes of `threadline.toml`, `.env` and the prompt files while the bot runs.
 
-Invariant: only complete and right files replace the configuration. After any other change the
-configuration from before stays, and one line of the log says why.
+Invariant: only complete and valid files replace the configuration. After any other change the
+previous configuration stays, and one log line says why.
 
 Editors replace, truncate or delete a file while they save it. So a change counts once two
-successive looks agree, and a file that is missing or empty after it had contents counts as a
-mistake: the bot continues with what it had. Only a restart runs without the file.
+successive checks agree, and a file that becomes missing or empty counts as a mistake: the bot
+continues with its previous contents. Only a restart runs without the file.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from bot.ports.clock import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 LOOK_SECONDS = 2.0
-"""Between two looks at the files. A change is in effect after one or two of them."""
+"""Seconds between two checks of the files. A change takes effect after one or two of them."""
 
 Fingerprint = tuple[int, int, int] | None
-"""A file's modification time in ns, size and inode; None if it is missing."""
+"""The modification time in ns, size and inode of a file; None if it is missing."""
 
 
 InBackground = Callable[..., Awaitable[Any]]
-"""Calls a function with arguments without holding up the event loop, as `asyncio.to_thread`."""
+"""Calls a function with arguments without blocking the event loop, like `asyncio.to_thread`."""
 
 
 class ReloadablePolicy(Protocol):
-    """What uses the rules; `bot.policy.rules.PolicyRules` implements it."""
+    """An object that uses the rules; `bot.policy.rules.PolicyRules` implements it."""
 
     async def reload(self, config: PolicyConfig) -> None:
         """Use `config` from now on."""
@@ -53,16 +53,16 @@ class ReloadablePolicy(Protocol):
 
 
 class Reloadable(Protocol):
-    """What uses the configuration; `bot.llm.registry.ModelRegistry` implements it."""
+    """An object that uses the configuration; `bot.llm.registry.ModelRegistry` implements it."""
 
     async def reload(self, config: ModelsConfig) -> None:
-        """Use `config` from now on. Raises SettingsError, without an effect, if that fails."""
+        """Use `config` from now on. If that fails, raises SettingsError and changes nothing."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """Where the settings can be read again.
+    """The source from which settings can be read again.
 
     `load` raises SettingsError. `redact` keeps values out of the log.
     """
@@ -72,10 +72,10 @@ class ConfigSource:
 
 
 class ConfigWatcher:
-    """Looks at the files of `settings`, which gave `target` and `policy` what they have now.
+    """Watches the files of `settings`, which `target` and `policy` currently use.
 
-    `changed` is called after `target` has another configuration. `in_background` runs a function
-    that takes up to a second, with thousands of rules.
+    `changed` is called after `target` has received another configuration. `in_background` runs a
+    function that takes up to a second if there are thousands of rules.
     """
 
     def __init__(
@@ -101,22 +101,22 @@ class ConfigWatcher:
         self._problems: Sequence[tuple[str, str]] = ()
 
     async def run(self) -> None:
-        """Look at the files until cancelled."""
+        """Check the files until cancelled."""
         while True:
             await self._clock.sleep(LOOK_SECONDS)
             await self.look()
 
     def ask(self) -> None:
-        """Read the files at the next look, whether they have changed or not."""
+        """Read the files at the next check, whether they have changed or not."""
         self._asked = True
 
     def health(self) -> Health:
-        """Healthy even if the files are wrong: restarting the bot would only stop it."""
+        """Always healthy, even if the files are invalid: a restart would only stop the bot."""
         details = {"kept": http_texts.CONFIGURATION_KEPT} if self._problems else {}
         return Health(ok=True, details=details)
 
     async def look(self) -> None:
-        """Read the files if they have changed, and did not change since the last look."""
+        """Read the files if they have changed, but not since the previous check."""
         now = [_fingerprint(path) for path in self._paths]
         if not self._asked:
             if now == self._seen:
@@ -138,7 +138,7 @@ class ConfigWatcher:
         self._require_contents(settings.files)
         config, rules = await self._in_background(_resolve_all, settings)
         if self._seen != [_fingerprint(path) for path in self._paths]:
-            self._seen = None  # it was read while it was written: the next looks decide
+            self._seen = None  # read while it was being written: the next checks decide
             return
         await self._apply(config, rules)
         seen = dict(zip(self._paths, self._seen, strict=True))
@@ -147,12 +147,13 @@ class ConfigWatcher:
         self._filled = _filled(settings)
 
     def _require_contents(self, paths: Sequence[Path]) -> None:
-        """Raise SettingsError for files that had contents and are missing or empty."""
+        """Raise SettingsError for files that had contents before and are now missing or empty."""
         lost = [path for path in paths if path in self._filled and _size(_fingerprint(path)) == 0]
         raise_any((str(path), "the file is missing or empty") for path in sorted(lost))
 
     def _watch(self, settings: Settings) -> None:
-        """Look at the files that a wrong configuration names, too: one may be what is missing."""
+        """Also watch the files that an invalid configuration names: one of them may be the missing
+        one."""
         new = [path for path in settings.files if path not in self._paths]
         self._paths = (*self._paths, *new)
         self._seen = [*(self._seen or ()), *map(_fingerprint, new)]
@@ -171,19 +172,19 @@ class ConfigWatcher:
             log.info("the configuration was reloaded", model=model, choices=choices)
             self._changed()
         elif was_wrong:
-            log.info("the configuration is right again, and the same as before")
+            log.info("the configuration is valid again, and unchanged")
 
     def _keep(self, problems: Sequence[tuple[str, str]]) -> None:
-        """Report the problems, unless they are those of the last look."""
+        """Report the problems, unless the previous check found the same ones."""
         if tuple(problems) == tuple(self._problems):
             return
         self._problems = tuple(problems)
         why = "; ".join(f"{setting}: {problem}" for setting, problem in problems)
-        log.warning("the configuration is wrong: the one from before stays", why=why)
+        log.warning("the configuration is invalid: the previous one stays in effect", why=why)
 
 
 def _filled(settings: Settings) -> set[Path]:
-    """The files with settings that have contents. A prompt's file may go with its profile."""
+    """The settings files that have contents. A prompt file may be removed with its profile."""
     prompts = settings.file.prompt_paths()
     return {
         path for path in settings.files if path not in prompts and _size(_fingerprint(path)) > 0
@@ -191,7 +192,7 @@ def _filled(settings: Settings) -> set[Path]:
 
 
 def _resolve_all(settings: Settings) -> tuple[ModelsConfig, PolicyConfig]:
-    """Both parts. Raises one SettingsError for the problems of both."""
+    """Resolve both parts. Raises one SettingsError for the problems of both."""
     configs: list[ModelsConfig] = []
     policies: list[PolicyConfig] = []
     require_all(

@@ -1,4 +1,4 @@
-"""`threadline config check`: what is in effect and where it comes from, without any key; pure."""
+"""`threadline config check`: reports what is in effect and its source, without any key; pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bot.config.settings import Settings
 from bot.domain.model import BUILT_IN, DEMO, ModelFacts
 
 FactsOf = Callable[[str, str], ModelFacts]
-"""The built-in facts about a model, and the server at an address."""
+"""Looks up the built-in facts about a model, given its name and the server's address."""
 
-# Each list of models, with its setting in `.env`, which wins over its key in the file.
+# The lists of models, each with its setting in `.env`, which wins over its key in the file.
 _LISTS = (("answers", "LLM", "llm"), ("offered", "MODELS", "choices"))
 
 
@@ -63,7 +63,7 @@ class _Report:
         return origin or in_file
 
     def _key(self, server: ProviderConfig) -> str:
-        """The variables of the key, also of keys in headers and parameters."""
+        """The variables of the key, including keys in headers and parameters."""
         table = self.settings.file.contents.providers.get(server.name)
         names = [server.key_setting] if server.key is not None else []
         names += table.variables() if table is not None else []
@@ -101,6 +101,6 @@ def _summaries(config: ModelsConfig) -> str:
 
 
 def _host(url: str) -> str:
-    """Without user, password, path and query, which may be secret."""
+    """The host alone, without user, password, path and query, which may be secret."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2]

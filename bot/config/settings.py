@@ -59,10 +59,10 @@ DEFAULT_SYSTEM_PROMPT = (
     "question. Be correct and brief; use Markdown where it helps."
 )
 NO_PROMPT = "none"
-"""The value of SYSTEM_PROMPT that switches the prompt off; an empty value counts as not set."""
+"""The value of SYSTEM_PROMPT that turns the prompt off; an empty value counts as not set."""
 DEFAULT_HTTP_PORT = 8080
 AUTO_SHARDS = "auto"
-"""The value of DISCORD_SHARDS for as many as Discord recommends."""
+"""The value of DISCORD_SHARDS that uses as many shards as Discord recommends."""
 
 
 class SlackMode(Enum):
@@ -156,7 +156,7 @@ class Settings(BaseModel):
     # ── the sources ───────────────────────────────────────────────────────────────────────────
     @property
     def variables(self) -> Variables:
-        """The environment and `.env`, for the keys that are not settings."""
+        """The environment and `.env`, for keys that are not settings."""
         return self._variables
 
     @property
@@ -166,7 +166,7 @@ class Settings(BaseModel):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that the settings come from, whether they exist or not."""
+        """The files that the settings are read from, whether they exist or not."""
         paths = (self._variables.path, self._file.path, *self._file.prompt_paths())
         return tuple(path for path in paths if path is not None)
 
@@ -178,9 +178,9 @@ class Settings(BaseModel):
 
     @property
     def database_path(self) -> Path:
-        """The path of the SQLite file; with PostgreSQL, where it would be by default.
+        """The path of the SQLite file; with PostgreSQL, its default path.
 
-        Local files, such as the control socket, are beside it.
+        Local files, such as the control socket, are kept beside it.
         """
         return Path(
             "threadline.db" if self.uses_postgres else self.database_url.removeprefix("sqlite:///")
@@ -203,12 +203,12 @@ class Settings(BaseModel):
 
     @property
     def prompt(self) -> str:
-        """The system prompt; "" if it is switched off."""
+        """The system prompt; "" if it is turned off."""
         return "" if self.system_prompt.lower() == NO_PROMPT else self.system_prompt
 
     @property
     def zone(self) -> tzinfo | None:
-        """The time zone of the date in the prompt; None for the machine's time zone."""
+        """The time zone for the date in the prompt; None for the machine's time zone."""
         return ZoneInfo(self.timezone) if self.timezone else None
 
     @property
@@ -223,7 +223,7 @@ class Settings(BaseModel):
 
     @property
     def discord_servers(self) -> frozenset[str]:
-        """The ids of the servers that may use the bot; empty for all servers."""
+        """The ids of the servers that may use the bot; empty if all may."""
         return frozenset(split(self.discord_guilds))
 
     @property
@@ -235,27 +235,27 @@ class Settings(BaseModel):
 
     @property
     def has_slack(self) -> bool:
-        """Whether Slack is configured: for one workspace, or for those that install the app."""
+        """Whether Slack is configured, for one workspace or for any that installs the app."""
         return self.slack_bot_token is not None or bool(self.slack_client_id)
 
     @property
     def has_platform(self) -> bool:
-        """Whether a platform's token is set, or an app to install."""
+        """Whether a platform's token, or an app to install, is configured."""
         return self.discord_token is not None or self.has_slack
 
     @property
     def install_teams(self) -> tuple[str, ...]:
-        """The Slack workspaces and organizations that may install the app; `*` is all."""
+        """The Slack workspaces and organizations that may install the app; `*` allows all."""
         return split(self.slack_install_teams)
 
     @property
     def installation_keys(self) -> tuple[str, ...]:
-        """The keys of stored installations, the newest first."""
+        """The keys that encrypt stored installations, newest first."""
         return split_secret(self.installation_key)
 
     @property
     def serves_web(self) -> bool:
-        """Whether to open the HTTP port: if it is set, or if no platform is."""
+        """Whether to open the HTTP port: if it is set, or if no platform is configured."""
         return self.http_port is not None or not self.has_platform
 
     @property
@@ -267,15 +267,15 @@ class Settings(BaseModel):
     def serves_site(self) -> bool:
         """Whether the HTTP port serves the page and the API, in addition to /healthz and events.
 
-        Slack's HTTP mode and the pages to install its app make the port public, so it serves them
-        only with tokens.
+        Slack's HTTP mode and the pages for installing its app make the port public, so the page and
+        the API then require tokens.
         """
         is_public = self.slack_mode is SlackMode.HTTP or bool(self.slack_client_id)
         return self.serves_web and (bool(self.web_tokens) or not is_public)
 
     @property
     def web_port(self) -> int:
-        """The HTTP port; 0 for any free one."""
+        """The HTTP port; 0 picks a free one."""
         return DEFAULT_HTTP_PORT if self.http_port is None else self.http_port
 
     @property
@@ -296,7 +296,7 @@ class Settings(BaseModel):
 
     @property
     def web_hosts(self) -> tuple[str, ...]:
-        """Host names, in addition to loopback, under which the web adapter answers."""
+        """The host names, in addition to loopback, that the web adapter accepts."""
         return (*split(self.http_allowed_hosts), self.http_host)
 
     def secrets(self) -> list[str]:
@@ -316,5 +316,6 @@ class Settings(BaseModel):
 
 
 def _secret_parts(value: str) -> list[str]:
-    """A key, and its last word: libraries may show a token without the `Bearer` before it."""
+    """A key and its last word, because libraries may show a token without the `Bearer` before
+    it."""
     return [value, value.split()[-1]] if value else []

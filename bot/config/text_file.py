@@ -9,7 +9,7 @@ from pathlib import Path
 from bot.domain.errors import SettingsError
 
 MAX_BYTES = 2_000_000
-"""More than 20,000 rules, as programs write them; larger files are a mistake in the path."""
+"""Enough for 20,000 generated rules; a larger file is probably the wrong one."""
 
 # Windows editors and PowerShell's `>` start a file with one of these; none writes UTF-32.
 _BYTE_ORDER_MARKS = (
@@ -26,9 +26,9 @@ _PIPE = "this is a pipe or a socket, which cannot be read again: write a file in
 
 
 def read(path: Path) -> str | None:
-    """The text of the file; None if there is none.
+    """Read the text of the file; None if there is no file.
 
-    Raises SettingsError for every other reason, with the line number of undecodable text.
+    Raises SettingsError for any other problem, with the line number of text that cannot be decoded.
     """
     try:
         _require_file(path)
@@ -50,7 +50,8 @@ def read(path: Path) -> str | None:
 
 
 def _require_file(path: Path) -> None:
-    """Opening a pipe would wait for its writer. A device such as /dev/null is an empty file."""
+    """Require a regular file, because opening a pipe would wait for its writer. A device such as
+    /dev/null counts as an empty file."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise SettingsError(str(path), _FOLDER)

@@ -1,4 +1,4 @@
-"""Parses TOML, and finds the line of each key and list element; `tomllib` has no positions."""
+"""Parses TOML, and finds the line of each key and list element, which `tomllib` does not report."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Location = tuple[str | int, ...]
-"""The path of a value: keys of tables, and indexes of lists."""
+"""The path to a value: keys of tables, and indexes of lists."""
 
 
 class TomlProblem(Exception):
-    """The text is not TOML. `line` and `column` count from 1, None if the place is unknown."""
+    """The text is not valid TOML. `line` and `column` count from 1; None if the place is
+    unknown."""
 
     def __init__(self, problem: str, *, line: int | None, column: int | None) -> None:
         super().__init__(problem)
@@ -36,8 +37,8 @@ class TomlDocument:
 
 
 def parse(text: str) -> TomlDocument:
-    """The document. Raises TomlProblem."""
-    text = text.replace("\r\n", "\n")  # as tomllib does, so that offsets mean the same
+    """Parse the document. Raises TomlProblem."""
+    text = text.replace("\r\n", "\n")  # as tomllib does, so that offsets match
     try:
         return TomlDocument(tomllib.loads(text), _Scanner(text).scan())
     except RecursionError:
@@ -55,7 +56,7 @@ _PLAIN: tuple[tuple[str, str], ...] = (
     ("Expected '=' after a key", "an = is missing after the name, or the name needs quotes"),
     ("Invalid initial character for a key", "a name is missing, or needs quotes"),
     ("Invalid statement", "a line must start with a name or with a [table]"),
-    ("Expected newline or end of document", "the line should end here: write one setting a line"),
+    ("Expected newline or end of document", "the line should end here: write one setting per line"),
     (
         "Expected ']' at the end of a table",
         "the ] after the table's name is missing, or the name needs quotes",
@@ -91,7 +92,7 @@ _PLAIN: tuple[tuple[str, str], ...] = (
 
 
 def _describe(message: str, text: str) -> TomlProblem:
-    """The error in plain words, without any of the file's text, which may be secret."""
+    """Describe the error in plain words, without any text of the file, which may be secret."""
     place = _PLACE.search(message)
     known = (plain for beginning, plain in _PLAIN if message.startswith(beginning))
     problem = next(known, "this is not TOML")
@@ -111,7 +112,7 @@ _PLAIN_VALUE = re.compile(r"[^,\]}\n#]*+")
 
 
 class _Scanner:
-    """Walks over text that `tomllib` accepted, so that every character is known to fit."""
+    """Scans text that `tomllib` has accepted, and can therefore rely on its syntax."""
 
     def __init__(self, text: str) -> None:
         self._text, self._at = text, 0
@@ -120,7 +121,7 @@ class _Scanner:
         self._counts: dict[Location, int] = {}  # of the tables in each [[list]]
 
     def scan(self) -> Mapping[Location, int]:
-        """The line of every key and list element."""
+        """Find the line of every key and list element."""
         table: Location = ()
         self._skip(_SPACE)
         while self._at < len(self._text):
@@ -132,7 +133,7 @@ class _Scanner:
         return self._lines
 
     def _header(self) -> Location:
-        """The location of the table that begins here."""
+        """Read a table header and return its location."""
         is_list = self._text.startswith("[[", self._at)
         line = self._here()
         self._at += 2 if is_list else 1
@@ -143,14 +144,14 @@ class _Scanner:
             location = self._newest((*location, parent), line)
         location = (*location, name)
         if not is_list:
-            self._lines[location] = line  # even if a table inside it came first
+            self._lines[location] = line  # even if a nested table came first
             return location
         self._note(location, line)
         self._counts[location] = self._counts.get(location, 0) + 1
         return self._newest(location, line)
 
     def _newest(self, location: Location, line: int) -> Location:
-        """The last table if the location is a list of tables."""
+        """The last table of the list if the location is a list of tables."""
         self._note(location, line)
         if location in self._counts:
             location = (*location, self._counts[location] - 1)
@@ -167,7 +168,7 @@ class _Scanner:
         self._value(location)
 
     def _key(self) -> list[str]:
-        """The parts of a dotted key."""
+        """Read the parts of a dotted key."""
         parts = []
         while True:
             self._skip(_BLANK)
@@ -229,7 +230,7 @@ class _Scanner:
         return found[0]
 
     def _take_string(self) -> str:
-        """A text in any of the four kinds of quotes, with its quotes."""
+        """Read a string with any of the four kinds of quotes, including its quotes."""
         start, quote = self._at, self._text[self._at]
         mark = quote * 3 if self._text.startswith(quote * 3, start) else quote
         self._at += len(mark)
@@ -249,7 +250,7 @@ class _Scanner:
         self._lines.setdefault(location, line)
 
     def _here(self) -> int:
-        """The line of the current position."""
+        """The current line."""
         self._line += self._text.count("\n", self._counted, self._at)
         self._counted = self._at
         return self._line

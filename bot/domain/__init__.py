@@ -1,1 +1,1 @@
-"""Values that all packages share: immutable, without I/O, independent of the platforms."""
+"""Immutable values that all packages share. They do no I/O and know no platform."""

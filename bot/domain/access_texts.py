@@ -1,4 +1,4 @@
-"""Sentences to people who may not ask, or may not press a button: see `bot.domain.texts`."""
+"""Sentences for people who may not ask or may not press a button: see `bot.domain.texts`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ASKER_UNKNOWN = (
 )
 ASKER_REFUSED = "the person who asked this may no longer ask here"
 MAX_NAMED = 3
-"""Groups of administrators that a sentence names."""
+"""The most administrator groups that a sentence names."""
 
 _OPERATORS = "the people who run this bot"
 
 
 def refused(reason: str, admins: Sequence[PersonRef] = ()) -> str:
-    """The private sentence to a person who may not ask, with whom to ask instead."""
+    """Tell a person privately why they may not ask, and whom to contact."""
     return f"I do not answer you here: {reason}. {_ask(admins)}"
 
 
 def too_early(seconds: float, *, own: bool) -> str:
-    """The private sentence to a person who asks more often than the rules allow."""
+    """Tell a person privately that they ask more often than the rules allow."""
     whose = "You have" if own else "This channel has"
     left = max(1, math.ceil(seconds))
     when = "1 second" if left == 1 else f"{left} seconds"
@@ -35,12 +35,12 @@ def too_early(seconds: float, *, own: bool) -> str:
 
 
 def command_refused(reason: str) -> str:
-    """The reply to a command or button of a person who may not do that."""
+    """The reply when a person may not use this command or button."""
     return f"Nothing was changed: {reason}."
 
 
 def _ask(admins: Sequence[PersonRef]) -> str:
-    """Whom to ask: groups of administrators, which have names that people know."""
+    """Name the groups to contact. Only groups are listed, because people know their names."""
     named = [ref.text for ref in admins if ref.kind is PersonKind.NAME][:MAX_NAMED]
     whom = " or ".join([*(f"`{plain(text, MAX_NAME)}`" for text in named), _OPERATORS])
     return f"Please ask {whom} if you should be able to."

@@ -1,7 +1,7 @@
-"""How attachments are described: to people under a reply, and to a model in a request.
+"""Labels that describe attachments: under replies for people, and in requests for the model.
 
-A model must be able to tell what a file says from what its author says: file texts stand in fences
-that nothing inside can close, below a label that says where they come from.
+The model must be able to tell the content of a file from the words of the author. File text
+therefore stands in a fence that nothing inside it can close, below a label that names the source.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CANNOT_SEE = "This model cannot see images, so I left them out."
 IMAGE_REFUSED = "The model's server refused an image, so I left it out."
 NOT_IN_TIME = "it took too long to arrive"
 SPOKEN_CHARACTERS = 280
-"""The part of a transcript that is quoted above the answer: about two lines on a phone."""
+"""The most characters of a transcript to quote above the answer: about two lines on a phone."""
 
 _REASONS: dict[Omission, str] = {
     Omission.TOO_LARGE: "it is too large",
@@ -44,12 +44,12 @@ _REASONS: dict[Omission, str] = {
 
 
 def reason(omission: Omission) -> str:
-    """Why something was not read, as a clause."""
+    """A clause that says why something was not read."""
     return _REASONS[omission]
 
 
 def why_not(attachment: Attachment) -> str:
-    """Why an attachment was not read, as a clause; it may still be on its way."""
+    """A clause that says why an attachment was not read, or that it is still loading."""
     return NOT_IN_TIME if attachment.omission is None else reason(attachment.omission)
 
 
@@ -64,7 +64,7 @@ _QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'", "`": "'"})
 
 # ── for people ────────────────────────────────────────────────────────────────────────────────
 def not_read(attachments: Sequence[tuple[Attachment, str]]) -> str:
-    """One sentence for attachments that were not read, each with the reason as a clause."""
+    """One sentence that lists the unread attachments and the reason for each."""
     if not attachments:
         return ""
     pairs = [f"“{shown_name(one)}” ({why})" for one, why in attachments]
@@ -72,13 +72,13 @@ def not_read(attachments: Sequence[tuple[Attachment, str]]) -> str:
 
 
 def read_in_part(notes: Iterable[tuple[Attachment, Sequence[str]]]) -> str:
-    """The parts of attachments that were left out, as each one's notes."""
+    """List what was left out of each attachment, from its notes."""
     each = (f"“{shown_name(one)}”: {' '.join(said)}" for one, said in notes if said)
     return " ".join(each)
 
 
 def images_left_out(count: int) -> str:
-    """A note about images that do not fit into the context."""
+    """A note that some images do not fit into the context."""
     return "1 image did not fit." if count == 1 else f"{count} images did not fit."
 
 
@@ -86,7 +86,7 @@ SHORTENED = "Only its beginning and end fitted."
 
 
 def spoken(text: str) -> str:
-    """A transcript on one line, to be quoted above the answer."""
+    """Put a transcript on one line, to be quoted above the answer."""
     line = " ".join(text.split())
     if len(line) > SPOKEN_CHARACTERS:
         line = f"{line[:SPOKEN_CHARACTERS].rstrip()} …"
@@ -101,7 +101,7 @@ def _list(words: Sequence[str]) -> str:
 
 # ── for models ────────────────────────────────────────────────────────────────────────────────
 def file_text(attachment: Attachment, extract: Extract, text: str) -> str:
-    """The text of a file below its label; `text` is the part of it that fits."""
+    """Label the text of a file; `text` is as much of it as fits."""
     kind = "Web page" if attachment.is_link else "File"
     facts = ", ".join(filter(None, (one_line(extract.title, otherwise=""), extract.date)))
     label = f'{kind} "{shown_name(attachment)}"' + (f" ({facts})" if facts else "")
@@ -111,7 +111,7 @@ def file_text(attachment: Attachment, extract: Extract, text: str) -> str:
 
 
 def fence(text: str, language: str = "") -> str:
-    """`text` in a Markdown fence that is longer than every run of backticks in it."""
+    """Fence `text` with more backticks than any run of backticks in it."""
     runs = re.findall(r"`{3,}", text) if "```" in text else ()
     longest = max(map(len, runs), default=2)
     marks = "`" * (longest + 1)
@@ -119,23 +119,23 @@ def fence(text: str, language: str = "") -> str:
 
 
 def image_text(attachment: Attachment, count: int) -> str:
-    """Says that `count` images of this attachment follow the text."""
+    """Tell the model that `count` images of this attachment follow the text."""
     images = "image" if count == 1 else f"{count} images"
     return f'(The {images} of "{shown_name(attachment)}" below.)'
 
 
 def voice_text(_attachment: Attachment, text: str) -> str:
-    """Speech, as the model reads it."""
+    """Format a voice message for the model."""
     return f"(Voice message, transcribed)\n{text}"
 
 
 def recording_text(attachment: Attachment, text: str) -> str:
-    """The transcript of a recording that was sent as a file."""
+    """Label the transcript of a recording that was sent as a file."""
     return f'Transcript of "{shown_name(attachment)}":\n{quote(text)}'
 
 
 def stub(attachment: Attachment) -> str:
-    """Stands for a file that an earlier turn has read."""
+    """A placeholder for a file that an earlier turn already sent in full."""
     size = f", {file_size(attachment.size)}" if attachment.size is not None else ""
     kind = "link" if attachment.is_link else "file"
     return (
@@ -145,17 +145,17 @@ def stub(attachment: Attachment) -> str:
 
 
 def repeated(attachment: Attachment) -> str:
-    """Stands for a file whose content is in the request already."""
+    """A placeholder for a file whose content already appears in the same request."""
     return f'[File "{shown_name(attachment)}": the same content as elsewhere in this conversation]'
 
 
 def missing(attachment: Attachment, why: str) -> str:
-    """Stands for an attachment that could not be read; `why` is a clause."""
+    """A placeholder for an attachment that could not be read; `why` is a clause."""
     return f'[Attachment "{shown_name(attachment)}": not readable, because {why}]'
 
 
 def file_size(size: int) -> str:
-    """A size in bytes, for people: "340 KB"."""
+    """Format a size in bytes for people: "340 KB"."""
     if size < 1_000:
         return f"{size} bytes"
     return f"{size / 1_000:.0f} KB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"

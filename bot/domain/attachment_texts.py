@@ -1,4 +1,4 @@
-"""Sentences about attachments that people see: what was left out when a file was read."""
+"""Sentences that tell people which parts of a file were not read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 
 def pages_without_text(pages: Sequence[int], *, shown: int) -> str:
-    """Scanned pages, counted from 1 and ascending; `shown` of them are added as images."""
+    """Name the scanned pages, numbered from 1 in ascending order; `shown` of them are added as
+    images."""
     one = len(pages) == 1
     text = f"{ranges(pages, 'Page', 'Pages')} {'has' if one else 'have'} no text"
     if shown == 0:
@@ -18,37 +19,37 @@ def pages_without_text(pages: Sequence[int], *, shown: int) -> str:
 
 
 def pages_unreadable(pages: Sequence[int]) -> str:
-    """Pages of a document that are damaged, counted from 1 and ascending."""
+    """Name the damaged pages of a document, numbered from 1 in ascending order."""
     return f"{ranges(pages, 'Page', 'Pages')} could not be read."
 
 
 def only_first_pages(read: int, total: int) -> str:
-    """The document has more pages than are read."""
+    """Only the first `read` of the document's `total` pages were read."""
     return f"Only the first {_counted(read, 'page')} of {total:,} {_were(read)} read."
 
 
 def only_first_sheets(read: int, total: int) -> str:
-    """The workbook has more sheets than are read."""
+    """Only the first `read` of the workbook's `total` sheets were read."""
     return f"Only the first {_counted(read, 'sheet')} of {total:,} {_were(read)} read."
 
 
 def only_first_rows(sheet: str, read: int, total: int) -> str:
-    """A sheet has more rows than are read."""
+    """Only the first `read` of the sheet's `total` rows were read."""
     return f"Only the first {_counted(read, 'row')} of {total:,} in “{sheet}” {_were(read)} read."
 
 
 def only_first_names(listed: int) -> str:
-    """An archive has more files than are listed."""
+    """Only the first `listed` files of an archive are listed."""
     return f"Only the first {_counted(listed, 'file')} {_were(listed)} listed."
 
 
 def middle_left_out(characters: int) -> str:
-    """A text is too long; characters between its first and its last part are missing."""
+    """A text was too long, so this many characters were cut from its middle."""
     return f"{_counted(characters, 'character')} in the middle {_were(characters)} left out."
 
 
 def sheets_unreadable(names: Sequence[str]) -> str:
-    """Sheets of a workbook that are damaged."""
+    """Name the damaged sheets of a workbook."""
     listed = ", ".join(f"“{name}”" for name in names)
     return f"{'Sheet' if len(names) == 1 else 'Sheets'} {listed} could not be read."
 
@@ -61,7 +62,8 @@ IMAGE_FIRST_PAGE = "Only the first page of the image was read."
 
 
 def ranges(numbers: Sequence[int], one: str, several: str) -> str:
-    """Ascending numbers as words: "Page 4", "Pages 4–7, 9 and 12"; at most six ranges."""
+    """Format ascending numbers as ranges: "Page 4", "Pages 4–7, 9 and 12". Shows at most six
+    ranges."""
     found: list[list[int]] = []
     for number in numbers:
         if found and number == found[-1][1] + 1:

@@ -1,7 +1,8 @@
-"""Files and links that people attach to messages: as they arrive, as stored, and as text.
+"""Files and links attached to messages: as they arrive, as stored, and as extracted text.
 
-Three steps, each stored before the next: an adapter reports an `IncomingAttachment`, its bytes are
-downloaded, and a parser turns them into an `Extract`, which is what a model gets.
+An attachment passes through three steps, each stored before the next: an adapter reports an
+`IncomingAttachment`, the bot downloads its bytes, and a parser turns them into the `Extract` that
+the model gets.
 """
 
 from __future__ import annotations
@@ -13,32 +14,33 @@ from enum import StrEnum
 from bot.domain.conversations import ImagePart
 
 EXTRACT_VERSION = 1
-"""Raised when parsers improve: the store returns no extract of an older version."""
+"""Raise this when a parser improves: the store ignores extracts of older versions."""
 
 
 class AttachmentKind(StrEnum):
-    """What a file turned out to contain; its declared type may be wrong."""
+    """The kind of file, detected from its content because the declared type may be wrong."""
 
     TEXT = "text"  # plain text, code, logs, CSV, JSON: shown in a fence
     DOCUMENT = "document"  # PDF, Office, HTML, e-mail …: converted to Markdown
     IMAGE = "image"
-    AUDIO = "audio"  # its text is a transcript
+    AUDIO = "audio"  # the extract's text is a transcript
 
 
 class AttachmentState(StrEnum):
-    """How far an attachment has come. Every state but PENDING is final."""
+    """The processing state of an attachment. Every state but PENDING is final."""
 
-    PENDING = "pending"  # not downloaded or not read yet; a restart continues
-    READY = "ready"  # it has an extract
+    PENDING = "pending"  # not downloaded or not parsed yet; continues after a restart
+    READY = "ready"  # an extract is stored
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable"  # damaged, encrypted, empty, or too costly to read
-    REFUSED = "refused"  # an unsupported kind, a forbidden address, or refused by the model
-    SKIPPED = "skipped"  # one too many
+    REFUSED = "refused"  # unsupported kind, forbidden address, or rejected by the model
+    SKIPPED = "skipped"  # beyond the limit on attachments
     UNAVAILABLE = "unavailable"  # could not be downloaded
 
 
 class Omission(StrEnum):
-    """Why a model gets nothing of an attachment. `bot.domain.attachment_labels` has the words."""
+    """Why an attachment does not reach the model. `bot.domain.attachment_labels` has the
+    wording."""
 
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"
@@ -46,23 +48,23 @@ class Omission(StrEnum):
     EMPTY = "empty"
     DAMAGED = "damaged"
     ENCRYPTED = "encrypted"
-    NO_TEXT = "no_text"  # only scanned pages or pictures, and nothing that can be shown
+    NO_TEXT = "no_text"  # only scanned pages or pictures, none of which can be shown
     EXPANDS = "expands"  # a compression bomb: small on disk, huge when unpacked
-    TOO_COSTLY = "too_costly"  # the parser ran into its limit of CPU time or memory
+    TOO_COSTLY = "too_costly"  # the parser reached its CPU or memory limit
     GONE = "gone"
     NO_ACCESS = "no_access"
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed_out"
-    FORBIDDEN_ADDRESS = "forbidden_address"  # a private network, or a host that settings exclude
+    FORBIDDEN_ADDRESS = "forbidden_address"  # a private network, or a host excluded in the settings
     NO_SPEECH = "no_speech"
-    NO_TRANSCRIPTION = "no_transcription"  # no model for speech is configured
-    NO_BUDGET = "no_budget"  # nothing may be spent on a transcript at the moment
+    NO_TRANSCRIPTION = "no_transcription"  # no speech model is configured
+    NO_BUDGET = "no_budget"  # the budget has no room for a transcription at the moment
     MODEL_CANNOT_SEE = "model_cannot_see"
-    MODEL_REFUSED = "model_refused"  # the model's server rejected this very image
+    MODEL_REFUSED = "model_refused"  # the model's server rejected this image
 
     @property
     def state(self) -> AttachmentState:
-        """The state of an attachment that is omitted for this reason."""
+        """The state of an attachment omitted for this reason."""
         return _STATES.get(self, AttachmentState.UNREADABLE)
 
 
@@ -87,10 +89,11 @@ _STATES: Mapping[Omission, AttachmentState] = {
 class IncomingAttachment:
     """A file or link of an incoming message.
 
-    `name` is shown to people and the model and is never a path. `media_type` and `size` (bytes) are
-    what the platform says. `locator` is what `Adapter.download` needs; a link's is {"url": …}.
-    `identity` is the platform's id of the file, so that an edit can keep it. `data`: the bytes, if
-    they came with the message. `transcript` is the platform's own text of speech.
+    People and the model see `name`, which is never a path. `media_type` and `size` (bytes) come
+    from the platform. `locator` holds what `Adapter.download` needs; for a link it is {"url": …}.
+    `identity` is the platform's id of the file, by which an edit recognizes a file it keeps.
+    `data` holds the bytes if they came with the message. `transcript` is the platform's own
+    transcript of speech.
     """
 
     name: str
@@ -99,22 +102,23 @@ class IncomingAttachment:
     locator: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
     data: bytes | None = None
-    digest: str = ""  # the SHA-256 of `data` in hex, where it is known already
+    digest: str = ""  # SHA-256 of `data` in hex, if already known
     transcript: str = ""
-    is_link: bool = False  # an address in the text, which the core downloads
-    is_paste: bool = False  # the platform made a file of a long message: it reads as the message
+    is_link: bool = False  # a URL in the text, downloaded by the core
+    is_paste: bool = False  # a long message that the platform made a file; treated as text
     is_voice: bool = False  # recorded in the platform's client
-    omission: Omission | None = None  # the adapter knows that it cannot be used
+    omission: Omission | None = None  # set if the adapter knows that it is unusable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A stored attachment. `message` is its message's row id, `number` its place there from 0.
+    """A stored attachment. `message` is the row id of its message, `number` its position there from
+    0.
 
-    `digest` is the SHA-256 of its bytes in hex, None until they are stored; equal bytes are stored
-    once. `omission` is set in every final state but READY. `size` (bytes) is what the platform
-    says until the bytes are stored. `locator` is {} once it is not needed, because it may have
-    secrets; a link keeps it.
+    `digest` is the SHA-256 of the bytes in hex, or None until they are stored; equal bytes are
+    stored once. `omission` is set in every final state but READY. Until the bytes are stored,
+    `size` (bytes) is the platform's claim. `locator` may hold secrets, so it becomes {} when it is
+    no longer needed, except for links.
     """
 
     id: int
@@ -132,12 +136,12 @@ class Attachment:
     is_link: bool = False
     is_paste: bool = False
     is_voice: bool = False
-    characters: int | None = None  # of its text, once that was read
+    characters: int | None = None  # length of the extracted text, once it was read
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Downloaded bytes; `media_type` and `name` as the server gave them, "" if it did not."""
+    """Downloaded bytes. `media_type` and `name` are as the server sent them, "" if it sent none."""
 
     data: bytes
     media_type: str = ""
@@ -146,11 +150,11 @@ class Download:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """What a model gets of a file.
+    """The text and images that a model gets of a file.
 
-    `media_type` is the detected one. `language` is the name for a fence around `text`; "" for
-    Markdown. `images` are the scaled picture, or scanned pages. `notes` are sentences for people
-    about what is left out ("Pages 4–7 have no text.").
+    `media_type` is the detected type. `language` names the language of the fence around `text`; ""
+    means Markdown. `images` holds the scaled picture or the scanned pages. `notes` are sentences
+    that tell people what was left out ("Pages 4–7 have no text.").
     """
 
     kind: AttachmentKind
@@ -158,6 +162,6 @@ class Extract:
     text: str = ""
     language: str = ""
     title: str = ""
-    date: str = ""  # of a web page or e-mail, as written there
+    date: str = ""  # date of a web page or e-mail, as written there
     images: tuple[ImagePart, ...] = ()
     notes: tuple[str, ...] = ()

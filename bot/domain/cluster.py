@@ -1,4 +1,4 @@
-"""What processes that share one database tell each other."""
+"""Signals between processes that share one database."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from bot.domain.conversations import ConversationKey
 
 
 class SignalKind(StrEnum):
-    """What a signal asks of the other processes."""
+    """What a signal asks the other processes to do."""
 
     WAKE = "wake"
     """Look for a turn of the conversation."""
     INTERRUPT = "interrupt"
-    """End the conversation's running turn, wherever it runs; `reason` says how."""
+    """End the conversation's running turn in whichever process runs it; `reason` is the outcome."""
     RESTART = "restart"
-    """The store has reopened the turn: end the running attempt and start another."""
+    """The store reopened the turn: end the running attempt and start another."""
     GONE = "gone"
-    """A place is gone: end every turn within `place`."""
+    """A place no longer exists: end every turn in `place`."""
     POLICY = "policy"
-    """Overrides were changed by command: read them again."""
+    """A command changed overrides: reload them."""
     SHARE = "share"
-    """Names were freed, or a process wants some: balance again. The cluster's own."""
+    """Leases were freed, or a process wants some: rebalance. Used by the cluster only."""
     LIVE = "live"
-    """A reply that people watch on the page has begun or ended, or another branch is shown there;
-    `reason` is the page's user, or the workspace that all users share."""
+    """A reply that people watch on the page began or ended, or another branch is shown there.
+    `reason` is the user of the page, or the workspace that all users share."""
     FOLLOW = "follow"
-    """Process `place` shows the turn, or all turns of `reason`: send it the whole text so far, and
-    what follows."""
+    """Process `place` shows the turn, or all turns of `reason`: send it the text so far and all
+    further text."""
     FOLLOWING = "following"
     """Process `place` still shows the turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A hint to the other processes. The database has the facts, so a lost signal delays only.
+    """A hint to the other processes. The facts are in the database, so a lost signal only causes a
+    delay.
 
-    `place` is the key of a conversation or a place, as text: see `text_of`. `reason` is an
-    outcome's value. A signal without any of them asks to look at everything.
+    `place` is the key of a conversation or place as text: see `text_of`. `reason` is the value of
+    an outcome. A signal with neither asks the processes to check everything.
     """
 
     kind: SignalKind
@@ -51,22 +52,22 @@ class Signal:
 
 
 def text_of(key: ConversationKey) -> str:
-    """A key as a signal's `place`."""
+    """Encode a key as the `place` of a signal."""
     return json.dumps(astuple(key))
 
 
 def key_of(place: str) -> ConversationKey | None:
-    """The key of a signal's `place`; None without one."""
+    """Decode the `place` of a signal; None if it is empty."""
     return ConversationKey(*json.loads(place)) if place else None
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a process finds that looks for work.
+    """What a process finds when it checks the database for work.
 
-    `conversations` have a turn that no process holds. `dead`: a process, or a claim, seems to be.
-    `wait` is the seconds until the next lease may be over, None if no other process has one. `at`
-    is the database's time of this.
+    `conversations` have a turn that no process holds. `dead` is set if a process or a claim seems
+    to have died. `wait` is the number of seconds until the next lease of another process may
+    expire, None if there is no such lease. `at` is the database's time of the check.
     """
 
     conversations: Sequence[int]

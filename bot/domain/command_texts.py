@@ -1,7 +1,7 @@
 """The replies to /model, /effort and /context: see `bot.domain.texts`.
 
-Invariants: a reply fits a Discord message, the smallest of all (2,000 characters); names, which
-come from servers, are shown as plain text.
+Invariants: a reply fits into a Discord message, which has the lowest limit (2,000 characters).
+Names come from servers, so they are shown as plain text.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from bot.domain.model_names import DEFAULT, group, plain
 from bot.domain.texts import WHICH_THREAD
 
 MAX_BULLETS = 20
-"""Names that are listed one a line; more are listed by provider."""
+"""Up to this many names get a line each; more are grouped by provider."""
 
 MAX_LISTED = 1_400
-"""Characters of a list of names: the sentences around it take less than 500."""
+"""The most characters for a list of names; the surrounding sentences take less than 500."""
 
 MAX_SUMMARY = 800
-"""Characters of a summary in a reply."""
+"""The most characters of a summary that a reply shows."""
 
 NO_MODEL_CHOICES = "There is only one model here, chosen by the people who run this bot."
 NEEDS_CONVERSATION: Mapping[str, str] = {
@@ -32,7 +32,7 @@ _SEARCH = "`/model` with a part of a name lists the models that contain it."
 
 
 def name(text: str) -> str:
-    """A model's name, or what a person typed, as plain text."""
+    """Show a model's name, or what a person typed, as plain text."""
     return f"`{plain(text)}`"
 
 
@@ -50,8 +50,8 @@ def default_model_chosen(default: str) -> str:
 def models_offered(chosen: str | None, answering: str, default: str, names: Sequence[str]) -> str:
     """The reply to /model without a name.
 
-    `chosen` is the conversation's own choice, and `answering` the model that answers: not the
-    chosen one if that is no longer offered.
+    `chosen` is the conversation's choice. `answering` is the model that will answer; it differs
+    from `chosen` if that model is no longer offered.
     """
     in_use = _model_in_use(chosen, answering)
     if not names:
@@ -70,7 +70,7 @@ def _model_in_use(chosen: str | None, answering: str) -> str:
 
 
 def model_refused(typed: str, similar: Sequence[str]) -> str:
-    """The reply to /model with a name that is not offered; `similar` names are."""
+    """The reply to /model with a name that is not offered; `similar` lists models that are."""
     refused = f"{name(typed)} is not offered here."
     if not similar:
         return f"{refused} `/model` lists the models that are."
@@ -78,7 +78,7 @@ def model_refused(typed: str, similar: Sequence[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The names, one a line if they are few, else by provider, as many as there is room for."""
+    """List as many names as fit: a line for each if they are few, otherwise grouped by provider."""
     bullets = "\n".join(f"- {name(each)}" for each in names[:MAX_BULLETS])
     if len(names) <= MAX_BULLETS and len(bullets) <= MAX_LISTED:
         return bullets
@@ -95,7 +95,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _group_line(provider: str, names: Sequence[str], room: int) -> str:
-    """One provider's models in about `room` characters, at least one of them."""
+    """List one provider's models in about `room` characters; at least one is always listed."""
     line = f"- {name(provider)}: " if provider else "- "
     for number, each in enumerate(names):
         left = len(names) - number
@@ -110,7 +110,7 @@ _LEVELS = ", ".join([f"`{effort}`" for effort in Effort]) + f" or `{DEFAULT}`"
 
 
 def effort_chosen(effort: Effort | None, model: str, takes_effort: bool | None) -> str:
-    """The reply to /effort with a level; None is the default."""
+    """The reply to /effort with a level; None means the default."""
     chosen = f"From the next answer on, I ask the model for {_effort(effort)}."
     return f"{chosen}{_effort_note(model, takes_effort)}"
 
@@ -122,7 +122,7 @@ def effort_in_use(effort: Effort | None, model: str, takes_effort: bool | None) 
 
 
 def effort_refused(typed: str) -> str:
-    """The reply to /effort with another word."""
+    """The reply to /effort with an unknown level."""
     return f"{name(typed)} is no effort that I know. Choose {_LEVELS}."
 
 
@@ -140,7 +140,7 @@ def _effort_note(model: str, takes_effort: bool | None) -> str:
 
 # ── which conversation ────────────────────────────────────────────────────────────────────────
 def which_conversation(command: str, argument: str) -> str:
-    """The question above buttons for recent conversations, one of which the command is about."""
+    """The question above the buttons with which a person picks one of the recent conversations."""
     if command == "reset":
         return WHICH_THREAD
     if command == "context":
@@ -155,11 +155,11 @@ def which_conversation(command: str, argument: str) -> str:
 
 # ── /context ──────────────────────────────────────────────────────────────────────────────────
 BAR = 20
-"""Characters of the bar: 5 % each."""
+"""The width of the bar in characters: 5 % each."""
 
 
 def context_described(report: ContextReport) -> str:
-    """The reply to /context: only numbers, so that anyone may see it."""
+    """The reply to /context. It contains only numbers, so anyone may see it."""
     window = f"; its window has {report.window:,}" if report.window is not None else ""
     return "\n\n".join(
         [
@@ -172,7 +172,7 @@ def context_described(report: ContextReport) -> str:
 
 
 def summary_shown(summary: str) -> str:
-    """What follows in a private reply: the summary as plain text, or its beginning."""
+    """The summary (or its beginning) as plain text, appended to a private reply."""
     text = summary.strip().replace("```", "'''")
     is_cut = len(text) > MAX_SUMMARY
     beginning = text[:MAX_SUMMARY].rstrip() + "…" if is_cut else text
@@ -181,7 +181,8 @@ def summary_shown(summary: str) -> str:
 
 
 def _shares(report: ContextReport) -> list[str]:
-    """The bar, and a line for each part with its share of the budget; shares add up to 100 %."""
+    """The bar, and a line for each part with its share of the budget. The shares add up to 100
+    %."""
     parts = [part for part in report.parts if part.count or part.tokens]
     free = max(0, report.budget - report.tokens)
     percents = percentages([*(part.tokens for part in parts), free])
@@ -196,13 +197,13 @@ def _shares(report: ContextReport) -> list[str]:
 
 
 def percentages(amounts: Sequence[int]) -> list[int]:
-    """The amounts in percent of their sum, adding up to 100; each that is not 0 has at least 1."""
+    """Percentages of the total that add up to 100; every amount above 0 gets at least 1."""
     total = sum(amounts)
     if not total:
         return [0 for _ in amounts]
     percents = [max(amount * 100 // total, 1 if amount else 0) for amount in amounts]
     rest = 100 - sum(percents)
-    if rest < 0:  # small amounts were raised to 1
+    if rest < 0:  # small amounts were rounded up to 1
         percents[percents.index(max(percents))] += rest
     rounded_down = [n for n, amount in enumerate(amounts) if amount * 100 >= total]
     by_remainder = sorted(rounded_down, key=lambda n: -(amounts[n] * 100 % total))
@@ -226,7 +227,7 @@ def _part(part: ContextPart) -> str:
 
 
 def _outside(report: ContextReport) -> list[str]:
-    """Sentences about messages outside the request, and about the cache."""
+    """Sentences about messages left out of the request, and about the cache."""
     sentences = []
     if report.summarized:
         sentences.append(f"{_older(report.summarized)} only in the summary.")

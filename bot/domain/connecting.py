@@ -1,4 +1,4 @@
-"""The choices for connecting a model: the providers on offer, and what a person has chosen."""
+"""The providers whose models a person can connect, and the person's choice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A model to connect. An empty `key` keeps the one that is set."""
+    """A model to connect. An empty `key` keeps the stored key."""
 
     provider: str
     model: str
@@ -16,15 +16,15 @@ class ModelChoice:
 
     @property
     def name(self) -> str:
-        """The model's name in LLM."""
+        """The model's name as written in the setting LLM."""
         return f"{self.provider}/{self.model}"
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderOffer:
-    """A provider: `key` names the setting with its key, "" if it needs none.
+    """A provider. `key` is the name of the setting for its key, "" if it needs none.
 
-    `models` are those that its server lists; for a service on the internet, an example.
+    `models` are the models that its server lists; for an internet service, an example.
     """
 
     name: str
@@ -36,22 +36,23 @@ class ProviderOffer:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """The servers that answer on this machine, and the well-known services."""
+    """The model servers found on this machine, and the well-known services."""
 
     local: Sequence[ProviderOffer]
     services: Sequence[ProviderOffer]
 
     def find(self, provider: str) -> ProviderOffer | None:
-        """The offer of a provider; None if there is none."""
+        """Find a provider's offer; None if there is none."""
         every = (*self.local, *self.services)
         return next((offer for offer in every if offer.name == provider), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The result of a try. `error` is "" if the model answered and the settings were written.
+    """The result of trying a connection. `error` is "" if the model answered and the settings were
+    written.
 
-    `answer` is the model's own; `note` says what people should know.
+    `answer` is the model's answer; `note` is something people should know.
     """
 
     answer: str = ""

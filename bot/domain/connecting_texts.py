@@ -11,12 +11,12 @@ OTHER_PORT = "llama.cpp has port 8080, so the page will be at port {port} (HTTP_
 
 
 def no_answer(name: str, seconds: float) -> str:
-    """A model that took too long."""
+    """The model took too long to answer."""
     return f"{name} did not answer within {seconds:.0f} s: try again, or choose another model."
 
 
 def not_listed(model: str, names: Sequence[str], *, is_near: bool) -> str:
-    """A model that its server does not list; `names` are similar, or the first of the list."""
+    """The server does not list this model; `names` are similar ones, or the first of its list."""
     if is_near:
         return f"The server has no model {model!r}: did you mean {names[0]}?"
     return f"The server has no model {model!r}: choose another one, such as {', '.join(names)}."
@@ -41,5 +41,5 @@ RESTART = "Restart the running bot: it reads tokens only when it starts."
 
 
 def ready(mention: str) -> str:
-    """The first thing to try."""
+    """Tell people what to try first."""
     return f"Ready: write “{mention} hello” in #general, or in another channel that it is in."

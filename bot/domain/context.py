@@ -1,4 +1,4 @@
-"""What a model gets of a conversation: the window's position, the summary, and a description."""
+"""What the model gets of a conversation: the position of the window, the summary, and a report."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The summary of a conversation's oldest messages: those of its epoch with an index below
-    `before`. `model` wrote it."""
+    """The summary of a conversation's oldest messages, written by `model`. It covers the messages
+    of the epoch with an index below `before`."""
 
     text: str
     before: int
@@ -19,7 +19,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """A request's tokens: `counted` by the provider, `estimated` by `bot.domain.tokens`."""
+    """The tokens of a request: `counted` by the provider, `estimated` by `bot.domain.tokens`."""
 
     counted: int
     estimated: int
@@ -27,10 +27,11 @@ class TokenCount:
 
 @dataclass(frozen=True, slots=True)
 class RequestTokens:
-    """A request's tokens: `estimated` by `bot.domain.tokens`, and the range of credible counts.
+    """The tokens of a request: `estimated` by `bot.domain.tokens`, and the range of plausible
+    counts.
 
-    A server that silently cuts its input, or that leaves out what it had in its cache, counts fewer
-    than `least`.
+    A count below `least` means that the server silently cut its input, or did not count what it had
+    cached.
     """
 
     estimated: int
@@ -38,19 +39,19 @@ class RequestTokens:
     most: int
 
     def measured_by(self, counted: int) -> bool:
-        """Whether a provider's count can be one of the whole request."""
+        """Whether the provider's count is plausible for the whole request."""
         return self.least <= counted <= self.most
 
 
 @dataclass(frozen=True, slots=True)
 class ContextState:
-    """Where a conversation's window stands; it only moves when the window is full.
+    """The position of a conversation's window, which moves only when the window is full.
 
-    Requests contain the messages of the epoch with indexes from `start`, and only stubs of the
-    attachments of messages below `stubs_before`. `revision` changes whenever a message that a
-    request may have contained is edited or erased; `summary` is None if none was written, or if one
-    of the messages that it covers changed. `last` is the count of the conversation's newest counted
-    request to the same model. `told`: a reply has said that older messages are summarized.
+    Requests contain the messages of the epoch with an index of at least `start`. Attachments of
+    messages below `stubs_before` appear as stubs. `revision` changes whenever a message that a
+    request may have contained is edited or erased. `summary` is None if none was written, or if one
+    of the messages that it covers has changed. `last` holds the token count of the newest counted
+    request to the same model. `told` is set once a reply said that older messages are summarized.
     """
 
     start: int = 0
@@ -62,7 +63,7 @@ class ContextState:
 
 
 class ContextPartKind(StrEnum):
-    """The kinds of text in a request."""
+    """The kinds of text that make up a request."""
 
     PROMPT = "prompt"
     INSTRUCTIONS = "instructions"
@@ -73,7 +74,7 @@ class ContextPartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContextPart:
-    """One kind of text in the next request: `count` is the number of messages or files."""
+    """One kind of text in the next request; `count` is the number of messages or files."""
 
     kind: ContextPartKind
     tokens: int
@@ -84,10 +85,10 @@ class ContextPart:
 class ContextReport:
     """What the model will get with the conversation's next question, in estimated tokens.
 
-    `budget` is the largest request; `window` the model's window, None if it is unknown.
-    `cached_tokens` of the last request came from the provider's cache, None if it did not say.
-    `left_out` messages of the epoch are neither sent nor summarized; `summarized` ones are covered
-    by the summary. `summary` is its text.
+    `budget` is the largest allowed request; `window` is the model's context window, None if
+    unknown. Of the last request, `cached_tokens` came from the provider's cache; None if the
+    provider did not say. `left_out` messages of the epoch are neither sent nor summarized; the
+    summary covers `summarized` messages. `summary` is its text.
     """
 
     model: str
@@ -101,5 +102,5 @@ class ContextReport:
 
     @property
     def tokens(self) -> int:
-        """All parts together."""
+        """The sum over all parts."""
         return sum(part.tokens for part in self.parts)

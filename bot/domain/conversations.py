@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 TEAM = "@team"
-"""The workspace of channels that all people share where each has a workspace of their own."""
+"""The workspace of shared channels, on platforms where each person has a workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class ConversationKey:
         return f"{self.platform}/{self.workspace}/{self.channel}/{self.thread}"
 
     def counting_workspace(self, person: str) -> str:
-        """The workspace in which the person's spending and questions count together: in a channel
-        of TEAM, their own one."""
+        """The workspace that the person's spending and questions count towards. In a TEAM channel,
+        this is the person's own workspace."""
         return person if self.workspace == TEAM else self.workspace
 
     def within(self, place: ConversationKey) -> bool:
-        """Whether the conversation is in `place`: a thread, a channel (thread "") or a
-        workspace (both "")."""
+        """Whether the conversation lies in `place`: a thread, a channel (thread "") or a workspace
+        (both "")."""
         return (
             (self.platform, self.workspace) == (place.platform, place.workspace)
             and place.channel in ("", self.channel)
@@ -38,7 +38,7 @@ class ConversationKey:
 
 
 class Role(StrEnum):
-    """The role of a message in the chat completions API."""
+    """The role of a message, as in the chat completions API."""
 
     SYSTEM = "system"
     USER = "user"
@@ -46,8 +46,8 @@ class Role(StrEnum):
 
 
 class Visibility(StrEnum):
-    """PUBLIC if everyone in the workspace can read the channel. Administrators of the page
-    cannot read PRIVATE ones."""
+    """Who can read a channel. PUBLIC: everyone in the workspace. Administrators of the page cannot
+    read PRIVATE ones."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -63,7 +63,7 @@ class Effort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """A person: `id` is the platform's, `name` is what the model sees."""
+    """A person: `id` comes from the platform, the model sees `name`."""
 
     id: str
     name: str
@@ -73,10 +73,10 @@ class Author:
 class Conversation:
     """A stored conversation.
 
-    `model` was chosen with /model, `effort` with /effort; None is the default. `instructions` are
-    for this conversation, added to the prompt; `temperature` None is the default. `epoch` counts
-    the resets, from 1. `shared`: several people may speak, so their messages carry their names.
-    Times are Unix seconds.
+    `model` was chosen with /model and `effort` with /effort; None means the default, as for
+    `temperature`. `instructions` are added to the prompt of this conversation. `epoch` counts the
+    resets, from 1. If it is `shared`, several people may write, so messages carry the names of
+    their authors. Times are Unix seconds.
     """
 
     id: int
@@ -96,7 +96,8 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """An image for a model, upright and scaled. `label` names it in the text ("page 4")."""
+    """An image for a model, rotated upright and scaled down. `label` identifies it in the text
+    ("page 4")."""
 
     media_type: str
     data: bytes
@@ -106,14 +107,15 @@ class ImagePart:
 
 
 Part: TypeAlias = ImagePart
-"""What a message carries beside its text; further kinds join this union."""
+"""The content of a message beside its text; further kinds will join this union."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation, as the model gets it. `index` orders the messages.
+    """One message of a conversation, as the model gets it. Messages are ordered by `index`.
 
-    `parts` follow the text. `has_attachments`: the store has files or links of this message.
+    `parts` follow the text. `has_attachments` is set if the store has files or links for this
+    message.
     """
 
     role: Role

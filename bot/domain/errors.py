@@ -64,7 +64,8 @@ class ThreadlineError(Exception):
 class SettingsError(ThreadlineError):
     """A setting is wrong. `setting` is its name in the environment.
 
-    `others` are further wrong settings with their problems, so that one start reports all of them.
+    `others` lists further wrong settings with their problems, so that one start reports all of
+    them.
     """
 
     def __init__(
@@ -81,9 +82,10 @@ class AnswerFailed(ThreadlineError):
 
 
 class AttachmentError(ThreadlineError):
-    """A file or link cannot be used, for the reason `omission`.
+    """A file or link cannot be used, because of `omission`.
 
-    `retry_after` is the wait in seconds before another attempt may succeed; None if none will.
+    `retry_after` is the number of seconds after which another attempt may succeed; None if none
+    will.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class AttachmentError(ThreadlineError):
 
 
 class QueueFull(ThreadlineError):
-    """Too many turns are waiting. `own`: too many of them are the same person's."""
+    """Too many turns are waiting. `own` is set if the person has reached their own limit."""
 
     def __init__(self, *, own: bool) -> None:
         super().__init__("too many turns of one person wait" if own else "too many turns wait")
@@ -110,7 +112,7 @@ class NoFile(ThreadlineError):
 
 
 class TooEarly(ThreadlineError):
-    """A person has had the same a short while ago, and may have it again in `seconds`."""
+    """The person did this a short while ago, and may do it again in `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"in {seconds:.0f} s")
@@ -118,7 +120,7 @@ class TooEarly(ThreadlineError):
 
 
 class NoBudget(ThreadlineError):
-    """A request must not be sent, because of the budget of `line`."""
+    """A request must not be sent because the budget of `line` does not allow it."""
 
     def __init__(self, line: BudgetLine) -> None:
         super().__init__(f"budget {line.budget.name} of {line.account} in {line.period.name}")
@@ -130,11 +132,11 @@ class BudgetSpent(NoBudget):
 
 
 class BudgetHeld(NoBudget):
-    """The rest of the budget is reserved by requests that run at the moment."""
+    """The rest of the budget is reserved for requests that are currently running."""
 
 
 class PriceUnknown(NoBudget):
-    """The budget is one of money, and the prices of `models` are not known."""
+    """The budget limits money, and the prices of `models` are unknown."""
 
     def __init__(self, line: BudgetLine, models: Sequence[str]) -> None:
         super().__init__(line)
@@ -142,7 +144,8 @@ class PriceUnknown(NoBudget):
 
 
 class NotAllowed(ThreadlineError):
-    """No author of a turn's questions may ask. `unknown`: the platform did not say who they are."""
+    """No author of the turn's questions may ask. `unknown`: the platform did not say who they
+    are."""
 
     def __init__(self, *, unknown: bool) -> None:
         super().__init__("the authors are unknown" if unknown else "the authors may not ask")
@@ -155,7 +158,7 @@ class StoreError(ThreadlineError):
 
 
 class CommandDone(StoreError):
-    """The command's message was executed or deleted before, or is stored as a question."""
+    """The command's message was already executed or deleted, or is stored as a question."""
 
 
 class LostOwnership(StoreError):
@@ -167,7 +170,7 @@ class MigrationError(StoreError):
 
 
 class InUse(StoreError):
-    """Another process has the database. The message says which one, and what to do."""
+    """Another process has the database open. The message says which one, and what to do."""
 
 
 class RecordHeld(StoreError):
@@ -177,8 +180,8 @@ class RecordHeld(StoreError):
 class StoreUnavailable(StoreError):
     """The database is locked, full, read-only, corrupt or closed. The message says which.
 
-    `code` is SQLite's primary result code or PostgreSQL's SQLSTATE, None if the database did not
-    report the error.
+    `code` is SQLite's primary result code or PostgreSQL's SQLSTATE, None if the database reported
+    none.
     """
 
     def __init__(self, message: str, *, code: int | str | None = None) -> None:
@@ -199,9 +202,8 @@ class TemplateError(ThreadlineError):
 class ModelError(ThreadlineError):
     """A language model failed. `model` is its name.
 
-    `retry_after` is the wait in seconds that the provider asks for, None when it did not say.
-    `reason` is what the turn's result stores. `provider_message` has the provider's own words, for
-    the log only.
+    `retry_after` is the wait in seconds that the provider asked for, or None. `reason` is stored
+    with the turn's result. `provider_message` is the provider's own text, for the log only.
     """
 
     reason: ClassVar[FailureReason] = FailureReason.MODEL_FAILED
@@ -235,7 +237,7 @@ class ModelLoading(Overloaded):
 
 @dataclass(eq=False, kw_only=True)
 class Unreachable(Overloaded):
-    """No connection to the provider. `address` is its host and port."""
+    """The bot cannot connect to the provider. `address` is its host and port."""
 
     reason = FailureReason.UNREACHABLE
     address: str = ""
@@ -260,7 +262,7 @@ class UnknownModel(ModelError):
 
 
 class WrongAddress(ModelError):
-    """The server at the address is not a model server: it sends a web page, for example."""
+    """The address does not belong to a model server; it may serve a web page, for example."""
 
     reason = FailureReason.WRONG_ADDRESS
 
@@ -269,8 +271,8 @@ class WrongAddress(ModelError):
 class ContextTooLong(ModelError):
     """The request exceeds the model's context window.
 
-    `window` is the context window and `asked` is the request's size, both in tokens as counted by
-    the provider; None if it does not say.
+    `window` (the context window) and `asked` (the request's size) are in tokens as the provider
+    counts them; None if it does not say.
     """
 
     reason = FailureReason.CONTEXT_TOO_LONG
@@ -285,16 +287,16 @@ class ContentRefused(ModelError):
 
 
 class CannotSee(ModelError):
-    """The model takes no images; the same request without them may be answered."""
+    """The model does not accept images; it may answer the same request without them."""
 
     reason = FailureReason.CANNOT_SEE
 
 
 @dataclass(eq=False, kw_only=True)
 class ImageRefused(ModelError):
-    """The server rejected an image of the request; it may answer without it.
+    """The server rejected an image of the request; it may answer without the image.
 
-    `limit` is the number of images that it takes in one request, None if that was not the reason.
+    `limit` is the most images that it accepts in one request, None if the reason was another.
     """
 
     reason = FailureReason.IMAGE_REFUSED
@@ -309,14 +311,14 @@ class CutOff(ModelError):
 
 @dataclass(eq=False, kw_only=True)
 class TimedOut(ModelError):
-    """No token arrived in time. `started`: some text had arrived before."""
+    """No token arrived in time. `started` is set if some text had arrived before."""
 
     reason = FailureReason.TIMED_OUT
     started: bool = False
 
 
 class ModelFailed(ModelError):
-    """The provider failed for another reason."""
+    """The provider failed for any other reason."""
 
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
@@ -333,7 +335,7 @@ class PlatformError(ThreadlineError):
 
 
 class Throttled(PlatformError):
-    """HTTP 429. `retry_after` is in seconds; `scopes` are the rate limits that are exhausted."""
+    """HTTP 429. `retry_after` is in seconds; `scopes` are the exhausted rate limits."""
 
     def __init__(self, retry_after: float, scopes: tuple[str, ...] = ()) -> None:
         super().__init__(f"wait {retry_after} s")
@@ -342,11 +344,11 @@ class Throttled(PlatformError):
 
 
 class Gone(PlatformError):
-    """The channel, thread, message or permission that a request needs is gone."""
+    """The channel, thread, message or permission that a request needs no longer exists."""
 
 
 class Unsettled(PlatformError):
-    """A timeout or a lost connection: the request may or may not have been executed."""
+    """A timeout or lost connection: the platform may or may not have executed the request."""
 
 
 class Refused(PlatformError):
@@ -354,12 +356,12 @@ class Refused(PlatformError):
 
 
 class FilesRefused(Refused):
-    """The channel does not accept files, or not this one; its content can be sent as text."""
+    """The channel does not accept files, or not this one; the content can be sent as text."""
 
 
 class Down(PlatformError):
-    """The adapter of the turn's platform is not running; the turn resumes when it reconnects."""
+    """The adapter of the turn's platform is not running; the turn resumes once it reconnects."""
 
 
 class CannotStart(PlatformError):
-    """The adapter cannot start. The message is one sentence that says what to do."""
+    """The adapter cannot start. The message says in one sentence what to do."""

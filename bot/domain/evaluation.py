@@ -1,4 +1,4 @@
-"""Real replies, with what the model was asked, and the answers of another model to the same."""
+"""Past replies with the requests behind them, and another model's answers to the same requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bot.domain.model import Usage
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """One message. `author` is a person's name, or `person 2` where names are left out."""
+    """One message. `author` is a person's name, or `person 2` if names are left out."""
 
     role: Role
     content: str
@@ -20,10 +20,10 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer and what it took. Seconds are since the request, or None if unknown.
+    """An answer with its timing and cost. Seconds count from the request; None if unknown.
 
-    `cost` is in billionths of a dollar; None if a price is not known. `error`: why the answer is
-    missing or broken off, in a sentence.
+    `cost` is in billionths of a dollar; None if a price is unknown. `error` is a sentence that says
+    why the answer is missing or incomplete.
     """
 
     text: str
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A person's vote. `person` is an id, and "" where names are left out, as `name` is."""
+    """A person's vote. `person` is an id; it and `name` are "" if names are left out."""
 
     vote: Vote
     comment: str = ""
@@ -48,18 +48,18 @@ class Rating:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A reply of the past. The last `questions` of its `messages` are what it answers.
+    """A past reply to evaluate. It answers the last `questions` of its `messages`.
 
-    `conversation` is the public id; `shared`: several people spoke, so the model got their names.
-    `profile` and `prompt` are as in `MadeWith`. `attachments` counts the files and links, which
-    are not part of it. `place` is platform, workspace, channel and thread; only the platform where
-    names are left out.
+    `conversation` is the public id. If it is `shared`, several people wrote in it, so the model got
+    their names. `profile` and `prompt` are as in `MadeWith`. `attachments` is the number of files
+    and links, which are not included. `place` is platform, workspace, channel and thread; if names
+    are left out, only the platform.
     """
 
     turn: int
     conversation: str
     epoch: int
-    at: float  # when the reply ended, in Unix seconds
+    at: float  # end of the reply, in Unix seconds
     messages: tuple[Speech, ...]
     questions: int
     reply: Answer

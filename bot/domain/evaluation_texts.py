@@ -1,4 +1,4 @@
-"""What the commands `export feedback` and `eval` say, and the words of the report."""
+"""The output of the commands `export feedback` and `eval`, and the wording of their report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROWS = (
 def estimate(
     requests: int, model: str, tokens: tuple[int, int], cost: int | None, currency: Currency
 ) -> str:
-    """What a replay should take; `tokens` are input and output."""
+    """The expected size and cost of a replay; `tokens` are input and output tokens."""
     asked, said = tokens
     price = "a price that is not known" if cost is None else f"about {currency.show(cost)}"
     noun = "request" if requests == 1 else "requests"
@@ -43,23 +43,23 @@ def estimate(
 
 
 def kept(count: int) -> str:
-    """How many answers an earlier run had left."""
+    """The number of answers reused from an earlier run."""
     noun = "answer of an earlier run is" if count == 1 else "answers of an earlier run are"
     return f"{count:,} {noun} kept."
 
 
 def progress(done: int, count: int) -> str:
-    """How far a replay is."""
+    """The progress of a replay."""
     return f"{done:,} of {count:,}"
 
 
 def written(path: str, failed: int) -> str:
-    """Where the report is."""
+    """Say where the report was written."""
     note = f"; {failed:,} failed, and the same command tries these again" if failed else ""
     return f"The report is {path}{note}."
 
 
 def attachments_left_out(count: int) -> str:
-    """A note on a case whose files are not replayed."""
+    """Note that a case had files, which are not replayed."""
     noun = "file or link is" if count == 1 else "files and links are"
     return f"{count:,} {noun} not part of the replay."

@@ -1,4 +1,4 @@
-"""Why a turn has no complete reply, as a value that is stored, logged and mapped to HTTP codes."""
+"""Reasons why a turn has no complete reply; they are stored, logged and mapped to HTTP codes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from enum import StrEnum
 class FailureReason(StrEnum):
     """Why a turn failed or was cut off.
 
-    The values are stored in the database, so a value never changes once a release has written it.
+    The values are stored in the database, so they must not change once released.
     """
 
-    # The model, one for each `ModelError`:
+    # The model failed; one reason for each `ModelError`:
     RATE_LIMITED = "RateLimited"
     OVERLOADED = "Overloaded"
     MODEL_LOADING = "ModelLoading"
@@ -27,7 +27,7 @@ class FailureReason(StrEnum):
     CUT_OFF = "CutOff"
     TIMED_OUT = "TimedOut"
     MODEL_FAILED = "ModelFailed"
-    # The model's stream ended normally, without an answer:
+    # The model's stream ended normally, but without a complete answer:
     OUTPUT_LIMIT = "length limit"
     EMPTY_ANSWER = "empty answer"
     # Threadline did not ask the model, or gave up:

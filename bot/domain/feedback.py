@@ -1,4 +1,4 @@
-"""What people think of a reply: one vote a person, with a comment on a thumbs-down."""
+"""Votes on replies: one vote for each person, with an optional comment on a thumbs-down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_COMMENT = 2_000
-"""Characters of a comment: what a modal's text field takes comfortably on both platforms."""
+"""The most characters of a comment; fits the text field of a modal on both platforms."""
 
 
 class Vote(StrEnum):
@@ -17,11 +17,11 @@ class Vote(StrEnum):
 
 
 class VoteEffect(StrEnum):
-    """What a press of a thumb did."""
+    """The effect of pressing a thumb."""
 
     COUNTED = "counted"
     TAKEN_BACK = "taken_back"
-    UNKNOWN = "unknown"  # nothing: the place has no such reply, or the reply has no text
+    UNKNOWN = "unknown"  # nothing: there is no such reply here, or it has no text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class MadeWith:
-    """What a reply was made with, beside the model.
+    """The configuration that produced a reply, in addition to its model.
 
-    `profile` is the name of the rules' profile, "" for none; `prompt` a digest of the system
-    prompt; `start` the index of the conversation's first message in the request.
+    `profile` is the name of the profile from the rules, "" if none applied; `prompt` is a digest of
+    the system prompt; `start` is the index of the first conversation message in the request.
     """
 
     profile: str

@@ -1,4 +1,4 @@
-"""What people see about feedback: on buttons, in the modal, and after a press."""
+"""Texts about feedback: on buttons, in the modal, and after a press."""
 
 from __future__ import annotations
 

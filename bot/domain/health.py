@@ -17,9 +17,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One of `doctor`'s checks, and `advice` if it did not pass.
+    """One of `doctor`'s checks, with `advice` if it did not pass.
 
-    `answer` is the beginning of what a model answered; `mention` is how people mention the bot.
+    `answer` is the beginning of a model's answer; `mention` shows how people mention the bot.
     """
 
     subject: str
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a component works now, for /healthz."""
+    """Whether a component currently works, for /healthz."""
 
     ok: bool
     details: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The sentences of the HTTP API, the page's server and /healthz: see `bot.domain.texts`."""
+"""The sentences of the HTTP API, of the page's server and of /healthz: see `bot.domain.texts`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BROKE_OFF = "The request broke off."
 
 
 def text_too_long(most: int) -> str:
-    """The texts of a message have more than `most` characters together."""
+    """The texts of a message have more than `most` characters in total."""
     return f"A message may have {most:,} characters at most."
 
 
@@ -101,11 +101,11 @@ TOO_MANY_REQUESTS = "You ask for this too often: wait a moment."
 NO_SUCH_ZONE = "write a time zone's name, such as Europe/Berlin"
 
 NAMED_MODELS = 20
-"""The models that a sentence names; a server may offer hundreds."""
+"""The most models that a sentence names; a server may offer hundreds."""
 
 
 def model_not_offered(choices: Sequence[str]) -> str:
-    """A request chooses a model that is not offered."""
+    """The request names a model that is not offered."""
     named = [plain(each) for each in choices[:NAMED_MODELS]]
     offered = ", ".join(named) or "none: leave it out, or null"
     more = len(choices) - NAMED_MODELS
@@ -115,13 +115,13 @@ def model_not_offered(choices: Sequence[str]) -> str:
 
 # ── /healthz ──────────────────────────────────────────────────────────────────────────────────
 def part_failed(what: str, seconds: float) -> str:
-    """A part of the process failed; `what` is the error's type, if there was an error."""
+    """A component of the process failed; `what` is the type of the error, if there was one."""
     kind = f" ({what})" if what else ""
     return f"It failed unexpectedly{kind} and restarts in {seconds:g} s; see the log."
 
 
 def part_refused(sentence: str, seconds: float) -> str:
-    """A part of the process may not start, for the reason that `sentence` gives."""
+    """A component of the process refuses to start, for the reason given in `sentence`."""
     return f"{sentence.rstrip('.')}. It tries again in {seconds / 60:g} min."
 
 
@@ -136,9 +136,9 @@ def is_starting(part: str) -> str:
 
 
 def not_connected(part: str) -> str:
-    """No platform is connected; this is one of them."""
+    """No platform is connected; `part` is one of them."""
     return f"{part} is not connected; see /healthz."
 
 
 SAMPLE_QUESTION = "What can you do?"
-"""Begins the thread that a new installation shows; the demo model answers it."""
+"""Opens the sample thread of a new installation; the demo model answers it."""

@@ -1,4 +1,4 @@
-"""What reaches the inbox (messages, edits, commands), and what the inbox did with it."""
+"""What arrives in the inbox (messages, edits, commands), and what the inbox did with it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from bot.domain.conversations import Author, ConversationKey, Visibility
 
 
 class Address(Enum):
-    """How a message addresses the bot, which decides whether it is a question."""
+    """How a message addresses the bot, which decides whether it counts as a question."""
 
-    MENTION = "mention"  # it mentions the bot: a question; begins or continues a conversation
-    DIRECT = "direct"  # a direct message: the same
-    FOLLOW_UP = "follow_up"  # a message in a thread: a question if the conversation is known
-    ASIDE = "aside"  # it mentions another person: history if the conversation is known
-    CHANNEL = "channel"  # it addresses no one: a question where the bot answers all messages
-    REQUEST = "request"  # a program's question in a conversation that it began; never a command
+    MENTION = "mention"  # mentions the bot: a question that begins or continues a conversation
+    DIRECT = "direct"  # direct message: handled like a mention
+    FOLLOW_UP = "follow_up"  # message in a thread: a question if the conversation is known
+    ASIDE = "aside"  # mentions another person: history if the conversation is known
+    CHANNEL = "channel"  # addresses no one: a question where the bot answers all messages
+    REQUEST = "request"  # a program's question in a conversation it began; never a command
 
     @property
     def begins(self) -> bool:
-        """Whether such a message begins a conversation if there is none."""
+        """Whether such a message may begin a conversation."""
         return self in (Address.MENTION, Address.DIRECT, Address.CHANNEL)
 
 
@@ -30,9 +30,9 @@ class Address(Enum):
 class Incoming:
     """A person's message, as an adapter reports it; `text` is written for the model.
 
-    `channel` and `message_id` are the platform's ids; on Discord, where a thread is a channel,
-    `channel` is the thread. `position` sorts messages in the platform's order: a snowflake, or a
-    timestamp in microseconds. `route` is what the adapter needs for a reply; it is stored with the
+    `channel` and `message_id` are the platform's ids; on Discord, where threads are channels,
+    `channel` is the thread. Messages sort by `position` in the platform's order: a snowflake, or a
+    timestamp in microseconds. `route` is what the adapter needs to reply; it is stored with the
     message.
 
     `sent_at` and `edited_at` (the last edit, None if never edited) are Unix seconds.
@@ -50,15 +50,15 @@ class Incoming:
     route: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[IncomingAttachment, ...] = ()
     in_old_thread: bool = False  # the thread may have earlier messages: see Adapter.backlog
-    stands_alone: bool = False  # in a channel, and no reply: may be about the posts above it
-    late: bool = False  # missed, and now too old to answer: becomes history, with an apology
+    stands_alone: bool = False  # posted to a channel, not a reply: may be about posts above it
+    late: bool = False  # missed, and now too old to answer: stored as history, with an apology
     edited_at: float | None = None
-    revises: str = ""  # the source of the author's question that this is another version of
-    from_bot: bool = False  # posted by another bot or a webhook: no question, and no one is refused
+    revises: str = ""  # source of the author's earlier question that this one is a version of
+    from_bot: bool = False  # posted by another bot or a webhook: no question, never refused
 
     @property
     def source(self) -> str:
-        """The message's unique key, so that a redelivery is not answered again."""
+        """A unique key of the message, so that a redelivered one is not answered twice."""
         key = self.key
         return f"{key.platform}/{key.workspace}/{self.channel}/{self.message_id}"
 
@@ -67,14 +67,14 @@ class Receipt(Enum):
     """What the inbox did with an incoming message."""
 
     QUESTION = "question"  # stored; a turn will answer it
-    HISTORY = "history"  # stored; the model will see it with the next question
+    HISTORY = "history"  # stored; the model will see it along with the next question
     COMMAND = "command"  # executed: the message was a command word
-    KNOWN = "known"  # nothing: the message had been stored before
+    KNOWN = "known"  # nothing: the message was already stored
     IGNORED = "ignored"  # nothing: the message belongs to no conversation
     TOO_EARLY = (
-        "too_early"  # nothing: its author asks more often than the rules allow, and knows it
+        "too_early"  # nothing: the author asks more often than the rules allow, and was told
     )
-    REFUSED = "refused"  # nothing: its author may not ask here, and learns it once a day
+    REFUSED = "refused"  # nothing: the author may not ask here, which they learn once a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class CountedQuestion:
-    """A question that counts in the rates, by the author's id; `at` is in Unix seconds."""
+    """A question that counts towards rate limits. `author` is the person's id; `at` is in Unix
+    seconds."""
 
     key: ConversationKey
     author: str
@@ -97,9 +98,10 @@ class CountedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The position up to which all messages of a channel have been handled: stored or ignored.
+    """The position up to which all messages of a channel were handled: stored or ignored.
 
-    With "" as `channel` it covers the workspace's channels that have no higher watermark.
+    With an empty `channel`, it applies to all channels of the workspace that have no higher
+    watermark.
     """
 
     platform: str
@@ -110,10 +112,10 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A time in which one of several processes may have lost events.
+    """A period in which one of several processes may have lost events.
 
-    What people wrote after `since` (Unix seconds) is read again: soon, and once more when the gap
-    is settled, because until then the platform may give events to a process that hangs.
+    Messages sent after `since` (Unix seconds) are read again soon, and once more when the gap is
+    settled, because until then the platform may still send events to a process that hangs.
     """
 
     id: str
@@ -123,7 +125,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class ThreadRead:
-    """Everything in a thread between two positions was read again and stored.
+    """Everything between two positions of a thread was read again and stored.
 
     `channel` is as in `Watermark`.
     """
@@ -135,21 +137,21 @@ class ThreadRead:
 
 
 class Effect(Enum):
-    """What an edit, a deletion, a stop, a retry or a continuation did to a turn."""
+    """The effect that an edit, deletion, stop, retry or continuation had on a turn."""
 
     UNKNOWN = "unknown"  # nothing: there is no such message or turn
-    SAME = "same"  # nothing: the change was stored before
+    SAME = "same"  # nothing: the change was already stored
     STORED = "stored"  # no turn is affected; later turns will see the change
     REOPENED = "reopened"  # the current fence holders are stale; the turn must be claimed again
     STOP = "stop"  # the running turn must stop
     BUSY = "busy"  # nothing: the turn is still running or waiting
     SUPERSEDED = "superseded"  # the turn stays as it is: only the newest turn can be reopened
-    FULL = "full"  # nothing: there are as many versions as one question may have
+    FULL = "full"  # nothing: the question already has the most versions allowed
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The effect of a change, and the row ids of the conversation and the turn (0: none)."""
+    """The effect of a change, with the row ids of the conversation and the turn (0 if none)."""
 
     effect: Effect
     conversation: int = 0
@@ -158,7 +160,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The location of a question: its conversation, and the platform's channel and message ids."""
+    """The location of a question: its conversation, and the platform's ids of its channel and
+    message."""
 
     key: ConversationKey
     channel: str
@@ -173,10 +176,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A person's command: a slash command, a button, a shortcut, or a mention with its word.
+    """A person's command: a slash command, button, shortcut, or command word in a mention.
 
-    `source` identifies a message (`Incoming.source`) or event that may be redelivered; else "".
-    `model` is the model that answers a retry; None is the conversation's.
+    `source` identifies a message (`Incoming.source`) or event that may be redelivered; otherwise it
+    is "". `model` is the model to use for a retry; None means the conversation's model.
     """
 
     name: str
@@ -189,7 +192,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A button of a command reply: it issues `command` for the conversation `key`."""
+    """A button below a command's reply: it issues `command` for the conversation `key`."""
 
     label: str
     command: str
@@ -199,9 +202,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """A menu of a command reply: it issues `command` for `key` with one of `options` as argument.
+    """A menu below a command's reply: it issues `command` for `key` with the chosen one of
+    `options`.
 
-    Platforms without menus leave it out, so the reply's text says the same.
+    Platforms without menus omit it, so the text of the reply must say the same.
     """
 
     command: str
@@ -211,11 +215,11 @@ class Menu:
 
 @dataclass(frozen=True, slots=True)
 class PrivateFile:
-    """A file for the person who issued a command, and for no one else.
+    """A file that only the person who issued a command may see.
 
-    `build` makes it, with at most that many bytes, and raises NoFile. An adapter calls it once, and
-    `lost` if the person may not have got the file, so that they may ask again immediately
-    (`bot.inbox.private_files`).
+    `build` creates it with at most the given number of bytes, and raises NoFile if it cannot. An
+    adapter calls `build` once. It calls `lost` if the person may not have received the file, so
+    that they may ask again immediately (`bot.inbox.private_files`).
     """
 
     name: str
@@ -227,11 +231,12 @@ class PrivateFile:
 class CommandReply:
     """The reply to the person who issued a command, with buttons if there is a choice.
 
-    Only where no one else sees the reply, `private` follows the text, and `instead` stands in its
-    place. `refused`: the person may not do that, nothing was changed, and no one else sees the
-    reply. `file` comes with a reply that only the person sees, else as a direct message; never in
-    a channel. `comment_on` is a turn that the person may comment on: platforms with modals show
-    one in place of the text. `turn` is the turn in which the command shows its effect.
+    If no one else sees the reply, the adapter appends `private` to the text, or shows `instead` in
+    place of the text. `refused`: the person may not use the command, nothing was changed, and no
+    one else may see the reply. `file` is sent with a reply that only the person sees, otherwise as
+    a direct message, and never in a channel. `comment_on` is a turn that the person may comment on:
+    platforms with modals open one instead of showing the text. `turn` is the turn in which the
+    command shows its effect.
     """
 
     text: str
@@ -246,6 +251,6 @@ class CommandReply:
 
     @property
     def whole(self) -> str:
-        """The text for a place that only the person sees."""
+        """The full text, for a place that only the person sees."""
         text = self.instead or self.text
         return f"{text}\n\n{self.private}" if self.private else text

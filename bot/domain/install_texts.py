@@ -1,4 +1,5 @@
-"""What people see while they install the app, and what the operator's commands say of it."""
+"""Texts that people see while they install the app, and the output of the operator's commands for
+it."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ FAILURES: Mapping[str, str] = {
     "no_bot_token": "Slack granted no bot token: the app needs a bot user.",
     "storage_error": "The installation could not be stored.",
 }
-"""By the reason that slack_bolt or the vault gives; others are `UNKNOWN`."""
+"""Sentences by the reason that slack_bolt or the vault gives; `UNKNOWN` covers all others."""
 
 
 def installed(name: str) -> str:
@@ -40,7 +41,7 @@ def installed(name: str) -> str:
 
 
 def not_allowed(workspace: str) -> str:
-    """The workspace is not in the list."""
+    """The workspace is not in the list of allowed ones."""
     return (
         f"The workspace {workspace} is not in SLACK_INSTALL_TEAMS. Ask the operator to add it, and "
         "start again."
@@ -59,17 +60,17 @@ NO_INSTALLATIONS = "No Slack workspace has installed the app."
 
 
 def no_such_installation(workspace: str) -> str:
-    """`threadline slack uninstall` got an unknown workspace."""
+    """`threadline slack uninstall` was given an unknown workspace."""
     return f"The app is not installed in {workspace}: `threadline slack installations` lists where."
 
 
 def uninstalled(name: str) -> str:
-    """The app was removed, at Slack too."""
+    """The app was removed here and at Slack."""
     return f"Removed from {name}; its conversations stay in the database."
 
 
 def uninstalled_here(name: str, reason: str) -> str:
-    """The app was removed here; Slack refused."""
+    """The app was removed here, but Slack refused."""
     return (
         f"Removed {name} here, but not at Slack ({reason}): its administrators can remove the app "
         "in Slack's settings."

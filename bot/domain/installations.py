@@ -1,4 +1,4 @@
-"""An installation of the bot in a workspace, where many workspaces share one app."""
+"""Installations of the bot in workspaces, for an app that serves several workspaces."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 class Installation:
     """An installation without its credentials.
 
-    `workspace` is the workspace of its conversations' keys. `details` belong to the adapter.
-    `expires_at` is when its token expires, None for a token that does not. `problem` is the
-    platform's error code with which it refuses the token since `problem_at`; "" if it does not.
-    `revision` grows with each change of the credentials. Times are in Unix seconds.
+    `workspace` is the workspace in the keys of its conversations. `details` belong to the adapter.
+    `expires_at` is when the token expires, None if it does not. `problem` is the error code with
+    which the platform has refused the token since `problem_at`; "" if it has not. `revision`
+    increases whenever the credentials change. Times are in Unix seconds.
     """
 
     platform: str

@@ -9,18 +9,18 @@ from enum import Enum
 class LeftoverKind(Enum):
     """The kinds of leftovers."""
 
-    MESSAGE = "message"  # a page that the reply no longer has, or a message in the wrong place
+    MESSAGE = "message"  # a page no longer in the reply, or a message in the wrong place
     FILE = "file"  # the file of a removed message
-    STATUS = "status"  # the sign that the bot is working
-    THREAD = "thread"  # an empty thread that came too late for its reply
+    STATUS = "status"  # the indicator that the bot is working
+    THREAD = "thread"  # an empty thread that was created too late for its reply
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
     """One thing to remove.
 
-    `name` is the id of the message, file or thread; of a status, the thread's. `workspace` and
-    `created_at` (Unix seconds) are the store's.
+    `name` is the id of the message, file or thread; for a status, the id of its thread. The store
+    sets `workspace` and `created_at` (Unix seconds).
     """
 
     conversation: int

@@ -1,4 +1,4 @@
-"""A model: facts about it, a call's request, and the deltas of the streamed answer."""
+"""Facts about a model, the request of one call, and the deltas of the streamed answer."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from bot.domain.conversations import Effort, Message
 from bot.domain.policy import Redaction
 
 DEMO = "demo"
-"""The model that answers a few questions with scripted text, to try everything else with."""
+"""The model that answers a few questions with scripted text, for trying out Threadline."""
 
 ECHO = "echo"
 """The model that repeats the question."""
 
 BUILT_IN = (DEMO, ECHO)
-"""The models without a server, whose names have no provider. They cannot summarize."""
+"""The models without a server; their names have no provider. They cannot summarize."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one model call, as counted by the provider.
+    """The tokens of one model call, as counted by the provider.
 
-    `input_tokens` is the whole request, also for providers that report cached tokens apart: the
-    tokens read from the provider's prompt cache (`cached_tokens`) and those written to it
-    (`cache_write_tokens`) are part of it. `reasoning_tokens` are part of `output_tokens`.
-    `reports_cache`: the provider counts cached tokens, so that 0 of them means a miss.
+    `input_tokens` counts the whole request. It includes the tokens read from the provider's prompt
+    cache (`cached_tokens`) and written to it (`cache_write_tokens`), even if the provider reports
+    them separately. `output_tokens` includes `reasoning_tokens`. `reports_cache` is set if the
+    provider counts cached tokens, so that 0 means a cache miss.
     """
 
     input_tokens: int
@@ -37,13 +37,14 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together."""
+        """The sum of input and output."""
         return self.input_tokens + self.output_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """US dollars for a million tokens; `cached` and `cache_write`: None is input's price."""
+    """Prices in US dollars per million tokens. If `cached` or `cache_write` is None, the price of
+    `input` applies."""
 
     input: float
     output: float
@@ -53,11 +54,11 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Facts about a model; None where they are unknown.
+    """Facts about a model; None if unknown.
 
-    `window` is the number of tokens that its input and its answer share, `max_output` the longest
-    answer. `context_tokens` is the largest input that the operator wants to send; `is_configured`:
-    the operator wrote the window down, so that all of it may be used.
+    `window` is the number of tokens that input and answer share; `max_output` limits the answer.
+    `context_tokens` is the largest input that the operator wants to send. `is_configured` is set if
+    the operator configured the window, so that all of it may be used.
     """
 
     window: int | None = None
@@ -72,11 +73,11 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDescription:
-    """A model as people choose it. `prices` are None where they are not known.
+    """A model as people choose it. A price is None if unknown.
 
-    `takes_temperature` is False once its server has refused one; None: it is not known.
-    `rests_for`: seconds until it is asked again after failures; `failure` is the sentence about the
-    last one.
+    `takes_temperature` is False once its server has refused one, None if unknown. After failures,
+    the model is not asked for `rests_for` seconds; `failure` describes the last failure in a
+    sentence.
     """
 
     name: str
@@ -88,20 +89,20 @@ class ModelDescription:
 
 
 class ReasoningDisplay(StrEnum):
-    """How much of a model's reasoning people see; no later request contains any of it."""
+    """How much of a model's reasoning people see. Later requests never contain any of it."""
 
     HIDDEN = "hidden"  # only a note that the model is thinking
-    SHOWN = "shown"  # the last lines, in a quote above the answer
+    SHOWN = "shown"  # the last lines, quoted above the answer
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One model call. `max_tokens`, `temperature`, `effort`: None is the provider's default.
+    """One model call. `max_tokens`, `temperature`, `effort`: None means the provider's default.
 
-    `cache_key` is the same for all requests of a conversation, so that a provider with several
-    servers sends them to the one whose prompt cache has their beginning. It must not tell who
-    speaks: a digest, never an id. "" sends none. `redact` is what is replaced by placeholders
-    before the request is sent, beside keys, which always are.
+    All requests of a conversation have the same `cache_key`, so that a provider with several
+    servers can route them to the one with their beginning in its prompt cache. The key must not
+    identify a person: it is a digest, never an id. "" sends none. `redact` lists what to replace by
+    placeholders before sending, in addition to keys, which are always replaced.
     """
 
     messages: tuple[Message, ...]
@@ -119,15 +120,15 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One piece of a streamed answer; the last pieces have the finish reason and the usage.
+    """One piece of a streamed answer; the last pieces carry the finish reason and the usage.
 
-    `reasoning` comes before the answer's text and is not a part of it. `loading` comes before both
-    while the server loads the model.
+    `reasoning` precedes the answer's text and is not part of it. `loading` precedes both while the
+    server loads the model.
     """
 
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
-    model: str | None = None  # in a model's first delta: a fallback may have answered
+    model: str | None = None  # set in the first delta; a fallback model may have answered
     loading: bool = False

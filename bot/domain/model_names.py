@@ -1,6 +1,6 @@
-"""Names of models as people type them: found, completed, corrected and grouped. Pure.
+"""Finds, completes, corrects and groups the model names that people type. Pure.
 
-A server may name its models as it likes, and may have thousands of them.
+A server may choose any names for its models, and may have thousands of them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 DEFAULT = "default"
-"""The word for the model, or the effort, that is used unless another one is chosen."""
+"""The word that selects the default model or effort."""
 
 MAX_TYPED = 200
-"""Characters of a typed name that are compared; Hugging Face's names have up to 96."""
+"""The most characters of a typed name that are compared; Hugging Face's names have up to 96."""
 
 MAX_COMPARED = 1_000
-"""Names that are compared for similar spelling, which takes up to 0.2 ms each."""
+"""The most names compared for similar spelling, which takes up to 0.2 ms each."""
 
 SIMILAR = 0.6
-"""How similar a suggestion is, from 0 to 1: `difflib` calls this a close match."""
+"""The least similarity of a suggestion, from 0 to 1; `difflib` calls this a close match."""
 
 _PROVIDER = re.compile(r"([^/:]*)[/:]")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories
@@ -33,13 +33,14 @@ def provider_of(name: str) -> str:
 
 
 def model_of(name: str) -> str:
-    """A name without the provider's part."""
+    """The part of a name after the provider."""
     found = _PROVIDER.match(name)
     return name[found.end() :] if found else name
 
 
 def resolve(typed: str, names: Sequence[str]) -> str | None:
-    """The one name that `typed` means: exactly, in another case, or without its provider."""
+    """The one name that `typed` refers to: exactly, in a different case, or without the
+    provider."""
     if typed in names:
         return typed
     wanted = typed.casefold()
@@ -51,7 +52,7 @@ def resolve(typed: str, names: Sequence[str]) -> str | None:
 
 
 def search(typed: str, names: Iterable[str]) -> list[str]:
-    """The names that contain `typed`, in any case; those that begin with it come first."""
+    """The names that contain `typed`, ignoring case; those that begin with it come first."""
     wanted = typed[:MAX_TYPED].casefold().strip()
     found = [name for name in names if wanted in name.casefold()]
     return sorted(found, key=lambda name: _rank(name.casefold(), wanted))
@@ -64,14 +65,13 @@ def _rank(name: str, wanted: str) -> int:
 
 
 def suggest(typed: str, names: Sequence[str]) -> list[str]:
-    """The names that `typed` may have meant, the best first: those that contain it, else those
-    that are spelled alike. Takes up to 0.2 s with thousands of names.
-    """
+    """The names that `typed` may refer to, best first: names that contain it, else names with
+    similar spelling. Takes up to 0.2 s with thousands of names."""
     return search(typed, names) or _spelled_alike(typed[:MAX_TYPED].casefold().strip(), names)
 
 
 def _spelled_alike(wanted: str, names: Sequence[str], most: int = 5) -> list[str]:
-    """Compares with whole names, or without their provider if `wanted` has none."""
+    """Compare with full names, or with names without their provider if `wanted` has none."""
     shorten = str if _PROVIDER.match(wanted) else model_of
     spellings: dict[str, str] = {}
     for name in names[:MAX_COMPARED]:
@@ -81,7 +81,7 @@ def _spelled_alike(wanted: str, names: Sequence[str], most: int = 5) -> list[str
 
 
 def group(names: Iterable[str]) -> Mapping[str, Sequence[str]]:
-    """The names by provider, in their order."""
+    """Group names by provider, in their original order."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(provider_of(name), []).append(name)
@@ -91,7 +91,7 @@ def group(names: Iterable[str]) -> Mapping[str, Sequence[str]]:
 def plain(text: str, most: int = 100) -> str:
     """`text` on one line of at most `most` characters, without invisible characters or backticks.
 
-    Between backticks it renders as exactly this text: names come from servers.
+    Names come from servers; between backticks, the result renders exactly as this text.
     """
     visible = "".join(
         " " if unicodedata.category(character) in _INVISIBLE else character for character in text

@@ -1,7 +1,7 @@
-"""Money: how the books count it, and the one currency in which a team limits and sees it.
+"""Money: the unit in the books, and the currency in which a team sets limits and sees amounts.
 
-Providers' prices are in US dollars, and so are the books. Amounts are converted where they are read
-from `threadline.toml` and where they are shown, at the rate that the operator wrote down.
+Providers' prices and the books are in US dollars. Amounts are converted when they are read from
+`threadline.toml` and when they are shown, at the rate that the operator configured.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from fractions import Fraction
 from typing import NamedTuple
 
 NANO = 1_000_000_000
-"""Units of money in one US dollar."""
+"""Units of money per US dollar."""
 
 
 class Form(NamedTuple):
-    """How a currency is written: its sign in English (CLDR; "": its code), the digits of its
-    smallest coin (ISO 4217), and the signs that people at home write.
-    """
+    """How to write a currency: its sign in English (from CLDR; "" means its code), the number of
+    digits of its smallest coin (ISO 4217), and the signs in local use."""
 
     sign: str = ""
     digits: int = 2
     at_home: tuple[str, ...] = ()
 
 
-# A table and not a library: Babel has the formats of all locales, and Threadline speaks English.
+# A table instead of a library: Babel ships the formats of all locales, and Threadline speaks
+# English.
 FORMS: Mapping[str, Form] = {
     "AED": Form(),
     "ARS": Form(at_home=("$",)),
@@ -72,7 +72,7 @@ FORMS: Mapping[str, Form] = {
 
 
 def codes_of(written: str) -> frozenset[str]:
-    """The currencies that a code or a sign may mean; empty if none."""
+    """The currencies that a code or sign may refer to; empty if none."""
     if written.upper() in FORMS:
         return frozenset({written.upper()})
     return frozenset(
@@ -82,28 +82,30 @@ def codes_of(written: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """The team's currency, by its code in `FORMS`. `usd_rate` is what one US dollar costs in it."""
+    """The team's currency, by its code in `FORMS`. `usd_rate` is the price of one US dollar in
+    it."""
 
     code: str = "USD"
     usd_rate: Decimal = Decimal(1)
 
     def cost_of(self, amount: Decimal) -> int:
-        """An amount of this currency in billionths of a US dollar.
+        """Convert an amount in this currency to billionths of a US dollar.
 
-        Rounded down, so that what it limits is never more than the amount.
+        Rounds down, so that a limit never allows more than the amount.
         """
         return math.floor(Fraction(amount) * NANO / Fraction(self.usd_rate))
 
     def number(self, cost: int) -> float:
-        """Billionths of a US dollar as a number for programs, to a billionth of this currency."""
+        """Convert billionths of a US dollar to this currency for programs, with nine decimals."""
         return float(round(self._amount(cost), 9))
 
     def show(self, cost: int) -> str:
-        """Billionths of a US dollar for people, such as `$1.20`, `€0.0034` or `CHF 2.00`."""
+        """Format billionths of a US dollar for people, such as `$1.20`, `€0.0034` or `CHF 2.00`."""
         return self.show_amount(self._amount(cost))
 
     def show_amount(self, amount: Decimal) -> str:
-        """An amount of this currency for people, with parts of a coin where coins would hide it."""
+        """Format an amount in this currency for people; small amounts get more digits than coins
+        have."""
         digits = FORMS[self.code].digits
         if amount == 0 or amount >= Decimal(10) ** (1 - digits):
             return f"{self._sign}{amount:,.{digits}f}"
@@ -116,9 +118,9 @@ class Currency:
 
     @property
     def _sign(self) -> str:
-        """What stands before the number; a code with a space at which no line is broken."""
+        """The text before the number: a sign, or a code with a non-breaking space."""
         return FORMS[self.code].sign or f"{self.code}\N{NO-BREAK SPACE}"
 
 
 USD = Currency()
-"""The currency of providers' prices, and of a team that names no other."""
+"""The currency of providers' prices, and the default for a team."""

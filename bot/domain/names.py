@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 NAME_CHARACTERS = 80
-"""Discord allows 32 characters and Slack 80."""
+"""The most characters of a name. Discord allows 32 and Slack 80."""
 
-_LONGEST_ENDING = 12  # ".excalidraw" and the like; what is longer belongs to the name
+_LONGEST_ENDING = 12  # ".excalidraw" and the like; anything longer is part of the name
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d")  # needed in Persian words and in emoji
 
@@ -25,9 +25,10 @@ def one_line(name: str, *, otherwise: str = "unknown") -> str:
 
 
 def file_name(name: str, *, otherwise: str = "file") -> str:
-    """The name of a file without its folders, on one line, shortened before its ending.
+    """The name of a file without its folders, on one line; shortened before the extension if
+    necessary.
 
-    It is shown to people and models, and is never a path.
+    People and models see it; it is never a path.
     """
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     stem, dot, ending = last.rpartition(".")

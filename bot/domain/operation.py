@@ -1,4 +1,4 @@
-"""The work that the process does, for the person on call: counts and ages, never an id."""
+"""The work that the process does, for the person on call: counts and ages, but no ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 OTHER = "other"
-"""The value of a label that stands for every value that is not known beforehand."""
+"""The label value that replaces every value not known in advance."""
 
 _SCOPE_CLASS = re.compile(r"[a-z][A-Za-z.\-]{0,39}")
 
@@ -25,15 +25,15 @@ class BreakerState(StrEnum):
 
     CLOSED = "closed"
     OPEN = "open"
-    HALF_OPEN = "half_open"  # one request alone tests the model
+    HALF_OPEN = "half_open"  # a single request tests the model
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformTurns:
     """A platform's unfinished turns, by state.
 
-    `oldest_at` is when the oldest question arrived of which people see nothing of a reply yet, in
-    Unix seconds; None if there is no such question.
+    `oldest_at` is the arrival time, in Unix seconds, of the oldest question for which people do not
+    see any part of a reply yet; None if there is no such question.
     """
 
     platform: str
@@ -43,7 +43,7 @@ class PlatformTurns:
 
 @dataclass(frozen=True, slots=True)
 class StoreLoad:
-    """What the database holds for all processes. `size` is its bytes on disk."""
+    """What the database holds for all processes. `size` is its size on disk in bytes."""
 
     turns: tuple[PlatformTurns, ...] = ()
     size: int = 0
@@ -51,9 +51,9 @@ class StoreLoad:
 
 @dataclass(frozen=True, slots=True)
 class ScopeBudget:
-    """The requests that a class of rate limit scopes has left, in the scope with the fewest.
+    """The requests left in a class of rate limit scopes, taken from the scope with the fewest.
 
-    `limit` is the whole budget; None if only the platform's answers contain it.
+    `limit` is the whole budget; None if only the platform's responses contain it.
     """
 
     left: int
@@ -62,7 +62,8 @@ class ScopeBudget:
 
 @dataclass(frozen=True, slots=True)
 class RateReport:
-    """A rate limiter now. `throttled` are 429s since its start, by class of scope."""
+    """The current state of a rate limiter. `throttled` counts 429s since its start, by class of
+    scope."""
 
     waiting: int = 0
     throttled: Mapping[str, int] = field(default_factory=dict)
@@ -71,9 +72,9 @@ class RateReport:
 
 @dataclass(frozen=True, slots=True)
 class ClusterLoad:
-    """The processes that share the database, and what this one holds by lease, by group.
+    """The processes that share the database, and the leases this process holds, by group.
 
-    `lease_losses` counts the leases that this process lost without giving them up.
+    `lease_losses` counts the leases that this process lost without releasing them.
     """
 
     members: int = 1
@@ -83,16 +84,17 @@ class ClusterLoad:
 
 @dataclass(frozen=True, slots=True)
 class ReadyReport:
-    """Whether the process delivers replies. `not_ready` has a sentence for each reason why not."""
+    """Whether the process delivers replies. `not_ready` has a sentence for each reason that
+    prevents it."""
 
     not_ready: tuple[str, ...]
     details: Mapping[str, object]
 
 
 def scope_class(scope: str) -> str:
-    """The class of a rate limit scope or a group of leases: its name without ids.
+    """The class of a rate limit scope or a lease group: its name without ids.
 
-    `channel:123` is `channel`. Names that may have an id in them are OTHER.
+    `channel:123` becomes `channel`. A name that may contain an id becomes OTHER.
     """
     name = scope.partition(":")[0]
     return name if _SCOPE_CLASS.fullmatch(name) else OTHER

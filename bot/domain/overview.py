@@ -1,4 +1,4 @@
-"""What operators list of the database: conversations, as `threadline conversations` shows them."""
+"""The conversations that `threadline conversations` lists for operators."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bot.domain.conversations import ConversationKey
 
 @dataclass(frozen=True, slots=True)
 class ConversationFilter:
-    """Which conversations are listed; "" and None: any.
+    """Selects the conversations to list; "" and None match any.
 
-    `place` is a workspace, channel or thread, or several of them from the left
-    (WORKSPACE/CHANNEL/THREAD). `person` is a platform's id. `since` is in Unix seconds. `words`
-    are all in the name, in any case.
+    `place` is a workspace, channel or thread, or a path of them (WORKSPACE/CHANNEL/THREAD).
+    `person` is a platform's id. `since` is in Unix seconds. The name must contain all `words`, in
+    any case.
     """
 
     platform: str = ""
@@ -23,17 +23,17 @@ class ConversationFilter:
     words: tuple[str, ...] = ()
 
     def has_words(self, name: str) -> bool:
-        """Whether a conversation's name has all words."""
+        """Whether a conversation's name contains all words."""
         folded = name.casefold()
         return all(word.casefold() in folded for word in self.words)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedConversation:
-    """A conversation, with its newest turn. `messages` counts those that are not erased.
+    """A conversation with its newest turn. `messages` does not count erased ones.
 
-    `model` was chosen with /model; `answered_by` wrote the newest reply. `state` is the newest
-    turn's: waiting, running, concluded, or its outcome; "" without a turn.
+    `model` was chosen with /model; `answered_by` is the model of the newest reply. `state`
+    describes the newest turn: waiting, running, concluded, or its outcome; "" without a turn.
     """
 
     uid: str

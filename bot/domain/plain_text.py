@@ -1,7 +1,7 @@
-"""Markdown as plain text, for the one line of a preview or of a search's result.
+"""Markdown as plain text, for one-line previews and search results.
 
-It removes the marks from a part of a text, which may begin and end anywhere. It is not a parser: in
-doubt, a character stays.
+The functions remove marks from a part of a text that may begin and end anywhere. They are no full
+parser: when in doubt, a character stays.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _MARKS = re.compile(
 def marks_of(
     text: str, start: int, stop: int, kept: Sequence[tuple[int, int]] = ()
 ) -> Iterator[tuple[int, int]]:
-    """The spans of `text[start:stop]` that readers of the rendered text do not see, in order.
+    """The spans of `text[start:stop]` that are invisible once the Markdown is rendered, in order.
 
-    A fence's line and a link's address are not among them if they overlap one of the spans `kept`.
+    A fence's line or a link's address is not included if it overlaps one of the spans in `kept`.
     """
     for begin, end, has_words in _marks(text, start, stop):
         if not has_words or not any(begin < last and first < end for first, last in kept):
@@ -39,7 +39,7 @@ def marks_of(
 
 
 def _marks(text: str, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
-    """The start and end of each mark, and whether it contains words."""
+    """The start and end of each mark, and whether the mark contains words."""
     in_code = sum(1 for _ in _FENCE.finditer(text, 0, start)) % 2 == 1
     for mark in _MARKS.finditer(text, start, stop):
         if mark["fence"] is not None:

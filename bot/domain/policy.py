@@ -20,18 +20,18 @@ T = TypeVar("T")
 
 
 class AnswerMode(StrEnum):
-    """Which messages of a channel are questions."""
+    """Which messages of a channel count as questions."""
 
-    MENTION = "mention"  # those that mention the bot, also in its threads
-    THREAD = "thread"  # mentions, and all messages in a thread that the bot answers in
-    ALWAYS = "always"  # all messages of people, each answered in a new thread
+    MENTION = "mention"  # only mentions of the bot, including in its threads
+    THREAD = "thread"  # mentions, and all messages in a thread in which the bot answers
+    ALWAYS = "always"  # all messages by people; each is answered in a new thread
 
 
 class Controllers(StrEnum):
-    """Who may press the buttons of a reply, and write their words, in a shared thread."""
+    """Who may press the buttons of a reply, or write their command words, in a shared thread."""
 
-    PARTICIPANTS = "participants"  # who wrote in the conversation, and administrators
-    EVERYONE = "everyone"  # who can see it
+    PARTICIPANTS = "participants"  # people who wrote in the conversation, and administrators
+    EVERYONE = "everyone"  # everyone who can see it
     ADMINS = "admins"
 
 
@@ -40,13 +40,13 @@ class Standing(StrEnum):
 
     MEMBER = "member"
     GUEST = "guest"  # Slack's single- and multi-channel guests; Discord has none
-    STRANGER = "stranger"  # of another organization: Slack Connect
+    STRANGER = "stranger"  # from another organization (Slack Connect)
 
 
 # ── places and people, as the platforms describe them ─────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class PlaceFacts:
-    """A conversation's place. `category` is Discord's; names are "" where they are unknown."""
+    """The place of a conversation. `category` is Discord's; a name is "" if unknown."""
 
     key: ConversationKey
     channel_name: str = ""
@@ -56,11 +56,11 @@ class PlaceFacts:
 
 @dataclass(frozen=True, slots=True)
 class PersonFacts:
-    """A person, as the platform describes them at this moment.
+    """A person, as the platform currently describes them.
 
-    `groups` are the ids of Discord roles or Slack user groups, `group_names` their names or handles
-    without "@", casefolded; without `groups_are_known`, the person may be in others as well.
-    `is_workspace_admin`: Discord's "Manage Server", Slack's admins and owners.
+    `groups` are the ids of Discord roles or Slack user groups; `group_names` are their names or
+    handles without "@", casefolded. Unless `groups_are_known`, the person may be in further groups.
+    `is_workspace_admin` means "Manage Server" on Discord, an admin or owner on Slack.
     """
 
     author: Author
@@ -73,7 +73,7 @@ class PersonFacts:
 
 # ── references in the file ────────────────────────────────────────────────────────────────────
 class PlaceLevel(IntEnum):
-    """How specific a reference to a place is; a higher level wins."""
+    """How specific a reference to a place is; higher levels win."""
 
     ANYWHERE = 0
     PLATFORM = 1
@@ -85,9 +85,9 @@ class PlaceLevel(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlaceRef:
-    """A place in the file, such as `slack:T1/#ops`, `discord:123/456` or `slack`.
+    """A place as written in the file, such as `slack:T1/#ops`, `discord:123/456` or `slack`.
 
-    `value` is an id, or a name if `is_name` (without "#", casefolded); "" for platforms and
+    `value` is an id, or a name if `is_name` is set (without "#", casefolded); "" for platforms and
     workspaces.
     """
 
@@ -100,7 +100,7 @@ class PlaceRef:
 
 
 class PersonKind(StrEnum):
-    """What a reference to people names."""
+    """What a reference to people refers to."""
 
     USER = "user"  # an id
     GROUP = "group"  # the id of a role or user group
@@ -115,9 +115,10 @@ class PersonKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PersonRef:
-    """People in the file, such as `@oncall`, `role:456`, `user:U1`, `channel:#ops` or `guests`.
+    """People as written in the file, such as `@oncall`, `role:456`, `user:U1`, `channel:#ops` or
+    `guests`.
 
-    Without `platform` and `workspace` it is about the place where it is applied.
+    Without `platform` and `workspace`, the reference applies to the place where it is evaluated.
     """
 
     kind: PersonKind
@@ -130,23 +131,24 @@ class PersonRef:
 # ── limits, budgets, privacy ──────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Fairness between people; None is no limit. Minutes are sliding ones."""
+    """Limits that keep usage fair between people; None means no limit. Minutes are sliding
+    windows."""
 
     questions_per_minute: int | None = None  # of one person
     channel_questions_per_minute: int | None = None  # of all people in one channel
-    concurrent: int | None = None  # answers of one person that are being written
-    channel_concurrent: int | None = None  # answers in one channel that are being written
+    concurrent: int | None = None  # answers being written for one person
+    channel_concurrent: int | None = None  # answers being written in one channel
 
 
 class Period(StrEnum):
-    """The time after which a budget is full again, in the time zone of the settings."""
+    """The period after which a budget is renewed, in the configured time zone."""
 
     DAY = "day"
     MONTH = "month"
 
 
 class BudgetScope(StrEnum):
-    """Whose spending is counted together."""
+    """Whose spending is added up in one account."""
 
     PERSON = "person"
     CHANNEL = "channel"
@@ -156,11 +158,11 @@ class BudgetScope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What may be spent in a period: an `amount` of money in `currency`, or tokens, one of them.
+    """What may be spent in a period: either an `amount` of money in `currency`, or tokens.
 
-    `who` limits it to these people, each with a budget of their own if `scope` is PERSON; empty is
-    everyone. `then` is the model that answers once it is spent; "" refuses. `name` identifies the
-    budget in the ledger: it stays the same when the amount changes.
+    `who` restricts the budget to these people; empty means everyone. If `scope` is PERSON, each of
+    them has a separate budget. Once it is spent, the model `then` answers; "" refuses the question.
+    `name` identifies the budget in the ledger and stays the same when the amount changes.
     """
 
     name: str
@@ -174,7 +176,7 @@ class Budget:
 
     @property
     def in_money(self) -> bool:
-        """Whether it limits money, not tokens."""
+        """Whether the budget limits money rather than tokens."""
         return self.tokens is None
 
     @property
@@ -186,7 +188,7 @@ class Budget:
 
 
 class Redaction(StrEnum):
-    """Kinds of text that are replaced before text goes to a model or a log."""
+    """Kinds of text that are redacted before text goes to a model or a log."""
 
     KEYS = "keys"  # always on
     EMAIL = "email"
@@ -197,10 +199,10 @@ class Redaction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyValues:
-    """What a profile, a rule or a command says; None: nothing, so that a wider level decides.
+    """The values that a profile, rule or command sets; None leaves the decision to a wider level.
 
-    `prompt` is the text, already read from its file. `block` and `budgets` of all levels count;
-    everything else counts from the most specific level that has it.
+    `prompt` is the text, already read from its file. `block` and `budgets` accumulate over all
+    levels; for every other field, the most specific level that sets it wins.
     """
 
     model: str | None = None
@@ -214,7 +216,7 @@ class PolicyValues:
     admins: tuple[PersonRef, ...] = ()
     limits: Limits | None = None
     budgets: tuple[Budget, ...] = ()
-    retention_days: int | None = None  # 0 keeps for good
+    retention_days: int | None = None  # 0 keeps conversations indefinitely
     redact: frozenset[Redaction] | None = None
     feedback: bool | None = None
     instructions: bool | None = None
@@ -223,7 +225,8 @@ class PolicyValues:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of the file: `values` apply in the places of `where`. `source` names it for people."""
+    """A rule of the file: `values` apply in the places `where`. `source` names the rule for
+    people."""
 
     where: tuple[PlaceRef, ...]
     values: PolicyValues
@@ -233,21 +236,21 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
-    """Everything that `threadline.toml` says about policy; empty without a file."""
+    """Everything that `threadline.toml` says about policy; empty if there is no file."""
 
     default: PolicyValues = PolicyValues()
     rules: tuple[Rule, ...] = ()
     profiles: Mapping[str, PolicyValues] = field(default_factory=dict)
-    currency: Currency = USD  # of budgets, and in which people see what they used
+    currency: Currency = USD  # of budgets, and of the amounts shown to people
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is set, so that no platform needs to be asked about anything."""
+        """Whether nothing is set; then there is no need to query the platforms."""
         return not self.rules and self.default == PolicyValues()
 
     @property
     def redactions(self) -> frozenset[Redaction]:
-        """Everything that is redacted anywhere."""
+        """Every kind of redaction that applies in any place."""
         everywhere = (self.default, *self.profiles.values(), *(rule.values for rule in self.rules))
         return frozenset().union(*(values.redact or () for values in everywhere))
 
@@ -264,7 +267,7 @@ class OverrideName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A value that an administrator set by command. `channel` is a key without thread."""
+    """A value that an administrator set by command. `channel` is a key without a thread."""
 
     channel: ConversationKey
     name: OverrideName
@@ -276,7 +279,7 @@ class Override:
 # ── what applies at a place ───────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Resolved(Generic[T]):
-    """A value and where it comes from, in words for people: `channel #ops, rule in line 12`."""
+    """A value and its source, in words for people: `channel #ops, rule in line 12`."""
 
     value: T
     source: str
@@ -310,12 +313,13 @@ class Access(StrEnum):
 
     ALLOWED = "allowed"
     REFUSED = "refused"
-    UNKNOWN = "unknown"  # the platform did not say who the person is: neither yes nor no
+    UNKNOWN = "unknown"  # the platform did not say who the person is, so there is no answer
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a person may, and the reason in words for people; "" if nothing forbids it."""
+    """Whether a person may do something, and the reason in words for people; "" if nothing forbids
+    it."""
 
     access: Access
     reason: str = ""

@@ -1,7 +1,7 @@
 """The replies to /why, /whoami and /channel: see `bot.domain.texts`.
 
-Invariants: a reply fits a Discord message, the smallest of all (2,000 characters); names, which
-come from people and servers, are shown as plain text.
+Invariants: a reply fits into a Discord message, which has the lowest limit (2,000 characters).
+Names come from people and servers, so they are shown as plain text.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from bot.domain.policy import (
 from bot.domain.policy_texts import MAX_NAME, says_so
 
 MAX_REPLY = 1_900
-"""Characters of a reply; what does not fit is left out, with a note."""
+"""The most characters of a reply; the rest is cut, with a note."""
 
 MAX_LISTED = 8
-"""People and groups that a line names."""
+"""The most people and groups that a line names."""
 
 _MORE = "… and more: see threadline.toml"
 
@@ -63,9 +63,8 @@ CHANNEL_HELP = (
 
 # ── /why ──────────────────────────────────────────────────────────────────────────────────────
 def why(policy: EffectivePolicy, *, chosen: str | None, answering: str, default: str) -> str:
-    """The reply to /why. `chosen` is the conversation's own model, `answering` the one that will
-    answer, `default` the one without any rule.
-    """
+    """The reply to /why. `chosen` is the conversation's choice of model, `answering` the model that
+    will answer, and `default` the model if no rule applies."""
     lines = [
         f"Model: {_model(policy.model, chosen, answering, default)}",
         *_prompt(policy),
@@ -164,7 +163,7 @@ def _privacy(policy: EffectivePolicy) -> Iterable[str]:
 
 
 def _fit(lines: Sequence[str]) -> str:
-    """The lines that fit, with a note if some do not."""
+    """As many lines as fit, with a note if some are left out."""
     text, room = "", MAX_REPLY - len(_MORE)
     for line in lines:
         if len(text) + len(line) > room:
@@ -182,9 +181,10 @@ def whoami(
     is_admin: bool,
     verdict: Verdict,
 ) -> str:
-    """The reply to /whoami. `standing` None: no rule needs it, or the platform does not say it.
+    """The reply to /whoami. `standing` is None if no rule needs it or the platform does not report
+    it.
 
-    `groups` are the references of rules here that mean the person.
+    `groups` are the references in this place's rules that match the person.
     """
     relation = f", {_STANDINGS[standing]} of this workspace" if standing is Standing.MEMBER else ""
     if standing in (Standing.GUEST, Standing.STRANGER):
@@ -238,13 +238,12 @@ def channel_cleared(override: OverrideName) -> str:
 
 
 def channel_refused(override: OverrideName, value: str, allowed: Sequence[str]) -> str:
-    """The reply to /channel with a value that is none; `allowed` are some that are."""
+    """The reply to /channel with an invalid value; `allowed` lists some valid ones."""
     options = ", ".join(f"`{plain(each)}`" for each in allowed[:MAX_LISTED])
     hint = f" Possible are {options} or `{DEFAULT}`." if options else ""
     return f"{name(value)} is no {override} that this channel can have.{hint}"
 
 
 def prompt_refused(problem: str) -> str:
-    """The reply to /channel prompt with a template that has an error, or a text that is too
-    long."""
+    """The reply to /channel prompt with a text that is too long or a template that has an error."""
     return f"This prompt cannot be used: {problem}."

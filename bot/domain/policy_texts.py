@@ -1,4 +1,4 @@
-"""Sentences about policy: where a value comes from, and why a person may not. See `texts`."""
+"""Sentences about policy: where a value comes from, and why a person is refused. See `texts`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_YOURS = "only people who took part in this conversation may do that"
 ADMINS_ONLY = "only administrators may do that here"
 
 MAX_NAME = 60
-"""Characters of a channel's or person's name in a sentence."""
+"""The most characters of a channel's or person's name in a sentence."""
 
 _LEVELS = {
     PlaceLevel.ANYWHERE: "everywhere",
@@ -30,7 +30,7 @@ _LEVELS = {
 
 
 def from_rule(level: PlaceLevel, facts: PlaceFacts, rule: str) -> str:
-    """The source of a rule's value: `channel #ops (rule in line 12)`."""
+    """Describe the source of a rule's value: `channel #ops (rule in line 12)`."""
     return f"{place_named(level, facts)} (rule in {rule})"
 
 
@@ -40,7 +40,7 @@ def from_command(facts: PlaceFacts, person: str) -> str:
 
 
 def place_named(level: PlaceLevel, facts: PlaceFacts) -> str:
-    """The part of the place that has this level."""
+    """Name the part of the place that corresponds to this level."""
     if level is PlaceLevel.CHANNEL:
         name = plain(facts.channel_name, MAX_NAME)
         return f"channel #{name}" if facts.channel_name else "this channel"
@@ -55,12 +55,12 @@ def refusal(reason: str, source: str) -> str:
 
 
 def _flat(source: str) -> str:
-    """A source without its brackets, for a sentence that has brackets around it."""
+    """A source without its brackets, for use inside brackets."""
     return source.replace(" (", ", ").removesuffix(")")
 
 
 def says_so(source: str) -> str:
-    """Why a value applies: `because channel #ops says so (rule in line 12)`."""
+    """A clause that says why a value applies: `because channel #ops says so (rule in line 12)`."""
     if source == BUILT_IN:
         return "the default"
     place, bracket, detail = source.rpartition(" (")

@@ -1,4 +1,4 @@
-"""Privacy: people whose data is erased or exported, receipts, and entries of the audit."""
+"""Privacy: the people whose data is erased or exported, receipts, and audit entries."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from bot.domain.conversations import ConversationKey
 
 EVERYWHERE = "*"
-"""In place of a workspace: all workspaces of the platform."""
+"""Replaces a workspace: all workspaces of the platform."""
 
 ERASED = "erased"
-"""The id of all people whose data was erased."""
+"""The id that replaces the ids of all people whose data was erased."""
 
 
 def erased_name(erasure: str) -> str:
-    """What stands in place of a person's id in the audit; `erasure` is the id of the erasure."""
+    """The text that replaces a person's id in the audit; `erasure` is the id of the erasure."""
     return f"erased:{erasure}"
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person of one workspace, or of a whole platform. Written `discord/123/456`."""
+    """A person in one workspace, or on a whole platform. Written `discord/123/456`."""
 
     platform: str
     workspace: str
@@ -33,24 +33,25 @@ class Person:
 
     @classmethod
     def at(cls, key: ConversationKey, user: str) -> Person:
-        """The person `user`, who speaks in the conversation `key`.
+        """The person `user`, who writes in the conversation `key`.
 
-        Where a direct message belongs to no workspace (Discord's "@me"), and where each person has
-        a workspace (the page), it is the whole platform.
+        Covers the whole platform if direct messages belong to no workspace (Discord's "@me"), or if
+        every person has a workspace of their own (the page).
         """
         is_own = key.workspace.startswith("@") or key.workspace == user
         return cls(key.platform, EVERYWHERE if is_own else key.workspace, user)
 
     def covers(self, workspace: str) -> bool:
-        """Whether the person's data in this workspace is meant: direct messages always are."""
+        """Whether this includes the person's data in `workspace`. Direct messages are always
+        included."""
         return self.workspace in (EVERYWHERE, workspace) or workspace.startswith("@")
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """An entry of the list of erasures: who, as a digest, and when (Unix seconds).
+    """An entry in the list of erasures: the person as a digest, and the time in Unix seconds.
 
-    `id` is on the receipt. What the person writes later is not erased.
+    `id` appears on the receipt. What the person writes afterwards is not erased.
     """
 
     id: str
@@ -62,9 +63,9 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """How much was erased."""
+    """The number of things that an erasure removed."""
 
-    conversations: int = 0  # those that were only the person's
+    conversations: int = 0  # conversations that belonged to the person alone
     messages: int = 0
     files: int = 0
     replies: int = 0
@@ -89,9 +90,8 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what, where, to whom. `actor` and `subject` are people's ids; "" is the bot, or no
-    one in particular. `details` name no person.
-    """
+    """Who did what, where, and to whom. `actor` and `subject` are people's ids; "" stands for the
+    bot, or for no particular person. `details` name no person."""
 
     action: str
     key: ConversationKey

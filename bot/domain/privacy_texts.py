@@ -36,7 +36,7 @@ EXPORTS_BUSY = "I am making files for other people: ask again in a minute."
 
 
 def export_too_early(seconds: float) -> str:
-    """For a person who had the file less than an hour ago."""
+    """The person already got the file less than an hour ago."""
     wait = _number(max(1, math.ceil(seconds / 60)), "minute")
     return f"You can have this file once an hour: ask again in {wait}."
 
@@ -72,15 +72,15 @@ NOT_A_TIME = "write a day, such as 2026-11-30"
 
 
 def sure(person: str) -> str:
-    """A question to the operator."""
+    """Ask the operator to confirm."""
     return f"Erase everything of {person}, for good? Write yes: "
 
 
 def erased_by_operator(person: str, receipt: Receipt) -> str:
-    """For the operator who erased a person."""
+    """Tell the operator that a person's data was erased."""
     return f"{_counted(receipt.erased)} of {person}; receipt {receipt.id}"
 
 
 def pruned(erased: Erased) -> str:
-    """For the operator who erased what is old."""
+    """Tell the operator how much old data was erased."""
     return f"{_counted(erased)}; {_number(erased.conversations, 'conversation')} completely"

@@ -1,4 +1,4 @@
-"""System prompts: text, or a template whose other messages begin each conversation. Pure."""
+"""System prompts: plain text, or a template with opening messages for each conversation. Pure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ INSTRUCTIONS_LABEL = (
 ONLY_INSTRUCTIONS_LABEL = "The person wrote the following instructions for this conversation:"
 
 MAX_INSTRUCTIONS = 8_000
-"""Characters of a conversation's instructions: as a prompt that is set by command."""
+"""The most characters of a conversation's instructions, the same as for a prompt set by command."""
 
 _TEMPLATE = re.compile(r"\s*+(?:\{\{\s*#message\b|<message\s+role=)")
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The system message, "" for none, and the messages that stand before each conversation."""
+    """The system message ("" for none) and the messages that open every conversation."""
 
     system: str
     opening: tuple[Message, ...] = ()
@@ -32,7 +32,8 @@ class Prompt:
 
 @lru_cache(maxsize=1_000)
 def read_prompt(text: str) -> Prompt:
-    """The prompt in `text`. What looks like a template but is none is a prompt as it stands."""
+    """Parse a prompt. Text that resembles a template but is not a valid one is used as it
+    stands."""
     if not _TEMPLATE.match(text):
         return Prompt(text)
     try:
@@ -42,7 +43,7 @@ def read_prompt(text: str) -> Prompt:
 
 
 def with_instructions(prompt: Prompt, text: str) -> Prompt:
-    """The prompt with a person's instructions for one conversation behind the operator's, labeled.
+    """Append a person's labeled instructions for one conversation to the operator's prompt.
 
     They never replace the operator's text, and are the same in every request, so that a provider's
     cache keeps the beginning.
@@ -54,7 +55,7 @@ def with_instructions(prompt: Prompt, text: str) -> Prompt:
 
 
 def check_prompt(text: str) -> str:
-    """A sentence about the error in a template; "" if there is none."""
+    """Describe the error in a template in one sentence; "" if there is none."""
     if not _TEMPLATE.match(text):
         return ""
     try:

@@ -25,7 +25,7 @@ class RecordScope:
 class ConversationRecord:
     """A conversation with its public id. `busy`: one of its turns is waiting or running.
 
-    Its owner pinned it to the top of the list, or archived it.
+    Its owner may have pinned it to the top of the list, or archived it.
     """
 
     uid: str
@@ -37,9 +37,9 @@ class ConversationRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachmentRecord:
-    """A file or link of a message. `size` is in bytes; None if it is not known yet.
+    """A file or link of a message. `size` is in bytes; None if unknown so far.
 
-    `kind` is None until the file is read. `omission` says why the model gets nothing of it.
+    `kind` is None until the file is read. `omission` says why it does not reach the model.
     """
 
     uid: str
@@ -54,7 +54,7 @@ class AttachmentRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttachmentContent:
-    """An attachment with what is stored of it: its bytes, and what the model gets."""
+    """An attachment with its stored content: the bytes, and the extract that the model gets."""
 
     record: AttachmentRecord
     data: bytes | None
@@ -65,12 +65,12 @@ class AttachmentContent:
 class MessageRecord:
     """One message. `index` is None until a turn claims the message.
 
-    `turn` is the turn of a question or a reply, None for other messages. `waiting`: the message is
-    a question whose turn has not been claimed. The model sees the messages of the conversation's
-    current epoch only. `created_at` is in Unix seconds. A reply has the `model` that wrote it, its
-    `usage`, None if the provider counted no tokens, and its `cost` in billionths of a US dollar,
-    None if a price is not known. `source`: see `Incoming`; "" if no platform message is behind it.
-    `is_shown`: another version of it, or of one before, may be shown instead.
+    `turn` is the turn of a question or reply, None for other messages. `waiting`: the message is a
+    question whose turn has not been claimed. The model only sees messages of the conversation's
+    current epoch. `created_at` is in Unix seconds. For a reply, `model` wrote it, `usage` is None
+    if the provider counted no tokens, and `cost` is in billionths of a US dollar, None if a price
+    is unknown. `source` is as in `Incoming`, "" if there is no platform message. `is_shown` is
+    False if another version of it, or of an earlier message, is shown instead.
     """
 
     uid: str
@@ -93,11 +93,11 @@ class MessageRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReplyRecord:
-    """A turn's reply. The fields of its result have their defaults until the turn has ended.
+    """The reply of a turn. Fields from the turn's result keep their defaults until the turn ends.
 
-    `uid` is the public id of the reply's message in the history, None if it left none. `display` is
-    the whole reply with Threadline's notes, `content` is the model's text only. `seconds` is the
-    time from the claim to the end; `created_at` and `concluded_at` are Unix seconds.
+    `uid` is the public id of the reply's message in the history, None if there is none. `display`
+    is the whole reply including Threadline's notes, `content` only the model's text. `seconds` is
+    the time from the claim to the end; `created_at` and `concluded_at` are Unix seconds.
     """
 
     turn: int
@@ -121,7 +121,7 @@ class ReplyRecord:
 class NewConversation:
     """A conversation that the API creates.
 
-    `opening` has the roles and texts of its first messages; None as `model` or `effort` is the
+    `opening` has the roles and texts of its first messages. None for `model` or `effort` means the
     default.
     """
 
@@ -136,7 +136,7 @@ class NewConversation:
 
 
 class Unchanged:
-    """The type of UNCHANGED, for fields that an update does not change."""
+    """The type of UNCHANGED, for fields that an update leaves as they are."""
 
 
 UNCHANGED = Unchanged()
@@ -144,11 +144,11 @@ UNCHANGED = Unchanged()
 
 @dataclass(frozen=True, slots=True)
 class ThreadEntry:
-    """A conversation in its owner's list, by its last activity.
+    """A conversation in its owner's list, which is sorted by last activity.
 
-    `active_at` is the time of its newest message or answer, `answered_at` the end of its newest
-    answer, in Unix seconds; `unread`: its owner has not seen that answer. `last` is the beginning
-    of the newest text, and `last_role` whose it is.
+    `active_at` is the time of the newest message or answer, `answered_at` the end of the newest
+    answer, both in Unix seconds. `unread`: the owner has not seen that answer. `last` is the
+    beginning of the newest text, and `last_role` the role of its author.
     """
 
     record: ConversationRecord
@@ -161,7 +161,7 @@ class ThreadEntry:
 
 @dataclass(frozen=True, slots=True)
 class EntryPosition:
-    """The place of an entry in the list, which is sorted by these fields, largest first."""
+    """The position of an entry in the list, which is sorted by these fields in descending order."""
 
     pinned: bool
     active_at: float
@@ -170,8 +170,8 @@ class EntryPosition:
 
 @dataclass(frozen=True, slots=True)
 class ThreadRecord:
-    """A thread in the channel: the first question, the number of later messages, and its entry in
-    the list. `people` are the ids of those who asked in it, in a channel that is shared."""
+    """A thread of the channel: the first question, the number of later messages, and its entry in
+    the list. In a shared channel, `people` are the ids of those who asked in it."""
 
     entry: ThreadEntry
     root: MessageRecord
@@ -186,9 +186,11 @@ class ThreadRecord:
 
 @dataclass(frozen=True, slots=True)
 class ChannelRead:
-    """A channel, the time of its newest message or answer, and until when a person has seen it.
+    """A channel with the time of its newest message or answer, and the time up to which a person
+    has seen it.
 
-    Times are Unix seconds; None: there is no message; the person has not been there yet.
+    Times are Unix seconds. None means that there is no message, or that the person has not visited
+    it yet.
     """
 
     channel: str
@@ -197,7 +199,7 @@ class ChannelRead:
 
     @property
     def has_news(self) -> bool:
-        """Whether something was said since the person was there."""
+        """Whether there are messages newer than the person's last visit."""
         read = self.read_at
         return read is not None and self.active_at is not None and self.active_at > read
 
@@ -206,8 +208,8 @@ _THREAD_IDS = uuid.UUID("6d9a1c53-55c6-4d43-8f0b-6e0a8a0f7d11")
 
 
 def thread_id(user: str, client_id: uuid.UUID) -> str:
-    """The public id of the thread that `user` begins in the page with message `client_id`.
+    """The public id of the thread that `user` begins on the page with message `client_id`.
 
-    It is derived from the message, so that sending the message twice begins one thread.
+    It is derived from the message, so that sending the message twice creates one thread.
     """
     return str(uuid.uuid5(_THREAD_IDS, f"{user}/{client_id}"))

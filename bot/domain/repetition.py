@@ -1,8 +1,8 @@
-"""Whether a text repeats what a person wrote, word for word; pure.
+"""Checks whether a text repeats a person's words. Pure.
 
-An answer to another person may quote someone whose data is erased. Six words in a row, a whole
-short message, or one word that is hardly anyone else's (an address, an identifier) count as
-repeated.
+An answer to another person may quote someone whose data is erased. A text counts as a repetition if
+it contains six of the person's words in a row, a whole short message, or a single distinctive word
+(an address, an identifier).
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Iterable
 
 _WORD = re.compile(r"\w+(?:[.@\-_]\w+)*", re.UNICODE)
 RUN, FEWEST = 6, 3
-"""Words in a row; those of a shorter message all together, if it has at least three."""
+"""Words in a row that count; a shorter message must match as a whole and have at least three."""
 RARE = 10
-"""The fewest characters of a word that counts alone, if it has a digit or a sign."""
+"""The least length of a word that counts on its own, if it contains a digit or a symbol."""
 MOST_CHARACTERS = 1_000_000
-"""The part of a person's text that is compared: all messages of years, or a long file."""
+"""The most characters of the person's text that are compared: years of messages, or a long file."""
 
 QUOTE_ERASED = "[quote erased]"
 
 
 class Repetition:
-    """Compares texts with those of a person, who has these names."""
+    """Compares texts with those of one person, who goes by these names."""
 
     def __init__(self, texts: Iterable[str], names: Iterable[str] = ()) -> None:
         self._runs: set[tuple[str, ...]] = set()
@@ -42,7 +42,7 @@ class Repetition:
         self._rare.update(word for word in words if len(word) >= RARE and not word.isalpha())
 
     def is_in(self, text: str) -> bool:
-        """Whether `text` repeats the person, or names them."""
+        """Whether `text` repeats the person's words or names them."""
         words = _words(text)
         if any(word in self._rare for word in words):
             return True
@@ -55,7 +55,7 @@ class Repetition:
         return any(re.search(rf"\b{re.escape(name)}\b", folded) for name in self._names)
 
     def quoted_in(self, text: str) -> str:
-        """What `text` of another person quotes of this one."""
+        """The quotes of this person in another person's `text`."""
         kept = iter(self.without_quotes(text).split("\n"))
         left = next(kept, None)
         quoted = []
@@ -67,9 +67,9 @@ class Repetition:
         return "\n".join(quoted)
 
     def without_quotes(self, text: str) -> str:
-        """`text` of another person, without what is quoted in it of this one.
+        """Another person's `text` without its quotes of this person.
 
-        Quotes are lines that begin with ">", below a label with the name of who wrote them.
+        Quotes are lines that begin with ">", below a label with the name of their author.
         """
         kept: list[str] = []
         is_quoted = False

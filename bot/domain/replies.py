@@ -1,4 +1,4 @@
-"""A reply as it should look, as the platform shows it, and the requests that connect the two."""
+"""A reply as it should look, as the platform shows it, and the requests in between."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class FileRules:
-    """When a code block is uploaded as a file: if it fills at least `from_pages` pages.
+    """A code block that fills at least `from_pages` pages is uploaded as a file.
 
-    `most_bytes` is the largest file, which may be exceeded by one page of text.
+    `most_bytes` limits the size of a file; a file may exceed it by one page of text.
     """
 
     from_pages: int
@@ -63,7 +63,7 @@ class Page:
 
 
 class Control(StrEnum):
-    """An action that people can take on a reply; surfaces show a frame's controls as buttons."""
+    """An action that people can take on a reply. Surfaces show a frame's controls as buttons."""
 
     STOP = "stop"
     RETRY = "retry"
@@ -75,10 +75,10 @@ class Control(StrEnum):
 class Frame:
     """A reply at one moment.
 
-    All pages but the last are sealed or, at the end, provisional; all pages of a `final` frame are
-    sealed. `source` is the Markdown document, for surfaces that show it in one piece. `whole`: the
-    pages reach the document's end, so messages beyond them can be removed. `queued`: the pages show
-    only a note, because the reply still waits for a slot.
+    All pages but the last are sealed or, towards the end, provisional; if the frame is `final`, all
+    are sealed. `source` is the Markdown document, for surfaces that show it in one piece. `whole`:
+    the pages reach the end of the document, so messages beyond them can be removed. `queued`: the
+    pages only show a note, because the reply is still waiting for a slot.
     """
 
     pages: tuple[Page, ...]
@@ -93,8 +93,8 @@ class Frame:
 class ShownPage:
     """A message of the reply on the platform.
 
-    `text` is the text that was sent, None for a recovered page. `end` is how much of the reply's
-    source it shows; `sealed`: it is full. A `streaming` page takes only appends until it is closed.
+    `text` is the sent text, None for a recovered page. The page shows the reply's source up to
+    `end`; a `sealed` page is full. A `streaming` page takes only appends until it is closed.
     """
 
     number: int
@@ -110,7 +110,7 @@ class ShownPage:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the platform shows of a reply now."""
+    """What the platform currently shows of a reply."""
 
     pages: tuple[ShownPage, ...] = ()
     closed: bool = False  # nothing is left to do on the platform
@@ -121,7 +121,7 @@ class Action(Enum):
 
     @property
     def posts(self) -> bool:
-        """Whether it creates a message."""
+        """Whether the request creates a message."""
         return self in (Action.POST, Action.START)
 
     POST = "post"
@@ -139,10 +139,10 @@ class Request:
     `text` is rendered for the platform; with a `file` it is the caption. `page` counts from 0.
     After the request, the page shows the reply's source up to `end`, and is full if `sealed`.
 
-    `scopes` are the rate limits that the request counts against, narrowest first. `keeps` are the
-    limits in which one request stays reserved for the reply's end (None: as before), and `grows` is
-    the limit that the next requests count against. `otherwise` is a request to send instead if this
-    one would have to wait for long. `queued` is the frame's, for surfaces that show it.
+    The request counts against the rate limits in `scopes`, narrowest first. In each limit in
+    `keeps`, one request stays reserved for the end of the reply (None: as before). The requests
+    that follow will count against `grows`. If this request would have to wait for long, `otherwise`
+    is sent instead. `queued` is copied from the frame, for surfaces that show it.
     """
 
     action: Action
@@ -161,7 +161,7 @@ class Request:
     queued: bool = False
 
     def costs_as(self, other: Request) -> bool:
-        """Whether both count against the same rate limits."""
+        """Whether both requests count against the same rate limits."""
         return self.scopes == other.scopes and self.keeps == other.keeps
 
 
@@ -176,19 +176,19 @@ class Priority(IntEnum):
 
 
 class Pace(Enum):
-    """How interim requests spend a budget; more urgent ones take any request that is free."""
+    """How interim requests use up a budget. Urgent requests may take any free one."""
 
-    EVEN = "even"  # an even gap apart, so that an ending waits for one gap at most
-    FORECAST = "forecast"  # over the time for which replies are expected to grow
+    EVEN = "even"  # evenly spaced, so that a final request waits for one gap at most
+    FORECAST = "forecast"  # spread over the time for which replies are expected to grow
     NONE = "none"  # immediately
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A budget: at most `count` requests in any `seconds`.
+    """A rate limit: at most `count` requests in any `seconds`.
 
-    `then` is the scope that replies continue with when this one is used up. `divided`: all
-    processes of the bot use it at the same time, so each one has a part.
+    When it is used up, replies continue in the scope `then`. `divided`: all processes of the bot
+    share the limit, so each one gets a part of it.
     """
 
     count: int
@@ -200,7 +200,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class ReplyOwner:
-    """The person for whom a reply is written, and their workspace with its platform."""
+    """The person who gets the reply, with their workspace and its platform."""
 
     workspace: str
     person: str
@@ -208,12 +208,12 @@ class ReplyOwner:
 
 @dataclass(eq=False, slots=True)
 class Reservation:
-    """What one reply holds of its account's budget; the rate limiter changes it.
+    """One reply's share of its account's budget; the rate limiter updates it.
 
-    `began` is the time of its first text; `keeps` are the scopes of which one request is reserved
-    for its end, and `grows` is the scope that its interim requests cost. `is_shown`: its first text
-    was sent. When the reply was announced, its owner had `own` other replies, and other people of
-    the workspace had `neighbors`.
+    `began` is the time of the first text. In each scope of `keeps`, one request is reserved for the
+    end of the reply. Interim requests count against `grows`. `is_shown`: the first text was sent.
+    When the reply was announced, its owner had `own` other replies, and other people in the
+    workspace had `neighbors`.
     """
 
     owner: ReplyOwner | None = None

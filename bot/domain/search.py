@@ -1,8 +1,8 @@
-"""What people search for, and what is found.
+"""Search queries, and the results of a search.
 
-The language: words, all of which a text must have; "words in this order"; -not; `in:title`;
-`before:2026-11-01`, `after:2026-11`, `model:gpt-5`. What it does not know is text: there is no
-wrong query.
+The query language: words, all of which a text must contain; "words in this order"; -not;
+`in:title`; `before:2026-11-01`, `after:2026-11`, `model:gpt-5`. Anything else is treated as text,
+so no query is invalid.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from bot.domain.search_text import Term, clean, fold, offsets
 MOST_CHARACTERS = 500
 
 CURSOR = r"[mt][0-9a-f-]{36}"
-"""A page's `next`: the kind of the last text that was read, and its public id."""
+"""The `next` of a page: the kind of the last text that was read, and its public id."""
 
 MOST_TERMS = 24
-"""Of a query; further ones are ignored."""
+"""The most terms of a query; further ones are ignored."""
 
 BEFORE_MATCH, SNIPPET = 60, 220
-"""Characters of a snippet: before its first match, and in all."""
+"""Characters of a snippet: before the first match, and in total."""
 
-_WINDOW = 3 * SNIPPET  # characters of the text that a snippet is made of: marks are left out
-_MARKED = 18 * _WINDOW  # folded characters of it: one character becomes 18 at most
+_WINDOW = 3 * SNIPPET  # characters that a snippet is made from, because it leaves out marks
+_MARKED = 18 * _WINDOW  # folded characters of the window: one character becomes up to 18
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„«»", '"'))
 _PART = re.compile(r'(-?)(?:(in|before|after|model):([^\s"]++)(?=\s|$)|"([^"]*)"?|([^\s"]+))', re.I)
@@ -39,9 +39,9 @@ _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What a text must have. `before` and `after` are in Unix seconds; `after` includes it.
+    """What a text must contain. `before` and `after` are in Unix seconds; `after` is inclusive.
 
-    `models`: only answers of a model whose name has all of these.
+    With `models`, only answers by a model whose name contains all of them match.
     """
 
     terms: tuple[Term, ...] = ()
@@ -53,32 +53,32 @@ class SearchQuery:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it asks for nothing: an exclusion alone does not."""
+        """Whether the query asks for nothing; exclusions alone do not count."""
         limits = self.before, self.after
         return not (self.terms or self.models or any(each is not None for each in limits))
 
     def matches(self, text: str, is_late: Callable[[], bool] = lambda: False) -> bool:
-        """Whether a text has all terms and none of the excluded ones. False if it `is_late` before
-        that is known."""
+        """Whether a text contains all terms and none of the excluded ones. Gives up and returns
+        False once `is_late` returns true."""
         folded = fold(clean(text))
         return all(not is_late() and term.is_in(folded) for term in self.terms) and not any(
             is_late() or term.is_in(folded) for term in self.excluded
         )
 
     def is_in_time(self, at: float) -> bool:
-        """Whether a time is within the limits."""
+        """Whether a time lies within the limits."""
         return (self.before is None or at < self.before) and (
             self.after is None or at >= self.after
         )
 
     def is_of_model(self, name: str | None) -> bool:
-        """Whether a model's name has all that is asked for."""
+        """Whether a model's name contains everything that the query asks for."""
         folded = fold(clean(name or ""))
         return all(term.is_in(folded) for term in self.models)
 
 
 def parse_query(text: str, zone: tzinfo = UTC) -> SearchQuery:
-    """The query that a person wrote; days begin in `zone`. Never fails."""
+    """Parse a query that a person typed; days begin in `zone`. Never fails."""
     parser = _Parser(zone)
     for match in _PART.finditer(text[:MOST_CHARACTERS].translate(_QUOTES)):
         parser.take(match)
@@ -98,7 +98,7 @@ class _Parser:
         self._in_title = False
 
     def take(self, match: re.Match[str]) -> None:
-        """Take one part; what a field does not understand is text."""
+        """Add one part; a value that its field does not understand is treated as text."""
         minus, field, value, quoted, word = match.groups()
         if field and not minus and self._is_field(field.lower(), value):
             return
@@ -130,7 +130,7 @@ class _Parser:
         return bool(term.pieces)
 
     def query(self) -> SearchQuery:
-        """The query of all parts."""
+        """The query made of all parts."""
         return SearchQuery(
             terms=tuple(self._terms),
             excluded=tuple(self._excluded),
@@ -142,7 +142,7 @@ class _Parser:
 
 
 def _day(text: str, zone: tzinfo) -> float | None:
-    """The beginning of a day, month or year; None if it is none."""
+    """The beginning of a day, month or year; None if `text` is not a date."""
     match = _DATE.fullmatch(text)
     if match is None:
         return None
@@ -164,11 +164,11 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A title or a message that matches. `created_at` is in Unix seconds.
+    """A matching title or message. `created_at` is in Unix seconds.
 
-    `place` is its conversation's. `message`, `index`, `role` and `author` are None for a title;
-    `author` is the id of the person who wrote a message; `turn` is the turn of a question or its
-    answer.
+    `place` belongs to its conversation. `message`, `index`, `role` and `author` are None for a
+    title; `author` is the id of the person who wrote the message; `turn` is the turn of the
+    question or answer.
     """
 
     conversation: str
@@ -187,11 +187,11 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Hits, the best first. `next` gives the following ones; None after the last.
+    """Hits, best first. `next` fetches the following ones; None on the last page.
 
-    `is_partial`: there may be more, which did not fit into the time; then `reached` is the time of
-    the last message that was compared, in Unix seconds, and `next` continues behind it.
-    `is_indexing`: older texts are not in the index yet.
+    `is_partial`: time ran out, so there may be more hits. `reached` is then the time of the last
+    compared message, in Unix seconds, and `next` continues after it. `is_indexing`: the index does
+    not contain older texts yet.
     """
 
     hits: Sequence[SearchHit] = ()
@@ -201,16 +201,16 @@ class SearchPage:
     is_indexing: bool = False
 
 
-_Marks = Callable[..., Iterable[tuple[int, int]]]  # as `marks_of`
+_Marks = Callable[..., Iterable[tuple[int, int]]]  # has the signature of `marks_of`
 
 
 def snippet_of(text: str, terms: Sequence[Term]) -> Snippet:
-    """The part of `text` around the first match, with all matches in it."""
+    """The part of `text` around the first match, with all matches in that part."""
     return _snippet(text, terms, lambda *_: ())
 
 
 def snippet_of_markdown(text: str, terms: Sequence[Term]) -> Snippet:
-    """The same of a Markdown text, without its marks."""
+    """Like `snippet_of`, for a Markdown text; its marks are left out."""
     return _snippet(text, terms, marks_of)
 
 
@@ -232,7 +232,7 @@ def _snippet(text: str, terms: Sequence[Term], marks: _Marks) -> Snippet:
 
 
 def _spans(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
-    """The matches of the `clean` text within a snippet, in order; adjacent ones are merged."""
+    """The matches of the `clean` text within the snippet, in order; adjacent ones are merged."""
     folded = fold(text)
     starts = [span[0] for term in terms if (span := next(term.find(folded), None)) is not None]
     last = min(starts, default=-1) + _MARKED
@@ -252,7 +252,8 @@ def _spans(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
 
 
 def _word_start(text: str, match: int) -> int:
-    """Where a snippet begins: at most BEFORE_MATCH characters earlier, at a word if possible."""
+    """The start of a snippet: up to BEFORE_MATCH characters before the match, at a word if
+    possible."""
     start = max(0, match - BEFORE_MATCH)
     if start == 0:
         return 0
@@ -261,16 +262,16 @@ def _word_start(text: str, match: int) -> int:
 
 
 class _Line:
-    """Collects the characters of a snippet; repeated blanks are one."""
+    """Collects the characters of a snippet; repeated blanks become one."""
 
     def __init__(self, before: str) -> None:
         self._kept = list(before)
-        self._places: list[int] = []  # of each character that was taken, in the line
+        self._places: list[int] = []  # the position in the line of each character taken
         self._most = len(before) + SNIPPET
         self._is_cut = False
 
     def take(self, char: str) -> None:
-        """Add a character; "" is one that is not shown."""
+        """Add a character; "" stands for one that is not shown."""
         self._places.append(len(self._kept))
         is_blank = not char or char.isspace()
         if len(self._kept) >= self._most:
@@ -281,7 +282,8 @@ class _Line:
             self._kept.append(" ")
 
     def snippet(self, marks: Sequence[tuple[int, int]], *, is_cut: bool) -> Snippet:
-        """The snippet; `marks` count all characters. `is_cut`: the text continues."""
+        """Build the snippet; `marks` refer to all characters taken. `is_cut`: the text
+        continues."""
         text = "".join(self._kept).rstrip()
         places = [min(each, len(text)) for each in [*self._places, len(self._kept)]]
         moved = [(places[start], places[end]) for start, end in marks]

@@ -1,4 +1,4 @@
-"""Browsers that are signed in."""
+"""Signed-in browsers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BrowserSession:
-    """One browser in which a person is signed in, until `expires_at` (Unix seconds).
+    """A browser in which a person is signed in, until `expires_at` (Unix seconds).
 
-    `digest` identifies the cookie without being able to replace it. `proof` is what only the
-    person's token makes of the cookie.
+    `digest` identifies the cookie but cannot be used in its place. `proof` is derived from the
+    cookie and can only be computed with the person's token.
     """
 
     digest: str

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A link. `uid` is its address, `conversation` the public id of what it shows.
+    """A link. `uid` is its address; `conversation` is the public id of the shared conversation.
 
-    `shared_at` is when its messages were chosen: `messages` then, of which `shown` are still as
-    they were. `has_news`: an update would show something else. Times are Unix seconds.
+    At `shared_at`, `messages` messages were chosen, of which `shown` are unchanged. `has_news`: an
+    update of the link would show something else. Times are Unix seconds.
     """
 
     uid: str

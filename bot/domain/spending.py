@@ -1,4 +1,5 @@
-"""Spending: what requests to models cost, whom it is counted for, and the budgets that limit it.
+"""Spending: the cost of requests to models, the accounts it is charged to, and the budgets that
+limit it.
 
 Money is a whole number of billionths of a US dollar (`bot.domain.money.NANO` of them are one
 dollar), so that sums are exact: a cached token of a small model costs five.
@@ -16,11 +17,11 @@ from bot.domain.policy import Budget, BudgetScope
 from bot.domain.turns import Fence
 
 NEARLY_SPENT = 0.8
-"""The share of a budget at which people get a notice, once."""
+"""The share of a budget at which people get a single notice."""
 
 
 class Purpose(StrEnum):
-    """Why a model was asked. The values are stored."""
+    """The purpose of a request to a model. The values are stored."""
 
     ANSWER = "answer"
     SUMMARY = "summary"
@@ -29,9 +30,9 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """Whom a request is for: a place, and a person if one asked for it.
+    """Whom a request is charged to: a place, and the person who asked, if any.
 
-    `fence`: the attempt at the turn that asks; None for requests outside of turns.
+    `fence` is the attempt at the turn that makes the request; None outside of turns.
     """
 
     key: ConversationKey
@@ -42,7 +43,7 @@ class Spender:
 
 @dataclass(frozen=True, slots=True)
 class PeriodSpan:
-    """One day or month: its stored name, and when it ends, in Unix seconds."""
+    """One day or month: its stored name, and its end in Unix seconds."""
 
     name: str
     ends_at: float
@@ -50,10 +51,10 @@ class PeriodSpan:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLine:
-    """A budget that counts a request: for which account, and in which period.
+    """A budget that a request counts towards, with the account and the period.
 
-    `is_limit`: a request needs room in it. A cheaper model that answers once the budget is spent
-    is counted and not limited by it.
+    `is_limit`: the request needs room in the budget. When a budget is spent and its cheaper model
+    answers, the budget still counts the request but does not limit it.
     """
 
     budget: Budget
@@ -68,16 +69,17 @@ class BudgetLine:
 
     @property
     def in_money(self) -> bool:
-        """Whether the limit is one of money."""
+        """Whether the budget limits money."""
         return self.budget.in_money
 
 
 def account_of(scope: BudgetScope, key: ConversationKey, author: Author | None) -> str | None:
-    """Whose spending a budget counts together; None if it does not count this request.
+    """The account that a budget charges a request to; None if the budget does not count the
+    request.
 
-    A digest: the sum must survive a person's erasure, or `/forget me` would fill their budget
-    again. The page names a workspace after its person, so places are digests, too. What the person
-    uses in its shared channels counts with the rest.
+    Accounts are digests, because the sum must survive a person's erasure; otherwise `/forget me`
+    would refill their budget. Places are digests too, because the page names a workspace after its
+    person. A person's use of the page's shared channels is charged to the same account.
     """
     parts = [key.platform, key.workspace]
     match scope:
@@ -97,10 +99,10 @@ def account_of(scope: BudgetScope, key: ConversationKey, author: Author | None) 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The most that a request may cost. `cost` and its parts are None if a price is not known.
+    """The most that a request may cost. `cost` and its parts are None if a price is unknown.
 
-    `input_cost` is what the estimated input costs alone, `output_price` each token of the answer.
-    `unpriced` are the models of the chain without a known price.
+    `input_cost` is the cost of the estimated input alone, `output_price` the price of one answer
+    token. `unpriced` lists the models of the chain without a known price.
     """
 
     model: str
@@ -112,18 +114,18 @@ class Quote:
 
     @property
     def tokens(self) -> int:
-        """Input and answer."""
+        """Tokens of the input and the longest answer."""
         return self.input_tokens + self.max_output
 
     @property
     def cost(self) -> int | None:
-        """In billionths of a dollar."""
+        """The total in billionths of a dollar."""
         if self.input_cost is None or self.output_price is None:
             return None
         return self.input_cost + round(self.output_price * self.max_output)
 
     def cost_of(self, usage: Usage) -> int | None:
-        """What `usage` costs at the prices of the reservation, without those of caches."""
+        """The cost of `usage` at the reserved prices, ignoring cache prices."""
         if self.input_cost is None or self.output_price is None:
             return None
         asked = self.input_cost * usage.input_tokens / max(1, self.input_tokens)
@@ -132,7 +134,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What one request used; `cost` is None if the price of `model` is not known."""
+    """What one request used; `cost` is None if the price of `model` is unknown."""
 
     model: str
     usage: Usage
@@ -141,15 +143,16 @@ class Booking:
 
 
 class Refusal(StrEnum):
-    """Why nothing was reserved."""
+    """Why no reservation was made."""
 
     SPENT = "spent"  # a budget is used up
-    HELD = "held"  # a budget is used up, or reserved by requests that run at the moment
+    HELD = "held"  # a budget is used up, or reserved for requests that are currently running
 
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A reservation in the books, by its row id. `has_room`: for another request after it."""
+    """A reservation in the books, by its row id. `has_room`: the budgets allow another request
+    after it."""
 
     id: int
     has_room: bool = True
@@ -157,7 +160,7 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class NotReserved:
-    """The first line that has no room, and why."""
+    """The first line without room, and the reason."""
 
     refusal: Refusal
     line: BudgetLine
@@ -165,7 +168,7 @@ class NotReserved:
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A line with what is spent and reserved, in its unit."""
+    """A line with its spent and reserved amounts, in its unit."""
 
     line: BudgetLine
     spent: int
@@ -173,15 +176,15 @@ class BudgetState:
 
     @property
     def left(self) -> int:
-        """What may still be spent."""
+        """The amount that may still be spent."""
         return max(0, self.line.limit - self.spent)
 
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """Which usage is wanted; "" and None: any. Days are inclusive, such as 2026-11-30.
+    """Selects usage; "" and None match any. Days are inclusive, such as 2026-11-30.
 
-    `person` None is all people; "" are the requests of no person, such as summaries.
+    A `person` of None selects all people; "" selects requests without a person, such as summaries.
     """
 
     first_day: str = ""
@@ -193,7 +196,7 @@ class UsageQuery:
 
 
 class UsageField(StrEnum):
-    """What usage may be grouped by."""
+    """A field that usage can be grouped by."""
 
     DAY = "day"
     PLATFORM = "platform"
@@ -206,10 +209,10 @@ class UsageField(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """The usage of one group: `group` has the values of the fields that were asked for.
+    """The usage of one group: `group` has the values of the requested fields.
 
-    `estimates` are requests whose tokens the provider did not count, `unpriced` those whose price
-    is not known; their money is missing in `cost`.
+    `estimates` counts requests whose tokens the provider did not report; `unpriced` counts those
+    with an unknown price, which are missing from `cost`.
     """
 
     group: tuple[str, ...]
@@ -222,7 +225,7 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class UsageSummary:
-    """The usage of today and of this month, and the budgets that limit it."""
+    """The usage of today and of this month, and the budgets that apply."""
 
     today: UsageRow
     month: UsageRow

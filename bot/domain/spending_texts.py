@@ -13,7 +13,7 @@ from bot.domain.policy import Budget, BudgetScope, Period
 from bot.domain.spending import BudgetLine, BudgetState, UsageField, UsageRow, UsageSummary
 
 MAX_MODELS = 15
-"""Models that are listed one a line."""
+"""The most models that get a line each."""
 
 WAITING = "In the queue: other answers use the rest of the budget at the moment."
 
@@ -27,7 +27,7 @@ _WHEN = {Period.DAY: "today", Period.MONTH: "this month"}
 
 
 def whose(scope: BudgetScope, period: Period) -> str:
-    """Such as `Your budget for today`."""
+    """Name a budget, such as `Your budget for today`."""
     return f"{_WHOSE[scope]} for {_WHEN[period]}"
 
 
@@ -43,13 +43,13 @@ NOTICES = tuple(
     sentence(scope, period)
     for sentence, scope, period in product((_nearly_spent, _now_spent), BudgetScope, Period)
 )
-"""All sentences of `notices`, so that they can be told apart from other sentences of a reply."""
+"""All sentences that `notices` can return, to tell them apart from the rest of a reply."""
 
 
 def notices(states: Sequence[BudgetState]) -> tuple[str, ...]:
-    """The sentences below a reply about budgets that are nearly spent.
+    """The sentences about nearly spent budgets that go below a reply.
 
-    Without numbers, because everyone in the thread reads them.
+    They contain no numbers, because everyone in the thread can read them.
     """
     return tuple(
         (_nearly_spent if state.left else _now_spent)(
@@ -67,7 +67,7 @@ ADMINS_ONLY = "Only administrators may see what a channel used."
 
 
 def amount_of(budget: Budget) -> str:
-    """What a budget allows, such as `€2.00` or `50,000 tokens`."""
+    """The amount that a budget allows, such as `€2.00` or `50,000 tokens`."""
     if budget.amount is None:
         return _count(budget.tokens or 0, "token")
     return budget.currency.show_amount(budget.amount)
@@ -87,7 +87,7 @@ def usage_of_channel(summary: UsageSummary, zone: tzinfo | None, currency: Curre
 
 
 def usage_table(rows: Sequence[UsageRow], by: Sequence[UsageField], currency: Currency) -> str:
-    """Lines in columns, for a terminal."""
+    """A table with aligned columns, for a terminal."""
     if not rows:
         return "nothing was used\n"
     lines = [(*(field.value for field in by), "requests", "tokens", "cost")]
@@ -110,7 +110,7 @@ def _summary(begins: str, summary: UsageSummary, zone: tzinfo | None, currency: 
         lines += ["", "Budgets:", *(_budget(state, zone) for state in summary.budgets)]
     if summary.month.unpriced:
         lines += [
-            "",  # a line directly below a list would belong to its last element
+            "",  # Markdown would join a line directly below a list to its last element
             f"The price of {_count(summary.month.unpriced, 'request')} this month is not known: "
             "their tokens are counted, their money is not.",
         ]
@@ -136,7 +136,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def refused(error: NoBudget, zone: tzinfo | None) -> str:
-    """Why a question is not answered."""
+    """Say why a question is not answered."""
     budget = error.line.budget
     if isinstance(error, PriceUnknown):
         names = ", ".join(f"`{plain(name)}`" for name in error.models)
@@ -152,13 +152,13 @@ def refused(error: NoBudget, zone: tzinfo | None) -> str:
 
 
 def cheaper(line: BudgetLine) -> str:
-    """Above an answer of the model that a budget names for when it is spent."""
+    """The note above an answer by the cheaper model that a spent budget names."""
     budget = line.budget
     return f"{whose(budget.scope, budget.period)} is used up, so a smaller model answers."
 
 
 def full_again(line: BudgetLine, zone: tzinfo | None) -> str:
-    """When a budget is full again, such as `on Tuesday, 1 December, at 00:00 (Europe/Berlin)`."""
+    """When a budget is renewed, such as `on Tuesday, 1 December, at 00:00 (Europe/Berlin)`."""
     moment = datetime.fromtimestamp(line.period.ends_at, zone).astimezone(zone)
     name = getattr(zone, "key", None) or moment.tzname()
     return f"on {moment:%A}, {moment.day} {moment:%B}, at {moment:%H:%M} ({name})"

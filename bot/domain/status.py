@@ -1,7 +1,7 @@
-"""What `threadline status` shows: the state of a bot, without texts and without ids of people or
+"""The bot's state as `threadline status` shows it, without message texts or ids of people and
 places.
 
-The values travel as JSON from the running bot to the command, so they have plain types.
+The running bot sends these values to the command as JSON, so they have plain types.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class PlatformStatus:
-    """A platform. Times are Unix seconds; None: nothing since the start. `details` as /healthz."""
+    """The state of a platform. Times are Unix seconds; None if nothing happened since the start.
+    `details` are as in /healthz."""
 
     name: str
     ok: bool
@@ -36,7 +37,8 @@ class TurnStatus:
 
 @dataclass(frozen=True, slots=True)
 class ScopeStatus:
-    """The requests that a class of rate limits has left; `limit` None: only the platform knows."""
+    """The requests left in a class of rate limits. `limit` is None if only the platform knows
+    it."""
 
     platform: str
     scope: str
@@ -47,9 +49,8 @@ class ScopeStatus:
 
 @dataclass(frozen=True, slots=True)
 class BudgetPeriod:
-    """A budget in its present period, whose name in the books is `span`. `limit` is in its unit,
-    tokens or billionths of a dollar.
-    """
+    """A budget in its current period, which the books call `span`. `limit` is in tokens or
+    billionths of a dollar."""
 
     name: str
     scope: str
@@ -61,7 +62,7 @@ class BudgetPeriod:
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """A budget: of its accounts (people, channels …), the share that the highest has used."""
+    """A budget, with the highest share that one of its accounts (people, channels …) has used."""
 
     name: str
     scope: str
@@ -73,7 +74,7 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True)
 class LoggedProblem:
-    """A line of the log from a warning upwards: our words, never a value in it."""
+    """A log record of level warning or above: its message without the values."""
 
     at: float
     level: str
@@ -84,7 +85,8 @@ class LoggedProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """A bot at the time `at`. `pid` is None if no bot runs: then only the database speaks."""
+    """The state of a bot at the time `at`. `pid` is None if no bot runs; the data then comes from
+    the database alone."""
 
     at: float
     version: str
@@ -103,12 +105,13 @@ class Status:
     problems: tuple[LoggedProblem, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON's types."""
+        """Convert the status to JSON types."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The reverse. Unknown fields of a newer bot are ignored. Raises TypeError and others."""
+        """Read a status from JSON types, and ignore unknown fields of a newer bot. Raises
+        TypeError, KeyError or the like if the values do not fit."""
         known = {each.name for each in dataclasses.fields(cls)}
         found = {name: value for name, value in values.items() if name in known}
         for name, kind in _LISTS.items():

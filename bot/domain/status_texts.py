@@ -1,4 +1,4 @@
-"""Sentences and cells of `threadline status` and `threadline conversations`."""
+"""Sentences and table cells of `threadline status` and `threadline conversations`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NOTHING_FOUND = "no conversation matches"
 
 
 def unknown_request(known: tuple[str, ...]) -> str:
-    """What a bot answers on its control socket if it does not know the request."""
+    """The bot's answer to an unknown request on its control socket."""
     return f"This bot knows {', '.join(known)}, and nothing else."
 
 
 def older_not_shown(shown: int) -> str:
-    """Below a list that ends at its limit."""
+    """The line below a list that was cut at its limit."""
     return f"only the latest {shown:,} are shown: --limit shows more"
 
 
 def seconds(value: float) -> str:
-    """A duration in its largest two units, such as `3 min 5 s`."""
+    """A duration in its two largest units, such as `3 min 5 s`."""
     left = max(0, round(value))
     parts: list[str] = []
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
@@ -47,5 +47,5 @@ def ago(now: float, at: float | None) -> str:
 
 
 def megabytes(size: float) -> str:
-    """A size of the database."""
+    """Format the size of the database."""
     return f"{size / 1e6:,.1f} MB"

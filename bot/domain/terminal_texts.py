@@ -1,4 +1,4 @@
-"""The sentences of the terminal alone: see `bot.domain.texts`."""
+"""Sentences that only the terminal shows: see `bot.domain.texts`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALL_DETACHED = "Nothing is attached any more."
 
 
 def greeting(model: str, conversation: str, *, running: bool) -> str:
-    """The first lines at a keyboard. `running`: the chat is with a bot that already runs."""
+    """The first lines of an interactive chat. `running`: it talks to a bot that already runs."""
     where = " of the running bot" if running else ""
     return (
         f"Threadline{where} · {model} · conversation “{conversation}”\n"
@@ -24,7 +24,7 @@ def greeting(model: str, conversation: str, *, running: bool) -> str:
 
 
 def attached(files: Sequence[tuple[str, int]]) -> str:
-    """The names and sizes of the files that the next message takes along."""
+    """List the names and sizes of the files that the next message will include."""
     names = ", ".join(f"{name} ({file_size(size)})" for name, size in files)
     return f"With your next message: {names}"
 
@@ -55,7 +55,7 @@ def too_large(name: str, most: int) -> str:
 
 
 def too_many(most: int) -> str:
-    """More than `most` files."""
+    """There are more than `most` files."""
     return f"A message may have {most} {'file' if most == 1 else 'files'} at most."
 
 

@@ -1,10 +1,11 @@
-"""Every sentence that Threadline says to people: in chats, in the page and in HTTP error bodies.
+"""Every sentence that Threadline says to people: in chats, on the page and in HTTP error bodies.
 
-Here: replies, command replies, notices, command descriptions, and the errors of the HTTP API.
+This module has replies, command replies, notices, command descriptions, and the errors of the HTTP
+API.
 
-Not here: sentences for operators (log lines, `doctor`'s findings, wrong settings, a command line's
-errors), which stand where the problem is found; the descriptions in the API's schema, which stand
-at the fields; texts for the model.
+Sentences for operators (log lines, `doctor`'s findings, wrong settings, command-line errors) stand
+where the problem is detected. Descriptions in the API's schema stand at their fields. Texts for the
+model are not here either.
 
 Sentences are short and plain, and never contain a provider's or a library's own words.
 """
@@ -79,7 +80,7 @@ STORE_DOWN = "I cannot save messages right now, so I cannot answer. Please ask a
 
 
 def note(sentence: str) -> str:
-    """`sentence` in italics, to tell it apart from the model's words in the same reply."""
+    """Put `sentence` in italics, to tell it apart from the model's words in the same reply."""
     return f"_{sentence}_"
 
 
@@ -130,7 +131,7 @@ _MODEL_SENTENCES: tuple[tuple[type[ModelError], str], ...] = (
 
 
 def model_failure(error: ModelError) -> str:
-    """The sentence for a failed model call."""
+    """The sentence that explains a failed model call."""
     if isinstance(error, RateLimited):
         return f"The model is taking too many requests right now. {_ask(error, 'in a minute')}"
     if isinstance(error, TimedOut):
@@ -153,7 +154,7 @@ _UNITS = (("second", 1, 90), ("minute", 60, 5_400), ("hour", 3_600, 1 << 40))
 
 
 def _ask(error: ModelError, when: str) -> str:
-    """When to ask again: after the provider's Retry-After, else `when`."""
+    """Say when to ask again: after the provider's Retry-After, otherwise `when`."""
     if error.retry_after is None:
         return f"Please ask again {when}."
     seconds = max(1, round(error.retry_after))
@@ -199,7 +200,7 @@ SLASH_COMMANDS: Mapping[str, str] = {
     "export": "Get everything that I know of you",
     "help": "What I can do",
 }
-"""Descriptions in Discord's menu; Slack's are in its manifests."""
+"""Descriptions in Discord's menu; Slack's are in the app manifests."""
 MODEL_OPTION = "The model from the next answer on"
 EFFORT_OPTION = "The effort from the next answer on"
 SETTING_OPTION = "What to set; without it, you see what is set"
@@ -232,7 +233,7 @@ PROMPTS = (
     {"title": "What can you do?", "message": "What can you help me with?"},
     {"title": "Draft a message", "message": "Help me write a short message to my team."},
 )
-"""Suggestions in Slack's agent pane; its manifests repeat them."""
+"""Suggestions in Slack's agent pane; the app manifests repeat them."""
 
 _COMMAND_LIST = """\
 - `/reset`: start over

@@ -1,4 +1,4 @@
-"""A turn: the questions that it answers, the attempt that holds it, and its result."""
+"""A turn: its questions, the attempt that holds it, and its result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Outcome(StrEnum):
     FAILED = "failed"  # there is no text
     STOPPED = "stopped"  # a person stopped it
     RESET = "reset"  # the conversation was reset during the turn
-    GONE = "gone"  # the channel or thread of the reply was deleted, or closed to the bot
+    GONE = "gone"  # the reply's channel or thread was deleted, or the bot lost access
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """A turn and the attempt that holds it. The store rejects a stale fence: LostOwnership."""
+    """A turn and the attempt that holds it. The store rejects a stale fence with LostOwnership."""
 
     turn: int
     attempt: int
@@ -35,9 +35,9 @@ class Fence:
 class Question:
     """A message that a turn answers. `channel` and `message_id` are the platform's ids.
 
-    `erased`: people deleted the message, and its text and route are gone. `withheld`: no request
-    contains it, because its author may not ask, or because that was unknown. See `Incoming` for
-    the other fields.
+    `erased`: the message was deleted, and its text and route are gone. `withheld`: no request
+    contains it, because its author may not ask, or because this was unknown. See `Incoming` for the
+    other fields.
     """
 
     id: int
@@ -64,10 +64,10 @@ class PageRecord:
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """How a turn ended and what it answered; stored before the final text is shown.
+    """The end of a turn and its answer, stored before the final text is shown.
 
     `content` is the model's text, which enters the history unless it is "". `display` is the whole
-    reply as Markdown, with Threadline's notes. `failure` is set if the reply is not complete.
+    reply as Markdown, with Threadline's notes. `failure` is set if the reply is incomplete.
     """
 
     outcome: Outcome
@@ -78,10 +78,10 @@ class TurnResult:
     usage: Usage | None = None
     failure: FailureReason | None = None
     first_token_at: float | None = None  # Unix seconds
-    # Our estimate of the usage's `input_tokens`; None if these cannot be the whole request's.
+    # Our estimate of the usage's `input_tokens`; None if these cannot cover the whole request.
     estimated_tokens: int | None = None
     tells_summary: bool = False  # the display says that older messages are summarized
-    made_with: MadeWith | None = None  # None: no model was asked
+    made_with: MadeWith | None = None  # None if no model was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +92,14 @@ class Claim:
     epoch has messages before the questions. `pages` are the pages that earlier attempts recorded in
     the ledger.
 
-    `result` is set if an earlier attempt ended the turn, but did not finish showing the reply. Then
-    only that is left to do; an empty `display` means removing the reply's pages. `stopping`: people
-    stopped the turn, and the process died before the turn ended.
+    `result` is set if an earlier attempt ended the turn without showing the whole reply. Only that
+    remains to be done; with an empty `display`, the pages of the reply are removed. `stopping`:
+    people stopped the turn, but the process died before the turn ended.
 
-    `tries` counts the attempts since the turn was opened or last reopened, this one included.
+    `tries` counts the attempts since the turn was opened or last reopened, including this one.
     `failures` counts the attempts that failed without ending the process. `deaths` counts the
-    processes that died while they worked on the turn, `lone_deaths` those that worked on nothing
-    else at that time: see `bot.turns.quarantine`.
+    processes that died while they worked on the turn; `lone_deaths` counts those that worked on
+    nothing else. See `bot.turns.quarantine`.
     """
 
     fence: Fence
@@ -123,19 +123,19 @@ class Claim:
 
 
 SUSPECT_DEATHS = 4
-"""A turn with this many deaths is a suspect. Fewer may be the machine's fault, and cost no time."""
+"""A turn with this many deaths is a suspect. Fewer may be the machine's fault and delay nothing."""
 
 LONE_DEATHS_FROM = 2
 """A turn's lone deaths are counted only after this many deaths of any kind."""
 
 MAX_LONE_DEATHS = 2
-"""A turn with this many lone deaths is given up: after four deaths in all if it always ran alone,
-after seven if it ran among many turns at first."""
+"""A turn with this many lone deaths is given up: after four deaths in total if it always ran alone,
+after seven if it first ran alongside many turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An unfinished turn that processes died with, by row ids: see `bot.turns.quarantine`."""
+    """An unfinished turn during which processes died, by row ids: see `bot.turns.quarantine`."""
 
     conversation: int
     turn: int
@@ -145,6 +145,6 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """The death of the previous process, which worked on `running` turns."""
+    """The death of the previous process, which was working on `running` turns."""
 
     running: int

@@ -22,11 +22,11 @@ COLUMNS = (
 )
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins like this is a formula for spreadsheets."""
+"""Spreadsheets treat a cell that begins like this as a formula."""
 
 
 def to_csv(rows: Sequence[UsageRow], by: Sequence[UsageField], currency: Currency) -> str:
-    """The rows with a header; `by` names the fields of each row's group."""
+    """Write the rows below a header; `by` names the fields of each row's group."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     cost = f"cost_{currency.code.lower()}"

@@ -1,1 +1,1 @@
-"""Who may ask, with which model, for how much: rules resolved for a place and a person."""
+"""Resolves the rules for a place and a person: who may ask, with which model, and for how much."""

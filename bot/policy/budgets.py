@@ -1,4 +1,4 @@
-"""Which budgets count a request, for whom, and in which period."""
+"""Finds the budgets that count a request, with the account and the period."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bot.domain.spending import BudgetLine, PeriodSpan, account_of
 from bot.ports.policy import Policy
 
 IsOneOf = Callable[[ConversationKey, Author, Sequence[PersonRef]], Awaitable[bool | None]]
-"""Whether one of the references means the person; None if the platform does not say."""
+"""Whether one of the references matches the person; None if the platform does not say."""
 
 
 def day_of(now: float, zone: tzinfo | None) -> date:
-    """The date at `now`, in Unix seconds; `zone` None is the machine's time zone."""
+    """The date at `now`, in Unix seconds; None as `zone` means the machine's time zone."""
     return datetime.fromtimestamp(now, zone).date()
 
 
@@ -40,7 +40,7 @@ def lines_of(
     zone: tzinfo | None,
     spent: Collection[str] = (),
 ) -> list[BudgetLine]:
-    """The lines of the books for a request. Those of the budgets named `spent` limit nothing."""
+    """The budget lines that a request counts towards. Budgets named in `spent` do not limit it."""
     return [
         BudgetLine(
             budget,
@@ -56,8 +56,9 @@ def lines_of(
 class PolicyBudgets:
     """Implements `bot.ports.spending.BudgetSource` with the budgets of the policy.
 
-    A budget of certain people counts no one else. If the platform does not say whether a person is
-    one of them, it counts: otherwise its limit would fall away with the platform.
+    A budget for certain people counts no one else. If the platform does not say whether a person is
+    one of them, the budget does count them; otherwise an outage of the platform would lift its
+    limit.
     """
 
     def __init__(self, policy: Policy, is_one_of: IsOneOf) -> None:

@@ -1,9 +1,9 @@
-"""The meter: every request to a model reserves its highest cost, and is settled with its usage.
+"""The meter: reserves the highest cost of every request to a model, and settles it with the usage.
 
-Invariants: a request is sent only after its reservation is in the books, and what it used is in the
-books before its turn ends. What it used is what the provider counted; if the stream ended before
-that, the input counts as sent and the answer as received. A request that failed before its first
-word costs nothing, as with the providers.
+Invariants: a request is sent only after its reservation is in the books, and its usage is in the
+books before its turn ends. The usage is what the provider counted; if the stream ended before that,
+it is the estimated input and the received answer. A request that failed before its first word costs
+nothing, which is how providers bill.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ from bot.ports.model import ChatModel
 from bot.ports.spending import BudgetSource, PriceList, SpendingStore
 
 SETTLE_SECONDS = 1.0
-"""How long a cancelled request waits for the books; then it is settled in the background."""
+"""How long a cancelled request waits for the books; after that, it is settled in the background."""
 
 MAX_TRANSCRIPT_TOKENS = 8_000
 """The longest transcript: half an hour of speech."""
 
 
 class BudgetMeter:
-    """Implements `bot.ports.spending.Meter`. `zone` None is the machine's time zone.
+    """Implements `bot.ports.spending.Meter`. None as `zone` means the machine's time zone.
 
-    `observer` hears what each request used.
+    `observer` learns what each request used.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class BudgetMeter:
     async def transcribe(
         self, spender: Spender, model: str, work: Callable[[], Awaitable[str]]
     ) -> str:
-        """See the port. Servers price speech by its length, which few of them tell: a transcript
-        counts with the tokens of its text, and as a request without a known price."""
+        """See the port. Few servers report the length of speech, by which they price it, so a
+        transcript counts as a request with the tokens of its text and no known price."""
         quote, lines = Quote(model, 0, MAX_TRANSCRIPT_TOKENS), await self.lines(spender)
         reservation = await self._reserve(spender, lines, quote, needs_price=False)
         used: list[Booking] = []
@@ -143,20 +143,20 @@ class BudgetMeter:
         return words
 
     async def lines(self, spender: Spender, *, spent: Collection[str] = ()) -> list[BudgetLine]:
-        """The lines of the books that count a request now."""
+        """The budget lines that a request currently counts towards."""
         key, author = spender.key, spender.author
         budgets = await self._budgets.budgets(key, author)
         now = self._clock.time()
         return lines_of(budgets, key, author, now=now, zone=self._zone, spent=spent)
 
     async def wait_for_room(self, error: BudgetHeld) -> None:
-        """Wait until a request that counts for the same budget ends, or a few seconds."""
+        """Wait until a request that counts towards the same budget ends, or for a few seconds."""
         await self._queue.wait(error.line)
 
     @asynccontextmanager
     async def loading_prices(self, models: Sequence[str]) -> AsyncIterator[None]:
-        """Look up the prices of `models` in the background: the first look takes a while, which
-        the first question should not wait for."""
+        """Look up the prices of `models` in the background, so that the first question does not
+        have to wait for the slow first look-up."""
         task = asyncio.create_task(self._load_prices(models), name="prices")
         try:
             yield
@@ -169,7 +169,7 @@ class BudgetMeter:
             await self._prices.cost(model, Usage(0, 0))
 
     async def aclose(self) -> None:
-        """Give up what is not settled: the next start does it by estimate."""
+        """Leave open reservations unsettled: the next start settles them by estimate."""
         tasks = {*self._settling, *self._abandoned}
         for task in tasks:
             task.cancel()
@@ -208,7 +208,7 @@ class BudgetMeter:
     async def _undo_if_cancelled(
         self, reserving: asyncio.Task[Reserved | NotReserved], lines: Sequence[BudgetLine]
     ) -> Reserved | NotReserved:
-        """The result; a reservation of a caller that is cancelled while it waits is released."""
+        """Return the result; if the caller is cancelled while it waits, release the reservation."""
         try:
             return await asyncio.shield(reserving)
         except asyncio.CancelledError:
@@ -235,7 +235,7 @@ class BudgetMeter:
     async def _book(self, part: Part, quote: Quote) -> Booking:
         model, usage = part.model or quote.model, part.used(quote)
         cost = await self._prices.cost(model, usage)
-        if cost is None:  # it lost its price while it answered: it counts as it was reserved
+        if cost is None:  # its price was lost while it answered, so the reserved cost counts
             cost = quote.cost_of(usage)
         return Booking(model, usage, cost, is_estimate=not part.is_counted)
 
@@ -248,8 +248,8 @@ class BudgetMeter:
         told: Sequence[BudgetLine] = (),
         purpose: Purpose = Purpose.ANSWER,
     ) -> asyncio.Task[Sequence[BudgetState]]:
-        """Settle in a task, which looks up the prices, too: a second cancellation of
-        the caller must not leave the reservation. `told` are the lines whose notice is shown."""
+        """Settle in a task, including the look-up of prices, so that a second cancellation of the
+        caller cannot leave the reservation open. `told` are the lines whose notice was shown."""
 
         async def run() -> Sequence[BudgetState]:
             bookings = await book()

@@ -1,4 +1,4 @@
-"""The stream of one request, counted as it passes, for each model of a chain."""
+"""Meters the stream of one request, separately for each model of a chain."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from bot.ports.clock import Clock
 from bot.ports.spending import SpendingStore
 
 PROGRESS_SECONDS = 2.0
-"""How often the length of a running answer is stored: so much of it is not counted after a kill."""
+"""Seconds between writes of a running answer's length; a kill loses at most this much usage."""
 
 
 @dataclass(slots=True)
 class Part:
-    """What one model of a chain sent. `output` are the estimated tokens of `text`, so far."""
+    """The output of one model of a chain. `output` is the estimated token count of `text` so
+    far."""
 
     model: str | None = None
     usage: Usage | None = None
@@ -30,7 +31,7 @@ class Part:
 
     @property
     def is_begun(self) -> bool:
-        """Whether anything was received that costs."""
+        """Whether anything was received that costs money."""
         return bool(self.output or self.text or self.usage)
 
     @property
@@ -89,7 +90,7 @@ class MeteredStream:
 
     def _count(self, delta: Delta) -> None:
         if delta.model:
-            if self.parts[-1].is_begun:  # the model before failed after it had begun to think
+            if self.parts[-1].is_begun:  # the previous model failed after it had begun to reason
                 self.parts.append(Part())
             self.parts[-1].model = delta.model
         part = self.parts[-1]
@@ -110,7 +111,7 @@ class MeteredStream:
         self._storing = asyncio.create_task(progress, name=f"progress-{self._reservation}")
 
     async def _progress(self, model: str, tokens: int) -> None:
-        with suppress(StoreUnavailable):  # a kill during an outage costs the answer's count
+        with suppress(StoreUnavailable):  # an outage followed by a kill loses the answer's count
             await self._store.record_progress(self._reservation, model, tokens)
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""The meter that counts nothing, for programs and tests without books."""
+"""A meter that counts nothing, for programs and tests without books."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NoMeter:
         *,
         spent: Collection[str] = (),
     ) -> AsyncIterator[PlainStream]:
-        """The model's stream; leaving the block ends the request immediately."""
+        """Stream from the model; leaving the block ends the request immediately."""
         stream = model.stream(request)
         try:
             yield PlainStream(stream)
@@ -43,8 +43,8 @@ class NoMeter:
     async def transcribe(
         self, _spender: Spender, _model: str, work: Callable[[], Awaitable[str]]
     ) -> str:
-        """The transcript."""
+        """Return the transcript."""
         return await work()
 
     async def wait_for_room(self, error: BudgetHeld) -> None:
-        """Never needed."""
+        """Return immediately; there are no budgets to wait for."""

@@ -1,4 +1,4 @@
-"""The directory of a platform without groups, guests and strangers: the page and the terminal."""
+"""The directory for the page and the terminal, which have no groups, guests or strangers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Tell = Callable[[ConversationKey, Author, str], Awaitable[None]]
 
 
 class OpenDirectory:
-    """Everyone who is here is a member. `tell` shows a sentence to one person."""
+    """A directory in which everyone is a member. `tell` shows a sentence to one person."""
 
     def __init__(
         self, tell: Tell, *, is_admin: Callable[[str], bool] = lambda _user: False
@@ -20,11 +20,11 @@ class OpenDirectory:
 
     @property
     def has_strangers(self) -> bool:
-        """No one is of another organization."""
+        """False: no one belongs to another organization."""
         return False
 
     async def place(self, key: ConversationKey) -> PlaceFacts:
-        """The place; its channel's id is its name, too."""
+        """The place, with the channel's id as its name."""
         return PlaceFacts(key, channel_name=key.channel)
 
     async def person(self, _key: ConversationKey, author: Author) -> PersonFacts:
@@ -32,15 +32,15 @@ class OpenDirectory:
         return PersonFacts(author, is_workspace_admin=self._is_admin(author.id))
 
     async def is_stranger(self, _key: ConversationKey, _author: Author) -> bool:
-        """No one is of another organization."""
+        """False: no one belongs to another organization."""
         return False
 
     async def can_read(self, _channel: ConversationKey, _user: str) -> bool:
-        """No one reads another channel here."""
+        """False: no one can read another person's channel here."""
         return False
 
     async def unknown(self, _refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """Nothing is known to be wrong."""
+        """Report no reference as unknown."""
         return ()
 
     async def tell(self, key: ConversationKey, author: Author, text: str) -> None:

@@ -1,7 +1,7 @@
-"""Whether a reference in the file means a person; pure.
+"""Checks whether a reference in the file matches a person; pure.
 
-None stands for "the platform did not say". A person of another organization is let in by their id,
-`strangers` or `everyone` alone: someone who shares a channel with the team gets nothing by that.
+None means that the platform did not say. A person from another organization is admitted only by
+their id, `strangers` or `everyone`; sharing a channel with the team is not enough.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _STANDINGS = {
 }
 
 Reads = Mapping[PersonRef, bool | None]
-"""For each reference to a channel, whether the person can read it."""
+"""For each reference to a channel, whether the person can read that channel."""
 
 
 class Purpose(Enum):
-    """Why a list is read: to let people in, or to keep them out."""
+    """The purpose of a list: to let people in, or to keep them out."""
 
     ALLOW = "allow"
     BLOCK = "block"
 
 
 def applying(refs: Iterable[PersonRef], key: ConversationKey) -> list[PersonRef]:
-    """The references that can mean someone in the workspace of `key`."""
+    """The references that can match someone in the workspace of `key`."""
     return [
         ref
         for ref in refs
@@ -39,16 +39,16 @@ def applying(refs: Iterable[PersonRef], key: ConversationKey) -> list[PersonRef]
 
 
 def needs_person(ref: PersonRef, purpose: Purpose) -> bool:
-    """Whether the platform must describe the person."""
+    """Whether checking the reference requires the platform's description of the person."""
     if ref.kind is PersonKind.CHANNEL:
-        return purpose is Purpose.ALLOW  # a person of another organization may read it, too
+        return purpose is Purpose.ALLOW  # a stranger may be able to read it, too
     return ref.kind not in (PersonKind.USER, PersonKind.EVERYONE)
 
 
 def means(
     ref: PersonRef, author: Author, person: PersonFacts | None, reads: Reads, purpose: Purpose
 ) -> bool | None:
-    """Whether `ref` means the person; `person` None is unknown."""
+    """Whether `ref` matches the person, who is unknown if `person` is None."""
     if ref.kind is PersonKind.USER:
         return ref.value == author.id
     if ref.kind is PersonKind.EVERYONE:
@@ -76,7 +76,7 @@ def any_means(
     reads: Reads,
     purpose: Purpose,
 ) -> bool | None:
-    """Whether one of the references means the person; None if that depends on what is unknown."""
+    """Whether one of the references matches the person; None if that depends on unknown facts."""
     answers = [means(ref, author, person, reads, purpose) for ref in refs]
     if True in answers:
         return True

@@ -1,4 +1,4 @@
-"""One person at one place, described by the platform as far as a decision needs it."""
+"""Describes one person at one place, querying the platform only as far as a decision needs it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from bot.ports.policy import Directory
 log = structlog.stdlib.get_logger(__name__)
 
 KNOWN_SECONDS = 60.0
-"""How long the platform's answer counts that a name exists, or that it does not."""
+"""How long to trust the platform's answer about whether a name exists."""
 
 MAX_NAMES = 10_000
 
 _CHECKED = (PersonKind.NAME, PersonKind.GROUP, PersonKind.CHANNEL)
-"""What may name no one: of an id of a person it makes no difference."""
+"""The kinds of references that may match no one. A user id needs no check, because an unknown one
+has no effect."""
 
 
 class KnownNames:
-    """Which references name someone, as platforms said during the last minute."""
+    """Caches for a minute which references exist on the platforms."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._known: TTLCache[PersonRef, bool] = TTLCache(MAX_NAMES, KNOWN_SECONDS, timer=now)
 
     async def are_known(self, directory: Directory, refs: Sequence[PersonRef]) -> bool:
-        """Whether each of `refs` names someone. Raises a PlatformError."""
+        """Whether all of `refs` exist. Raises a PlatformError."""
         missing = [ref for ref in refs if ref not in self._known]
         if missing:
             unknown = frozenset(await directory.unknown(missing))
@@ -43,9 +44,9 @@ class KnownNames:
 
 
 class PersonAt:
-    """What the platform says about a person in the workspace of `key`, asked when it is needed.
+    """A person in the workspace of `key`, as described by the platform, which is queried on demand.
 
-    None as `directory`: the platform does not answer. `is_gone`: the person is not there.
+    `directory` is None if the platform does not answer. `is_gone`: the person is not there.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class PersonAt:
         self._asked = self.is_gone = False
 
     async def is_one_of(self, refs: Sequence[PersonRef], purpose: Purpose) -> bool | None:
-        """Whether one of `refs` means the person; None if that is unknown."""
+        """Whether one of `refs` matches the person; None if unknown."""
         refs = applying(refs, self._key)
         answer = any_means(refs, self._author, self.facts, self._reads, purpose)
         if answer is not None:
@@ -68,7 +69,7 @@ class PersonAt:
         return any_means(refs, self._author, self.facts, self._reads, purpose)
 
     async def is_stranger(self) -> bool | None:
-        """Whether the person is of another organization; None if that is unknown."""
+        """Whether the person belongs to another organization; None if unknown."""
         if self._directory is None:
             return None
         if not self._directory.has_strangers:
@@ -80,11 +81,11 @@ class PersonAt:
         except Gone:
             self.is_gone = True
         except (PlatformError, TimeoutError) as error:
-            log.warning("the platform does not describe a person", error=repr(error))
+            log.warning("the platform did not describe a person", error=repr(error))
         return None
 
     async def are_known(self, refs: Sequence[PersonRef]) -> bool | None:
-        """Whether each of `refs` names someone here; None if that is unknown."""
+        """Whether all of `refs` exist here; None if unknown."""
         here = [
             replace(ref, platform=self._key.platform, workspace=self._key.workspace)
             for ref in applying(refs, self._key)
@@ -100,7 +101,7 @@ class PersonAt:
             return None
 
     async def describe(self) -> None:
-        """Ask the platform about the person, once."""
+        """Query the platform about the person, at most once."""
         if self._asked or self._directory is None:
             return
         self._asked = True
@@ -109,7 +110,7 @@ class PersonAt:
         except Gone:
             self.is_gone = True
         except (PlatformError, TimeoutError) as error:
-            log.warning("the platform does not describe a person", error=repr(error))
+            log.warning("the platform did not describe a person", error=repr(error))
 
     async def _ask_about_channels(self, refs: Sequence[PersonRef]) -> None:
         for ref in refs:

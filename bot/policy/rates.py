@@ -1,9 +1,9 @@
-"""How many questions people and channels may ask in a minute.
+"""Limits how many questions people and channels may ask per minute.
 
 Invariant: in the minute before each question, no more questions were counted than the rules allow
-at its place, also across restarts. Only the last second of other processes may be missing. A
+at its place, even across restarts. Only the last second of other processes may be missing. A
 person's questions in all channels of a workspace count together. A question counts at the time at
-which it was sent, so that an hour of missed questions is no burst when it arrives.
+which it was sent, so an hour of missed questions is not a burst when it arrives.
 """
 
 from __future__ import annotations
@@ -25,28 +25,29 @@ from bot.ports.policy import Policy
 MINUTE = 60.0
 
 ASK_SECONDS = 1.0
-"""How old the counts of other processes may be."""
+"""The maximum age of the counts of other processes."""
 
 MAX_ACCOUNTS = 100_000
-"""More people and channels than ask within a minute; it bounds the memory."""
+"""The most people and channels to remember, to bound the memory; more than will ask within a
+minute."""
 
 MAX_TIMES = 10_000
-"""Questions that are remembered of each: the largest limit that is kept exactly."""
+"""Questions to remember per account: the highest limit that can be enforced exactly."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateRefusal:
-    """A question comes too early, by `seconds`; `own`: because of the person's own questions."""
+    """A question came too early, by `seconds`. `own`: the person reached their own limit."""
 
     seconds: float
     own: bool
 
 
 class QuestionRates:
-    """Counts questions, retries and continuations. None as `policy`: nothing is limited.
+    """Counts questions, retries and continuations. Without a `policy`, nothing is limited.
 
-    `stored` returns the last minute's questions of all processes, where there may be others. It is
-    asked once a second at most, and only where there is a limit.
+    `stored` returns the last minute's questions of all processes, if there may be others. It is
+    called at most once a second, and only where a limit applies.
     """
 
     def __init__(
@@ -68,19 +69,19 @@ class QuestionRates:
         return self._stored is not None
 
     def restore(self, questions: Iterable[CountedQuestion]) -> None:
-        """Count the questions that were asked before the process started."""
+        """Count questions that were asked before the process started."""
         for question in questions:
             self.add(question.key, question.author, question.at)
 
     async def count(self, key: ConversationKey, author: Author, at: float) -> RateRefusal | None:
-        """Count a question that was sent at `at`, in Unix seconds; a refused one does not count."""
+        """Count a question that was sent at `at`, in Unix seconds, unless it is refused."""
         refusal = await self.refusal(key, author, at)
-        if refusal is None:  # no await between the decision and the count
+        if refusal is None:  # do not await between the decision and the count
             self.add(key, author.id, at)
         return refusal
 
     async def refusal(self, key: ConversationKey, author: Author, at: float) -> RateRefusal | None:
-        """Why a question that was sent at `at` is refused; None if it is not."""
+        """The refusal of a question that was sent at `at`; None if it is allowed."""
         limits = Limits()
         if self._policy is not None:
             limits = (await self._policy.effective(key)).limits.value
@@ -98,19 +99,19 @@ class QuestionRates:
         return RateRefusal(seconds, own) if seconds > 0 else None
 
     async def _learn(self) -> None:
-        """Count what other processes have accepted since the last time."""
+        """Add the questions that other processes have accepted since the last call."""
         now = self._clock.monotonic()
         if self._stored is None or now - self._asked_at < ASK_SECONDS:
             return
         self._asked_at = now
-        with suppress(StoreUnavailable):  # until then, only this process's questions count
+        with suppress(StoreUnavailable):  # only this process's questions count until then
             for question in await self._stored():
                 for account in _accounts(question.key, question.author):
                     if question.at not in self._times.get(account, ()):
                         self._count(account, question.at)
 
     def add(self, key: ConversationKey, person: str, at: float) -> None:
-        """Count a question without asking whether it is allowed."""
+        """Count a question without checking whether it is allowed."""
         for account in _accounts(key, person):
             self._count(account, at)
 
@@ -121,14 +122,14 @@ class QuestionRates:
         self._times[account] = times
 
     def take_back(self, key: ConversationKey, author: Author, at: float) -> None:
-        """A counted question became none."""
+        """Undo the count of a message that turned out not to be a question."""
         for account in _accounts(key, author.id):
             times = self._times.get(account, [])
             if at in times:
                 times.remove(at)
 
     def _wait(self, account: Hashable, limit: int | None, at: float) -> float:
-        """Seconds until the account has room for one more; 0 if it has."""
+        """Seconds until the account has room for another question; 0 if it has room now."""
         times = self._times.get(account, [])
         last = bisect_right(times, at)
         if limit is None or last - bisect_right(times, at - MINUTE, 0, last) < limit:

@@ -1,8 +1,8 @@
-"""Finds what the rules say about a place; pure.
+"""Resolves what the rules say about a place; pure.
 
-Invariant: each value comes from the most specific level that has it; within a level, what was set
+Invariant: each value comes from the most specific level that sets it; within a level, a value set
 by command wins over the file, and a later rule over an earlier one. Rules are indexed by place, so
-that the cost of a place does not depend on the number of rules elsewhere.
+the cost of resolving a place does not depend on the number of rules elsewhere.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ REDACT = frozenset({Redaction.KEYS})
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The values of one rule or command at one level, and where they come from."""
+    """The values of one rule or command at one level, and their source."""
 
     values: PolicyValues
     source: str
@@ -52,7 +52,7 @@ class Layer:
 
 
 class RuleIndex:
-    """The rules of a configuration, by the places that they name."""
+    """The rules of a configuration, indexed by the places they name."""
 
     def __init__(self, config: PolicyConfig) -> None:
         self.config = config
@@ -79,19 +79,20 @@ class RuleIndex:
             self._threads.add(workspace)
 
     def needs_names(self, key: ConversationKey) -> bool:
-        """Whether a rule of this workspace is about a name or a category."""
+        """Whether a rule for this workspace refers to a name or a category."""
         return (key.platform, key.workspace) in self._named
 
     def has_threads(self, key: ConversationKey) -> bool:
-        """Whether a rule of this workspace is about one thread."""
+        """Whether a rule for this workspace refers to a single thread."""
         return (key.platform, key.workspace) in self._threads
 
     def named_may_be_always(self, key: ConversationKey) -> bool:
-        """Whether a rule about a name of this workspace makes messages questions."""
+        """Whether a rule that refers to a name in this workspace may make all messages
+        questions."""
         return (key.platform, key.workspace) in self._named_always
 
     def layers(self, facts: PlaceFacts, overrides: Sequence[Override] = ()) -> list[Layer]:
-        """All that is said about a place, the most specific first."""
+        """All layers that apply to a place, most specific first."""
         layers: list[Layer] = []
         for level in (
             PlaceLevel.THREAD,
@@ -106,7 +107,7 @@ class RuleIndex:
         return [*layers, Layer(self.config.default, policy_texts.FILE_DEFAULT)]
 
     def _of_level(self, level: PlaceLevel, facts: PlaceFacts) -> Iterator[Layer]:
-        """The rules about a part of the place, the last first."""
+        """The rules for one level of the place, last first."""
         orders = {order for key in _keys(level, facts) for order in self._rules.get(key, ())}
         for order in sorted(orders, reverse=True):
             rule = self.config.rules[order]
@@ -115,7 +116,7 @@ class RuleIndex:
 
 
 def _keys(level: PlaceLevel, facts: PlaceFacts) -> Iterator[_Key]:
-    """The references that would name this part of the place."""
+    """The references that match the place at this level."""
     key = facts.key
     workspace = "" if level is PlaceLevel.PLATFORM else key.workspace
     if level in (PlaceLevel.PLATFORM, PlaceLevel.WORKSPACE):
@@ -138,7 +139,7 @@ def _from_override(override: Override, facts: PlaceFacts) -> Layer:
 
 
 def override_values(override: Override) -> PolicyValues:
-    """The value that was set; none if it is no longer one, as after a change of the program."""
+    """The value that was set; none if this version of the program no longer accepts it."""
     value = override.value
     match override.name:
         case OverrideName.MODEL:
@@ -162,9 +163,9 @@ def _member(make: Callable[[str], T], value: str) -> T | None:
 
 # ── values ────────────────────────────────────────────────────────────────────────────────────
 def resolve(layers: Sequence[Layer], *, feedback: bool = True) -> EffectivePolicy:
-    """The policy that the layers, the most specific first, amount to.
+    """Merge the layers, most specific first, into a policy.
 
-    `feedback`: whether replies have buttons for votes where nothing says so.
+    `feedback` is the default for vote buttons on replies.
     """
     return EffectivePolicy(
         model=_first(layers, lambda values: values.model, None),
@@ -200,7 +201,7 @@ def _first(
 
 
 def _budgets(layers: Sequence[Layer]) -> tuple[Resolved[Budget], ...]:
-    """The budgets of all levels; one that two rules have through a profile counts once."""
+    """The budgets of all levels; a budget that two rules share through a profile counts once."""
     found: dict[str, Resolved[Budget]] = {}
     for layer in layers:
         for budget in layer.values.budgets:

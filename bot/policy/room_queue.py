@@ -1,4 +1,4 @@
-"""Requests that wait for the rest of a budget, which others have reserved."""
+"""Queues requests that wait for the part of a budget that other requests have reserved."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import suppress
 from bot.domain.spending import BudgetLine
 
 HELD_SECONDS = 5.0
-"""The longest wait for others' reservations before the next look: a period may have ended."""
+"""The longest wait before checking again, because the budget's period may have ended."""
 
 
 class RoomQueue:
-    """The waiters of each line, in order."""
+    """The waiting requests of each line, in order."""
 
     def __init__(self) -> None:
         self._waiters: defaultdict[tuple[str, str], deque[asyncio.Future[None]]] = defaultdict(
@@ -38,7 +38,7 @@ class RoomQueue:
                 self._waiters.pop(_name(line), None)
 
     def wake(self, lines: Iterable[BudgetLine]) -> None:
-        """Let the first waiter of each line look again."""
+        """Let the first waiting request of each line check again."""
         for line in lines:
             waiters = self._waiters.get(_name(line), ())
             first = next((waiter for waiter in waiters if not waiter.done()), None)

@@ -1,7 +1,7 @@
 """Applies the rules to places and people: implements `bot.ports.policy.Policy`.
 
-Invariants: platforms are asked only about what a rule needs; what they do not answer within
-`DIRECTORY_SECONDS` is unknown, and an unknown fact lets no one in.
+Invariants: platforms are only queried for facts that a rule needs. A fact that a platform does not
+return within `DIRECTORY_SECONDS` is unknown, and an unknown fact lets no one in.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from bot.ports.policy import Directory
 log = structlog.stdlib.get_logger(__name__)
 
 DIRECTORY_SECONDS = 2.0
-"""The longest wait for all of a platform's facts in one decision: Slack wants an answer in 3 s."""
+"""The longest wait for all facts of one decision; Slack expects a response within 3 s."""
 
 MAX_PLACES = 20_000
-"""Places whose policy is remembered, at a few hundred bytes each."""
+"""The most places whose policy is cached, at a few hundred bytes each."""
 
 _Channel = tuple[str, str, str]
 _Place = tuple[str, str, str, str, str, str, str]
@@ -54,19 +54,18 @@ _Place = tuple[str, str, str, str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A person as the platform describes them, None if no rule asked for it, and the references of
-    rules that mean them.
-    """
+    """A person as the platform describes them (None if no rule needed this), and the references in
+    the rules that match them."""
 
     facts: PersonFacts | None
     groups: Sequence[PersonRef]
 
 
 class PolicyRules:
-    """Implements `Policy`; `connect` gives it the directories of the platforms.
+    """Implements `Policy`; `connect` provides the directories of the platforms.
 
-    `calm` are the platforms whose replies have no buttons for votes unless the file says so.
-    `changed` is called after a change by command, which other processes have to read.
+    On the platforms in `calm`, replies have no vote buttons unless the file enables them. `changed`
+    is called after a change by command, which the other processes have to load.
     """
 
     def __init__(
@@ -88,12 +87,12 @@ class PolicyRules:
 
     # ── changes ───────────────────────────────────────────────────────────────────────────────
     def connect(self, directory_of: Callable[[str], Directory | None]) -> None:
-        """Use these directories, by the platform's name."""
+        """Set the function that finds a platform's directory by name."""
         self._directory_of = directory_of
 
     @property
     def config(self) -> PolicyConfig:
-        """The rules that are in effect."""
+        """The rules in effect."""
         return self._index.config
 
     async def reload(self, config: PolicyConfig) -> None:
@@ -102,7 +101,7 @@ class PolicyRules:
         self._forget()
 
     def set_overrides(self, overrides: Iterable[Override]) -> None:
-        """What administrators have set by command, of all channels."""
+        """Load the overrides of all channels."""
         found: dict[_Channel, list[Override]] = defaultdict(list)
         for override in overrides:
             found[_channel(override.channel)].append(override)
@@ -110,7 +109,7 @@ class PolicyRules:
         self._forget()
 
     def override(self, channel: ConversationKey, name: OverrideName, new: Override | None) -> None:
-        """An administrator set a value of a channel; None: they took it back."""
+        """Record that an administrator set an override of a channel, or removed it (None)."""
         place = _channel(channel)
         kept = [each for each in self._overrides.get(place, ()) if each.name is not name]
         self._overrides[place] = (*kept, new) if new is not None else tuple(kept)
@@ -118,7 +117,8 @@ class PolicyRules:
         self._changed()
 
     def forget_person(self, person: Person) -> None:
-        """As the database after the person's erasure; `/why` and `/channel` show who set what."""
+        """Update the cache after the person's erasure, because `/why` and `/channel` show who set a
+        value."""
         known = [each for overrides in self._overrides.values() for each in overrides]
         own = (person.platform, person.id)  # the person's workspace on the page
         self.set_overrides(
@@ -129,7 +129,7 @@ class PolicyRules:
         self._changed()
 
     def overrides_of(self, channel: ConversationKey) -> Sequence[Override]:
-        """What administrators have set for a channel."""
+        """The overrides that administrators have set for a channel."""
         return self._overrides.get(_channel(channel), ())
 
     def _forget(self) -> None:
@@ -138,7 +138,7 @@ class PolicyRules:
 
     # ── places ────────────────────────────────────────────────────────────────────────────────
     def listens(self, key: ConversationKey, category: str = "") -> bool:
-        """See the port. Yes if that depends on a name that is not known yet."""
+        """See the port. True if the answer depends on a name that is still unknown."""
         place = (_channel(key), category)
         known = self._listens.get(place)
         if known is None:
@@ -154,13 +154,13 @@ class PolicyRules:
         return policy.answers.value is AnswerMode.ALWAYS
 
     async def effective(self, key: ConversationKey) -> EffectivePolicy:
-        """See the port. If the platform does not answer, the place is as it was last known."""
+        """See the port. If the platform does not answer, the last known facts about the place
+        apply."""
         return await self._effective_until(key, _deadline())
 
     def assigned(self, key: ConversationKey) -> str | None:
-        """The model of a place as far as it is known without asking the platform; None is the
-        default one.
-        """
+        """The model assigned to a place, judged without querying the platform; None means the
+        default."""
         known = self._places.get(_channel(key), PlaceFacts(key))
         return self._policy_at(replace(known, key=key)).model.value
 
@@ -168,19 +168,19 @@ class PolicyRules:
         try:
             facts = await self._facts(key, until)
         except (PlatformError, TimeoutError) as error:
-            log.warning("the platform does not describe a place", error=repr(error))
+            log.warning("the platform did not describe a place", error=repr(error))
             facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
         return self._policy_at(facts)
 
     async def retention_days(self, key: ConversationKey) -> int | None:
-        """How many days a place keeps messages; 0 is for good.
+        """How many days a place keeps messages; 0 means indefinitely.
 
-        None if the platform does not describe the place now: an erasure cannot be taken back, so
-        no wider rule may take the place of one with a name.
+        None if the platform does not describe the place now: an erasure cannot be undone, so a
+        wider rule must not replace a rule that refers to the place by name.
         """
         try:
             facts = await self._facts(key, _deadline())
-        except Gone:  # the channel was deleted: what was last known applies
+        except Gone:  # the channel was deleted, so the last known facts apply
             facts = replace(self._places.get(_channel(key), PlaceFacts(key)), key=key)
         except (PlatformError, TimeoutError):
             return None
@@ -220,7 +220,7 @@ class PolicyRules:
         try:
             facts = await self._facts(key, until)
         except (PlatformError, TimeoutError) as error:
-            log.warning("the platform does not describe a place", error=repr(error))
+            log.warning("the platform did not describe a place", error=repr(error))
             return Verdict(Access.UNKNOWN, policy_texts.PLACE_UNKNOWN)
         policy, person = self._policy_at(facts), self._person(key, author)
         return await _within(judge(policy, person), until)
@@ -228,7 +228,7 @@ class PolicyRules:
     async def may_control(
         self, key: ConversationKey, author: Author, *, took_part: bool
     ) -> Verdict:
-        """See the port. Administrators may, even where they may not ask."""
+        """See the port. Administrators may always control, even where they may not ask."""
         until = _deadline()
         verdict = await self._may_ask_until(key, author, until)
         controls = (await self._effective_until(key, until)).controls
@@ -254,7 +254,8 @@ class PolicyRules:
         return bool(await self._is_admin(key, author, _deadline()))
 
     async def _is_admin(self, key: ConversationKey, author: Author, until: float) -> bool | None:
-        """None is unknown. Administrators belong to workspaces, so no name of a place matters."""
+        """Whether the person is an administrator; None if unknown. Administrators belong to a
+        workspace, so the name of the place does not matter."""
         admins = self._policy_at(PlaceFacts(key)).admins
         if not admins:
             return False
@@ -269,19 +270,19 @@ class PolicyRules:
     async def describe(
         self, key: ConversationKey, author: Author, refs: Sequence[PersonRef]
     ) -> Description:
-        """How the person is seen here, and which of `refs` mean them."""
+        """Describe the person at this place, and find which of `refs` match them."""
         person, groups = self._person(key, author), []
         with suppress(TimeoutError):
             async with asyncio.timeout(DIRECTORY_SECONDS):
                 for ref in refs:
-                    if await person.is_one_of([ref], Purpose.BLOCK):  # by membership alone
+                    if await person.is_one_of([ref], Purpose.BLOCK):  # membership alone decides
                         groups.append(ref)
         return Description(person.facts, groups)
 
     async def is_one_of(
         self, key: ConversationKey, author: Author, refs: Sequence[PersonRef]
     ) -> bool | None:
-        """Whether one of `refs` means the person, by membership alone; None if that is unknown."""
+        """Whether one of `refs` matches the person by membership alone; None if unknown."""
         try:
             async with asyncio.timeout(DIRECTORY_SECONDS):
                 return await self._person(key, author).is_one_of(refs, Purpose.BLOCK)
@@ -293,12 +294,12 @@ class PolicyRules:
 
 
 def _deadline() -> float:
-    """When a decision that begins now ends, in the event loop's time."""
+    """The latest end of a decision that begins now, in the event loop's time."""
     return asyncio.get_running_loop().time() + DIRECTORY_SECONDS
 
 
 async def _within(judging: Coroutine[Any, Any, Verdict], until: float) -> Verdict:
-    """The verdict, unless the platform takes too long."""
+    """Await the verdict; unknown if the platform takes too long."""
     try:
         async with asyncio.timeout_at(until):
             return await judging

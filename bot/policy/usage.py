@@ -1,4 +1,5 @@
-"""Reports of what people and channels used and what is left, for `/usage`, the API and the CLI."""
+"""Reports what people and channels used, and what they have left, for `/usage`, the API and the
+CLI."""
 
 from __future__ import annotations
 
@@ -19,13 +20,12 @@ from bot.ports.clock import Clock
 from bot.ports.spending import BudgetSource, SpendingStore
 
 MOST_ROWS = 100_000
-"""Rows of one report: a month of a hundred people with ten models and channels each."""
+"""The most rows of one report: a month with a hundred people, ten models and ten channels each."""
 
 
 class UsageReports:
-    """Implements `bot.ports.spending.UsageReporter`. `zone` None is the machine's time zone;
-    `currency` is asked each time, because the file may change it.
-    """
+    """Implements `bot.ports.spending.UsageReporter`. None as `zone` means the machine's time zone;
+    `currency` is called each time, because a reload may change it."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class UsageReports:
 
     async def of_person(self, key: ConversationKey, author: Author) -> UsageSummary:
         """See the port."""
-        is_own = key.counting_workspace(author.id) == author.id  # and in what all people share
+        is_own = key.counting_workspace(author.id) == author.id  # includes shared channels
         workspace = None if is_own else key.workspace
         query = UsageQuery(platform=key.platform, workspace=workspace, person=author.id)
         summary = await self._summary(query)

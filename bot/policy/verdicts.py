@@ -1,4 +1,4 @@
-"""What a policy says about a person: allowed, refused by a rule, or unknown."""
+"""Judges a person by a policy: allowed, refused by a rule, or unknown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.policy.person import PersonAt
 
 
 async def judge(policy: EffectivePolicy, person: PersonAt) -> Verdict:
-    """Whether the person may ask. A refusal that is certain counts before what is unknown."""
+    """Whether the person may ask. A certain refusal takes precedence over unknown facts."""
     verdicts = [await _is_blocked(each, person) for each in policy.block]
     verdicts.append(await _is_allowed(policy.allow, person))
     if person.is_gone:
@@ -22,7 +22,8 @@ async def judge(policy: EffectivePolicy, person: PersonAt) -> Verdict:
 
 
 async def _is_blocked(block: Resolved[tuple[PersonRef, ...]], person: PersonAt) -> Verdict:
-    """A list with a name that no one has blocks everyone: it may have meant this person."""
+    """Whether the list blocks the person. If one of its names does not exist, it blocks everyone,
+    because the name may have been meant for this person."""
     found = await person.is_one_of(block.value, Purpose.BLOCK)
     if found:
         return refused(policy_texts.BLOCKED, block.source)
@@ -47,5 +48,5 @@ async def _is_allowed(allow: Resolved[tuple[PersonRef, ...] | None], person: Per
 
 
 def refused(reason: str, source: str) -> Verdict:
-    """A refusal by the rule `source`."""
+    """Create a refusal by the rule `source`."""
     return Verdict(Access.REFUSED, policy_texts.refusal(reason, source) if source else reason)

@@ -1,1 +1,2 @@
-"""The Protocols between the core and its adapters: platforms, models, the database, the clock."""
+"""The Protocols between the core and everything it is connected to: platforms, models, the
+database, the clock."""

@@ -1,4 +1,4 @@
-"""The ports around attachments: their storage, parsers, links and speech."""
+"""The ports for attachments: storage, parsers, links and speech."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bot.domain.conversations import ConversationKey
 class AttachmentStore(Protocol):
     """Attachments, their bytes and their extracts; methods raise StoreUnavailable.
 
-    `Store.accept` and `Store.edit` insert them. Deleting a message, a conversation or a person's
-    data deletes them, and bytes that no other attachment has.
+    `Store.accept` and `Store.edit` insert attachments. Deleting a message, a conversation or a
+    person's data deletes its attachments, and the bytes that no other attachment shares.
     """
 
     async def pending(self, platform: str, *, limit: int) -> Sequence[Attachment]:
@@ -23,12 +23,12 @@ class AttachmentStore(Protocol):
     async def claim(self, attachment: int) -> bool | None:
         """Whether this process may read the attachment; None if it is no longer PENDING.
 
-        False while another living process does. A process that dies claims no more.
+        False while another living process is reading it. The claims of a process end when it dies.
         """
         ...
 
     async def of_messages(self, messages: Sequence[int]) -> Mapping[int, Sequence[Attachment]]:
-        """The attachments of messages, by the message's row id and in the messages' order."""
+        """The attachments of messages, in order, by the row id of the message."""
         ...
 
     async def place(self, attachment: int) -> ConversationKey | None:
@@ -40,23 +40,24 @@ class AttachmentStore(Protocol):
         ...
 
     async def save_bytes(self, attachment: int, download: Download) -> str | None:
-        """Store an attachment's bytes, and return their digest; None once it is deleted or omitted.
+        """Store an attachment's bytes, and return their digest; None if it was deleted or omitted.
 
-        The download's name and media type replace a missing one, and its locator is forgotten
-        (a link keeps it). If the bytes have an extract from another message, the attachment is
-        READY immediately. A large file is stored in small commits, and appears with the last.
+        The download's name and media type fill in missing ones. The locator is cleared, except for
+        a link. If another message's attachment has the same bytes and an extract, this one is READY
+        immediately. A large file is stored in several commits, and becomes visible with the last
+        one.
         """
         ...
 
     async def save_extract(self, digest: str, extract: Extract) -> None:
         """Store what was read from these bytes; all PENDING attachments with them become READY.
 
-        Nothing if the bytes were deleted. Another extract is replaced.
+        Does nothing if the bytes were deleted. Replaces an existing extract.
         """
         ...
 
     async def omit(self, attachment: int, omission: Omission) -> None:
-        """End an attachment that cannot be used, also a READY one. Its bytes stay."""
+        """End an attachment that cannot be used, even if it is READY. Its bytes stay stored."""
         ...
 
     async def read_bytes(self, digest: str) -> bytes | None:
@@ -66,16 +67,17 @@ class AttachmentStore(Protocol):
     async def read_extract(self, digest: str) -> Extract | None:
         """The stored extract, images included; None without one.
 
-        Also None if an older version of the parsers made it: then the bytes are read again.
+        Also None if an older version of the parsers produced it, so that the bytes are parsed
+        again.
         """
         ...
 
 
 class AttachmentProgress(Protocol):
-    """The work on attachments, as the inbox and the turns see it."""
+    """Progress on attachments, as the inbox and the turns use it."""
 
     def wake(self, platform: str) -> None:
-        """Start on the platform's pending attachments; safe to call at any time, repeatedly."""
+        """Start working on the platform's pending attachments; may be called repeatedly."""
         ...
 
     async def wait(self, messages: Sequence[int], seconds: float) -> None:
@@ -87,7 +89,7 @@ class Extractor(Protocol):
     """Turns bytes into text and images, in a process with limits."""
 
     async def extract(self, name: str, media_type: str, data: bytes) -> Extract:
-        """Read a file, whatever it claims to be. Raises AttachmentError."""
+        """Read a file, whatever type it claims to be. Raises AttachmentError."""
         ...
 
     async def aclose(self) -> None:
@@ -96,10 +98,10 @@ class Extractor(Protocol):
 
 
 class LinkReader(Protocol):
-    """Downloads pages that people link to, from public addresses only."""
+    """Downloads pages that people link to, only from public addresses."""
 
     async def download(self, url: str, *, limit: int) -> Download:
-        """The body behind `url`, of at most `limit` bytes. Raises AttachmentError."""
+        """Download the body of `url`, at most `limit` bytes. Raises AttachmentError."""
         ...
 
     async def aclose(self) -> None:
@@ -112,11 +114,11 @@ class Transcriber(Protocol):
 
     @property
     def name(self) -> str:
-        """The model's name from the settings."""
+        """The name of the model, as in the settings."""
         ...
 
     async def transcribe(self, name: str, media_type: str, data: bytes) -> str:
-        """The spoken words. Raises AttachmentError."""
+        """Return the spoken words. Raises AttachmentError."""
         ...
 
     async def aclose(self) -> None:

@@ -1,4 +1,5 @@
-"""The audit port: an append-only record of who changed, read, exported, erased, or was refused."""
+"""The audit port: an append-only record of who changed, read, exported or erased something, or was
+refused."""
 
 from __future__ import annotations
 
@@ -16,21 +17,21 @@ SHARE_REVOKED, SHARE_READ = "share.revoked", "share.read"
 REFUSED = "access.refused"
 
 OPERATOR = "operator"
-"""The actor of the commands on the machine, which knows its users."""
+"""The actor for commands run on the bot's machine, whose operating system knows the user."""
 
 
 class AuditLog(Protocol):
     """Methods raise StoreUnavailable if the database fails.
 
-    What cannot be recorded must not happen.
+    An action that cannot be recorded must not happen.
     """
 
     async def record(self, entry: AuditEntry) -> None:
-        """Append an entry, with the time of now. It is durable when this returns."""
+        """Append an entry with the current time. It is durable when this returns."""
         ...
 
     async def entries(
         self, *, after: int = 0, since: float = 0.0, limit: int = 1_000
     ) -> Sequence[AuditEntry]:
-        """Entries with an id above `after`, from `since` (Unix seconds) on, oldest first."""
+        """Entries with an id above `after`, from `since` (Unix seconds) onwards, oldest first."""
         ...

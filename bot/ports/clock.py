@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time, which tests control."""
+    """A clock that tests can control."""
 
     def time(self) -> float:
         """The time in Unix seconds, for the database."""

@@ -1,4 +1,4 @@
-"""Connecting a model from the page or the terminal."""
+"""The port for connecting a model from the page or the terminal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class ModelConnector(Protocol):
     """Tries a model with a real request, and writes it into `.env` if it answers."""
 
     async def offers(self) -> Offers:
-        """What may be chosen; takes a moment, in which servers on this machine are asked."""
+        """The choices; takes a moment, because servers on this machine are queried."""
         ...
 
     async def connect(self, choice: ModelChoice) -> Connected:
-        """Try the model. Raises nothing; the key is in no part of the result."""
+        """Try the model. Never raises; no part of the result contains the key."""
         ...

@@ -1,4 +1,4 @@
-"""The part of the store that keeps where each conversation's window stands."""
+"""The part of the store that keeps the position of each conversation's window."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ class ContextStore(Protocol):
     """Windows and summaries. All methods raise StoreUnavailable if the database fails."""
 
     async def read_state(self, conversation: int, *, epoch: int, model: str) -> ContextState:
-        """Where the window of the epoch stands; `model` is the one whose last count is wanted."""
+        """The position of the epoch's window; the last token count is for `model`."""
         ...
 
     async def move_window(
         self, conversation: int, *, epoch: int, start: int, stubs_before: int
     ) -> None:
-        """Move the window forward; lower positions than the stored ones change nothing."""
+        """Move the window forward; positions below the stored ones change nothing."""
         ...
 
     async def save_summary(
         self, conversation: int, *, epoch: int, revision: int, summary: Summary
     ) -> bool:
-        """Replace the summary, and begin the window behind the messages that it covers.
+        """Replace the summary, and move the start of the window behind the messages that it covers.
 
-        False, without an effect, if the conversation has another epoch by now, or if a message was
-        edited or erased since `revision` was read.
+        Returns False and changes nothing if the conversation has moved to another epoch, or if a
+        message was edited or erased since `revision` was read.
         """
         ...
 
     async def read_cached_tokens(self, conversation: int, *, epoch: int) -> int | None:
-        """The cached part of the epoch's newest counted request; None without one."""
+        """The cached tokens of the epoch's newest counted request; None if there is none."""
         ...
 
     async def count_messages(
         self, conversation: int, *, epoch: int, start: int, before: int
     ) -> int:
-        """How many messages of the epoch have indexes from `start` to below `before`.
+        """Count the messages of the epoch with indexes from `start` up to, but not including,
+        `before`.
 
-        Erased messages are left out; only the last 100,000 indexes are counted.
+        Ignores erased messages; counts at most the last 100,000 indexes.
         """
         ...
 
@@ -54,5 +55,6 @@ class ContextReporter(Protocol):
     """Describes what the model will get."""
 
     async def report(self, key: ConversationKey) -> ContextReport | None:
-        """The context of the conversation's next question; None without a conversation."""
+        """The context of the conversation's next question; None if there is no such
+        conversation."""
         ...

@@ -1,4 +1,4 @@
-"""The port of votes on replies."""
+"""The port for votes on replies."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from bot.domain.feedback import Feedback, Vote, VoteEffect
 
 
 class FeedbackStore(Protocol):
-    """Votes, one of each person on each reply. Methods raise StoreUnavailable.
+    """Votes, at most one from each person on each reply. Methods raise StoreUnavailable.
 
-    Everything is about the turn `turn` of the conversation `key`, so that a button that names a
-    turn of another conversation does nothing. `person` is the platform's id.
+    The turn `turn` must belong to the conversation `key`, so that a button that names a turn of
+    another conversation has no effect. `person` is the platform's id.
     """
 
     async def press(self, key: ConversationKey, turn: int, person: str, vote: Vote) -> VoteEffect:
-        """Count a vote in place of the person's last one; the same vote again is taken back."""
+        """Replace the person's vote; voting the same way again takes the vote back."""
         ...
 
     async def set_vote(
         self, key: ConversationKey, turn: int, person: str, vote: Vote | None, comment: str = ""
     ) -> bool:
-        """Replace the person's vote and comment; None takes it back. False: no such reply."""
+        """Replace the person's vote and comment; None takes the vote back. False if there is no
+        such reply."""
         ...
 
     async def set_comment(self, key: ConversationKey, turn: int, person: str, text: str) -> bool:
-        """Replace the comment on a thumbs-down. False if the person has no such vote."""
+        """Replace the comment on a thumbs-down. False if the person did not vote thumbs-down."""
         ...
 
     async def turn_of(self, key: ConversationKey, reply: str) -> int | None:
-        """The turn of a reply with this public id in a conversation; None if there is none."""
+        """The turn of the conversation's reply with this public id; None if there is none."""
         ...
 
     async def votes(self, key: ConversationKey, person: str) -> Mapping[int, Feedback]:

@@ -1,4 +1,4 @@
-"""The history port: how the core reads messages that a platform did not deliver as events."""
+"""The history port, for reading messages that a platform did not deliver as events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from bot.domain.inbox import Asked, Incoming
 
 PageReader: TypeAlias = "Callable[[], Awaitable[HistoryPage]]"
 ReportChanges = Callable[[Asked], Awaitable[None]]
-"""Reads a question again and reports to the inbox if it was edited or deleted, like a live event.
+"""Reads a question again, and reports to the inbox if it was edited or deleted, as a live event
+would.
 
 The core calls it again after a PlatformError or StoreUnavailable.
 """
@@ -19,9 +20,9 @@ The core calls it again after a PlatformError or StoreUnavailable.
 
 @dataclass(frozen=True, slots=True)
 class ChannelRef:
-    """A channel, or a thread that has a watermark, by the platform's ids.
+    """A channel, or a thread with a watermark, by the platform's ids.
 
-    With an empty `channel` it stands for the workspace.
+    An empty `channel` stands for the whole workspace.
     """
 
     workspace: str
@@ -34,8 +35,8 @@ class History:
 
     Histories with the lowest `rank` are read first; its first number is between 0 and 2.
     `read_after` requests the first page behind a position. Everything up to `after` has been read,
-    even if the stored watermark is lower. `read_to` hears up to which position all messages are
-    stored.
+    even if the stored watermark is lower. The core calls `read_to` with the position up to which
+    all messages are stored.
     """
 
     ref: ChannelRef
@@ -49,8 +50,8 @@ class History:
 class HistoryPage:
     """The result of one request: translated messages, oldest first.
 
-    The history is complete up to position `reached` once these messages are accepted and `threads`
-    are read; 0 if unknown. `next` requests the following page; None after the last.
+    Once these messages are accepted and `threads` are read, the history is complete up to position
+    `reached`; 0 if unknown. `next` requests the following page; None after the last.
     """
 
     messages: Sequence[Incoming] = ()
@@ -69,11 +70,11 @@ class HistoryReader(Protocol):
 
     @property
     def newest(self) -> int:
-        """The first watermark of a workspace without one; older messages are ignored."""
+        """The initial watermark of a workspace without one; older messages are ignored."""
         ...
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
-        """The histories to read; `conversations` are the latest ones of the whole platform.
+        """The histories to read; `conversations` are the most recent ones of the whole platform.
 
         Raises a PlatformError, after which the core calls it again.
         """

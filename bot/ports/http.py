@@ -1,4 +1,4 @@
-"""The HTTP port of adapters that receive events over HTTP."""
+"""The HTTP port, for adapters that receive events over HTTP."""
 
 from __future__ import annotations
 

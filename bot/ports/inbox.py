@@ -33,82 +33,87 @@ from bot.domain.leftovers import Leftover
 
 
 class ConversationLookup(Protocol):
-    """Finds the conversation of a platform message."""
+    """Finds the conversation that a platform message belongs to."""
 
     async def conversation_of(self, source: str) -> ConversationKey | None:
-        """The conversation of a message (`Incoming.source`) or of a page of a reply, if any."""
+        """The conversation of a message (`Incoming.source`), or of a page of a reply; None if there
+        is none."""
         ...
 
 
 class AccessLookup(Protocol):
-    """What adapters ask about the rules; neither method raises."""
+    """Answers adapters' questions about the rules; neither method raises."""
 
     def listens(self, channel: ConversationKey, category: str = "") -> bool:
-        """Whether to report messages that address no one in this channel, as `Address.CHANNEL`.
+        """Whether to report messages of this channel that address no one, as `Address.CHANNEL`.
 
-        Costs nothing, so adapters ask for each message. `channel` is a key without thread;
-        `category` is Discord's id. True also if that depends on a name that only the core knows.
+        The call is cheap, so adapters make it for each message. `channel` is a key without a
+        thread; `category` is Discord's id. Also True if the answer depends on a name that only the
+        core knows.
         """
         ...
 
     async def refusal(self, key: ConversationKey, author: Author) -> str:
-        """Why this person may not ask here, as a sentence to them; "" if they may, or if that is
+        """Why this person may not ask here, as a sentence to them; "" if they may, or if this is
         unknown.
 
-        For adapters that can refuse before a message is sent. `receive` decides again.
+        Adapters that can refuse a message before it is sent use this. `receive` decides again.
         """
         ...
 
     async def wait_seconds(self, key: ConversationKey, author: Author) -> float:
-        """Seconds until this person may ask again here, by the rates of the rules; 0 is now."""
+        """Seconds until this person may ask again here, according to the rates in the rules; 0 if
+        now."""
         ...
 
 
 class MessageInbox(ConversationLookup, AccessLookup, Protocol):
-    """Messages and what happens to them afterwards, as the platform's events report it."""
+    """Reports of the platform's events about messages."""
 
     async def connected(self, platform: str) -> None:
-        """Events of `platform` arrive from now on: resumes its unfinished turns."""
+        """Report that events of `platform` arrive from now on; resumes its unfinished turns."""
         ...
 
     async def receive(self, incoming: Incoming) -> Receipt:
         """Store a message. Acknowledge it to the platform only after this has returned.
 
-        REFUSED: its author may not ask here; TOO_EARLY: not before `wait_seconds`. The core tells
-        them, with `Directory.tell`.
+        REFUSED: its author may not ask here. TOO_EARLY: they may not ask before `wait_seconds`. The
+        core tells them with `Directory.tell`.
         """
         ...
 
     async def apology_due(self, incoming: Incoming) -> bool:
         """Whether to tell the author that the message could not be stored.
 
-        Notices are rate-limited; True counts as one that was sent.
+        Notices are rate-limited; a result of True counts as a sent notice.
         """
         ...
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        """A message was edited, at `edited_at` in Unix seconds; the same text changes nothing.
+        """Report that a message was edited, at `edited_at` in Unix seconds; the same text changes
+        nothing.
 
         A message that is not stored counts as new if it addresses the bot and was edited just now.
         """
         ...
 
     async def deleted(self, source: str) -> None:
-        """A person deleted a message of theirs (`Incoming.source`) or a page of a reply.
+        """Report that a person deleted their message (`Incoming.source`) or a page of a reply.
 
-        Adapters do not report the messages that they delete themselves.
+        Adapters do not report messages that the bot deletes.
         """
         ...
 
     async def replaced(self, source: str) -> None:
-        """Another message replaced this one, with the same text, and is received separately.
+        """Report that another message, received separately, replaced this one and has the same
+        text.
 
         Forgets the message and takes back the reply to it.
         """
         ...
 
     async def gone(self, place: ConversationKey) -> None:
-        """The bot can no longer write in `place`: ends the turns there.
+        """Report that the bot can no longer write in `place`; ends the turns there.
 
         Without a thread, `place` is a whole channel; without a channel, a whole workspace.
         """
@@ -116,14 +121,14 @@ class MessageInbox(ConversationLookup, AccessLookup, Protocol):
 
 
 class CatchUpInbox(AccessLookup, Protocol):
-    """Missed messages, and the watermarks below which no message was missed."""
+    """Missed messages, and the watermarks up to which none were missed."""
 
     async def missed(self, messages: Sequence[Incoming]) -> None:
-        """Store the messages of one channel that were missed, oldest first.
+        """Store missed messages of one channel, oldest first.
 
-        As `receive`, except that a question older than the settings allow becomes history with an
-        apology, and that one turn answers all questions of a conversation. A known message with
-        another text counts as edited. After StoreUnavailable, report all of them again.
+        Like `receive`, except that a question older than the settings allow becomes history with an
+        apology, and that one turn answers all questions of a conversation. A known message with a
+        different text counts as edited. After StoreUnavailable, report all of them again.
         """
         ...
 
@@ -144,12 +149,12 @@ class CatchUpInbox(AccessLookup, Protocol):
         ...
 
     async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
-        """What of the workspace's threads was read again. Raises StoreUnavailable."""
+        """The parts of the workspace's threads that were read again. Raises StoreUnavailable."""
         ...
 
     async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
-        """How many messages each thread of the channel has as far as the database knows, without
-        its root. Raises StoreUnavailable."""
+        """Count the messages of each thread in the channel that the database knows, without the
+        root. Raises StoreUnavailable."""
         ...
 
     async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
@@ -193,7 +198,7 @@ class LeftoverInbox(ConversationLookup, Protocol):
         ...
 
     async def remove_leftover(self, leftover: Leftover) -> None:
-        """It was removed, or never can be."""
+        """Record that the leftover was removed, or never can be."""
         ...
 
     async def is_busy(self, conversation: int) -> bool:

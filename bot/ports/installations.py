@@ -1,4 +1,4 @@
-"""The port of stored installations. The store never sees credentials in the clear."""
+"""The port for stored installations. The store never sees credentials in plain text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.domain.installations import Installation, SealedInstallation
 
 
 class InstallationReader(Protocol):
-    """Reads installations, also while another process serves them. Raises StoreUnavailable."""
+    """Reads installations, even while another process serves them. Raises StoreUnavailable."""
 
     async def list_installations(self, platform: str) -> Sequence[Installation]:
         """All installations of a platform, without credentials."""
@@ -25,10 +25,10 @@ class InstallationReader(Protocol):
 
 
 class InstallationStore(InstallationReader, Protocol):
-    """Installations, and the states of those that people have begun. Raises StoreUnavailable."""
+    """Installations, and the OAuth states of installations in progress. Raises StoreUnavailable."""
 
     async def save(self, installation: Installation, sealed: str) -> int:
-        """Store an installation in place of an earlier one; returns its revision."""
+        """Store an installation, replacing an earlier one, and return its revision."""
         ...
 
     async def renew(
@@ -40,28 +40,29 @@ class InstallationStore(InstallationReader, Protocol):
         sealed: str,
         expires_at: float | None,
     ) -> bool:
-        """Replace the credentials if they are still those of `revision`, and clear the problem.
+        """Replace the credentials if they still have `revision`, and clear the problem.
 
-        False if they are not: another process renewed them, or people installed the app again.
+        False otherwise: another process renewed them, or people installed the app again.
         """
         ...
 
     async def record_problem(
         self, platform: str, workspace: str, *, revision: int, problem: str
     ) -> None:
-        """Record the code with which the platform refuses the credentials of `revision`, or ""."""
+        """Record the error code with which the platform refuses the credentials of `revision`; ""
+        clears it."""
         ...
 
     async def remove(self, platform: str, workspace: str, *, installed_until: float) -> bool:
-        """Delete an installation that is not newer than `installed_until`, in Unix seconds."""
+        """Delete an installation unless it is newer than `installed_until`, in Unix seconds."""
         ...
 
     async def issue_state(self, platform: str, digest: str, *, expires_at: float) -> None:
-        """Store the digest of a state. Only the newest 10,000 count, and none after its expiry."""
+        """Store the digest of a state. Only the newest 10,000 unexpired states are valid."""
         ...
 
     async def consume_state(self, platform: str, digest: str) -> bool:
-        """Whether the state was issued, is not expired and was not consumed before."""
+        """Whether the state was issued and has neither expired nor been consumed; consumes it."""
         ...
 
     async def workspaces_of(self, platform: str, channel: str, thread: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The library port: conversations as records, which the HTTP API and the page read and change."""
+"""The library port: conversations as records for the HTTP API and the page to read and change."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from bot.domain.records import (
 class Library(Protocol):
     """Reads and changes conversations, messages and replies by their public ids.
 
-    Lists have at most `limit` entries; `before` or `after` the last entry gives the next ones. All
-    methods raise StoreUnavailable if the database cannot be read or written.
+    Lists have at most `limit` entries; passing the last entry as `before` or `after` gives the next
+    ones. All methods raise StoreUnavailable if the database cannot be read or written.
     """
 
     async def create(self, new: NewConversation) -> ConversationRecord:
-        """Create a conversation. If one has the same key, return that one unchanged."""
+        """Create a conversation. If one with the same key exists, return it unchanged."""
         ...
 
     async def find(self, uid: str, scope: RecordScope) -> ConversationRecord | None:
@@ -49,8 +49,8 @@ class Library(Protocol):
         limit: int,
         archived: bool | None = None,
     ) -> Sequence[ConversationRecord]:
-        """The conversations in `scope`, newest first, from the one after the public id `before`;
-        only archived ones, or only others, if `archived` is given."""
+        """The conversations in `scope`, newest first, starting after the one with public id
+        `before`. `archived` selects only archived or only other conversations."""
         ...
 
     async def public_conversations(
@@ -73,13 +73,14 @@ class Library(Protocol):
         self, scope: RecordScope, *, archived: bool, after: EntryPosition | None, limit: int
     ) -> Sequence[ThreadEntry]:
         """The owner's list of the conversations of one channel: pinned ones first, then by last
-        activity; from the one below the position `after`."""
+        activity, starting below the position `after`."""
         ...
 
     async def messages(
         self, conversation: int, *, after: int, limit: int
     ) -> Sequence[MessageRecord]:
-        """Messages with an index above `after`, in index order, then those without an index."""
+        """Messages with an index above `after` in index order, followed by those without an
+        index."""
         ...
 
     async def latest(
@@ -87,7 +88,7 @@ class Library(Protocol):
     ) -> Sequence[MessageRecord]:
         """The newest messages, in index order; those without an index come last.
 
-        `until`: the newest of those with an index up to this one.
+        `until` limits them to messages with an index up to this one.
         """
         ...
 
@@ -96,7 +97,7 @@ class Library(Protocol):
         ...
 
     async def message(self, conversation: int, uid: str) -> MessageRecord | None:
-        """The message with this public id, also if it is not shown; None if it was erased."""
+        """The message with this public id, even if it is not shown; None if it was erased."""
         ...
 
     async def attachment(self, uid: str, scope: RecordScope) -> AttachmentContent | None:
@@ -113,22 +114,21 @@ class Library(Protocol):
     ) -> Sequence[ReplyRecord]:
         """The newest replies whose turns have been claimed, in index order, without erased ones.
 
-        `until`: the newest of those with an index up to this one.
+        `until` limits them to replies with an index up to this one.
         """
         ...
 
     async def versions(self, conversation: int) -> Sequence[Sequence[tuple[int, bool]]]:
-        """The places of the present epoch that are shown and have several versions of a question or
-        an answer.
+        """The shown places of the current epoch that have several versions of a question or answer.
 
-        Each is the indexes of its versions, oldest first, and which of them is shown.
+        Each place lists the indexes of its versions, oldest first, and whether each is shown.
         """
         ...
 
     async def versions_of(self, conversation: int, uid: str) -> Sequence[MessageRecord]:
         """All versions of a question or an answer, oldest first, without erased and waiting ones.
 
-        Only the message itself if it has no others; nothing if there is no such message.
+        Only the message if it has no other versions; empty if there is no such message.
         """
         ...
 
@@ -149,38 +149,40 @@ class Library(Protocol):
         pinned: bool | Unchanged = UNCHANGED,
         archived: bool | Unchanged = UNCHANGED,
     ) -> ConversationRecord | None:
-        """Change the name, the place in the owner's list, or from the next turn on the model, its
-        effort, the instructions or the temperature.
+        """Change the name or the place in the owner's list; or, from the next turn on, the model,
+        its effort, the instructions or the temperature.
 
         None if the conversation does not exist.
         """
         ...
 
     async def delete(self, uid: str, scope: RecordScope) -> int | None:
-        """Delete a conversation with all its messages. Returns its row id; None if it is missing.
+        """Delete a conversation with all its messages. Returns its row id; None if it does not
+        exist.
 
-        Its turn's claim becomes stale; the caller ends the running turn with `Inbox.gone`.
+        The claim of its turn becomes stale; the caller ends the running turn with `Inbox.gone`.
         """
         ...
 
     async def channel_reads(
         self, person: str, channels: Sequence[RecordScope]
     ) -> list[ChannelRead]:
-        """Until when a person has seen each of these channels."""
+        """The time up to which a person has seen each of these channels."""
         ...
 
     async def mark_channel_read(self, person: str, channel: RecordScope, until: float) -> bool:
-        """A person has seen a channel up to that time, in Unix seconds. Returns whether the mark
-        moved: it only moves forward."""
+        """Record that a person has seen a channel up to `until`, in Unix seconds. Returns whether
+        the mark moved; it only moves forward."""
         ...
 
     async def mark_read(self, uid: str, scope: RecordScope, until: float) -> bool:
-        """The owner has seen the answers up to that time, in Unix seconds. Returns whether that is
-        news."""
+        """Record that the owner has seen the answers up to `until`, in Unix seconds. Returns
+        whether this changed anything."""
         ...
 
     async def hide(self, uid: str, scope: RecordScope) -> bool:
-        """Delete a conversation for its owner, who may still undo that. Returns whether it existed.
+        """Delete a conversation for its owner, who may still undo the deletion. Returns whether it
+        existed.
 
         No other method finds it, and its waiting questions are dropped. The caller stops the
         running turn.
@@ -197,23 +199,25 @@ class Library(Protocol):
         ...
 
     async def hidden(self, *, before: float, limit: int) -> Sequence[str]:
-        """The public ids of conversations that were hidden until then, in Unix seconds."""
+        """The public ids of conversations that were hidden before `before`, in Unix seconds."""
         ...
 
     async def erase_hidden(self, uid: str, *, before: float) -> bool:
-        """Delete a conversation that was hidden until then, as `delete`. Returns whether it was."""
+        """Delete a conversation, like `delete`, if it was hidden before `before`. Returns whether
+        it was."""
         ...
 
     async def add(
         self, conversation: int, role: Role, content: str, author: Author | None
     ) -> MessageRecord | None:
-        """Append a message that starts no turn. None if the conversation does not exist."""
+        """Append a message that does not start a turn. None if the conversation does not exist."""
         ...
 
     async def change(
         self, conversation: int, uid: str, *, role: Role | None, content: str | None
     ) -> MessageRecord | None:
-        """Change a message; None as `role` or `content` keeps it. None if it does not exist.
+        """Change a message; None as `role` or `content` leaves it unchanged. Returns None if there
+        is no such message.
 
         Raises RecordHeld while a turn is using the message, and for a new role of a question or a
         reply.

@@ -1,7 +1,7 @@
-"""The port of metrics: the core tells an observer what happened, at the places where it happens.
+"""The metrics port: the core tells an observer about events as they happen.
 
-The core reports nothing that can be read later, such as a queue's length: `bot.operation` reads it
-for each scrape. It reports nothing for a chunk or a frame of a reply.
+The core does not report values that can be read at any time, such as the length of a queue:
+`bot.operation` reads these for each scrape. Nor does it report chunks or frames of a reply.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ class GrowingReply(Protocol):
 
     @property
     def unseen_since(self) -> float | None:
-        """When the oldest text was written that people do not see yet, in monotonic seconds; None
+        """When the oldest text that people do not see yet was written, in monotonic seconds; None
         if they see all of it."""
         ...
 
 
 class Observer(Protocol):
-    """Hears what the core does. Its methods return immediately and raise nothing.
+    """Observes the events of the core. Its methods return immediately and never raise.
 
-    `platform` is a platform's name; no method gets the id of a person, a place or a turn.
+    `platform` is the name of a platform; no method gets the id of a person, a place or a turn.
     """
 
     def event_received(self, platform: str) -> None:
-        """A message, an edit or a command arrived."""
+        """A message, edit or command arrived."""
         ...
 
     def turn_ended(self, platform: str, outcome: Outcome, failure: FailureReason | None) -> None:
@@ -42,29 +42,29 @@ class Observer(Protocol):
         ...
 
     def first_text_shown(self, platform: str, seconds: float) -> None:
-        """People see the first text of a reply, so long after the oldest of its questions was
+        """People see the first text of a reply, `seconds` after the oldest of its questions was
         sent."""
         ...
 
     def watch_reply(self, platform: str, reply: GrowingReply) -> AbstractContextManager[None]:
-        """While the block runs, `reply` is being shown."""
+        """Treat `reply` as being shown while the block runs."""
         ...
 
     def model_used(self, purpose: Purpose, booking: Booking) -> None:
-        """A request to a model is in the books."""
+        """A request to a model was entered in the books."""
         ...
 
     def store_called(self, call: StoreCall, seconds: float, *, failed: bool) -> None:
-        """A call to the database returned, or failed because the database does."""
+        """A call to the database returned, or failed because the database was unavailable."""
         ...
 
     def attachment_settled(self, omission: Omission | None) -> None:
-        """An attachment is final: read, or left out because of `omission`."""
+        """An attachment reached its final state: it was read, or omitted because of `omission`."""
         ...
 
 
 class NullObserver:
-    """Implements `Observer` where no one asks for metrics."""
+    """An `Observer` that does nothing, for when metrics are off."""
 
     def event_received(self, platform: str) -> None:
         """Do nothing."""
@@ -90,7 +90,7 @@ class NullObserver:
 
 
 NO_OBSERVER = NullObserver()
-"""It has no state, so one is enough."""
+"""A shared instance; the class has no state."""
 
 
 @runtime_checkable

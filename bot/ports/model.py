@@ -14,35 +14,35 @@ class ChatModel(Protocol):
 
     @property
     def name(self) -> str:
-        """The name from the settings, such as `openai:gpt-5`."""
+        """The model's name in the settings, such as `openai:gpt-5`."""
         ...
 
     @property
     def facts(self) -> ModelFacts:
         """Facts about the model: configured, built in, or learned from its server.
 
-        For a chain of models: of the one that is asked first.
+        A chain returns the facts of its first model.
         """
         ...
 
     @property
     def sees(self) -> bool | None:
-        """Whether the model takes images; None if that is unknown.
+        """Whether the model accepts images; None if unknown.
 
-        Learned from the server's answers: a server that drops images silently counts as one that
-        takes them.
+        Learned from the server's responses, so a server that silently drops images counts as
+        accepting them.
         """
         ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """Stream the answer; the last pieces have the finish reason and the usage.
+        """Stream the answer; the last pieces carry the finish reason and the usage.
 
         Raises a ModelError. Closing the iterator or cancelling its task aborts the request.
         """
         ...
 
     async def check(self) -> Finding:
-        """Test the key and the model with a real call, for `doctor`. Raises nothing."""
+        """Test the key and the model with a real call, for `doctor`. Never raises."""
         ...
 
     async def aclose(self) -> None:
@@ -51,7 +51,7 @@ class ChatModel(Protocol):
 
 
 class ModelCatalog(Protocol):
-    """The models that may answer; they change while the bot runs."""
+    """The models that may answer; the selection changes while the bot runs."""
 
     @property
     def default(self) -> str:
@@ -60,32 +60,34 @@ class ModelCatalog(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """The models that people may choose, as far as they are known without asking a server."""
+        """The models that people may choose, as far as they are known without querying a server."""
         ...
 
     async def list_names(self) -> Sequence[str]:
-        """As `names`, after asking the servers whose models are all offered, if that was long ago.
+        """Like `names`, but first queries the servers that offer all their models, unless they were
+        queried recently.
 
-        Never takes more than two seconds and raises nothing: a server that does not answer keeps
-        its last list.
+        Takes at most two seconds and never raises: if a server does not answer, its previous list
+        is used.
         """
         ...
 
     def get(self, name: str | None, assigned: str | None = None) -> ChatModel:
-        """The model `name` if people may choose it, else the one that the rules assign to the
-        place, else the default one.
+        """The model `name` if people may choose it, otherwise the one that the rules assign to the
+        place, otherwise the default.
 
-        `assigned` may be several models with commas; it counts if all of them are configured.
+        `assigned` may list several models separated by commas; it only counts if all of them are
+        configured.
         """
         ...
 
 
 class ModelDescriber(Protocol):
-    """What people see of models before they choose one."""
+    """Describes models to people before they choose one."""
 
     async def describe(self, names: Sequence[str]) -> Sequence[ModelDescription]:
-        """The models, in the same order; a chain is described by its first model.
+        """Describe the models, in the same order; for a chain, describe its first model.
 
-        Asks no server and raises nothing: what is not known stays None.
+        Queries no server and never raises; unknown facts are None.
         """
         ...

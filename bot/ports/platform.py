@@ -32,7 +32,7 @@ class Renderer(Protocol):
         ...
 
     def render(self, markdown: str) -> str:
-        """The platform's markup. It never pings anyone, whatever the Markdown says."""
+        """The text in the platform's markup. It never pings anyone, whatever the Markdown says."""
         ...
 
     def measure(self, markdown: str) -> int:
@@ -41,7 +41,7 @@ class Renderer(Protocol):
 
 
 class RateLimiter(Protocol):
-    """The budget of one platform account, as its senders see it."""
+    """The request budget of one platform account, as its senders see it."""
 
     async def acquire(
         self,
@@ -49,50 +49,52 @@ class RateLimiter(Protocol):
         priority: Callable[[], tuple[Priority, float]],
         reservation: Reservation | None = None,
     ) -> Request | None:
-        """Wait until the newest plan may be sent; returns it with its budget taken.
+        """Wait until the newest plan may be sent, charge it to the budget, and return it.
 
         `plan` and `priority` are called again at the moment of the grant. The second part of a
-        priority is the time at which the oldest unseen text was written (smaller goes first).
-        Returns the plan or one of its alternatives (`Request.otherwise`); None if nothing is left
-        to do.
+        priority is the time at which the oldest unseen text was written; earlier times go first.
+        Returns the plan or one of its alternatives (`Request.otherwise`), or None if there is
+        nothing left to do.
         """
         ...
 
     def reserve(self, owner: ReplyOwner | None = None) -> Reservation:
-        """Announce a reply, which has no text yet; its owner's other replies wait for those of
-        people who have fewer.
-        """
+        """Announce a reply that has no text yet. If its owner has several replies, they yield to
+        those of people who have fewer."""
         ...
 
     def begin(self, reservation: Reservation) -> None:
-        """The reply has its first text: one more reply shares the budget."""
+        """Report the reply's first text: from now on, one more reply shares the budget."""
         ...
 
     def release(self, reservation: Reservation) -> None:
-        """The reply is over, however it ended: what it reserved is free again."""
+        """Free what the reply reserved, because it is over, however it ended."""
         ...
 
     async def spend(self, *scopes: str, priority: Priority = Priority.CONTROL) -> None:
-        """Wait for the budget of one request that belongs to no reply."""
+        """Wait for the budget of one request that is not part of a reply."""
         ...
 
     def throttled(self, retry_after: float, *scopes: str) -> None:
-        """The platform answered 429: nothing is sent in these scopes for `retry_after` seconds."""
+        """Report that the platform answered 429: send nothing in these scopes for `retry_after`
+        seconds."""
         ...
 
     def refund(self, *scopes: str) -> None:
-        """Take back a granted request that got a 429: the platform did not count it."""
+        """Return the budget of a granted request that got a 429, which the platform did not
+        count."""
         ...
 
     def observed(self, scope: str, *, remaining: int, reset_after: float) -> None:
-        """The platform reported how many requests are left for `reset_after` seconds.
+        """Report that the platform allows `remaining` requests in the next `reset_after` seconds.
 
-        Its count applies in addition to our own limit, also to a scope without a limit.
+        This applies in addition to our own limit, and also to a scope without a limit.
         """
         ...
 
     def delay(self, *scopes: str) -> float:
-        """Seconds until an urgent request in these scopes may be sent, at the least; 0 is now."""
+        """The least number of seconds until an urgent request in these scopes may be sent; 0 if
+        now."""
         ...
 
 
@@ -106,33 +108,35 @@ class Surface(Protocol):
 
     @property
     def files(self) -> FileRules | None:
-        """When to upload long code as a file; None if files are off, or not accepted here."""
+        """The rules for uploading long code as a file; None if files are off or not accepted
+        here."""
         ...
 
     @property
     def says_working(self) -> bool:
         """Whether the platform itself shows that the bot is working, with a way to stop it.
 
-        If not, a first page does both.
+        If not, the first page has to do both.
         """
         ...
 
     @property
     def rate_limiter(self) -> RateLimiter:
-        """The budget of the account that this surface sends with."""
+        """The rate limiter of the account that this surface sends with."""
         ...
 
     async def open(self) -> None:
         """Create the thread if the reply needs one, and show that the bot is working. Idempotent.
 
-        Raises Gone if the reply has no place to be shown.
+        Raises Gone if there is no place to show the reply.
         """
         ...
 
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
         """Find the pages that earlier attempts posted; their text is unknown.
 
-        Searches for pages that are only intended by their identity, which is (turn, page).
+        A page that was intended, but is not known to be posted, is searched for by its identity
+        (turn, page).
         """
         ...
 
@@ -150,16 +154,17 @@ class Surface(Protocol):
 
     async def close(self) -> None:
         """Remove the signs that the bot is working (typing, status). Called once, unless `abandon`
-        is."""
+        is called."""
         ...
 
     async def abandon(self) -> None:
-        """End what runs for this surface and send nothing: another process shows the reply."""
+        """Stop everything that runs for this surface and send nothing: another process shows the
+        reply."""
         ...
 
 
 class Adapter(Protocol):
-    """One platform."""
+    """The connection to one platform."""
 
     @property
     def name(self) -> str:
@@ -168,7 +173,7 @@ class Adapter(Protocol):
 
     @property
     def directory(self) -> Directory:
-        """What the platform knows about people and places."""
+        """The directory of people and places on this platform."""
         ...
 
     async def run(self, inbox: Inbox) -> None:
@@ -179,11 +184,11 @@ class Adapter(Protocol):
         ...
 
     def surface(self, claim: Claim) -> Surface:
-        """The surface for the turn's reply, built from the claim alone."""
+        """Create the surface for the turn's reply, from the claim alone."""
         ...
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Messages before `incoming`, oldest first, for the history.
+        """Read messages before `incoming` for the history, oldest first.
 
         In a thread these are its messages; for a message that stands alone in a channel, the posts
         of other bots directly above it (`bot.inbox.posts_above`). Raises a PlatformError.
@@ -191,21 +196,21 @@ class Adapter(Protocol):
         ...
 
     def is_own_link(self, url: str) -> bool:
-        """Whether `url` leads to the platform's messages, which only the adapter can read."""
+        """Whether `url` points to a message on the platform, which only the adapter can read."""
         ...
 
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:
-        """The bytes of an attachment that this adapter reported, at most `limit` of them.
+        """Download an attachment that this adapter reported, at most `limit` bytes.
 
         `key` is the conversation of its message. Raises AttachmentError; without `retry_after` if
-        it can never be downloaded.
+        the download can never succeed.
         """
         ...
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Show a command's reply where the command was written, if it has a text."""
+        """Show a command's reply, if it has a text, where the command was written."""
         ...
 
     async def check(self) -> Sequence[Finding]:
@@ -213,5 +218,5 @@ class Adapter(Protocol):
         ...
 
     def health(self) -> Health:
-        """Whether events arrive now."""
+        """Whether events currently arrive."""
         ...

@@ -1,4 +1,4 @@
-"""The ports of policy: what platforms know about people and places, and what the rules say."""
+"""The policy ports: what platforms know about people and places, and what the rules say."""
 
 from __future__ import annotations
 
@@ -19,53 +19,53 @@ from bot.domain.policy import (
 
 
 class Directory(Protocol):
-    """What one platform knows about people and places. Every adapter has one.
+    """What one platform knows about people and places. Every adapter has a directory.
 
     Answers may be up to a minute old. Methods raise a PlatformError if the platform does not
-    answer, which never allows anyone anything.
+    answer; callers must never treat this as permission.
     """
 
     @property
     def has_strangers(self) -> bool:
-        """Whether people of other organizations can write here. If not, a place without rules about
-        people needs no facts about them.
-        """
+        """Whether people from other organizations can write here. If not, a place without rules
+        about people needs no facts about them."""
         ...
 
     async def place(self, key: ConversationKey) -> PlaceFacts:
-        """The place of a conversation, with the names that rules may use."""
+        """Look up the place of a conversation, with the names that rules may use."""
         ...
 
     async def person(self, key: ConversationKey, author: Author) -> PersonFacts:
-        """A person in the workspace of `key`. Raises Gone if they are not (or no longer) there."""
+        """Look up a person in the workspace of `key`. Raises Gone if they are not, or no longer,
+        there."""
         ...
 
     async def is_stranger(self, key: ConversationKey, author: Author) -> bool:
-        """Whether a person is of another organization; raises as `person`.
+        """Whether a person belongs to another organization; raises as `person` does.
 
-        Asked for each message where no rule is about people, so adapters answer from what events
-        say of their authors, and call the platform only if those did not say it. Always False
-        without `has_strangers`.
+        Called for each message if no rule is about people, so adapters answer from the author data
+        in events, and call the platform only if the events lack it. Always False without
+        `has_strangers`.
         """
         ...
 
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
-        """Whether a person can read a channel (a key without thread) at this moment.
+        """Whether a person can currently read a channel (a key without a thread).
 
-        The key's channel may be a name: `#ops`, without capitals. No if there is no such channel.
+        The key's channel may be a name: `#ops`, in lower case. False if there is no such channel.
         """
         ...
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """The references, as written, that name no one and nothing here.
+        """The references, as written, that match no person and no place here.
 
-        For `doctor`, and for block lists, which block all people if a reference names no one. The
-        references of block lists have the workspace that they are applied in.
+        Used by `doctor`, and for block lists, which block everyone if one of their references
+        matches nothing. References from block lists carry the workspace in which they are applied.
         """
         ...
 
     async def tell(self, key: ConversationKey, author: Author, text: str) -> None:
-        """Show `text` to one person where they wrote, or else in a direct message.
+        """Show `text` to one person where they wrote, otherwise in a direct message.
 
         Raises a PlatformError if neither is possible.
         """
@@ -73,39 +73,41 @@ class Directory(Protocol):
 
 
 class Policy(Protocol):
-    """The rules, applied to a place and a person at this moment. Nothing here raises."""
+    """The rules, applied to a place and a person at this moment. No method raises."""
 
     def listens(self, key: ConversationKey, category: str = "") -> bool:
-        """Whether messages that do not address the bot may be questions in this channel.
+        """Whether messages that do not address the bot may count as questions in this channel.
 
-        Needs no platform, so adapters may ask it for every message. `category` is Discord's id.
+        Does not query the platform, so adapters may call it for every message. `category` is
+        Discord's id.
         """
         ...
 
     async def effective(self, key: ConversationKey) -> EffectivePolicy:
-        """The policy of a place; what a person chose for the conversation is not included."""
+        """The policy of a place, without what a person chose for the conversation."""
         ...
 
     async def may_ask(self, key: ConversationKey, author: Author) -> Verdict:
-        """Whether this person may ask here now."""
+        """Whether this person may currently ask here."""
         ...
 
     async def may_control(
         self, key: ConversationKey, author: Author, *, took_part: bool
     ) -> Verdict:
-        """Whether this person may stop, retry, continue, undo or reset here now."""
+        """Whether this person may currently stop, retry, continue, undo or reset here."""
         ...
 
     async def is_admin(self, key: ConversationKey, author: Author) -> bool:
-        """Whether this person administers the bot in this workspace; no if that is unknown."""
+        """Whether this person administers the bot in this workspace; False if unknown."""
         ...
 
 
 class PolicyStore(Protocol):
-    """What administrators set by command. Methods raise StoreUnavailable if the database fails."""
+    """The values that administrators set by command. Methods raise StoreUnavailable if the database
+    fails."""
 
     async def list_overrides(self) -> Sequence[Override]:
-        """All values of all channels."""
+        """All overrides of all channels."""
         ...
 
     async def set_override(
@@ -117,7 +119,7 @@ class PolicyStore(Protocol):
         by: Author,
         source: str = "",
     ) -> Override | None:
-        """Set a value of a channel, or take it back with None; both are written to the audit.
+        """Set a value of a channel, or remove it with None; both are recorded in the audit.
 
         `source` is as in `Store`: raises CommandDone if the command was executed before.
         """

@@ -1,4 +1,4 @@
-"""The privacy port: erasing and exporting what the database has of a person, or of old places."""
+"""The privacy port: erases and exports a person's data, and erases the data of old places."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from bot.domain.privacy import Erased, Erasure, Person
 
 
 class ErasedHere(Protocol):
-    """The erasure in one conversation.
+    """The result of an erasure in one conversation.
 
-    `changes` are the turns that are affected, `gone` is the conversation if it was deleted.
+    `changes` are the affected turns; `gone` is the conversation if it was deleted.
     """
 
     @property
     def erased(self) -> Erased:
-        """How much."""
+        """The number of things erased."""
         ...
 
     @property
     def changes(self) -> Sequence[Change]:
-        """For the scheduler."""
+        """The changes that the scheduler must follow."""
         ...
 
     @property
     def gone(self) -> ConversationKey | None:
-        """For the scheduler and the page."""
+        """The deleted conversation, for the scheduler and the page."""
         ...
 
 
 class OldConversation(Protocol):
-    """A conversation that may have something to erase."""
+    """A conversation that may contain something to erase."""
 
     @property
     def id(self) -> int:
@@ -51,37 +51,39 @@ class PrivacyStore(Protocol):
 
     # ── one person ────────────────────────────────────────────────────────────────────────────
     async def list_erasure(self, person: Person) -> Erasure:
-        """Write the erasure into the list beside the database. Raises StoreError."""
+        """Add the erasure to the list beside the database. Raises StoreError."""
         ...
 
     async def conversations_of(self, person: Person, until: float) -> Sequence[int]:
-        """The conversations that the person began or wrote in until then, by row id."""
+        """The row ids of the conversations that the person began or wrote in up to `until`."""
         ...
 
     async def names_of(self, person: Person, until: float) -> Sequence[str]:
-        """The names that the person had."""
+        """The names that the person used up to `until`."""
         ...
 
     async def quoting(self, platform: str, names: Sequence[str]) -> Sequence[int]:
-        """The messages that quote people with these names. Reads every message."""
+        """The messages that quote people with these names. Scans every message."""
         ...
 
     async def erase_in(self, conversation: int, person: Person, until: float) -> ErasedHere:
-        """Erase the person's messages until then in one conversation, and what repeats them."""
+        """Erase the person's messages up to `until` from one conversation, and text that repeats
+        them."""
         ...
 
     async def erase_quotes(self, messages: Sequence[int], names: Sequence[str]) -> ErasedHere:
-        """Remove what these messages quote of people with these names."""
+        """Remove quotes of people with these names from the messages."""
         ...
 
     async def erase_rest(self, person: Person, erasure: Erasure) -> None:
-        """Erase the person outside of conversations, and record that the erasure is done."""
+        """Erase the person's data outside of conversations, and record that the erasure is
+        complete."""
         ...
 
     async def overwrite(self) -> bool:
-        """Overwrite what was erased in SQLite's files, or free its space in PostgreSQL's.
+        """Overwrite erased data in SQLite's files, or free its space in PostgreSQL's.
 
-        Returns whether nothing was in the way.
+        Returns whether this succeeded completely.
         """
         ...
 
@@ -89,37 +91,37 @@ class PrivacyStore(Protocol):
     async def old_conversations(
         self, *, before: float, after: int, limit: int
     ) -> Sequence[OldConversation]:
-        """Conversations with a row id above `after`, created before that time and not pinned."""
+        """Conversations with a row id above `after` that were created before `before` and are not
+        pinned."""
         ...
 
     async def erase_step(self, conversation: int, before: float) -> Erased:
-        """Erase some of what is older than `before`; nothing once nothing is left, or while a turn
-        of the conversation is not done.
-        """
+        """Erase a part of what is older than `before`. Erases nothing once nothing is left, or
+        while a turn of the conversation is not done."""
         ...
 
     async def channels_with_usage(self) -> Sequence[ConversationKey]:
-        """The channels of which the books name who used what."""
+        """The channels for which the books still record who used what."""
         ...
 
     async def erase_usage(self, channel: ConversationKey, before: float) -> None:
-        """Erase who used what in a channel until then; the sums stay."""
+        """Erase the record of who used what in a channel before `before`; the sums stay."""
         ...
 
     async def pin(self, key: ConversationKey, *, pinned: bool) -> bool:
-        """Keep a conversation whatever its age; returns whether it exists."""
+        """Exempt a conversation from erasure by age; returns whether it exists."""
         ...
 
     # ── export ────────────────────────────────────────────────────────────────────────────────
     async def export_person(self, person: Person) -> Sequence[Mapping[str, Any]]:
-        """The records of the person beside messages."""
+        """The person's records other than messages."""
         ...
 
     async def export_messages(
         self, person: Person, *, after: int, limit: int
     ) -> tuple[Sequence[Mapping[str, Any]], int]:
-        """The person's messages with a row id above `after`, with the replies to them.
+        """The person's messages with a row id above `after`, and the replies to them.
 
-        Returns the last row id, too; 0 if there are no more.
+        Also returns the last row id, or 0 if there are no more.
         """
         ...

@@ -1,4 +1,4 @@
-"""The port of the search in conversations."""
+"""The search port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bot.domain.search import SearchPage, SearchQuery
 
 
 class Search(Protocol):
-    """Finds titles and messages of the conversations in some scopes, and of no others."""
+    """Finds titles and messages of conversations in the given scopes, and of no others."""
 
     async def search(
         self,
@@ -20,9 +20,9 @@ class Search(Protocol):
         after: str | None = None,
         limit: int = 20,
     ) -> SearchPage:
-        """Titles of the newest conversations first, then messages, the newest first.
+        """Search titles of the newest conversations first, then messages, newest first.
 
-        `after` is the `next` of a page. Answers in a fraction of a second, if need be with a part:
-        see `SearchPage`. Raises StoreUnavailable.
+        `after` is the `next` of a page. Answers within a fraction of a second, if necessary with a
+        partial result: see `SearchPage`. Raises StoreUnavailable.
         """
         ...

@@ -1,4 +1,4 @@
-"""The port of the browsers that are signed in."""
+"""The port for signed-in browsers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bot.domain.sessions import BrowserSession
 
 
 class SessionStore(Protocol):
-    """The sessions of browsers. Methods raise StoreUnavailable."""
+    """Browser sessions. Methods raise StoreUnavailable."""
 
     async def begin_session(self, session: BrowserSession, most: int) -> None:
         """Store a new session. Deletes expired ones, and the person's oldest beyond `most`."""
@@ -19,7 +19,7 @@ class SessionStore(Protocol):
         ...
 
     async def extend_session(self, digest: str, expires_at: float) -> None:
-        """Move the end of a session; one that has ended stays ended."""
+        """Extend a session; an expired one stays expired."""
         ...
 
     async def end_session(self, digest: str) -> None:

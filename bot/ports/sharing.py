@@ -1,4 +1,4 @@
-"""The port of read-only links, and of a person's default model."""
+"""The port for read-only links, and for people's default models."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from bot.domain.sharing import Share
 class ShareStore(Protocol):
     """Links to conversations. All methods raise StoreUnavailable if the database fails.
 
-    What a link shows is read from the conversation itself: a message that was erased, or that
-    changed after it was shared, is not in it.
+    A link shows the messages of the conversation itself. It leaves out a message that was erased,
+    or that changed after it was shared.
     """
 
     async def share(self, key: ConversationKey, person: str) -> Share | None:
-        """Make the conversation's link, or let the existing one show all messages of now.
+        """Create the conversation's link, or update the existing one to all current messages.
 
-        None if the conversation does not exist or has no message.
+        None if the conversation does not exist or has no messages.
         """
         ...
 
     async def revoke(self, key: ConversationKey) -> Share | None:
-        """Delete the conversation's link for good. Returns it; None if there is none."""
+        """Permanently delete the conversation's link. Returns it; None if there is none."""
         ...
 
     async def of_conversation(self, key: ConversationKey) -> Share | None:
@@ -33,15 +33,15 @@ class ShareStore(Protocol):
         ...
 
     async def of_person(self, platform: str, person: str, *, limit: int) -> Sequence[Share]:
-        """The links of a person's own conversations, the newest first."""
+        """The links to a person's own conversations, newest first."""
         ...
 
     async def find(self, uid: str) -> tuple[Share, ConversationKey] | None:
-        """The link with this address, and the place of what it shows."""
+        """The link with this address, and the conversation that it shows."""
         ...
 
     async def messages(self, uid: str, *, after: int, limit: int) -> Sequence[MessageRecord]:
-        """What the link shows, by index, from the one above `after` on."""
+        """The messages that the link shows, in index order, with an index above `after`."""
         ...
 
     async def attachment(self, uid: str, attachment: str) -> AttachmentContent | None:
@@ -50,12 +50,12 @@ class ShareStore(Protocol):
 
 
 class DefaultModels(Protocol):
-    """People's own default models. Methods raise StoreUnavailable if the database fails."""
+    """People's default models. Methods raise StoreUnavailable if the database fails."""
 
     async def default_model(self, platform: str, person: str) -> str | None:
         """The model that the person chose for new conversations."""
         ...
 
     async def set_default_model(self, platform: str, person: str, model: str | None) -> None:
-        """Choose it; None takes the choice back."""
+        """Choose the person's default model; None clears the choice."""
         ...

@@ -1,4 +1,4 @@
-"""The ports of spending: the books, the prices, and the meter that every request runs through."""
+"""The spending ports: the books, the prices, and the meter that every request passes through."""
 
 from __future__ import annotations
 
@@ -36,27 +36,28 @@ class SpendingStore(Protocol):
     ) -> Reserved | NotReserved:
         """Check the lines and reserve what the request may cost, in one transaction.
 
-        A line has room while what is spent and reserved is less than its limit, so all requests
-        together exceed it by at most one reservation. Raises LostOwnership for a stale fence.
+        A line has room while its spent and reserved amounts are below its limit, so all requests
+        together exceed the limit by at most one reservation. Raises LostOwnership for a stale
+        fence.
         """
         ...
 
     async def record_progress(self, reservation: int, model: str, output_tokens: int) -> None:
-        """The answer of a request that runs has this many tokens by now."""
+        """Record how many tokens the answer of a running request has so far."""
         ...
 
     async def settle(
         self, reservation: int, bookings: Sequence[Booking], lines: Sequence[BudgetLine]
     ) -> Sequence[BudgetState]:
-        """Replace a reservation by what was used; no bookings release it.
+        """Replace a reservation with the actual usage; without bookings, just release it.
 
-        Returns those of `lines` of which `NEARLY_SPENT` is used and no one was told yet; they
-        count as told. A reservation that was settled before changes nothing.
+        Returns those of `lines` that have passed `NEARLY_SPENT` without a notice so far; the notice
+        then counts as given. If the reservation was already settled, nothing changes.
         """
         ...
 
     async def states(self, lines: Sequence[BudgetLine]) -> Sequence[BudgetState]:
-        """The amounts that are spent and reserved of each line."""
+        """The spent and reserved amounts of each line."""
         ...
 
     async def usage(
@@ -71,7 +72,7 @@ class UsageReporter(Protocol):
 
     @property
     def zone(self) -> tzinfo | None:
-        """The time zone of days and months; None is the machine's."""
+        """The time zone of days and months; None means the machine's."""
         ...
 
     @property
@@ -80,19 +81,19 @@ class UsageReporter(Protocol):
         ...
 
     def today(self) -> date:
-        """The date now."""
+        """The current date."""
         ...
 
     def first_day(self, days: int) -> str:
-        """The first of the last `days` days, today included, such as 2026-11-30."""
+        """The first of the last `days` days, counting today, such as 2026-11-30."""
         ...
 
     async def of_person(self, key: ConversationKey, author: Author) -> UsageSummary:
-        """What the person used in the workspace, and the budgets that count them at this place."""
+        """The person's usage in the workspace, and the budgets that apply to them at this place."""
         ...
 
     async def of_channel(self, key: ConversationKey) -> UsageSummary:
-        """What all people used in the channel, and the budgets that count it for no person."""
+        """The usage of everyone in the channel, and its budgets that are not for individuals."""
         ...
 
     async def rows(self, query: UsageQuery, by: Sequence[UsageField]) -> Sequence[UsageRow]:
@@ -101,29 +102,29 @@ class UsageReporter(Protocol):
 
 
 class BudgetSource(Protocol):
-    """Which budgets there are."""
+    """Finds the budgets that apply."""
 
     async def budgets(self, key: ConversationKey, author: Author | None) -> Sequence[Budget]:
-        """The budgets that count a request at this place for this person. Raises nothing."""
+        """The budgets that count a request at this place by this person. Never raises."""
         ...
 
 
 class PriceList(Protocol):
-    """What models cost."""
+    """The prices of models."""
 
     async def quote(self, model: ChatModel, request: ChatRequest, input_tokens: int) -> Quote:
         """The most that a request to a model, or to each model of a chain, may cost."""
         ...
 
     async def cost(self, model: str, usage: Usage) -> int | None:
-        """What a request cost, in billionths of a dollar; None if the price is not known."""
+        """The cost of a request in billionths of a dollar; None if the price is unknown."""
         ...
 
 
 class MeteredStream(Protocol):
-    """One request that is counted.
+    """One metered request.
 
-    `nearly_spent` has the budgets that people need to hear of, once the request is settled.
+    Once the request is settled, `nearly_spent` has the budgets that people need to be told about.
     """
 
     nearly_spent: Sequence[BudgetState]
@@ -135,7 +136,7 @@ class MeteredStream(Protocol):
 
 
 class Meter(Protocol):
-    """Counts what requests cost, within the budgets."""
+    """Measures the cost of requests and keeps them within the budgets."""
 
     def stream(
         self,
@@ -146,21 +147,22 @@ class Meter(Protocol):
         *,
         spent: Collection[str] = (),
     ) -> AbstractAsyncContextManager[MeteredStream]:
-        """Reserve, then stream the answer; leaving the block ends the request and settles it.
+        """Reserve the cost, then stream the answer; leaving the block ends the request and settles
+        it.
 
-        `input_tokens` is the estimate of the request. The budgets named `spent` count the request
-        and do not limit it. Raises NoBudget before the request is sent, LostOwnership for a stale
-        fence, and StoreUnavailable.
+        `input_tokens` is the estimated size of the request. Budgets named in `spent` count the
+        request but do not limit it. Raises NoBudget before the request is sent, LostOwnership for a
+        stale fence, and StoreUnavailable.
         """
         ...
 
     async def transcribe(
         self, spender: Spender, model: str, work: Callable[[], Awaitable[str]]
     ) -> str:
-        """The transcript that `work` gets from a model for speech. Raises as `stream`, and as
-        `work`."""
+        """Return the transcript that `work` gets from a speech model. Raises what `stream` and
+        `work` raise."""
         ...
 
     async def wait_for_room(self, error: BudgetHeld) -> None:
-        """Wait until it may be worth trying again."""
+        """Wait until another attempt may succeed."""
         ...

@@ -27,9 +27,9 @@ class Store(Protocol):
     Methods with a fence raise LostOwnership if it is stale. All raise StoreUnavailable if the
     database cannot be read or written.
 
-    `source` is the message that issued a command, "" if a redelivery is impossible. The transition
-    records it in the same transaction, and raises CommandDone, changing nothing, if the message was
-    executed before, was deleted, or is stored as a question.
+    `source` is the message that issued a command, "" if it cannot be redelivered. The transition
+    records it in the same transaction. If the message was executed before, was deleted, or is
+    stored as a question, the transition raises CommandDone and changes nothing.
     """
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
@@ -39,8 +39,8 @@ class Store(Protocol):
         """Store a message, its attachments, its conversation and its turn.
 
         A known message changes nothing. If the message begins the conversation, `backlog` becomes
-        the history before it. Only a question has links. `withheld`: no request contains the
-        message, until `withhold` says otherwise.
+        the history before it. Only questions have links. A `withheld` message is part of no request
+        until `withhold` says otherwise.
         """
         ...
 
@@ -55,10 +55,11 @@ class Store(Protocol):
     ) -> Change:
         """Replace a message's text, and its attachments unless they are None.
 
-        `withheld`: from now on no request contains the message, as in `accept`.
+        A `withheld` message is part of no request from now on, as in `accept`.
 
-        An attachment with the `identity` of a stored one (a link: with its address) keeps that one
-        with its bytes; so does one without identity whose name, type, size and data are the same.
+        A new attachment with the same `identity` as a stored one (for a link, the same address)
+        keeps the stored one and its bytes; so does one without an identity if name, type, size and
+        data are equal.
 
         REOPENED: the newest turn must answer it again. STORED: the message is waiting, or is
         history. SUPERSEDED: later turns will see the new text. Or SAME, UNKNOWN.
@@ -66,10 +67,10 @@ class Store(Protocol):
         ...
 
     async def erase(self, source: str, *, with_reply: bool) -> Change:
-        """Erase a message, or take back a reply one of whose pages was deleted.
+        """Erase a message, or take back a reply of which a page was deleted.
 
-        A redelivery is not stored again. With `with_reply`, a reply is also taken back when its
-        turn loses its last question.
+        A redelivered message is not stored again. With `with_reply`, a turn that loses its last
+        question also loses its reply.
 
         REOPENED: the next claim answers without the message, or removes the reply's pages. STOP:
         the running turn has no questions left. Or STORED, SAME, UNKNOWN; after UNKNOWN a tombstone
@@ -79,9 +80,9 @@ class Store(Protocol):
 
     # ── turns ─────────────────────────────────────────────────────────────────────────────────
     async def claim(self, conversation: int) -> Claim | None:
-        """Claim the conversation's next turn: an unfinished one, else the waiting one.
+        """Claim the conversation's next turn: an unfinished one, otherwise the waiting one.
 
-        The claim of a waiting turn gives its questions their indexes, in the platform's order, and
+        Claiming a waiting turn gives its questions their indexes, in the platform's order, and
         reserves the reply's index.
         """
         ...
@@ -97,13 +98,13 @@ class Store(Protocol):
     async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         """Record that a page was posted, or found again, as message `message_id` in `channel`.
 
-        Raises LostOwnership also if people have already deleted the message, which takes the
-        reply back.
+        Also raises LostOwnership if people have already deleted the message, which takes the reply
+        back.
         """
         ...
 
     async def record_removal(self, fence: Fence, page: int) -> None:
-        """A page was removed from the platform, or was never posted."""
+        """Record that a page was removed from the platform, or was never posted."""
         ...
 
     async def conclude(self, fence: Fence, result: TurnResult) -> None:
@@ -128,19 +129,21 @@ class Store(Protocol):
         ...
 
     async def has_several_workspaces(self) -> bool:
-        """Whether there are conversations of more than one workspace."""
+        """Whether the conversations belong to more than one workspace."""
         ...
 
     # ── deaths of the process ─────────────────────────────────────────────────────────────────
     async def hold(self, fence: Fence, *, held: bool = True) -> None:
-        """Mark the turn as held: the process works on it. `held=False` ends that without a failure.
+        """Mark the turn as held by this process, which works on it. `held=False` releases it
+        without counting a failure.
 
-        A claim holds the turn, too, unless the turn is a suspect.
+        A claim also holds the turn, unless the turn is a suspect.
         """
         ...
 
     async def record_shutdown(self) -> None:
-        """Release all held turns, because the process is ending normally: they count no death."""
+        """Release all held turns, because the process exits normally and no deaths must be
+        counted."""
         ...
 
     async def suspects(self) -> Sequence[Suspect]:
@@ -149,11 +152,11 @@ class Store(Protocol):
 
     # ── leftovers on the platforms ────────────────────────────────────────────────────────────
     async def add_leftover(self, leftover: Leftover) -> None:
-        """Record a leftover; nothing if its conversation does not exist any more."""
+        """Record a leftover; does nothing if its conversation no longer exists."""
         ...
 
     async def leftovers(self, platform: str) -> Sequence[Leftover]:
-        """The leftovers on the platform, oldest first; a thousand at most."""
+        """The leftovers on the platform, oldest first; at most a thousand."""
         ...
 
     async def leftovers_of(self, conversation: int) -> Sequence[Leftover]:
@@ -161,30 +164,31 @@ class Store(Protocol):
         ...
 
     async def remove_leftover(self, leftover: Leftover) -> None:
-        """It was removed, or never can be."""
+        """Record that the leftover was removed, or never can be."""
         ...
 
     # ── people who may not ask ────────────────────────────────────────────────────────────────
     async def refusal_due(self, key: ConversationKey, person: str, reason: str) -> bool:
-        """Whether to tell a person of the workspace of `key` now why they may not ask.
+        """Whether to tell a person in the workspace of `key` now why they may not ask.
 
-        True counts as a notice that was sent, for a day, and is written to the audit.
+        A result of True counts as a notice sent, for a day, and is recorded in the audit.
         """
         ...
 
     async def took_part(self, key: ConversationKey, person: str) -> bool | None:
-        """Whether a person began the conversation or wrote in it since the reset before the last.
+        """Whether a person began the conversation, or wrote in it since the last reset but one.
 
-        None without a conversation.
+        None if there is no such conversation.
         """
         ...
 
     async def author_of(self, source: str) -> Author | None:
-        """The author of a stored message; None if there is none, or the person was erased."""
+        """The author of a stored message; None if there is no such message, or the person was
+        erased."""
         ...
 
     async def askers(self, key: ConversationKey, turn: int | None) -> Sequence[Author]:
-        """The authors of the questions of `turn` (None: the newest) that are not erased."""
+        """The authors of the questions of `turn` (None: the newest), without erased ones."""
         ...
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
@@ -193,21 +197,23 @@ class Store(Protocol):
         ...
 
     async def reset(self, key: ConversationKey, *, source: str = "") -> Conversation | None:
-        """Begin a new epoch; waiting questions end as RESET. None if there is no conversation."""
+        """Begin a new epoch; waiting questions end as RESET. None if there is no such
+        conversation."""
         ...
 
     async def undo_reset(
         self, key: ConversationKey, epoch: int | None, *, source: str = ""
     ) -> Conversation | None:
-        """Bring the messages from before the last reset back, in front of the newer ones.
+        """Restore the messages from before the last reset, in front of the newer ones.
 
-        With an `epoch`, only if that is the last one with messages, so that pressing a button twice
-        undoes one reset. None if there is nothing to bring back.
+        `epoch`, if given, must be the last one with messages, so that pressing a button twice
+        undoes only one reset. None if there is nothing to restore.
         """
         ...
 
     async def stop(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
-        """Mark the running turn as stopped, if it is `turn` or `turn` is None: STOP or UNKNOWN.
+        """Mark the running turn as stopped if it is `turn`, or any if `turn` is None. STOP or
+        UNKNOWN.
 
         The holder of the turn concludes it. If the process dies before that, the next claim is
         `stopping`.
@@ -215,7 +221,7 @@ class Store(Protocol):
         ...
 
     async def reopen(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
-        """Reopen `turn`, which must be the newest (None: the newest), to answer it again in place.
+        """Reopen `turn` (None: the newest), which must be the newest, to answer it again in place.
 
         REOPENED, or BUSY, SUPERSEDED, UNKNOWN.
         """
@@ -231,14 +237,14 @@ class Store(Protocol):
     ) -> Change:
         """Answer the questions of `turn` (None: the newest) again, and keep its reply.
 
-        The reply and all that followed it are no longer shown; `show_version` brings them back.
-        `model` answers this time; None is the conversation's. REOPENED with the new turn; or BUSY,
+        The reply and everything after it are no longer shown; `show_version` restores them. `model`
+        answers this time; None is the conversation's model. REOPENED with the new turn; or BUSY,
         SUPERSEDED after a reset, FULL, or UNKNOWN if the turn is not shown or has no question.
         """
         ...
 
     async def show_version(self, key: ConversationKey, version: int, *, source: str = "") -> Change:
-        """Show another version of a question or an answer, with all that followed it.
+        """Show another version of a question or an answer, with everything that followed it.
 
         `version` is its index. STORED, or SAME, BUSY, SUPERSEDED after a reset, or UNKNOWN if no
         version of its place is shown.
@@ -254,7 +260,7 @@ class Store(Protocol):
         *,
         source: str = "",
     ) -> Change:
-        """Ask `text` after the reply of `turn`, which must be the newest (None: the newest).
+        """Ask `text` after the reply of `turn` (None: the newest), which must be the newest.
 
         REOPENED with the new, waiting turn; or BUSY, SUPERSEDED, or UNKNOWN if there is no reply to
         continue.
@@ -264,13 +270,14 @@ class Store(Protocol):
     async def choose_model(
         self, key: ConversationKey, model: str | None, *, source: str = ""
     ) -> Conversation | None:
-        """Use `model` from the next turn on (None: the default). None without a conversation."""
+        """Use `model` from the next turn on (None: the default). None if there is no such
+        conversation."""
         ...
 
     async def choose_effort(
         self, key: ConversationKey, effort: Effort | None, *, source: str = ""
     ) -> Conversation | None:
-        """Ask for `effort` from the next turn on (None: the model's default). None without a
+        """Use `effort` from the next turn on (None: the model's default). None if there is no such
         conversation."""
         ...
 
@@ -278,19 +285,20 @@ class Store(Protocol):
     async def history(
         self, conversation: int, *, epoch: int, before: int, limit: int, start: int = 0
     ) -> Sequence[Message]:
-        """Up to `limit` messages of the epoch with indexes from `start` to below `before`.
+        """Up to `limit` messages of the epoch with indexes from `start` up to, but not including,
+        `before`.
 
-        Newest first; erased messages are left out.
+        Newest first, without erased messages.
         """
         ...
 
     async def history_from(
         self, conversation: int, *, epoch: int, start: int, before: int, limit: int
     ) -> Sequence[Message]:
-        """Up to `limit` messages of the epoch from index `start` on and below `before`, oldest
-        first.
+        """Up to `limit` messages of the epoch with indexes from `start` up to, but not including,
+        `before`.
 
-        Erased messages are left out.
+        Oldest first, without erased messages.
         """
         ...
 
@@ -299,13 +307,14 @@ class Store(Protocol):
         ...
 
     async def conversation_of(self, source: str) -> Conversation | None:
-        """The conversation of a platform message: a person's, or a page of a reply."""
+        """The conversation of a platform message, which is a person's or a page of a reply."""
         ...
 
     async def recent(
         self, place: ConversationKey, author: str, limit: int
     ) -> Sequence[Conversation]:
-        """The newest conversations in the channel of `place` whose current epoch `author` is in."""
+        """The newest conversations in the channel of `place` in whose current epoch `author`
+        wrote."""
         ...
 
     async def active(self, platform: str, limit: int) -> Sequence[Conversation]:
@@ -318,10 +327,10 @@ class Store(Protocol):
         ...
 
     async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
-        """Raise watermarks. A workspace's watermark replaces its channels' watermarks that are
-        not higher.
+        """Raise watermarks. A workspace's watermark replaces those of its channels that are not
+        higher.
 
-        Lower positions than the stored ones change nothing.
+        Positions below the stored ones change nothing.
         """
         ...
 
@@ -330,7 +339,8 @@ class Store(Protocol):
         ...
 
     async def keep_out(self, source: str) -> None:
-        """Keep a message that is not stored out for an hour: its author was told so."""
+        """Reject an unstored message for an hour, because its author was told that it was not
+        stored."""
         ...
 
     async def gaps(self, reader: str) -> Sequence[Gap]:
@@ -342,26 +352,25 @@ class Store(Protocol):
         ...
 
     async def thread_reads(self, platform: str, workspace: str) -> Sequence[ThreadRead]:
-        """What of the workspace's threads was read again within the last day."""
+        """The parts of the workspace's threads that were read again within the last day."""
         ...
 
     async def count_known_replies(self, place: ConversationKey) -> Mapping[str, int]:
-        """How many messages below its root each thread of a channel has, as far as the database
-        knows: of people and of the bot. Those without a change for a day are left out.
-        """
+        """Count the messages, by people and the bot, of each thread in a channel that the database
+        knows, without the root. Threads that did not change for a day are left out."""
         ...
 
     async def record_thread_read(self, platform: str, read: ThreadRead) -> None:
-        """Record that a thread was read again; one that reaches less far changes nothing."""
+        """Record that a thread was read again; a read that reaches less far changes nothing."""
         ...
 
     async def last_questions(self, platform: str, *, since: float, limit: int) -> Sequence[Asked]:
         """The last question of each conversation that changed after `since` (Unix seconds).
 
-        At most `limit`, newest first; erased questions are left out.
+        At most `limit`, newest first, without erased questions.
         """
         ...
 
     async def has_message_after(self, key: ConversationKey, position: int) -> bool:
-        """Whether the conversation has a person's message after `position`."""
+        """Whether a person wrote in the conversation after `position`."""
         ...

@@ -1,10 +1,12 @@
 """The tracing port: what one turn waited for, as the spans of one trace.
 
-A task carries the trace of its turn as it carries the turn's id in the log, so no signature between
-the scheduler and a platform's HTTP client mentions tracing. Without tracing every function here
-costs the look-up of one context variable, and none is called for a piece of an answer.
+Each task carries the trace of its turn in a context variable, like the turn's id in the log, so no
+signature between the scheduler and a platform's HTTP client mentions tracing. Without tracing,
+every function here costs one look-up of a context variable, and none is called for a piece of an
+answer.
 
-Invariant: a span has no text, name, key or id of a person or a place; the only ids are turns'.
+Invariant: a span contains no text, name, key or id of a person or place; the only ids are those of
+turns.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ from bot.domain.turns import Claim, TurnResult
 
 Value: TypeAlias = str | bool | int | float | Sequence[str]
 Attributes: TypeAlias = Mapping[str, Value | None]
-"""Attributes of a span by name; None leaves one out."""
+"""Attributes of a span by name; an attribute that is None is left out."""
 
 
 class SpanKind(Enum):
-    """What a span is, in OpenTelemetry's terms."""
+    """The kind of a span, in OpenTelemetry's terms."""
 
     INTERNAL = "internal"
     CLIENT = "client"  # a request to another server
@@ -55,45 +57,46 @@ class Trace(Protocol):
     def span(
         self, name: str, attributes: Attributes, kind: SpanKind
     ) -> AbstractContextManager[Span]:
-        """A span around a block, and the parent of the spans in it."""
+        """Open a span around a block, as the parent of spans inside it."""
         ...
 
     def leaf(
         self, name: str, attributes: Attributes, kind: SpanKind
     ) -> AbstractContextManager[Span]:
-        """As `span`, without spans in it: for generators, whose block other code interrupts."""
+        """Like `span`, but never a parent: for generators, because other code runs inside their
+        block."""
         ...
 
     def ended(self, result: TurnResult) -> None:
-        """The attempt has ended its turn."""
+        """Report that the attempt has ended its turn."""
         ...
 
 
 class Tracer(Protocol):
-    """Makes traces. No method raises."""
+    """Creates traces. No method raises."""
 
     def received(self, key: ConversationKey, accepted: Accepted, since: float) -> None:
-        """A message that arrived at `since` (Unix seconds) is stored now."""
+        """Report that a message that arrived at `since` (Unix seconds) is now stored."""
         ...
 
     def attempt(self, claim: Claim) -> AbstractContextManager[None]:
-        """While the block runs, it and the tasks that it starts have the attempt's trace."""
+        """Give the attempt's trace to the block and to the tasks that it starts."""
         ...
 
 
 class _NullSpan:
     def set(self, attributes: Attributes) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
     def mark(self, name: str) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
 
 _NOTHING: AbstractContextManager[Span] = nullcontext(_NullSpan())
 
 
 class NullTrace:
-    """Implements `Trace` where nothing is traced."""
+    """A `Trace` that records nothing."""
 
     is_recording = False
 
@@ -110,7 +113,7 @@ class NullTrace:
 
 
 class NullTracer:
-    """Implements `Tracer` for a bot that is not traced."""
+    """A `Tracer` that records nothing."""
 
     def received(self, key: ConversationKey, accepted: Accepted, since: float) -> None:
         """See the port."""
@@ -125,13 +128,14 @@ _current: ContextVar[Trace] = ContextVar("trace", default=_UNTRACED)
 
 
 def current() -> Trace:
-    """The trace of the turn that this task works for; one that keeps nothing outside of turns."""
+    """The trace of the turn that this task works for; outside of turns, one that records
+    nothing."""
     return _current.get()
 
 
 @contextmanager
 def use(trace: Trace) -> Iterator[None]:
-    """Have the block, and the tasks that it starts, use `trace`."""
+    """Use `trace` in the block and in the tasks that it starts."""
     token = _current.set(trace)
     try:
         yield
@@ -142,7 +146,7 @@ def use(trace: Trace) -> Iterator[None]:
 def span(
     name: str, attributes: Attributes | None = None, *, kind: SpanKind = SpanKind.INTERNAL
 ) -> AbstractContextManager[Span]:
-    """A span of the current trace; see `Trace.span`."""
+    """Open a span in the current trace; see `Trace.span`."""
     return _current.get().span(name, attributes or {}, kind)
 
 

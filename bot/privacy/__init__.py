@@ -1,1 +1,1 @@
-"""Forgets people and old places, and exports what is known of a person."""
+"""Erases people and old places, and exports the data about a person."""

@@ -1,7 +1,8 @@
-"""Erases conversations that their owners deleted, once the time to undo that has passed.
+"""Erases conversations that their owners deleted, once the time for undoing the deletion has
+passed.
 
-Invariant: what counts is the time in the database, so that a restart forgets no deletion, and no
-page has to stay open for it.
+Invariant: the deletion times in the database decide, so a restart forgets no deletion, and no page
+has to stay open.
 """
 
 from __future__ import annotations
@@ -18,23 +19,25 @@ UNDO_SECONDS = 8.0
 """How long a page offers to undo a deletion."""
 
 GRACE_SECONDS = UNDO_SECONDS + 4.0
-"""Seconds until the erasure: a click in the last moment, and its slow request, still undo it."""
+"""Seconds until the erasure. The margin lets a click in the last moment, sent over a slow
+connection, still undo the deletion."""
 
 ROUND_SECONDS = 5.0
-"""Seconds between looks, each of one read of an index that is empty most of the time."""
+"""Seconds between rounds. Each reads an index once, which is usually empty."""
 
 MOST = 100
-"""Conversations of one look at most; a full one is followed by the next without a pause."""
+"""The most conversations in one round; after a full round, the next one follows without a pause."""
 
 
 class DeletionKeeper:
-    """The background task. Several processes may run it: each erasure is one transaction."""
+    """The background task. Several processes may run it, because each erasure is one
+    transaction."""
 
     def __init__(self, *, library: Library, clock: Clock) -> None:
         self._library, self._clock = library, clock
 
     async def run(self) -> None:
-        """Erase what is due, from the start on, until cancelled."""
+        """Erase what is due, now and periodically, until cancelled."""
         while True:
             erased = 0
             try:
@@ -45,7 +48,7 @@ class DeletionKeeper:
                 await self._clock.sleep(ROUND_SECONDS)
 
     async def erase_due(self) -> int:
-        """Erase what is due now; returns how many conversations were erased. Raises
+        """Erase all conversations that are due, and return how many there were. Raises
         StoreUnavailable."""
         before = self._clock.time() - GRACE_SECONDS
         found = await self._library.hidden(before=before, limit=MOST)
@@ -57,7 +60,7 @@ class DeletionKeeper:
         except StoreUnavailable:
             raise
         except Exception:
-            # The boundary of one conversation: it stays hidden, and all others are erased.
+            # If erasing one conversation fails, it stays hidden, and the others are still erased.
             log.exception("a deleted conversation could not be erased", conversation=uid)
             return False
         if erased:

@@ -1,4 +1,4 @@
-"""Everything that is known of a person, as JSON lines."""
+"""Exports everything that is known about a person as JSON lines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ PAGE = 100
 
 
 class Exporter:
-    """Exports people; each export is in the audit before its first line."""
+    """Exports people's data; each export is recorded in the audit before its first line."""
 
     def __init__(self, *, store: PrivacyStore, audit: AuditLog) -> None:
         self._store, self._audit = store, audit
 
     async def lines(self, person: Person, *, by: str, key: ConversationKey) -> AsyncGenerator[str]:
-        """The lines, each with its end. `by` is who asked, in the place `key`.
+        """The lines of the export, including line ends. `by` is the person who asked for it, at
+        `key`.
 
         Raises StoreUnavailable.
         """

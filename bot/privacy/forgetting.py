@@ -1,7 +1,7 @@
-"""Erases a person, with a receipt.
+"""Erases a person's data and issues a receipt.
 
-Invariant: the erasure is in the list beside the database before anything changes. After a crash the
-next start completes it.
+Invariant: the erasure is in the list beside the database before anything changes. After a crash,
+the next start completes it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from bot.ports.privacy import ErasedHere, PrivacyStore
 log = structlog.stdlib.get_logger(__name__)
 
 QUOTES = 100
-"""Messages in one transaction that lose their quotes."""
+"""The number of messages from which one transaction removes quotes."""
 
 
 class Forgetter:
-    """Erases people; `connect` it to the turns."""
+    """Erases people's data; `connect` it to the turns."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Forgetter:
         audit: AuditLog,
         forget_rules: Callable[[Person], None] = lambda _person: None,
     ) -> None:
-        """`forget_rules` forgets who set the rules that the process has in memory."""
+        """`forget_rules` makes the rules in memory forget who set them."""
         self._store, self._audit, self._forget_rules = store, audit, forget_rules
         self._follow: Callable[[ErasedHere], None] = lambda _here: None
 
@@ -40,14 +40,15 @@ class Forgetter:
         self._follow = follow
 
     async def forget(self, person: Person, *, by: str, key: ConversationKey) -> Receipt:
-        """Erase everything of a person until now. `by` is who asked for it, in the place `key`.
+        """Erase all data about a person up to now. `by` is the person who asked for it, at `key`.
 
         Raises StoreError and StoreUnavailable; the next start then completes the erasure.
         """
         entry = await self._store.list_erasure(person)
         erased = await self._erase(person, entry)
-        # The person is named by the erasure: erase_rest would look for the id on their platform,
-        # and an administrator of the page may erase a person of another one.
+        # The audit names the erasure instead of the person: erase_rest looks for the id on the
+        # person's platform, but an administrator of the page may erase a person of another
+        # platform.
         details = {"receipt": entry.id}
         await self._audit.record(
             AuditEntry(FORGOTTEN, key, actor=by, subject=erased_name(entry.id), details=details)
@@ -55,7 +56,7 @@ class Forgetter:
         await self._store.erase_rest(person, entry)
         self._forget_rules(person)
         if not await self._store.overwrite():
-            log.warning("what was erased is still in the database's files: a later start frees it")
+            log.warning("erased data is still in the database's files: a later start frees it")
         log.info("a person was erased", receipt=entry.id, messages=erased.messages)
         return Receipt(entry.id, entry.at, erased)
 

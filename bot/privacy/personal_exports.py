@@ -1,6 +1,6 @@
-"""Exports that people ask for themselves: once an hour each, and as a file for the chat.
+"""Exports that people request for themselves: at most once an hour, and as a file for the chat.
 
-Invariant: a person who did not get the file may ask again immediately.
+Invariant: a person who did not receive the file may ask again immediately.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from bot.privacy.exporting import Exporter
 FILE_NAME, INNER_NAME = "threadline-export.zip", "export.jsonl"
 
 PERSON_SECONDS = 3_600.0
-"""Seconds between two exports of a person: each reads all that they ever wrote."""
+"""Seconds between two exports for the same person, because each one reads everything they wrote."""
 
 MAX_PEOPLE = 10_000
-"""Far more people than export within an hour; it bounds the memory."""
+"""The most people to remember, to bound the memory; far more than will export within an hour."""
 
 MAX_AT_ONCE = 4
-"""Files that are made at the same time, each of up to the place's limit (10 MB) in memory."""
+"""The most files to build at the same time; each takes up to the place's limit (10 MB) of
+memory."""
 
 CHUNK = 256 * 1024
-"""Characters that are compressed together, outside of the event loop."""
+"""Characters to compress in one step, outside of the event loop."""
 
 
 class PersonalExports:
-    """Everything that is known of a person, for that person."""
+    """Exports of everything that is known about a person, for that person."""
 
     def __init__(self, *, exporter: Exporter, clock: Clock) -> None:
         self._exporter, self._clock = exporter, clock
@@ -48,18 +49,19 @@ class PersonalExports:
         self._running = 0
 
     def take(self, person: Person) -> None:
-        """Count an export of the person. Raises TooEarly if they had one within the hour."""
+        """Count an export for the person. Raises TooEarly if they had one within the last hour."""
         began = self._taken.get(_account(person))
         if began is not None:
             raise TooEarly(began + PERSON_SECONDS - self._clock.monotonic())
         self._taken[_account(person)] = self._clock.monotonic()
 
     def give_back(self, person: Person) -> None:
-        """The person did not get it."""
+        """Undo `take`, because the person did not receive the export."""
         self._taken.pop(_account(person), None)
 
     async def lines(self, person: Person, *, by: str, key: ConversationKey) -> AsyncGenerator[str]:
-        """The lines of an export that was taken; it counts only if all are read.
+        """The lines of an export that was counted with `take`. It only stays counted if all lines
+        are read.
 
         Raises StoreUnavailable.
         """
@@ -74,7 +76,7 @@ class PersonalExports:
                 self.give_back(person)
 
     def file(self, person: Person, *, by: str, key: ConversationKey) -> PrivateFile:
-        """The export as a file. Raises TooEarly."""
+        """Offer the export as a file. Raises TooEarly."""
         self.take(person)
         build = partial(self._build, person, by=by, key=key)
         return PrivateFile(FILE_NAME, build, partial(self.give_back, person))
@@ -107,11 +109,11 @@ def _account(person: Person) -> tuple[str, str]:
 
 # ── the file ──────────────────────────────────────────────────────────────────────────────────
 class _TooLarge(Exception):
-    """The file has more bytes than its place takes."""
+    """The file has more bytes than its place allows."""
 
 
 async def pack(lines: AsyncIterator[str], most: int) -> bytes:
-    """A zip with the lines in one file. Raises _TooLarge beyond `most` bytes."""
+    """Compress the lines as one file in a zip archive. Raises _TooLarge above `most` bytes."""
     buffer = io.BytesIO()
     with (
         zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,

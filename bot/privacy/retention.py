@@ -1,4 +1,4 @@
-"""Erases, each night, what is older than its place keeps it."""
+"""Erases, each night, the messages that are older than their place keeps them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from bot.ports.privacy import OldConversation, PrivacyStore
 log = structlog.stdlib.get_logger(__name__)
 
 NIGHT = 3
-"""The hour, in the time zone of the settings, at which few people ask anything."""
+"""The hour in the configured time zone at which the pass begins, because few people ask then."""
 
 AFTER_START_SECONDS = 600.0
-"""The first pass after a start, when platforms are connected: a machine may be off at night."""
+"""The delay of the first pass after a start: platforms are connected by then. Machines that are off
+at night rely on it."""
 
 DAY_SECONDS = 86_400.0
 PAGE = 200
 
 Days = Callable[[ConversationKey], Awaitable[int | None]]
-"""How many days a channel keeps its messages; 0 for good, None if that is not known now."""
+"""How many days a channel keeps its messages; 0 means indefinitely, None that it is currently
+unknown."""
 
 
 class RetentionKeeper:
-    """The nightly pass. `days` says how long a channel keeps messages; within `alone` no other
-    process does the same."""
+    """Runs the nightly pass. `days` says how long a channel keeps messages; only one process at a
+    time is inside `alone`."""
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class RetentionKeeper:
         self._store, self._days, self._clock, self._zone = store, days, clock, zone
 
     async def run(self) -> None:
-        """Erase what is old, soon after the start and then each night, until cancelled."""
+        """Erase old data soon after the start and then each night, until cancelled."""
         await self._clock.sleep(AFTER_START_SECONDS)
         while True:
             try:
@@ -58,7 +60,7 @@ class RetentionKeeper:
             await self._clock.sleep(seconds_until_night(self._clock.time(), self._zone))
 
     async def prune(self) -> Erased:
-        """Erase what is too old now, and overwrite it. Raises StoreUnavailable."""
+        """Erase everything that is too old now, and overwrite it. Raises StoreUnavailable."""
         now, erased = self._clock.time(), Erased()
         known: dict[ConversationKey, int | None] = {}
         after = 0
@@ -103,7 +105,7 @@ class RetentionKeeper:
 
 
 def seconds_until_night(now: float, zone: tzinfo | None) -> float:
-    """Seconds until the next night's hour, at least one."""
+    """Seconds until the hour of the next pass, at least one."""
     moment = datetime.fromtimestamp(now, UTC).astimezone(zone)
     night = moment.replace(hour=NIGHT, minute=0, second=0, microsecond=0)
     if night <= moment:

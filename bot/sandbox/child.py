@@ -1,4 +1,4 @@
-"""The worker's child process: reads tasks from stdin and runs them under limits of the kernel.
+"""The worker's child process: reads tasks from stdin and runs them under limits set in the kernel.
 
 Invariant: the kernel enforces all limits: CPU time by a timer whose signal kills the process,
 memory by the size of the address space, files by their number and size. With 0 descriptors, the
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from importlib import import_module
 
-HEADER = struct.Struct("!BI")  # a status (unused in requests), and how many bytes follow
+HEADER = struct.Struct("!BI")  # a status (unused in requests), and the number of bytes that follow
 READY = b"!"
 IDLE_SECONDS = 60.0
 """The child exits after this time without a task, to free its memory."""
@@ -38,7 +38,7 @@ def main() -> None:
     module, _, name = task.partition(":")
     function: Callable[[bytes], bytes] = getattr(import_module(module), name)
     os.nice(int(niceness))
-    gc.freeze()  # the imported modules live as long as the child: no collection visits them
+    gc.freeze()  # the imported modules live as long as the child, so collections can skip them
     _limit(int(memory), int(descriptors))
     _write(sink, READY)
     while select.select([source], [], [], IDLE_SECONDS)[0]:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _pipes() -> tuple[int, int]:
-    """Copies of stdin and stdout; the function itself sees /dev/null in their place."""
+    """Duplicate stdin and stdout, and point the originals to /dev/null for the function."""
     source, sink = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)

@@ -37,7 +37,7 @@ _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFP
 
 
 class WorkerFailed(ThreadlineError):
-    """A task has no result."""
+    """A task produced no result."""
 
 
 class TaskFailed(WorkerFailed):
@@ -57,15 +57,15 @@ class WorkerBusy(WorkerFailed):
 
 
 class _ExitedIdle(TaskTooCostly):
-    """The child exited without a signal: it had been idle when the task was on its way."""
+    """The child exited without a signal, because it was idle just before the task arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """Limits of one task. `seconds`, of wall-clock time, stops a child that sleeps.
+    """The limits of one task. `seconds` of wall-clock time also stop a child that sleeps.
 
-    `descriptors`: open files at most. 32 permits late imports, 0 forbids all files and sockets.
-    `niceness` is added to the child's, as for the command `nice`.
+    `descriptors` is the most open files: 32 permits late imports, 0 forbids all files and sockets.
+    `niceness` is added to the child's, as with the command `nice`.
     """
 
     cpu_seconds: float = 0.5
@@ -104,11 +104,11 @@ class Worker:
         return self._closed
 
     def close(self) -> None:
-        """Kill the child; its running task fails."""
+        """Kill the child; a task that it is running fails."""
         self._closed = True
         child = self._child
         if child is not None:
-            child.kill()  # `run` then raises in its thread, and releases the lock
+            child.kill()  # `run` then raises in its thread and releases the lock
         with self._lock:
             if self._child is not None:
                 self._child.end()
@@ -132,7 +132,7 @@ class Worker:
             raise _ended(child.end(), error) from error
 
     def _live_child(self) -> _Child:
-        """The child, replaced if it has exited or was killed."""
+        """The running child; replaces one that has exited or was killed."""
         if self._closed:
             raise WorkerFailed("the worker is closed")
         if self._child is not None and self._child.has_ended():
@@ -140,7 +140,7 @@ class Worker:
             self._child = None
         if self._child is None:
             self._child = _Child(self._task, self._limits)
-        if self._closed:  # while the child started, when `close` did not find it
+        if self._closed:  # `close` was called while the child started, and did not find it
             self._child.end()
             self._child = None
             raise WorkerFailed("the worker is closed")
@@ -148,7 +148,8 @@ class Worker:
 
 
 def _ended(code: int, error: Exception) -> TaskTooCostly:
-    """The error for a child that exited with `code`, a negative signal number if it was killed."""
+    """The error for a child that exited with `code`, which is a negative signal number if it was
+    killed."""
     if code == 0:
         return _ExitedIdle("the worker exited")
     if -code in _CRASHES:
@@ -157,7 +158,7 @@ def _ended(code: int, error: Exception) -> TaskTooCostly:
 
 
 class _Child:
-    """The process and its two non-blocking pipes."""
+    """The child process and its two non-blocking pipes."""
 
     def __init__(self, task: str, limits: WorkerLimits) -> None:
         words = [str(value) for value in astuple(limits)]
@@ -199,7 +200,8 @@ class _Child:
             self._process.send_signal(signal.SIGKILL)
 
     def end(self) -> int:
-        """Kill, reap and close. Returns the exit code: the first signal's, negative."""
+        """Kill and reap the child, and close the pipes. Returns the exit code, negative for a
+        signal."""
         self.kill()
         code = self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):

@@ -1,7 +1,7 @@
-"""People who may not ask: their withheld messages, and who has heard why.
+"""People who may not ask: withholds their messages, and records who was told why.
 
-Invariants: no request contains a withheld message; a person hears it once a day, however often the
-process restarts.
+Invariants: no request contains a withheld message; a person is notified at most once a day, however
+often the process restarts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bot.store import audit, rows
 from bot.store.database import Database
 
 TOLD_SECONDS = 86_400.0
-"""How long a person who was told why they may not ask is not told again."""
+"""How long to wait before telling a person again why they may not ask."""
 
 
 def withhold(db: Database, fence: Fence, questions: Collection[int]) -> None:
@@ -31,7 +31,8 @@ def withhold(db: Database, fence: Fence, questions: Collection[int]) -> None:
 
 
 def set_withheld(db: Database, message: int, *, withheld: bool) -> None:
-    """Keep a message out of requests from now on, or let it in; its summary is written again."""
+    """Exclude a message from requests from now on, or include it again. Its summary is
+    rewritten."""
     changed = db.execute(
         "UPDATE messages SET withheld = ? WHERE id = ? RETURNING conversation_id, epoch, idx",
         (withheld, message),
@@ -63,9 +64,8 @@ def refusal_due(db: Database, now: float, key: ConversationKey, person: str, rea
 
 
 def took_part(db: Database, key: ConversationKey, person: str) -> bool | None:
-    """See `Store.took_part`. Looks at the present epoch and the one before, which an undo brings
-    back.
-    """
+    """See `Store.took_part`. Checks the current epoch and the previous one, which an undo
+    restores."""
     row = rows.find(db, key)
     if row is None:
         return None

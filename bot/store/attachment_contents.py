@@ -1,6 +1,6 @@
 """Stores, reads and deletes the bytes of attachments and their extracts.
 
-Invariant: bytes and extracts exist as long as an attachment has them.
+Invariant: bytes and extracts exist as long as an attachment refers to them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLACED = (
 def save_bytes(
     db: Database, now: float, attachment: int, digest: str, download: Download
 ) -> str | None:
-    """See `AttachmentStore.save_bytes`. None also for an attachment that has been omitted."""
+    """See `AttachmentStore.save_bytes`. Also None for an attachment that has been omitted."""
     row = db.execute(
         "SELECT digest FROM attachments WHERE id = ? AND omission IS NULL", (attachment,)
     ).fetchone()
@@ -50,7 +50,7 @@ def save_bytes(
 
 
 def save_extract(db: Database, digest: str, extract: Extract, first_part: int) -> None:
-    """Replace the extract; its images are the file's parts from `first_part` on."""
+    """Replace the extract; its images are stored as the file's parts from `first_part` on."""
     file = files.file_id(db, digest)
     if file is None:
         return
@@ -93,7 +93,7 @@ def _insert_image(db: Database, digest: str, number: int, part: int, image: Imag
 
 
 def delete_old_image_chunk(db: Database, digest: str, first_part: int) -> bool:
-    """Delete one chunk of an earlier extract's images; whether there was one."""
+    """Delete one chunk of an earlier extract's images. Returns whether there was one."""
     file = files.file_id(db, digest)
     return file is not None and files.delete_chunk(db, file, files.FILE + 1, first_part)
 
@@ -155,7 +155,7 @@ def public(db: Database, uid: str) -> AttachmentContent | None:
 
 
 def shared(db: Database, uid: str, attachment: str, unchanged: str) -> AttachmentContent | None:
-    """See `ShareStore.attachment`; `unchanged` is the condition that a shared message meets."""
+    """See `ShareStore.attachment`; `unchanged` is the SQL condition for a shared message."""
     row = db.execute(
         f"{attachment_rows.RECORDS} JOIN messages ON messages.id = attachments.message_id"
         " JOIN share_messages ON share_messages.message_id = messages.id"

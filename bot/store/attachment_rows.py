@@ -1,7 +1,8 @@
-"""The rows of attachments: inserted and replaced with their message, and read.
+"""The rows of attachments: inserts and replaces them with their message, and reads them.
 
 Invariant: an attachment keeps its locator, which may be a signed address, only until it is
-downloaded or ends. A link keeps its address: it is in the message's text.
+downloaded or reaches its final state. A link keeps its address, which is in the message's text
+anyway.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bot.domain.records import AttachmentRecord
 from bot.store import files, rows
 from bot.store.database import Database, Locking, Row, batches, marks, take_locks
 
-_OTHER_NUMBERS = 1_000_000  # above every number, to renumber without a collision
+_OTHER_NUMBERS = 1_000_000  # above every number, so renumbering causes no collision
 
 
 # ── inserting ─────────────────────────────────────────────────────────────────────────────────
@@ -36,7 +37,7 @@ def insert(
 
 
 def usable_in(kind: str, attachments: Iterable[IncomingAttachment]) -> list[IncomingAttachment]:
-    """The attachments that a message of this kind has: links only if it is a question."""
+    """The attachments that a message of this kind keeps; only questions have links."""
     return [each for each in attachments if kind == "question" or not each.is_link]
 
 
@@ -66,7 +67,8 @@ def _insert(
 
 
 def copy(db: Database, now: float, message: int, source: str) -> None:
-    """Give the message with this source the files of another one. Links come with its text."""
+    """Copy the files of another message to the message with this source. Links come with its
+    text."""
     (new,) = db.execute("SELECT id FROM messages WHERE source = ?", (source,)).fetchone()
     (number,) = db.execute(
         "SELECT coalesce(max(number) + 1, 0) FROM attachments WHERE message_id = ?", (new,)
@@ -88,7 +90,7 @@ _COPIED = (
 
 
 def _store_data(db: Database, now: float, attachment: IncomingAttachment) -> str | None:
-    """Store the bytes that came with the message; returns their digest."""
+    """Store the bytes that came with the message, and return their digest."""
     if attachment.data is None or attachment.omission is not None:
         return None
     digest = attachment.digest or files.digest_of(attachment.data)
@@ -97,9 +99,10 @@ def _store_data(db: Database, now: float, attachment: IncomingAttachment) -> str
 
 
 def identity_of(attachment: IncomingAttachment) -> str:
-    """What an edit recognizes the attachment by: the platform's id, or a link's address.
+    """The identity by which an edit recognizes the attachment: the platform's id, or a link's
+    address.
 
-    Without either, what the platform says about it.
+    Without either, it is derived from what the platform says about the attachment.
     """
     if attachment.is_link:
         return attachment.locator.get("url", attachment.identity)
@@ -124,7 +127,7 @@ def _state(db: Database, omission: Omission | None, digest: str | None) -> Attac
 
 
 def has_extract(db: Database, digest: str) -> bool:
-    """Whether these bytes have an extract of the current version."""
+    """Whether an extract of the current version exists for these bytes."""
     found = db.execute(
         "SELECT 1 FROM extracts WHERE digest = ? AND version = ?", (digest, EXTRACT_VERSION)
     )
@@ -135,7 +138,8 @@ def has_extract(db: Database, digest: str) -> bool:
 def replace(
     db: Database, now: float, message: int, attachments: Sequence[IncomingAttachment]
 ) -> bool:
-    """Replace a message's attachments, keeping the rows of those it had; whether any changed."""
+    """Replace a message's attachments, keeping the rows of those it already had. Returns whether
+    any changed."""
     rest = db.execute("SELECT * FROM attachments WHERE message_id = ?", (message,)).fetchall()
     digests = [*(row["digest"] for row in rest), *(each.digest for each in attachments)]
     take_locks(db, *files.lock_names(filter(None, digests)))
@@ -159,7 +163,7 @@ def replace(
 
 
 def _take(stored: list[Row], attachment: IncomingAttachment) -> Row | None:
-    """Remove from `stored`, and return, the row of this attachment."""
+    """Remove this attachment's row from `stored`, and return it."""
     identity = rows.storable(identity_of(attachment))
     for row in stored:
         same = (row["is_link"], row["identity"]) == (attachment.is_link, identity)
@@ -170,9 +174,9 @@ def _take(stored: list[Row], attachment: IncomingAttachment) -> Row | None:
 
 
 def _differs(row: Row, attachment: IncomingAttachment) -> bool:
-    """Whether the platform now says something else about it that changes what a model gets.
+    """Whether the platform now describes the attachment in a way that changes what a model gets.
 
-    The file was deleted, for example, or a recording that had no words has a transcript now.
+    For example, the file was deleted, or a recording now has a transcript.
     """
     if attachment.omission is not None:
         return bool(row["omission"] != attachment.omission)
@@ -181,7 +185,7 @@ def _differs(row: Row, attachment: IncomingAttachment) -> bool:
 
 
 def _refresh(db: Database, row: Row, attachment: IncomingAttachment) -> None:
-    """Take a newer address and the transcript of an attachment that is not downloaded yet."""
+    """Update the address and the transcript of an attachment that is not downloaded yet."""
     if row["state"] == "pending":
         locator = json.dumps(_locator(attachment, row["digest"]))
         db.execute(
@@ -205,8 +209,8 @@ def lock_files(db: Database, conversation: int) -> None:
 
 
 def _lock_files(db: Database, where: str, value: int) -> bool:
-    """Take the locks before the rows', as `save_extract` does. Returns whether there are any rows
-    of attachments."""
+    """Take the files' locks before those of the rows, as `save_extract` does. Returns whether any
+    attachments were found."""
     found = db.execute(
         f"SELECT DISTINCT digest FROM attachments WHERE {where}",  # noqa: S608 - our words
         (value,),
@@ -217,7 +221,7 @@ def _lock_files(db: Database, where: str, value: int) -> bool:
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
 def pending(db: Database, platform: str, limit: int) -> list[Attachment]:
-    # An expression instead of the column makes SQLite start from the few pending attachments.
+    # The expression in place of the column makes SQLite start from the few pending attachments.
     found = db.execute(
         "SELECT attachments.*, NULL AS characters FROM attachments"
         " JOIN messages ON messages.id = attachments.message_id"
@@ -229,7 +233,7 @@ def pending(db: Database, platform: str, limit: int) -> list[Attachment]:
 
 
 def count(db: Database, messages: Sequence[Row]) -> int:
-    """How many attachments these messages have together."""
+    """Count the attachments of these messages."""
     return sum(
         db.execute(
             f"SELECT count(*) FROM attachments WHERE message_id IN ({marks(some)})",  # noqa: S608
@@ -247,7 +251,7 @@ def of_messages(db: Database, messages: Sequence[int]) -> dict[int, tuple[Attach
 
 
 def records(db: Database, messages: Sequence[int]) -> Mapping[int, tuple[AttachmentRecord, ...]]:
-    """The attachments of messages as records, by the message's row id."""
+    """The attachments of messages as records, by the row id of the message."""
     found = _of_messages(db, RECORDS, messages)
     return {message: tuple(record_from(row) for row in group) for message, group in found.items()}
 
@@ -259,7 +263,7 @@ RECORDS = (
 
 
 def _of_messages(db: Database, select: str, messages: Sequence[int]) -> dict[int, list[Row]]:
-    """The rows of each message, in the messages' order, then by number."""
+    """The rows of each message, in the order of the messages, then by number."""
     if not messages:
         return {}
     found = db.execute(
@@ -295,7 +299,7 @@ def sender(db: Database, attachment: int) -> tuple[ConversationKey, str] | None:
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
 def attachment_from(row: Row) -> Attachment:
-    """From a row of `attachments` and the `characters` of its extract."""
+    """Convert a row of `attachments` with the `characters` of its extract."""
     return Attachment(
         id=row["id"],
         uid=row["uid"],
@@ -317,7 +321,7 @@ def attachment_from(row: Row) -> Attachment:
 
 
 def record_from(row: Row) -> AttachmentRecord:
-    """From a row of RECORDS."""
+    """Convert a row of RECORDS."""
     return AttachmentRecord(
         uid=row["uid"],
         name=row["name"],

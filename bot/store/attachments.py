@@ -51,7 +51,7 @@ class SqlAttachments(FileOperations):
         digest = await compute_digest(download.data)
         async with self._staging({digest: download.data}):
             saved = await self._save_bytes(attachment, digest, download)
-        self._purger.wake()  # other bytes that it had before
+        self._purger.wake()  # it may have had other bytes before
         return saved
 
     async def save_extract(self, digest: str, extract: Extract) -> None:

@@ -1,7 +1,8 @@
-"""Appends to the audit, in the transaction that it records or in a separate one, and reads it.
+"""Appends entries to the audit, in the transaction they record or in a separate one, and reads
+them.
 
 Invariant: no entry changes or disappears (triggers of 0012_privacy.sql). Erasing a person replaces
-their id by the id of the erasure.
+their id with the id of the erasure.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def record(
     details: Mapping[str, object],
     subject: str = "",
 ) -> None:
-    """Record that the person `actor` did `action` in the channel of `key`."""
+    """Record that the person `actor` performed `action` in the channel of `key`."""
     values = {
         "at": now,
         "action": action,

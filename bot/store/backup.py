@@ -1,7 +1,7 @@
-"""Backs up the database while the bot uses it, and restores a backup.
+"""Backs up the database while the bot uses it, and restores backups.
 
-Invariants: a backup gets its name only after it is complete and checked; the database's name always
-refers to a complete database, and a restore keeps the database that it replaces.
+Invariants: a backup gets its final name only once it is complete and checked. The database's name
+always refers to a complete database, and a restore keeps the database that it replaces.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from bot.store.integrity import first_problem
 from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, status
 
-_SIDECARS = ("-wal", "-shm")  # files of a database that was not closed
+_SIDECARS = ("-wal", "-shm")  # remain if a database was not closed properly
 
 
 def backup(path: Path, target: Path, *, overwrite: bool = False) -> int:
-    """Copy the database at `path` to the file `target`; returns the size in bytes.
+    """Copy the database at `path` to the file `target`, and return its size in bytes.
 
-    Safe while the bot runs: the copy is a snapshot. It is a single file that only its owner can
-    read. Raises StoreError if `target` exists (without `overwrite`) or cannot be written,
+    Safe while the bot runs, because the copy is a snapshot. It is a single file that only its owner
+    can read. Raises StoreError if `target` exists (without `overwrite`) or cannot be written,
     MigrationError and StoreUnavailable.
     """
     with _translate_os_errors(target):
@@ -37,7 +37,7 @@ def backup(path: Path, target: Path, *, overwrite: bool = False) -> int:
             raise StoreError(f"There is no database {path}: DATABASE_URL names the one to back up.")
         if target.exists() and (target.samefile(path) or not overwrite):
             raise StoreError(f"{target} exists: name another file, or overwrite it with --force.")
-        status(path)  # raises MigrationError for another program's database
+        status(path)  # raises MigrationError if the database is another program's
         with _temporary_file(target) as fresh:
             _copy(path, fresh)
             if _problem(fresh):
@@ -49,11 +49,11 @@ def backup(path: Path, target: Path, *, overwrite: bool = False) -> int:
 
 
 def restore(path: Path, source: Path, *, migrations: Path = MIGRATIONS) -> Path | None:
-    """Replace the database at `path` by a copy of the backup `source`.
+    """Replace the database at `path` with a copy of the backup `source`.
 
-    Returns where the old database is kept, None if there was none. Raises StoreError if the bot
-    runs on the database or `source` is not a complete backup, MigrationError if a newer Threadline
-    wrote it; both leave everything unchanged.
+    Returns the path at which the old database is kept, None if there was none. Raises StoreError if
+    the bot is using the database or `source` is not a complete backup, and MigrationError if a
+    newer Threadline wrote it. Both leave everything unchanged.
     """
     with _translate_os_errors(path), exclusive_lock(path):
         _require_backup(source, path, migrations)
@@ -77,14 +77,14 @@ def _require_backup(source: Path, path: Path, migrations: Path) -> None:
     try:
         applied = status(source, migrations).applied
     except StoreUnavailable as error:
-        raise StoreError(f"{source} is damaged, or no database: take another backup.") from error
+        raise StoreError(f"{source} is damaged or not a database: take another backup.") from error
     if not applied:
         raise StoreError(f"{source} is empty: take another backup.")
 
 
 @contextmanager
 def _translate_os_errors(path: Path) -> Iterator[None]:
-    """Raise StoreError, with the name of the file, in place of OSError."""
+    """Raise StoreError with the file's name instead of OSError."""
     try:
         yield
     except OSError as error:
@@ -94,7 +94,7 @@ def _translate_os_errors(path: Path) -> Iterator[None]:
 # ── copies ────────────────────────────────────────────────────────────────────────────────────
 @contextmanager
 def _temporary_file(path: Path) -> Iterator[Path]:
-    """A new private file in the directory of `path`; deleted on exit if it was not renamed."""
+    """Create a private file in the directory of `path`; delete it on exit unless it was renamed."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")
     os.close(descriptor)
     try:
@@ -114,14 +114,14 @@ def _copy(source: Path, target: Path) -> None:
         closing(sqlite3.connect(target, isolation_level=None)) as writing,
     ):
         reading.backup(writing)
-        # The copy's header says WAL mode; without it the copy is a single file.
+        # The copy's header says WAL mode; changing it makes the copy a single file.
         writing.execute("PRAGMA journal_mode = DELETE")
     with target.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _problem(path: Path) -> str:
-    """The first problem of a copy; "" if there is none."""
+    """The first problem found in a copy; "" if there is none."""
     with closing(sqlite3.connect(path)) as db:
         try:
             problem = first_problem(db, "integrity_check")
@@ -132,10 +132,10 @@ def _problem(path: Path) -> str:
 
 
 def _forget_past_state(path: Path) -> None:
-    """Drop the state that is outdated in a backup.
+    """Drop state that is outdated in a backup.
 
-    Without watermarks, questions that were answered since the backup do not count as missed; the
-    process that ran during the backup did not die; and who signed out since stays signed out.
+    Without watermarks, questions answered since the backup do not count as missed. The process that
+    ran during the backup did not die. People who have signed out since then stay signed out.
     """
     with translate_errors(path), closing(sqlite3.connect(path)) as db, db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
@@ -149,7 +149,7 @@ def _forget_past_state(path: Path) -> None:
 
 # ── the database that is replaced ─────────────────────────────────────────────────────────────
 def _keep(path: Path) -> Path:
-    """Give the old database and its log a second name; returns that name."""
+    """Give the old database and its log a second name, and return that name."""
     _checkpoint(path)
     kept = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
     for suffix in ("", *_SIDECARS):
@@ -161,7 +161,7 @@ def _keep(path: Path) -> Path:
 
 
 def _checkpoint(path: Path) -> None:
-    """Write the log into the database if possible; a damaged database is kept as it is."""
+    """Write the log into the database if possible; keep a damaged database as it is."""
     try:
         with closing(sqlite3.connect(path, timeout=1.0)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -170,7 +170,8 @@ def _checkpoint(path: Path) -> None:
 
 
 def _link(old: Path, new: Path) -> None:
-    """Add a second name, or copy the file on a file system without hard links. Never overwrites."""
+    """Add a second name, or copy the file if the file system has no hard links. Never
+    overwrites."""
     try:
         new.hardlink_to(old)
     except FileExistsError:

@@ -1,12 +1,13 @@
-"""Transitions between versions of a question or an answer, each with all that followed it.
+"""Switches between versions of a question or an answer, together with everything that followed
+them.
 
-A **place** is where versions stand: one question and those that it was edited to, or the answers to
-one question. A **version** is named by its index: the question's, or the one that was reserved for
-the answer. All rows that are not shown are parked with a version, and are shown again with it.
+A **place** holds versions: a question and its edited forms, or the answers to one question. A
+**version** is identified by its index: the question's, or the one that was reserved for the answer.
+All rows that are not shown are parked with a version, and are shown again with it.
 
-Invariants: each place has one version that is not parked with itself; what is shown is one branch,
-in the order of its indexes; nothing is parked or shown again while a turn waits or runs. See
-docs/decisions/2026-11-30-branches.md.
+Invariants: each place has exactly one version that is not parked with itself. The shown rows form
+one branch, in the order of their indexes. Nothing is parked or shown again while a turn waits or
+runs. See docs/decisions/2026-11-30-branches.md.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from bot.store.commands import record_command
 from bot.store.database import Database, Row
 
 MOST_VERSIONS = 50
-"""Versions of one question, and answers to one question: more than people go through."""
+"""The most versions of one question, and answers to one question; more than people will browse."""
 
 WAITING = 2**53
-"""Stands for the index of a version that waits: above every index, and exact in JavaScript."""
+"""Stands for the index of a waiting version: above every index, and exact in JavaScript."""
 
 WHY_NOT = {
     Effect.BUSY: http_texts.MESSAGE_IN_USE,
@@ -46,8 +47,8 @@ def answer_again(
     model: str | None = None,
     source: str = "",
 ) -> Change:
-    """See `Store.answer_again`. The new turn begins as one that was reopened: ready to be claimed
-    again, so that a question that arrives now waits for its end."""
+    """See `Store.answer_again`. The new turn begins like a reopened one, ready to be claimed, so
+    that a question that arrives now waits for its end."""
     record_command(db, now, source)
     conversation = rows.find(db, key)
     if conversation is None:
@@ -69,7 +70,7 @@ def answer_again(
 
 
 def _answered(db: Database, conversation: int, turn: int | None) -> Row | None:
-    """The shown turn, or the newest one, if a question of it is left to answer."""
+    """The shown turn, or the newest one, if at least one of its questions remains."""
     row: Row | None = db.execute(
         "SELECT * FROM turns WHERE conversation_id = :conversation AND parked IS NULL"
         " AND id = coalesce(:turn, (SELECT max(id) FROM turns"
@@ -100,16 +101,16 @@ def _insert(db: Database, now: float, row: Row, asked: int, model: str | None) -
 # ── another question ──────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """The question that has another version now, by row id, and the place of both."""
+    """The question that now has another version, by row id, and the place of both."""
 
     message: int
     place: int
 
 
 def make_room(db: Database, now: float, conversation: Row, incoming: Incoming) -> Revised:
-    """Park the question that `incoming` is another version of, and all that followed.
+    """Park the question that `incoming` replaces, with everything that followed it.
 
-    Raises RecordHeld, with the reason, if that is not possible.
+    Raises RecordHeld, with the reason, if this is not possible.
     """
     old = db.execute(
         "SELECT * FROM messages WHERE source = ? AND conversation_id = ? AND author_id = ?"
@@ -169,7 +170,7 @@ def show_version(
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────
 def versions(db: Database, conversation: int) -> list[list[tuple[int, bool]]]:
-    """See `Library.versions`: two statements, whatever the number of places."""
+    """See `Library.versions`. Runs two statements, however many places there are."""
     questions = db.execute(
         "SELECT place, idx AS version, parked FROM messages"  # noqa: S608 - our words
         " WHERE conversation_id = :conversation AND place IS NOT NULL"
@@ -191,7 +192,7 @@ def versions(db: Database, conversation: int) -> list[list[tuple[int, bool]]]:
     places: list[list[tuple[int, bool]]] = []
     for group in (*_groups(questions), *_groups(answers)):
         shown = [each["parked"] is None for each in group]
-        # A question that waits has no index yet: it is behind all others.
+        # A waiting question has no index yet; it comes after all others.
         numbers = [WAITING if each["version"] is None else each["version"] for each in group]
         if any(shown) and len(group) > 1:
             places.append(list(zip(numbers, shown, strict=True)))
@@ -202,7 +203,7 @@ _PRESENT = "epoch = (SELECT epoch FROM conversations WHERE id = :conversation)"
 
 
 def _says_something(version: str) -> str:
-    """Whether there would be anything to see, were a version shown that is parked."""
+    """SQL that tells whether a parked version would show anything if it were shown."""
     return (
         "(EXISTS (SELECT 1 FROM messages AS kept WHERE kept.conversation_id = :conversation"  # noqa: S608 - a column
         f"  AND kept.parked = {version} AND kept.erased_at IS NULL)"
@@ -212,7 +213,7 @@ def _says_something(version: str) -> str:
 
 
 def of_message(db: Database, conversation: int, uid: str) -> list[int]:
-    """See `Library.versions_of`: the indexes of a message's versions."""
+    """See `Library.versions_of`. Returns the indexes of a message's versions."""
     row = db.execute(
         "SELECT idx FROM messages WHERE conversation_id = ? AND uid = ? AND erased_at IS NULL"
         " AND idx IS NOT NULL",
@@ -225,7 +226,7 @@ def of_message(db: Database, conversation: int, uid: str) -> list[int]:
 
 
 def _groups(found: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows that follow each other and have the same place."""
+    """Group consecutive rows that have the same place."""
     group: list[Row] = []
     for row in found:
         if group and row["place"] != group[0]["place"]:
@@ -239,7 +240,7 @@ def _groups(found: Sequence[Row]) -> Iterator[list[Row]]:
 def segments(db: Database, conversation: int, parked: int | None, before: int) -> Iterator[Segment]:
     """The parts of the branch that ends below index `before`, newest first.
 
-    `parked` is the version with which its end is parked; None if that is shown.
+    `parked` is the version with which its end is parked; None if that part is shown.
     """
     while True:
         yield Segment(parked, before)
@@ -253,7 +254,7 @@ def segments(db: Database, conversation: int, parked: int | None, before: int) -
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Messages of one branch: those that are parked with `parked` and below index `before`."""
+    """The messages of one branch that are parked with `parked` and have an index below `before`."""
 
     parked: int | None
     before: int
@@ -269,14 +270,14 @@ def _is_busy(db: Database, conversation: int) -> bool:
 
 
 def _refused(conversation: Row, row: Row, known: int) -> Effect | None:
-    """Why a place with `known` versions gets no other one; None if it does."""
+    """The reason why a place with `known` versions gets no further one; None if it can."""
     if row["epoch"] != conversation["epoch"]:
         return Effect.SUPERSEDED
     return Effect.FULL if known >= MOST_VERSIONS else None
 
 
 def _place_of(db: Database, conversation: int, version: int) -> list[Row]:
-    """All versions of the place that has this one."""
+    """All versions of the place that this version belongs to."""
     found = db.execute(
         "SELECT place FROM messages WHERE conversation_id = ? AND idx = ? AND kind = 'question'",
         (conversation, version),
@@ -307,9 +308,9 @@ def _answers(db: Database, asked: int) -> list[Row]:
 
 
 def _settle(db: Database, now: float, conversation: int) -> None:
-    """End a turn whose answer is stored, and bind what no turn has bound.
+    """End a turn whose answer is stored, and bind messages that no turn has bound.
 
-    Only its last edit is missing on the page, where every tab reads the thread again.
+    This only skips the answer's last edit on the page, where every tab reloads the thread anyway.
     """
     db.execute(
         "UPDATE turns SET state = 'done', attempt = attempt + 1, held = 0,"
@@ -321,7 +322,7 @@ def _settle(db: Database, now: float, conversation: int) -> None:
 
 
 def _park(db: Database, conversation: Row, version: int) -> None:
-    """Park all that is shown from this version on."""
+    """Park everything shown from this version on."""
     values = {"conversation": conversation["id"], "version": version}
     db.execute(
         "UPDATE turns SET parked = :version WHERE conversation_id = :conversation"
@@ -346,7 +347,8 @@ def _first_question(db: Database, conversation: int) -> str:
 
 
 def _rename(db: Database, conversation: Row, before: str, after: str) -> None:
-    """Name the conversation after its first question if it was named after that before."""
+    """Rename the conversation after its first question, if it was named after that question
+    before."""
     if after and conversation["name"] == rows.name_of(before):
         db.execute(
             "UPDATE conversations SET name = ? WHERE id = ?",

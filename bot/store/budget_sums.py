@@ -1,7 +1,7 @@
-"""The running sums of budgets: what is spent and reserved of each line.
+"""The running sums of budgets: the spent and reserved amounts of each line.
 
-Invariant: a line's sums are those of the requests that name it, so a check is one look-up for each
-line, however many requests there were.
+Invariant: a line's sums match the requests that name it, so a check needs one look-up per line,
+however many requests there were.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bot.store import rows
 from bot.store.database import Database, Locking, Row, batches, marks, take_locks
 
 MOST_SUMS_DAYS = 70
-"""Sums of older periods are deleted at a start: the longest period is a month."""
+"""Sums of older periods are deleted at a start; the longest period is a month."""
 
 _SUM = (
     "SELECT id, tokens, cost, reserved_tokens, reserved_cost, told FROM budget_sums"
@@ -29,12 +29,13 @@ _SUM = (
 
 
 def lock_name(budget: str, account: str, period: str) -> str:
-    """The name of the lock of one budget's sum: taken before the row, see `bot.store.locks`."""
+    """The name of the lock on one budget's sum, which is taken before the row; see
+    `bot.store.locks`."""
     return f"budget/{budget}/{account}/{period}"
 
 
 def take_locks_of(db: Database, requests: Sequence[Row]) -> None:
-    """Take the locks of all sums in which these requests are reserved."""
+    """Lock all sums in which these requests have reserved something."""
     sums = sorted({each for row in requests for each in json.loads(row["sums"])})
     if not sums or not isinstance(db, Locking):
         return
@@ -49,7 +50,7 @@ def take_locks_of(db: Database, requests: Sequence[Row]) -> None:
 
 
 def hold(db: Database, line: BudgetLine, quote: Quote) -> int:
-    """Add the request's highest cost to what is reserved of a line; returns the sum's id."""
+    """Add the request's highest cost to the reserved amount of a line, and return the sum's id."""
     (identity,) = db.execute(
         "INSERT INTO budget_sums (budget, account, period, reserved_tokens, reserved_cost)"
         " VALUES (?, ?, ?, ?, ?) ON CONFLICT (budget, account, period) DO UPDATE SET"
@@ -61,7 +62,7 @@ def hold(db: Database, line: BudgetLine, quote: Quote) -> int:
 
 
 def replace_hold(db: Database, row: Row, bookings: Sequence[Booking]) -> None:
-    """Replace what the request of `row` has reserved by what its bookings cost."""
+    """Replace what the request of `row` has reserved with the cost of its bookings."""
     sums = json.loads(row["sums"])
     if not sums:
         return
@@ -76,7 +77,7 @@ def replace_hold(db: Database, row: Row, bookings: Sequence[Booking]) -> None:
 
 
 def tell(db: Database, lines: Sequence[BudgetLine]) -> list[BudgetState]:
-    """The lines that are nearly spent and not told yet; they count as told."""
+    """The lines that are nearly spent and not reported yet; marks them as reported."""
     nearly = []
     for line in lines:
         row = _find(db, line)
@@ -90,7 +91,7 @@ def tell(db: Database, lines: Sequence[BudgetLine]) -> list[BudgetState]:
 
 
 def forget_old_sums(db: Database, now: float) -> None:
-    """Delete the sums of periods that ended long ago. Part of a start."""
+    """Delete the sums of periods that ended long ago. Runs at a start."""
     month = rows.day_of(now - MOST_SUMS_DAYS * 86_400.0)[:7]
     db.execute("DELETE FROM budget_sums WHERE period < ? AND reserved_tokens = 0", (month,))
 

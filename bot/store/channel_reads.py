@@ -1,6 +1,6 @@
-"""Until when people have seen the channels that they share.
+"""The time up to which people have seen the channels they share.
 
-Invariant: a mark only moves forward, and is erased with its person.
+Invariant: a mark only moves forward, and is erased together with its person.
 """
 
 from __future__ import annotations

@@ -9,14 +9,15 @@ from bot.domain.errors import CommandDone
 from bot.store.database import Database
 
 COMMAND_SECONDS = 30 * 86_400.0
-"""How long a record is kept. Slack redelivers for hours; a backfill may read weeks of messages, but
+"""How long to keep a record. Slack redelivers for hours; a backfill may read weeks of messages, but
 none from before its watermark."""
 
 
 def record_command(db: Database, now: float, source: str) -> None:
-    """See `Store.record_command`. Does nothing for "": no message asked for the command.
+    """See `Store.record_command`. Does nothing if `source` is "", because no message issued the
+    command.
 
-    Slack sends `app_mention` again when a message is edited, so a stored question is no command.
+    Slack sends `app_mention` again when a message is edited, so a stored question is not a command.
     """
     if not source:
         return
@@ -32,5 +33,6 @@ def record_command(db: Database, now: float, source: str) -> None:
 
 
 def forget_old_commands(db: Database, now: float) -> None:
-    """Delete records of commands too old to be redelivered. Scans the table: once per start."""
+    """Delete records of commands too old to be redelivered. Scans the table, so it runs once per
+    start."""
     db.execute("DELETE FROM commands WHERE done_at < ?", (now - COMMAND_SECONDS,))

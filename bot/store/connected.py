@@ -1,4 +1,4 @@
-"""The runners of one database, watched, with the background work that uses them."""
+"""The monitored runners of one database, and the background work that uses them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Connected:
     clock: Clock
     monitor: HealthMonitor
     prober: MonitoredRunner
-    """Writes as `writer` does, without waking the indexer."""
+    """Writes like `writer`, but without waking the indexer."""
     writer: WakingRunner
     readers: MonitoredRunner
     file_reader: MonitoredRunner
@@ -39,8 +39,8 @@ class Connected:
         monitor: HealthMonitor,
         clock: Clock,
     ) -> Self:
-        """Let `monitor` watch these runners, and prepare the background work, which
-        `SqlStore` starts."""
+        """Wrap these runners with `monitor`, and prepare the background work that `SqlStore`
+        starts."""
         prober = monitor.wrap(writer, writes=True)
         reading = monitor.wrap(readers, writes=False)
         indexer = SearchIndexer(writer=prober, readers=reading, clock=clock, index=index)
@@ -57,5 +57,5 @@ class Connected:
         )
 
     def probing(self) -> AbstractAsyncContextManager[None]:
-        """Probe the database while it fails, within this context."""
+        """Probe the database during failures while inside the block."""
         return self.monitor.probing(self.prober)

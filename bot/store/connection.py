@@ -1,7 +1,7 @@
-"""SQLite connections, each on a thread: one writes, in group commits, and a few read.
+"""SQLite connections, each on a separate thread: one writes, in group commits, and a few read.
 
-Invariant: a transaction is one function in one call on the writer's thread, so that cancelling its
-caller never leaves a part of it.
+Invariant: a transaction is one function in one call on the writer's thread, so cancelling its
+caller never leaves it half done.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ class SqliteConnection(aiosqlite.Connection):
         self._closing = False
 
     def require_open(self) -> None:
-        """Raise StoreUnavailable once `close` was called: the thread takes no more work."""
+        """Raise StoreUnavailable once `close` was called, because the thread accepts no more
+        work."""
         if self._closing or self._connection is None:
             raise StoreUnavailable(f"The database {self.path} is closed.")
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Call `function` with the connection, on its thread. Raises StoreUnavailable.
+        """Call `function` with the connection, on the connection's thread. Raises StoreUnavailable.
 
         Cancelling the caller does not stop the function.
         """
@@ -69,7 +70,7 @@ class SqliteConnection(aiosqlite.Connection):
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────
 class _Job(Generic[T]):
-    """A transaction in the queue; after its commit, its result or error."""
+    """A queued transaction; after its commit, its result or error."""
 
     def __init__(self, transaction: Callable[[Database], T]) -> None:
         self._transaction = transaction
@@ -78,41 +79,41 @@ class _Job(Generic[T]):
         self.settled = False
 
     def attempt(self, db: sqlite3.Connection) -> None:
-        """Run inside a group commit: an error rolls back only this transaction."""
+        """Run the transaction inside a group commit; an error rolls back only this transaction."""
         db.execute("SAVEPOINT job")
         try:
             self._results.append(self._transaction(db))
         except Exception as exc:  # raised by result(), in the caller
-            if not db.in_transaction:  # SQLite rolled back all: the disk is full, or failing
+            if not db.in_transaction:  # SQLite rolled everything back: the disk is full, or failing
                 raise
             db.execute("ROLLBACK TO job")
             self.error = exc
         db.execute("RELEASE job")
 
     def result(self) -> T:
-        """The transaction's return value, after the commit; raises its error."""
+        """The transaction's return value, available after the commit; raises its error."""
         if self.error is not None:
             raise self.error
         return self._results[0]
 
 
 class Writer:
-    """The one connection that writes, with group commits.
+    """The only connection that writes, with group commits.
 
-    All transactions that are waiting share one commit, because most of a commit's cost is the flush
-    to disk (100 transactions: 20 ms one by one, 3 ms in a group). Each call on the thread commits
-    everything in the queue; an earlier call may have committed the caller's job.
+    All waiting transactions share one commit, because most of a commit's cost is the flush to disk
+    (100 transactions: 20 ms one by one, 3 ms in a group). Each call on the thread commits
+    everything in the queue, so an earlier call may already have committed the caller's job.
     """
 
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
-        self._waiting: deque[_Job[Any]] = deque()  # appended by the loop, taken by the thread
+        self._waiting: deque[_Job[Any]] = deque()  # the event loop appends, the thread takes
 
     async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
-        """Run a transaction; returns its result after the commit has reached the disk.
+        """Run a transaction, and return its result after the commit has reached the disk.
 
         If it raises, it changes nothing. Raises StoreUnavailable if the database fails. `lock` has
-        no effect: there is one writer.
+        no effect, because there is only one writer.
         """
         self._connection.require_open()
         job = _Job(transaction)
@@ -144,7 +145,7 @@ class Writer:
 
 @asynccontextmanager
 async def open_writer(path: Path, *, busy_timeout: float) -> AsyncIterator[Writer]:
-    """Open the database at `path` for writing; closes it on exit.
+    """Open the database at `path` for writing, and close it on exit.
 
     `busy_timeout` is how many seconds to wait for another program's lock.
     """
@@ -182,7 +183,7 @@ class Readers:
 
 @asynccontextmanager
 async def open_readers(path: Path, *, count: int, busy_timeout: float) -> AsyncIterator[Readers]:
-    """Open `count` read-only connections to the database at `path`; closes them on exit."""
+    """Open `count` read-only connections to the database at `path`, and close them on exit."""
     connect = partial(_connect, path, busy_timeout, "query_only = ON")
     async with AsyncExitStack() as stack:
         with translate_errors(path):
@@ -199,7 +200,7 @@ def _connect(path: Path, busy_timeout: float, *pragmas: str) -> sqlite3.Connecti
         db.row_factory = sqlite3.Row
         for pragma in pragmas:
             db.execute(f"PRAGMA {pragma}")
-    except BaseException:  # raised again: nothing else would close it
+    except BaseException:  # re-raised: nothing else would close it
         db.close()
         raise
     return db

@@ -1,7 +1,7 @@
-"""Where each conversation's window stands, its summary, and the counts of its requests.
+"""The position of each conversation's window, its summary, and the token counts of its requests.
 
-Invariants: a window moves back only when another branch is shown; a summary covers a prefix of what
-its epoch shows, every message of which the summary's model has seen as it is now (triggers of
+Invariants: a window moves back only when another branch is shown. A summary covers a prefix of what
+its epoch shows, and its model has seen the current form of every message in it (triggers of
 migration 0008, and `branch`, delete other summaries).
 """
 
@@ -24,12 +24,13 @@ def move_window(
 
 
 def record_told(db: Database, conversation: int, *, epoch: int, turn: int) -> None:
-    """A reply that is being stored says that older messages are summarized."""
+    """Record that the reply being stored says that older messages are summarized."""
     _upsert(db, conversation, epoch, (0, 0, 1, turn))
 
 
 def forget_told(db: Database, conversation: int, *, turn: int) -> None:
-    """The turn's reply is being deleted: the next one says it, if this one had."""
+    """Forget that people know about the summary if the reply that told them is being deleted, so
+    that the next one does."""
     db.execute(
         "UPDATE context_windows SET told = 0, told_by = NULL"
         " WHERE conversation_id = ? AND told_by = ?",
@@ -38,10 +39,11 @@ def forget_told(db: Database, conversation: int, *, turn: int) -> None:
 
 
 def branch(db: Database, conversation: int, epoch: int, *, since: int) -> None:
-    """Other messages are shown from index `since` on.
+    """Adapt the state, because other messages are shown from index `since` on.
 
-    A summary of others goes, a window that begins behind it opens again down to the summary that is
-    left, and a reply that is not shown has told no one that there is a summary.
+    Deletes a summary of messages that are no longer shown. A window that begins after it opens
+    again, down to the remaining summary. A reply that is no longer shown does not count as having
+    told people about the summary.
     """
     at = {"conversation": conversation, "epoch": epoch, "since": since}
     db.execute(
@@ -69,7 +71,7 @@ def branch(db: Database, conversation: int, epoch: int, *, since: int) -> None:
     )
 
 
-# Of the stored value and the new one; the scalar max() has another name in PostgreSQL.
+# The greater of the stored and the new value; the scalar max() has another name in PostgreSQL.
 _GREATEST = ", ".join(
     f"{name} = CASE WHEN context_windows.{name} < excluded.{name}"
     f" THEN excluded.{name} ELSE context_windows.{name} END"
@@ -83,9 +85,9 @@ def _upsert(
     epoch: int,
     least: tuple[int, int, int, int | None],
 ) -> None:
-    """Raise start_idx, stubs_before and told to `least`; nothing if the conversation is gone.
+    """Raise start_idx, stubs_before and told to `least`; does nothing if the conversation is gone.
 
-    The last value is told_by, which stays if it is set.
+    The last value is told_by, which is kept if it is already set.
     """
     db.execute(
         "INSERT INTO context_windows"  # noqa: S608 - our words
@@ -121,10 +123,12 @@ def save_summary(
 
 
 def join_epochs(db: Database, conversation: int, *, older: int, present: int) -> None:
-    """The messages of epoch `older` have joined the present one, in front of its messages.
+    """Adapt the state, because the messages of epoch `older` were put in front of the present
+    epoch's.
 
-    The window stays where it is, or is the older one's if it has not moved since the reset. The
-    older summary still covers a prefix. The present one has not seen the older messages.
+    The window stays, or takes the older one's position if it has not moved since the reset. The
+    older summary still covers a prefix. The present one does not, because its model has not seen
+    the older messages.
     """
     known = db.execute(
         "DELETE FROM context_windows WHERE conversation_id = ? AND epoch = ?"

@@ -1,7 +1,7 @@
 """Transitions of a whole conversation: reset, undo of a reset, choice of a model or an effort.
 
-Invariant: messages from before a reset keep their epoch and get indexes, so that they can be read,
-and restored, in order.
+Invariant: messages from before a reset keep their epoch and get indexes, so that they can be read
+and restored in order.
 """
 
 from __future__ import annotations

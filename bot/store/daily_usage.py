@@ -1,4 +1,4 @@
-"""The usage of each day, by place, person and model: sums for reports, which no budget reads."""
+"""The usage of each day by place, person and model: sums for reports, not used for budgets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.domain.spending import (
 from bot.store.database import Database, Row
 
 MOST_ROWS = 10_000_000
-"""More than a report has: each is a person's day in a channel."""
+"""More than any report has: a row is one person's day in a channel."""
 
 _COUNTED = (
     "requests",
@@ -41,8 +41,8 @@ _ADD_USAGE = (
 def count(db: Database, booked: Iterable[tuple[Row, Booking]]) -> None:
     """Add each request's booking to the usage of its day.
 
-    In the order of the rows, which have no locks of their own: transactions that add to the same
-    ones at the same time do not wait for each other.
+    Rows are updated in sorted order, because they have no locks: transactions that update the same
+    rows concurrently then cannot deadlock.
     """
     values = [_counted(row, booking) for row, booking in booked]
     for each in sorted(values, key=lambda value: [str(value[name]) for name in _KEYS]):
@@ -62,7 +62,7 @@ def _counted(row: Row, booking: Booking) -> dict[str, Any]:
 
 
 def columns_of(usage: Usage) -> dict[str, int]:
-    """The tokens of one request, by column."""
+    """The token counts of one request, by column."""
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
@@ -73,7 +73,7 @@ def columns_of(usage: Usage) -> dict[str, int]:
 
 
 def forget_person(db: Database, platform: str, workspace: str, person: str) -> None:
-    """Count what the person used as no one's."""
+    """Make the person's usage anonymous."""
     _forget(
         db,
         "platform = ? AND workspace = ? AND person = ? AND person <> ''",
@@ -82,7 +82,7 @@ def forget_person(db: Database, platform: str, workspace: str, person: str) -> N
 
 
 def forget_channel(db: Database, key: ConversationKey, before_day: str) -> None:
-    """Count what people used in a channel before that day as no one's."""
+    """Make usage in a channel from before that day anonymous."""
     _forget(
         db,
         "platform = ? AND workspace = ? AND channel = ? AND person <> '' AND day < ?",

@@ -1,8 +1,8 @@
-"""What the store's operations use of a database: the common part of SQLite and PostgreSQL.
+"""The interface of a database that the store's operations use, common to SQLite and PostgreSQL.
 
-An operation is written once, in SQL that both SQLite 3.40 and PostgreSQL 15 accept
-(docs/decisions/2026-11-30-postgresql.md has the rules). `sqlite3.Connection` is a Database as it
-is; `bot.store.postgres.session.Session` is one for PostgreSQL.
+Each operation is written once, in SQL that both SQLite 3.40 and PostgreSQL 15 accept
+(docs/decisions/2026-11-30-postgresql.md has the rules). `sqlite3.Connection` already implements
+Database; `bot.store.postgres.session.Session` implements it for PostgreSQL.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ T = TypeVar("T")
 _MOST_PARAMETERS = 500  # SQLite and PostgreSQL allow more than 30,000
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
-"""For `?` in order, or for `:name`."""
+"""Values for `?` in order, or for `:name`."""
 
 
 class Row(Protocol):
-    """A row, by column name or position; `*row` are its values."""
+    """A row, by column name or position; `*row` unpacks its values."""
 
     def __getitem__(self, column: str | int, /) -> Any:
         """The value of a column."""
@@ -34,7 +34,7 @@ class Row(Protocol):
         ...
 
     def keys(self) -> Sequence[str]:
-        """The names of the columns: makes `dict(row)` work."""
+        """The names of the columns, so that `dict(row)` works."""
         ...
 
 
@@ -43,11 +43,11 @@ class Cursor(Protocol):
 
     @property
     def rowcount(self) -> int:
-        """How many rows an INSERT, UPDATE or DELETE without RETURNING changed."""
+        """The number of rows that an INSERT, UPDATE or DELETE without RETURNING changed."""
         ...
 
     def fetchone(self) -> Any:
-        """The next row, or None. A Row: typed as Any because callers unpack it."""
+        """The next row, or None. It is a Row, but typed as Any because callers unpack it."""
         ...
 
     def fetchall(self) -> list[Any]:
@@ -71,31 +71,32 @@ class Database(Protocol):
         ...
 
     def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> object:
-        """Run one statement with each of the parameters."""
+        """Run one statement once for each set of parameters."""
         ...
 
 
 @runtime_checkable
 class Locking(Protocol):
-    """A database with other writers."""
+    """A database with several writers."""
 
     def lock(self, *names: str) -> None:
-        """Wait until no other transaction has any of these locks; keep them until the end."""
+        """Wait until no other transaction holds any of these locks; keep them until the transaction
+        ends."""
         ...
 
 
 def marks(values: Sized) -> str:
-    """A `?` for each of `values`, of which there is at least one: PostgreSQL refuses `IN ()`."""
+    """A `?` for each of `values`, which must not be empty: PostgreSQL rejects `IN ()`."""
     return ", ".join("?" * len(values))
 
 
 def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """`values` in parts for which one statement has enough places for parameters."""
+    """Split `values` into parts that fit the parameters of one statement."""
     for start in range(0, len(values), _MOST_PARAMETERS):
         yield values[start : start + _MOST_PARAMETERS]
 
 
 def take_locks(db: Database, *names: str) -> None:
-    """Take named locks where several transactions write at the same time; SQLite has one writer."""
+    """Take named locks if the database has several concurrent writers; SQLite has only one."""
     if names and isinstance(db, Locking):
         db.lock(*names)

@@ -1,8 +1,8 @@
 """Transitions after people edit or delete a question, or delete a page of a reply.
 
 Invariants: reopening a turn or taking back its reply makes the current fence stale in the same
-transaction; the database keeps nothing of an erased message except its source, so that a late
-redelivery does not store it again.
+transaction. The database keeps nothing of an erased message except its source, so that a late
+redelivery is not stored again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from bot.domain.inbox import Change, Effect
 from bot.store import access, attachment_rows, contexts, feedback, rows
 from bot.store.database import Database, Row
 
-# How long the deletion of an unknown message is remembered, in seconds. Slack redelivers an event
-# for six minutes; Discord's history, which a backfill reads, has no deleted messages.
+# How long to remember the deletion of an unknown message, in seconds. Slack redelivers an event for
+# six minutes; Discord's history, which a backfill reads, has no deleted messages.
 TOMBSTONE_SECONDS = 3_600.0
 
 _TURN = "SELECT * FROM turns WHERE id = ?"
@@ -53,7 +53,7 @@ def edit(
     _rename(db, message, text)
     if withheld:
         access.set_withheld(db, message["id"], withheld=True)
-    if turn is None or turn["reply_idx"] is None:  # no question, or no attempt at it yet
+    if turn is None or turn["reply_idx"] is None:  # not a question, or not attempted yet
         return _change(Effect.STORED, message)
     if not is_newest(db, turn):
         return _change(Effect.SUPERSEDED, message)
@@ -116,7 +116,7 @@ def erase_message(db: Database, message: Row, with_reply: bool, now: float) -> C
 
 
 def _asking(db: Database, message: Row) -> list[Row]:
-    """The turns that answer this message: several if people asked for another answer."""
+    """The turns that answer this message; there are several if people asked for another answer."""
     return db.execute(
         "SELECT * FROM turns WHERE id = :turn OR asks = :turn ORDER BY id",
         {"turn": message["turn_id"]},
@@ -126,7 +126,7 @@ def _asking(db: Database, message: Row) -> list[Row]:
 def _strongest(
     message: Row, changes: Sequence[tuple[Effect, Row]], least: Effect = Effect.STORED
 ) -> Change:
-    """The effect on the turn that has to be acted on, if there is one."""
+    """The effect that requires action (REOPENED or STOP), if there is one."""
     acting = (each for each in changes if each[0] in (Effect.REOPENED, Effect.STOP))
     effect, turn = next(acting, (changes[0] if changes else (least, None)))
     number = message["turn_id"] if turn is None else turn["id"]
@@ -134,7 +134,7 @@ def _strongest(
 
 
 def _erase_again(db: Database, turn: Row, now: float) -> tuple[Effect, Row]:
-    """The question was erased before; its reply may have to go only now."""
+    """The question was erased before, but its reply may have to be removed only now."""
     if turn["state"] == "waiting" or _remaining(db, turn):
         return Effect.SAME, turn
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
@@ -173,7 +173,7 @@ def _without_question(db: Database, turn: Row, with_reply: bool, now: float) -> 
 
 
 def _end_waiting(db: Database, turn: Row, now: float) -> None:
-    """End a waiting turn without questions; the erased ones still get their indexes."""
+    """End a waiting turn without questions; its erased questions still get their indexes."""
     (last,) = db.execute(
         "SELECT max(position) FROM messages WHERE turn_id = ?", (turn["id"],)
     ).fetchone()
@@ -186,7 +186,7 @@ def _end_waiting(db: Database, turn: Row, now: float) -> None:
 
 
 def _erase_page(db: Database, page: Row, now: float) -> Change:
-    """A page was deleted on the platform: take back the whole reply."""
+    """Take back the whole reply, because a page was deleted on the platform."""
     db.execute(
         "DELETE FROM pages WHERE turn_id = ? AND number = ?", (page["turn_id"], page["number"])
     )
@@ -214,7 +214,7 @@ def take_back(db: Database, turn: Row, now: float) -> Effect:
 
 # ── shared ────────────────────────────────────────────────────────────────────────────────────
 def is_newest(db: Database, turn: Row) -> bool:
-    """Whether the turn is shown, and the conversation has no later turn and no later reset."""
+    """Whether the turn is shown, and no later turn or reset exists in the conversation."""
     found = db.execute(
         "SELECT 1 FROM conversations WHERE id = :conversation AND epoch = :epoch"
         " AND NOT EXISTS (SELECT 1 FROM turns WHERE conversation_id = :conversation"
@@ -227,7 +227,7 @@ def is_newest(db: Database, turn: Row) -> bool:
 def reopen_turn(db: Database, turn: Row) -> None:
     """Set the turn back to running, and delete its result and its reply in the history.
 
-    Its pages and the reply's index stay, so that the next attempt rewrites the reply in place.
+    Its pages and the reply's index are kept, so that the next attempt rewrites the reply in place.
     """
     db.execute(
         "UPDATE turns SET state = 'running', attempt = attempt + 1, opened = attempt + 1,"
@@ -259,9 +259,9 @@ def _change(effect: Effect, message: Row) -> Change:
 
 
 def _rename(db: Database, message: Row, text: str) -> None:
-    """If this message named the conversation, name it after the new text.
+    """If the conversation was named after this message, rename it after the new text.
 
-    If the new text is empty, name it after the first question that is left.
+    If the new text is empty, rename it after the first remaining question.
     """
     before = rows.name_of(message["content"])
     (name,) = db.execute(

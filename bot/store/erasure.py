@@ -1,8 +1,8 @@
-"""Erases a person: their messages, files, names, and what repeats them.
+"""Erases a person's messages, files and names, and text that repeats them.
 
-Invariant: a conversation that was only the person's disappears. In one with others, the places of
-the person's messages stay, empty, and so do the answers to others, unless they repeat the person.
-See docs/decisions/2026-11-30-forgetting-a-person.md.
+Invariant: a conversation that belonged to the person alone disappears. In one with other people,
+the person's messages become empty, but keep their places. Answers to the others stay, unless they
+repeat the person's words. See docs/decisions/2026-11-30-forgetting-a-person.md.
 """
 
 from __future__ import annotations
@@ -18,18 +18,16 @@ from bot.domain.repetition import Repetition
 from bot.store import attachment_rows, edits, sharing
 from bot.store.database import Database, Row, batches, marks
 
-TOMBSTONE_SECONDS = (
-    3_600.0  # as in bot.store.edits: a late redelivery must not bring a message back
-)
+TOMBSTONE_SECONDS = 3_600.0  # as in bot.store.edits: a late redelivery must not restore a message
 
-_EXTRACT_CHARACTERS = 200_000  # of one file that are compared with other people's replies
+_EXTRACT_CHARACTERS = 200_000  # the part of one file that is compared with other people's replies
 
 
 @dataclass(frozen=True, slots=True)
 class ErasedHere:
-    """The erasure in one conversation.
+    """The result of an erasure in one conversation.
 
-    `changes` are the turns that are affected, `gone` is the conversation if it was deleted.
+    `changes` are the affected turns; `gone` is the conversation if it was deleted.
     """
 
     erased: Erased = field(default_factory=Erased)
@@ -38,7 +36,7 @@ class ErasedHere:
 
 
 def conversations_of(db: Database, person: Person, until: float) -> list[int]:
-    """The conversations that the person began or wrote in, by row id."""
+    """The row ids of the conversations that the person began or wrote in."""
     found = db.execute(
         "SELECT id, workspace FROM conversations WHERE platform = :platform AND began_by_id = :id"
         " AND created_at <= :until"
@@ -53,7 +51,7 @@ def conversations_of(db: Database, person: Person, until: float) -> list[int]:
 def erase_in(
     db: Database, now: float, conversation: int, person: Person, until: float
 ) -> ErasedHere:
-    """Erase the person's messages until then in one conversation."""
+    """Erase the person's messages up to `until` in one conversation."""
     row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation,)).fetchone()
     if row is None:
         return ErasedHere()
@@ -73,7 +71,7 @@ def _messages(db: Database, conversation: int, person: Person, until: float) -> 
 
 
 def _is_alone(db: Database, conversation: int, person: Person, until: float) -> bool:
-    """Whether no one else, and not the person later, wrote in the conversation."""
+    """Whether no one else wrote in the conversation, nor the person after `until`."""
     found = db.execute(
         "SELECT 1 FROM messages WHERE conversation_id = ? AND author_id IS NOT NULL"
         " AND author_id <> ? AND (author_id <> ? OR created_at > ?) LIMIT 1",
@@ -124,12 +122,12 @@ def _erase_among_others(
         _erase_quotes(db, other, said)
     _rename(db, row, person, said)
     if row["began_by_id"] in (None, person.id) or said.is_in(row["instructions"]):
-        sharing.forget(db, row["id"])  # both are only for the one who began the conversation
+        sharing.forget(db, row["id"])  # both exist only for the person who began the conversation
     return ErasedHere(Erased(0, len(messages), files, replies), changes)
 
 
 def _erase_message(db: Database, now: float, message: Row) -> Change:
-    """Erase a message. A reply that is shown completely stays on the platform."""
+    """Erase a message. A reply that is completely shown stays on the platform."""
     running = db.execute(
         "SELECT 1 FROM turns WHERE (id = :turn OR asks = :turn) AND state <> 'done'",
         {"turn": message["turn_id"]},
@@ -151,7 +149,7 @@ def _texts(db: Database, messages: Sequence[Row]) -> Iterator[str]:
 
 
 def _repeating(db: Database, conversation: int, asked: set[int], said: Repetition) -> Iterator[Row]:
-    """The ended turns that answer the person, or whose reply repeats them."""
+    """The ended turns that answer the person, or whose reply repeats their words."""
     found = db.execute(
         "SELECT * FROM turns WHERE conversation_id = ? AND state = 'done' AND outcome IS NOT NULL",
         (conversation,),
@@ -166,9 +164,9 @@ def _repeating(db: Database, conversation: int, asked: set[int], said: Repetitio
 def _ask_again(
     db: Database, now: float, conversation: int, asked: set[int], said: Repetition
 ) -> Iterator[Change]:
-    """Adapt the turns of others that are not done: their requests may contain the person.
+    """Adapt unfinished turns of other people, whose requests may contain the person's words.
 
-    Those that run begin again. A complete answer that repeats the person is taken back.
+    Running turns start again. A complete answer that repeats the person is taken back.
     """
     found = db.execute(
         "SELECT * FROM turns WHERE conversation_id = ? AND state IN ('running', 'concluded')",
@@ -198,7 +196,7 @@ def _erase_reply(db: Database, now: float, turn: Row) -> int:
 
 
 def _others(db: Database, conversation: int) -> list[Row]:
-    """Messages of others that may quote someone."""
+    """Other people's messages that may quote someone."""
     return db.execute(
         "SELECT id, content FROM messages WHERE conversation_id = ? AND kind <> 'reply'"
         " AND instr(content, '>') > 0",
@@ -227,7 +225,7 @@ def _rename(db: Database, row: Row, person: Person | None, said: Repetition) -> 
 
 # ── quotes in other conversations ─────────────────────────────────────────────────────────────
 def names_of(db: Database, person: Person, until: float) -> list[str]:
-    """The names that the person had."""
+    """The names that the person used."""
     found = db.execute(
         "SELECT DISTINCT author_name FROM messages"
         " JOIN conversations ON conversations.id = conversation_id"
@@ -238,7 +236,7 @@ def names_of(db: Database, person: Person, until: float) -> list[str]:
 
 
 def quoting(db: Database, platform: str, names: Sequence[str]) -> list[int]:
-    """The messages that quote one of `names`, anywhere on the platform. Reads every message."""
+    """The messages on the platform that quote one of `names`. Scans every message."""
     labels = [label for name in names for label in (f"{name} wrote:", f"In reply to {name}:")]
     if not labels:
         return []
@@ -255,7 +253,8 @@ def quoting(db: Database, platform: str, names: Sequence[str]) -> list[int]:
 def erase_quotes(
     db: Database, now: float, messages: Sequence[int], names: Sequence[str]
 ) -> ErasedHere:
-    """Remove what these messages quote of a person with these names, and the answers to it."""
+    """Remove quotes of a person with these names from the messages, and take back answers that
+    repeat them."""
     changes: list[Change] = []
     for message in messages:
         row = db.execute(
@@ -275,7 +274,7 @@ def erase_quotes(
 
 
 def applied(db: Database) -> set[str]:
-    """The ids of the erasures that were applied to this database."""
+    """The ids of the erasures that were already applied to this database."""
     return {row["id"] for row in db.execute("SELECT id FROM erasures")}
 
 

@@ -1,7 +1,7 @@
-"""The list of erasures beside the database, which a restored backup cannot take back.
+"""The list of erasures beside the database, which restoring a backup does not revert.
 
-Invariants: an erasure is in the list before it changes the database; the list has digests and no
-names; a database is in use only after every entry of the list was applied to it.
+Invariants: an erasure is in the list before it changes the database. The list contains digests, but
+no names. A database is used only after every entry of the list was applied to it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _CHECKPOINT_SECONDS = 10.0
 
 
 class ErasureList:
-    """The file `threadline.erased` beside `threadline.db`, or the copy that ERASURE_LIST names."""
+    """The file `threadline.erased` beside `threadline.db`, or the copy named by ERASURE_LIST."""
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_suffix(".erased")
-        self._known: dict[str, list[Erasure]] | None = None  # by digest, once it was asked for
+        self._known: dict[str, list[Erasure]] | None = None  # by digest, loaded on first use
         self._known_salt: bytes | None = None
 
     def add(self, person: Person, at: float) -> Erasure:
-        """Append an erasure and flush it to the disk. Raises StoreError."""
+        """Append an erasure and flush it to disk. Raises StoreError."""
         entry = Erasure(
             secrets.token_hex(6), self.digest(person.platform, person.id), person.platform,
             person.workspace, at,
@@ -52,7 +52,7 @@ class ErasureList:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The list in the file `path`."""
+        """Open the list in the file `path`."""
         erased = cls(path)
         erased.path = path
         return erased
@@ -64,7 +64,7 @@ class ErasureList:
         return str(json.loads(lines[0])["salt"]) if lines else ""
 
     def mirror(self, salt: str, entries: Sequence[Erasure]) -> None:
-        """Append those of `entries` that the file does not have. Raises StoreError."""
+        """Append those of `entries` that the file lacks. Raises StoreError."""
         if not self._lines():
             self._append(json.dumps({"salt": salt}))
         known = {entry.id for entry in self.entries()}
@@ -73,9 +73,10 @@ class ErasureList:
                 self._append(json.dumps(asdict(entry)))
 
     def has(self, platform: str, workspace: str, user: str, sent_at: float) -> bool:
-        """Whether a message of this time is a person's who was erased later.
+        """Whether the author of a message sent at this time was erased later.
 
-        Platforms still have it, and may deliver it again or return it as a thread's history.
+        Platforms still have the message, and may deliver it again or return it in a thread's
+        history.
         """
         if self._known is None:
             self._known = {}
@@ -94,7 +95,7 @@ class ErasureList:
         return [Erasure(**entry) for line in self._lines()[1:] if (entry := _parse(line))]
 
     def digest(self, platform: str, user: str) -> str:
-        """The digest of a person: with the file's salt, so that tables made in advance fail."""
+        """The digest of a person, salted with the file's salt against precomputed tables."""
         return _digest(self._salt(), platform, user)
 
     def _salt(self) -> bytes:
@@ -134,7 +135,7 @@ class ErasureList:
 
 
 def _parse(line: str) -> dict[str, Any] | None:
-    """The entry; None for a line that was being written when the machine stopped."""
+    """Parse an entry; None for a line that was only partly written when the machine stopped."""
     try:
         entry: dict[str, Any] = json.loads(line)
     except json.JSONDecodeError:
@@ -150,7 +151,7 @@ def _digest(salt: bytes, platform: str, user: str) -> str:
 
 # ── applying ──────────────────────────────────────────────────────────────────────────────────
 def apply_missing(path: Path, erased: ErasureList, now: float) -> int:
-    """Apply the list's erasures that the database at `path` does not have; returns their number.
+    """Apply the listed erasures that the database at `path` lacks, and return how many there were.
 
     No other connection may be open. Raises StoreError and StoreUnavailable.
     """
@@ -164,7 +165,7 @@ def apply_missing(path: Path, erased: ErasureList, now: float) -> int:
         missing = [entry for entry in entries if entry.id not in done]
         if missing:
             _apply_all(db, erased, missing, now)
-            log.warning("the database had people who were erased", erasures=len(missing))
+            log.warning("the database contained people who had been erased", erasures=len(missing))
     if missing:
         truncate_log(path)
     return len(missing)
@@ -191,7 +192,7 @@ def erase_person(
     *,
     step: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> None:
-    """Erase a person from a database that no one uses, each conversation in a `step`."""
+    """Erase a person from a database that is not in use, each conversation in a `step`."""
     if person.id:
         names = erasure.names_of(db, person, entry.at)
         for conversation in erasure.conversations_of(db, person, entry.at):
@@ -223,9 +224,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def truncate_log(path: Path) -> bool:
-    """Write SQLite's log into the database and empty it: it has the pages as they were before.
+    """Write SQLite's log into the database and empty it, because it still has the old pages.
 
-    Returns whether that was possible; readers may be in the way.
+    Returns whether this was possible; readers may prevent it.
     """
     with translate_errors(path), closing(_connect(path)) as db:
         db.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_SECONDS * 1_000)}")

@@ -37,21 +37,22 @@ def primary_code(error: sqlite3.Error) -> int:
 
 
 def unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
-    """The translated error: names the file and, where known, what to do."""
+    """Translate the error. The message names the file and, if known, what to do."""
     sentence = _SENTENCES.get(primary_code(error), f"failed: {error}.")
     return StoreUnavailable(f"The database {path} {sentence}", code=primary_code(error))
 
 
 def damage_message(path: Path) -> str:
-    """The sentence for a database in which a check found damage."""
+    """The message for a database in which a check found damage."""
     return f"The database {path} {_SENTENCES[sqlite3.SQLITE_CORRUPT]}"
 
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Raise StoreUnavailable in place of SQLite's errors.
+    """Raise StoreUnavailable instead of SQLite's errors.
 
-    A violated constraint or a misuse of the library is a bug here, so it passes unchanged.
+    A violated constraint or misuse of the library is a bug in Threadline, so those errors pass
+    unchanged.
     """
     try:
         yield

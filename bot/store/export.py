@@ -1,4 +1,4 @@
-"""Everything that the database has of one person, as records."""
+"""Exports everything that the database has about one person, as records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 
 
 def export_person(db: Database, person: Person) -> list[Record]:
-    """The records of the person beside messages."""
+    """The person's records other than messages."""
     names = erasure.names_of(db, person, 2**62)
     records: list[Record] = [{"type": "person", "person": str(person), "names": sorted(names)}]
     for row in db.execute(
@@ -61,7 +61,7 @@ def _sessions(db: Database, person: Person) -> list[Record]:
 
 
 def _default_model(db: Database, person: Person) -> list[Record]:
-    """The model of the person's new conversations."""
+    """The person's default model for new conversations."""
     found = db.execute(
         "SELECT * FROM personal_defaults WHERE platform = ? AND person = ?",
         (person.platform, person.id),
@@ -70,7 +70,7 @@ def _default_model(db: Database, person: Person) -> list[Record]:
 
 
 def _channel_reads(db: Database, person: Person) -> list[Record]:
-    """Until when the person has seen shared channels of the page."""
+    """The time up to which the person has seen shared channels of the page."""
     found = db.execute(
         "SELECT * FROM channel_reads WHERE platform = ? AND person = ? ORDER BY channel",
         (person.platform, person.id),
@@ -83,7 +83,7 @@ def _channel_reads(db: Database, person: Person) -> list[Record]:
 
 
 def _conversations(db: Database, person: Person) -> list[Record]:
-    """The conversations that the person began: one record each, with what was chosen there."""
+    """The conversations that the person began, one record each, with the choices made there."""
     found = db.execute(
         "SELECT conversations.*, shares.uid AS link, shared_at FROM conversations"
         " LEFT JOIN shares ON shares.conversation_id = conversations.id"
@@ -113,7 +113,7 @@ def _conversation(row: Row) -> Record:
 
 
 def _usage(db: Database, person: Person) -> list[Record]:
-    """What the person used, by day."""
+    """The person's usage, by day."""
     found = db.execute(
         "SELECT * FROM usage_by_day WHERE platform = ? AND person = ? ORDER BY day",
         (person.platform, person.id),
@@ -131,9 +131,9 @@ _OWN = ("platform", "person")  # columns that are the same in all records
 def export_messages(
     db: Database, person: Person, *, after: int, limit: int
 ) -> tuple[list[Record], int]:
-    """The person's messages with a row id above `after`, with their files and the replies to them.
+    """The person's messages with a row id above `after`, with their files and replies.
 
-    Returns the last row id, too; 0 if there are no more.
+    Also returns the last row id, or 0 if there are no more.
     """
     found = db.execute(
         "SELECT messages.*, platform, workspace, thread, conversations.uid AS conversation"
@@ -181,8 +181,8 @@ def _files(db: Database, message: int) -> Sequence[Record]:
 
 
 def _replies(db: Database, row: Row) -> list[Record]:
-    """The replies to a question, also those that are not shown; once for several questions of one
-    turn, with the last of them."""
+    """The replies to a question, including those that are not shown. If a turn has several
+    questions, its reply comes with the last of them."""
     if row["kind"] != "question":
         return []
     found = db.execute(

@@ -1,7 +1,6 @@
-"""Queries about who asked recently, for the start of the process.
+"""Queries for recent askers, used when the process starts.
 
-Invariant: they read the newest rows only, in the order of their ids, so that they need no index on
-times.
+Invariant: the queries read only the newest rows, ordered by id, so they need no index on times.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from bot.domain.inbox import CountedQuestion
 from bot.store import rows
 from bot.store.database import Database, Row
 
-_PAGE = 500  # rows of one statement
+_PAGE = 500  # rows per statement
 
 
 def recent_questions(db: Database, since: float) -> list[CountedQuestion]:
@@ -36,9 +35,8 @@ def _asked(db: Database, since: float) -> Iterator[CountedQuestion]:
 
 
 def _asked_again(db: Database, since: float) -> Iterator[CountedQuestion]:
-    """Retries and edits, by the first model request that each led to: nothing else records their
-    time. They count for the author of the first question.
-    """
+    """Retries and edits, dated by the first model request that each caused, because nothing else
+    records their time. They count for the author of the first question."""
     newest = _newest(
         db,
         "SELECT model_requests.id, model_requests.created_at AS sent_at, purpose, person,"
@@ -56,7 +54,8 @@ def _asked_again(db: Database, since: float) -> Iterator[CountedQuestion]:
 
 
 def _newest(db: Database, select: str) -> Iterator[Row]:
-    """The rows of `select`, page by page: a PostgreSQL client gets all rows of a statement."""
+    """Yield the rows of `select` page by page, because a PostgreSQL client fetches all rows of a
+    statement."""
     before = rows.EVERYTHING
     while page := db.execute(select, (before, _PAGE)).fetchall():
         yield from page
@@ -68,7 +67,7 @@ def _key(row: Row) -> ConversationKey:
 
 
 def has_several_workspaces(db: Database) -> bool:
-    """See `Store.has_several_workspaces`. Two look-ups in the index of owners."""
+    """See `Store.has_several_workspaces`. Does two look-ups in the index of owners."""
     found = db.execute(
         "SELECT * FROM (SELECT platform, workspace FROM conversations"
         "  ORDER BY platform, workspace LIMIT 1) AS first"

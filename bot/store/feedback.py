@@ -1,6 +1,6 @@
-"""Votes on replies. Invariant: only the reply that is stored now has votes.
+"""Votes on replies. Invariant: only the currently stored reply has votes.
 
-Whatever removes a reply's text (a retry, a deletion) removes its votes in the same transaction.
+Every removal of a reply's text (a retry, a deletion) deletes its votes in the same transaction.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def turn_of(db: Database, key: ConversationKey, reply: str) -> int | None:
 
 
 def forget_votes(db: Database, turn: int) -> None:
-    """The reply's text goes, and with it what people thought of it."""
+    """Delete the votes on a reply whose text is being removed."""
     db.execute("DELETE FROM feedback WHERE turn_id = ?", (turn,))
 
 

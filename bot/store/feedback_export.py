@@ -1,4 +1,4 @@
-"""Reads replies with their votes from a database, for the operator."""
+"""Reads replies and their votes from a database, for the operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.store.database import Database, Row, marks
 from bot.store.views import COST
 
 MOST_MESSAGES = 500
-"""The newest messages of a conversation that come with a reply; most windows hold fewer."""
+"""How many of a conversation's newest messages accompany a reply; most windows hold fewer."""
 
 _RATED = (
     "SELECT turn_id FROM feedback WHERE updated_at >= ?"
@@ -35,10 +35,10 @@ _SAID = (
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which replies to read: those that ended, or were voted on, at `since` or later.
+    """Selects the replies that ended, or got a vote, at `since` or later.
 
-    `since` is in Unix seconds. `rated` leaves out those without votes; `names` adds who spoke and
-    voted, and where.
+    `since` is in Unix seconds. `rated` excludes replies without votes; `names` includes who wrote
+    and voted, and where.
     """
 
     since: float = 0.0
@@ -47,7 +47,7 @@ class Selection:
 
 
 def read_cases(db: Database, selection: Selection) -> Iterator[Case]:
-    """The replies, oldest first."""
+    """Read the selected replies, oldest first."""
     statement = _RATED if selection.rated else _ENDED
     for (turn,) in db.execute(statement, (selection.since,)).fetchall():
         case = _read_case(db, turn, names=selection.names)
@@ -56,7 +56,7 @@ def read_cases(db: Database, selection: Selection) -> Iterator[Case]:
 
 
 def _read_case(db: Database, turn: int, *, names: bool) -> Case | None:
-    """None if the reply or its questions are gone."""
+    """Read one reply; None if it or its questions no longer exist."""
     row = db.execute(_REPLY, (turn,)).fetchone()
     if row is None:
         return None
@@ -84,7 +84,7 @@ def _read_case(db: Database, turn: int, *, names: bool) -> Case | None:
 
 
 def _said(db: Database, row: Row) -> list[Row]:
-    """What the reply's branch has before it, oldest first."""
+    """The messages before the reply on its branch, oldest first."""
     conversation, start = row["conversation_id"], row["context_start"] or 0
     found: list[Row] = []
     for segment in branches.segments(db, conversation, row["parked"], row["reply_idx"]):
@@ -103,7 +103,7 @@ def _said(db: Database, row: Row) -> list[Row]:
 
 
 def _people(said: list[Row], *, names: bool) -> Mapping[str, str]:
-    """What to call each author."""
+    """The name under which each author appears."""
     found = {each["author_id"]: each["author_name"] for each in said if each["author_id"]}
     if names:
         return found

@@ -1,9 +1,9 @@
 # ruff: noqa: S608 - every fragment is a constant of this module
-"""Times in which a process may have lost events, until they are read again.
+"""Periods in which a process may have lost events, kept until they are read again.
 
-Invariant: a gap stays until each reader has read it after it had settled, or for KEPT_SECONDS. All
-times are the database's. On SQLite there are none: one process's watermark passes no message that
-it did not handle.
+Invariant: a gap stays until each reader has read it after it settled, or for KEPT_SECONDS. All
+times come from the database's clock. On SQLite there are no gaps: a single process's watermark
+passes no message that it did not handle.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from bot.ports.cluster import SETTLE_SECONDS
 from bot.store.database import Database
 
 KEPT_SECONDS = 86_400.0
-"""A gap is dropped after a day, even if a reader could not read all of it: messages as old as that
-are not worth the requests."""
+"""A gap is dropped after a day even if a reader could not read all of it: messages that old are not
+worth the requests."""
 
 _NOW = "extract(epoch FROM clock_timestamp())::double precision"
 
 
 def record(db: Database, since: float) -> None:
-    """A process may have lost events from `since` (Unix seconds of the database) until now."""
+    """Record that a process may have lost events from `since` (Unix seconds of the database) until
+    now."""
     db.execute(f"DELETE FROM gaps WHERE settles_at < {_NOW} - ?", (KEPT_SECONDS,))
     db.execute(f"DELETE FROM thread_reads WHERE read_at < {_NOW} - ?", (KEPT_SECONDS,))
     db.execute(
@@ -46,7 +47,7 @@ def read(db: Database, reader: str) -> list[Gap]:
 
 def finish(db: Database, reader: str, gaps: Sequence[str]) -> None:
     """See `Store.finish_gaps`."""
-    for gap in sorted(gaps):  # by one order in every process: rows without a lock
+    for gap in sorted(gaps):  # every process uses the same order, because these rows have no lock
         db.execute(
             "INSERT INTO gap_reads (gap, reader) SELECT id, ? FROM gaps WHERE id = ?"
             " ON CONFLICT (gap, reader) DO NOTHING",

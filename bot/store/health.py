@@ -1,6 +1,6 @@
-"""Watches whether the database works; logs the start of a failure, reminders, and its end.
+"""Monitors whether the database works; logs the start of a failure, reminders, and its end.
 
-While the database fails, a small write every few seconds notices the end of the failure.
+During a failure, a small write every few seconds detects its end.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-PROBE_SECONDS = 3.0  # between probes; a failure is over when the last one is this long ago
+PROBE_SECONDS = 3.0  # between probes; a failure ends when the last one is this long ago
 REMIND_SECONDS = 60.0  # between log lines during a failure
 
-# Damage lasts until a restart: that other pages can still be written proves nothing. PostgreSQL's
-# are those of bot.store.postgres.errors, which is not imported for SQLite.
+# Damage lasts until a restart: even if other pages can still be written, that proves nothing.
+# PostgreSQL's codes are those in bot.store.postgres.errors, which is not imported for SQLite.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, "XX001", "XX002")
 
 
@@ -44,18 +44,18 @@ class Runner(Protocol):
     """Runs a function on a database connection."""
 
     async def run(self, function: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
-        """Return the function's result. Raises its errors, or StoreUnavailable.
+        """Return the function's result. Raises the function's errors, or StoreUnavailable.
 
-        `lock` asks for what the function must have for itself, if it writes.
+        `lock` names the locks that the function needs if it writes.
         """
         ...
 
 
 class HealthMonitor:
-    """The state of a database, from the operations that failed and succeeded.
+    """The state of a database, derived from failed and successful operations.
 
-    `name` is what its errors call it: a path or an address. `probe` is the smallest write.
-    `observer` hears how long each operation took.
+    `name` identifies the database in its errors: a path or an address. `probe` is the smallest
+    write. `observer` learns how long each operation took.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class HealthMonitor:
         self._since = self._last = self._reminded = 0.0
 
     def health(self) -> Health:
-        """Whether the database works now, for /healthz; does not reveal where it is."""
+        """Whether the database currently works, for /healthz; does not reveal its location."""
         if not self._problem:
             return Health(ok=True)
         return Health(ok=False, details={"trouble": self._problem.replace(f" {self._name}", "")})
 
     def failed(self, error: StoreUnavailable) -> None:
-        """An operation failed."""
+        """Note that an operation failed."""
         if error.code is None:
             return  # the connection is closed
         now = self._clock.monotonic()
@@ -95,7 +95,8 @@ class HealthMonitor:
         self._failing.set()
 
     def worked(self) -> None:
-        """A write succeeded. On a nearly full disk others may still fail, so one is not enough."""
+        """Note that a write succeeded. On a nearly full disk others may still fail, so one is not
+        enough."""
         if not self._problem or self._damaged:
             return
         if self._clock.monotonic() - self._last >= PROBE_SECONDS:
@@ -105,16 +106,16 @@ class HealthMonitor:
             self._failing.clear()
 
     def timed(self, call: StoreCall, since: float, *, failed: bool) -> None:
-        """An operation that began at `since`, in monotonic seconds, ended or failed."""
+        """Report the duration of an operation that began at `since`, in monotonic seconds."""
         self._observer.store_called(call, self._clock.monotonic() - since, failed=failed)
 
     def wrap(self, runner: Runner, *, writes: bool) -> MonitoredRunner:
-        """`runner`, reporting to this monitor."""
+        """Wrap `runner` so that it reports to this monitor."""
         return MonitoredRunner(runner, self, self._clock, writes=writes)
 
     @asynccontextmanager
     async def probing(self, writer: MonitoredRunner) -> AsyncIterator[None]:
-        """Probe the database during failures, within this context."""
+        """Probe the database during failures while inside the block."""
         task = asyncio.create_task(self._probe(writer), name="database probe")
         try:
             yield

@@ -1,6 +1,6 @@
-"""Installations of one app in many workspaces. Invariant: credentials are stored encrypted only.
+"""Installations of one app in many workspaces. Invariant: credentials are only stored encrypted.
 
-The SQL is the part that SQLite and PostgreSQL share.
+Uses only SQL that SQLite and PostgreSQL share.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bot.store.operations import Operations, reads, writes, writes_at
 T = TypeVar("T")
 
 MAX_STATES = 10_000
-"""Installations that people may have begun at the same time; anyone can begin one."""
+"""The most installations in progress at the same time; anyone can start one."""
 
 
 # ── installations ─────────────────────────────────────────────────────────────────────────────
@@ -155,9 +155,8 @@ def consume_state(db: Database, now: float, platform: str, digest: str) -> bool:
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
 def workspaces_of(db: Database, platform: str, channel: str, thread: str) -> Sequence[str]:
-    """See `InstallationStore.workspaces_of`. `platform` alone is no prefix of an index, so the
-    installed workspaces are joined: there are few.
-    """
+    """See `InstallationStore.workspaces_of`. `platform` alone is not a prefix of an index, so the
+    query joins the installed workspaces, of which there are few."""
     found = db.execute(
         "SELECT conversations.workspace AS workspace FROM installations"
         " JOIN conversations ON conversations.platform = installations.platform"
@@ -189,7 +188,7 @@ Opener = Callable[[], AbstractContextManager[Database]]
 
 
 class InstallationsBeside:
-    """Implements `InstallationReader` for commands, also while the bot runs.
+    """Implements `InstallationReader` for commands, even while the bot runs.
 
     `reading` and `writing` open the database (`bot.store.open_store`) and raise StoreUnavailable.
     """
@@ -214,7 +213,8 @@ class InstallationsBeside:
         )
 
     async def remove(self, platform: str, workspace: str, *, installed_until: float) -> bool:
-        """See `InstallationStore.remove`: one short write; the bot's next commit waits for it."""
+        """See `InstallationStore.remove`. Does one short write, for which the bot's next commit
+        waits."""
         return await asyncio.to_thread(
             _run,
             self._writing,

@@ -17,15 +17,16 @@ from bot.store.errors import damage_message, primary_code, translate_errors
 log = structlog.stdlib.get_logger(__name__)
 
 START_SECONDS = 0.15
-"""Enough for about 50 MB without the bytes of attachments, in the page cache (measured); a start
-without its imports should take at most 0.3 s. Every backup checks larger databases completely."""
+"""Enough for about 50 MB without the bytes of attachments, in the page cache (measured); a start,
+not counting imports, should take at most 0.3 s. Backups always check the whole database, whatever
+its size."""
 
 
 def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
     """Raise StoreUnavailable if a check of at most `seconds` finds damage.
 
-    A missing or empty file is not damaged. The bytes of attachments and the index of the search are
-    not checked: they are most of a database, and no other table depends on them.
+    A missing or empty file is not damaged. The bytes of attachments and the search index are not
+    checked: they make up most of a database, and no other table depends on them.
     """
     if not (path.is_file() and path.stat().st_size):
         return
@@ -44,10 +45,10 @@ def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
 
 
 def _problem_outside_files(db: sqlite3.Connection, *, until: float) -> str:
-    """The first problem of the schema and of most tables; "" if there is none.
+    """The first problem in the schema and most tables; "" if there is none.
 
-    Raises TimeoutError if a table's check would start at or after `until`, in monotonic seconds:
-    on a busy machine, the thread that interrupts may not run between two short checks.
+    Raises TimeoutError if a table's check would start at or after `until`, in monotonic seconds: on
+    a busy machine, the interrupting thread may not run between two short checks.
     """
     found = db.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'chunks'"
@@ -63,7 +64,7 @@ def _problem_outside_files(db: sqlite3.Connection, *, until: float) -> str:
 
 
 def _is_timeout(error: Exception) -> bool:
-    """Whether the time was up before a table's check, or during it."""
+    """Whether time ran out before or during a table's check."""
     if isinstance(error, sqlite3.Error):
         return primary_code(error) == sqlite3.SQLITE_INTERRUPT
     return isinstance(error, TimeoutError)

@@ -1,8 +1,9 @@
 # ruff: noqa: S608 - every fragment is a constant of this module or a question mark
-"""Which process holds which turn, where several share one PostgreSQL.
+"""Records which process holds which turn, if several share one PostgreSQL.
 
-Invariants: a turn that another process holds cannot be claimed; only `reap` ends a lease that is
-over, and counts the death of its process. Times are the database's. On SQLite nothing has a holder.
+Invariants: a turn that another process holds cannot be claimed. Only `reap` ends an expired lease,
+and counts the death of its process. Times come from the database's clock. On SQLite nothing has a
+holder.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _HELD = "state <> 'done' AND holder = ?"
 
 
 def look(db: Database, platforms: Sequence[str], process: str, limit: int) -> Look:
-    """Up to `limit` conversations of these platforms, in any order: the members share them."""
+    """Find up to `limit` conversations of these platforms, in random order, so that the processes
+    share them."""
     found = db.execute(
         "SELECT conversation_id FROM turns"
         " JOIN conversations ON conversations.id = conversation_id"
@@ -38,11 +40,12 @@ def look(db: Database, platforms: Sequence[str], process: str, limit: int) -> Lo
 
 
 _ENDS = (
-    # A process that claimed a turn after its last heartbeat holds it a little longer than itself.
+    # A process that claimed a turn after its last heartbeat holds the turn a little longer than its
+    # membership.
     f"SELECT greatest(members.lease_until, max(turns.lease_until)) - {_NOW} AS seconds"
     " FROM members LEFT JOIN turns ON holder = members.id AND state <> 'done'"
     " WHERE members.id <> ? GROUP BY members.id, members.lease_until"
-    # Turns whose lease is over although their process lives, or was forgotten.
+    # Turns with an expired lease whose process still lives, or was forgotten.
     f" UNION ALL SELECT min(lease_until) - {_NOW} FROM turns"
     " WHERE state <> 'done' AND holder IS NOT NULL"
     " HAVING min(lease_until) IS NOT NULL"
@@ -50,7 +53,7 @@ _ENDS = (
 
 
 def granted(process: str) -> tuple[str, tuple[object, ...]]:
-    """What a claim sets in the turn's row, and its parameters."""
+    """What a claim sets in the turn's row, as SQL with its parameters."""
     return f", holder = ?, lease_until = {_NOW} + ?", (process, LEASE_SECONDS)
 
 
@@ -70,15 +73,15 @@ def claim_attachment(db: Database, attachment: int, process: str) -> bool | None
 
 # ── the end of leases ─────────────────────────────────────────────────────────────────────────
 LATE_SECONDS = 2.0
-"""After this long, what a look saw no longer counts: a call waits longer than a lease lasts for a
-database that is away."""
+"""After this long, the result of `look` no longer counts: if the database is unavailable, a call
+waits longer than a lease lasts."""
 
 
 def reap(db: Database, seen_at: float | None = None) -> list[int]:
-    """Free what processes that died held; returns the conversations with a turn to claim.
+    """Free what dead processes held, and return the conversations with a turn to claim.
 
-    A death counts for the turns that the process worked on, as at a start on SQLite, and what it
-    had reserved for requests to models is settled by estimate.
+    Counts a death for the turns that the process worked on, as a start on SQLite does, and settles
+    its reservations for model requests by estimate.
     """
     if seen_at is not None:
         (age,) = db.execute(f"SELECT {_NOW} - ?", (seen_at,)).fetchone()
@@ -90,12 +93,12 @@ def reap(db: Database, seen_at: float | None = None) -> list[int]:
         f"  WHERE holder = members.id AND state <> 'done' AND lease_until > {_NOW})"
     )
     dead = over.fetchall()
-    if dead:  # an event that the process got and did not store has left no other trace
+    if dead:  # nothing else shows that it received an event it did not store
         margin = LEASE_SECONDS + GAP_MARGIN_SECONDS
         gaps.record(db, min(max(row["lease_until"] - margin, row["started_at"]) for row in dead))
     freed = [conversation for row in dead for conversation in _bury(db, row["id"])]
     lost = db.execute(
-        # The process lives, and has no task for the turn any more; or it was forgotten.
+        # The process lives but no longer has a task for the turn, or it was forgotten.
         "UPDATE turns SET failures = failures + held, held = 0, holder = NULL, lease_until = NULL"
         f" WHERE state <> 'done' AND holder IS NOT NULL AND lease_until <= {_NOW}"
         " AND NOT EXISTS (SELECT 1 FROM members WHERE members.id = turns.holder"
@@ -112,13 +115,13 @@ def _bury(db: Database, dead: str) -> list[int]:
     count_death(db, running, dead)
     spending.settle_holder(db, dead)
     db.execute("DELETE FROM members WHERE id = ?", (dead,))
-    # A name that was taken after the last heartbeat is free a little later.
+    # A name that was taken after the last heartbeat becomes free a little later.
     db.execute(f"DELETE FROM leases WHERE holder = ? AND lease_until <= {_NOW}", (dead,))
     return release(db, dead)
 
 
 def count_death(db: Database, running: int, dead: str) -> None:
-    """Count a death for the turns that were held; with none held, no turn was the cause."""
+    """Count a death for the turns that were held; if none was held, no turn was the cause."""
     if not running:
         db.execute(
             f"UPDATE turns SET lone_deaths = 0 WHERE {_HELD} AND lone_deaths > 0",
@@ -133,7 +136,7 @@ def count_death(db: Database, running: int, dead: str) -> None:
 
 
 def release(db: Database, process: str) -> list[int]:
-    """Let others claim what the process holds; returns the conversations."""
+    """Release what the process holds, and return the conversations."""
     freed = db.execute(
         "UPDATE turns SET held = 0, holder = NULL, lease_until = NULL"
         f" WHERE {_HELD} RETURNING conversation_id",

@@ -6,7 +6,7 @@ from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.store.database import Database
 
 MAX_READ = 1_000
-"""Rows of one read: the rest follows once these are gone."""
+"""The most rows per read; the rest follows once these are removed."""
 
 
 def add(db: Database, now: float, leftover: Leftover) -> None:

@@ -28,7 +28,7 @@ from bot.store.operations import reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
 TRIES = 3
-"""Attempts at a creation that is undone immediately, as by a person's erasure."""
+"""Attempts to create a record if it is deleted again immediately, such as by a person's erasure."""
 
 
 class SqlLibrary(FileOperations):
@@ -53,8 +53,8 @@ class SqlLibrary(FileOperations):
     replies = reads(views.replies)
     reply = reads(views.reply)
 
-    # Changes that return the new record: the result is read after the commit, when another process
-    # may have deleted it again.
+    # Changes that return the new record. It is read after the commit, when another process may have
+    # deleted it again.
     async def create(self, new: NewConversation) -> ConversationRecord:
         for _ in range(TRIES):
             if (created := await self._by_key(await self._create(new))) is not None:

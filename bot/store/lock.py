@@ -1,7 +1,7 @@
-"""Allows one process per database, because each scheduler assumes that it alone runs turns.
+"""Allows only one process per database, because each scheduler assumes that it alone runs turns.
 
-The lock is an OS lock on a file next to the database. The OS releases it when the process ends,
-however it ends; the file stays and means nothing.
+The lock is an OS lock on a file next to the database. The OS releases it when the process ends, for
+whatever reason; the file stays and has no meaning.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What each transition has for itself where several processes write to one database.
+"""Declares the locks that each transition needs if several processes write to one database.
 
-SQLite has one writer, so every transition has everything for itself, and no rule is asked. On
-PostgreSQL a rule names the conversation and the other things that a transition reads or changes;
-transitions with nothing in common run at the same time, all others one after the other. A
-transition without a rule has everything for itself: a forgotten rule is slow, never wrong.
+SQLite has a single writer, so every transition runs alone, and no rule is called. On PostgreSQL, a
+rule names the conversation and everything else that a transition reads or changes. Transitions
+without common locks run concurrently, all others one after the other. A transition without a rule
+runs alone: a forgotten rule makes it slow, but never wrong.
 
-Invariant: locks are taken in the order of `ORDER`, those of one kind by their names, and a row that
-several conversations share is changed only with its lock. So two transitions never wait for each
-other. docs/postgresql.md has the rows that have no lock, and why they need none.
+Invariant: locks are taken in the order of `ORDER`, and by name within a kind; a row that several
+conversations share is changed only with its lock. So transitions never deadlock. docs/postgresql.md
+lists the rows without a lock, and why they need none.
 """
 
 from __future__ import annotations
@@ -24,89 +24,93 @@ from bot.store import budget_sums
 from bot.store.files import lock_name, lock_names
 
 ORDER = ("watermarks", "purge", "source", "conversation", "request", "budget", "file")
-"""The kinds of locks, in the order in which a transaction takes them: names begin with them."""
+"""The kinds of locks, in the order in which a transaction takes them. Lock names begin with the
+kind."""
 
 
 class Locker(Protocol):
-    """Takes the locks of one transaction. Each waits until no other transaction has the lock."""
+    """Takes the locks of one transaction. Each method waits until no other transaction has the
+    lock."""
 
     def everything(self) -> None:
-        """Run alone. Every other method lets transitions with other locks run, too."""
+        """Run alone. After any other method, transitions with other locks may run concurrently."""
         ...
 
     def names(self, *names: str) -> None:
-        """Locks that only have a name."""
+        """Take locks that only have a name."""
         ...
 
     def conversation(self, key: ConversationKey) -> None:
-        """The conversation with this key, whether or not it exists."""
+        """Lock the conversation with this key, whether or not it exists."""
         ...
 
     def conversation_with(self, column: str, value: object) -> None:
-        """The conversation whose `id`, `uid`, or that has the `turn`, `source` or `request`."""
+        """Lock the conversation with this `id` or `uid`, or that has this `turn`, `source` or
+        `request`."""
         ...
 
     def sums_of(self, request: int, names: Collection[str]) -> None:
-        """The lines of budgets in which the request is reserved, and those with these names."""
+        """Lock the budget lines in which the request is reserved, and those with these names."""
         ...
 
     def page_source(self, turn: int, channel: str, message_id: str) -> None:
-        """The source of a platform message in the workspace of the turn."""
+        """Lock the source of a platform message in the workspace of the turn."""
         ...
 
 
 LockRule = Callable[..., None]
-"""Asks a Locker for one call's locks: gets the transition's parameters after `db` and `now`."""
+"""Requests one call's locks from a Locker; gets the transition's parameters after `db` and
+`now`."""
 
 Locks = Callable[[Locker], None]
-"""A LockRule with the parameters of one call."""
+"""A LockRule bound to the parameters of one call."""
 
 
 def everything(lock: Locker, *_: Any, **__: Any) -> None:
-    """The rule of transitions that are rare, or that concern many conversations."""
+    """Lock everything: for transitions that are rare, or affect many conversations."""
     lock.everything()
 
 
 def nothing(_: Locker, /, *__: Any, **___: Any) -> None:
-    """The rule of a single statement that is correct beside any other."""
+    """Lock nothing: for a single statement that may run alongside any other."""
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
 def by_id(lock: Locker, conversation: int, *_: Any, **__: Any) -> None:
-    """The conversation with this row id."""
+    """Lock the conversation with this row id."""
     lock.conversation_with("id", conversation)
 
 
 def by_uid(lock: Locker, uid: str, *_: Any, **__: Any) -> None:
-    """The conversation with this public id."""
+    """Lock the conversation with this public id."""
     lock.conversation_with("uid", uid)
 
 
 def by_new(lock: Locker, new: NewConversation) -> None:
-    """The conversation that is about to exist."""
+    """Lock the conversation that is about to be created."""
     lock.conversation(new.key)
 
 
 def by_fence(lock: Locker, fence: Fence, *_: Any, **__: Any) -> None:
-    """The conversation of the turn."""
+    """Lock the conversation of the turn."""
     lock.conversation_with("turn", fence.turn)
 
 
 def by_page(lock: Locker, fence: Fence, _: int, channel: str, message_id: str) -> None:
-    """The conversation of the turn, and the page's message: its deletion may arrive now."""
+    """Lock the turn's conversation and the page's message, whose deletion may arrive now."""
     lock.page_source(fence.turn, channel, message_id)
     lock.conversation_with("turn", fence.turn)
 
 
 def by_key(lock: Locker, key: ConversationKey, *_: Any, source: str = "", **__: Any) -> None:
-    """The conversation with this key, and the message that is the command."""
+    """Lock the conversation with this key, and the message that issued the command."""
     if source:
         lock.names(_source(source))
     lock.conversation(key)
 
 
 def by_command(lock: Locker, source: str) -> None:
-    """The message that is the command."""
+    """Lock the message that issued the command."""
     lock.names(_source(source))
 
 
@@ -114,7 +118,7 @@ def by_command(lock: Locker, source: str) -> None:
 def by_incoming(
     lock: Locker, incoming: Incoming, backlog: Sequence[Incoming] = (), **_: Any
 ) -> None:
-    """The messages, their conversation, and the files that they bring."""
+    """Lock the messages, their conversation, and their files."""
     everyone = (incoming, *backlog)
     lock.names(*sorted(_source(each.source) for each in everyone))
     lock.conversation(incoming.key)
@@ -123,7 +127,7 @@ def by_incoming(
 
 
 def by_source(lock: Locker, source: str, *_: Any, **__: Any) -> None:
-    """The message and its conversation. The message may arrive now: see `accept`."""
+    """Lock the message and its conversation. The message may arrive now: see `accept`."""
     lock.names(_source(source))
     lock.conversation_with("source", source)
 
@@ -134,22 +138,22 @@ def _source(source: str) -> str:
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────
 def by_attachment(lock: Locker, attachment: int, *_: Any, **__: Any) -> None:
-    """The conversation of the attachment; its file's lock is taken by `files.ensure`."""
+    """Lock the attachment's conversation; `files.ensure` locks the file."""
     lock.conversation_with("attachment", attachment)
 
 
 def by_digest(lock: Locker, digest: str, *_: Any, **__: Any) -> None:
-    """The file."""
+    """Lock the file."""
     lock.names(lock_name(digest))
 
 
 def by_digests(lock: Locker, digests: Collection[str]) -> None:
-    """The files."""
+    """Lock the files."""
     lock.names(*lock_names(digests))
 
 
 def by_purge(lock: Locker) -> None:
-    """The files that were discarded."""
+    """Lock the discarded files."""
     lock.names("purge")
 
 
@@ -157,7 +161,7 @@ def by_purge(lock: Locker) -> None:
 def by_spender(
     lock: Locker, spender: Spender, lines: Sequence[BudgetLine], *_: Any, **__: Any
 ) -> None:
-    """The turn's conversation, and the lines of budgets."""
+    """Lock the turn's conversation, and the budget lines."""
     if spender.fence is not None:
         lock.conversation_with("turn", spender.fence.turn)
     lock.names(*_lines(lines))
@@ -166,9 +170,8 @@ def by_spender(
 def by_reservation(
     lock: Locker, reservation: int, _: Sequence[Booking], lines: Sequence[BudgetLine]
 ) -> None:
-    """The reservation, the conversation of its turn, and the lines of budgets: those of now, and
-    those of the time of the reservation.
-    """
+    """Lock the reservation, the conversation of its turn, and the budget lines: both the current
+    ones and those at the time of the reservation."""
     lock.conversation_with("request", reservation)
     lock.names(f"request/{reservation}")
     lock.sums_of(reservation, _lines(lines))
@@ -182,5 +185,5 @@ def _lines(lines: Sequence[BudgetLine]) -> list[str]:
 
 # ── others ────────────────────────────────────────────────────────────────────────────────────
 def by_watermarks(lock: Locker, marks: Sequence[Watermark]) -> None:
-    """The workspaces whose watermarks move."""
+    """Lock the workspaces whose watermarks move."""
     lock.names(*sorted({f"watermarks/{mark.platform}/{mark.workspace}" for mark in marks}))

@@ -1,8 +1,7 @@
 """The transition that stores a message, its conversation and its turn.
 
-Invariants: a platform message is stored once, with its attachments; an ignored message leaves no
-trace; every question that is stored joins its conversation's waiting turn, of which there is at
-most one.
+Invariants: a platform message is stored once, with its attachments. An ignored message leaves no
+trace. Every stored question joins its conversation's waiting turn, of which there is at most one.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class _Target:
 
 
 def _known(db: Database, source: str) -> Accepted | None:
-    """The receipt of a message that is stored, or whose deletion arrived before it."""
+    """The receipt for a message that is already stored, or whose deletion arrived first."""
     row = db.execute(
         "SELECT conversation_id, turn_id FROM messages WHERE source = :source"
         " UNION ALL SELECT NULL, NULL FROM tombstones WHERE source = :source",
@@ -99,7 +98,7 @@ def _add(db: Database, target: _Target, incoming: Incoming, row: Row) -> Accepte
 
 
 def _revise(db: Database, target: _Target, incoming: Incoming, row: Row) -> Accepted:
-    """Ask another version of a question, with the files that this one has."""
+    """Store another version of a question, with the files of this version."""
     revised = branches.make_room(db, target.now, row, incoming)
     accepted = _ask(db, target, incoming, place=revised.place)
     attachment_rows.copy(db, target.now, revised.message, incoming.source)
@@ -135,7 +134,7 @@ def _create(db: Database, incoming: Incoming, now: float) -> int:
 
 
 def waiting_turn(db: Database, conversation: int, epoch: int, now: float) -> int:
-    """The conversation's waiting turn; creates it if there is none."""
+    """The conversation's waiting turn, which is created if there is none."""
     row = db.execute(
         "SELECT id FROM turns WHERE conversation_id = ? AND state = 'waiting'", (conversation,)
     ).fetchone()

@@ -58,9 +58,9 @@ class MigrationStatus:
 
 
 def load(directory: Path, *, first: int = 1) -> tuple[Migration, ...]:
-    """The files of `directory`, in order.
+    """Load the files of `directory`, in order.
 
-    Raises MigrationError if they are not numbered from `first` without gaps.
+    Raises MigrationError unless they are numbered from `first` without gaps.
     """
     found = tuple(_read(path) for path in sorted(directory.glob("*.sql")))
     if not found:
@@ -75,11 +75,11 @@ def load(directory: Path, *, first: int = 1) -> tuple[Migration, ...]:
 
 
 def migrate(path: Path, directory: Path = MIGRATIONS) -> list[str]:
-    """Bring the database at `path` up to date; creates it if it does not exist.
+    """Bring the database at `path` up to date, creating it if it does not exist.
 
     Returns the names of the applied migrations. Safe to call from several processes. Raises
     MigrationError, which says what to do, or StoreUnavailable; both leave the database as the last
-    complete migration made it.
+    complete migration left it.
     """
     files = load(directory)
     with suppress(OSError):  # SQLite reports the cause more precisely
@@ -90,7 +90,8 @@ def migrate(path: Path, directory: Path = MIGRATIONS) -> list[str]:
 
 
 def status(path: Path, directory: Path = MIGRATIONS) -> MigrationStatus:
-    """The database's applied and missing migrations; changes nothing. Raises as `migrate` does."""
+    """The database's applied and missing migrations. Changes nothing; raises the same errors as
+    `migrate`."""
     files = load(directory)
     if not path.exists():
         return MigrationStatus((), tuple(step.name for step in files))
@@ -111,7 +112,8 @@ def _read(path: Path) -> Migration:
 
 
 def _statements(sql: str) -> Iterator[str]:
-    """The script's statements. (`executescript` would commit the transaction that it runs in.)"""
+    """Split the script into statements. (`executescript` would commit the surrounding
+    transaction.)"""
     statement = ""
     for piece in re.split(r"(?<=;)", sql):
         statement += piece
@@ -124,7 +126,7 @@ def _statements(sql: str) -> Iterator[str]:
 
 # ── the database ──────────────────────────────────────────────────────────────────────────────
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    # Foreign keys stay off: a migration that rebuilds a table needs that, and cannot switch them
+    # Foreign keys stay off: a migration that rebuilds a table needs this, and cannot turn them off
     # inside its transaction. They are checked before the commit.
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, timeout=_LOCK_SECONDS, isolation_level=None, uri=True)
@@ -142,7 +144,7 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _apply(db: sqlite3.Connection, path: Path, files: Sequence[Migration], step: Migration) -> bool:
-    """Apply one migration unless it has been applied; returns whether it did."""
+    """Apply one migration unless it was already applied. Returns whether it was applied now."""
     db.execute("BEGIN IMMEDIATE")  # lock first: another process may be migrating
     try:
         missing = _verified(db, path, files) < step.number
@@ -177,7 +179,7 @@ def _run(db: sqlite3.Connection, step: Migration) -> None:
 
 
 def _execute(db: sqlite3.Connection, sql: str) -> None:
-    """Run a file's statements; refuses those that would end the surrounding transaction."""
+    """Run a file's statements. Rejects those that would end the surrounding transaction."""
     db.set_authorizer(_refuse_transactions)
     try:
         for statement in _statements(sql):
@@ -196,9 +198,10 @@ def _verified(db: sqlite3.Connection, path: Path, files: Sequence[Migration]) ->
 
 
 def verify(rows: Sequence[tuple[int, str, str]], files: Sequence[Migration], *, name: str) -> int:
-    """How many of `files` the ledger's rows (number, name, sha256) say were applied.
+    """How many of `files` were applied according to the ledger's rows (number, name, sha256).
 
-    Raises MigrationError if a row differs from its file, or has none. `name` is the database's.
+    Raises MigrationError if a row differs from its file, or has none. `name` identifies the
+    database.
     """
     if len(rows) > len(files):
         raise MigrationError(

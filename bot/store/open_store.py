@@ -1,6 +1,6 @@
 """Opens the database that DATABASE_URL names: an SQLite file, or PostgreSQL.
 
-What depends on PostgreSQL is imported only when it is used.
+Modules that depend on PostgreSQL are imported only when needed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def server_of(settings: Settings) -> Server:
 
 
 def name_of(settings: Settings) -> str:
-    """What sentences call the database: the file, or the address without the password."""
+    """How sentences refer to the database: the file, or the address without the password."""
     return server_of(settings).name if settings.uses_postgres else str(settings.database_path)
 
 
@@ -57,8 +57,8 @@ async def open_store(
 ) -> AsyncIterator[tuple[SqlStore, Cluster, LeaseStore | None]]:
     """Open the store for the bot, and join the processes that share it.
 
-    The third is None where no other process may share it; `observer` hears of each call. Raises
-    what its `open` raises, and SettingsError.
+    The third value is None if no other process can share the database. `observer` learns of each
+    call. Raises what the store's `open` raises, and SettingsError.
     """
     if settings.uses_postgres:
         async with _open_postgres(settings, clock, observer) as (shared, cluster):
@@ -91,17 +91,18 @@ async def _open_postgres(
     ):
         try:
             yield store, cluster
-        finally:  # before this process says that it leaves
+        finally:  # before this process reports that it leaves
             with suppress(StoreUnavailable):
                 await store.release()
 
 
 @asynccontextmanager
 async def open_for_operator(settings: Settings, clock: Clock) -> AsyncIterator[SqlStore]:
-    """Open the store for a command: on PostgreSQL while the bot runs, on SQLite only without it.
+    """Open the store for a command: on PostgreSQL even while the bot runs, on SQLite only without
+    it.
 
-    The command is no process of the bot: it neither finds nor leaves a dead one. Raises as
-    `open_store` does.
+    The command does not count as a process of the bot: it neither detects nor leaves a dead one.
+    Raises the same errors as `open_store`.
     """
     if settings.uses_postgres:
         from bot.store.postgres.store import PostgresStore
@@ -118,7 +119,8 @@ async def open_for_operator(settings: Settings, clock: Clock) -> AsyncIterator[S
 # ── statements, also while the bot runs ──────────────────────────────────────────────────
 @contextmanager
 def open_to_read(settings: Settings) -> Iterator[Database]:
-    """Each statement sees the newest state. Raises StoreUnavailable."""
+    """Open the database for reading; each statement sees the newest state. Raises
+    StoreUnavailable."""
     if settings.uses_postgres:
         from bot.store.postgres.pool import connect_once
 
@@ -131,7 +133,8 @@ def open_to_read(settings: Settings) -> Iterator[Database]:
 
 @contextmanager
 def open_to_append(settings: Settings) -> Iterator[Database]:
-    """One short write, for which the bot's next commit waits. Raises StoreUnavailable."""
+    """Open the database for one short write, for which the bot's next commit waits. Raises
+    StoreUnavailable."""
     if settings.uses_postgres:
         from bot.store.postgres.pool import connect_once
 
@@ -146,7 +149,7 @@ def open_to_append(settings: Settings) -> Iterator[Database]:
 def _open_file(path: Path, mode: str) -> Iterator[Database]:
     if not path.is_file():
         raise StoreUnavailable(
-            f"There is no database {path}: `threadline run` makes it, DATABASE_URL names it."
+            f"There is no database {path}: `threadline run` creates it where DATABASE_URL says."
         )
     uri = f"{path.as_uri()}?mode={mode}"
     with (
@@ -158,7 +161,7 @@ def _open_file(path: Path, mode: str) -> Iterator[Database]:
 
 
 def size_of(settings: Settings, db: Database) -> int:
-    """The bytes of the database."""
+    """The size of the database in bytes."""
     if settings.uses_postgres:
         from bot.store.postgres.store import database_size
 
@@ -180,7 +183,8 @@ def migrate_database(settings: Settings) -> list[str]:
 
 
 def migration_status(settings: Settings) -> migrate.MigrationStatus:
-    """The applied and missing migrations; changes nothing. Raises as `migrate_database` does."""
+    """The applied and missing migrations. Changes nothing; raises the same errors as
+    `migrate_database`."""
     if settings.uses_postgres:
         from bot.store.postgres import migrations
 
@@ -189,7 +193,7 @@ def migration_status(settings: Settings) -> migrate.MigrationStatus:
 
 
 def installations_beside(settings: Settings) -> InstallationsBeside:
-    """The installations, for commands, also while the bot runs."""
+    """Access to the installations for commands, even while the bot runs."""
     return InstallationsBeside(
         reading=partial(open_to_read, settings), writing=partial(open_to_append, settings)
     )

@@ -1,8 +1,8 @@
-"""Makes the store's async methods from functions of a database.
+"""Builds the store's async methods from functions of a database.
 
-The port has an operation's contract, and one function has its SQL. A line such as
-`conclude = writes_at(turns.conclude, lock=locks.by_fence)` makes a method with the function's
-parameters and result; the rule says what the transition must have for itself.
+The port documents an operation's contract, and one function has its SQL. A line such as `conclude =
+writes_at(turns.conclude, lock=locks.by_fence)` makes a method with the function's parameters and
+result; the rule names the locks that the transition needs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Operations:
     """A class whose methods run on the database's connections."""
 
     process: str | None = None
-    """The process's id, for what it holds; None where no other process shares the database."""
+    """The process's id, recorded with what it holds; None if no other process shares the
+    database."""
 
     def __init__(self, *, writer: Runner, readers: Runner, clock: Clock) -> None:
         self._write, self._read = writer.run, readers.run
@@ -34,7 +35,7 @@ Method = Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]]
 
 
 def reads(query: Callable[Concatenate[Database, P], T]) -> Method[P, T]:
-    """A method that runs `query`: all its statements see the database at one moment."""
+    """Make a method that runs `query`; all its statements see the database at one moment."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._read(lambda db: query(db, *args, **kwargs))
@@ -45,7 +46,7 @@ def reads(query: Callable[Concatenate[Database, P], T]) -> Method[P, T]:
 def writes(
     transition: Callable[Concatenate[Database, P], T], *, lock: locks.LockRule = locks.everything
 ) -> Method[P, T]:
-    """A method that runs `transition` as one transaction."""
+    """Make a method that runs `transition` as one transaction."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
         asked = _asked(lock, *args, **kwargs)
@@ -59,7 +60,7 @@ def writes_at(
     *,
     lock: locks.LockRule = locks.everything,
 ) -> Method[P, T]:
-    """As `writes`; the transition's second parameter is the time of the call, in Unix seconds."""
+    """Like `writes`; the transition's second parameter is the time of the call, in Unix seconds."""
 
     async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
         now = self._clock.time()

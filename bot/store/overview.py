@@ -1,6 +1,7 @@
-"""What operators list: conversations, unfinished turns, and how far budgets are used.
+"""Data that operators list: conversations, unfinished turns, and how far budgets are used.
 
-SQL that SQLite and PostgreSQL share, for a connection that only reads, also beside a running bot.
+Uses SQL that SQLite and PostgreSQL share, on a read-only connection that may be open while the bot
+runs.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _MESSAGES = (
 _NEWEST_TURN = (
     "SELECT state, outcome, model FROM turns WHERE conversation_id = ? ORDER BY id DESC LIMIT 1"
 )
-# CROSS JOIN and the sum make SQLite begin with the index of the few unfinished turns, not with all.
+# CROSS JOIN and the sum make SQLite start from the index of the few unfinished turns, not from all.
 _UNFINISHED = """
 SELECT turns.id, platform, state, attempt, turns.created_at
 FROM turns
@@ -59,15 +60,15 @@ GROUP BY budget, period
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
 def conversations(db: Database, wanted: ConversationFilter, limit: int) -> list[ListedConversation]:
-    """Up to `limit` conversations, the one with the latest activity first."""
+    """Up to `limit` conversations, the most recently active first."""
     values = {
         "since": wanted.since,
         "platform": wanted.platform,
         "place": wanted.place,
         "person": wanted.person,
     }
-    # One query is sorted once, however many names it takes to find the words, which are compared
-    # here: SQLite's lower() knows the letters of ASCII only.
+    # A single query sorts only once, however many names it takes to find the words. The words are
+    # compared here, because SQLite's lower() only handles ASCII.
     matching = (row for row in db.execute(_CONVERSATIONS, values) if wanted.has_words(row["name"]))
     found = list(islice(matching, limit))
     return [_listed(db, row) for row in found]
@@ -91,9 +92,8 @@ def _listed(db: Database, row: Row) -> ListedConversation:
 
 
 def find(db: Database, name: str, limit: int = 10) -> Sequence[tuple[str, Conversation]]:
-    """Conversations by their key (PLATFORM/WORKSPACE/CHANNEL/THREAD), or by the beginning of their
-    public id, each with that id.
-    """
+    """Find conversations by key (PLATFORM/WORKSPACE/CHANNEL/THREAD) or by the beginning of their
+    public id. Returns each with its public id."""
     parts = name.split("/", 3)
     if len(parts) == 4:
         found = db.execute(
@@ -104,14 +104,14 @@ def find(db: Database, name: str, limit: int = 10) -> Sequence[tuple[str, Conver
     else:
         found = db.execute(
             "SELECT * FROM conversations WHERE uid >= ? AND uid < ? ORDER BY uid LIMIT ?",
-            (name.lower(), f"{name.lower()}g", limit),  # g follows every digit of an id,
+            (name.lower(), f"{name.lower()}g", limit),  # g sorts after every digit of an id
         )
     return [(row["uid"], rows.conversation_from(row)) for row in found.fetchall()]
 
 
 # ── status ────────────────────────────────────────────────────────────────────────────────────
 def list_unfinished_turns(db: Database, limit: int) -> list[TurnStatus]:
-    """The oldest turns that are waiting, running, or concluded and not shown completely."""
+    """The oldest turns that are waiting, running, or concluded but not completely shown."""
     return [
         TurnStatus(row["id"], row["platform"], row["state"], row["attempt"], row["created_at"])
         for row in db.execute(_UNFINISHED, (limit,)).fetchall()
@@ -119,7 +119,7 @@ def list_unfinished_turns(db: Database, limit: int) -> list[TurnStatus]:
 
 
 def budget_statuses(db: Database, budgets: Sequence[BudgetPeriod]) -> list[BudgetStatus]:
-    """How far budgets are used, the most used first; without those of which nothing is used."""
+    """How far budgets are used, the most used first. Unused budgets are left out."""
     found = [_budget_status(db, budget) for budget in budgets]
     used = [status for status in found if status is not None]
     return sorted(used, key=lambda status: -status.highest)

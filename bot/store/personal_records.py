@@ -1,6 +1,5 @@
-"""What names a person outside conversations: the books, the audit, rules, refusals, votes and
-sessions.
-"""
+"""Records that name a person outside conversations: the books, the audit, rules, refusals, votes
+and sessions."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ def erase_rest(db: Database, now: float, person: Person, erasure: Erasure) -> No
         " JOIN conversations ON conversations.id = conversation_id WHERE platform = :platform)",
         at,
     )
-    # These entries have the place that was read, on any platform; "" is all of them.
+    # These entries name the place that was read, on any platform; "" stands for all places.
     db.execute(
         "UPDATE audit SET actor = CASE WHEN actor = :id THEN :name ELSE actor END,"  # noqa: S608
         " subject = CASE WHEN subject = :id AND platform = '' THEN :name ELSE subject END,"
@@ -57,7 +56,8 @@ def _covered(db: Database, person: Person) -> list[str]:
             (person.platform,),
         )
     }
-    # A request that runs is in no report yet; by its index, since there are many requests.
+    # A running request is in no report yet. It is found by its index, since there are many
+    # requests.
     running = db.execute(
         "SELECT DISTINCT workspace FROM model_requests"
         " WHERE platform = ? AND person = ? AND person <> ''",
@@ -98,7 +98,7 @@ def _erase_records(db: Database, at: dict[str, str]) -> None:
 
 
 def people(db: Database) -> Iterator[tuple[str, str]]:
-    """Everyone whose id the database has: platforms and ids."""
+    """Everyone whose id the database contains: platforms and ids."""
     found = db.execute(
         "SELECT DISTINCT platform, author_id AS id FROM messages"
         " JOIN conversations ON conversations.id = conversation_id WHERE author_id IS NOT NULL"
@@ -115,8 +115,8 @@ def people(db: Database) -> Iterator[tuple[str, str]]:
         "  JOIN conversations ON conversations.id = conversation_id"
         " UNION SELECT platform, person FROM feedback JOIN turns ON turns.id = turn_id"
         "  JOIN conversations ON conversations.id = conversation_id"
-        # The page has a workspace for each person, which may be all that is left of them; the
-        # sources of commands and tombstones begin with it.
+        # The page has a workspace for each person, which may be the only trace of them. The sources
+        # of commands and tombstones begin with it.
         " UNION SELECT platform, workspace FROM usage_by_day"
         " UNION SELECT platform, workspace FROM audit"
         " UNION SELECT platform, workspace FROM policy_overrides"

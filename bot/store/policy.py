@@ -1,6 +1,6 @@
-"""What administrators set by command for channels.
+"""The values that administrators set for channels by command.
 
-Invariant: a value, the record of its command and its line in the audit are one transaction.
+Invariant: a value, the record of its command and its audit entry are written in one transaction.
 """
 
 from __future__ import annotations

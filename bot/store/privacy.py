@@ -16,7 +16,7 @@ _TRIES, _PAUSE_SECONDS = 5, 1.0
 
 
 class SqlPrivacy(Operations):
-    """Implements `bot.ports.privacy.PrivacyStore`, but for the list of erasures."""
+    """Implements `bot.ports.privacy.PrivacyStore`, except for the list of erasures."""
 
     conversations_of = reads(erasure.conversations_of)
     names_of = reads(erasure.names_of)
@@ -46,7 +46,7 @@ class SqlPrivacy(Operations):
 
 
 class SqlitePrivacy(SqlPrivacy):
-    """The list of erasures is a file beside the database."""
+    """Keeps the list of erasures in a file beside the database."""
 
     def __init__(self, connected: Connected, *, path: Path) -> None:
         super().__init__(writer=connected.writer, readers=connected.readers, clock=connected.clock)

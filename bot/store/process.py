@@ -1,7 +1,7 @@
-"""Transitions at the start and the end of the process: which turns a dead process worked on.
+"""Transitions at the start and end of the process, which reveal the turns a dead process worked on.
 
-Invariant: a turn is held only while a process works on it, so a start finds the turns that a dead
-process held; a process that ends normally holds none.
+Invariant: a turn is held only while a process works on it. So a start finds the turns that a dead
+process held, while a process that ends normally leaves none.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from bot.store.database import Database
 
 
 def record_start(db: Database) -> Death | None:
-    """Record a start. Counts the previous process's death, and returns it, if it died.
+    """Record a start. If the previous process died, count its death and return it.
 
-    What it had reserved for requests to models is settled by estimate.
+    Settles its reservations for requests to models by estimate.
     """
     (alive,) = db.execute("SELECT alive FROM process").fetchone()
     (running,) = db.execute(
@@ -29,7 +29,7 @@ def record_start(db: Database) -> Death | None:
 
 
 def _count(db: Database, running: int) -> None:
-    """Count a death for the turns that were held; with none held, no turn was the cause."""
+    """Count a death for the turns that were held; if none was held, no turn was the cause."""
     if not running:
         db.execute(
             "UPDATE turns SET lone_deaths = 0 WHERE state <> 'done' AND lone_deaths > 0",
@@ -44,7 +44,8 @@ def _count(db: Database, running: int) -> None:
 
 
 def record_shutdown(db: Database, process: str | None = None) -> None:
-    """`process` is the one that ends where several share the database: others still hold turns."""
+    """Record a normal end. `process` names the ending process if several share the database,
+    because the others still hold turns."""
     if process is not None:
         db.execute(
             "UPDATE turns SET held = 0 WHERE state <> 'done' AND held = 1 AND holder = ?",
@@ -56,7 +57,7 @@ def record_shutdown(db: Database, process: str | None = None) -> None:
 
 
 def _release(db: Database) -> None:
-    # A database that was copied from PostgreSQL may name processes that are gone.
+    # A database that was copied from PostgreSQL may name processes that no longer exist.
     db.execute(
         "UPDATE turns SET held = 0, holder = NULL, lease_until = NULL"
         " WHERE state <> 'done' AND (held = 1 OR holder IS NOT NULL)"

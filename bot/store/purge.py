@@ -1,7 +1,8 @@
-"""Deletes the chunks of deleted files in the background, one small commit after another.
+"""Deletes the chunks of deleted files in the background, in small commits.
 
 Invariant: a store that is closed normally has none left; after a kill, the next start deletes them.
-`secure_delete` overwrites each, so deleting 20 MB in one commit would delay all other writes.
+`secure_delete` overwrites every chunk, so deleting 20 MB in one commit would delay all other
+writes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bot.store.health import Runner
 
 
 class Purger:
-    """The background task. A failure of the database ends one round, and `wake` begins another."""
+    """The background task. If the database fails, the round ends; `wake` begins another one."""
 
     def __init__(self, *, writer: Runner, readers: Runner) -> None:
         self._write, self._read = writer.run, readers.run
@@ -24,17 +25,17 @@ class Purger:
         self._closing = False
 
     def wake(self) -> None:
-        """Look for deleted files soon."""
+        """Check for deleted files soon."""
         self._waking.set()
 
     async def finish(self) -> None:
-        """Delete what is left now. Raises StoreUnavailable."""
+        """Delete everything that is left now. Raises StoreUnavailable."""
         while await self._read(files.has_discarded):
             await self._write(files.purge_chunk, lock=locks.by_purge)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Purge within this context; on exit, after what is left is deleted."""
+        """Purge while inside the block; on exit, wait until nothing is left."""
         task = asyncio.create_task(self._run(), name="purge of deleted files")
         self.wake()
         try:
@@ -49,7 +50,7 @@ class Purger:
         while not closing:
             await self._waking.wait()
             self._waking.clear()
-            closing = self._closing  # before the last round, which sees all deletions
+            closing = self._closing  # read before the last round, which sees all deletions
             with suppress(StoreUnavailable):
                 while await self._read(files.has_discarded):
                     await self._write(files.purge_chunk, lock=locks.by_purge)

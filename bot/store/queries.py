@@ -1,4 +1,4 @@
-"""The core's queries; each uses an index, so its cost does not grow with the history."""
+"""The core's queries. Each uses an index, so its cost does not grow with the history."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from bot.store.database import Database
 
 
 def list_unfinished(db: Database, platform: str, process: str | None = None) -> list[int]:
-    # An expression instead of the column makes SQLite start from the few unfinished turns, not from
-    # all conversations of the platform.
+    # The expression in place of the column makes SQLite start from the few unfinished turns, not
+    # from all conversations of the platform.
     found = db.execute(
         "SELECT conversation_id FROM turns"
         " JOIN conversations ON conversations.id = conversation_id"
@@ -73,7 +73,8 @@ def conversation_of(db: Database, source: str) -> Conversation | None:
 
 
 def recent(db: Database, place: ConversationKey, author: str, limit: int) -> list[Conversation]:
-    """See `Store.recent`. Scans the channel's conversations, newest first, up to `limit` hits."""
+    """See `Store.recent`. Scans the channel's conversations, newest first, until it has `limit`
+    hits."""
     found = db.execute(
         "SELECT * FROM conversations WHERE platform = ? AND workspace = ? AND channel = ?"
         " AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id"

@@ -1,7 +1,7 @@
 """The library's transitions: API clients create, change and erase conversations and messages.
 
 Invariants: the questions of an unfinished turn do not change; a reply's text equals its turn's; an
-index is never used for a second message.
+index is never reused for another message.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def update(
 
 
 def delete(db: Database, uid: str, scope: RecordScope) -> int | None:
-    """See `Library.delete`. Deletes the conversation's turns, messages, pages and files with it."""
+    """See `Library.delete`. Also deletes the conversation's turns, messages, pages and files."""
     found = db.execute(
         "SELECT id FROM conversations WHERE uid = ? AND platform = ? AND workspace = ?",
         (uid, scope.platform, scope.workspace),
@@ -92,7 +92,7 @@ def delete(db: Database, uid: str, scope: RecordScope) -> int | None:
 
 
 def remove(db: Database, conversation: int) -> int:
-    """Delete a conversation with everything in it; returns its row id."""
+    """Delete a conversation with everything in it, and return its row id."""
     attachment_rows.lock_files(db, conversation)
     db.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
     return conversation
@@ -174,7 +174,7 @@ def erase(db: Database, now: float, conversation: int, uid: str) -> bool:
 
 
 def _editable(db: Database, conversation: int, uid: str) -> Row | None:
-    """The message. Raises RecordHeld if a waiting or running turn uses it."""
+    """The message, if it exists. Raises RecordHeld if a waiting or running turn uses it."""
     row: Row | None = db.execute(
         "SELECT messages.*, EXISTS (SELECT 1 FROM turns WHERE turn_id IN (turns.id, asks)"
         "  AND turns.conversation_id = messages.conversation_id"

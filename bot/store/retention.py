@@ -1,7 +1,7 @@
 """Erases what is older than its place keeps it, in small transactions.
 
-A conversation that has been quiet for that long disappears. In one that continues, old messages
-and replies become empty places.
+A conversation without activity for that long disappears. In one that continues, old messages and
+replies become empty places.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from bot.store import attachment_rows, edits, rows, sharing, spending
 from bot.store.database import Database
 
 STEP = 200
-"""Messages in one transaction: a few milliseconds, so that other writes do not wait."""
+"""Messages per transaction: this takes a few milliseconds, so that other writes do not wait."""
 
 _UNFINISHED = "EXISTS (SELECT 1 FROM turns WHERE conversation_id = ? AND state <> 'done')"
 
 
 @dataclass(frozen=True, slots=True)
 class OldConversation:
-    """A conversation that may have something to erase."""
+    """A conversation that may contain something to erase."""
 
     id: int
     key: ConversationKey
@@ -31,7 +31,8 @@ class OldConversation:
 def old_conversations(
     db: Database, *, before: float, after: int, limit: int
 ) -> Sequence[OldConversation]:
-    """Conversations with a row id above `after`, created before that time and not pinned."""
+    """Conversations with a row id above `after` that were created before `before` and are not
+    pinned."""
     found = db.execute(
         "SELECT * FROM conversations WHERE id > ? AND created_at < ? AND pinned = 0"
         " ORDER BY id LIMIT ?",
@@ -62,7 +63,7 @@ def erase_step(db: Database, now: float, conversation: int, before: float) -> Er
 
 
 def channels_with_usage(db: Database) -> Sequence[ConversationKey]:
-    """The channels in which a report names who used what, also those without conversations."""
+    """The channels in which a report names who used what, including those without conversations."""
     found = db.execute(
         "SELECT DISTINCT platform, workspace, channel FROM usage_by_day WHERE person <> ''"
     )
@@ -70,7 +71,7 @@ def channels_with_usage(db: Database) -> Sequence[ConversationKey]:
 
 
 def erase_usage(db: Database, channel: ConversationKey, before: float) -> None:
-    """Erase who used what in a channel until then; the sums stay."""
+    """Erase the record of who used what in a channel before `before`; the sums stay."""
     spending.forget_channel(db, channel, rows.day_of(before), before)
 
 
@@ -127,7 +128,7 @@ def _erase_turn(db: Database, turn: int, before: float) -> None:
 
 
 def pin(db: Database, key: ConversationKey, *, pinned: bool) -> bool:
-    """Keep a conversation whatever its age; returns whether it exists."""
+    """Exempt a conversation from erasure by age; returns whether it exists."""
     changed = db.execute(
         "UPDATE conversations SET pinned = ? WHERE platform = ? AND workspace = ?"
         " AND channel = ? AND thread = ?",

@@ -76,9 +76,9 @@ def _ask(
     text: str,
     now: float,
 ) -> None:
-    """Add a question that has no platform message: it points at the last page of the reply.
+    """Add a question without a platform message; it points to the last page of the reply.
 
-    Its reply takes the route of the continued turn's last question.
+    Its reply uses the route of the continued turn's last question.
     """
     last = db.execute(
         "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx DESC LIMIT 1",
@@ -121,12 +121,12 @@ def _target(db: Database, key: ConversationKey, turn: int | None) -> Row | None:
 
 
 def _refused(db: Database, turn: Row | None) -> Change | None:
-    """Why the turn cannot be reopened or continued; None if it can."""
+    """The reason why the turn cannot be reopened or continued; None if it can."""
     if turn is None:
         return None
     where = turn["conversation_id"], turn["id"]
     if not is_newest(db, turn):
         return Change(Effect.SUPERSEDED, *where)
-    # A concluded turn already shows its buttons, so pressing one must work: what is left to do,
-    # such as clearing a status, is invisible.
+    # A concluded turn already shows its buttons, so pressing one must work. The rest, such as
+    # clearing a status, is invisible.
     return None if turn["state"] in ("concluded", "done") else Change(Effect.BUSY, *where)

@@ -1,4 +1,4 @@
-"""Converts rows to values, and has the statements that several transitions share.
+"""Converts rows to values, and provides statements that several transitions share.
 
 Transitions are plain functions of a connection; `bot.store.connection` runs each in a transaction.
 """
@@ -29,7 +29,7 @@ NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line 
 
 
 def storable(text: str) -> str:
-    """`text` as both databases can store it: valid UTF-8 without NUL.
+    """Convert `text` to a form that both databases can store: valid UTF-8 without NUL.
 
     JSON may contain lone surrogates: a pair is joined, a single one becomes U+FFFD, as does NUL.
     """
@@ -41,19 +41,19 @@ def storable(text: str) -> str:
 
 
 def name_of(text: str) -> str:
-    """A conversation's name: its first question on one line, shortened."""
+    """Derive a conversation's name from its first question: one line, shortened."""
     line = " ".join(storable(text).split())
     return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
 
 
 def day_of(at: float) -> str:
-    """The day of a time in Unix seconds, in UTC, as the books write it: 2026-11-30."""
+    """The UTC day of a time in Unix seconds, as the books write it: 2026-11-30."""
     return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
 def conversation_from(row: Row) -> Conversation:
-    """From a row of `conversations`."""
+    """Convert a row of `conversations`."""
     return Conversation(
         id=row["id"],
         key=ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"]),
@@ -77,7 +77,7 @@ def author_from(identity: str | None, name: str | None) -> Author | None:
 
 
 def message_from(row: Row) -> Message:
-    """From a row of `queries.history`: its eight columns, in this order."""
+    """Convert a row of `queries.history`, with its eight columns in this order."""
     role, content, author_id, author_name, index, identity, created_at, has_attachments = row
     return Message(
         Role(role),
@@ -91,7 +91,7 @@ def message_from(row: Row) -> Message:
 
 
 def question_from(row: Row) -> Question:
-    """From a row of `messages` whose kind is question."""
+    """Convert a row of `messages` whose kind is question."""
     return Question(
         id=row["id"],
         channel=row["channel"],
@@ -108,12 +108,12 @@ def question_from(row: Row) -> Question:
 
 
 def page_from(row: Row) -> PageRecord:
-    """From a row of `pages`."""
+    """Convert a row of `pages`."""
     return PageRecord(row["number"], row["message_id"], row["channel"] or "")
 
 
 def result_from(row: Row) -> TurnResult | None:
-    """From a row of `turns`; None if the turn has not ended."""
+    """Convert a row of `turns`; None if the turn has not ended."""
     if row["outcome"] is None:
         return None
     return TurnResult(
@@ -130,7 +130,7 @@ def result_from(row: Row) -> TurnResult | None:
 
 
 def usage_from(row: Row) -> Usage | None:
-    """From a row of `turns`; None if the provider reported none."""
+    """Convert a row of `turns`; None if the provider reported no usage."""
     if row["input_tokens"] is None:
         return None
     return Usage(
@@ -144,7 +144,7 @@ def usage_from(row: Row) -> Usage | None:
 
 
 def failure_from(stored: str | None) -> FailureReason | None:
-    """From `turns.error`; a class name that only older releases used becomes MODEL_FAILED."""
+    """Convert `turns.error`; a class name that only older releases used becomes MODEL_FAILED."""
     if stored is None:
         return None
     try:
@@ -161,7 +161,7 @@ def insert_row(db: Database, table: str, values: Mapping[str, object]) -> int:
 
 
 def insert(db: Database, table: str, values: Mapping[str, object]) -> None:
-    """As `insert_row`, into a table whose rows have no id."""
+    """Like `insert_row`, for a table whose rows have no id."""
     db.execute(_insertion(table, values), values)
 
 
@@ -184,7 +184,7 @@ def find(db: Database, key: ConversationKey) -> Row | None:
 def bind(db: Database, conversation: int, *, until: int, more: int = 0) -> int:
     """Give the messages up to position `until` their indexes, in the platform's order.
 
-    Reserves `more` indexes behind them; returns the first of those.
+    Reserves `more` indexes after them, and returns the first of those.
     """
     waiting = db.execute(
         "SELECT id FROM messages WHERE conversation_id = ? AND idx IS NULL AND position <= ?"
@@ -200,7 +200,7 @@ def bind(db: Database, conversation: int, *, until: int, more: int = 0) -> int:
 
 
 def take(db: Database, conversation: int, count: int) -> int:
-    """Reserve the conversation's next `count` indexes; returns the first."""
+    """Reserve the conversation's next `count` indexes, and return the first."""
     (after,) = db.execute(
         "UPDATE conversations SET next_index = next_index + ? WHERE id = ? RETURNING next_index",
         (count, conversation),
@@ -209,9 +209,11 @@ def take(db: Database, conversation: int, count: int) -> int:
 
 
 def require(db: Database, fence: Fence) -> Row:
-    """The turn's conversation. Raises LostOwnership if the fence is stale.
+    """The platform and workspace of the turn's conversation. Raises LostOwnership if the fence is
+    stale.
 
-    Pages are also posted and removed after the turn was concluded.
+    The fence stays valid after the turn was concluded, because pages are still posted and removed
+    then.
     """
     row: Row | None = db.execute(
         "SELECT platform, workspace FROM turns"

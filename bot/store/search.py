@@ -1,7 +1,7 @@
-"""Searches the conversations of some scopes: titles first, then messages, the newest first.
+"""Searches the conversations of the given scopes: titles first, then messages, newest first.
 
-The index names texts that may match; each is read and compared before it is shown. So a hit is what
-is stored at this moment, within the scope, and both kinds of database find the same.
+The index names texts that may match; each is read and compared before it is shown. So a hit
+reflects the stored text and lies within the scope, and both kinds of database find the same hits.
 """
 
 from __future__ import annotations
@@ -34,17 +34,19 @@ from bot.store.search_index import Index, Match, OutOfTime
 from bot.store.search_scopes import in_scopes, place_of, tokens_of
 
 SECONDS = 0.25
-"""For one search; most take a few milliseconds. Then it returns what it has found so far."""
+"""The time limit of one search; most take a few milliseconds. A search that reaches it returns what
+it has found so far."""
 
 TITLES = 4
-"""Titles before the messages: by default a conversation is named after its first question."""
+"""The most titles before the messages; by default a conversation is named after its first
+question."""
 
 WAITING = 200
-"""Texts that are not in the index yet and are read by each search: those of the last seconds."""
+"""The most unindexed texts that each search reads directly: those of the last seconds."""
 
 _BATCH, _LARGEST_BATCH = 40, 640
 _CLOCK_SECONDS = 3_600.0
-"""Ids follow the time; by so much the machine's clock may have been set back."""
+"""How far the machine's clock may have been set back; ids otherwise follow the time."""
 
 
 def find(
@@ -80,7 +82,7 @@ def find(
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text that was read: its public id, its time in Unix seconds, and the hit if it is one."""
+    """A text that was read: its public id, its time in Unix seconds, and the hit if it matches."""
 
     uid: str
     at: float
@@ -89,14 +91,14 @@ class _Text:
 
 @dataclass(slots=True)
 class _Found:
-    """The hits of a page while they are collected, and the last text that was read."""
+    """Collects the hits of a page, and the last text that was read."""
 
     limit: int
     hits: list[SearchHit] = field(default_factory=list)
     last: _Text | None = None
 
     def take(self, text: _Text) -> bool:
-        """Add a text. Returns whether the page is full, and there is one more hit."""
+        """Add a text. Returns whether the page is full and another hit follows."""
         if text.hit is not None and len(self.hits) == self.limit:
             return True
         self.last = text
@@ -107,7 +109,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Numbers of texts, from `low` to `high` without these, and in which order they are read."""
+    """Numbers of texts strictly between `low` and `high`, and the order in which to read them."""
 
     low: int
     high: int
@@ -115,7 +117,7 @@ class _Range:
 
 
 class _Search:
-    """One search. `until` is in monotonic seconds."""
+    """A running search. `until` is in monotonic seconds."""
 
     def __init__(
         self,
@@ -149,7 +151,7 @@ class _Search:
         return self._db.execute(sql, (uid,)).fetchone() if uid else None
 
     def _first_since(self, at: float) -> int:
-        """The lowest id of the messages since then: a search by halves, as ids follow the time."""
+        """The lowest message id since then, found by binary search, because ids follow the time."""
         (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM messages").fetchall()[0]
         low, high = 1, int(highest) + 1
         while low < high:
@@ -197,7 +199,7 @@ class _Search:
         )
 
     def _candidates(self, numbers: _Range, waiting: list[int]) -> Iterator[list[int]]:
-        """The numbers of texts that may match, in order, in batches that grow."""
+        """The numbers of texts that may match, in order, in growing batches."""
         size, edge = _BATCH, numbers
         while True:
             found = self._index.documents(
@@ -234,7 +236,7 @@ class _Search:
         return [row["document"] for row in rows[:WAITING]], len(rows) > WAITING
 
     def _require_time(self) -> float:
-        """The seconds that are left. Raises OutOfTime."""
+        """The remaining seconds. Raises OutOfTime."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise OutOfTime
@@ -290,7 +292,7 @@ class _Search:
         if not query.matches(text, self._is_late):
             return None
         role = Role(row["role"])
-        # The page shows what people wrote verbatim.
+        # The page shows people's own messages verbatim.
         snippet = snippet_of_markdown if role is Role.ASSISTANT else snippet_of
         return SearchHit(
             conversation=row["conversation"],
@@ -308,7 +310,7 @@ class _Search:
         )
 
     def _read(self, sql: str, ids: Sequence[int]) -> dict[int, Row]:
-        """The rows with these ids in the scopes, by id."""
+        """Read the rows with these ids that lie in the scopes, by id."""
         if not ids:
             return {}
         condition, values = in_scopes(self._scopes)
@@ -321,7 +323,7 @@ class _Search:
 
 
 def _match(scopes: Sequence[RecordScope], query: SearchQuery) -> Match:
-    """What the index is asked for: every hit has it, and most texts that have it are hits."""
+    """Build the index query: every hit matches it, and most texts that match it are hits."""
     required = [token for term in query.terms for token in term.tokens()]
     models = [model_token(token) for term in query.models for token in term.tokens()]
     excluded = [token for term in query.excluded if term.is_exact for token in term.tokens()]
@@ -329,7 +331,8 @@ def _match(scopes: Sequence[RecordScope], query: SearchQuery) -> Match:
 
 
 class SqlSearch:
-    """Implements `bot.ports.search.Search`. One search at a time: others find a free reader."""
+    """Implements `bot.ports.search.Search`. Runs one search at a time, so that other reads find a
+    free reader."""
 
     def __init__(self, *, readers: Runner, index: Index) -> None:
         self._read, self._index = readers.run, index

@@ -1,7 +1,7 @@
-"""Puts texts into the index of the search: what waits in `search_queue`, in small steps.
+"""Adds texts from `search_queue` to the search index, in small steps.
 
-Invariant: a text that is changed or erased while it is being indexed is not put in as it was: its
-row in the queue has another version by then, or is gone.
+Invariant: a text that is changed or erased while it is being indexed is not added in its old form:
+by then, its row in the queue has another version or is gone.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from bot.store.database import Database, Row, batches, marks
 from bot.store.search_index import Index
 
 STEP = 64
-"""Texts in one step: some milliseconds of the writer, so that other writes do not wait."""
+"""The most texts in one step. This takes the writer some milliseconds, so that other writes do not
+wait."""
 
 TITLE_LIMIT = 2**62
 """Above the number of every text."""
 
 OVERWRITE = 0
-"""The queue's entry that is no text: deleted words wait to be overwritten."""
+"""A queue entry that is not a text: it means that deleted words wait to be overwritten."""
 
-# Private characters, which no text's token has: see `search_text`.
+# Private-use characters, which no token of a text contains: see `search_text`.
 _OWNER, _CHANNEL, _MODEL = "\ue000", "\ue001", "\ue002"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A text that waits for the index; `text` is None if there is none any more."""
+    """A text that waits for the index; `text` is None if it no longer exists."""
 
     document: int
     version: int
@@ -42,17 +43,17 @@ class Waiting:
 
 # ── tokens ────────────────────────────────────────────────────────────────────────────────────
 def owner_token(scope: RecordScope) -> Token:
-    """What all texts of a workspace have."""
+    """The token that all texts of a workspace have."""
     return Token(_OWNER + _digest(scope.platform, scope.workspace))
 
 
 def channel_token(scope: RecordScope, channel: str) -> Token:
-    """What all texts of a channel have."""
+    """The token that all texts of a channel have."""
     return Token(_CHANNEL + _digest(scope.platform, scope.workspace, channel))
 
 
 def model_token(token: Token) -> Token:
-    """What the answers of a model have for a part of its name."""
+    """The token that a model's answers have for a part of its name."""
     return replace(token, text=_MODEL + token.text)
 
 
@@ -61,7 +62,7 @@ def _digest(*names: str) -> str:
 
 
 def document_of(waiting: Waiting) -> str | None:
-    """The tokens of a text, as `search_documents` has them; None without a text."""
+    """The tokens of a text, as stored in `search_documents`; None without a text."""
     scope = waiting.scope
     if not waiting.text or scope is None:
         return None
@@ -72,7 +73,7 @@ def document_of(waiting: Waiting) -> str | None:
 
 # ── steps ─────────────────────────────────────────────────────────────────────────────────────
 def waiting(db: Database, limit: int = STEP) -> list[Waiting]:
-    """Texts that wait: the newest messages, and the titles of the newest conversations."""
+    """Waiting texts: the newest messages, and the titles of the newest conversations."""
     found: dict[int, int] = {}
     for order, least, most in (("DESC", 0, TITLE_LIMIT), ("ASC", -TITLE_LIMIT, 0)):
         rows = db.execute(
@@ -116,7 +117,7 @@ def _texts(db: Database, messages: Sequence[int]) -> dict[int, Waiting]:
 
 
 def file_names(db: Database, messages: Sequence[int]) -> dict[int, list[str]]:
-    """The names of the messages' files, in their order."""
+    """The names of the messages' files, in order."""
     names: dict[int, list[str]] = {}
     for some in batches(messages):
         for row in db.execute(
@@ -144,7 +145,8 @@ def _scope(row: Row) -> RecordScope:
 
 
 def put(db: Database, index: Index, documents: Mapping[tuple[int, int], str | None]) -> None:
-    """Put texts into the index, by number and version; None is a text that is gone."""
+    """Add texts to the index, by number and version; None stands for a text that no longer
+    exists."""
     ours = sorted(index.claim(db, documents))  # in order, as the index wants them
     by_number = {number: tokens for (number, _), tokens in documents.items()}
     db.executemany("DELETE FROM search_documents WHERE document = ?", [(each,) for each in ours])
@@ -156,18 +158,18 @@ def put(db: Database, index: Index, documents: Mapping[tuple[int, int], str | No
 
 
 def overwrite_due(db: Database) -> int | None:
-    """The version of the queue's entry OVERWRITE; None if nothing waits to be overwritten."""
+    """The version of the queue entry OVERWRITE; None if nothing waits to be overwritten."""
     row = db.execute("SELECT version FROM search_queue WHERE document = ?", (OVERWRITE,)).fetchone()
     return None if row is None else int(row["version"])
 
 
 def overwritten(db: Database, version: int) -> None:
-    """Everything that was deleted up to this version is overwritten."""
+    """Record that everything deleted up to this version was overwritten."""
     db.execute("DELETE FROM search_queue WHERE document = ? AND version = ?", (OVERWRITE, version))
 
 
 def index_again(db: Database) -> None:
-    """Put all texts into the queue: of a database that was copied without its index."""
+    """Queue all texts again, for a database that was copied without its index."""
     db.execute(
         "INSERT INTO search_queue (document, version) SELECT messages.id, 1 FROM messages"
         " JOIN conversations ON conversations.id = conversation_id"

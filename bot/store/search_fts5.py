@@ -1,9 +1,9 @@
-"""The index of the search on SQLite: FTS5.
+"""The search index on SQLite: FTS5.
 
-FTS5 marks deleted words instead of removing them, until it merges the parts of the index. So each
-deletion is followed by a merge of all parts, in steps, which `secure_delete` makes overwrite them.
-(FTS5 itself has an option `secure-delete` since SQLite 3.42; an index that used it cannot be opened
-by the 3.40 of Debian 12 and of our image any more.)
+FTS5 marks deleted words instead of removing them until it merges the segments of the index. So each
+deletion is followed by a merge of all segments, in steps; with `secure_delete`, this overwrites the
+words. (Since SQLite 3.42, FTS5 has an option `secure-delete`, but the SQLite 3.40 of Debian 12 and
+of our image cannot open an index that used it.)
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from bot.store.database import Database, batches, marks
 from bot.store.search_index import Match, OutOfTime
 
 _MERGE_PAGES = 32
-"""Of 4 kB, in one step: 5 to 20 ms of the writer."""
+"""Pages of 4 kB to merge in one step, which takes the writer 5 to 20 ms."""
 
-_INSTRUCTIONS = 2_000  # of SQLite's machine between two looks at the clock: well below 1 ms
+_INSTRUCTIONS = 2_000  # of SQLite's VM between two checks of the clock: well below 1 ms
 
 
 class Fts5:
@@ -38,7 +38,7 @@ class Fts5:
         limit: int,
         seconds: float,
     ) -> list[int]:
-        """See the protocol. Reads the index in the order of the numbers, and stops at `limit`."""
+        """See the protocol. Reads the index in numerical order, and stops at `limit`."""
         order = "DESC" if newest_first else "ASC"
         with _limited(cast(sqlite3.Connection, db), seconds):
             rows = db.execute(
@@ -49,7 +49,7 @@ class Fts5:
         return [row[0] for row in rows]
 
     def claim(self, db: Database, versions: Mapping[tuple[int, int], object]) -> list[int]:
-        """See the protocol. There is one process, and one writer."""
+        """See the protocol. There is only one process with one writer."""
         found: list[int] = []
         for some in batches(list(versions)):
             rows = db.execute(
@@ -73,7 +73,7 @@ class Fts5:
 
 
 def overwrite(db: sqlite3.Connection) -> None:
-    """Overwrite all that was deleted, in a database that no one uses."""
+    """Overwrite everything that was deleted, in a database that is not in use."""
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'search_index'").fetchone() is None:
         return
     index, is_first = Fts5(), True
@@ -96,7 +96,7 @@ def _limited(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
 
 
 def _expression(match: Match) -> str:
-    """The query in FTS5's language: https://sqlite.org/fts5.html#full_text_query_syntax."""
+    """Build the query in FTS5's language: https://sqlite.org/fts5.html#full_text_query_syntax."""
     places = " OR ".join(map(_quoted, match.places))
     found = " AND ".join([f"({places})", *map(_quoted, match.required)])
     if not match.excluded:

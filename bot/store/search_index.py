@@ -1,4 +1,4 @@
-"""What the two kinds of database have differently for the search: the index of words."""
+"""The part of the search that differs between the two kinds of database: the index of words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class OutOfTime(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A text that is of one of `places`, has all of `required`, and none of `excluded`."""
+    """Matches a text that belongs to one of `places`, has all of `required`, and none of
+    `excluded`."""
 
     places: tuple[Token, ...]
     required: tuple[Token, ...] = ()
@@ -24,7 +25,7 @@ class Match:
 
 
 class Index(Protocol):
-    """The index. The schema's triggers keep it like the table `search_documents`."""
+    """The index. The schema's triggers keep it in sync with the table `search_documents`."""
 
     def documents(
         self,
@@ -37,15 +38,15 @@ class Index(Protocol):
         limit: int,
         seconds: float,
     ) -> list[int]:
-        """The first numbers between `low` and `high` of texts that match, in descending order if
+        """The first numbers of matching texts between `low` and `high`, in descending order if
         `newest_first`. Raises OutOfTime after `seconds`."""
         ...
 
     def claim(self, db: Database, versions: Mapping[tuple[int, int], object]) -> list[int]:
-        """Of texts by number and version: the numbers of those that still wait in this version, and
-        that no other process indexes."""
+        """Given texts by number and version, return the numbers of those that still wait in this
+        version and that no other process is indexing."""
         ...
 
     def overwrite_step(self, db: Database, *, is_first: bool) -> bool:
-        """Overwrite a part of what was deleted; returns whether there is more."""
+        """Overwrite a part of the deleted words, and return whether there is more."""
         ...

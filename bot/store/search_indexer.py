@@ -1,6 +1,7 @@
-"""Keeps the index of the search up to date in the background, in small steps.
+"""Keeps the search index up to date in the background, in small steps.
 
-Invariant: what is left to do is in the database, so a kill loses nothing; a start continues.
+Invariant: the remaining work is recorded in the database, so a kill loses nothing, and a start
+continues.
 """
 
 from __future__ import annotations
@@ -25,20 +26,21 @@ log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
 
 PAUSE_SECONDS = 1.0
-"""After a write: the texts of a turn are put in together, and searches read them until then."""
+"""The pause after a write, so that the texts of a turn are indexed together; searches read them
+directly until then."""
 
 _REST = 2.0
-"""Times the length of a step between two, while many wait: a third of a core at most."""
+"""The pause between two steps while many texts wait, as a multiple of the last step's duration: the
+indexer uses at most a third of a core."""
 
 _OVERWRITE_REST, _OVERWRITE_PAUSE = 300.0, 10.0
-"""The pause before deleted words are overwritten again: times the length of the last time, and in
-seconds at least. So it costs a third of a percent, and a small index is clean
-soon."""
+"""The pause before deleted words are overwritten again: a multiple of the last run's duration, and
+at least this many seconds. So it costs a third of a percent, and a small index is cleaned soon."""
 
 
 class SearchIndexer:
-    """The background task. A failure of the database ends one round; the next write begins
-    another."""
+    """The background task. If the database fails, the round ends; the next write begins another
+    one."""
 
     def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, index: Index) -> None:
         self._write, self._read = writer.run, readers.run
@@ -48,12 +50,12 @@ class SearchIndexer:
         self._overwrite_at = 0.0  # in monotonic seconds
 
     def wake(self) -> None:
-        """Something was written."""
+        """Check the queue, because something was written."""
         self._waking.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Index within this context."""
+        """Index while inside the block."""
         task = asyncio.create_task(self._run(), name="search index")
         self.wake()
         try:
@@ -73,7 +75,7 @@ class SearchIndexer:
             except StoreUnavailable:
                 continue  # the health monitor has logged it
             except Exception:
-                # The boundary of one round: without the next one, no later text would be found.
+                # A failed round must not end the task, or no later text would be found.
                 log.exception("the search index could not be updated; the next write tries again")
 
     async def _round(self) -> None:
@@ -92,12 +94,12 @@ class SearchIndexer:
 
     # ── steps ─────────────────────────────────────────────────────────────────────────────────
     async def finish(self) -> None:
-        """Index everything that is waiting, now. Raises StoreUnavailable."""
+        """Index everything that is waiting now. Raises StoreUnavailable."""
         while await self.step():
             pass
 
     async def step(self, limit: int = STEP) -> bool:
-        """Put some texts into the index; returns whether more may wait. Raises StoreUnavailable."""
+        """Index some texts, and return whether more may wait. Raises StoreUnavailable."""
         found = await self._read(lambda db: search_documents.waiting(db, limit))
         if not found:
             return False
@@ -107,8 +109,8 @@ class SearchIndexer:
         except StoreUnavailable:
             raise
         except Exception:
-            # One text of the batch is at fault: alone, it costs only itself.
-            log.exception("texts are put into the search index one by one")
+            # One text of the batch is at fault. Indexed alone, it fails without the others.
+            log.exception("texts are indexed one by one")
             for key, tokens in documents.items():
                 await self._put_alone(key, tokens)
         return True
@@ -119,18 +121,19 @@ class SearchIndexer:
         )
 
     async def _put_alone(self, key: tuple[int, int], tokens: str | None) -> None:
-        """Put one text in; one that the index refuses is not found, and holds up no other."""
+        """Index one text. If the index rejects it, searches will not find it, but it does not block
+        others."""
         try:
             await self._put({key: tokens})
         except StoreUnavailable:
             raise
         except Exception:
-            # The boundary of one text.
+            # A text that fails must not affect the others.
             log.exception("a text cannot be searched", document=key[0])
             await self._put({key: None})
 
     async def overwrite(self) -> None:
-        """Overwrite the words that were deleted from the index. Raises StoreUnavailable."""
+        """Overwrite words that were deleted from the index. Raises StoreUnavailable."""
         async with self._overwriting:
             version = await self._read(search_documents.overwrite_due)
             if version is None:
@@ -156,7 +159,7 @@ def _documents(found: Sequence[Waiting]) -> dict[tuple[int, int], str | None]:
 
 
 class WakingRunner:
-    """A runner after whose writes the indexer looks at the queue."""
+    """A runner that makes the indexer check the queue after each write."""
 
     def __init__(self, writer: Runner, wake: Callable[[], None]) -> None:
         self._writer, self._wake = writer, wake

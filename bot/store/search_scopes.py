@@ -1,7 +1,7 @@
-"""Whose texts a search reads.
+"""Restricts a search to the texts of its scopes.
 
-Invariant: what the index names is read within the scopes again, so that a hit is never of another
-place, whatever the index says.
+Invariant: texts that the index names are read again within the scopes, so that a hit never comes
+from another place, whatever the index says.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bot.store.search_documents import channel_token, owner_token
 
 
 def tokens_of(scopes: Sequence[RecordScope]) -> tuple[Token, ...]:
-    """The tokens in the index of which a text of the scopes has at least one."""
+    """The index tokens of the scopes; each text in a scope has at least one of them."""
     return tuple(
         owner_token(each) if each.channel is None else channel_token(each, each.channel)
         for each in scopes
@@ -23,7 +23,8 @@ def tokens_of(scopes: Sequence[RecordScope]) -> tuple[Token, ...]:
 
 
 def in_scopes(scopes: Sequence[RecordScope]) -> tuple[str, dict[str, object]]:
-    """A condition on a conversation in one of the scopes that is not deleted, and its values."""
+    """An SQL condition for conversations in one of the scopes that are not deleted, and its
+    values."""
     parts, values = [], dict[str, object]()
     for at, scope in enumerate(scopes):
         part = f"platform = :platform{at} AND workspace = :workspace{at}"
@@ -36,5 +37,5 @@ def in_scopes(scopes: Sequence[RecordScope]) -> tuple[str, dict[str, object]]:
 
 
 def place_of(row: Row) -> RecordScope:
-    """The place of a conversation's row."""
+    """The place of a conversation, from its row."""
     return RecordScope(row["platform"], row["workspace"], row["channel"])

@@ -1,4 +1,4 @@
-"""Browsers that are signed in. Invariant: no row opens a session; only the cookie does."""
+"""Signed-in browsers. Invariant: a row alone cannot open a session; that takes the cookie."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Links to conversations, and people's default models.
 
-Invariant: a link has ids of messages and no text. A message that was erased, or that changed after
-it was shared, is in none of the queries here.
+Invariant: a link has ids of messages and no text. No query here returns a message that was erased,
+or that changed after it was shared.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bot.store.operations import Operations, reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
 
 UID_BYTES = 32
-"""Random bytes of an address: it cannot be guessed."""
+"""The random bytes of an address, which make it unguessable."""
 
 EVER = float("inf")
 _PAGE = 1_000  # messages that one statement of `share` adds
 
-# What a link shows, as it was when it was shared. A reply that was written again has a new row.
+# A link's messages, if they are still as they were when shared. A rewritten reply has a new row.
 _UNCHANGED = (
     "messages.erased_at IS NULL AND messages.withheld = 0"
     " AND (messages.edited_at IS NULL OR messages.edited_at <= shares.shared_at)"
@@ -32,7 +32,8 @@ _SHOWN = (
     " ON messages.id = share_messages.message_id"
     f" WHERE share_id = shares.id AND {_UNCHANGED}"
 )
-# People see messages that the link has not, or it has those of a branch that they do not see now.
+# People see messages that the link lacks, or the link has messages of a branch that is no longer
+# shown.
 _NEWER = (
     "EXISTS (SELECT 1 FROM messages WHERE messages.conversation_id = shares.conversation_id"
     " AND idx IS NOT NULL AND erased_at IS NULL AND withheld = 0"
@@ -74,7 +75,7 @@ def share(db: Database, now: float, key: ConversationKey, person: str) -> Share 
 
 
 def _choose_messages(db: Database, identity: int, conversation: int) -> int:
-    """Let the link show the messages that people see now. Returns their number."""
+    """Make the link show the messages that people see now. Returns their number."""
     db.execute("DELETE FROM share_messages WHERE share_id = ?", (identity,))
     after, count = -1, 0
     while found := views.message_ids(db, conversation, after, _PAGE):
@@ -95,9 +96,9 @@ def revoke(db: Database, key: ConversationKey) -> Share | None:
 
 
 def forget(db: Database, conversation: int, before: float = EVER) -> None:
-    """Delete the instructions and the link of a conversation that are older than `before`.
+    """Delete a conversation's instructions and link if they are older than `before`.
 
-    What a link shows is as old as the link, or older.
+    Everything that a link shows is at least as old as the link.
     """
     db.execute(
         "UPDATE conversations SET instructions = '', instructions_at = NULL"

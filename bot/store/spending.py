@@ -1,6 +1,6 @@
 """The books: what each request to a model has reserved, and what it cost.
 
-Invariants: a request counts in the period and on the day in which it was reserved; a settled
+Invariants: a request counts towards the period and the day in which it was reserved; a settled
 request never changes. The sums of budgets are in `budget_sums`, those of reports in `daily_usage`.
 """
 
@@ -119,7 +119,8 @@ def settle(
 
 
 def _book(db: Database, row: Row, bookings: Sequence[Booking]) -> None:
-    """Replace the reservation by the bookings: the first takes its row, others get their own."""
+    """Replace the reservation with the bookings: the first takes over its row, the others get new
+    rows."""
     budget_sums.replace_hold(db, row, bookings)
     db.execute("DELETE FROM model_requests WHERE id = ?", (row["id"],))
     for booking in bookings:
@@ -148,7 +149,7 @@ def _booked(booking: Booking) -> dict[str, object]:
 # A turn is settled beside other transactions, with the locks of its budgets. A process is settled
 # alone, without them: PostgreSQL may have no room for the locks of all its budgets.
 def settle_turn(db: Database, turn: int) -> None:
-    """Settle what earlier attempts at a turn left. Part of a claim."""
+    """Settle what earlier attempts at a turn left open. Part of a claim."""
     found = db.execute(
         "SELECT * FROM model_requests WHERE turn_id = ? AND state = 'reserved'", (turn,)
     ).fetchall()
@@ -157,7 +158,7 @@ def settle_turn(db: Database, turn: int) -> None:
 
 
 def settle_all(db: Database) -> None:
-    """Settle all reservations: at a start they are a dead process's."""
+    """Settle all reservations. At a start they belong to a dead process."""
     _settle_left(db, db.execute("SELECT * FROM model_requests WHERE state = 'reserved'").fetchall())
 
 
@@ -170,10 +171,10 @@ def settle_holder(db: Database, process: str) -> None:
 
 
 def _settle_left(db: Database, found: Sequence[Row]) -> None:
-    """By estimate: the input counts as sent, and the answer as long as it was last known to be.
+    """Settle by estimate: the input counts as sent, and the answer with its last known length.
 
-    A reservation is made directly before its request, so a request that was not sent is a rare
-    one; counting it costs a person less than losing all others costs the operator.
+    A reservation is made directly before its request, so a request that was not sent is rare.
+    Charging a person for it costs them less than losing all other requests would cost the operator.
     """
     booked: list[tuple[Row, Booking]] = []
     for row in found:
@@ -191,7 +192,7 @@ def _settle_left(db: Database, found: Sequence[Row]) -> None:
 def forget_person(db: Database, platform: str, workspace: str, person: str) -> None:
     """Erase the person's id from the books; the sums of channels and workspaces stay.
 
-    What they used counts as no one's. Their budgets' sums have no id: see `account_of`.
+    Their usage becomes anonymous. The sums of their budgets contain no id: see `account_of`.
     """
     place = (platform, workspace, person)
     db.execute(
@@ -203,7 +204,7 @@ def forget_person(db: Database, platform: str, workspace: str, person: str) -> N
 
 
 def rename_workspace(db: Database, platform: str, workspace: str, name: str) -> None:
-    """Give a workspace that is named after an erased person another name."""
+    """Rename a workspace that is named after an erased person."""
     for table in ("model_requests", "usage_by_day"):
         db.execute(
             f"UPDATE {table} SET workspace = ? WHERE platform = ? AND workspace = ?",  # noqa: S608
@@ -212,7 +213,7 @@ def rename_workspace(db: Database, platform: str, workspace: str, name: str) -> 
 
 
 def forget_channel(db: Database, key: ConversationKey, before_day: str, before: float) -> None:
-    """Erase who used what in a channel until then; the channel's sums stay."""
+    """Erase the record of who used what in a channel before then; the channel's sums stay."""
     place = (key.platform, key.workspace, key.channel)
     db.execute(
         "UPDATE model_requests SET person = '' WHERE platform = ? AND workspace = ? AND channel = ?"
@@ -230,7 +231,7 @@ class SqlSpending(Operations):
     async def reserve(
         self, spender: Spender, lines: Sequence[BudgetLine], quote: Quote, day: str
     ) -> Reserved | NotReserved:
-        """See the port. A request of a process that dies is settled by estimate."""
+        """See the port. If the process dies, its request is settled by estimate."""
         return await self._reserve(spender, lines, quote, day, self.process)
 
     record_progress = writes(record_progress, lock=locks.nothing)

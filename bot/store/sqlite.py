@@ -1,6 +1,6 @@
 """The store on one SQLite file.
 
-Invariant: one process has the file open (by a file lock), and one thread writes to it.
+Invariant: only one process has the file open (ensured by a file lock), and one thread writes to it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SqliteStore(SqlStore):
         On exit, waits for the operations that have started, disconnects and unlocks.
 
         `migrations` is the directory of the SQL files. `busy_timeout` is how many seconds to wait
-        for another program's lock (a backup, a shell). `observer` hears of each call. Raises InUse
+        for another program's lock (a backup, a shell). `observer` learns of each call. Raises InUse
         if another process has the database, MigrationError, StoreUnavailable, or StoreError if the
         list of erasures cannot be read.
         """

@@ -1,6 +1,6 @@
 """Writes large files in small commits, before the transition that refers to them.
 
-Invariant: a staged file ends with an attachment, or is deleted; at the latest by the next start.
+Invariant: a staged file gets an attachment or is deleted, at the latest by the next start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from bot.store.purge import Purger
 
 
 async def compute_digest(data: bytes) -> str:
-    """As `files.digest_of`, but large data (20 MB: 15 to 60 ms) does not hold the event loop."""
+    """Like `files.digest_of`, but keeps large data (20 MB: 15 to 60 ms) from blocking the event
+    loop."""
     if len(data) <= files.CHUNK_BYTES:
         return files.digest_of(data)
     return await asyncio.to_thread(files.digest_of, data)
@@ -31,7 +32,7 @@ async def compute_digest(data: bytes) -> str:
 async def with_digests(
     attachments: Iterable[IncomingAttachment],
 ) -> tuple[IncomingAttachment, ...]:
-    """The attachments, with the digests of the bytes that they bring."""
+    """The attachments, with the digests of the bytes that came with them."""
     known = []
     for each in attachments:
         if each.data is not None and not each.digest:
@@ -41,7 +42,7 @@ async def with_digests(
 
 
 def data_of(attachments: Iterable[IncomingAttachment]) -> dict[str, bytes]:
-    """The bytes that attachments bring and that will be stored, by digest."""
+    """The bytes that came with attachments and will be stored, by digest."""
     return {
         each.digest: each.data
         for each in attachments
@@ -56,9 +57,9 @@ T = TypeVar("T")
 class FileOperations(Operations):
     """Operations that write, read and delete large files without delaying others.
 
-    The files are written in small commits before the transition that refers to them, and deleted
-    after the one that ends the last reference: by the purger. `file_reader` is a separate
-    connection, because reading 20 MB takes about 60 ms.
+    The files are written in small commits before the transition that refers to them; after the last
+    reference ends, the purger deletes them. `file_reader` is a separate connection, because reading
+    20 MB takes about 60 ms.
     """
 
     def __init__(
@@ -76,9 +77,9 @@ class FileOperations(Operations):
 
     @asynccontextmanager
     async def _staging(self, data: Mapping[str, bytes]) -> AsyncIterator[None]:
-        """Stage the large ones of `data`, which are the bytes of files by digest.
+        """Stage the large files in `data`, which has their bytes by digest.
 
-        On exit, a file that got no attachment is deleted; after a kill, at the next start. Another
+        On exit, deletes files that got no attachment; after a kill, the next start does. Another
         caller may delete or complete the same file concurrently: see `files.ensure`.
         """
         large = {digest: each for digest, each in data.items() if len(each) > files.CHUNK_BYTES}
@@ -88,7 +89,7 @@ class FileOperations(Operations):
             yield
         finally:
             if large:
-                with suppress(StoreUnavailable):  # a start deletes it
+                with suppress(StoreUnavailable):  # the next start deletes it
                     await self._unstage(list(large))
                 self._purger.wake()
 
@@ -105,7 +106,7 @@ class FileOperations(Operations):
 def reads_files(
     query: Callable[Concatenate[Database, P], T],
 ) -> Callable[Concatenate[FileOperations, P], Coroutine[Any, Any, T]]:
-    """As `operations.reads`, on the connection for files."""
+    """Like `operations.reads`, on the connection for files."""
 
     async def method(self: FileOperations, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._read_file(lambda db: query(db, *args, **kwargs))

@@ -2,7 +2,7 @@
 
 `bot.store.sqlite` and `bot.store.postgres.store` open it.
 
-Invariant: a transition is one transaction: cancelling its caller never leaves half of it.
+Invariant: a transition is one transaction, so cancelling its caller never leaves it half done.
 """
 
 from __future__ import annotations
@@ -76,15 +76,15 @@ class _Shared(TypedDict):
 
 
 def _forget_old_state(db: Database, now: float, *, alone: bool) -> None:
-    """Delete old sums of budgets, and files that a dead process had begun to write: `alone`, all
-    that were begun."""
+    """Delete old sums of budgets, and files that dead processes had begun to write. If this process
+    is `alone`, all begun files are deleted."""
     files.unstage_all(db, before=None if alone else now - files.STAGED_SECONDS)
     forget_old_sums(db, now)
 
 
 def _forget_old_records(db: Database, now: float) -> None:
-    """Delete old records of commands and of sessions. These tables may be large, and no transaction
-    that changes several of their rows runs beside this one but another start."""
+    """Delete old records of commands and sessions. These tables may be large. Only another start
+    runs a concurrent transaction that changes several of their rows."""
     commands.forget_old_commands(db, now)
     forget_expired(db, now)
 
@@ -141,10 +141,10 @@ class SqlStore(FileOperations):
                 await self.record_shutdown()
 
     async def _begin(self) -> None:
-        """Record the start once; at the latest before the first claim.
+        """Record the start once, at the latest before the first claim.
 
-        A claim before that would count turns that a dead process held as failed attempts. Where
-        other processes live, the reaper counts deaths.
+        A claim before that would count turns that a dead process held as failed attempts. If other
+        processes are alive, the reaper counts deaths.
         """
         async with self._beginning:
             if not self._begun and self.process is None:
@@ -152,7 +152,7 @@ class SqlStore(FileOperations):
                 self._begun = True
 
     def health(self) -> Health:
-        """Whether the database works now."""
+        """Whether the database currently works."""
         return self._monitor.health()
 
     async def gaps(self, reader: str) -> Sequence[Gap]:
@@ -160,7 +160,7 @@ class SqlStore(FileOperations):
         return () if self.process is None else await self._gaps(reader)
 
     async def load(self) -> StoreLoad:
-        """How much there is to do, and the size of the database. Raises StoreUnavailable."""
+        """The workload, and the size of the database. Raises StoreUnavailable."""
         return StoreLoad(await self._unfinished(), await self._read(self._size))
 
     def library(self) -> SqlLibrary:
@@ -176,7 +176,7 @@ class SqlStore(FileOperations):
         return self._contexts
 
     def audit(self) -> SqlAudit:
-        """Who changed, read, exported or erased what."""
+        """The log of who changed, read, exported or erased what."""
         return self._audit
 
     def privacy(self) -> SqlPrivacy:
@@ -188,7 +188,7 @@ class SqlStore(FileOperations):
         return self._spending
 
     def policies(self) -> SqlPolicy:
-        """What administrators set by command. Always the same object."""
+        """The values that administrators set by command. Always the same object."""
         return self._policies
 
     def installations(self) -> SqlInstallations:
@@ -196,7 +196,7 @@ class SqlStore(FileOperations):
         return self._installations
 
     def sessions(self) -> SqlSessions:
-        """The browsers that are signed in. Always the same object."""
+        """The signed-in browsers. Always the same object."""
         return self._sessions
 
     def search(self) -> SqlSearch:
@@ -205,7 +205,7 @@ class SqlStore(FileOperations):
 
     @property
     def search_indexer(self) -> SearchIndexer:
-        """Keeps the index of the search up to date."""
+        """The task that keeps the search index up to date."""
         return self._indexer
 
     def feedback(self) -> SqlFeedback:
@@ -217,7 +217,7 @@ class SqlStore(FileOperations):
         return SqlShares(**self._shared)
 
     def default_models(self) -> SqlDefaultModels:
-        """People's own default models. Always the same object."""
+        """People's default models."""
         return self._defaults
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,8 @@
-"""A person's list of conversations: by last activity, with marks, and deletion that can be undone.
+"""A person's list of conversations: sorted by last activity, with marks, and with deletion that can
+be undone.
 
-Invariant: a deleted conversation is hidden immediately and erased later, as a whole or not at all.
+Invariant: a deleted conversation is hidden immediately and erased later, either completely or not
+at all.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ def mark_read(db: Database, uid: str, scope: RecordScope, until: float) -> bool:
 
 
 def hide(db: Database, now: float, uid: str, scope: RecordScope) -> bool:
-    """See `Library.hide`. Its questions that wait for a turn are not answered."""
+    """See `Library.hide`. Questions that wait for a turn are not answered."""
     found = db.execute(
         f"UPDATE conversations SET deleted_at = ?{_OWN} AND deleted_at IS NULL RETURNING id",  # noqa: S608
         (now, uid, scope.platform, scope.workspace),

@@ -1,7 +1,7 @@
 """Transitions of a turn: waiting → running → concluded → done (and back: `bot.store.edits`).
 
-Invariants: only the newest attempt changes a turn (the fence); a claim gives the questions their
-indexes, in the platform's order, and the next index to the reply; the history has a turn's reply if
+Invariants: only the newest attempt changes a turn (the fence). A claim gives the questions their
+indexes, in the platform's order, and the next index to the reply. The history has a turn's reply if
 and only if the turn was concluded with content.
 """
 
@@ -18,7 +18,7 @@ from bot.store.database import Database, Row
 
 
 def claim(db: Database, now: float, conversation: int, process: str | None = None) -> Claim | None:
-    """See `Store.claim`. None also if another process holds the conversation's running turn."""
+    """See `Store.claim`. Also None if another process holds the conversation's running turn."""
     turn = db.execute(
         "SELECT id, state, holder FROM turns WHERE conversation_id = ? AND state <> 'done'"
         " ORDER BY state = 'waiting', id LIMIT 1",
@@ -31,7 +31,7 @@ def claim(db: Database, now: float, conversation: int, process: str | None = Non
         return _claimed(db, _start(db, conversation, turn["id"], now, lease, holder))
     spending.settle_turn(db, turn["id"])
     again = db.execute(
-        # A turn that is still held: its last attempt failed without ending the process.
+        # If the turn is still held, its last attempt failed without ending the process.
         "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"  # noqa: S608
         f" held = CASE WHEN deaths < ? AND lone_deaths = 0 THEN 1 ELSE 0 END{lease}"
         " WHERE id = ? RETURNING *",
@@ -80,7 +80,7 @@ def _claimed(db: Database, row: Row) -> Claim:
         questions=questions,
         reply_index=row["reply_idx"],
         epoch=row["epoch"],
-        # The questions alone have the indexes before the reply's.
+        # If the questions take up all indexes before the reply, there is no history.
         has_history=row["reply_idx"] > len(questions) and _has_history(db, row),
         pages=tuple(rows.page_from(page) for page in pages),
         result=rows.result_from(row),
@@ -93,7 +93,8 @@ def _claimed(db: Database, row: Row) -> Claim:
 
 
 def _questions(db: Database, turn: Row) -> tuple[Question, ...]:
-    """The turn's questions. None counts as late once a person has asked for the turn again."""
+    """The turn's questions. None of them counts as late once a person has asked for the turn
+    again."""
     found = db.execute(
         "SELECT *,"
         " EXISTS (SELECT 1 FROM attachments WHERE message_id = messages.id) AS has_attachments"
@@ -140,7 +141,8 @@ def stop(
 
 # ── the ledger of pages ───────────────────────────────────────────────────────────────────────
 def record_intent(db: Database, fence: Fence, page: int) -> None:
-    """See `Store.record_intent`. Forgets the page's old message: the new post replaces it."""
+    """See `Store.record_intent`. Forgets the page's old message, because the new post replaces
+    it."""
     rows.require(db, fence)
     db.execute(
         "INSERT INTO pages (turn_id, number, state) VALUES (?, ?, 'intended')"

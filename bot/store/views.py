@@ -18,7 +18,7 @@ from bot.domain.turns import Outcome
 from bot.store import attachment_rows, branches, rows
 from bot.store.database import Database, Row, marks
 
-# A concluded turn is not busy: the reply is complete, only its last edit is on its way.
+# A concluded turn is not busy: the reply is complete, and only its last edit is still on its way.
 _BUSY = (
     "EXISTS (SELECT 1 FROM turns WHERE conversation_id = conversations.id"
     " AND state <> 'done' AND state <> 'concluded') AS busy"
@@ -31,8 +31,8 @@ _LAST = (
     " AND idx IS"
 )
 MOST_PEOPLE = 100
-"""How many of those who asked in a thread of a shared channel its record names; the rest hear of
-its answers only while they have it open."""
+"""The most askers that the record of a thread in a shared channel lists. Others only learn of its
+answers while they have the thread open."""
 
 # A question that waits for its turn is newer than everything that has an index.
 ENTRY = (
@@ -44,7 +44,7 @@ _BEFORE = (
     " AND id < coalesce((SELECT id FROM conversations WHERE uid = :before), 4611686018427387904)"
     " ORDER BY id DESC LIMIT :limit"
 )
-# Of all requests since the turn was last reopened; NULL if a price is not known.
+# The cost of all requests since the turn was last reopened; NULL if a price is unknown.
 COST = (
     "(SELECT CASE WHEN count(*) = count(cost) THEN CAST(sum(cost) AS BIGINT) END"
     " FROM model_requests"
@@ -159,7 +159,7 @@ def _root(db: Database, conversation: int) -> Row | None:
 
 
 def _with_roots(db: Database, found: Sequence[tuple[Row, Row]]) -> list[ThreadRecord]:
-    """The threads of conversations and their first questions."""
+    """Build the threads from conversations and their first questions."""
     roots = _messages(db, [root for _, root in found])
     return [
         ThreadRecord(entry_from(row), root, _later(db, row["id"]), _people(db, row))
@@ -168,7 +168,7 @@ def _with_roots(db: Database, found: Sequence[tuple[Row, Row]]) -> list[ThreadRe
 
 
 def _people(db: Database, conversation: Row) -> tuple[str, ...]:
-    """Who asked in a conversation of a channel that is shared, unless the question is deleted."""
+    """The people who asked in a shared channel's conversation, except in deleted questions."""
     if conversation["workspace"] != TEAM:
         return ()
     found = db.execute(
@@ -232,7 +232,7 @@ def message_ids(db: Database, conversation: int, after: int, limit: int) -> list
 def shared_messages(
     db: Database, uid: str, unchanged: str, after: int, limit: int
 ) -> list[MessageRecord]:
-    """See `ShareStore.messages`; `unchanged` is the condition that such a message meets."""
+    """See `ShareStore.messages`; `unchanged` is the SQL condition for such a message."""
     found = db.execute(
         f"{_MESSAGE} JOIN share_messages ON share_messages.message_id = messages.id"
         " JOIN shares ON shares.id = share_id"
@@ -278,7 +278,7 @@ def versions_of(db: Database, conversation: int, uid: str) -> list[MessageRecord
 
 
 def message(db: Database, number: int) -> MessageRecord | None:
-    """The message with this row id; None if it was deleted in the meantime."""
+    """The message with this row id; None if it has been deleted."""
     row = db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone()
     return None if row is None else _messages(db, [row])[0]
 
@@ -311,7 +311,7 @@ def _record(row: Row) -> ConversationRecord:
 
 
 def entry_from(row: Row) -> ThreadEntry:
-    """From a row of ENTRY."""
+    """Convert a row of ENTRY."""
     role, _, last = (row["last"] or "").partition(":")
     answered_at = row["answered_at"]
     return ThreadEntry(
@@ -325,7 +325,7 @@ def entry_from(row: Row) -> ThreadEntry:
 
 
 def _messages(db: Database, found: Sequence[Row]) -> list[MessageRecord]:
-    """The messages with their attachments, which one statement reads."""
+    """Convert messages, and read all their attachments with one statement."""
     attachments = attachment_rows.records(db, [row["id"] for row in found])
     return [_message(row, attachments.get(row["id"], ())) for row in found]
 

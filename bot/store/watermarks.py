@@ -1,4 +1,4 @@
-"""Watermarks, and the conversations that a backfill looks at.
+"""Watermarks, and queries for the conversations that a backfill checks.
 
 Invariant: a watermark never goes down, in whatever order it is written.
 """
@@ -56,7 +56,7 @@ def last_questions(db: Database, platform: str, since: float, limit: int) -> lis
         "SELECT conversations.*, messages.channel AS place, message_id, position"
         " FROM conversations JOIN messages ON messages.id = coalesce("
         "  (SELECT max(id) FROM messages WHERE conversation_id = conversations.id"
-        "   AND idx IS NULL AND kind = 'question'),"  # its turn waits, so it has no index yet
+        "   AND idx IS NULL AND kind = 'question'),"  # its turn is waiting, so it has no index yet
         "  (SELECT id FROM messages WHERE conversation_id = conversations.id"
         "   AND kind = 'question' ORDER BY idx DESC LIMIT 1))"
         " WHERE platform = ? AND updated_at > ? AND erased_at IS NULL AND message_id IS NOT NULL"

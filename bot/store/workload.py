@@ -1,4 +1,4 @@
-"""How much there is to do, for the person on call: counts and ages of unfinished turns."""
+"""The workload, for the person on call: counts and ages of unfinished turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from bot.domain.operation import PlatformTurns
 from bot.store.database import Database
 
-# CROSS JOIN makes SQLite begin with the index of the few unfinished turns.
+# CROSS JOIN makes SQLite start from the index of the few unfinished turns.
 _UNFINISHED = """
 SELECT
     platform,
@@ -33,12 +33,12 @@ GROUP BY platform, state
 
 
 def unfinished(db: Database) -> tuple[PlatformTurns, ...]:
-    """Each platform's turns that are waiting, running, or concluded and not shown completely.
+    """Each platform's turns that are waiting, running, or concluded but not completely shown.
 
-    A question that waits for the end of a reply of which people see something is not among the
+    A question that waits while people already see a part of a running reply does not count as the
     oldest.
 
-    Costs a few look-ups for each of them, however long the history is.
+    Does a few look-ups for each unfinished turn, however long the history is.
     """
     states: defaultdict[str, dict[str, int]] = defaultdict(dict)
     oldest: defaultdict[str, list[float]] = defaultdict(list)
@@ -53,7 +53,7 @@ def unfinished(db: Database) -> tuple[PlatformTurns, ...]:
 
 
 def file_size(path: Path, _: Database) -> int:
-    """The bytes of the SQLite file at `path` and of its write-ahead log."""
+    """The size in bytes of the SQLite file at `path` and its write-ahead log."""
     size = 0
     for file in (path, path.with_name(f"{path.name}-wal")):
         with contextlib.suppress(OSError):

@@ -85,7 +85,7 @@ NO_KEY = (
         ),
         (
             '[models."openai/a".price]\ninput = 1\noutput = 2\n\nper_request = 3',
-            'line 5: models."openai/a".price.per_request is not a setting; here may be input, '
+            'line 5: models."openai/a".price.per_request is not a setting; allowed here: input, '
             "output, cached, cache_write",
         ),
         ("temperature = 1", "line 1: temperature is not a setting: TEMPERATURE belongs in .env"),
@@ -147,8 +147,8 @@ NO_KEY = (
         ),
         (
             '\n[models."openai/a"]\nmax_output = 2_000\ncontext = 1_000',
-            'line 2: models."openai/a": max_output is more than context, which the answer is part '
-            "of",
+            'line 2: models."openai/a": max_output is more than context, which includes '
+            "the answer",
         ),
         # ── names of models and providers ──
         (

@@ -118,7 +118,7 @@ def test_mistakes_have_lines_and_advice(tmp_path: Path) -> None:
         (f"{rule}model = 'gpt'", "'gpt' is not a model: write PROVIDER/MODEL"),
         (
             f"{rule}budgets = [{{ period = 'day' }}]",
-            "a budget needs amount, dollars or tokens, one of them",
+            "a budget needs exactly one of amount, dollars and tokens",
         ),
         (f"{rule}budgets = [{{ period = 'week', tokens = 1 }}]", "must be 'day' or 'month'"),
         (
@@ -127,9 +127,9 @@ def test_mistakes_have_lines_and_advice(tmp_path: Path) -> None:
         ),
         (
             "[[rules]]\nwhere = 'slack:T1/#ops'\nadmins = 'user:1'",
-            "line 3: rules[1].admins: administrators are those of a workspace",
+            "line 3: rules[1].admins: administrators belong to a workspace",
         ),
-        ("[profiles.ops]\nadmins = 'user:1'", "administrators are those of a workspace"),
+        ("[profiles.ops]\nadmins = 'user:1'", "administrators belong to a workspace"),
         (f"{rule}prompt = 'missing.md'", "missing.md: there is no such file"),
         (f"{rule}prompt = 'empty.md'", "empty.md: the file is empty"),
         (f"{rule}prompt = '.'", "this is a folder, not a file"),

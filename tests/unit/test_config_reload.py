@@ -149,7 +149,7 @@ RELOADED = ["info: the configuration was reloaded; "]
 
 
 def kept(why: str) -> list[str]:
-    return [f"warning: the configuration is wrong: the one from before stays; {why}"]
+    return [f"warning: the configuration is invalid: the previous one stays in effect; {why}"]
 
 
 # ── changes ───────────────────────────────────────────────────────────────────────────────────
@@ -234,7 +234,7 @@ async def test_a_wrong_file_is_reported_once_and_changes_nothing(
         assert "kept" in watcher.health().details
         bench.write(FIRST)
         await bench.pass_looks(2)
-        assert said(events) == ["info: the configuration is right again, and the same as before; "]
+        assert said(events) == ["info: the configuration is valid again, and unchanged; "]
         assert watcher.health().details == {}
         bench.write(WRONG)
         await bench.pass_looks(2)
@@ -350,7 +350,7 @@ async def test_an_emptied_or_deleted_file_changes_nothing(
         bench.write(texts[path], file)
         await bench.pass_looks(2)
         assert bench.models.configs == []
-        assert said(events) == ["info: the configuration is right again, and the same as before; "]
+        assert said(events) == ["info: the configuration is valid again, and unchanged; "]
 
 
 async def test_a_file_that_changes_while_it_is_read_is_read_again(bench: Bench) -> None:

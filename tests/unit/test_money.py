@@ -84,10 +84,10 @@ def test_a_budget_without_a_name_keeps_its_books_in_another_currency(tmp_path: P
         ('currency = "EUR"', "line 1: currency: prices are in US dollars, so EUR needs a rate: "),
         ("usd_rate = 0.86", "line 1: usd_rate: write the currency that it is for, too"),
         ('currency = "EURO"\nusd_rate = 1.0', "line 1: currency: 'EURO' is not the code of a"),
-        ('currency = "EUR"\nusd_rate = 0', "line 2: usd_rate: 0 is no rate: write what one US"),
-        ('currency = "EUR"\nusd_rate = -0.5', "line 2: usd_rate: -0.5 is no rate"),
-        ('currency = "EUR"\nusd_rate = inf', "line 2: usd_rate: inf is no rate"),
-        ('currency = "EUR"\nusd_rate = nan', "line 2: usd_rate: nan is no rate"),
+        ('currency = "EUR"\nusd_rate = 0', "line 2: usd_rate: 0 is not a rate: write what one US"),
+        ('currency = "EUR"\nusd_rate = -0.5', "line 2: usd_rate: -0.5 is not a rate"),
+        ('currency = "EUR"\nusd_rate = inf', "line 2: usd_rate: inf is not a rate"),
+        ('currency = "EUR"\nusd_rate = nan', "line 2: usd_rate: nan is not a rate"),
         ('currency = "EUR"\nusd_rate = "0.86"', 'line 2: usd_rate is "0.86", but must be a number'),
         ('currency = "USD"\nusd_rate = 0.86', "line 2: usd_rate: the currency is USD: delete"),
         (
@@ -117,7 +117,7 @@ def test_a_budget_without_a_name_keeps_its_books_in_another_currency(tmp_path: P
         ),
         (f'{EUROS}[[budgets]]\namount = "2 €"', "the period is missing: write period = "),
         (f'{EUROS}[[budgets]]\namount = "2 € a day"\nperiod = "day"', "the amount says the period"),
-        (f'{EUROS}[[budgets]]\namount = "2 € a day"\ntokens = 5', "one of them"),
+        (f'{EUROS}[[budgets]]\namount = "2 € a day"\ntokens = 5', "exactly one of"),
         (f'{EUROS}[[budgets]]\namount = "1000000000 € a day"', "is more than 1,000,000 US dollars"),
     ],
 )

@@ -145,7 +145,7 @@ def test_all_values_are_located_and_no_text_breaks_the_scanner(text: str) -> Non
         ("[[a]\n", 1, 4, "the ]] after"),
         ("[]\n", 1, 2, "a name is missing"),
         ("= 1\n", 1, 1, "start with a name"),
-        ("a = 1 b = 2\n", 1, 7, "one setting a line"),
+        ("a = 1 b = 2\n", 1, 7, "one setting per line"),
         ('a = "x\nb = 1\n', 1, 7, "the quote at the end"),
         ("a = 'x\n", 1, 7, "the quote at the end"),
         ('a = """x\n', 1, 9, "the quote at the end"),

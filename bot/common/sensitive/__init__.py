@@ -1,6 +1,7 @@
 """Finds keys, tokens, cards, bank accounts, addresses and phone numbers in text; pure and linear.
 
-Checksums (Luhn, ISO 7064) and known lengths decide where there are any: an order number is no card.
+Where a checksum (Luhn, ISO 7064) or a known length exists, it decides: an order number is not a
+card number.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from bot.domain.policy import Redaction
 Span = tuple[int, int]
 
 _FINDERS: Sequence[tuple[Redaction, Callable[[str], Iterator[Span]]]] = (
-    # The first finder keeps what two of them find: a key is a key, whatever digits it has.
+    # If two finders match the same text, the first one wins: a key stays a key, whatever digits it
+    # contains.
     (Redaction.KEYS, keys.find_keys),
     (Redaction.IBAN, numbers.find_ibans),
     (Redaction.CARD, numbers.find_cards),
@@ -25,7 +27,7 @@ _FINDERS: Sequence[tuple[Redaction, Callable[[str], Iterator[Span]]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Sensitive:
-    """One value: `text[start:end]`."""
+    """One sensitive value: `text[start:end]`."""
 
     kind: Redaction
     start: int
@@ -33,7 +35,7 @@ class Sensitive:
 
 
 def find(text: str, kinds: Collection[Redaction]) -> Sequence[Sensitive]:
-    """The values of these kinds, in the order of the text; none overlaps another."""
+    """The values of these kinds, in text order and without overlaps."""
     if text.isascii():
         return _find(text, kinds)
     plain, places = folding.fold(text)
@@ -54,7 +56,7 @@ def _find(text: str, kinds: Collection[Redaction]) -> list[Sensitive]:
 
 
 def _without_overlaps(kept: Sequence[Sensitive], new: Sequence[Sensitive]) -> list[Sensitive]:
-    """Both in the order of the text, without those of `new` that touch one of `kept`."""
+    """Merge both in text order, dropping those of `new` that overlap one of `kept`."""
     result: list[Sensitive] = []
     before = -1  # the last one of `kept` that begins at or before the new one
     for each in new:
@@ -66,7 +68,7 @@ def _without_overlaps(kept: Sequence[Sensitive], new: Sequence[Sensitive]) -> li
 
 
 def blank(text: str, kinds: Collection[Redaction]) -> str:
-    """`text` with each value replaced by its kind, for a log."""
+    """Replace each value in `text` with the name of its kind, for a log."""
     parts, done = [], 0
     for each in find(text, kinds):
         parts += [text[done : each.start], f"[{each.kind.value}]"]

@@ -1,7 +1,7 @@
-"""E-mail addresses and phone numbers.
+"""Finds e-mail addresses and phone numbers.
 
-A phone number has no checksum. It counts if it is written like one: with a country's code, in a
-country's usual groups, or behind a word like "phone".
+Phone numbers have no checksum. A number counts if it is written like one: with a country code, in
+the usual groups of a country, or after a word like "phone".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def find_emails(text: str) -> Iterator[Span]:
 
 
 def _local(before: str) -> str:
-    """The longest name that ends where `before` ends, which is short; "" if there is none."""
+    """The longest local part that ends where `before` (a short text) ends; "" if there is none."""
     start = len(before)
     while start and (before[start - 1].isalnum() or before[start - 1] in "_.!#$%&'*+/=?^{|}~-"):
         start -= 1
@@ -45,7 +45,7 @@ def _local(before: str) -> str:
     return found[0] if found is not None else ""
 
 
-# Numbers are matched where a digit may begin one, so that prose costs nothing.
+# Numbers are only matched where a digit may begin one, so prose costs nothing.
 _BEGIN = re.compile(r"(?<![\w+.\-/(])[+(]?[0-9]")
 _NUMBER = r"[0-9](?:[ .\-/\u00a0]{0,2}\(?[0-9]\)?)"
 _END = r"(?![0-9\w]|[.\-/][0-9])"
@@ -64,7 +64,7 @@ _NAME = re.compile(
     r"(?: (?:number|me|us|nr))?[.: ]{1,4}(?:(?:at|on|is|under|unter) ){0,2}$"
 )
 _NAME_CHARACTERS = 40
-_FEWEST, _MOST = 8, 15  # digits of a number with its area or country code (E.164)
+_FEWEST, _MOST = 8, 15  # digits in a number with an area or country code (E.164)
 
 
 def find_phones(text: str) -> Iterator[Span]:

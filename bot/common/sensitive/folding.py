@@ -1,6 +1,5 @@
-"""Folds look-alikes: full-width letters, digits of any script, dashes, spaces, and invisible
-characters, which people paste and keyboards correct into keys and numbers.
-"""
+"""Folds look-alikes to plain characters: full-width letters, digits of any script, dashes, spaces,
+and invisible characters. Pasting and autocorrection put these into keys and numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 
 
 class _Table(dict[int, str]):
-    """The plain form of each character, "" for an invisible one; looked up once."""
+    """A cache of the plain form of each character, "" for an invisible one."""
 
     def __missing__(self, code: int) -> str:
         plain = self[code] = _plain(chr(code))
@@ -20,7 +19,7 @@ def _plain(character: str) -> str:
     if character.isascii():
         return character
     category = unicodedata.category(character)
-    if category == "Cf":  # zero-width spaces and joiners, soft hyphens, marks of direction
+    if category == "Cf":  # zero-width spaces and joiners, soft hyphens, direction marks
         return ""
     if category in ("Zs", "Pd"):
         return " " if category == "Zs" else "-"
@@ -34,7 +33,8 @@ _TABLE = _Table()
 
 
 def fold(text: str) -> tuple[str, Sequence[int] | None]:
-    """`text` in plain characters, and the place of each in `text`; None if nothing is left out."""
+    """Return `text` in plain characters, and the offset of each one in `text`. The offsets are None
+    if no character was dropped."""
     plain = text.translate(_TABLE)
     if len(plain) == len(text):
         return plain, None

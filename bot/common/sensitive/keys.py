@@ -1,6 +1,6 @@
-"""Keys and tokens: those with a known form, private keys, and what stands behind "password:".
+"""Finds keys and tokens of known forms, private keys, and passwords after words like "password:".
 
-A key is one run of letters, digits and a few signs, so only long runs are looked at.
+A key is one run of letters, digits and a few symbols, so only long runs are checked.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _FORMS = (
     r"A3-[A-Z0-9]{6}-[A-Z0-9\-]{20,}",  # 1Password
     r"(?<![_\-])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{6,}",  # JWT
 )
-# `[-_]` in front: a name may be joined to the key, as in `token-ghp_…`.
+# `[-_]` may come before it, because a name may be joined to the key, as in `token-ghp_…`.
 _FORM = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_FORMS)})")
 _STARTS = re.compile(
     r"sk-|[srp]k_|whsec_|xox|xapp-|xwfp-|hooks\.slack|webhooks/|gh[pousr]_|github_pat_|gl[a-z]{2,5}-"
@@ -60,8 +60,8 @@ _STARTS = re.compile(
     r"|lin_|LTAI|ATATT|PMAK|sq0|AGE-|A3-|eyJ|\.[A-Za-z0-9_\-]{6}\."
 )
 
-# What people and programs write in front of a secret. It is matched against the end of a window
-# before the run, and against the run's own start: `API_KEY=…` is one run.
+# What people and programs write before a secret. It is matched against the end of a window before
+# the run, and against the start of the run, because `API_KEY=…` is one run.
 _CONTEXT = re.compile(
     r"(?i)(?:bearer|basic|token|key|secret|passw(?:or)?d|passwort|passphrase|pwd|auth|credentials?"
     r"|signature|\bpat)[\w\-]{0,20}[\"'`*]{0,3}\s{0,3}(?:[:=]{1,2}>?|->|\bis\b|\bist\b)?\s{0,3}[\"'`]{0,3}$"
@@ -72,7 +72,7 @@ _SHORTEST_UNKNOWN = 16
 _IDENTIFIER = re.compile(r"(?:[A-Za-z]+[0-9]{0,4}|[0-9]{1,4})(?:[._\-][A-Za-z]{0,40}[0-9]{0,4})++")
 _ASSIGNED = re.compile(r"[A-Za-z0-9_\-.]{1,60}={1,2}")
 
-_PASSWORD_WORD = re.compile(r"pass|pwd|PASS|PWD|Pass|Pwd")  # fast; the rest is matched from there
+_PASSWORD_WORD = re.compile(r"pass|pwd|PASS|PWD|Pass|Pwd")  # a fast search before the full pattern
 _PASSWORD = re.compile(
     r"(?i)(?:passw(?:or)?d|passwort|passphrase|pwd)[\"'`*]{0,3}\s{0,3}(?:[:=]|\bis\b|\bist\b)\s{0,3}"
     r"[\"'`]?([^\s\"'`,;<>(){}\[\]]{6,100})"
@@ -87,7 +87,7 @@ _PEM = re.compile(
 )
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_LINE = re.compile(r"[\s>|]{0,20}[A-Za-z0-9+/=]{1,80}\s{0,5}")
-_PEM_LINES = 200  # 16,384 bits have fewer
+_PEM_LINES = 200  # even a 16,384-bit key has fewer
 
 
 def find_keys(text: str) -> Iterator[Span]:
@@ -114,7 +114,7 @@ def _find_runs(text: str) -> Iterator[Span]:
 
 
 def _find_by_context(text: str, start: int, word: str) -> Iterator[Span]:
-    """The run, if a word like "token" stands in front of it and it looks random."""
+    """The run, if it looks random and a word like "token" precedes it."""
     assigned = _ASSIGNED.match(word)
     begin = assigned.end() if assigned is not None and assigned.end() < len(word) else 0
     value = word[begin:].rstrip(".")
@@ -126,10 +126,10 @@ def _find_by_context(text: str, start: int, word: str) -> Iterator[Span]:
 
 
 def looks_random(value: str) -> bool:
-    """Whether `value` is long and mixes digits with letters, as no word or path does."""
+    """Whether `value` is long and mixes digits with letters, unlike any word or path."""
     if len(value) < _SHORTEST_UNKNOWN or "://" in value or value.startswith(("/", "./", "../")):
         return False
-    if _IDENTIFIER.fullmatch(value):  # a program's: base64.b64decode
+    if _IDENTIFIER.fullmatch(value):  # a name in a program, such as base64.b64decode
         return False
     digits = sum(map(str.isdigit, value))
     letters = sum(map(str.isalpha, value))
@@ -147,7 +147,7 @@ def _find_passwords(text: str) -> Iterator[Span]:
 
 
 def _is_password(value: str) -> bool:
-    """Not a word: "password: required", "password: str", "password: os.environ" are none."""
+    """Whether `value` after "password:" can be one: "required", "str" or "os.environ" cannot."""
     has_digit = any(map(str.isdigit, value))
     has_letter = any(map(str.isalpha, value))
     has_sign = any(sign in value for sign in "!@#$%^&*?+~")
@@ -166,7 +166,7 @@ def _find_pem(text: str) -> Iterator[Span]:
 
 
 def _headless(text: str, end: int) -> int:
-    """Where a private key starts whose first part was cut off."""
+    """The start of a private key whose beginning was cut off."""
     start = end
     for _ in range(_PEM_LINES):
         line = text.rfind("\n", 0, max(0, start - 1)) + 1

@@ -1,4 +1,4 @@
-"""Payment cards and bank accounts, by their checksums and lengths."""
+"""Finds payment cards and bank accounts by their checksums and lengths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 Span = tuple[int, int]
 
-# A line may end between two groups of four digits: chats and e-mails wrap long lines.
+# A number may continue on the next line after a group of four digits, because chats and e-mails
+# wrap long lines.
 _WRAPPED = r"(?<=[ \-][0-9]{4})\n(?=[0-9]{4}(?![0-9]))"
 _DIGITS = re.compile(rf"(?<![\w.,\-])[0-9](?:(?:[ \-]|{_WRAPPED})?[0-9]){{11,18}}(?![0-9])")
 _USUAL = re.compile(
@@ -31,7 +32,7 @@ _ISSUERS = re.compile(
 
 
 def find_cards(text: str) -> Iterator[Span]:
-    """The card numbers: the issuers' lengths and prefixes, with a correct check digit."""
+    """Card numbers with an issuer's length and prefix, and a correct check digit."""
     place, after_number = 0, -1
     while found := _DIGITS.search(text, place):
         start, number = found.start(), found[0]
@@ -39,19 +40,21 @@ def find_cards(text: str) -> Iterator[Span]:
         if end:
             yield start, start + end
             place = start + end
-        else:  # another number may stand in front of the card: "2 4111 1111 1111 1111"
+        else:  # another number may precede the card's: "2 4111 1111 1111 1111"
             place = start + len(number) - len(number.lstrip("0123456789"))
             after_number = place + 1
 
 
 def _usual_end(number: str) -> int:
-    """Where a card number that starts `number` ends, if it is written in the usual groups, or 0."""
+    """The end of a card number at the start of `number` if it is written in the usual groups; else
+    0."""
     found = _USUAL.match(number)
     return found.end() if found is not None and _card_end(found[0]) == found.end() else 0
 
 
 def _card_end(number: str) -> int:
-    """Where the longest card number ends that starts `number` and ends with a group; 0: none."""
+    """The end of the longest card number at the start of `number` that ends with a group; 0 if
+    none."""
     for group in reversed(list(_GROUPS.finditer(number))):
         digits = "".join(filter(str.isdigit, number[: group.end()]))
         if len(digits) < _SHORTEST_CARD:
@@ -75,7 +78,7 @@ _IBAN_START = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?=[ \-\n]?[A-Za-z0-9])")
 _LONGEST_IBAN = 34
 _SEPARATORS = " -\n"
 
-# Lengths by country, from SWIFT's registry of IBANs.
+# Lengths by country, from SWIFT's IBAN registry.
 _LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22,
     "BI": 27, "BR": 29, "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27,
@@ -91,7 +94,7 @@ _LENGTHS = {
 
 
 def find_ibans(text: str) -> Iterator[Span]:
-    """The bank accounts: a country's length and a correct checksum."""
+    """Bank accounts with a country's length and a correct checksum."""
     for found in _IBAN_START.finditer(text):
         length = _LENGTHS.get(found[0][:2].upper())
         if length is None:
@@ -102,7 +105,7 @@ def find_ibans(text: str) -> Iterator[Span]:
 
 
 def _iban_end(text: str, start: int, length: int) -> int:
-    """Where the account of `length` characters that begins at `start` ends; 0 if there is none."""
+    """The end of the account of `length` characters that begins at `start`; 0 if there is none."""
     taken: list[str] = []
     for place in range(start, min(len(text), start + 2 * _LONGEST_IBAN)):
         character = text[place]
@@ -118,6 +121,6 @@ def _iban_end(text: str, start: int, length: int) -> int:
 
 
 def passes_mod_97(iban: str) -> bool:
-    """Whether the two check digits are right (ISO 7064)."""
+    """Whether the two check digits are correct (ISO 7064)."""
     moved = iban[4:] + iban[:4]
     return int("".join(str(int(character, 36)) for character in moved)) % 97 == 1

@@ -1,4 +1,5 @@
-"""The two notations of templates: their tokens, and how they write text and placeholders."""
+"""The two notations of templates: how each is tokenized, and how it writes text and
+placeholders."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Protocol
 from bot.domain.errors import TemplateError
 from bot.domain.templates.values import Part, Slot
 
-_INPUT_NAMES = ("input", "user")  # the person's input, in either notation
+_INPUT_NAMES = ("input", "user")  # placeholder names for the person's input, in either notation
 
 
 class Kind(Enum):
@@ -40,28 +41,28 @@ class Notation(Protocol):
     foot: str
 
     def tokens(self, text: str) -> Iterator[Token]:
-        """Yields the markup of a template in order. Raises TemplateError."""
+        """Yield the markup of a template in order. Raises TemplateError."""
         ...
 
     def parts(self, raw: str) -> list[Part]:
-        """The text and placeholders of one message."""
+        """Split the raw text of one message into text and placeholders."""
         ...
 
     def escaped(self, text: str, *, before_slot: bool) -> str:
-        """`text` so that none of it is markup; a placeholder may follow."""
+        """Escape `text` so that none of it reads as markup, even directly before a placeholder."""
         ...
 
     def slot(self) -> str:
-        """The placeholder."""
+        """Write the placeholder."""
         ...
 
 
 class _Handlebars:
-    """The last two braces of a run open a tag, unless an odd number of backslashes precedes
-    them."""
+    """Handlebars: the last two braces of a run open a tag unless an odd number of backslashes
+    precedes them."""
 
     head, foot = '{{{{#message role="{}"}}}}', "{{/message}}"
-    _BRACES = re.compile(r"\{{2,}")  # counts backslashes separately: `\\*` before it is quadratic
+    _BRACES = re.compile(r"\{{2,}")  # backslashes are counted apart: `\\*` in front is quadratic
     _OPEN = re.compile(r"""#message\s+role=(?:"([^"]*)"|'([^']*)')""")
 
     def tokens(self, text: str) -> Iterator[Token]:
@@ -89,7 +90,7 @@ class _Handlebars:
         for braces in self._BRACES.finditer(raw):
             slashes = _slashes(raw, braces.start())
             parts.append(raw[at : braces.start() - slashes + slashes // 2])
-            # Text: an escaped run, or one directly before the closing tag's braces.
+            # This is text: an escaped run, or one directly before the braces of the closing tag.
             if slashes % 2 or braces.end() > last:
                 parts.append(braces[0])
                 at = braces.end()
@@ -101,7 +102,7 @@ class _Handlebars:
     def escaped(self, text: str, *, before_slot: bool) -> str:
         if not before_slot:
             return self._BRACES.sub(_escape, text)
-        end = len(text.rstrip("{"))  # the placeholder's own braces follow, so this run is not text
+        end = len(text.rstrip("{"))  # the braces of the placeholder follow, so this run is not text
         slashes = "\\" * _slashes(text, end)
         return self._BRACES.sub(_escape, text[:end]) + slashes + text[end:]
 
@@ -118,7 +119,7 @@ def _slashes(text: str, end: int) -> int:
 
 
 def _escape(braces: re.Match[str]) -> str:
-    """A run of braces as text: twice the backslashes before it, plus one."""
+    """Escape a run of braces: double the backslashes before it, and add one."""
     return "\\" * (_slashes(braces.string, braces.start()) + 1) + braces[0]
 
 
@@ -181,7 +182,7 @@ def notation_of(text: str) -> Notation:
 
 
 def error_at(text: str, place: int, problem: str) -> TemplateError:
-    """The error for `problem` at `place`, with its line and column."""
+    """Build the error for `problem` at `place`, with its line and column."""
     line_start = text.rfind("\n", 0, place) + 1
     line = text.count("\n", 0, place) + 1
     return TemplateError(problem, line=line, column=place - line_start + 1)

@@ -30,7 +30,7 @@ def parse(text: str) -> Template:
         if opened is None:
             _require_blank(text, at, token.start)
             if token.kind is not Kind.OPEN:
-                raise error_at(text, token.start, "this stands outside of every message")
+                raise error_at(text, token.start, "this is outside of every message")
             opened = token
         elif token.kind is Kind.OPEN:
             raise error_at(text, opened.start, "this message is never closed")
@@ -46,12 +46,12 @@ def parse(text: str) -> Template:
 
 
 def write_handlebars(template: Template) -> str:
-    """The template in the notation with {{#message}}."""
+    """Write the template in the notation with {{#message}}."""
     return _written(template, HANDLEBARS)
 
 
 def write_tags(template: Template) -> str:
-    """The template in the notation with <message>."""
+    """Write the template in the notation with <message>."""
     return _written(template, TAGS)
 
 
@@ -69,11 +69,11 @@ def _require_blank(text: str, start: int, end: int) -> None:
     between = text[start:end]
     if between.strip():
         place = start + len(between) - len(between.lstrip())
-        raise error_at(text, place, "this stands outside of every message")
+        raise error_at(text, place, "this is outside of every message")
 
 
 def _dedented(raw: str) -> str:
-    """The text without the indentation of its first line, which belongs to the template."""
+    """Remove the indentation of the first line, which belongs to the template, from all lines."""
     lines = raw.split("\n")
     first = next((line for line in lines[1:] if line.strip()), "")
     indent = "" if lines[0].strip() else first[: len(first) - len(first.lstrip(" \t"))]

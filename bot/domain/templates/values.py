@@ -1,4 +1,4 @@
-"""A conversation with placeholders, in no notation."""
+"""Conversations with placeholders, independent of any notation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bot.domain.errors import TemplateError
 
 Said = tuple[tuple[Role, str], ...]
 MOST_FILLED = 400_000
-"""Characters of all filled messages together, several times what a model reads. Otherwise a few
-placeholder bytes times a long input could use all memory."""
+"""The most characters of all filled messages together: several times what a model reads. Without a
+limit, many placeholders and a long input could exhaust the memory."""
 
 
 class Slot(Enum):
@@ -27,7 +27,7 @@ Part = str | Slot
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One message: text and placeholders."""
+    """One message of a template: text and placeholders."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -44,13 +44,13 @@ class Template:
     blocks: tuple[Block, ...]
 
     def render(self, given: str) -> Template:
-        """The same conversation with the input filled in. Raises TemplateError if that is too
-        long."""
+        """Fill in the input. Raises TemplateError if the result is too long."""
         self._require_room(given)
         return template_of((block.role, block.text(given)) for block in self.blocks)
 
     def messages(self, given: str = "") -> Said:
-        """Roles and texts with the input filled in. Raises TemplateError if that is too long."""
+        """The roles and texts with the input filled in. Raises TemplateError if they are too
+        long."""
         self._require_room(given)
         return tuple((block.role, block.text(given)) for block in self.blocks)
 
@@ -59,29 +59,30 @@ class Template:
         slots = sum(isinstance(part, Slot) for part in parts)
         filled = sum(len(part) for part in parts if isinstance(part, str)) + slots * len(given)
         if filled > MOST_FILLED:
-            problem = f"filled in, it has {filled:,} characters; {MOST_FILLED:,} is the most"
+            problem = f"filled in, it has {filled:,} characters; the limit is {MOST_FILLED:,}"
             raise TemplateError(problem, line=1, column=1)
 
     def opening(self) -> Said:
-        """The messages before the first question, which replaces the last block's placeholder.
+        """The messages before the first question, which takes the place of the last block's
+        placeholder.
 
-        Raises TemplateError if a placeholder stands anywhere else.
+        Raises TemplateError if there is a placeholder anywhere else.
         """
         before = self.blocks[:-1] if self.blocks[-1].parts == (Slot.INPUT,) else self.blocks
         if any(Slot.INPUT in block.parts for block in before):
             raise TemplateError(
-                "in an opening the input must stand alone, in the last message", line=1, column=1
+                "in an opening, the input must stand alone in the last message", line=1, column=1
             )
         return tuple((block.role, block.text("")) for block in before)
 
 
 def template_of(messages: Iterable[tuple[Role, str]]) -> Template:
-    """Messages as a template without placeholders."""
+    """Turn messages into a template without placeholders."""
     return Template(tuple(Block(role, joined([text.strip()])) for role, text in messages))
 
 
 def joined(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """The parts without empty ones, and with adjacent texts joined."""
+    """Merge adjacent texts and drop empty parts."""
     joined: list[Part] = []
     for _, run in groupby(parts, key=type):
         neighbours = list(run)

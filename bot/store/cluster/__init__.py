@@ -1,1 +1,1 @@
-"""The processes that share one PostgreSQL: heartbeats, leases and signals."""
+"""Coordinates the processes that share one PostgreSQL: heartbeats, leases and signals."""

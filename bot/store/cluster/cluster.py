@@ -1,8 +1,8 @@
 """The cluster port on PostgreSQL: one heartbeat renews everything that a process holds.
 
-Invariants: times of leases are the database's; whether this process may still act is decided by the
-clock of this machine, from before each renewal was sent. Two connections: one for heartbeats and
-sending, one that listens.
+Invariants: lease times come from the database's clock. Whether this process may still act is
+decided by this machine's clock, counted from before each renewal was sent. There are two
+connections: one for heartbeats and sending, one for listening.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ from bot.store.cluster.turns import HeldTurn, HeldTurns
 log = structlog.stdlib.get_logger(__name__)
 
 RENEW_SECONDS = 3.0
-"""Two renewals may fail before the third would come too late."""
+"""Seconds between renewals: two may fail before the third would come too late."""
 
 RETRY_SECONDS = 0.25
 
 STEADY_SECONDS = 5.0
-"""After an outage of the database, every lease may be over. A process takes nothing over until it
-has renewed what it holds for this long: by then the others have come back, too."""
+"""After an outage of the database, every lease may have expired. A process takes over nothing until
+it has renewed what it holds for this long: by then, the other processes have recovered too."""
 
 START_SECONDS = 60.0
-"""A start follows a predecessor's end, whose last events may be lost, within about a minute."""
+"""When a process starts, its predecessor ended within about this time, and its last events may be
+lost."""
 
 EXCLUSIVE = "exclusive"
 POLL_SECONDS = 1.0
@@ -54,14 +55,14 @@ Handler = Callable[[Signal], Awaitable[None]]
 
 
 def boottime() -> float:
-    """Monotonic seconds that include the time in which the machine was suspended."""
+    """Monotonic seconds, including the time during which the machine was suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class PostgresCluster:
-    """Implements `bot.ports.cluster.Cluster`, within `join`.
+    """Implements `bot.ports.cluster.Cluster` while inside `join`.
 
-    `listen_url` leads to PostgreSQL itself where `url` leads to a pooler, which breaks LISTEN.
+    `listen_url` leads directly to PostgreSQL if `url` leads to a pooler, which breaks LISTEN.
     """
 
     def __init__(self, url: str, listen_url: str = "", now: Callable[[], float] = boottime) -> None:
@@ -83,17 +84,17 @@ class PostgresCluster:
         self._hearers: list[Callable[[str], None]] = []
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._beat_at, self._steady_since = now(), now()
-        self._gap_since: float | None = None  # not stored yet
+        self._gap_since: float | None = None  # not stored so far
 
     @asynccontextmanager
     async def join(self) -> AsyncIterator[None]:
-        """Live among the others; on exit everything is free immediately.
+        """Join the other processes; on exit, release everything immediately.
 
         The database must have the newest schema. Raises StoreUnavailable if it cannot be reached.
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._control.aclose)
-            # Whatever this process's predecessor had got when it ended.
+            # Covers events that this process's predecessor had received when it ended.
             self.report_gap(START_SECONDS)
             await self._beat()
             log.info("joined the other processes", process=self.process, members=self.members)
@@ -122,7 +123,7 @@ class PostgresCluster:
 
     @property
     def is_steady(self) -> bool:
-        """Whether what looks dead is dead: see STEADY_SECONDS."""
+        """Whether a process that looks dead is dead: see STEADY_SECONDS."""
         now = self.now()
         is_fresh = now - self._beat_at < 2 * RENEW_SECONDS
         return is_fresh and now - self._steady_since > STEADY_SECONDS
@@ -137,7 +138,7 @@ class PostgresCluster:
         self._handlers[kind].append(handler)
 
     async def tell(self, texts: Sequence[tuple[str, str]]) -> None:
-        """See the port. The names of the channels are secrets of those who may read `members`."""
+        """See the port. Only someone who can read `members` knows the names of the channels."""
         channels = [own_channel(process) for process, _ in texts]
         await self._control.run(statements.TELL, (channels, [text for _, text in texts]))
 
@@ -156,15 +157,15 @@ class PostgresCluster:
             await handler(signal)
 
     async def _look_again(self) -> None:
-        """Signals may have been missed."""
+        """Call the handlers, because signals may have been missed."""
         self._names.tell()
         for kind in LOOK_AGAIN:
             for handler in self._handlers[kind]:
                 try:
                     await handler(Signal(kind))
                 except Exception:
-                    # The boundary of one handler: the others look, and signals go on.
-                    log.exception("a handler failed to look at everything", kind=kind.value)
+                    # If one handler fails, the others still run, and signals keep arriving.
+                    log.exception("a handler failed to check everything", kind=kind.value)
 
     def _tell_names(self) -> None:
         self._outbox.put(Signal(SignalKind.SHARE))
@@ -191,8 +192,8 @@ class PostgresCluster:
 
     @asynccontextmanager
     async def exclusively(self, name: str) -> AsyncIterator[None]:
-        """See the port. The block is cancelled, and LostOwnership raised, if the database
-        cannot be reached for so long that another process may enter."""
+        """See the port. If the database is unreachable for so long that another process may enter,
+        the block is cancelled and LostOwnership raised."""
         async with self._locks[name]:
             await self._enter(name)
             body, guard = asyncio.current_task(), asyncio.create_task(self._guard(name))
@@ -246,12 +247,13 @@ class PostgresCluster:
                     log.warning("no heartbeat", error=str(error))
                     await asyncio.sleep(RETRY_SECONDS)
                 except Exception:
-                    # The boundary of one heartbeat: without the next one everything is lost.
+                    # A failed heartbeat must not end the task: without the next one, everything
+                    # would be lost.
                     log.exception("a heartbeat failed")
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def _beat(self) -> None:
-        """Renew everything with three statements at most. Raises StoreUnavailable."""
+        """Renew everything with at most three statements. Raises StoreUnavailable."""
         since, held = self.now(), self._turns.snapshot()
         mine = {"me": self.process, "lease": LEASE_SECONDS}
         if held:
@@ -271,7 +273,7 @@ class PostgresCluster:
         await self._store_gap()
 
     async def _store_gap(self) -> None:
-        """Raises StoreUnavailable; then the next heartbeat tries again."""
+        """Store the gap. Raises StoreUnavailable; the next heartbeat then tries again."""
         if (since := self._gap_since) is None:
             return
         values = {
@@ -282,8 +284,9 @@ class PostgresCluster:
         self._gap_since = None if self._gap_since == since else self._gap_since
 
     async def _leave(self) -> None:
-        """Free what is left, and tell the others. The turns' leases: see `Store.release`."""
-        # Events on their way to a connection that closes now have one attempt less.
+        """Release what is left, and notify the others. `Store.release` handles the turns'
+        leases."""
+        # Events on their way to a connection that closes now lose one delivery attempt.
         self.report_gap(0.0)
         with suppress(StoreUnavailable):
             await self._store_gap()

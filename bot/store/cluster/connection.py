@@ -1,7 +1,7 @@
-"""A connection to PostgreSQL for heartbeats and signals, apart from the pool's.
+"""A connection to PostgreSQL for heartbeats and signals, separate from the pool.
 
-Invariant: a statement ends within `STATEMENT_SECONDS`, whatever the server or the network do; a
-connection that failed or took longer is thrown away.
+Invariant: a statement ends within `STATEMENT_SECONDS`, whatever the server or the network does; a
+connection that failed or took longer is discarded.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from bot.domain.errors import StoreUnavailable
 log = structlog.stdlib.get_logger(__name__)
 
 STATEMENT_SECONDS = 2.0
-"""A heartbeat that takes longer is tried again on another connection: three fit into a lease."""
+"""A slower heartbeat is retried on another connection; three attempts fit into a lease."""
 
 CONNECT_SECONDS = 3.0
 
 _OPTIONS: dict[str, Any] = {
     "connect_timeout": 3,
-    # A peer that is gone without a word is noticed within the time of a heartbeat or two.
+    # Notice a peer that vanished silently within the time of one or two heartbeats.
     "keepalives_idle": 3,
     "keepalives_interval": 1,
     "keepalives_count": 3,
@@ -40,13 +40,13 @@ Connection = psycopg.AsyncConnection[TupleRow]
 
 
 async def connect(url: str, *, application: str) -> Connection:
-    """A new connection that commits each statement. Raises StoreUnavailable."""
+    """Open a connection that commits each statement. Raises StoreUnavailable."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             return await psycopg.AsyncConnection.connect(
                 url,
                 autocommit=True,
-                prepare_threshold=None,  # PgBouncer gives each transaction another connection
+                prepare_threshold=None,  # PgBouncer gives each transaction a different connection
                 application_name=application,
                 **_OPTIONS,
             )
@@ -55,7 +55,7 @@ async def connect(url: str, *, application: str) -> Connection:
 
 
 class ControlConnection:
-    """One connection, made again after a failure; statements run one after the other."""
+    """One connection that reconnects after a failure; its statements run one after the other."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -63,9 +63,9 @@ class ControlConnection:
         self._lock = asyncio.Lock()
 
     async def run(self, sql: str, parameters: Parameters = ()) -> list[TupleRow]:
-        """The rows of one statement, which is committed. Raises StoreUnavailable.
+        """Run and commit one statement, and return its rows. Raises StoreUnavailable.
 
-        Its effect is unknown if it raises.
+        If it raises, the statement may or may not have taken effect.
         """
         async with self._lock:
             if self._connection is None or self._connection.closed:
@@ -91,15 +91,15 @@ class ControlConnection:
         try:
             return running.result()
         except _UNAVAILABLE as error:
-            # The connection, a failing server, or one that has become a replica and takes no
-            # writes: another connection may lead to the new primary.
+            # The connection may be broken, or the server may be failing or be a replica that takes
+            # no writes: another connection may lead to the new primary.
             broken, self._connection = self._connection, None
             if broken is not None:
                 broken.pgconn.finish()
             raise StoreUnavailable(f"PostgreSQL failed: {error}") from error
 
     def _abandon(self, connection: Connection, running: asyncio.Future[Any]) -> None:
-        """Close the socket immediately: a polite end would wait for the server, too."""
+        """Close the socket immediately: a clean close would wait for the server."""
         self._connection = None
         running.cancel()
         running.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -1,7 +1,7 @@
-"""Names that one process holds at a time: an even share of a group's, or one that it waits for.
+"""Names that only one process holds at a time: an even share of a group, or one that it waits for.
 
-Invariant: a name is held only while this process's last renewal keeps others from taking it; what
-cannot be renewed in time is given up before it is free for others.
+Invariant: a name is held only while this process's last renewal keeps others from taking it. A name
+that cannot be renewed in time is given up before others may take it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from bot.store.cluster.connection import ControlConnection
 log = structlog.stdlib.get_logger(__name__)
 
 BALANCE_SECONDS = 3.0
-"""How often a group is looked at without being asked to."""
+"""Seconds between two rounds of balancing without a request."""
 
 SOON = 0.05
-"""Seconds after a lease's end at which its name is taken."""
+"""Seconds to wait after a lease has expired before taking its name."""
 
 GIVE_UP_SECONDS = 2.0
-"""How long before a lease's end its name is given up: `changed` must have returned by then."""
+"""A name is given up this many seconds before its lease ends, so that `changed` can return in
+time."""
 
 Changed = Callable[[frozenset[str]], Awaitable[None]]
 
@@ -41,29 +42,30 @@ class Names:
         self.losses = 0
         self._renewed: dict[tuple[str, str], float] = {}
         self.told = asyncio.Event()
-        """Set when names were freed by another process, or were lost; replaced then."""
+        """Set when another process frees names or names are lost, and then replaced with a new
+        event."""
 
     def held(self, kind: str) -> frozenset[str]:
-        """The names of a kind that this process holds now."""
+        """The names of a kind that this process currently holds."""
         oldest = self.now() - LEASE_SECONDS + GIVE_UP_SECONDS
         return frozenset(n for (k, n), at in self._renewed.items() if k == kind and at > oldest)
 
     def seconds_left(self, kind: str) -> float:
-        """How long all names of a kind are held without another renewal."""
+        """For how many seconds all names of a kind stay held without another renewal."""
         renewed = (at for (k, _), at in self._renewed.items() if k == kind)
         return min(renewed, default=self.now()) + LEASE_SECONDS - GIVE_UP_SECONDS - self.now()
 
     def counts(self) -> dict[str, int]:
-        """How many names of each kind are held."""
+        """The number of held names of each kind."""
         return dict(Counter(kind for kind, _ in self._renewed))
 
     def tell(self) -> None:
-        """Wake all that wait for names."""
+        """Wake everything that waits for names."""
         told, self.told = self.told, asyncio.Event()
         told.set()
 
     async def take(self, kind: str, names: Sequence[str]) -> frozenset[str]:
-        """Take those that are free; returns them. Raises StoreUnavailable."""
+        """Take the names that are free, and return them. Raises StoreUnavailable."""
         if not names:
             return frozenset()
         since = self.now()
@@ -77,7 +79,8 @@ class Names:
         return taken
 
     async def free(self, kind: str, names: Sequence[str]) -> None:
-        """Let others take them. A failing database frees them when the leases end."""
+        """Release names to others. If the database fails, the names become free when their leases
+        end."""
         for name in names:
             self._renewed.pop((kind, name), None)
         try:
@@ -87,7 +90,7 @@ class Names:
             log.warning("names are free once their leases end", kind=kind, error=str(error))
 
     async def renew(self) -> None:
-        """Renew all; what was taken over is lost. Raises StoreUnavailable."""
+        """Renew all names; those that others have taken over are lost. Raises StoreUnavailable."""
         asked, since = list(self._renewed), self.now()
         if not asked:
             return
@@ -108,7 +111,7 @@ class Names:
 
 @dataclass(slots=True)
 class Share:
-    """An even share of a group's names, while its `run` runs."""
+    """An even share of a group's names, while `run` is running."""
 
     names: Names
     group: str
@@ -142,19 +145,19 @@ class Share:
             except StoreUnavailable:
                 pause = 0.5
             except Exception:
-                # The boundary of one look at the group: the next one may work.
+                # A failed round must not end the task; the next one may work.
                 log.exception("a share could not be balanced", group=self.group)
                 pause = BALANCE_SECONDS
 
     async def _give_up_in_time(self) -> None:
-        """Without renewals, `changed` is called before others take the names."""
+        """If renewals fail, call `changed` before others can take the names."""
         while True:
             await asyncio.sleep(max(self.names.seconds_left(self.group), 0.5))
             if self._shown is not None:
                 await self._show(self.names.held(self.group) & self._shown)
 
     async def leave(self) -> None:
-        """Free everything."""
+        """Release everything."""
         held = self.names.held(self.group)
         await self._show(frozenset())
         await self.names.free(self.group, sorted(held))
@@ -162,7 +165,7 @@ class Share:
         self.announce()
 
     async def _balance(self) -> float:
-        """Take or free what the share lacks or has too much; returns the seconds to the next."""
+        """Take missing names or free surplus ones. Returns the seconds until the next round."""
         is_new = self.names.process not in self.names.held(self._places)
         if is_new and await self.names.take(self._places, [self.names.process]):
             self.announce()
@@ -182,7 +185,8 @@ class Share:
         return min((BALANCE_SECONDS, *ends))
 
     def _quota(self, members: Sequence[str]) -> int:
-        """How many names this member gets: the first ones get one more."""
+        """How many names this member gets; the first members get one more if there is a
+        remainder."""
         if self.names.process not in members:
             return 0
         each, more = divmod(len(self.wanted), len(members))

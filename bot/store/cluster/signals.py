@@ -1,8 +1,8 @@
-"""Signals between processes, by PostgreSQL's NOTIFY.
+"""Signals between processes, through PostgreSQL's NOTIFY.
 
-Invariant: a signal is a hint. One that is lost (a connection breaks, a queue is full) only delays,
-because renewals and the reaper see the same in the database within seconds. After each new
-connection, and once a minute, the listener's handlers look at everything.
+Invariant: a signal is a hint. A lost one (a broken connection, a full queue) only causes a delay,
+because renewals and the reaper find the same facts in the database within seconds. After each new
+connection, and once a minute, the listener's handlers check everything.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ MAX_BYTES = 7_900
 """PostgreSQL takes payloads of less than 8,000 bytes."""
 
 MAX_WAITING = 1_000
-"""Signals that wait for the database; the oldest ones are dropped beyond."""
+"""The most signals that wait for the database; beyond this, the oldest are dropped."""
 
 BATCH = 100
 
 SILENCE_SECONDS = 5.0
-"""After this long without a signal, the listener asks whether its connection still works."""
+"""After this long without a signal, the listener checks whether its connection still works."""
 
 ANSWER_SECONDS = 3.0
 
 LOOK_SECONDS = 60.0
-"""How often the handlers look at everything although no connection broke: the sender of a signal
-may have died before it sent it."""
+"""How often the handlers check everything even if no connection broke: the sender of a signal may
+have died before it was sent."""
 
 RECONNECT = Backoff(first=0.1, longest=2.0)
 
 
 def encode(signal: Signal, sender: str) -> str:
-    """The payload of a signal. One that is too long loses its place: the handler then looks up the
-    conversation by number."""
+    """Encode a signal as a payload. If it is too long, its place is dropped, and the handler looks
+    up the conversation by number."""
     payload = json.dumps({"from": sender, **asdict(signal)}, ensure_ascii=False)
     if len(payload.encode()) > MAX_BYTES:
         payload = json.dumps({"from": sender, **asdict(signal), "place": ""})
@@ -54,7 +54,7 @@ def encode(signal: Signal, sender: str) -> str:
 
 
 def decode(payload: str) -> tuple[str, Signal] | None:
-    """The sender and the signal; None if a newer version sent it."""
+    """Decode the sender and the signal; None if a newer version sent it."""
     try:
         values = json.loads(payload)
         sender = str(values.pop("from"))
@@ -64,7 +64,7 @@ def decode(payload: str) -> tuple[str, Signal] | None:
 
 
 class Outbox:
-    """Sends signals in the background, several with one statement."""
+    """Sends signals in the background, several per statement."""
 
     def __init__(self, control: ControlConnection, process: str) -> None:
         self._control, self._process = control, process
@@ -78,7 +78,7 @@ class Outbox:
         self._woken.set()
 
     async def run(self) -> None:
-        """Send what is put, until cancelled; a failing database delays it."""
+        """Send queued signals until cancelled; if the database fails, they wait."""
         failures = 0
         while True:
             await self._woken.wait()
@@ -92,12 +92,12 @@ class Outbox:
                 await asyncio.sleep(RECONNECT.after(failures))
                 self._woken.set()
             except Exception:
-                # The boundary of one batch: without it no later signal would be sent.
+                # A failed batch must not end the task, or no later signal would be sent.
                 log.exception("signals could not be sent", count=len(self._waiting))
                 self._waiting.clear()
 
     async def flush(self) -> None:
-        """Send all that waits. Raises StoreUnavailable."""
+        """Send everything that is queued. Raises StoreUnavailable."""
         while self._waiting:
             some = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
             await self._control.run(statements.NOTIFY, (await self._find_channel(), some))
@@ -111,21 +111,21 @@ class Outbox:
 
 
 def channel_of(rows: list[tuple[object, ...]]) -> str:
-    """The channel of the bot in this schema: channels are the database's, and two bots may share
-    one."""
+    """The channel for the bot in this schema. Channels belong to the database, which two bots may
+    share."""
     return f"threadline_{rows[0][0]}"
 
 
 def own_channel(process: str) -> str:
-    """The channel of the texts for one process, whose id no one can guess."""
+    """The channel for texts to one process, whose id is unguessable."""
     return f"threadline_{process}"
 
 
 class Listener:
-    """Receives the signals of other processes on a connection that does nothing else.
+    """Receives the signals of other processes, on a dedicated connection.
 
-    `received` gets each one, `told` each text for this process. `connected` is called after each
-    new connection, and every LOOK_SECONDS; it must not raise.
+    Each signal is passed to `received`, each text for this process to `told`. `connected` is called
+    after each new connection, and every LOOK_SECONDS; it must not raise.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Listener:
         self.is_connected = False
 
     async def run(self) -> None:
-        """Listen until cancelled, and connect again after each failure."""
+        """Listen until cancelled, and reconnect after each failure."""
         failures = 0
         while True:
             try:
@@ -191,12 +191,12 @@ class Listener:
             elif (found := decode(payload)) is not None and found[0] != self._process:
                 await self._received(found[1])
         except Exception:
-            # The boundary of one signal: what it asks is found in the database later.
+            # A failed signal must not end the task; the database still has the facts behind it.
             log.exception("a signal failed", channel=channel[:80])
 
 
 async def _has_input(connection: Connection, seconds: float) -> bool:
-    """Wait until the server sends something. psycopg's own generator looks ten times a second."""
+    """Wait until the server sends something. psycopg's own generator polls ten times a second."""
     loop, arrived = asyncio.get_running_loop(), asyncio.Event()
     socket = connection.pgconn.socket
     loop.add_reader(socket, arrived.set)

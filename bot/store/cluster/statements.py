@@ -1,7 +1,8 @@
-"""The SQL of heartbeats and leases, for PostgreSQL alone.
+"""The SQL of heartbeats and leases, for PostgreSQL only.
 
-Every time is the database's. A renewal skips rows that another transaction has locked: one slow
-transaction must not end the leases of all other turns, and the next renewal is three seconds away.
+All times come from the database's clock. A renewal skips rows that another transaction has locked:
+one slow transaction must not end the leases of all other turns, and the next renewal follows in
+three seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ WITH beat AS (
 )
 SELECT count(*) FROM members WHERE id <> %(me)s AND lease_until > {NOW}
 """  # noqa: S608
-"""Renews the process's own life; returns how many others live."""
+"""Renews the process's membership, and returns how many other processes are alive."""
 
 REPORT_GAP = f"""
 INSERT INTO gaps (id, since, settles_at)
@@ -24,7 +25,8 @@ SELECT %(id)s, greatest({NOW} - %(seconds)s, min(started_at)), {NOW} + %(settle)
 HAVING bool_or(id <> %(me)s)
 """  # noqa: S608
 """See `bot.store.gaps`. A process that was alone has lost nothing that its watermarks passed, and
-those that live nothing from before they started. Earlier ones died, which is another gap."""
+living processes lost nothing from before they started. Earlier processes have died, which is a
+separate gap."""
 
 RENEW_TURNS = f"""
 WITH mine AS (
@@ -44,8 +46,8 @@ FROM mine LEFT JOIN turns ON turns.id = turn
 LEFT JOIN conversations ON conversations.id = conversation_id
 LEFT JOIN renewed ON renewed.id = turn
 """  # noqa: S608
-"""Renews exactly these attempts. For each: whether it was renewed, is stopped, is of an epoch that
-was reset, and is still this process's."""
+"""Renews exactly these attempts. Returns for each whether it was renewed, is stopped, belongs to an
+epoch that was reset, and still belongs to this process."""
 
 RENEW_NAMES = f"""
 WITH mine AS (
@@ -66,7 +68,7 @@ ON CONFLICT (kind, name) DO UPDATE SET holder = excluded.holder, lease_until = e
 WHERE leases.lease_until <= {NOW} OR leases.holder = excluded.holder
 RETURNING name
 """  # noqa: S608
-"""Takes those of the names that are free; returns them."""
+"""Takes the names that are free, and returns them."""
 
 FREE_NAMES = "DELETE FROM leases WHERE kind = %s AND name = ANY (%s) AND holder = %s"
 
@@ -74,7 +76,7 @@ SHARE = f"""
 SELECT name, holder, kind = %(kind)s, lease_until - {NOW} FROM leases
 WHERE kind IN (%(kind)s, %(places)s) AND lease_until > {NOW}
 """  # noqa: S608
-"""A group's names and its members' places that are held, with the seconds that they are."""
+"""The held names and member places of a group, and for how many seconds they are still held."""
 
 LEAVE = (
     "DELETE FROM leases WHERE holder = %s",

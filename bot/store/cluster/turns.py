@@ -1,8 +1,8 @@
 """The leases of the turns that run in this process.
 
-Invariant: an attempt sends only while its last renewal, by this machine's clock, keeps others
-from taking the turn over for `SEND_SECONDS` longer. So a process that was stopped, cut off or too
-slow shows nothing, even before it learns that it has lost a turn.
+Invariant: an attempt sends only while its last renewal, by this machine's clock, keeps others from
+taking over the turn for at least another `SEND_SECONDS`. So a process that was suspended, cut off
+or too slow shows nothing, even before it learns that it has lost a turn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from bot.ports.cluster import LEASE_SECONDS, SEND_SECONDS, LeaseWatcher
 log = structlog.stdlib.get_logger(__name__)
 
 Row = tuple[int, int, bool, bool, bool, bool]
-"""Turn, attempt, and whether it was renewed, is stopped, was reset, is still this process's."""
+"""Turn, attempt, and whether it was renewed, is stopped, was reset, and still belongs to this
+process."""
 
 
 class HeldTurn:
@@ -56,7 +57,7 @@ class HeldTurn:
 
 
 class HeldTurns:
-    """All of them. `now` must include the time in which the machine slept."""
+    """All leases of this process. `now` must include the time during which the machine slept."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
@@ -65,25 +66,25 @@ class HeldTurns:
         self._held: dict[Fence, HeldTurn] = {}
 
     def hold(self, fence: Fence, watcher: LeaseWatcher, since: float) -> HeldTurn:
-        """Renew from now on."""
+        """Renew the lease from now on."""
         lease = self._held[fence] = HeldTurn(self, fence, watcher, since)
         return lease
 
     def holds(self, lease: HeldTurn) -> bool:
-        """Whether it is renewed."""
+        """Whether the lease is still renewed."""
         return self._held.get(lease.fence) is lease
 
     def release(self, lease: HeldTurn) -> None:
-        """Renew no more."""
+        """Stop renewing the lease."""
         if self.holds(lease):
             del self._held[lease.fence]
 
     def snapshot(self) -> list[HeldTurn]:
-        """What to renew now."""
+        """The leases to renew now."""
         return list(self._held.values())
 
     def apply(self, asked: Iterable[HeldTurn], rows: Iterable[Row], since: float) -> None:
-        """Apply a renewal that was sent at `since`. What it does not return is lost."""
+        """Apply the result of a renewal that was sent at `since`. Leases without a row are lost."""
         found = {Fence(row[0], row[1]): row for row in rows}
         for lease in asked:
             *_, renewed, stopped, was_reset, is_mine = found.get(lease.fence, (False,) * 4)

@@ -1,7 +1,7 @@
 """The two ends of a copy between databases: an SQLite file, and a PostgreSQL database.
 
-Invariant: a target's transaction ends with all rows or with none; its triggers do not run, because
-the rows are already what they made of them.
+Invariant: a target's transaction ends with all rows or with none. The target's triggers do not run,
+because the rows already contain their effects.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ BATCH = 64
 """Rows in memory at the same time: up to 16 MB, because a chunk of a file has 256 KB."""
 
 LINGER_SECONDS, LOOK_SECONDS = 3.0, 0.1
-"""For how long PostgreSQL may list connections of processes that have ended, and between two looks;
-usually they are gone within milliseconds."""
+"""How long PostgreSQL may still list connections of processes that have ended, and the pause
+between two checks; usually the connections disappear within milliseconds."""
 
 NOT_COPIED = frozenset(
     {"migrations", "members", "leases", "gaps", "gap_reads", "thread_reads"}
     | {"search_documents", "search_queue"}
 )
-"""Each database has a ledger; what a process holds ends with the process; the index of the search
-is made again."""
+"""Each database has a separate ledger; leases end with their process; the search index is
+rebuilt."""
 
 INDEX = "search_index"
-"""SQLite's virtual table, and the beginning of the names of the tables behind it."""
+"""SQLite's virtual table, and the prefix of the tables behind it."""
 
 SINGLE_ROWS = frozenset({"process"})  # the schema creates their one row
 
 Columns = Mapping[str, Sequence[str]]
-"""The columns of each table, in an order in which no row refers to a later one."""
+"""The columns of each table, in an order in which no row refers to a later table."""
 
 
 class Source(Protocol):
-    """Where rows come from. All reads see one moment."""
+    """The source of the rows. All reads see the database at one moment."""
 
     def newest(self) -> int:
         """The number of the newest migration."""
         ...
 
     def columns(self) -> Columns:
-        """The tables."""
+        """The tables with their columns."""
         ...
 
     def rows(self, table: str, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
@@ -68,7 +68,7 @@ class Source(Protocol):
         ...
 
     def last_ids(self) -> Mapping[str, int]:
-        """The highest id that each table has given, of those that never give one twice."""
+        """The highest id that each table has assigned, for tables that never reuse one."""
         ...
 
     def erased(self) -> tuple[str, Sequence[Erasure]]:
@@ -77,10 +77,10 @@ class Source(Protocol):
 
 
 class Target(Source, Protocol):
-    """Where rows go. All changes are one transaction."""
+    """The destination of the rows. All changes are one transaction."""
 
     def is_empty(self, table: str) -> bool:
-        """Whether a table has no row."""
+        """Whether a table has no rows."""
         ...
 
     def suspend_triggers(self, tables: Sequence[str]) -> None:
@@ -92,12 +92,12 @@ class Target(Source, Protocol):
         ...
 
     def set_last_ids(self, last: Mapping[str, int]) -> None:
-        """Give no id again that was given before."""
+        """Make sure that no id is assigned twice."""
         ...
 
     def finish(self, tables: Sequence[str]) -> None:
-        """End `suspend_triggers`, let the bot index all texts for the search, and plan queries for
-        the rows that are there now."""
+        """End `suspend_triggers`, have the bot index all texts for the search, and update the query
+        planner's statistics."""
         ...
 
     def set_erased(self, salt: str, entries: Sequence[Erasure]) -> None:
@@ -192,9 +192,9 @@ class SqliteEnd:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[SqliteEnd]:
-    """An SQLite file with the newest schema, alone, in one transaction.
+    """Open an SQLite file with the newest schema exclusively, in one transaction.
 
-    Raises InUse, StoreUnavailable and MigrationError. A file that did not exist is deleted if the
+    Raises InUse, StoreUnavailable and MigrationError. Deletes a newly created file if the
     transaction fails.
     """
     is_new = not path.exists()
@@ -214,7 +214,7 @@ def open_file(path: Path) -> Iterator[SqliteEnd]:
 
 # ── PostgreSQL ────────────────────────────────────────────────────────────────────────────────
 class PostgresEnd:
-    """A PostgreSQL database that no process of the bot uses."""
+    """A PostgreSQL database that no process of the bot is using."""
 
     def __init__(self, db: psycopg.Connection[Any], server: Server) -> None:
         self._db, self._server = db, server
@@ -282,7 +282,7 @@ class PostgresEnd:
         self._alter_triggers(tables, "DISABLE")
 
     def _alter_triggers(self, tables: Sequence[str], action: str) -> None:
-        for table in tables:  # those of the schema; foreign keys are still checked
+        for table in tables:  # the schema's own triggers only; foreign keys are still checked
             self._db.execute(f"ALTER TABLE {table} {action} TRIGGER USER".encode())
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
@@ -301,11 +301,11 @@ class PostgresEnd:
             query = f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 - of the schema
             (highest,) = self._db.execute(query.encode()).fetchall()[0]
             number = max(highest, last.get(table, 0))
-            if number:  # SQLite also has tables that gave none
+            if number:  # SQLite also lists tables that assigned none
                 self._db.execute("SELECT setval(%s, %s)", (sequence, number))
 
     def finish(self, tables: Sequence[str]) -> None:
-        """See `Target`. Until autovacuum had run, /readyz would answer too late."""
+        """See `Target`. Without this, /readyz would respond too slowly until autovacuum had run."""
         self._alter_triggers(tables, "ENABLE")
         search_documents.index_again(self._session)
         for table in tables:
@@ -321,7 +321,7 @@ class PostgresEnd:
 
 @contextmanager
 def open_postgres(server: Server) -> Iterator[PostgresEnd]:
-    """A PostgreSQL database with the newest schema, in one transaction.
+    """Open a PostgreSQL database with the newest schema, in one transaction.
 
     Raises StoreError if a process of the bot is connected, StoreUnavailable and MigrationError.
     """
@@ -336,7 +336,7 @@ def open_postgres(server: Server) -> Iterator[PostgresEnd]:
 
 
 def _begin_alone(db: psycopg.Connection[Any], server: Server) -> None:
-    """Begin the transaction at a moment in which no process of the bot is connected."""
+    """Begin the transaction at a moment when no process of the bot is connected."""
     until = time.monotonic() + LINGER_SECONDS
     while True:
         db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -346,7 +346,7 @@ def _begin_alone(db: psycopg.Connection[Any], server: Server) -> None:
         ).fetchall()[0]
         if not others:
             return
-        db.rollback()  # the next transaction sees what they have written until then
+        db.rollback()  # the next transaction sees everything written until then
         if time.monotonic() > until:
             raise StoreError(
                 f"The bot uses the database {server.name}: stop all of its processes first."
@@ -356,7 +356,7 @@ def _begin_alone(db: psycopg.Connection[Any], server: Server) -> None:
 
 # ── shared ────────────────────────────────────────────────────────────────────────────────────
 def sorted_by_parents(parents: Mapping[str, set[str]]) -> Sequence[str]:
-    """The tables, each after those that its rows refer to."""
+    """Sort the tables so that each follows the ones its rows refer to."""
     done: dict[str, None] = {}
     while len(done) < len(parents):
         ready = [each for each in sorted(parents) if parents[each] - {each} <= done.keys()]

@@ -1,7 +1,7 @@
-"""Copies a database into another, of the other kind or of the same, and compares them row by row.
+"""Copies a database into another, of the same kind or the other, and compares them row by row.
 
 Invariant: all or nothing. Before the target's one transaction is committed, its rows are read again
-and compared with those that were read from the source: their number, and a digest of all values.
+and compared with the source's rows: their number, and a digest of all values.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _MODULUS = 1 << (8 * _DIGEST_BYTES)
 
 @dataclass(slots=True)
 class Sum:
-    """How many rows there were, and the sum of their digests: the order does not matter."""
+    """The number of rows, and the sum of their digests, which does not depend on the order."""
 
     rows: int = 0
     digest: int = 0
 
     def passing(self, rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-        """The rows as the target stores them; counts them."""
+        """Yield the rows as the target stores them, and count them."""
         for row in rows:
             stored = [_stored(value) for value in row]
             self.rows += 1
@@ -48,7 +48,8 @@ class Sum:
 
 
 def _stored(value: Any) -> Any:
-    """PostgreSQL's text has no NUL; releases before 0014 stored it in SQLite."""
+    """The value as both databases store it. PostgreSQL's text cannot contain NUL; releases before
+    0014 stored it in SQLite."""
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
@@ -64,10 +65,11 @@ def _digest(row: Sequence[Any]) -> int:
 def copy_database(
     source: str, target: str, *, tell: Callable[[str, int], None] = lambda _table, _rows: None
 ) -> Mapping[str, int]:
-    """Copy all rows from one URL to another; returns the number of rows of each table.
+    """Copy all rows from one URL to another, and return the number of rows of each table.
 
-    `tell` is called after each table. The bot must not run on either. Raises SettingsError for a
-    wrong URL, StoreError if the target is not empty or differs afterwards, and what opening raises.
+    `tell` is called after each table. The bot must not run on either database. Raises SettingsError
+    for a wrong URL, StoreError if the target is not empty or differs afterwards, and the errors of
+    opening a database.
     """
     if source == target:
         raise StoreError("The source and the target are the same database: name another target.")

@@ -1,6 +1,6 @@
-"""Translates the operations' SQL and values into what psycopg and PostgreSQL expect.
+"""Translates the operations' SQL and values into the form that psycopg and PostgreSQL expect.
 
-The statements are literals of this package, so each is translated once.
+The statements are literals of this package, so each is translated only once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from psycopg.adapt import Dumper
 from psycopg.rows import no_result
 from psycopg.types.string import StrDumperUnknown
 
-# A string, a quoted name or a comment, which stay as they are; a cast; a placeholder; a percent
-# sign, which psycopg needs doubled.
+# A string, quoted name or comment, which stay unchanged; a cast; a placeholder; a percent sign,
+# which psycopg needs doubled.
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|--[^\n]*|::|\?|:([a-zA-Z_]\w*)|%""")
 
 _BIGINT = 20  # PostgreSQL's type number of bigint
@@ -25,7 +25,8 @@ _BIGINT = 20  # PostgreSQL's type number of bigint
 
 @lru_cache(maxsize=2_048)
 def translate(sql: str) -> str:
-    """The statement with psycopg's placeholders: `%s` for `?`, `%(name)s` for `:name`."""
+    """Translate the placeholders of a statement to psycopg's: `%s` for `?`, `%(name)s` for
+    `:name`."""
     return _TOKEN.sub(_token, sql)
 
 
@@ -38,7 +39,7 @@ def _token(match: re.Match[str]) -> str:
 
 # ── values ────────────────────────────────────────────────────────────────────────────────────
 class _FlagDumper(Dumper):
-    """True and False are 1 and 0, as in SQLite: the schema has no booleans."""
+    """Writes True and False as 1 and 0, as SQLite does; the schema has no booleans."""
 
     oid = _BIGINT
 
@@ -47,21 +48,21 @@ class _FlagDumper(Dumper):
 
 
 class _TextDumper(StrDumperUnknown):
-    """PostgreSQL's text has no NUL: it becomes the replacement character."""
+    """Replaces NUL, which PostgreSQL's text cannot contain, with the replacement character."""
 
     def dump(self, obj: str) -> Buffer | None:
         return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in obj else obj)
 
 
 def register(context: AdaptContext) -> None:
-    """Adapt the values of a connection."""
+    """Register these adapters for the values of a connection."""
     context.adapters.register_dumper(bool, _FlagDumper)
     context.adapters.register_dumper(str, _TextDumper)
 
 
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────
 class NamedRow(tuple[Any, ...]):
-    """A row that also has its columns by name, as `sqlite3.Row`."""
+    """A row that also has its columns by name, like `sqlite3.Row`."""
 
     __slots__ = ()
     columns: dict[str, int]
@@ -78,7 +79,7 @@ class NamedRow(tuple[Any, ...]):
 def _row_class(names: tuple[bytes, ...]) -> type[NamedRow]:
     columns: dict[str, int] = {}
     for number, name in enumerate(names):
-        columns.setdefault(name.decode(), number)  # the first of two with one name, as in sqlite3
+        columns.setdefault(name.decode(), number)  # the first one wins, as in sqlite3
     return type("NamedRow", (NamedRow,), {"__slots__": (), "columns": columns})
 
 

@@ -1,7 +1,7 @@
-"""The list of erasures in a separate schema, which a restored backup does not take back.
+"""The list of erasures in a separate schema, which restoring a backup does not revert.
 
-Invariants: an erasure is in the list before it changes the database; the list has digests and no
-names; a message that is older than its author's erasure is not stored, by whichever process.
+Invariants: an erasure is in the list before it changes the database. The list contains digests, but
+no names. No process stores a message that is older than the erasure of its author.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _TABLE = "threadline_erased.people"
 
 
 def salt(db: Database) -> bytes:
-    """The list's salt, so that tables of digests made in advance fail."""
+    """The list's salt, which makes precomputed tables of digests useless."""
     (found,) = db.execute("SELECT salt FROM threadline_erased.salt").fetchall()[0]
     return bytes.fromhex(found)
 
 
 def digest(db: Database, platform: str, user: str) -> str:
-    """The digest of a person."""
+    """Compute the digest of a person."""
     name = json.dumps([platform, user]).encode()
     return hashlib.blake2b(name, key=salt(db), digest_size=20).hexdigest()
 
@@ -48,9 +48,9 @@ def add(db: Database, now: float, person: Person) -> Erasure:
 
 
 def join(db: Database, file_salt: str, found: Sequence[Erasure]) -> bool:
-    """Add what a copy of the list has; whether it is a copy of this list.
+    """Merge the entries of a copy of the list. Returns whether it really is a copy of this list.
 
-    A database that is new, and has an empty list, takes the copy's salt.
+    A new database with an empty list adopts the copy's salt.
     """
     if file_salt and file_salt != salt(db).hex():
         if entries(db):
@@ -82,13 +82,14 @@ def entries(db: Database) -> Sequence[Erasure]:
 
 
 def missing(db: Database) -> Sequence[Erasure]:
-    """The erasures that were not applied to this database: it is a restored backup."""
+    """The erasures not yet applied to this database, because it is a restored backup."""
     done = erasure.applied(db)
     return [entry for entry in entries(db) if entry.id not in done]
 
 
 def person_of(db: Database, entry: Erasure) -> Person:
-    """Whom an erasure erased; without an id if the database does not know the person."""
+    """The person that an erasure is about; without an id if the database does not know the
+    person."""
     people = {digest(db, *each): each for each in personal_records.people(db)}
     platform, user = people.get(entry.person, (entry.platform, ""))
     return Person(platform, entry.workspace, user)
@@ -118,7 +119,8 @@ def accept(
     *,
     withheld: bool = False,
 ) -> Accepted:
-    """As `messages.accept`, without what is older than the erasure of its author."""
+    """Like `messages.accept`, but drops messages that are older than the erasure of their
+    author."""
     if was_erased(db, incoming):
         return Accepted(Receipt.KNOWN)
     kept = [each for each in backlog if not was_erased(db, each)]

@@ -11,16 +11,17 @@ import psycopg
 from bot.domain.errors import StoreUnavailable
 
 UNREACHABLE = "08000"
-"""The code of errors without an SQLSTATE: there is no connection."""
+"""The code of errors without an SQLSTATE, because there is no connection."""
 
 DAMAGED = ("XX001", "XX002")
-"""Codes of damage, which lasts until someone repairs it."""
+"""Codes that mean damage, which lasts until someone repairs it."""
 
 _POOLED = (
     "is behind a pooler that mixes up prepared statements: set DATABASE_PREPARED_STATEMENTS=false."
 )
 
-# SQLSTATE (https://www.postgresql.org/docs/15/errcodes-appendix.html), or its class of two letters.
+# SQLSTATE (https://www.postgresql.org/docs/15/errcodes-appendix.html), or its class of two
+# characters.
 _SENTENCES = MappingProxyType(
     {
         "08": "cannot be reached: check that PostgreSQL runs there and that the network is up.",
@@ -31,7 +32,7 @@ _SENTENCES = MappingProxyType(
         "53": "is out of resources: see PostgreSQL's log.",
         "53100": "cannot grow, the disk is full: free some space.",
         "53300": "has too many connections: raise max_connections, or lower DATABASE_CONNECTIONS.",
-        "55P03": "is locked by another transaction for too long.",
+        "55P03": "was locked by another transaction for too long.",
         "57014": "did not finish a statement in time.",
         "57": "is shutting down, starting or recovering.",
         "25006": "is read-only: it is a standby, or default_transaction_read_only is on.",
@@ -44,7 +45,7 @@ _SENTENCES = MappingProxyType(
     }
 )
 
-# Misuse and violated constraints are bugs here, so they pass unchanged.
+# Misuse and violated constraints are bugs in Threadline, so these errors pass unchanged.
 _BUGS = (
     psycopg.IntegrityError,
     psycopg.DataError,
@@ -53,7 +54,7 @@ _BUGS = (
 )
 
 _OPERATORS = ("28", "3D", "42501", "26000", "42P05")
-"""Codes, or their beginnings, of mistakes in the installation."""
+"""Codes, or their prefixes, that point to mistakes in the installation."""
 
 
 def code_of(error: psycopg.Error) -> str:
@@ -62,7 +63,7 @@ def code_of(error: psycopg.Error) -> str:
 
 
 def unavailable(name: str, error: psycopg.Error) -> StoreUnavailable:
-    """The translated error: names the database and, where known, what to do."""
+    """Translate the error. The message names the database and, if known, what to do."""
     code = code_of(error)
     sentence = _SENTENCES.get(code) or _SENTENCES.get(code[:2]) or f"failed ({code})."
     return StoreUnavailable(f"The database {name} {sentence}", code=code)
@@ -70,7 +71,7 @@ def unavailable(name: str, error: psycopg.Error) -> StoreUnavailable:
 
 @contextmanager
 def translate_errors(name: str) -> Iterator[None]:
-    """Raise StoreUnavailable in place of PostgreSQL's errors. `name` has no password."""
+    """Raise StoreUnavailable instead of PostgreSQL's errors. `name` must not contain a password."""
     try:
         yield
     except psycopg.Error as exc:

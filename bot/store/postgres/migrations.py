@@ -21,7 +21,7 @@ POSTGRES_MIGRATIONS = MIGRATIONS / "postgres"
 FIRST = 13
 """The first migration creates what SQLite's migrations up to this number create."""
 
-# "Thrd" and a number that the store's lock does not have.
+# "Thrd" and a number that differs from the store's lock.
 _LOCK = "SELECT pg_advisory_xact_lock(1416131172, 2)"
 _LOCK_SECONDS = 60.0  # how long to wait for another process's migration
 _LEDGER = """
@@ -36,10 +36,10 @@ Connection = psycopg.Connection[Any]
 
 
 def migrate(server: Server) -> list[str]:
-    """Bring the database up to date; returns the names of the applied migrations.
+    """Bring the database up to date, and return the names of the applied migrations.
 
     Safe to call from several processes. Raises MigrationError, which says what to do, or
-    StoreUnavailable; both leave the database as the last complete migration made it.
+    StoreUnavailable; both leave the database as the last complete migration left it.
     """
     files = load(POSTGRES_MIGRATIONS, first=FIRST)
     with translate_errors(server.name), _connect(server) as db:
@@ -50,7 +50,8 @@ def migrate(server: Server) -> list[str]:
 
 
 def status(server: Server) -> MigrationStatus:
-    """The database's applied and missing migrations; changes nothing. Raises as `migrate` does."""
+    """The database's applied and missing migrations. Changes nothing; raises the same errors as
+    `migrate`."""
     files = load(POSTGRES_MIGRATIONS, first=FIRST)
     with translate_errors(server.name), _connect(server) as db:
         done = _verified(db, server, files)
@@ -60,18 +61,18 @@ def status(server: Server) -> MigrationStatus:
 
 
 def _connect(server: Server) -> Connection:
-    """Connect without prepared statements: behind a pooler, other clients would get them."""
+    """Connect without prepared statements, which other clients would get behind a pooler."""
     return psycopg.connect(server.conninfo, prepare_threshold=None)
 
 
 def _begin(db: Connection) -> None:
-    db.execute("SET LOCAL statement_timeout = 0")  # an index on a large table takes its time
+    db.execute("SET LOCAL statement_timeout = 0")  # an index on a large table takes long
     db.execute(f"SET LOCAL lock_timeout = {_LOCK_SECONDS * 1_000:.0f}")
     db.execute(_LOCK)
 
 
 def _apply(db: Connection, server: Server, files: Sequence[Migration], step: Migration) -> bool:
-    """Apply one migration unless it has been applied; returns whether it did."""
+    """Apply one migration unless it was already applied. Returns whether it was applied now."""
     with db.transaction():
         _begin(db)
         if _verified(db, server, files) >= files.index(step) + 1:

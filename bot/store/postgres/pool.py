@@ -1,6 +1,6 @@
 """Connections to PostgreSQL, each used by one thread at a time.
 
-Invariant: a call waits a limited time, also for a server that is frozen.
+Invariant: every call waits for a limited time, even if the server is frozen.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ T = TypeVar("T")
 Connection = psycopg.Connection[Any]
 
 MOST_WAITING = 2_000
-"""Calls that may wait for a connection; a healthy server needs seconds for that many."""
+"""The most calls that may wait for a connection; a healthy server needs seconds for that many."""
 
-_SETTLE_SECONDS = 5.0  # how long to ask for the outcome of a commit whose answer did not arrive
+_SETTLE_SECONDS = 5.0  # how long to look for the outcome of a commit that got no response
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits in time, in seconds.
+    """Time limits, in seconds.
 
-    `statement`: the slowest statement of a healthy server takes less than one. `lock`: the lock of
-    a conversation is held for milliseconds. `idle`: ends a transaction whose process was stopped
-    (SIGSTOP, a suspended machine), with its locks. `call`: the most that a caller waits, also for a
-    server that is frozen: its connection is cut then.
+    `statement`: on a healthy server, the slowest statement takes less than one. `lock`: a
+    conversation's lock is held for milliseconds. `idle`: ends a transaction whose process was
+    suspended (SIGSTOP, a sleeping machine), and frees its locks. `call`: the longest that a caller
+    waits, even for a frozen server; then its connection is cut.
     """
 
     statement: float = 10.0
@@ -53,9 +53,10 @@ class Limits:
     call: float = 20.0
 
     def begin(self, statement: str, then: str = "") -> str:
-        """Begins a transaction that has these limits: in one message to the server.
+        """SQL that begins a transaction with these limits, as one message to the server.
 
-        They hold for one transaction, so that PgBouncer may give each to another connection.
+        The limits apply to one transaction, because PgBouncer may give each transaction a different
+        connection.
         """
         return (
             f"{statement}; SET LOCAL statement_timeout = {self.statement * 1_000:.0f};"
@@ -79,7 +80,7 @@ class _Call(Generic[T]):
         self._abandoned = False
 
     def run(self) -> T:
-        """Call the function; on a thread."""
+        """Call the function on a thread."""
         try:
             return self._function(self._use)
         finally:
@@ -87,18 +88,19 @@ class _Call(Generic[T]):
                 self._connection = None
 
     def _use(self, connection: Connection) -> None:
-        """The function is about to wait for this connection."""
+        """Remember that the function is about to wait for this connection."""
         with self._guard:
             if self._abandoned:
                 raise Abandoned("the caller no longer waits")
             self._connection = connection
 
     def abandon(self) -> None:
-        """Cut the connection, so that the thread stops waiting for its answer."""
+        """Cut the connection, so that the thread stops waiting for the response."""
         with self._guard:
             self._abandoned = True
             if self._connection is not None:
-                # Asked only now: the number of a socket that was closed may be another socket's.
+                # The file descriptor is read only now: after a socket is closed, another one may
+                # get its number.
                 with suppress(OSError, psycopg.Error):
                     number = os.dup(self._connection.fileno())
                     with socket.socket(fileno=number) as cut:
@@ -112,9 +114,8 @@ class Abandoned(psycopg.OperationalError):
 class Connections:
     """Up to `size` connections with as many threads.
 
-    psycopg_pool is not used: after an outage it waits longer and longer before it connects again,
-    and an operation would not learn why it has no connection
-    (docs/decisions/2026-11-30-postgresql.md).
+    psycopg_pool is not used: after an outage it waits longer and longer before it reconnects, and
+    an operation would not learn why it has no connection (docs/decisions/2026-11-30-postgresql.md).
     """
 
     def __init__(self, server: Server, *, size: int, role: str, limits: Limits) -> None:
@@ -122,7 +123,7 @@ class Connections:
         self._server = server
         self._idle: list[Connection] = []  # appended and taken by threads, both atomic
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"postgres {role}")
-        self.losses = 0  # connections that failed: behind a new one may be another server
+        self.losses = 0  # failed connections; a new one may lead to another server
         self._waiting = 0
         self._closing = False
 
@@ -151,9 +152,9 @@ class Connections:
         *,
         seconds: float | None = None,
     ) -> T:
-        """Call a function on a thread. Raises StoreUnavailable, at the latest after `seconds`.
+        """Call a function on a thread. Raises StoreUnavailable after `seconds` at the latest.
 
-        By default they are `limits.call`. Cancelling the caller does not stop the function.
+        The default is `limits.call`. Cancelling the caller does not stop the function.
         """
         if self._closing:
             raise StoreUnavailable(f"The database {self._server.name} is closed.")
@@ -181,7 +182,7 @@ class Connections:
 
     # ── on a thread ───────────────────────────────────────────────────────────────────────────
     def take(self, use: Callable[[Connection], None]) -> Connection:
-        """An idle connection, or a new one; see `give_back`."""
+        """Take an idle connection, or open a new one; see `give_back`."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -194,7 +195,7 @@ class Connections:
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        """Roll back what is open, and keep the connection if it works."""
+        """Roll back an open transaction, and keep the connection if it works."""
         if connection.pgconn.transaction_status != _IDLE:
             with suppress(psycopg.Error):
                 connection.rollback()
@@ -204,9 +205,8 @@ class Connections:
             self._idle.append(connection)
 
     def replace(self, connection: Connection) -> None:
-        """Disconnect it and the idle ones: they have statements that were prepared for tables that
-        a newer release has changed.
-        """
+        """Close this connection and the idle ones: they have prepared statements for tables that a
+        newer release has changed."""
         connection.close()
         with suppress(IndexError):
             while True:
@@ -215,7 +215,7 @@ class Connections:
     def begin(
         self, statement: str, use: Callable[[Connection], None]
     ) -> tuple[Connection, list[tuple[Any, ...] | None]]:
-        """Begin a transaction; returns its connection and the first row of each statement."""
+        """Begin a transaction. Returns its connection and the first row of each statement."""
         # Idle connections may have been cut, by a restart of the server for example.
         while True:
             is_fresh = not self._idle
@@ -228,7 +228,8 @@ class Connections:
                     raise
 
     def is_committed(self, number: str, use: Callable[[Connection], None]) -> bool | None:
-        """Whether the transaction with this number was committed; None if that cannot be told."""
+        """Whether the transaction with this number was committed; None if this cannot be
+        determined."""
         until = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < until:
             try:
@@ -255,7 +256,7 @@ class Connections:
 
 
 def _begun(connection: Connection, statements: str) -> list[tuple[Any, ...] | None]:
-    """Run several statements; returns the first row of each that may have rows."""
+    """Run several statements. Returns the first row of each statement that can return rows."""
     cursor = connection.cursor(row_factory=tuple_row)
     cursor.execute(statements.encode(), prepare=False)
     rows = []
@@ -279,7 +280,7 @@ def _connect(server: Server) -> Connection:
 
 @contextmanager
 def connect_once(server: Server) -> Iterator[Database]:
-    """A connection for a command, on which each statement is a transaction.
+    """Open a connection for a command; each statement on it is a transaction.
 
     Raises StoreUnavailable.
     """
@@ -291,7 +292,7 @@ def connect_once(server: Server) -> Iterator[Database]:
 async def open_connections(
     server: Server, role: str, size: int, *, limits: Limits = DEFAULT_LIMITS
 ) -> AsyncIterator[Connections]:
-    """Connect up to `size` times, when there is work; disconnects on exit."""
+    """Connect on demand, up to `size` times, and disconnect on exit."""
     connections = Connections(server, size=size, role=role, limits=limits)
     try:
         yield connections

@@ -31,7 +31,7 @@ def _table_names(db: Database) -> Sequence[str]:
 
 
 class PostgresPrivacy(SqlPrivacy):
-    """The list of erasures is a table: see `bot.store.postgres.erasures`."""
+    """Keeps the list of erasures in a table: see `bot.store.postgres.erasures`."""
 
     def __init__(self, connected: Connected, *, vacuuming: Connections, copy: Path | None) -> None:
         super().__init__(writer=connected.writer, readers=connected.readers, clock=connected.clock)
@@ -39,7 +39,8 @@ class PostgresPrivacy(SqlPrivacy):
         self._copy = None if copy is None else ErasureList.at(copy)
 
     def was_erased(self, _incoming: Incoming) -> bool:
-        """False: the transaction that stores the message looks, see `erasures.accept`."""
+        """False, because the transaction that stores the message checks this: see
+        `erasures.accept`."""
         return False
 
     async def list_erasure(self, person: Person) -> Erasure:
@@ -63,17 +64,17 @@ class PostgresPrivacy(SqlPrivacy):
         await self._write_copy()
 
     async def apply_missing(self) -> None:
-        """Apply the erasures that a restored backup does not have. Raises StoreError."""
+        """Apply the erasures that a restored backup lacks. Raises StoreError."""
         await self._read_copy()
         missing = await self._missing()
         for entry in missing:
             await self._erase_again(await self._person_of(entry), entry)
         if missing:
             await self.overwrite()
-            log.warning("the database had people who were erased", erasures=len(missing))
+            log.warning("the database contained people who had been erased", erasures=len(missing))
 
     async def _erase_again(self, person: Person, entry: Erasure) -> None:
-        """In small transactions, whose end is that the erasure counts as applied."""
+        """Erase in small transactions, the last of which records that the erasure is applied."""
         if person.id:
             names = await self.names_of(person, entry.at)
             for conversation in await self.conversations_of(person, entry.at):
@@ -83,7 +84,7 @@ class PostgresPrivacy(SqlPrivacy):
         await self.erase_rest(person, entry)
 
     async def overwrite(self) -> bool:
-        """Free the space of what was erased. Copies in the server's log and in backups stay."""
+        """Free the space of erased data. Copies in the server's log and in backups remain."""
         await self._purger.finish()
         try:
             tables = ", ".join(await self._tables())

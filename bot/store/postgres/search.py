@@ -1,4 +1,4 @@
-"""The index of the search on PostgreSQL: GIN over the words, which needs no extension."""
+"""The search index on PostgreSQL: a GIN index on the words, which needs no extension."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class Gin:
     ) -> list[int]:
         """See the protocol.
 
-        The planner chooses by how common the words are: it reads the texts in their order, or all
-        that the index names.
+        The planner decides by how common the words are: it either reads the texts in order, or all
+        texts that the index names.
         """
         order = "DESC" if newest_first else "ASC"
         db.execute("SAVEPOINT search")
         try:
-            # A prepared statement's plan for all words alike would be wrong for most.
+            # A prepared statement would get one plan for all words, which is wrong for most of
+            # them.
             db.execute(
                 "SELECT set_config('statement_timeout', ?, true),"
                 " set_config('plan_cache_mode', 'force_custom_plan', true)",
@@ -49,11 +50,12 @@ class Gin:
         except psycopg.errors.QueryCanceled as exc:
             raise OutOfTime from exc
         finally:
-            db.execute("ROLLBACK TO SAVEPOINT search")  # also of the time limit
+            db.execute("ROLLBACK TO SAVEPOINT search")  # also resets the time limit
         return [row["document"] for row in rows]
 
     def claim(self, db: Database, versions: Mapping[tuple[int, int], object]) -> list[int]:
-        """See the protocol. What another transaction changes now is left to the next step."""
+        """See the protocol. Entries that another transaction is changing are left to the next
+        step."""
         found: list[int] = []
         for some in batches(list(versions)):
             rows = db.execute(
@@ -65,12 +67,12 @@ class Gin:
         return found
 
     def overwrite_step(self, db: Database, *, is_first: bool) -> bool:
-        """See the protocol. VACUUM does it: see docs/postgresql.md."""
+        """See the protocol. VACUUM takes care of this: see docs/postgresql.md."""
         return False
 
 
 def _expression(match: Match) -> str:
-    """The query as a tsquery: of our own tokens, which have no character that needs more."""
+    """Build the query as a tsquery. Our tokens contain no characters that need further escaping."""
     places = " | ".join(map(_quoted, match.places))
     wanted = [f"({places})", *map(_quoted, match.required)]
     return " & ".join([*wanted, *(f"!{_quoted(token)}" for token in match.excluded)])

@@ -1,4 +1,4 @@
-"""Which PostgreSQL: the address of DATABASE_URL, without its password in any sentence."""
+"""The address of the PostgreSQL server in DATABASE_URL; sentences never show its password."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-# How long libpq waits, in seconds and milliseconds: a server that is gone is noticed after about
-# 10 s, also by a connection that waits for an answer. With several hosts in DATABASE_URL, only one
-# that takes writes is used, so a failover is one more attempt. DATABASE_URL may say otherwise.
+# How long libpq waits, in seconds and milliseconds: a server that vanished is noticed after about
+# 10 s, even by a connection that waits for a response. With several hosts in DATABASE_URL, only one
+# that accepts writes is used, so a failover is just another attempt. DATABASE_URL may override
+# these.
 _DEFAULTS = MappingProxyType(
     {
         "connect_timeout": "5",
@@ -27,9 +28,9 @@ _DEFAULTS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`conninfo` is libpq's connection string, `name` is what sentences call the database.
+    """`conninfo` is libpq's connection string; `name` is how sentences refer to the database.
 
-    `prepares`: whether statements are prepared, which PgBouncer before 1.21 does not allow.
+    `prepares`: whether to prepare statements, which PgBouncer before 1.21 does not allow.
     """
 
     conninfo: str
@@ -38,7 +39,7 @@ class Server:
 
     @classmethod
     def parse(cls, url: str, *, prepares: bool = True) -> Server:
-        """The server of a URL. Raises psycopg.ProgrammingError if it is wrong."""
+        """Parse the server's URL. Raises psycopg.ProgrammingError if it is invalid."""
         given: dict[str, Any] = conninfo_to_dict(url)
         conninfo = make_conninfo("", **{**_DEFAULTS, **given})
         hosts = str(given.get("host") or urlsplit(url).hostname or "localhost")

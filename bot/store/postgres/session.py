@@ -1,7 +1,7 @@
 """A transaction on PostgreSQL, as the operations see it: a Database that also takes locks.
 
-Invariant: every transaction that writes holds the store's lock, shared or alone, so that what runs
-alone runs beside no other. See `bot.store.locks`.
+Invariant: every writing transaction holds the store's lock, shared or exclusive, so that an
+exclusive one runs alone. See `bot.store.locks`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bot.store.database import Cursor, Parameters
 from bot.store.locks import Locks
 from bot.store.postgres.dialect import translate
 
-# Two numbers, as names use one: the locks of both kinds are apart. The first is "Thrd".
+# Two numbers, while names use one, to keep the two kinds of locks apart. The first is "Thrd".
 _STORE = "1416131172, 1"
 SHARED = f"pg_advisory_xact_lock_shared({_STORE})"
 ALONE = f"pg_advisory_xact_lock({_STORE})"
@@ -52,14 +52,15 @@ _ROWS = {
     ),
 }
 _BY = {column: _CONVERSATION.format(row=row) for column, row in _ROWS.items()}
-# By the other columns, a conversation cannot begin to be found: sources are locked themselves.
+# A conversation that was not found by another column cannot appear later: sources are locked
+# themselves.
 _MUST_FIND = ("id", "uid")
 _PAGE = (
     "SELECT pg_advisory_xact_lock(hashtextextended('source/' || platform || '/' || workspace"
     " || '/' || {message}, 0)) FROM conversations"
     " WHERE id = (SELECT conversation_id FROM turns WHERE id = {turn})"
 )
-# As `sorted` orders names: by code point, whatever the database's collation.
+# Ordered as `sorted` orders names: by code point, whatever the database's collation.
 _SUMS = (
     "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM (SELECT name FROM"
     " (SELECT 'budget/' || budget || '/' || account || '/' || period AS name FROM budget_sums"
@@ -71,7 +72,7 @@ _SUMS = (
 
 
 def literal(value: object) -> str:
-    """A text or a whole number as SQL, whatever `standard_conforming_strings` is."""
+    """Format a text or an integer as SQL, whatever `standard_conforming_strings` is."""
     if isinstance(value, int):
         return str(int(value))
     text = str(value).replace("\0", "\N{REPLACEMENT CHARACTER}")  # as the dialect stores it
@@ -84,10 +85,11 @@ class Session:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
         self.places: dict[tuple[str, object], tuple[str, str]] = {}
-        """Of conversations that the transaction has changed; true after its commit."""
+        """The places of conversations that the transaction has changed; valid after its commit."""
 
     def remember(self, key: ConversationKey, conversation: int, turn: int | None) -> None:
-        """These ids are of this conversation: the next transitions need not look it up."""
+        """Remember that these ids belong to this conversation, so the next transitions need not
+        look it up."""
         place = f"{key.platform}/{key.workspace}/", f"{key.channel}/{key.thread}"
         self.places["id", conversation] = place
         if turn is not None:
@@ -112,11 +114,12 @@ class Session:
 
 
 class KnownPlaces:
-    """The conversations' places that were looked up, which saves PostgreSQL a query.
+    """A cache of the places of conversations, which saves PostgreSQL a query.
 
-    Invariant: what has a row id never moves to another conversation, no conversation moves, and a
-    server uses no id of a commit twice. One that takes over without the last commits may, so all
-    are forgotten when a connection fails. A source is not known: a page may be another turn's.
+    Invariant: a record never moves to another conversation, a conversation never moves, and a
+    server never reuses the id of a commit. A server that takes over without the last commits may
+    reuse ids, so the cache is cleared when a connection fails. Sources are not cached, because a
+    page may come to belong to another turn.
     """
 
     def __init__(self) -> None:
@@ -127,26 +130,26 @@ class KnownPlaces:
         return self._places.get(what)
 
     def add(self, what: tuple[str, object], place: tuple[str, str]) -> None:
-        """Remember a place. When there is no room, all are forgotten."""
+        """Remember a place. If there is no room, clear the cache first."""
         if len(self._places) >= _MOST_PLACES:
             self._places.clear()
         self._places[what] = place
 
     def update(self, places: Mapping[tuple[str, object], tuple[str, str]]) -> None:
-        """Remember several."""
+        """Remember several places."""
         for what, place in places.items():
             self.add(what, place)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Clear the cache."""
         self._places.clear()
 
 
 class LockPlan:
-    """The locks of a transaction, in their order. Implements `Locker`: collects statements.
+    """The locks of a transaction, in order. Implements `Locker` by collecting statements.
 
-    They are text without parameters, so that they travel in the message that begins the
-    transaction: one round trip for both.
+    The statements are text without parameters, so that they can be sent in the message that begins
+    the transaction: one round trip for both.
     """
 
     def __init__(self, locks: Locks, known: KnownPlaces, losses: int) -> None:
@@ -155,7 +158,7 @@ class LockPlan:
         self.renew(losses)
 
     def renew(self, losses: int) -> None:
-        """Look up again what is not known. `losses` is how many connections had failed by now."""
+        """Look up unknown places again. `losses` is how many connections have failed so far."""
         self.losses = losses
         self._statements: list[str] = []
         self._asked: dict[int, tuple[str, object]] = {}  # by the number of the statement
@@ -199,10 +202,10 @@ class LockPlan:
         self._statements.append(_PAGE.format(turn=literal(turn), message=message))
 
     def is_complete(self, rows: Sequence[Sequence[Any] | None]) -> bool:
-        """Whether the locks were found, by the first row of each statement: the store's lock and
-        `sql`. If not, the next attempt runs alone.
+        """Whether all locks were found, judging by the first row of each statement: the store's
+        lock and `sql`. If not, the next attempt runs alone.
 
-        A conversation that is not there could be created before the transition looks.
+        Otherwise a missing conversation could be created before the transition looks for it.
         """
         if self.alone:
             return True

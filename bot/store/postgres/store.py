@@ -1,4 +1,4 @@
-"""The store on PostgreSQL: the operations of SQLite's, by any number of processes."""
+"""The store on PostgreSQL: the same operations as on SQLite, for any number of processes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from bot.store.postgres.transactions import Readers, Writer
 from bot.store.store import SqlStore
 
 CONNECTIONS = 10
-"""Of one process: enough for a few hundred turns at the same time, because a transaction takes a
-few milliseconds. PostgreSQL's default is 100 for all processes."""
+"""The connections of one process: enough for a few hundred concurrent turns, because a transaction
+takes a few milliseconds. PostgreSQL's default is 100 for all processes."""
 
 _FILE_READERS = 1
 _READERS_PART = 3  # one of three connections reads
@@ -50,14 +50,14 @@ class PostgresStore(SqlStore):
         observer: Observer = NO_OBSERVER,
         process: str | None = None,
     ) -> AsyncIterator[Self]:
-        """Migrate the database and connect to it, as a process of the bot.
+        """Migrate the database and connect to it as a process of the bot.
 
         On exit, waits for the operations that have started and disconnects.
 
-        `connections` is how many there may be, `observer` hears of each call. `erasure_list` is the
-        file with a copy of the list of erasures. `process` is the id with which this process holds
-        turns; None if no other one uses the database. Raises MigrationError, StoreUnavailable, or
-        StoreError if that file cannot be used.
+        `connections` is the most connections to open; `observer` learns of each call.
+        `erasure_list` is the file with a copy of the list of erasures. `process` is the id with
+        which this process holds turns; None if no other process uses the database. Raises
+        MigrationError, StoreUnavailable, or StoreError if that file cannot be used.
         """
         await asyncio.to_thread(migrate, server)
         connected = cls._connect(
@@ -71,7 +71,7 @@ class PostgresStore(SqlStore):
     async def attach(
         cls, server: Server, *, clock: Clock, erasure_list: Path | None = None
     ) -> AsyncIterator[Self]:
-        """As `open`, for a command that runs beside the processes of the bot."""
+        """Like `open`, for a command that runs beside the processes of the bot."""
         await asyncio.to_thread(migrate, server)
         connected = cls._connect(server, clock, _READERS_PART, erasure_list)
         async with connected as store, store._purger.running():
@@ -133,7 +133,7 @@ class PostgresStore(SqlStore):
 
 @dataclass(frozen=True, slots=True)
 class _Pools:
-    """The connections of one process, by what they are for."""
+    """The connections of one process, by purpose."""
 
     writing: Connections
     reading: Connections
@@ -143,7 +143,7 @@ class _Pools:
 
 @asynccontextmanager
 async def _open_pools(server: Server, connections: int, limits: Limits) -> AsyncIterator[_Pools]:
-    """Up to `connections`, and one for VACUUM."""
+    """Open up to `connections` connections, and one for VACUUM."""
     readers = max(1, (connections - _FILE_READERS) // _READERS_PART)
     writers = max(1, connections - _FILE_READERS - readers)
     async with (
@@ -156,7 +156,7 @@ async def _open_pools(server: Server, connections: int, limits: Limits) -> Async
 
 
 def database_size(db: Database) -> int:
-    """The bytes of the database, without the server's log."""
+    """The size of the database in bytes, without the server's log."""
     (size,) = db.execute("SELECT pg_database_size(current_database())").fetchall()[0]
     return int(size)
 

@@ -1,7 +1,7 @@
-"""Transactions on PostgreSQL's connections: those that write, and reads of one snapshot.
+"""Transactions on PostgreSQL's connections: writing ones, and reads of one snapshot.
 
-Invariants: a transaction is one function in one call on one connection; one that conflicted, or
-lost its connection before the commit, runs again.
+Invariants: a transaction is one function in one call on one connection. A transaction that
+conflicts, or loses its connection before the commit, is repeated.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ T = TypeVar("T")
 
 _ATTEMPTS = 5  # of one transaction, when it conflicts or loses its connection
 
-# The first row has the transaction's number, by which its outcome can be found.
+# The first row contains the transaction's number, by which its outcome can be looked up.
 _NUMBER = "pg_current_xact_id()::text"
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class Writer:
-    """Runs transactions that write, several at a time. Implements `Runner`."""
+    """Runs writing transactions, several at a time. Implements `Runner`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections, self._known = connections, KnownPlaces()
@@ -39,11 +39,11 @@ class Writer:
         self._alone = limits.begin("BEGIN", f"SELECT {_NUMBER}, {ALONE}")
 
     async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
-        """Run a transaction; returns its result after the commit has reached the disk.
+        """Run a transaction, and return its result after the commit has reached the disk.
 
         If it raises, it changes nothing; it may be called again. Raises StoreUnavailable if the
-        database fails; if the answer to a commit did not arrive and its outcome cannot be found,
-        the transaction may have been committed.
+        database fails. If a commit got no response and its outcome cannot be determined, the
+        transaction may have been committed.
         """
         plan = LockPlan(lock, self._known, self._connections.losses)
         return await self._connections.call(partial(self._repeat, transaction, plan))
@@ -77,7 +77,7 @@ class Writer:
         try:
             with _explained(self._connections, connection):
                 if plan.losses != self._connections.losses:
-                    raise _Unlocked  # the places may be those of a server that failed
+                    raise _Unlocked  # the places may come from a server that failed
                 if not plan.is_complete(rows):
                     raise _Unlocked
                 session = Session(connection)
@@ -108,11 +108,12 @@ class _Unlocked(Exception):
 
 
 class _Outdated(psycopg.OperationalError):
-    """A newer release has changed the tables since a statement was prepared: repeat it."""
+    """A newer release has changed the tables since a statement was prepared; the transaction must
+    be repeated."""
 
 
 class _Cut(psycopg.OperationalError):
-    """The connection was lost before the commit: nothing has changed."""
+    """The connection was lost before the commit, so nothing has changed."""
 
     def __init__(self, error: psycopg.Error) -> None:
         super().__init__(str(error))
@@ -121,7 +122,7 @@ class _Cut(psycopg.OperationalError):
 
 @contextmanager
 def _explained(connections: Connections, connection: Connection) -> Iterator[None]:
-    """Raise _Cut or _Outdated for errors after which the transaction can run again."""
+    """Raise _Cut or _Outdated for errors after which the transaction can be repeated."""
     try:
         yield
     except psycopg.errors.FeatureNotSupported as exc:
@@ -162,5 +163,5 @@ class Readers:
 
 
 def _number(rows: Sequence[tuple[Any, ...] | None]) -> str:
-    """The transaction's number, from the rows of its beginning."""
+    """The transaction's number, from the rows returned by its beginning."""
     return str(rows[0][0]) if rows and rows[0] else ""
