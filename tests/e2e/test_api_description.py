@@ -23,8 +23,8 @@ def operation(page: Page, method: str, path: str) -> Locator:
 
 
 async def count_operations(page: Page) -> int:
-    """How many operations the API's description has."""
-    address = urljoin(page.url, "/openapi.json")  # the page has no base address of its context
+    """The number of operations in the API's description."""
+    address = urljoin(page.url, "/openapi.json")  # the page has no base address from its context
     description = await (await page.request.get(address)).json()
     return sum(len(methods) for methods in description["paths"].values())
 
