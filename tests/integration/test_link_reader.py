@@ -1,4 +1,4 @@
-"""The reader of links over real sockets: what it reads, and the words for what it cannot read."""
+"""The reader of links over real sockets: what it reads, and its words for what it cannot read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = b"<h1>Release notes</h1>"
 
 
 def pack(data: bytes) -> bytes:
-    """The same bytes in each test process, because they are part of a test's name."""
+    """Compress to the same bytes in each test process, because they are part of a test's name."""
     return gzip.compress(data, mtime=0)
 
 
@@ -359,7 +359,7 @@ async def test_what_cannot_be_unpacked_has_a_reason(
 
 # ── slots ─────────────────────────────────────────────────────────────────────────────────────
 async def test_a_host_gets_two_requests_at_a_time_and_all_hosts_eight() -> None:
-    """The limits hold on the server, and no download is lost to them."""
+    """The limits hold on the server, and no download fails because of them."""
     running: dict[str, int] = {}
     most: dict[str, int] = {}
     release = asyncio.Event()
@@ -407,7 +407,8 @@ async def test_requests_that_wait_for_a_slow_host_do_not_hold_up_others() -> Non
 
 
 async def test_waiting_for_a_slot_does_not_count_as_the_server_s_time() -> None:
-    """The third request begins when the first two have used up their time, and has all of its."""
+    """The third request begins when the first two have used up their time, and still gets its full
+    time."""
     waiting: list[str] = []
 
     async def answer(_path: str, writer: asyncio.StreamWriter) -> None:

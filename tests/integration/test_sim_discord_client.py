@@ -147,7 +147,7 @@ async def test_some_of_the_shards_can_run(sim: LocalDiscord) -> None:
         async def before_identify_hook(
             self, shard_id: int | None, *, initial: bool = False
         ) -> None:
-            """Skip the five seconds between identifies."""
+            """Skip the pause of five seconds between identifies."""
 
     mine = (GUILD >> 22) % 4
     other = (mine + 1) % 4
@@ -287,7 +287,7 @@ async def test_refusals_become_discord_pys_exceptions(
 async def test_a_nonce_of_a_deleted_message_raises_not_found(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """So a retry cannot tell a deleted message from one that never existed."""
+    """A retry therefore cannot tell a deleted message from one that never existed."""
     message = await text_channel(client).send("x", nonce="n1")
     await message.delete()
     with pytest.raises(discord.NotFound):

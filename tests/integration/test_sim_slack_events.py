@@ -273,7 +273,7 @@ async def test_the_new_agent_pane_starts_without_a_thread(
 
 
 async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket) -> None:
-    """Half of it before the delivery, half before the acknowledgement."""
+    """Half of it passes before the delivery, half before the acknowledgement."""
     await sim.delivery(ack_seconds=3)
     await sim.call("rtt", seconds=0.06)
     await sim.say(ALICE, DM_ALICE, "x")

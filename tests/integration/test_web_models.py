@@ -1,4 +1,4 @@
-"""Models, effort, tokens and contexts, as programs and the page get them: while models change."""
+"""Models, effort, tokens and contexts as programs and the page get them, while models change."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def thread_of(page: Person, text: str = "hello") -> str:
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
 async def test_the_list_of_models_is_asked_for_each_time(house: House) -> None:
-    """The page's session has the names that are known without asking a server."""
+    """The page's session only has the names known without asking a server."""
     assert (await house.alice.get("/app/session"))["models"] == ["big/one", "small/one"]
     assert house.models.asked == 0
     house.models.listed = ("local/new",)
@@ -154,7 +154,7 @@ async def test_a_model_of_a_server_that_was_not_asked_yet_can_be_chosen(house: H
 
 
 async def test_an_unknown_model_is_refused_with_a_few_of_the_names(house: House) -> None:
-    """After asking the servers, with the same status, place and type as ever."""
+    """The servers are asked first; the status, place and type of the error are as before."""
     house.models.listed = [f"local/m{n}" for n in range(400)]
     conversation = await new_conversation(house.alice)
     for method, path in (("POST", "/conversation"), ("PATCH", f"/conversation/{conversation}")):
@@ -201,7 +201,8 @@ async def test_the_description_names_no_models(house: House) -> None:
 
 # ── effort ────────────────────────────────────────────────────────────────────────────────────
 async def test_effort_is_chosen_at_the_start_and_later(house: House) -> None:
-    """Independently of the model; null is the default again, and a missing field keeps it."""
+    """It is independent of the model; null means the default again, and a missing field keeps
+    it."""
     conversation = await new_conversation(house.alice, {"effort": "high"})
     path = f"/conversation/{conversation}"
     assert (await house.alice.get(path))["effort"] == "high"
@@ -251,7 +252,7 @@ async def test_an_answers_tokens_are_in_its_record_and_on_the_page(tmp_path: Pat
         assert {name: reply[name] for name in TOKEN_FIELDS} == usage
         (asked, _) = (await api.get(f"/app/threads/{thread}"))["messages"]
         assert {asked[name] for name in TOKEN_FIELDS} == {None}
-        # The message that clients of small chat backends expect stays as it is.
+        # The message format that clients of small chat backends expect is unchanged.
         (_, said) = (await api.get(f"/conversation/{thread}"))["messages"]
         assert set(said) == {"id", "author", "content", "created_at"}
 

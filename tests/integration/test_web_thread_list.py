@@ -35,7 +35,7 @@ async def alice(site: Site) -> AsyncIterator[Person]:
 
 
 async def begin(person: Person, text: str) -> str:
-    """Ask without a mention; returns the thread once it was answered."""
+    """Ask without a mention; returns the thread once it is answered."""
     body = {"text": text, "thread": None, "client_id": str(uuid.uuid4()), "begins": True}
     thread: str = (await person.post("/app/messages", body))["thread"]
 
@@ -217,7 +217,7 @@ async def test_a_deleted_thread_is_gone_and_comes_back_until_it_is_too_late(
         assert (await alice.ask(method, where))[0] == 404
     library = site.adapter._chat.library  # type: ignore[attr-defined]
     until_ = time.time()
-    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 200  # "Undo" is looked at
+    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 200  # "Undo" has the focus
     assert not await library.erase_hidden(thread, before=until_)
     assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200
     assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200  # a repeated request
