@@ -70,7 +70,7 @@ class Scripted:
 
 
 class SleepClock:
-    """A clock that only sleeping advances; records every sleep."""
+    """A clock that advances only by sleeping; it records every sleep."""
 
     def __init__(self) -> None:
         self.sleeps: list[float] = []
@@ -200,7 +200,7 @@ async def test_a_single_model_is_retried_after_a_transient_failure() -> None:
 
 
 async def test_it_gives_up_after_three_rounds() -> None:
-    """A server that stays overloaded is not retried endlessly."""
+    """A server that stays overloaded is not retried forever."""
     model, clock = Scripted("a:1", (Overloaded(),)), SleepClock()
     with pytest.raises(Overloaded):
         await text(chain(model, clock=clock))

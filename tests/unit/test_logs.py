@@ -74,7 +74,8 @@ def test_other_errors_keep_their_traceback(
 
 
 def test_secrets_that_are_added_later_are_redacted_too() -> None:
-    """Whole, even if one is a part of another; very short ones would garble the log."""
+    """They are redacted as a whole, even if one contains another; very short ones would garble the
+    log."""
     out = io.StringIO()
     with restore_logging():
         redactor = logs.configure(level="INFO", form="json", secrets=["first-key"], stream=out)

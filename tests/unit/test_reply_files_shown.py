@@ -50,7 +50,7 @@ async def test_the_file_replaces_the_pages_of_code() -> None:
 
 
 async def test_a_file_is_uploaded_once() -> None:
-    """The reply may continue below the file for long."""
+    """The reply may continue below the file for a long time."""
     rig = file_rig()
     async with rig.publisher(controls=(Control.STOP,)) as reply:
         await grow(rig, reply, f"{REPLY}\n\n" + "One more line.\n\n" * 40)

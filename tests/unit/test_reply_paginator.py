@@ -27,8 +27,8 @@ RENDERERS = [
 ]
 names = [f"{type(renderer).__name__}-{renderer.limit}" for renderer in RENDERERS]
 
-# Character by character costs as much as all other chunks together: on the smallest pages, and
-# on those with another measure and other text than the source.
+# Going character by character costs as much as all other chunk sizes together, so it is done only
+# on the smallest pages, and on those whose measure and text differ from the source.
 BY_CHARACTER = RENDERERS[2:]
 
 

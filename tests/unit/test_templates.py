@@ -144,7 +144,7 @@ TEXTS = st.one_of(
 
 
 def block(role: Role, parts: list[Part]) -> Block:
-    """Messages as parsing yields them: no empty or adjacent same-role texts, no surrounding
+    """Messages as parsing yields them: no empty or adjacent same-role texts, and no surrounding
     blanks."""
     joined: list[Part] = []
     for part in parts:
@@ -201,7 +201,7 @@ def repeated(piece: str) -> tuple[str, str]:
 # ── sizes ─────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("fill", [Template.render, Template.messages])
 def test_a_too_long_result_is_refused_before_it_is_filled(fill: Any) -> None:
-    """Many placeholders times a long input: 64 kB of each would take a gigabyte."""
+    """Many placeholders and a long input: 64 kB of each would take a gigabyte."""
     slots = '{{#message role="user"}}' + "{{input}}" * 7_000 + "{{/message}}"
     template = parse(slots)
     tracemalloc.start()
