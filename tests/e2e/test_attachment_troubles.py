@@ -18,7 +18,7 @@ PICTURE = ("shot.png", "image/png", png())
 
 
 # ── downloads ─────────────────────────────────────────────────────────────────────────────────
-async def test_troubles_of_downloads_delay_only_their_own_answers_and_not_for_long(
+async def test_download_failures_briefly_delay_only_their_answers(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """Responses of 429 for five minutes, an occasional byte, endless bytes, and no response at

@@ -310,7 +310,7 @@ async def test_rules_apply_to_what_was_missed(team: Team) -> None:
         assert await team.model.streams(match="missed of") == []
 
 
-async def test_doctor_names_what_no_one_has(team: Team) -> None:
+async def test_doctor_lists_names_that_no_one_has(team: Team) -> None:
     """`doctor` works without the gateway and applies the same rules as the running bot."""
     wrong = f'[[rules]]\nwhere = "discord:{d.GUILD}/#opps"\nallow = ["@on-cal", "role:5"]\n'
     file = team.bot.folder / "threadline.toml"

@@ -182,7 +182,7 @@ async def find_ended(slack: SlackDriver, thread: ThreadRef) -> Seen | None:
     return seen[0] if seen and seen[0].button("retry") else None
 
 
-async def test_only_who_sees_the_form_can_comment(
+async def test_only_a_person_who_sees_the_form_can_comment(
     slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     """A comment sent after the vote was taken back is refused in the form, so the text is not

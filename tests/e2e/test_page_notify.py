@@ -61,7 +61,9 @@ async def choose(tab: Tab, *names: str) -> None:
     await tab.page.keyboard.press("Escape")
 
 
-async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, house: House) -> None:
+async def test_an_answer_that_ends_in_hidden_tabs_causes_one_notification(
+    visit: Visit, house: House
+) -> None:
     """All of them show it in their titles, and one notification opens the thread."""
     visitor = await visit(house)
     await visitor.run_first(_RECORD)

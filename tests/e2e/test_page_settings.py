@@ -110,7 +110,7 @@ async def test_a_thread_gets_instructions_and_a_temperature(visit: Visit, house:
     )
 
 
-async def test_what_is_chosen_for_the_browser_stays_there(visit: Visit, house: House) -> None:
+async def test_browser_settings_apply_and_persist(visit: Visit, house: House) -> None:
     """Appearance applies immediately and before the first paint, as do the keys; the language
     applies after closing."""
     tab = await (await visit(house)).tab()

@@ -85,7 +85,7 @@ async def test_after_each_change_the_page_shows_what_a_reload_would(
         assert await tab.page.evaluate(FOLLOW, recorded(text, steps)) == [], text
 
 
-async def test_what_is_there_stays_while_a_block_grows(visit: Visit, house: House) -> None:
+async def test_existing_nodes_stay_while_a_block_grows(visit: Visit, house: House) -> None:
     """Existing nodes stay the same, so that a selection survives; only new ones are added."""
     tab = await (await visit(house)).tab()
     for kind in ("paragraph", "table", "code"):

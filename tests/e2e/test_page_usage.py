@@ -83,7 +83,7 @@ async def test_real_usage_is_counted_and_shown_below_the_reply(visit: Visit, hou
     await expect(dialog(tab).locator("rect.day")).to_have_count(30)
 
 
-async def test_everything_known_of_a_person_is_saved_once_an_hour(
+async def test_everything_known_about_a_person_can_be_exported_once_an_hour(
     visit: Visit, own_house: House
 ) -> None:
     """With a button, which then says when the next export is possible."""

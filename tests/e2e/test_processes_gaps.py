@@ -74,7 +74,7 @@ async def lose_questions(scenario: Scenario, bots: SharedBots) -> None:
         await scenario.wait_answered(question)
 
 
-async def test_what_a_killed_process_did_not_store_is_read_again(
+async def test_messages_that_a_killed_process_did_not_store_are_read_again(
     pool: ProcessPool, tmp_path: Path, postgres: SharedServer, figures: Callable[[object], None]
 ) -> None:
     """Slack's redeliveries failed, and the other process's watermark has passed the messages."""

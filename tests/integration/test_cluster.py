@@ -391,7 +391,7 @@ async def test_a_signal_that_cannot_be_sent_costs_no_later_one(members: list[Mem
     await until(lambda: heard)
 
 
-async def test_what_was_told_by_no_signal_is_seen_within_a_minute(
+async def test_a_change_without_a_signal_is_seen_within_a_minute(
     members: list[Member], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that changed it died before sending the signal."""
@@ -409,7 +409,7 @@ async def test_what_was_told_by_no_signal_is_seen_within_a_minute(
     await late.leave()
 
 
-async def test_a_server_that_takes_no_writes_any_more_is_left(members: list[Member]) -> None:
+async def test_a_server_that_stops_accepting_writes_is_abandoned(members: list[Member]) -> None:
     """For example a primary that has become a replica, whose old connection would otherwise stay
     open."""
     control = members[0].cluster._control

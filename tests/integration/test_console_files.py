@@ -127,7 +127,7 @@ async def test_files_are_listed_and_detached(folder: Path) -> None:
     ]
 
 
-async def test_what_cannot_be_attached_costs_one_sentence(folder: Path) -> None:
+async def test_a_file_that_cannot_be_attached_gives_one_sentence(folder: Path) -> None:
     """The other files and the question are kept."""
     (folder / "secret").write_text("x")
     (folder / "secret").chmod(0)

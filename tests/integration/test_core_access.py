@@ -255,7 +255,7 @@ async def test_a_role_that_is_gone_when_a_queued_turn_begins(
         assert len(world.model.requests) == 1
 
 
-async def test_who_was_refused_at_the_claim_stays_withheld_when_another_loses_the_role(
+async def test_a_refused_question_stays_withheld_when_another_author_loses_the_role(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
     """After the queue, all questions are checked again, not only the remaining ones."""
@@ -594,7 +594,7 @@ async def test_an_outcome_is_stored_for_a_stop_while_the_platform_is_silent(
         assert world.outcomes() == [(Outcome.STOPPED.value, None)]
 
 
-async def test_an_author_who_is_described_late_costs_no_one_elses_messages(
+async def test_a_late_author_lookup_loses_no_one_elses_messages(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
     """In the thread before the first mention, other people's messages are read."""

@@ -36,7 +36,7 @@ async def ask(world: World, number: int, text: str = "why?", **more: Any) -> Rec
     return receipt
 
 
-async def test_a_question_over_the_rate_is_not_stored_and_told_once(tmp_path: Path) -> None:
+async def test_a_question_over_the_rate_is_not_stored_and_gets_one_notice(tmp_path: Path) -> None:
     """Only the author gets a notice, which says when to ask again; other people can ask."""
     directory = FixedDirectory()
     async with world_at(tmp_path / "t.db", **limited(directory, questions_per_minute=2)) as world:

@@ -59,7 +59,7 @@ async def test_a_message_is_stored_after_the_one_before_it(
 SAID = "SELECT content FROM messages WHERE kind = 'question' ORDER BY id"
 
 
-async def test_what_people_do_to_a_message_that_is_on_its_way(
+async def test_actions_on_a_message_that_is_being_checked(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
     """An edit, a deletion and a reset wait until it is stored; a stop waits for nothing."""
@@ -91,7 +91,7 @@ async def test_what_people_do_to_a_message_that_is_on_its_way(
         await world.idle()
 
 
-async def test_a_message_that_arrives_twice_at_once_is_within_its_own_rate(
+async def test_concurrent_copies_of_a_message_count_once_against_the_rate(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
     """Slack reports a mention as two events, which are checked concurrently."""

@@ -101,7 +101,7 @@ async def why(world: World) -> str:
     return (await world.command("why")).text
 
 
-async def test_a_person_chooses_against_the_rules(tmp_path: Path) -> None:
+async def test_a_persons_choice_overrides_the_rules(tmp_path: Path) -> None:
     """/model takes precedence, and `default` means the model set for the place."""
     policy = rules_with(PolicyValues(model="scripted", effort=Effort.HIGH))
     async with world_at(tmp_path / "threadline.db", policy=policy) as world:

@@ -298,7 +298,7 @@ async def test_a_transcript_counts_for_the_channel_and_for_no_person(tmp_path: P
             await bank.meter.transcribe(spender, "openai/whisper", hear)
 
 
-async def test_what_was_left_reserved_is_settled_by_the_next_attempt(tmp_path: Path) -> None:
+async def test_a_reservation_left_behind_is_settled_by_the_next_attempt(tmp_path: Path) -> None:
     """The attempt ended, but its process did not. Only the recorded part of the answer is
     charged."""
     async with bank_at(tmp_path) as bank:

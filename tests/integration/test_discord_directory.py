@@ -89,9 +89,7 @@ async def test_a_place_has_the_names_that_discord_shows(
         await sim.online()
 
 
-async def test_a_name_that_discord_did_not_tell_is_asked_for(
-    sim: LocalDiscord, inbox: FakeInbox
-) -> None:
+async def test_a_name_missing_from_events_is_looked_up(sim: LocalDiscord, inbox: FakeInbox) -> None:
     """A channel without a name, in an event or in a response, is not treated as one without
     rules."""
     async with running(sim, inbox) as adapter:
@@ -197,9 +195,7 @@ async def test_an_intent_that_was_taken_away_ends_nothing(
     assert 4014 in (await sim.state())["closes"]
 
 
-async def test_roles_that_events_did_not_tell_are_asked_for(
-    sim: LocalDiscord, inbox: FakeInbox
-) -> None:
+async def test_roles_missing_from_events_are_looked_up(sim: LocalDiscord, inbox: FakeInbox) -> None:
     """A role without a name, or one not known yet, could be the blocked one."""
     async with running(sim, inbox) as adapter:
         await sim.call("fault_event", name="GUILD_ROLE_CREATE", remove=["d.role.id"])
@@ -322,7 +318,9 @@ async def unknown_of(directory: Directory) -> Sequence[str]:
     return await directory.unknown([*people, *places])
 
 
-async def test_names_that_noone_has_are_found(sim: LocalDiscord, inbox: FakeInbox) -> None:
+async def test_names_in_rules_that_no_one_has_are_found(
+    sim: LocalDiscord, inbox: FakeInbox
+) -> None:
     """By the running bot, which then blocks everyone, and by `doctor`, which runs alone."""
     await sim.add_channel("Support", "category")
     alone = adapter_for(sim)
@@ -365,7 +363,7 @@ async def test_a_person_is_told_privately_or_not_at_all(
         assert await sim.messages(c.CHANNEL) == before
 
 
-async def test_few_people_an_hour_get_a_first_direct_message(
+async def test_first_direct_messages_are_limited_per_hour(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
     """Otherwise Discord would quarantine the bot; people who have had one get more."""

@@ -140,7 +140,7 @@ async def test_nothing_is_kept_at_the_provider(sim: ModelSim, make: Make) -> Non
     assert record.authorization == "Bearer right"
 
 
-async def test_what_is_chosen_is_sent(sim: ModelSim, make: Make) -> None:
+async def test_chosen_options_are_sent(sim: ModelSim, make: Make) -> None:
     """A limit below the API's minimum is raised to it."""
     request = ChatRequest(
         HELLO.messages, max_tokens=3, temperature=0.5, effort=Effort.HIGH, cache_key="k" * 64

@@ -237,7 +237,7 @@ async def test_probes_answer_only_get_and_head(site: Site) -> None:
                 assert response.status == 200
 
 
-async def test_an_own_port_serves_metrics_and_probes_only(tmp_path: Path) -> None:
+async def test_a_separate_port_serves_only_metrics_and_probes(tmp_path: Path) -> None:
     """Without a token only on loopback, and not under the name of a page that was rebound to it."""
     port = free_port()
     environ = {"METRICS_PORT": str(port), "METRICS_HOST": "127.0.0.1"}

@@ -158,7 +158,7 @@ async def test_missed_messages_in_threads_without_a_conversation_are_not_stored(
     assert [row[2] for row in core.rows()] == ["the bot!", "go on"]
 
 
-async def test_what_people_said_before_they_called_the_bot_is_no_question(core: Core) -> None:
+async def test_messages_before_the_first_mention_are_no_questions(core: Core) -> None:
     """A second read finds the messages that the mention's own read of the thread had failed to
     get."""
     await core.inbox.receive(asked(2, "the bot!", address=Address.MENTION))

@@ -183,7 +183,7 @@ async def run_slash_export(sim: SlackSim) -> str:
     return str(await sim.until(find_sentence, 60))
 
 
-async def test_slack_sends_the_file_directly_and_the_channel_none(
+async def test_slack_sends_the_file_directly_and_not_to_the_channel(
     slack_sim: SlackSim, inbox: FakeInbox
 ) -> None:
     """From a slash command and from a mention, since Slack has no files that only one person

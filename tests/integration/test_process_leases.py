@@ -279,7 +279,7 @@ async def test_a_copy_on_sqlite_forgets_the_processes_of_postgresql(tmp_path: Pa
         assert (await claim_next(store, accepted.conversation)).fence.attempt == 2
 
 
-async def test_a_look_from_before_an_outage_buries_no_one(pair: Pair) -> None:
+async def test_a_check_from_before_an_outage_declares_no_one_dead(pair: Pair) -> None:
     """The call waited while the database was down for longer than a lease."""
     conversation = await pair.question()
     await claim_next(pair.ann, conversation)
@@ -311,7 +311,7 @@ async def test_a_death_is_a_gap_until_each_reader_has_read_it(pair: Pair) -> Non
     assert gap.id not in [each.id for each in await pair.bob.gaps("slack T2")]
 
 
-async def test_what_was_read_again_of_a_thread_is_kept_for_a_day(pair: Pair) -> None:
+async def test_the_record_of_a_thread_read_again_is_kept_for_a_day(pair: Pair) -> None:
     """A later read extends the record; one that covers less came late, and changes nothing."""
     first = ThreadRead("T1", "C1/1.0", 100, 200)
     for read in (first, ThreadRead("T1", "C1/1.0", 150, 180), ThreadRead("T2", "C1/1.0", 1, 2)):

@@ -189,7 +189,7 @@ async def test_the_operator_forgets_exports_and_reads_the_audit(
         assert (await run(*wrong))[0] == 2
 
 
-async def test_who_used_what_is_erased_also_where_no_conversation_is_left(tmp_path: Path) -> None:
+async def test_usage_by_person_is_erased_even_without_a_conversation(tmp_path: Path) -> None:
     """The books count by day, so a conversation's last day is erased one night after the
     conversation."""
     path, clock = tmp_path / "threadline.db", ManualClock()

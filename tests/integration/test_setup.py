@@ -143,7 +143,7 @@ async def test_a_refused_discord_token_is_not_written(tmp_path: Path) -> None:
     assert code == 1 and "Reset Token" in said and not (tmp_path / ".env").exists()
 
 
-async def test_what_discord_still_needs_is_said_with_the_invite_link(tmp_path: Path) -> None:
+async def test_missing_discord_settings_are_listed_with_the_invite_link(tmp_path: Path) -> None:
     """The token is valid, so it is written; “later” leaves the rest for another time."""
     async with DiscordSim() as sim:
         await sim.grant_intents()

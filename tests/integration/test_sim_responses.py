@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("fields", "words"), REFUSED.values(), ids=REFUSED)
-async def test_what_the_real_api_refuses_is_refused(
+async def test_requests_that_the_real_api_refuses_are_refused(
     sim: ModelSim, client: openai.AsyncOpenAI, fields: dict[str, Any], words: str
 ) -> None:
     body = {"input": "Hi", "stream": True, **fields}
@@ -138,7 +138,9 @@ async def test_what_the_real_api_refuses_is_refused(
     assert words in str(caught.value)
 
 
-async def test_what_the_real_api_takes_is_taken(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
+async def test_requests_that_the_real_api_accepts_are_accepted(
+    sim: ModelSim, client: openai.AsyncOpenAI
+) -> None:
     """A stored response and a reference to an earlier one are not refused, but they are
     recorded."""
     await client.responses.create(

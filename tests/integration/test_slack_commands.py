@@ -116,7 +116,9 @@ async def test_commands_about_rules_and_people_need_no_thread(
     ]
 
 
-async def test_who_may_not_press_a_button_learns_it_alone(sim: SlackSim, inbox: FakeInbox) -> None:
+async def test_a_person_who_may_not_press_a_button_is_told_privately(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
     """This includes Slack's own stop button, which has no place for a reply."""
     inbox.answer = CommandReply("Nothing was changed: not yours.", refused=True)
     async with running(sim, inbox) as slack:

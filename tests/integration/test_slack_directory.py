@@ -88,7 +88,7 @@ async def test_members_guests_strangers_administrators_and_their_groups(
             await describe(directory, absent)
 
 
-async def test_events_tell_strangers_without_a_request(
+async def test_events_reveal_strangers_without_a_request(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory, inbox: FakeInbox
 ) -> None:
     """In a shared channel, an event without its author's workspace proves nothing."""

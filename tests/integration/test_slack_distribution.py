@@ -79,7 +79,7 @@ async def test_a_refusal_by_the_person_or_by_slack_stores_nothing(rig: Rig) -> N
     assert await rig.list_installed() == {}
 
 
-async def test_who_is_not_listed_gets_the_app_removed_again(sim: SlackSim, tmp_path: Path) -> None:
+async def test_the_app_is_removed_from_an_unlisted_workspace(sim: SlackSim, tmp_path: Path) -> None:
     """An unlisted workspace that has the app may install it again."""
     path = tmp_path / "threadline.db"
     async with run_distributed(sim, path, teams=[TEAM_2]) as rig:
@@ -385,7 +385,7 @@ async def test_in_a_shared_channel_the_mentioned_installation_answers(rig: Rig) 
 
 
 # ── changes in the database ───────────────────────────────────────────────────────────────────
-async def test_what_another_process_installed_or_removed_is_noticed(
+async def test_installations_changed_by_another_process_are_noticed(
     rig: Rig, tmp_path: Path
 ) -> None:
     """Immediately for a delivery, otherwise within a minute."""
@@ -411,7 +411,7 @@ async def test_without_a_running_adapter_the_pages_say_so(sim: SlackSim, tmp_pat
         assert (page.status, install_texts.NOT_READY in page.text) == (503, True)
 
 
-async def test_what_a_workspace_missed_is_read_after_an_outage(
+async def test_messages_that_a_workspace_missed_are_read_after_an_outage(
     sim: SlackSim, tmp_path: Path
 ) -> None:
     """Each workspace is read with a separate token, and none slows the others."""

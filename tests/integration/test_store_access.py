@@ -58,7 +58,7 @@ async def test_withheld_questions_are_no_history(place: Place) -> None:
         assert [message.content for message in found] == ["second"]
 
 
-async def test_a_person_is_due_once_a_day(place: Place) -> None:
+async def test_a_person_gets_a_notice_once_a_day(place: Place) -> None:
     """However many of the person's messages are handled at the same time."""
     clock = ManualClock()
     async with opened(place, clock=clock) as store:

@@ -277,7 +277,7 @@ async def test_history_says_which_messages_have_attachments(store: SqlStore) -> 
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-async def test_an_edit_keeps_what_stays_with_its_bytes(store: SqlStore) -> None:
+async def test_an_edit_keeps_the_bytes_of_unchanged_attachments(store: SqlStore) -> None:
     """Even if the platform reports it in another place and with a new address."""
     await store.accept(said(1, attachments=[PHOTO, NOTES, LINK]))
     before = await attachments_of(store)
@@ -324,7 +324,7 @@ async def test_an_edit_of_history_adds_no_links(store: SqlStore) -> None:
     assert names(await attachments_of(store, 2)) == ["notes.txt"]
 
 
-async def test_what_has_no_identity_is_recognized_by_what_the_platform_says(
+async def test_an_attachment_without_an_identity_is_recognized_by_its_description(
     store: SqlStore,
 ) -> None:
     """Otherwise each edit event of an unchanged message would ask the model again."""
@@ -377,7 +377,7 @@ async def test_an_edit_that_brings_bytes_stores_them(store: SqlStore) -> None:
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-async def test_bytes_go_with_the_last_message_that_has_them(store: SqlStore) -> None:
+async def test_bytes_are_deleted_with_the_last_message_that_has_them(store: SqlStore) -> None:
     """By erasing a message, by erasing a record, and by deleting a conversation."""
     for number in (1, 2, 3):
         await store.accept(said(number, where=key(f"t{number}"), attachments=[PHOTO]))

@@ -125,9 +125,7 @@ async def test_a_team_moves_back(team: Path, empty: PostgresPlace, tmp_path: Pat
         assert (await store.accept(said(50))).receipt is Receipt.QUESTION
 
 
-async def test_what_people_can_search_is_indexed_again(
-    tmp_path: Path, empty: PostgresPlace
-) -> None:
+async def test_a_copy_indexes_searchable_texts_again(tmp_path: Path, empty: PostgresPlace) -> None:
     """In both directions, since the index itself is not copied."""
     path, back, scope = tmp_path / "from.db", tmp_path / "back.db", RecordScope("web", "w1")
     async with opened(path) as store:

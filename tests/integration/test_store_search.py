@@ -272,7 +272,7 @@ async def all_messages(
         after = page.next
 
 
-async def test_no_one_finds_what_is_anothers(place: Place) -> None:
+async def test_no_one_finds_texts_of_other_people(place: Place) -> None:
     """Random users and channels, each text with its owner's mark, and every kind of query."""
     chance = random.Random(3)
     users = [f"user{n}" for n in range(6)]
@@ -475,7 +475,7 @@ WAYS: dict[Callable[[SqlStore, Place], Coroutine[Any, Any, None]], int] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_is_erased_leaves_the_index_in_the_same_transaction(
+async def test_erased_text_leaves_the_index_in_the_same_transaction(
     zoo: SqlStore, place: Place, way: Callable[[SqlStore, Place], Coroutine[Any, Any, None]]
 ) -> None:
     """Each operation leaves this many of Ann's four texts, and all three of Bob's."""

@@ -68,7 +68,7 @@ async def test_a_link_shows_the_messages_of_the_moment_until_it_is_updated(place
         assert third.uid != first.uid
 
 
-async def test_what_changes_after_it_was_shared_is_in_no_link(place: Place) -> None:
+async def test_changes_after_sharing_are_in_no_link(place: Place) -> None:
     """This means an edited or erased message, and an answer that is written again."""
     async with opened(place) as store:
         for number in (1, 2, 3):

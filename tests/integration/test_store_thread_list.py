@@ -112,7 +112,7 @@ async def test_pages_of_the_list_have_each_thread_once(world: World) -> None:
     assert len(set(found)) == 9
 
 
-async def test_nobody_sees_the_list_of_another_person(world: World) -> None:
+async def test_no_one_sees_the_list_of_another_person(world: World) -> None:
     uid = await world.uid(await world.ask("a"))
     assert not await world.library.entries(OTHERS, archived=False, after=None, limit=9)
     assert await world.library.update(uid, OTHERS, pinned=True) is None

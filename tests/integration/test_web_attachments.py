@@ -354,7 +354,7 @@ async def test_a_preview_exists_only_of_pictures(api: Person) -> None:
     assert (await content(api, log, "?preview=true"))[0].status == 404
 
 
-async def test_only_the_owner_gets_the_bytes_and_nobody_after_a_deletion(
+async def test_only_the_owner_gets_the_bytes_and_no_one_after_a_deletion(
     api: Person, site: Site
 ) -> None:
     conversation = await begin(api)

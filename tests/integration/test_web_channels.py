@@ -97,7 +97,7 @@ async def test_everyone_sees_and_continues_a_thread_of_a_shared_channel(
     assert said == ["alice: why is the disk slow?", "Full.", "bob: which one?"]
 
 
-async def test_only_who_began_a_shared_thread_changes_it(alice: Person, bob: Person) -> None:
+async def test_only_the_beginner_of_a_shared_thread_changes_it(alice: Person, bob: Person) -> None:
     file = {"filename": "log.txt", "file_data": "data:text/plain;base64,aGk="}
     begun = await post(alice, "@threadline look", "ops")
     path = f"/conversation/{begun['thread']}"
@@ -145,7 +145,7 @@ async def test_buttons_work_for_everyone_in_a_shared_thread(
     await until(is_stopped)
 
 
-async def test_news_of_a_channel_are_read_on_every_device(
+async def test_reading_a_channel_clears_its_marks_on_every_device(
     alice: Person, bob: Person, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unread marks count from a user's first visit; what was said before is not new."""

@@ -279,7 +279,7 @@ async def test_a_context_is_described_to_its_owner(house: House) -> None:
     assert [key.thread for key in house.reporter.keys] == [conversation]
 
 
-async def test_nobody_else_gets_a_context(house: House) -> None:
+async def test_no_one_else_gets_a_context(house: House) -> None:
     """Not another user, not an administrator, and no one without a token; nothing is computed."""
     conversation = await new_conversation(house.bob)
     path = f"/conversation/{conversation}/context"

@@ -212,7 +212,7 @@ async def test_a_session_ends_with_its_token(tmp_path: Path, model: ModelSim) ->
             assert await status_of(person, "GET", "/app/session", **mine) == 401
 
 
-async def test_without_tokens_nobody_signs_in(tmp_path: Path, model: ModelSim) -> None:
+async def test_without_tokens_no_one_signs_in(tmp_path: Path, model: ModelSim) -> None:
     async with serving(tmp_path, model) as site, site.person() as person:
         assert await sign_in(person) == (405, None)
         assert await status_of(person, "GET", "/app/session") == 200

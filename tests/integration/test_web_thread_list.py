@@ -251,7 +251,7 @@ async def test_deleting_a_thread_stops_its_answer(alice: Person, model: ModelSim
     await until(is_stopped)
 
 
-async def test_nobody_changes_the_thread_of_another_user(
+async def test_no_one_changes_the_thread_of_another_user(
     alice: Person, site: Site, model: ModelSim
 ) -> None:
     await model.say("Here.")

@@ -238,7 +238,7 @@ async def test_a_restart_drops_the_reads_and_begins_behind_the_watermark() -> No
     assert world.reader.requests == [("c", 30)]
 
 
-async def test_reading_again_begins_anew_although_reads_run() -> None:
+async def test_a_reread_starts_over_although_reads_are_running() -> None:
     """The running reads had passed channel `c` before another process lost a message there."""
     world = World(pages={"c": [10], "d": [10]})
     world.reader.doors["d"] = asyncio.Event()

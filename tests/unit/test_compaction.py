@@ -219,7 +219,7 @@ async def test_a_summary_that_loses_most_of_the_earlier_one_is_useless() -> None
     assert len(model.requests) == 2 and memory.state == first
 
 
-async def test_failures_in_a_row_pause_for_ever_more_turns_and_a_success_ends_that() -> None:
+async def test_each_further_failure_pauses_longer_and_a_success_ends_the_pause() -> None:
     """The second call comes after two turns without one, the third after four."""
     memory, model = full_memory(), Summarizer(answer=lambda _: "")
     compactor = compactor_of(memory, model)

@@ -344,7 +344,7 @@ def test_a_file_with_thousands_of_mistakes_is_reported_briefly(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", [".env", "threadline.toml"])
-def test_what_is_not_a_file_is_refused_with_advice(tmp_path: Path, name: str) -> None:
+def test_a_path_that_is_no_file_is_refused_with_advice(tmp_path: Path, name: str) -> None:
     """Opening a pipe would wait for its writer."""
     path = tmp_path / name
     for make, advice in (

@@ -239,7 +239,7 @@ def test_an_incomplete_provider_is_refused(tmp_path: Path, table: str, problem: 
     assert caught.value.problems == ((str(tmp_path / "threadline.toml"), problem),)
 
 
-def test_what_cannot_be_used_is_left_out_for_the_checks(tmp_path: Path) -> None:
+def test_unusable_models_are_left_out_for_the_checks(tmp_path: Path) -> None:
     """`doctor` reports the problems, and tries the other models."""
     (tmp_path / "threadline.toml").write_text("[providers.bad]\nkind = 'x'\n")
     environ = {"LLM": "groq/a,ollama/b,nowhere/c,bad/d", "MODELS": "echo,groq/e"}

@@ -317,7 +317,7 @@ def test_the_gateways_info_is_read_whatever_it_contains() -> None:
         assert not found.is_used_up
 
 
-def test_doctor_tells_of_shards_and_sessions() -> None:
+def test_doctor_reports_shards_and_sessions() -> None:
     info = session_starts.GatewayInfo(shards=4, total=1_000, remaining=900)
     assert [f.verdict for f in doctor.sessions_findings(info, None)] == [Verdict.OK, Verdict.OK]
     few = doctor.sessions_findings(info, 1)[1]

@@ -101,7 +101,7 @@ async def test_a_hundred_shards_of_four_processes_begin_in_turn(
     await fleet.end()
 
 
-async def test_the_last_tenth_is_left_and_everyone_goes_on_after_the_reset() -> None:
+async def test_the_last_tenth_is_kept_and_everyone_continues_after_the_reset() -> None:
     fleet = Fleet(Account(total=40), processes=2)
     fleet.begin(60)
     await fleet.run(900.0)
@@ -132,7 +132,7 @@ async def test_without_an_answer_sessions_begin() -> None:
     await fleet.end()
 
 
-async def test_who_gives_up_waiting_leaves_the_bucket_to_others() -> None:
+async def test_a_waiter_that_gives_up_leaves_the_bucket_to_others() -> None:
     fleet = Fleet(Account(), processes=2)
     fleet.begin(3)
     await fleet.clock.advance(0.1)

@@ -40,7 +40,7 @@ async def test_names_are_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == ["page.test."]
 
 
-async def test_names_of_the_own_network_are_looked_up_as_they_are(
+async def test_names_of_the_local_network_are_looked_up_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only for these does the resolver consult the hosts file and search domains."""

@@ -65,7 +65,7 @@ async def test_what_this_process_still_removes_is_left_to_it() -> None:
         assert rig.sent == ["m"]
 
 
-async def test_what_another_process_recorded_gets_one_more_look() -> None:
+async def test_a_leftover_that_another_process_recorded_is_checked_once_more() -> None:
     """The other process is probably still trying."""
     rig = Rig()
     async with rig.running():
@@ -160,7 +160,9 @@ async def test_removals_that_hang_do_not_hold_up_another() -> None:
 
 
 @pytest.mark.parametrize("kind", [LeftoverKind.STATUS, LeftoverKind.THREAD, LeftoverKind.FILE])
-async def test_what_an_unfinished_turn_may_need_waits_for_its_end(kind: LeftoverKind) -> None:
+async def test_a_leftover_that_an_unfinished_turn_may_need_waits_for_its_end(
+    kind: LeftoverKind,
+) -> None:
     """An example is a thread that an earlier attempt abandoned before it posted anything."""
     rig = Rig()
     rig.inbox.busy = {PAGE.conversation}
@@ -174,7 +176,7 @@ async def test_what_an_unfinished_turn_may_need_waits_for_its_end(kind: Leftover
 
 
 @pytest.mark.parametrize("method", ["leave", "record"])
-async def test_what_a_cancelled_task_was_about_to_record_is_removed(method: str) -> None:
+async def test_a_leftover_that_a_cancelled_task_was_recording_is_removed(method: str) -> None:
     """The record may or may not be in the database, which did not say."""
     rig = Rig()
     async with rig.running():

@@ -159,7 +159,7 @@ def test_every_cost_can_be_shown(cost: int, rate: Decimal, code: str) -> None:
     assert currency.number(cost) >= 0 and (currency.number(cost) == 0 or cost > 0)
 
 
-def test_another_rate_values_what_is_spent_anew() -> None:
+def test_a_new_rate_revalues_past_spending() -> None:
     """The books are in dollars: after a change of the rate, the same requests cost more of the
     budget."""
     before, after = EURO, Currency("EUR", Decimal("0.5"))

@@ -191,7 +191,7 @@ CHANGES = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(changes=CHANGES)
-async def test_what_is_remembered_is_what_applies(changes: list[Any]) -> None:
+async def test_a_cached_policy_equals_the_current_one(changes: list[Any]) -> None:
     """Whatever changes between two lookups: rules, overrides, the channel's name or category."""
     rules, directory = PolicyRules(), FixedDirectory()
     rules.connect(lambda _platform: directory)

@@ -144,7 +144,7 @@ async def test_without_changes_the_parts_use_almost_the_whole_limit() -> None:
     )
 
 
-async def test_what_a_process_leaves_is_used_after_a_window() -> None:
+async def test_the_share_of_a_process_that_leaves_is_used_after_a_window() -> None:
     """Its last requests still count until then; afterwards nothing is lost."""
     world = World()
     stays, goes = world.join(), world.join()

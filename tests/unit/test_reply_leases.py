@@ -122,7 +122,7 @@ async def test_what_a_request_starts_for_others_may_send_on() -> None:
     await (await create_task_under(lease, start_worker()))
 
 
-async def test_what_a_request_starts_for_its_turn_sends_under_the_same_lease() -> None:
+async def test_tasks_that_a_request_starts_for_its_turn_send_under_the_same_lease() -> None:
     """Slack's status is set in the background, and belongs only to the turn."""
     lease, may_send = Lease(), asyncio.Event()
 

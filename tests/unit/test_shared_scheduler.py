@@ -171,7 +171,7 @@ async def test_a_process_that_drains_leaves_its_questions_to_others(
 
 
 # ── lost leases ───────────────────────────────────────────────────────────────────────────────
-async def test_a_lost_turn_ends_without_a_result_and_its_conversation_goes_on(
+async def test_a_lost_turn_ends_without_a_result_and_its_conversation_continues(
     processes: tuple[Process, Process],
 ) -> None:
     ann, _ = processes
@@ -252,7 +252,7 @@ def reaper_of(process: Process, leases: Leases, platforms: Sequence[str] = ("sim
     )
 
 
-async def test_the_turns_of_the_dead_run_and_the_others_are_told(
+async def test_turns_of_dead_processes_run_and_other_processes_are_signaled(
     processes: tuple[Process, Process],
 ) -> None:
     ann, _ = processes
