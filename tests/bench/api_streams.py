@@ -43,7 +43,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Result:
-    """In seconds: CPU per chunk, and medians with 99th percentiles in pairs."""
+    """One server's results, in seconds: CPU per chunk, and pairs of medians and 99th
+    percentiles."""
 
     cpu: float
     first: tuple[float, float]

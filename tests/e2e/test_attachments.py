@@ -246,7 +246,7 @@ async def test_a_forwarded_message_brings_its_file(
 async def test_a_reply_to_a_message_brings_its_file(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """On Slack a reply is a thread, whose first message is read anyway."""
+    """On Slack, a reply is part of a thread, whose first message is read anyway."""
     assert isinstance(driver, DiscordDriver)
     await model.say("It is 42.")
     async with bot:

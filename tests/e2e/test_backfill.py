@@ -80,7 +80,7 @@ async def wait_settled(bot: BotProcess, driver: PlatformDriver) -> None:
 async def test_questions_asked_while_the_bot_was_killed_are_answered_once(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """In an existing thread, in a new one and in a direct message."""
+    """Questions are asked in an existing thread, in a new one and in a direct message."""
     await model.say("Before.", times=2)
     await bot.start()
     await bot.ready()

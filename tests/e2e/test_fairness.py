@@ -50,7 +50,7 @@ async def ask_beside(
 async def test_one_persons_flood_does_not_delay_another(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """In the same channel, under the platform's limits."""
+    """Both ask in the same channel, under the platform's limits."""
     bot.set(MAX_CONCURRENT_TURNS="10")
     async with bot:
         await ask_beside(model, driver, driver, "bob")

@@ -411,7 +411,7 @@ async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path:
 async def test_control_c_stops_the_answer_and_not_the_program(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """In a real terminal, where the line editor handles the same signal between lines."""
+    """Uses a real terminal, where the line editor handles the same signal between lines."""
     await model.script(
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
         Answer(match="again", text="Still here."),
@@ -498,7 +498,7 @@ class Terminal:
 
 
 def controlling_terminal() -> None:
-    """In the child: make this terminal the controlling one, so that Ctrl-C sends the signal."""
+    """Make this terminal the child's controlling one, so that Ctrl-C sends the signal."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

@@ -149,7 +149,7 @@ async def test_real_contexts_are_described_by_the_panel_and_by_the_command(
 async def test_bar_has_the_shares_of_the_table_and_hatches_the_cached_beginning(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    """In both writing directions."""
+    """Both writing directions are checked."""
     tab = await open_thread(await visit(house), contexts)
     await button(tab).click()
     await expect(panel(tab).locator("table")).to_be_visible()

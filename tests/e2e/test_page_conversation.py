@@ -146,8 +146,8 @@ async def test_start_over_can_be_undone_and_stopped_reply_retried(
 async def test_model_is_chosen_from_the_list_and_shown_below_the_next_reply(
     visit: Visit, house: House
 ) -> None:
-    """By keyboard alone, in the completion list; the row below the message box shows the model
-    too."""
+    """It is chosen from the completion list by keyboard alone; the row below the message box shows
+    it too."""
     tab = await (await visit(house)).tab()
     await tab.mention("hello to you")
     await tab.wait_reply("hello to you")
@@ -217,7 +217,7 @@ async def test_question_during_a_reply_is_shown_as_queued_and_answered_next(
 async def test_copy_copies_a_messages_markdown_or_a_code_blocks_text(
     visit: Visit, house: House
 ) -> None:
-    """With the button, and with the C key on the message."""
+    """Both the button and the C key on the message copy."""
     source = "Take **this**:\n\n```python\nfor n in range(3):\n    print(n)\n```\n\nThat is all."
     await house.model.say(source, match="copy me")
     visitor = await visit(house, permissions=["clipboard-read", "clipboard-write"])

@@ -346,7 +346,7 @@ async def test_reload_before_sending_loses_only_the_files_and_says_so(
 
 # ── accessibility and safety ──────────────────────────────────────────────────────────────────
 async def test_axe_finds_no_violations_with_files(visit: Visit, house: House) -> None:
-    """In the box, the history, the drop zone and the viewer, and also at a width of 360 pixels."""
+    """Checks the box, the history, the drop zone and the viewer, and also a width of 360 pixels."""
     tab = await open_thread(visit, house, viewport={"width": 360, "height": 740})
     await pick(
         tab,

@@ -157,7 +157,7 @@ async def test_an_old_servers_replies_and_threads_are_shown(visit: Visit, house:
 async def test_list_is_loaded_when_it_opens_and_searched_by_any_part(
     visit: Visit, house: House
 ) -> None:
-    """By keyboard only; the choice is sent as a command."""
+    """Uses only the keyboard; the choice is sent as a command."""
     models = Models(["openai:sim", "openai:sim-2", *(f"router/maker/m{n}" for n in range(400))])
     tab = await (await visit(house)).tab()
     await tab.page.route("**/models", models.answer)
@@ -277,7 +277,8 @@ async def test_without_any_name_the_page_says_why(
 
 
 async def test_hostile_names_of_models_stay_text(visit: Visit, house: House) -> None:
-    """In the list, in the row below the message box, below a reply, and on a narrow screen."""
+    """They appear in the list, in the row below the message box, below a reply, and on a narrow
+    screen."""
     visitor = await visit(house, viewport=NARROW)
     tab = await visitor.tab()
     await tab.page.route("**/models", Models(HOSTILE).answer)
@@ -351,7 +352,7 @@ async def test_default_answers_for_a_model_that_is_gone(visit: Visit, house: Hou
 
 # ── effort ────────────────────────────────────────────────────────────────────────────────────
 async def test_effort_is_chosen_beside_the_model(visit: Visit, house: House) -> None:
-    """By keyboard; the choice survives a reload, and `default` undoes it."""
+    """It is chosen by keyboard; the choice survives a reload, and `default` undoes it."""
     tab = await (await visit(house)).tab()
     await ask(tab, "think hard")
     effort = tab.thread.locator("#effort")

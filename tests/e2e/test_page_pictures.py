@@ -194,7 +194,7 @@ amount = "2 € a day"
 """
 A_LONG_TALK = {"prompt_tokens": 180_000, "completion_tokens": 9_000, "total_tokens": 189_000}
 WORTH = (0.4, 1.1, 0.7, 0.9, 1.6, 0, 0, 0.8, 1.3, 1.9, 0.6, 1.0, 0, 0.2, 1.2, 0.5, 1.7, 1.4, 0.9)
-"""For each earlier day, newest first: the multiple of this conversation's usage."""
+"""How many times this conversation's usage each earlier day gets, newest first."""
 MOST_BYTES_OF_USAGE = 150_000
 
 _COPY = """INSERT INTO usage_by_day ({}) SELECT {} FROM usage_by_day WHERE day = ?"""

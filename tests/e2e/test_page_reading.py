@@ -58,8 +58,8 @@ SELECT_FIRST = """() => {
 
 
 async def test_axe_finds_no_violations(visit: Visit, house: House) -> None:
-    """In an empty channel, next to a formatted reply, in the completion list and in both dialogs,
-    light and dark."""
+    """Checks an empty channel, a formatted reply, the completion list and both dialogs, light and
+    dark."""
     await house.model.say(RICH, match="be rich")
     visitor = await visit(house)
     tab = await visitor.tab()
@@ -80,8 +80,8 @@ async def test_axe_finds_no_violations(visit: Visit, house: House) -> None:
 
 
 async def test_everything_can_be_done_by_keyboard(visit: Visit, house: House) -> None:
-    """From loading the page to getting and stopping a reply, moving through messages, and leaving
-    the thread."""
+    """Loads the page, gets a reply, stops another, moves through messages, and leaves the
+    thread."""
     await house.model.say(STORY, match="by keys", wait_at=20)
     tab = await (await visit(house)).tab()
     keys = tab.page.keyboard
@@ -197,7 +197,8 @@ async def test_phone_shows_one_pane_at_a_time(visit: Visit, house: House) -> Non
 async def test_long_reply_keeps_scroll_position_and_selection(
     visit: Visit, house: House, figures: Callable[[object], None]
 ) -> None:
-    """In 50 kB of text, a reader further up is not scrolled, and sees that there is more below."""
+    """The reply has 50 kB; a reader further up is not scrolled, and sees that there is more
+    below."""
     assert len(LONG) > 50_000
     await house.model.say(LONG, match="at length", rate=4000, wait_at=4_000)
     tab = await (await visit(house)).tab()

@@ -43,7 +43,7 @@ async def choose(tab: Tab, name: str) -> None:
 
 
 async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House) -> None:
-    """By keyboard, for this thread and for new ones. `/model` still works."""
+    """It is chosen by keyboard, for this thread and for new ones. `/model` still works."""
     tab = await (await visit(house)).tab()
     await tab.mention("which one writes here")
     await tab.wait_reply("which one writes here")

@@ -86,7 +86,7 @@ async def test_real_usage_is_counted_and_shown_below_the_reply(visit: Visit, hou
 async def test_everything_known_about_a_person_can_be_exported_once_an_hour(
     visit: Visit, own_house: House
 ) -> None:
-    """With a button, which then says when the next export is possible."""
+    """A button exports it, and then says when the next export is possible."""
     async with own_house.bot:
         tab = await (await visit(own_house)).tab()
         await tab.mention("remember zanzibarite")

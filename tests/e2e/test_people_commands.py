@@ -96,7 +96,7 @@ async def press(driver: PlatformDriver, offer: Any) -> None:
 async def test_a_person_gets_their_export_as_a_file_that_no_one_else_sees(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """By a slash command, or by a mention, which sends it as a direct message. At most once an
+    """A slash command answers with it, and a mention sends it as a direct message, at most once an
     hour."""
     await model.say("One.")
     async with bot:

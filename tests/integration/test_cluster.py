@@ -54,7 +54,7 @@ class Member:
 
 @pytest.fixture
 async def members(place: PostgresPlace) -> AsyncIterator[list[Member]]:
-    """Three of them."""
+    """Three processes of the cluster."""
     found = [await Member(place.url).join() for _ in range(3)]
     yield found
     for member in found:
@@ -356,7 +356,7 @@ def test_a_signal_of_a_newer_version_is_ignored() -> None:
 
 
 async def test_a_handler_that_fails_to_look_costs_no_later_signal(members: list[Member]) -> None:
-    """As after the start, all handlers then look at everything."""
+    """After the failure, as after a start, all handlers look at everything."""
     heard: list[Signal] = []
 
     async def fail(_: Signal) -> None:
@@ -410,7 +410,7 @@ async def test_a_change_without_a_signal_is_seen_within_a_minute(
 
 
 async def test_a_server_that_stops_accepting_writes_is_abandoned(members: list[Member]) -> None:
-    """For example a primary that has become a replica, whose old connection would otherwise stay
+    """An example is a primary that has become a replica: the old connection would otherwise stay
     open."""
     control = members[0].cluster._control
     await control.run("SET default_transaction_read_only = on")
@@ -422,7 +422,7 @@ async def test_a_server_that_stops_accepting_writes_is_abandoned(members: list[M
 async def test_a_text_reaches_the_process_that_it_is_for_and_no_other(
     members: list[Member],
 ) -> None:
-    """In order, with almost any content, and beside signals to all processes."""
+    """Texts arrive in order, with almost any content, and beside signals to all processes."""
     ann, ben, cid = (member.cluster for member in members)
     told: dict[str, list[str]] = {each.process: [] for each in (ann, ben, cid)}
     for each in (ann, ben, cid):

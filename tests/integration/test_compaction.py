@@ -93,7 +93,8 @@ def gated(gate: asyncio.Event) -> Callable[[ChatRequest], list[Any]]:
 
 # ── whole conversations ───────────────────────────────────────────────────────────────────────
 async def test_facts_from_the_beginning_are_in_the_request_after_300_turns(path: Path) -> None:
-    """At most one call per turn, and 2 % of all tokens if a turn takes about 1 % of the budget."""
+    """There is at most one call per turn, and summaries take 2 % of all tokens if a turn takes
+    about 1 % of the budget."""
     summarizer = Summarizer()
     async with long_world(path, budget=8_000, summarizer=summarizer) as world:
         facts = [f"FACT {n}: item {n} costs {1_000 + n} euros" for n in range(8)]
@@ -333,7 +334,7 @@ async def test_a_summarizer_that_recovers_covers_what_was_cut(path: Path) -> Non
 
 
 async def test_a_summary_too_large_for_a_smaller_budget_is_left_out(path: Path) -> None:
-    """For example after a change of the setting; messages take precedence."""
+    """The budget may shrink when the setting changes; messages then take precedence."""
     async with long_world(path, budget=8_000) as world:
         for number in range(1, 13):
             await talk(world, number, 1, f"FACT {number}: " + "tea " * 40)

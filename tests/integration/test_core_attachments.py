@@ -102,7 +102,7 @@ async def test_a_file_posted_before_the_question_is_seen(world: World) -> None:
 
 
 async def test_a_turn_waits_for_a_file_above_its_question(world: World) -> None:
-    """For example an alert's log, which arrives with the question below it."""
+    """An alert's log, for example, arrives with the question below it."""
     slow = asyncio.Event()
     await world.ask(1)
     world.adapter.files["alert.txt"] = slow
@@ -145,7 +145,8 @@ async def test_a_long_file_is_shortened_and_the_reply_says_so(world: World) -> N
 
 
 async def test_a_file_stays_as_it_was_until_the_window_is_full(world: World) -> None:
-    """Then it becomes a stub; a message that asks for it includes it again, in later turns too."""
+    """Afterwards it is a stub; a message that asks for the file includes it again, in later turns
+    too."""
     world.adapter.files["big.log"] = b"word " * 1_000
     await world.ask(1, "why?", attachments=(file("big.log", size=5_000),))
     await world.ask(2, "and how?", address=Address.FOLLOW_UP)

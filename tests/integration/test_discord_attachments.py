@@ -65,7 +65,7 @@ async def test_files_beside_a_question(
 async def test_files_without_a_word_are_questions(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """With a mention, in a direct message, and in a thread."""
+    """They come with a mention, in a direct message, and in a thread."""
     thread = await thread_with(sim)
     for message, address in (
         (await sim.mention("", attachments=[IMAGE]), Address.MENTION),

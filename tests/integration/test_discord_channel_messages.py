@@ -87,7 +87,7 @@ async def test_messages_to_no_one_in_particular_are_reported(
 async def test_an_edit_may_make_a_message_address_no_one(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """And vice versa; the core gets every version of a message that it knows."""
+    """An edit may also add a mention; the core gets every version of a message that it knows."""
     inbox.listening = frozenset({str(c.CHANNEL)})
     async with running(sim, inbox):
         message = await sim.say(c.ALICE, c.CHANNEL, f"<@{c.BOB}> why?")

@@ -257,7 +257,8 @@ async def test_in_direct_messages_a_person_has_the_roles_of_all_shared_servers(
 
 # ── who can read a channel ────────────────────────────────────────────────────────────────────
 async def test_who_can_read_a_channel(sim: LocalDiscord, inbox: FakeInbox) -> None:
-    """By name or id; the readers of a private channel are those with access on Discord."""
+    """The channel is given by name or id; the readers of a private channel are those with access on
+    Discord."""
     channel = await sim.add_channel("HR")
     await sim.set_permissions(channel, deny=("view_channel",), target=c.GUILD)
     await sim.set_permissions(channel, allow=("view_channel",), target=c.TEAM_ROLE)
@@ -321,7 +322,7 @@ async def unknown_of(directory: Directory) -> Sequence[str]:
 async def test_names_in_rules_that_no_one_has_are_found(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """By the running bot, which then blocks everyone, and by `doctor`, which runs alone."""
+    """The running bot finds them, and then blocks everyone; so does `doctor`, which runs alone."""
     await sim.add_channel("Support", "category")
     alone = adapter_for(sim)
     assert await unknown_of(alone.directory) == [*UNKNOWN, *UNKNOWN_PLACES]
@@ -342,7 +343,8 @@ async def test_names_in_rules_that_no_one_has_are_found(
 async def test_a_person_is_told_privately_or_not_at_all(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """By direct message, or in the reply to their command, but never in a channel."""
+    """The sentence comes as a direct message or in the reply to their command, but never in a
+    channel."""
     async with running(sim, inbox) as adapter:
         directory = adapter.directory
         before = await sim.messages(c.CHANNEL)

@@ -107,7 +107,8 @@ async def test_the_providers_key_headers_and_query_go_with_every_request(sim: Mo
 async def test_without_a_key_none_is_looked_for(
     sim: ModelSim, monkeypatch: pytest.MonkeyPatch, header: str | None
 ) -> None:
-    """Neither in the environment nor in files: a key must not reach a server that it is not for."""
+    """The client searches neither the environment nor files: a key must not reach a server that it
+    is not for."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "of-another-server")
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "of-another-server")
     own = {header: "gateway"} if header else {}
@@ -209,7 +210,7 @@ async def test_many_messages_between_two_turns_keep_the_cache(
 async def test_a_last_message_that_changes_costs_only_its_own_turn(
     sim: ModelSim, make: Make
 ) -> None:
-    """As after an edit, or when its file has become a stub."""
+    """This happens after an edit, or when the message's file has become a stub."""
     model = make()
     said = [REMARK, "yes", f"{REMARK} with a file"]
     wrote = (await ask_usage(model, conversation(REMARK, system=PROMPT))).cache_write_tokens

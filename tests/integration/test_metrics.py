@@ -238,7 +238,8 @@ async def test_probes_answer_only_get_and_head(site: Site) -> None:
 
 
 async def test_a_separate_port_serves_only_metrics_and_probes(tmp_path: Path) -> None:
-    """Without a token only on loopback, and not under the name of a page that was rebound to it."""
+    """It needs no token on loopback, but refuses a page's host name that was rebound to
+    loopback."""
     port = free_port()
     environ = {"METRICS_PORT": str(port), "METRICS_HOST": "127.0.0.1"}
     async with serving(tmp_path, **environ) as site:
@@ -261,7 +262,7 @@ async def test_a_separate_port_serves_only_metrics_and_probes(tmp_path: Path) ->
 
 
 async def test_a_taken_port_for_metrics_is_named_and_costs_only_the_metrics(tmp_path: Path) -> None:
-    """For example when a process starts beside the one that it replaces."""
+    """The port is taken, for example, when a process starts beside the one that it replaces."""
     async with serving(tmp_path, METRICS_TOKEN=TOKEN) as site:
         environ = {"METRICS_PORT": str(site.port)}
         component = build_metrics_component(load(environ, None), site.monitoring, SystemClock())

@@ -141,7 +141,8 @@ async def test_another_of_several_hosts_is_used(server: PostgresServer, database
 
 
 async def test_nothing_depends_on_a_session(server: PostgresServer, database: str) -> None:
-    """As behind PgBouncer in transaction mode, no prepared statement, setting or lock persists."""
+    """No prepared statement, setting or lock persists, as required behind PgBouncer in transaction
+    mode."""
     target = Server.parse(server.url(database), prepares=False)
     async with PostgresStore.open(target, clock=SystemClock(), connections=3) as store:
         for number in range(8):
@@ -257,7 +258,7 @@ async def test_a_lock_that_another_program_holds_is_reported(
 async def test_a_process_that_stops_inside_a_transaction_loses_its_locks(
     store: PostgresStore, server: PostgresServer, database: str
 ) -> None:
-    """As after SIGSTOP, the server ends the transaction, and others continue."""
+    """The process hangs, as after SIGSTOP; the server ends its transaction, and others continue."""
     stopped, resume = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 

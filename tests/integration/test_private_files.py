@@ -186,7 +186,7 @@ async def run_slash_export(sim: SlackSim) -> str:
 async def test_slack_sends_the_file_directly_and_not_to_the_channel(
     slack_sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """From a slash command and from a mention, since Slack has no files that only one person
+    """Both a slash command and a mention do this, since Slack has no files that only one person
     sees."""
     direct = await slack_sim.open_direct(s.ALICE)
     async with slack_kit.running(slack_sim, inbox) as adapter:

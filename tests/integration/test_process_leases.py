@@ -160,8 +160,8 @@ async def test_no_turn_is_taken_over_while_a_later_lease_of_its_process_lasts(pa
 
 
 async def test_a_lone_death_counts_and_one_without_work_clears_it(pair: Pair) -> None:
-    """As at starts on SQLite, a process that dies while its suspect waits died of an outside
-    cause."""
+    """If a process dies while its suspect waits, the death had an outside cause, as at starts on
+    SQLite."""
     conversation = await pair.question()
 
     async def die() -> tuple[object, ...]:

@@ -50,7 +50,7 @@ async def heard(client: discord.Client, event: str, **options: Any) -> Any:
 
 # ── connecting ────────────────────────────────────────────────────────────────────────────────
 async def test_it_connects_to_a_simulator_in_its_own_process() -> None:
-    """With zlib-stream; it sees the guild, its channels and its managed role."""
+    """It uses zlib-stream, and sees the guild, its channels and its managed role."""
     async with DiscordSim() as sim, running(sim, new_client()) as client:
         guild = client.get_guild(GUILD)
         assert guild is not None
@@ -262,7 +262,7 @@ async def test_previews_pins_and_threads_are_updates_without_an_edit(
 async def test_refusals_become_discord_pys_exceptions(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """With Discord's codes: too long, no permission, archived, a second thread, unknown."""
+    """They carry Discord's codes: too long, no permission, archived, a second thread, unknown."""
     channel = text_channel(client)
     message = await channel.send("x")
     thread = await message.create_thread(name="a thread")

@@ -106,7 +106,8 @@ async def test_protocol_violations_are_closed(bot: RawBot) -> None:
 
 
 async def test_zlib_stream_compresses_every_message(bot: RawBot, sim: LocalDiscord) -> None:
-    """With one zlib context per connection and a sync flush after each message; zstd is refused."""
+    """There is one zlib context per connection, with a sync flush after each message; zstd is
+    refused."""
     gateway = await bot.connect(compress="zlib-stream")
     await gateway.identify()
     await gateway.until("GUILD_CREATE")

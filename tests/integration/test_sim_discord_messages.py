@@ -409,7 +409,8 @@ async def test_reactions_are_counted_once(bot: RawBot, sim: LocalDiscord) -> Non
 
 
 async def test_every_version_is_kept_with_its_time(bot: RawBot, sim: LocalDiscord) -> None:
-    """With content and components; `edited` is the last edit's time, `deleted` the deletion's."""
+    """Versions have content and components; `edited` is the last edit's time, `deleted` the
+    deletion's."""
     answer = await bot.send(content="one", components=row(BUTTON))
     message = int(answer.body["id"])
     await bot.patch(CHANNEL, message, content="two", components=[])

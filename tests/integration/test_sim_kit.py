@@ -62,7 +62,7 @@ async def test_a_test_that_failed_keeps_its_own_error() -> None:
 
 
 async def test_controls_give_and_take_copies() -> None:
-    """As over a socket: changes that a test makes do not change the simulator."""
+    """If a test changes an object, the simulator's state does not change, just as over a socket."""
     async with FaultyClient("tests.sims.none") as sim:
         await status_of(sim, "/refusal")
         (await sim.requests())[0]["note"]["changed"] = True

@@ -737,7 +737,7 @@ async def test_images_are_checked_like_the_real_api_does(
 async def test_images_are_recorded_and_can_be_refused(
     sim: ModelSim, http: aiohttp.ClientSession
 ) -> None:
-    """By some models, in their server's format, and by their number."""
+    """Some models refuse them, each in its server's format, and servers refuse too many of them."""
     messages = looking({"url": PNG, "detail": "low"})
     assert (await post(http, sim, messages=messages))[0] == 200
     assert [image.data for image in (await sim.last()).images] == [b"\x89PNG\r\n\x1a\n"]

@@ -323,7 +323,7 @@ async def test_a_redirect_within_slack_keeps_the_token(
 async def test_the_token_never_leaves_slack(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Neither in a redirect, nor for an address in a message."""
+    """It is sent neither to the target of a redirect nor to an address from a message."""
     found = await post(sim, inbox, PDF)
     elsewhere = found.locator["url"].replace("127.0.0.1", "localhost")
     await sim.downloads("elsewhere", to=f"{elsewhere}?signed=1")

@@ -295,7 +295,7 @@ async def test_commands_can_have_a_prefix(sim: SlackSim, inbox: FakeInbox) -> No
 
 
 async def test_the_shortcut_starts_the_thread_over(sim: SlackSim, inbox: FakeInbox) -> None:
-    """On any message of the thread; only that person sees the reply, in the thread."""
+    """It works on any message of the thread; only that person sees the reply, in the thread."""
     async with running(sim, inbox):
         root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
         reply = await sim.say(ids.BOB, ids.GENERAL, "and more", thread_ts=root)
@@ -386,7 +386,8 @@ async def test_a_slow_command_is_acknowledged_and_answered_later(
 async def test_the_reply_to_a_written_command_is_shown_to_its_author(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """In the channel if the thread has no replies, where Slack shows no private messages."""
+    """If the thread has no replies, Slack shows no private messages there, so the reply is in the
+    channel."""
     async with running(sim, inbox) as adapter:
         root = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True)
         inside = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True, thread_ts=root)

@@ -303,7 +303,8 @@ async def test_missing_scopes_make_facts_unknown(
 async def test_a_private_sentence_is_shown_where_the_person_sees_it(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory, inbox: FakeInbox
 ) -> None:
-    """In a thread with replies, otherwise in the channel, otherwise in a direct message."""
+    """It is shown in a thread with replies, otherwise in the channel, otherwise in a direct
+    message."""
     root = await sim.say(ids.BOB, ids.GENERAL, "root")
     reply = await sim.say(ids.CAROL, ids.GENERAL, "hello", thread_ts=root, mention=True)
     alone = await sim.say(ids.CAROL, ids.GENERAL, "hello", mention=True)

@@ -119,7 +119,7 @@ async def test_history_has_files_but_no_links(store: SqlStore) -> None:
 async def test_a_redelivered_message_brings_no_second_attachment(
     store: SqlStore, place: Place
 ) -> None:
-    """Neither does a backlog that contains the question."""
+    """A backlog that contains the question does not bring one either."""
     asked = said(2, attachments=[PHOTO])
     await store.accept(asked, [said(1, attachments=[NOTES]), asked])
     await store.accept(asked)
@@ -378,7 +378,8 @@ async def test_an_edit_that_brings_bytes_stores_them(store: SqlStore) -> None:
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
 async def test_bytes_are_deleted_with_the_last_message_that_has_them(store: SqlStore) -> None:
-    """By erasing a message, by erasing a record, and by deleting a conversation."""
+    """They are deleted by erasing a message, by erasing a record, and by deleting a
+    conversation."""
     for number in (1, 2, 3):
         await store.accept(said(number, where=key(f"t{number}"), attachments=[PHOTO]))
         digest = await save(store, (await attachments_of(store, number))[0])

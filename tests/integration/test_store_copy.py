@@ -126,7 +126,7 @@ async def test_a_team_moves_back(team: Path, empty: PostgresPlace, tmp_path: Pat
 
 
 async def test_a_copy_indexes_searchable_texts_again(tmp_path: Path, empty: PostgresPlace) -> None:
-    """In both directions, since the index itself is not copied."""
+    """This happens in both directions, since the index itself is not copied."""
     path, back, scope = tmp_path / "from.db", tmp_path / "back.db", RecordScope("web", "w1")
     async with opened(path) as store:
         await store.accept(said(1, "a walrus", where=key("t1", platform="web")))

@@ -102,7 +102,8 @@ def started(script: str, *arguments: object) -> subprocess.Popen[str]:
 async def test_a_cancelled_caller_leaves_a_complete_transaction_or_none(
     store: SqliteStore, path: Path
 ) -> None:
-    """At any moment: before the thread starts, inside the transaction, or after the commit."""
+    """The cancellation may come before the thread starts, inside the transaction, or after the
+    commit."""
     moments = random.Random(7)
     cancelled = {number: asyncio.create_task(_begin(store, number)) for number in range(400)}
     lasting = 0

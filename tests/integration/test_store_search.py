@@ -234,7 +234,8 @@ async def fill(store: SqlStore, chance: random.Random, count: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_it_finds_what_a_naive_search_finds(place: Place, seed: int) -> None:
-    """For texts that wait for the index and texts in it: page by page, in order."""
+    """The search returns the same hits page by page, in order, before and after texts are
+    indexed."""
     chance = random.Random(seed)
     async with open_unhurried(place, clock=ManualClock()) as store:
         await fill(store, chance, 60)
@@ -532,7 +533,7 @@ async def test_a_text_that_changes_while_it_is_indexed_is_not_put_in_as_it_was(
 
 
 async def test_a_start_continues_where_the_last_process_stopped(place: Place) -> None:
-    """As after the migration, nothing is in the index, and everything waits."""
+    """Nothing is in the index at first, and everything waits, as after the migration."""
     async with open_unhurried(place, clock=ManualClock()) as store:
         for number in range(1, 100):
             await ask(store, number, f"walrus {number}", where(f"t{number}"))

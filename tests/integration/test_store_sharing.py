@@ -191,7 +191,8 @@ async def test_an_erased_person_leaves_no_link_and_no_setting(place: Place) -> N
 async def test_another_person_who_is_erased_takes_no_setting_of_the_one_who_began(
     place: Place,
 ) -> None:
-    """As in a shared channel, unless the instructions quote them."""
+    """They were erased from a shared channel, say. Only instructions that quote them are
+    deleted."""
     async with opened(place) as store:
         await choose_all(store)
         forgetter = Forgetter(store=store.privacy(), audit=store.audit())

@@ -331,7 +331,8 @@ async def test_only_the_user_with_too_many_streams_is_refused(
 async def test_administrators_read_only_public_channels(
     site: Site, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On any platform, but never private channels or direct messages; each access is logged."""
+    """This covers every platform, but never private channels or direct messages; each access is
+    logged."""
     lines: list[str] = []
     # Another test may have configured the log of this process.
     record = Mock(info=lambda event, **values: lines.append(f"{event} {values}"))

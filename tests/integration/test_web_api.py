@@ -235,8 +235,8 @@ async def test_a_streamed_completion_arrives_in_pieces_and_ends_complete(
 async def test_programs_get_no_reasoning(
     server: ModelSim, model: ModelSim, tmp_path: Path, setting: str, form: str
 ) -> None:
-    """Neither in the stream nor in the whole answer, whatever people see; no request contains
-    it."""
+    """Neither the stream nor the whole answer contains it, whatever people see, and no request
+    does."""
     await model.dialect(reasoning=form)
     await model.say("> Yes, **of course**.", reasoning="ponder " * 30, rate=300)
     async with serving(tmp_path, server, REASONING=setting) as site, site.person() as api:

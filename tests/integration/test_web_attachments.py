@@ -222,7 +222,7 @@ async def test_a_form_that_is_none_is_422(api: Person) -> None:
 
 
 async def test_bodies_over_their_limit_are_413(api: Person) -> None:
-    """By their announced length, and by the bytes that arrive."""
+    """Both the announced length and the bytes that arrive are checked."""
     limits = UploadLimits(3, 3_000_000)
     path = f"/conversation/completion/{await begin(api)}"
     most = limits.body_bytes(path, "multipart/form-data; boundary=x")

@@ -40,7 +40,8 @@ async def export(person: Person, path: str) -> tuple[aiohttp.ClientResponse, str
 
 
 async def test_a_conversation_is_exported_as_markdown_and_as_json(tmp_path: Path) -> None:
-    """With times in the reader's zone, the model, the files and settings; only for its owner."""
+    """The file has times in the reader's zone, the model, the files and settings; only the owner
+    can get it."""
     async with (
         ModelSim() as model,
         serving(tmp_path, model, LLM="openai/sim", HTTP_TOKENS=HTTP_TOKENS) as site,

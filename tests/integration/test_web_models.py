@@ -175,7 +175,7 @@ async def test_a_model_name_that_is_too_long_is_refused(house: House) -> None:
 
 
 async def test_the_default_answers_for_a_model_that_is_gone(house: House) -> None:
-    """In the API and on the page; the choice is kept, because the model may come back."""
+    """The API and the page both use it; the choice is kept, because the model may come back."""
     thread = await thread_of(house.alice)
     await house.alice.ask("PATCH", f"/conversation/{thread}", {"model": "small/one"})
     house.models.names = ("big/one",)

@@ -227,7 +227,8 @@ async def test_every_tab_sees_the_reply_grow_and_complete(page: Person, model: M
 
 
 async def test_every_tab_gets_a_commands_reply(page: Person, model: ModelSim) -> None:
-    """With the id of the request, so that the sending tab does not show the message twice."""
+    """The event has the id of the request, so that the sending tab does not show the message
+    twice."""
     await model.say("Hm.")
     thread = (await page.say("@threadline hm"))["thread"]
     await wait_replies(page, thread)

@@ -148,8 +148,8 @@ async def changing_routes(site: Site) -> AsyncIterator[tuple[str, str]]:
 
 
 async def test_no_other_page_changes_anything_with_a_cookie(site: Site) -> None:
-    """On every route: from another site, from another port of this host, and without a sign of the
-    request's origin. The page's own request is not refused."""
+    """On every route, requests from another site, from another port of this host, and without a
+    sign of their origin are refused; the page's own request is not."""
     routes = [each async for each in changing_routes(site)]
     assert len(routes) > 12
     assert {"/app/messages", "/app/commands", "/app/session"} <= {path for _, path in routes}

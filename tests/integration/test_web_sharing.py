@@ -230,7 +230,7 @@ async def test_without_tokens_there_is_no_one_to_share_with(tmp_path: Path) -> N
 
 
 async def test_wrong_addresses_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For one reader; another one is not affected, nor is what the reader may read."""
+    """The limit is per reader; other readers, and links that exist, are not affected."""
     monkeypatch.setattr(sharing, "WRONG", 3)
     async with house(tmp_path) as here:
         uid = await share(here.alice, await thread_of(here.alice))

@@ -424,7 +424,7 @@ async def _tell(_key: ConversationKey, _author: Author, text: str) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """As much of a conversation as `cache_key` needs."""
+    """The part of a conversation that `cache_key` needs."""
 
     key: ConversationKey
     created_at: float

@@ -276,7 +276,7 @@ class _Server:
         return None
 
     def _forget(self) -> None:
-        """In a child, undo everything of the server except the imports."""
+        """Undo, in a child, everything of the server except the imports."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -115,7 +115,7 @@ def _in_a_child(tasks: Sequence[Callable[[], Any]], seconds: float) -> list[bool
 
 
 def _finish(tasks: Sequence[Callable[[], Any]], seconds: float, writing: int) -> NoReturn:
-    """In the child: write each result, and exit. It must never return, or it would continue as a
+    """Write each result, in the child, and exit. It must never return, or it would continue as a
     second copy of the test process, with the same connection to the test run."""
     try:
         gc.freeze()  # a full collection of the parent's objects would count

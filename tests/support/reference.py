@@ -349,7 +349,7 @@ def _sentence(text: str) -> str:
 
 # ── Markdown ──────────────────────────────────────────────────────────────────────────────────
 def _table(columns: Sequence[str], rows: Iterator[Sequence[Any]] | Any) -> list[str]:
-    """The lines of a table, with an empty one at the end."""
+    """The lines of a table, followed by an empty line."""
     lines = [columns, ["---"] * len(columns), *rows]
     return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines] + [""]
 

@@ -131,7 +131,7 @@ def assert_plain(reasoning: str) -> None:
 
 @pytest.mark.parametrize("nasty", NASTY)
 def test_a_quote_does_not_change_how_the_answer_below_renders(nasty: str) -> None:
-    """Neither do platform renderers let a fence or a list reach beyond the quote."""
+    """Platform renderers do not let a fence or a list reach beyond the quote either."""
     answer = "# Title\n\n- one\n- two\n\n```py\nx = 1\n```"
     for renderer in (DiscordRenderer(), SlackRenderer()):
         whole = renderer.render(f"{quote_reasoning(nasty)}\n\n{answer}")

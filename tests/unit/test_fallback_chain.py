@@ -121,7 +121,7 @@ async def test_a_model_that_fails_before_its_first_token_is_followed_by_the_next
 
 
 async def test_counts_of_a_failed_model_are_not_those_of_the_answer() -> None:
-    """Nor is its finish reason."""
+    """The failed model's finish reason does not count for the answer either."""
     failed = Delta(reasoning="hm", model="a:1", usage=Usage(9_000, 700), finish_reason="length")
     answers = (
         ((Delta("yes", model="b:2"),), None, None),

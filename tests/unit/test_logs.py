@@ -97,7 +97,8 @@ HOSTILE = (
 def test_control_characters_are_escaped_in_the_log(
     form: Literal["console", "json"],
 ) -> None:
-    """In events, keys, (nested) values and error messages, of the bot and of libraries."""
+    """They are escaped in events, keys, (nested) values and error messages, from the bot and from
+    libraries."""
     out = io.StringIO()
     with restore_logging():
         logs.configure(level="INFO", form=form, secrets=[], stream=out)

@@ -122,7 +122,7 @@ def test_every_alert_fires_when_it_should_and_not_before() -> None:
 @needs_prometheus
 @pytest.mark.parametrize("expression", ["vector(1) > 2", "vector(1)"])
 def test_the_tests_of_alerts_notice_a_wrong_condition(expression: str, tmp_path: Path) -> None:
-    """For every alert, a condition that never holds and one that always holds."""
+    """Each alert is tried with a condition that never holds, and with one that always holds."""
     rules = yaml.safe_load(ALERTS.read_text())
     for rule in rules["groups"][0]["rules"]:
         rule["expr"] = expression

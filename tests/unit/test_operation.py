@@ -381,7 +381,7 @@ def test_two_bots_in_one_process_share_no_metric() -> None:
 
 
 def test_the_process_is_measured_where_proc_stat_is_hidden(tmp_path: Any) -> None:
-    """As in the hardened systemd unit (ProcSubset=pid). Uses a private name of
+    """The hardened systemd unit hides it (ProcSubset=pid). Uses a private name of
     prometheus-client."""
     (tmp_path / "self").symlink_to("/proc/self")
     collector = BootTimeProcessCollector(proc=str(tmp_path), registry=None)

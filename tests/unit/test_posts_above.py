@@ -37,7 +37,7 @@ def seen(layout: str) -> list[Seen[str]]:
     ],
 )
 def test_the_posts_directly_above_count(layout: str, expected: str) -> None:
-    """At most five, with at most three messages by people below the highest one."""
+    """At most five posts count, with at most three messages by people below the highest one."""
     chosen = choose(seen(layout), len(layout), NOW)
     assert "".join(str(one.post) for one in chosen.posts) == expected
 

@@ -24,7 +24,7 @@ def dollars(address: str, model: str, usage: Usage) -> float | None:
 
 
 def test_the_packages_own_calculation_gives_the_same() -> None:
-    """For every model of the makers' own services, with all kinds of tokens."""
+    """Compares every model of the makers' own services, with all kinds of tokens."""
     usage, now = Usage(300_000, 1_000, 100_000, 50_000), datetime.fromtimestamp(NOW, UTC)
     counts = genai_prices.Usage(
         input_tokens=300_000,

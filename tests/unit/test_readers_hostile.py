@@ -102,7 +102,7 @@ async def test_polyglots_are_what_their_first_bytes_say(extractor: SandboxExtrac
 
 
 async def test_names_are_never_paths(extractor: SandboxExtractor) -> None:
-    """At most, a name of any kind changes the language of a text."""
+    """A name can at most change the language of a text."""
     for name in ("/etc/passwd", "../../x.py", "a\0b.txt", "\n\u202egnp.txt", "x" * 100_000, ""):
         found = await attempt(extractor, name, b"content")
         assert isinstance(found, Extract)

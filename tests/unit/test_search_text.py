@@ -114,8 +114,7 @@ def test_a_snippet_of_a_long_text_is_around_the_first_match() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_frequent_words_are_found_as_rare_ones(seed: int) -> None:
-    """From some point on, a text with many occurrences of a term's beginning is read in another
-    way."""
+    """If many words in a text begin with a term, the rest of the text is read in another way."""
     chance = random.Random(seed)
     words = chance.choices(["a", "aa", "ab", "京", "a-a"], k=2_000)
     text = chance.choice([" ", ""]).join([*words, "b"])

@@ -172,7 +172,7 @@ def test_what_only_looks_like_a_value_is_left_alone() -> None:
 
 
 def test_our_own_code_and_documents_have_hardly_any_value() -> None:
-    """In two million characters of English and code, the values found are examples of addresses."""
+    """Two million characters of English and code contain only examples of addresses."""
     texts = [
         path.read_text()
         for pattern in ("docs/**/*.md", "bot/**/*.py", "adapters/**/*.py", "migrations/*.sql")

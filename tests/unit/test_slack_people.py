@@ -70,7 +70,7 @@ def _user(payload: Any) -> dict[str, Any]:
 
 
 def test_no_odd_answer_puts_a_person_into_a_group() -> None:
-    """Nor does a group become complete if its members are not a list."""
+    """A group whose members are not a list does not become complete either."""
     group = {"id": "S1", "handle": "OnCall", "name": "All", "users": ["U2"], "user_count": "1"}
     group |= {"date_delete": 0}
     whole = parse_groups([group])

@@ -60,7 +60,7 @@ def encoded(mention: str, style: int) -> str:
 @example("".join(MENTIONS))
 @example("&amp;lt;!channel>")
 def test_nothing_that_the_model_writes_notifies_anyone(markdown: str) -> None:
-    """Neither in the page nor in its notification text."""
+    """Neither the page nor its notification text contains a mention."""
     assert pings(RENDERER.render(markdown)) == []
     short = MRKDWN.summarize(RENDERER.render(markdown))
     controls = re.findall(r"<([^<>]*)>", short)

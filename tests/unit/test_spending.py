@@ -58,7 +58,8 @@ def test_a_day_with_a_change_of_the_clocks_has_23_or_25_hours() -> None:
 
 
 def test_a_period_ends_exactly_where_the_next_one_begins() -> None:
-    """In every zone, even where a day begins at one o'clock because midnight is skipped."""
+    """This holds in every zone, even where a day begins at one o'clock because midnight is
+    skipped."""
     start = datetime(2023, 1, 1, tzinfo=UTC)
     for name in ZONES:
         zone = ZoneInfo(name)

@@ -185,7 +185,7 @@ async def test_a_bot_that_lives_keeps_its_socket(tmp_path: Path) -> None:
 async def test_the_socket_of_a_bot_that_ends_is_the_next_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For example when processes in one folder replace each other."""
+    """Processes in one folder may replace each other."""
     monkeypatch.setattr(control_socket, "RETRY_SECONDS", 0.001)
     path = tmp_path / "s.sock"
     with structlog.testing.capture_logs() as lines:

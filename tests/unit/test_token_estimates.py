@@ -172,7 +172,7 @@ def test_estimates_are_within_five_percent_after_ten_turns(
 def test_a_change_of_language_costs_two_turns(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At first, a script that the model has not met is estimated with the defaults."""
+    """A script that is new to the model is first estimated with the defaults."""
     kinds = [["english"]] * (TURNS // 2) + [["chinese"]] * (TURNS // 2)
     found = errors(ModelEstimate(), Counter(name), kinds, 0)
     change = TURNS // 2

@@ -35,7 +35,7 @@ def short_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("short_cuts")
 @pytest.mark.parametrize("seed", range(100, 112))
 def test_a_block_with_cuts_renders_like_the_whole_text(seed: int) -> None:
-    """At every length: markers may close, rows may end the table, a line may end the code."""
+    """Every length is tried: markers may close, rows may end the table, a line may end the code."""
     growing, text, step = GrowingHtml(), document(seed), 2 + seed % 3
     for length in range(1, len(text) + 1, step):
         assert growing.html(text[:length]) == html_of(text[:length])

@@ -43,7 +43,7 @@ def service_of(library: Library, hub: Hub) -> ChatService:
 
 
 async def test_the_signal_of_its_end_completes_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `WebAdapter` does when a signal arrives."""
+    """The test completes it as `WebAdapter` does when a signal arrives."""
     monkeypatch.setattr(chat, "ELSEWHERE_SECONDS", 3_600.0)
     library, hub = Library(), Hub()
     waiting = asyncio.create_task(service_of(library, hub).outcome(7))

@@ -63,7 +63,7 @@ def slow(name: str, most: int) -> list[str]:
 
 @pytest.mark.parametrize("part", range(4))
 def test_a_sample_of_repetitive_inputs_is_highlighted_quickly(part: int) -> None:
-    """By every listed lexer; `make soak` tries many more inputs for each."""
+    """Every listed lexer highlights it; `make soak` tries many more inputs for each."""
     names = sorted(FUZZED)[part::4]
     assert {name: found for name in names if (found := slow(name, 5))} == {}
 
