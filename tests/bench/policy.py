@@ -140,7 +140,7 @@ async def _world(path: Path, policy: PolicyRules | None) -> AsyncIterator[World]
 
 
 def _policy(rules: int) -> PolicyRules:
-    """Rules for as many channels, by id and by name; those of #ops set every value."""
+    """One rule per channel, by id or by name; the rules for #ops set every value."""
     ops = PolicyValues(
         effort=Effort.LOW,
         prompt="Be brief.",

@@ -64,7 +64,8 @@ async def test_mention_is_answered_in_a_thread_by_edits_of_one_message(
 async def test_a_reply_in_the_thread_continues_with_the_history(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """No mention needed; the model gets the system prompt, then role and content in index order."""
+    """No mention is needed; the model gets the system prompt, then role and content in index
+    order."""
     await model.script(Answer(match="first", text="One."), Answer(match="second", text="Two."))
     async with bot:
         thread = await driver.mention("the first question")

@@ -165,7 +165,7 @@ async def kill_while_it_writes(driver: PlatformDriver, bot: BotProcess, moment: 
 async def test_code_stays_text_where_files_are_forbidden(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """The whole code in order; the log gives the reason."""
+    """The whole code appears in order, and the log gives the reason."""
     await model.say(answer_of(driver), rate=20_000.0)
     await driver.forbid_files()
     async with bot:

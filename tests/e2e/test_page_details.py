@@ -43,7 +43,8 @@ PLAY = """async (order) => {
 async def test_question_is_queued_only_until_its_reply_begins_in_any_event_order(
     visit: Visit, house: House
 ) -> None:
-    """Every order in which the events and a snapshot that includes their effects can arrive."""
+    """Tries every order in which the events, and a snapshot that includes their effects, can
+    arrive."""
     tab = await (await visit(house)).tab()
     names = ["asked", "begun", "ended", "read"]
     for order in itertools.permutations(names):

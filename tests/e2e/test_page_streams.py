@@ -79,7 +79,7 @@ def documents() -> Iterator[tuple[str, list[int]]]:
 async def test_after_each_change_the_page_shows_what_a_reload_would(
     visit: Visit, house: House
 ) -> None:
-    """Every kind of block, cut at any character, with and without the cursor."""
+    """Tries every kind of block, cut at any character, with and without the cursor."""
     tab = await (await visit(house)).tab()
     for text, steps in documents():
         assert await tab.page.evaluate(FOLLOW, recorded(text, steps)) == [], text

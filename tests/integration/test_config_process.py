@@ -62,7 +62,8 @@ class Api(Person):
 
 
 async def test_a_running_bot_follows_its_files(tmp_path: Path, model: ModelSim) -> None:
-    """New models, keys, prompts and mistakes, without a restart, and without a key in the log."""
+    """It picks up new models, keys, prompts and mistakes without a restart, and no key reaches the
+    log."""
     await model.key(FIRST_KEY)
     bot = BotProcess(tmp_path, {})
     async with bot, Api(f"http://127.0.0.1:{bot.http_port}") as api:

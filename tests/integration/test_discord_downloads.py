@@ -338,7 +338,7 @@ async def test_a_file_is_downloaded_through_the_proxy_of_its_own_host(
 async def test_downloads_take_nothing_from_the_budget_of_replies(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Not even when the CDN throttles them."""
+    """Replies are not delayed even when the CDN throttles downloads."""
     async with running(sim, inbox) as adapter:
         limiter = adapter._rest.rate_limiter
         _, [attachment] = await attach(sim, inbox)

@@ -364,7 +364,8 @@ async def test_an_unrecorded_page_is_found_in_a_direct_message(
 
 
 async def test_other_messages_are_never_taken_for_a_page(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """A page of another turn, a reply to a command, and messages in the ledger."""
+    """Such messages are a page of another turn, a reply to a command, and messages in the
+    ledger."""
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:

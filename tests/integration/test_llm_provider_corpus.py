@@ -185,7 +185,7 @@ def check_workaround(shape: Shape, model: StreamingModel, requests: list[dict[st
 async def test_a_response_gives_the_documented_result(
     replay: Replay, make: Make, provider: str
 ) -> None:
-    """Sent byte by byte, and split at random."""
+    """The response is sent byte by byte, and split at random."""
     for shape in BY_PROVIDER[provider]:
         for client, split in CLIENTS[shape.api]:
             with case(f"{shape.name}, {client}, {split.__name__}"):

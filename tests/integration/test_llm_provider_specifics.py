@@ -281,7 +281,8 @@ async def models(sim: ModelSim) -> AsyncIterator[ModelRegistry]:
 async def test_a_chain_falls_back_to_the_next_provider(
     sim: ModelSim, models: ModelRegistry, pauses: list[float]
 ) -> None:
-    """Immediately, despite a Retry-After; the log and the first delta name the models."""
+    """It falls back immediately, despite a Retry-After; the log and the first delta name the
+    models."""
     await sim.refuse("rate_limited", model="sim", retry_after=5)
     with capture_logs() as lines:
         deltas = [delta async for delta in models.get(None).stream(HELLO)]

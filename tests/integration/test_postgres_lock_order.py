@@ -153,7 +153,7 @@ async def test_locks_are_taken_in_one_order(
 async def test_a_request_ends_with_the_locks_of_what_it_has_reserved(
     postgres: SharedServer,
 ) -> None:
-    """Including those of a budget that was removed from the settings in the meantime."""
+    """They include the lock of a budget that was removed from the settings in the meantime."""
     [line, other] = [BudgetLine(each, each.name, PeriodSpan("2026-11", 0.0)) for each in BUDGETS]
     name = lock_name(line.budget.name, line.account, line.period.name)
     with postgres.database() as url:

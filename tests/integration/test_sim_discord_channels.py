@@ -67,7 +67,7 @@ async def test_threads_are_for_text_channels(bot: RawBot, sim: LocalDiscord) -> 
 
 
 async def test_threads_need_their_permissions(bot: RawBot, sim: LocalDiscord) -> None:
-    """One to create them, another to send messages in them."""
+    """One permission allows creating them, another allows sending messages in them."""
     message = await sim.say(content="x")
     await sim.set_permissions(CHANNEL, deny=("create_public_threads",))
     assert (await bot.thread(CHANNEL, message)).code == 50013
@@ -169,7 +169,8 @@ async def test_forum_posts(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_threads_are_listed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Active ones by guild with the bot's memberships, archived ones by channel, in pages."""
+    """Active threads are listed by guild with the bot's memberships, archived ones by channel, in
+    pages."""
     threads = [await sim.start_thread(ALICE, await sim.say(content="x"), str(n)) for n in range(4)]
     mine = (await bot.thread(CHANNEL, await sim.say(content="x"), "mine")).body["id"]
     for thread in threads[:3]:

@@ -341,7 +341,8 @@ async def test_direct_messages(sim: LocalDiscord, client: discord.Client) -> Non
 async def test_commands_are_registered_run_and_answered(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Deferred with a follow-up and an option; a context menu gets an immediate response."""
+    """One is deferred, with a follow-up and an option; a context menu gets an immediate
+    response."""
     tree = app_commands.CommandTree(client)
 
     @tree.command(name="model", description="Choose")

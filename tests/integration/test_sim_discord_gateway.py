@@ -60,7 +60,7 @@ async def test_identify_gives_ready_and_the_guild(bot: RawBot, sim: LocalDiscord
 async def test_an_invalid_identify_is_closed(
     bot: RawBot, changes: dict[str, Any], code: int
 ) -> None:
-    """Each with Discord's code: token, intents, privileged intents, shard."""
+    """Each closes with Discord's code: token, intents, privileged intents, shard."""
     gateway = await bot.connect()
     await gateway.identify(**{"intents": USUAL_INTENTS} | changes)
     assert await gateway.close_code() == code

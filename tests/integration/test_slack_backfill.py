@@ -79,7 +79,8 @@ def said(inbox: FakeInbox) -> list[str]:
 async def test_missed_messages_take_one_read_per_channel_and_thread(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """A mention, its thread, a reply in a known thread, and a direct message."""
+    """The missed messages are a mention, its thread, a reply in a known thread, and a direct
+    message."""
     root = next(iter(inbox.conversations)).rpartition("/")[2]
     inbox.active_conversations = [conversation_at(ids.GENERAL, root)]
     mention = await sim.say(ids.ALICE, ids.GENERAL, "a new question", mention=True)
@@ -392,7 +393,7 @@ async def test_last_questions_are_rechecked_for_edits_and_deletions(
 async def test_a_gap_is_read_again_behind_the_watermarks(
     sim: SlackSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mention, a reply in a thread and a direct message that no process stored."""
+    """No process stored the mention, the reply in a thread and the direct message."""
     for name in ("LOOK_SECONDS", "SHORTEST_REST"):
         monkeypatch.setattr(f"bot.catchup.gap_reader.{name}", 0.05)
     inbox = FakeInbox()

@@ -152,7 +152,8 @@ def menu_of(message: dict[str, Any]) -> dict[str, Any] | None:
 
 
 async def test_a_model_is_chosen_from_a_menu(sim: SlackSim, inbox: FakeInbox) -> None:
-    """In a channel, the conversation is asked for next; each step replaces the previous message."""
+    """In a channel, the person then chooses the conversation; each step replaces the previous
+    message."""
     names = ("openai/gpt-5", "ollama/llama3.1:8b", "echo")
     channel = key(ids.GENERAL, "")
     inbox.answer = CommandReply("You can choose", menu=Menu("model", channel, (*names, "default")))

@@ -237,7 +237,7 @@ async def test_a_refused_file_becomes_text(sim: SlackSim, slack: SlackAdapter, h
 async def test_no_file_is_left_when_the_thread_is_deleted(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Whether the question is deleted before the upload or during it."""
+    """The question may be deleted before the upload or during it."""
     root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     wanted = frame(surface)

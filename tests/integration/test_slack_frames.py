@@ -115,7 +115,7 @@ async def test_an_address_that_does_not_answer_is_replaced(sim: SlackSim) -> Non
 
 
 async def test_a_refused_app_token_is_retried_once_a_minute(sim: SlackSim) -> None:
-    """While the bot runs; health shows the problem."""
+    """The bot keeps running, and health shows the problem."""
     inbox, clock = FakeInbox(), JumpClock()
     async with running(sim, inbox, clock=clock) as adapter:
         refusal = {"ok": False, "error": "not_allowed_token_type"}

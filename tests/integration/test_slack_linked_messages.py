@@ -52,8 +52,8 @@ def test_which_addresses_are_messages(url: str, place: Permalink | None) -> None
 
 
 def test_links_in_a_message() -> None:
-    """Each link counts once, at most a few count, and none whose message Slack shows below the
-    text."""
+    """Each link counts once and only a few count; a link whose message Slack already shows does
+    not."""
     text = f"<{URL}> and <{URL}?thread_ts=1763610000.000100&amp;cid=C1|here>"
     found = linked_messages({"text": f"{text} <{URL}>"}, HOST, "U1")
     assert [one.locator.get("thread") for one in found] == [None, "1763610000.000100"]

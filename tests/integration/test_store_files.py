@@ -211,7 +211,8 @@ async def test_a_cancelled_download_leaves_nothing(store: SqliteStore, path: Pat
 async def test_a_start_deletes_what_a_dead_process_left(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that was being written, and one whose message was deleted just before the end."""
+    """It deletes a file that was being written, and one whose message was deleted just before the
+    end."""
     broken = tmp_path / "broken.db"
     with monkeypatch.context() as patch:
         patch.setattr(files, "has_discarded", lambda _db: False)  # the purge does not begin

@@ -182,7 +182,7 @@ async def test_connections_with_a_request_are_not_closed_for_others() -> None:
 
 @pytest.mark.parametrize("descriptors", [64, 256, 1_024, 65_536])
 def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
-    """Including connections accepted in one batch before they are counted."""
+    """This holds even for connections accepted in one batch, before they are counted."""
     limits = ConnectionLimits.within(descriptors, models=200)
     assert 8 <= limits.connections < descriptors
     assert limits.per_address <= limits.connections

@@ -280,7 +280,8 @@ async def test_a_context_is_described_to_its_owner(house: House) -> None:
 
 
 async def test_no_one_else_gets_a_context(house: House) -> None:
-    """Not another user, not an administrator, and no one without a token; nothing is computed."""
+    """Another user, an administrator and someone without a token get none, and nothing is
+    computed."""
     conversation = await new_conversation(house.bob)
     path = f"/conversation/{conversation}/context"
     assert (await house.alice.ask("GET", path))[0] == 404

@@ -272,7 +272,7 @@ class Scenario:
         await self.until(self._quiet, "quiet")
 
     async def _nothing_to_remove(self) -> bool:
-        """Whether every part is gone that could at first only be emptied."""
+        """Whether every page that could at first only be emptied has been deleted."""
         return all(post.deleted or post.text != REMOVED for post in await self.world.posts())
 
     async def _quiet(self) -> bool:

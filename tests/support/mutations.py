@@ -12,7 +12,7 @@ from typing import Any
 Path = tuple[str | int, ...]
 ADDED = "a_new_field"
 HARSH: tuple[Any, ...] = (None, 7, -1, "x", "", [], [[]], {}, {"x": 1}, True, 1e300)
-"""Values of the same type too, empty or out of range."""
+"""Replacement values, including empty or out-of-range values of the same type."""
 OTHERS: tuple[Any, ...] = (None, 7, "text", [], {}, [None], {"a": {"b": None}})
 
 

@@ -31,7 +31,8 @@ def test_any_list_of_models_fits_a_discord_message(
 
 
 def test_the_refusal_of_the_api_is_short() -> None:
-    """However many models a server offers, and however long and strange their names are."""
+    """It stays short however many models a server offers, and however long and strange their names
+    are."""
     text = http_texts.model_not_offered([f"{n}{HOSTILE}" for n in range(500)])
     assert len(text) < 2_500 and text.isprintable()
     assert text.endswith("and 480 more that GET /models lists")

@@ -92,7 +92,7 @@ async def test_the_cost_of_catching_up_does_not_grow_with_the_history() -> None:
 
 
 async def test_the_newest_turn_is_never_summarized() -> None:
-    """Even if it fills the window: people edit and retry it."""
+    """It is left out even if it fills the window, because people edit and retry it."""
     memory, model = Memory(), Summarizer()
     memory.converse(3, size=30)
     memory.say("FACT: " + "long " * 1_500)

@@ -215,7 +215,7 @@ async def test_new_questions_are_answered_during_the_search_for_a_killing_turn(
 async def test_no_turn_is_given_up_when_something_outside_kills_the_process(
     machine: Machine, questions: int
 ) -> None:
-    """Twelve kills within half a minute."""
+    """The process is killed twelve times within half a minute."""
     await start(machine, threads(questions))
     for _ in range(12):
         async with machine.life():

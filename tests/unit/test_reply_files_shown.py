@@ -111,7 +111,8 @@ FILE = File("code.py", CODE)
 
 
 def test_surplus_pages_of_this_attempt_are_removed_when_the_frame_is_whole() -> None:
-    """Not while a long text is still paginated, and not pages of an earlier attempt."""
+    """They stay while a long text is still being paginated, and so do pages of an earlier
+    attempt."""
     shown = Shown(tuple(ShownPage(n, f"m{n}", "c", "x", n + 1, True) for n in range(3)))
     short = Frame((page("x", 0),), final=False)
     assert plan(shown, short) is None

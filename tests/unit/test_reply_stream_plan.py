@@ -92,7 +92,7 @@ PIECES = st.lists(
 def test_the_final_messages_show_the_final_frame(
     pieces: list[str], most: int, appends: int
 ) -> None:
-    """Whether streams are closed early, late or never."""
+    """This holds whether streams are closed early, late or never."""
     document = Document(PlainRenderer(300))
     platform, shown = Platform(most=most, most_appends=appends), Shown()
     for piece in pieces:

@@ -293,7 +293,7 @@ def test_trimmed_blanks_are_no_missing_text() -> None:
 
 
 def test_another_document_is_an_error() -> None:
-    """An error object, or the answer of another API."""
+    """The body may be an error object, or a response of another API."""
     for body in ({"error": {"message": "no"}}, {"choices": []}, [1]):
         with pytest.raises(ErrorEvent):
             ResponseEvents().split(json.dumps(body).encode())

@@ -176,7 +176,7 @@ def test_written_templates_round_trip(blocks: list[Block]) -> None:
 
 @pytest.mark.parametrize("piece", ["\\", "{", "<message", "</message ", "{{ ", "&lt;", "\\{{"])
 def test_parsing_takes_linear_time(piece: str) -> None:
-    """Whether the hardest 64,000 characters are parsed or refused."""
+    """This holds whether the hardest 64,000 characters are parsed or refused."""
 
     def round_trip(text: str) -> None:
         for head, foot in (

@@ -81,7 +81,7 @@ def test_html_never_runs_scripts_or_loads_resources(text: str) -> None:
 @settings(deadline=None)
 @given(TEXTS, st.lists(st.integers(1, 15), min_size=1, max_size=8))
 def test_a_growing_text_renders_like_the_whole_text(text: str, steps: list[int]) -> None:
-    """Except for link definitions, which may come after their use."""
+    """Link definitions are the exception, since they may come after their use."""
     text = re.sub(r"(?<!\[\^1)\]:", "]", text)
     growing, at = GrowingHtml(), 0
     while at < len(text):
