@@ -66,8 +66,8 @@ COUNT_FONTS = """() => performance.getEntriesByType("resource")
 
 
 async def test_an_answer_with_formulas_tasks_footnotes_and_code(visit: Visit, house: House) -> None:
-    """While it is being written, at its end, and after a reload; the library loads with the first
-    formula."""
+    """Checked while it is being written, at its end, and after a reload; the library loads with the
+    first formula."""
     await house.model.say(ANSWER, match="the integral", rate=2_000)
     visitor = await visit(house)
     tab = await visitor.tab()

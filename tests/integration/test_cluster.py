@@ -268,8 +268,7 @@ async def test_what_is_inside_ends_before_another_process_may_enter(
 
 
 async def test_a_lease_that_is_lost_at_the_end_cancels_nothing_later(members: list[Member]) -> None:
-    """Whatever the guard has done when the block ends: it may have ended without reporting that
-    yet."""
+    """The guard may have ended without reporting it yet when the block ends."""
     cluster = members[0].cluster
     for steps in range(12):
         with suppress(LostOwnership):

@@ -59,7 +59,8 @@ def reported(inbox: FakeInbox, *channels: int) -> dict[int, Incoming]:
 async def test_messages_to_no_one_in_particular_are_reported(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Both live and missed ones, in a listed channel or category, but in no other channel."""
+    """Both live and missed ones are reported, in a listed channel or category, but in no other
+    channel."""
     category = await sim.add_channel("Support", "category")
     inside = await sim.add_channel("help-1", category=category)
     inbox.listening = frozenset({str(c.CHANNEL), str(category)})

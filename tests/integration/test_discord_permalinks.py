@@ -133,7 +133,7 @@ async def test_a_role_decides_too(
 async def test_a_private_threads_messages_are_for_its_members(
     sim: LocalDiscord, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Archived or not: an archived thread is not cached."""
+    """This holds for archived threads too, which are not cached."""
     thread = await sim.private_thread(c.BOB, "secret talk", c.BOB)
     said = await sim.say(c.BOB, thread, "secret")
     got, _ = await ask(sim, inbox, url(thread, said))

@@ -109,7 +109,7 @@ async def test_a_page_in_an_archived_thread_is_deleted(sim: DiscordSim, inbox: F
 async def test_the_next_start_deletes_a_thread_that_came_too_late(
     is_empty: bool, sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """Unless someone has written in it."""
+    """It keeps the thread if someone has written in it."""
     await sim.set_permissions(c.CHANNEL, allow=("manage_threads",))
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=1.0)

@@ -71,7 +71,8 @@ async def test_a_real_server_s_compressed_chunks_are_read() -> None:
 async def test_the_request_says_who_asks_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
-    """No cookie, credential, referrer or proxy, whatever the environment and the server say."""
+    """It carries no cookie, credential, referrer or proxy, whatever the environment and the server
+    say."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("NETRC", f"{tmp_path}/netrc")

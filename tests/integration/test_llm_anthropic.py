@@ -410,7 +410,7 @@ def shown(*parts: ImagePart) -> ChatRequest:
 
 
 async def test_images_arrive_byte_for_byte_behind_their_labels(sim: ModelSim, make: Make) -> None:
-    """Even an image that is sent in several pieces."""
+    """This includes an image that is sent in several pieces."""
     small, large = picture(1_000, label="page 4"), picture(3_000_000)
     model = make()
     await ask(model, shown(small, large))

@@ -89,7 +89,7 @@ def chain_of(*models: ChatModel) -> FallbackChain:
 # ── requests ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("size", [9, 10, 11, 196_607, 196_608, 196_609, 1_000_003])
 async def test_images_arrive_byte_for_byte(sim: ModelSim, make: Make, size: int) -> None:
-    """Including images around the size of the pieces in which they are encoded."""
+    """Some images are around the size of the pieces in which they are encoded."""
     part = image(size)
     await ask(make(), question(part))
     record = await sim.last()

@@ -153,7 +153,7 @@ async def test_chosen_options_are_sent(sim: ModelSim, make: Make) -> None:
 
 
 async def test_a_model_without_effort_gets_none(sim: ModelSim, make: Make) -> None:
-    """Because the operator said so, or the built-in table."""
+    """Either the operator or the built-in table says that the model has none."""
     request = ChatRequest(HELLO.messages, effort=Effort.HIGH)
     await answer(make(facts=ModelFacts(effort=False)), request)
     assert "reasoning" not in (await sim.last()).body

@@ -211,7 +211,8 @@ async def test_readyz_says_no_as_soon_as_the_bot_drains(site: Site) -> None:
 async def test_livez_says_no_only_for_what_a_restart_repairs(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not while the bot drains or waits; the probe also works under a pod's address."""
+    """It does not say no while the bot drains or waits; the probe also works under a pod's
+    address."""
     site.monitoring.begin_draining()
     status, _, body = await get(site, "/livez", Host="10.1.2.3:8080")
     assert (status, json.loads(body)) == (200, {"alive": True})

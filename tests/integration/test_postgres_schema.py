@@ -77,7 +77,7 @@ def postgres_columns(place: PostgresPlace) -> Mapping[tuple[str, str], tuple[Any
 
 
 def test_the_defaults_are_the_same(file: Path, place: PostgresPlace) -> None:
-    """Except for public ids, which SQLite assigns by a trigger."""
+    """Public ids are the exception: SQLite assigns them by a trigger."""
     sqlite = look(
         file,
         "SELECT t.name, c.name, c.dflt_value FROM sqlite_schema AS t"

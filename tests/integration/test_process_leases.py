@@ -328,7 +328,7 @@ async def test_the_record_of_a_thread_read_again_is_kept_for_a_day(pair: Pair) -
 
 
 async def test_known_replies_are_those_of_people_and_of_the_bot(pair: Pair) -> None:
-    """Except the root, and messages that were erased."""
+    """The root and erased messages are left out."""
     where = ConversationKey("sim", "w1", "c1", "m1")
     accepted = await pair.ann.accept(said(1, where=where))
     assert await pair.ann.count_known_replies(replace(where, thread="")) == {"m1": 0}

@@ -320,7 +320,7 @@ async def test_intents_filter_events(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_content_is_blank_without_its_intent(bot: RawBot, sim: LocalDiscord) -> None:
-    """Except in direct messages, messages that mention the bot, and the bot's own messages."""
+    """Exceptions are direct messages, messages that mention the bot, and the bot's own messages."""
     gateway = await bot.connect_and_identify(USUAL_INTENTS)
     file = {"filename": "a.txt", "text": "a"}
     await sim.say(content="secret", attachments=[file])

@@ -388,7 +388,7 @@ async def test_in_a_shared_channel_the_mentioned_installation_answers(rig: Rig) 
 async def test_installations_changed_by_another_process_are_noticed(
     rig: Rig, tmp_path: Path
 ) -> None:
-    """Immediately for a delivery, otherwise within a minute."""
+    """A delivery shows the change immediately; otherwise it is noticed within a minute."""
     await rig.install(1)
     store = rig.store.installations()
     found = await store.read("slack", ids.TEAM)

@@ -311,7 +311,8 @@ async def _is_requested(sim: SlackSim, method: str, times: int) -> bool:
 
 @pytest.mark.parametrize("posts", [0, 1])
 async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -> None:
-    """Whether or not the app is an agent, and whether or not a post has cleared the status."""
+    """This holds whether or not the app is an agent, and whether or not a post has cleared the
+    status."""
     await sim.agent(False)
     surface = slack.surface(claim(ids.GENERAL, await ask(sim)))
     await surface.open()

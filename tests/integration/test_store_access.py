@@ -59,7 +59,7 @@ async def test_withheld_questions_are_no_history(place: Place) -> None:
 
 
 async def test_a_person_gets_a_notice_once_a_day(place: Place) -> None:
-    """However many of the person's messages are handled at the same time."""
+    """Several of the person's messages may be handled at the same time."""
     clock = ManualClock()
     async with opened(place, clock=clock) as store:
 

@@ -278,7 +278,7 @@ async def test_history_says_which_messages_have_attachments(store: SqlStore) -> 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
 async def test_an_edit_keeps_the_bytes_of_unchanged_attachments(store: SqlStore) -> None:
-    """Even if the platform reports it in another place and with a new address."""
+    """The platform may report an attachment in another place and with a new address."""
     await store.accept(said(1, attachments=[PHOTO, NOTES, LINK]))
     before = await attachments_of(store)
     digest = await save(store, before[0])

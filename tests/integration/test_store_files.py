@@ -107,8 +107,7 @@ async def test_a_question_with_large_files_is_one_transaction_all_the_same(
 async def test_the_same_file_at_the_same_time_is_stored_once(
     store: SqliteStore, path: Path
 ) -> None:
-    """Even while one of the messages is deleted and another conversation begins with the same
-    file."""
+    """One of the messages may be deleted while another conversation begins with the same file."""
     attachments = [await attach(store, number) for number in (1, 2, 3)]
     port = store.attachments()
     results = await asyncio.gather(

@@ -166,7 +166,7 @@ async def test_the_settings_of_a_thread_are_part_of_the_conversation(place: Plac
 
 
 async def test_an_erased_person_leaves_no_link_and_no_setting(place: Place) -> None:
-    """Even in a conversation that continues because others wrote in it."""
+    """The conversation itself may continue, because others wrote in it."""
     async with opened(place) as store:
         await choose_all(store)
         person = Person("sim", EVERYWHERE, ANN.id)

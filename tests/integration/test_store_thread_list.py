@@ -97,7 +97,7 @@ async def test_a_new_name_or_model_moves_nothing_and_a_pin_moves_to_the_top(worl
 
 
 async def test_pages_of_the_list_have_each_thread_once(world: World) -> None:
-    """Even where several have the same time, and across the boundary of the pinned ones."""
+    """Several threads have the same time, and pages cross the boundary of the pinned ones."""
     for n in range(9):
         conversation = await world.ask(f"t{n}", f"number {n}", after=n % 2)
         if n in (2, 5, 6):

@@ -210,7 +210,7 @@ async def test_a_first_visit_has_no_news_whatever_the_clocks_say(
 
 
 async def test_a_search_finds_shared_channels_with_their_names(alice: Person, bob: Person) -> None:
-    """Only while a channel is shared, and never other users' own threads."""
+    """It finds them only while the channel is shared, and never finds other users' own threads."""
     begun = await post(alice, "@threadline the quokka smiles", "ops")
     await post(alice, "@threadline a secret quokka", None)
     await wait_replies(alice, begun["thread"], 1)

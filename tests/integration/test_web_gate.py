@@ -104,7 +104,7 @@ async def serving(limits: ConnectionLimits) -> AsyncIterator[Server]:
 
 
 async def test_a_late_request_head_closes_the_connection() -> None:
-    """Whether the first byte or the end of the head is missing, however slowly bytes trickle in."""
+    """The first byte or the end of the head may be missing, however slowly bytes trickle in."""
     async with serving(ConnectionLimits(head_seconds=0.2, body_seconds=LONG)) as server:
         for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\n" + HOST + b"X: "):
             reader, _ = await server.connect(begun)
@@ -202,7 +202,7 @@ async def test_a_request_with_two_lengths_is_refused() -> None:
 
 
 async def test_a_too_long_body_ends_the_connection() -> None:
-    """Whether or not its length is announced; the response comes first where possible."""
+    """The body's length may be announced or not; the response comes first where possible."""
     async with serving(ConnectionLimits(request_bytes=3 * BODY_BYTES)) as server:
         head = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n"
         large = head + f"Content-Length: {BODY_BYTES + 1}\r\n\r\n".encode()

@@ -121,7 +121,7 @@ async def test_the_version_changes_with_any_file(tmp_path: Path) -> None:
 
 
 async def test_every_kind_of_import_is_found(tmp_path: Path) -> None:
-    """Including imports in folders, but not lazy ones, and none twice."""
+    """Imports in folders are found too; lazy ones are not, and none is found twice."""
     (tmp_path / "deep").mkdir()
     files = {
         "index.html": '<script type="module" src="/static/app.js"></script>\n',

@@ -153,7 +153,8 @@ async def erase(here: House, thread: str) -> None:
 
 @pytest.mark.parametrize("remove", [revoke, delete, forget])
 async def test_a_link_is_gone_on_every_route(tmp_path: Path, remove: Removal) -> None:
-    """Revoked, or gone with its thread or its owner; the owner cannot open it either."""
+    """The link was revoked, or is gone with its thread or its owner; the owner cannot open it
+    either."""
     async with house(tmp_path) as here:
         thread = await thread_of(here.alice, file=True)
         uid = await share(here.alice, thread)
@@ -203,7 +204,7 @@ async def test_only_the_owner_manages_a_link(tmp_path: Path) -> None:
 
 
 async def test_the_rules_may_forbid_sharing(tmp_path: Path) -> None:
-    """Including links made before."""
+    """Links made earlier stop working, too."""
     async with house(tmp_path) as here:
         thread = await thread_of(here.alice)
         uid = await share(here.alice, thread)

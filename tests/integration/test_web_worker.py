@@ -64,7 +64,7 @@ def highlighter() -> Iterator[Highlighter]:
 
 # ── the worker ────────────────────────────────────────────────────────────────────────────────
 def test_a_too_costly_task_is_killed_and_the_next_one_runs() -> None:
-    """Whether the block computes endlessly in C or takes too much memory."""
+    """One block computes endlessly in C, and another takes too much memory."""
     with worker("misbehave") as running:
         assert running.run(b"echo") == b"echo"
         with pytest.raises(TaskTooCostly):

@@ -149,7 +149,8 @@ def test_every_variable_is_a_setting() -> None:
 
 @pytest.mark.parametrize("platform", ["DISCORD", "SLACK"])
 def test_the_settings_are_consistent(platform: str) -> None:
-    """Once filled in, for each platform alone; the port is open to other containers."""
+    """Each platform's settings are tried alone, once filled in; the port is open to other
+    containers."""
     compose = dict(env_lines("bot.env.example"))
     kubernetes = one("Secret")["stringData"] | {e["name"]: e["value"] for e in container()["env"]}
     for environ in (compose, kubernetes):

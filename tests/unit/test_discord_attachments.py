@@ -137,7 +137,7 @@ def test_only_videos_are_known_to_be_unreadable() -> None:
 
 
 def test_flags_of_a_file_change_nothing() -> None:
-    """A clip, a thumbnail, a remix, a spoiler, an animation, or an ephemeral file."""
+    """The file is a clip, a thumbnail, a remix, a spoiler, an animation, or ephemeral."""
     for flags in (0, 1, 2, 4, 8, 32, 1 << 20, None, "x"):
         assert one(flags=flags, ephemeral=True) == one()
 

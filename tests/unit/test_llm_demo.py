@@ -74,7 +74,7 @@ async def test_of_a_long_thread_it_lists_the_newest_questions() -> None:
 
 
 async def test_the_long_answer_continues_where_it_ends() -> None:
-    """Whether it ended at the demo's limit, after a stop inside a word, or at the request's
+    """It may have ended at the demo's limit, after a stop inside a word, or at the request's
     limit."""
     first, finish = await ask(STORY)
     assert finish == "length"

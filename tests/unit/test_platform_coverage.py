@@ -99,7 +99,7 @@ def test_each_method_of_slack_has_a_row() -> None:
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────
 def test_each_event_of_discord_is_mutated() -> None:
-    """Both the events that change the cached state and those whose parsers the adapter
+    """These are the events that change the cached state, and those whose parsers the adapter
     overrides."""
     parsers = set(re.findall(r"def parse_([a-z_]+)\(self", source("discord")))
     handled = SCHEMAS.keys() | {name.upper() for name in parsers} | {"RESUMED"}

@@ -192,7 +192,7 @@ CHANGES = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(changes=CHANGES)
 async def test_a_cached_policy_equals_the_current_one(changes: list[Any]) -> None:
-    """Whatever changes between two lookups: rules, overrides, the channel's name or category."""
+    """Rules, overrides, and the channel's name or category may change between two lookups."""
     rules, directory = PolicyRules(), FixedDirectory()
     rules.connect(lambda _platform: directory)
     config, overrides = PolicyConfig(), list[Override]()

@@ -233,7 +233,7 @@ async def test_turns_run_concurrently_after_three_deaths(machine: Machine) -> No
 
 
 async def test_a_deliberate_stop_counts_no_death(machine: Machine) -> None:
-    """Even if the stop repeats, and the process is killed because draining takes too long."""
+    """The stop may repeat, and the process may be killed because draining takes too long."""
     await start(machine, threads(2))
     for _ in range(9):
         async with machine.life() as (store, _):

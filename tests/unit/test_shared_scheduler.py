@@ -153,7 +153,8 @@ async def test_a_reopened_turn_restarts_where_it_runs(processes: tuple[Process, 
 async def test_a_process_that_drains_leaves_its_questions_to_others(
     processes: tuple[Process, Process],
 ) -> None:
-    """Both questions that arrive while it drains, and those behind the turn that it completes."""
+    """It leaves questions that arrive while it drains, and those behind the turn that it
+    completes."""
     ann, bob = processes
     await running_at(ann)
     draining = asyncio.create_task(ann.scheduler.drain(30))

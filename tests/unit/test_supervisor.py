@@ -79,8 +79,7 @@ def clock() -> ManualClock:
 async def test_a_component_that_fails_is_restarted_while_the_others_serve(
     error: BaseException | None, clock: ManualClock
 ) -> None:
-    """Whatever it raises, and even if it merely returns; /healthz says which component failed, and
-    why."""
+    """It may raise anything, or merely return; /healthz says which component failed, and why."""
     broken, whole = Fake(error), Fake()
     async with supervise(broken.component("discord"), whole.component("slack"), clock=clock) as (
         all_,
@@ -187,7 +186,7 @@ async def test_a_required_component_that_cannot_start_ends_the_process(clock: Ma
 
 
 async def test_a_part_that_may_not_start_is_named_and_ends_nothing(clock: ManualClock) -> None:
-    """Even where there is no platform, and although the part does not report its health."""
+    """This holds even if there is no platform and the part does not report its health."""
     part = Fake(CannotStart("Nothing can listen on 127.0.0.1:9464"))
     component = replace(part.component("metrics", is_platform=False), health=None)
     async with supervise(component, clock=clock) as (supervisor, task):

@@ -13,7 +13,7 @@ STATES = st.lists(st.builds(LiveState, ANY, ANY, st.booleans()), min_size=1, max
 
 @given(STATES, st.integers(1, 4))
 def test_a_reader_shows_each_state_that_was_sent(states: list[LiveState], most: int) -> None:
-    """Even if a text does not continue the previous one, or needs several pieces."""
+    """A text may not continue the previous one, or may need several pieces."""
     sent, received = Differences(7, 1, {"user": "ann"}), Assembly(1)
     for state in states:
         shown = None
