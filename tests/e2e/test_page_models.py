@@ -1,4 +1,4 @@
-"""Choosing models and efforts on the page, and the tokens below replies; also with old servers."""
+"""Choosing models and efforts on the page, and the tokens below replies, even with old servers."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def test_a_crash_in_native_code_is_told_from_a_limit(sealed: Worker) -> None:
 def test_a_child_that_left_is_asked_once_more(sealed: Worker) -> None:
     """An idle child exits; a task that was on its way to it then goes to the next child."""
     with pytest.raises(TaskTooCostly):
-        sealed.run(b"leave")  # also the second child leaves
+        sealed.run(b"leave")  # the second child leaves, too
     assert sealed.run(b"echo") == b"echo"
 
 

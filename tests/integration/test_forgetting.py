@@ -56,7 +56,7 @@ async def test_nothing_of_a_person_is_left_in_the_bytes(tmp_path: Path, seed: in
         assert receipt.erased.conversations == 10
         assert receipt.erased.files >= 10
         assert receipt.erased.replies >= 30
-        assert traces(path) == {}  # also while the bot runs
+        assert traces(path) == {}  # even while the bot runs
         kept = texts_of_bob(path)
         assert {text for text in before if "wrote:" not in text} <= kept
         assert "why?\n\n[quote erased]" in kept

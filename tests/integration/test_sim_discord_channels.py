@@ -46,7 +46,7 @@ async def test_one_thread_for_a_message(bot: RawBot, sim: LocalDiscord) -> None:
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101])
 async def test_a_threads_name_has_limits(bot: RawBot, sim: LocalDiscord, name: str) -> None:
-    """1 to 100 characters, also when renaming; the archive duration is one of four values."""
+    """1 to 100 characters, even when renaming; the archive duration is one of four values."""
     message = await sim.say(content="x")
     assert (await bot.thread(CHANNEL, message, name)).wrong == ["name"]
     path = f"/channels/{CHANNEL}/messages/{message}/threads"

@@ -47,7 +47,7 @@ async def test_the_token_is_needed(bot: RawBot, auth: str) -> None:
 
 
 async def test_responses_are_exactly_json(bot: RawBot) -> None:
-    """`application/json` without a charset, also for errors; unknown routes are 404."""
+    """`application/json` without a charset, even for errors; unknown routes are 404."""
     for path, status in (("/users/@me", 200), ("/channels/1", 404), ("/nothing", 404)):
         answer = await bot.request("GET", path)
         assert answer.status == status
@@ -74,7 +74,7 @@ async def test_content_is_measured_in_code_points(bot: RawBot) -> None:
 
 @pytest.mark.parametrize("content", ["", " \n\t "])
 async def test_an_empty_message_is_refused(bot: RawBot, content: str) -> None:
-    """50006, also for whitespace alone; content is stripped."""
+    """50006, even for whitespace alone; content is stripped."""
     assert (await bot.send(content=content)).code == 50006
     message = await bot.send(content="  text \n")
     assert message.body["content"] == "text"

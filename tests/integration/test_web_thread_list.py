@@ -1,4 +1,4 @@
-"""The page's list of threads over HTTP, and the same marks for programs."""
+"""The page's list of threads over HTTP, and its marks as programs see them."""
 
 from __future__ import annotations
 

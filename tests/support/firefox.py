@@ -38,7 +38,7 @@ KEYS = {
     "Shift": "\ue008",
 }  # WebDriver's code points
 
-# No background downloads, reports or preloading: they cost neither bytes nor CPU time.
+# Without background downloads, reports and preloading, which cost bytes and CPU time.
 PREFERENCES: dict[str, bool | int | str] = {
     "app.normandy.enabled": False,
     "app.update.disabledForTesting": True,
